@@ -1,0 +1,85 @@
+"""Which device and which number format a run uses, and what machine this is."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this name; "auto" is the GPU where there is one, else the CPU.
+
+    Raises ValueError for a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices, "
+            "numbered from 0; auto and cpu are always allowed"
+        )
+    return device
+
+
+def choose_precision(name: str, network: str, device: torch.device) -> str:
+    """The number format; "auto" is bf16 where it is native and the network is large enough.
+
+    Decided by what the machine says it has, not by timing it, so that a run repeats itself. On two
+    cores with avx512_bf16 a step of the fast network took 0.6 x as long with bf16 as in float32,
+    one of the small network longer (tests/benchmarks/bench_precision.py).
+    """
+    if name != "auto":
+        return name
+    if network == "small":
+        return "float32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    has = torch.cpu.get_capabilities()
+    return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"
+
+
+def choose_threads(number: int, network: str) -> int:
+    """CPU threads of a run; 0 is one for the small network, else as many as there are cores.
+
+    On so little work threads mostly wait for each other: alone on two cores, two of them gain a
+    few percent, and next to any other load they make a run many times slower.
+    """
+    return number or (1 if network == "small" else os.cpu_count() or 1)
+
+
+def machine(device: torch.device) -> dict[str, str | int | None]:
+    """What a measured number has to name: processor, cores, GPU, versions, commit."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "commit": _commit(),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the project's checkout, with a plus where files differ; None outside one."""
+    root = Path(__file__).resolve().parents[1]
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=root, capture_output=True, text=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None

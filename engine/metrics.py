@@ -1,0 +1,100 @@
+"""What a run is judged by; arrays in, plain numbers out, None where there is nothing to count.
+
+labels, true, given, predictions: (N,) integer class ids. clean: (N,) float in [0, 1], 1 = surely
+clean.
+"""
+
+import numpy as np
+
+
+def share(hits: np.ndarray) -> float | None:
+    """Share of True in a boolean array; None for an empty one."""
+    return float(hits.mean()) if hits.size else None
+
+
+def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float | None:
+    """Share of predictions that equal the label."""
+    return share(predictions == labels)
+
+
+def memorization(
+    predictions: np.ndarray, given: np.ndarray, true: np.ndarray
+) -> tuple[float | None, float | None]:
+    """Share of given labels that the network predicts: (of the truly clean, of the truly wrong).
+
+    The second is memorization: to predict a wrong label, a network must have learned it by heart
+    (Zhang et al. 2017; Arpit et al. 2017).
+    """
+    wrong = given != true
+    fit = predictions == given
+    return share(fit[~wrong]), share(fit[wrong])
+
+
+def calibration_error(
+    confidence: np.ndarray, correct: np.ndarray, n_bins: int = 15
+) -> float | None:
+    """Expected calibration error: mean gap of confidence and accuracy over equal bins.
+
+    confidence: (N,) float in [0, 1], the largest probability; correct: (N,) bool. Returns a number
+    in [0, 1], 0 = calibrated (Guo et al. 2017).
+    """
+    if not correct.size:
+        return None
+    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
+    gaps = np.bincount(bins, weights=confidence - correct, minlength=n_bins)
+    return float(np.abs(gaps).sum() / len(correct))
+
+
+def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
+    """Area under the ROC curve of a score for a boolean truth; None if only one side is there."""
+    if positive.all() or not positive.any():
+        return None
+    from sklearn.metrics import roc_auc_score  # late: importing scikit-learn takes a second
+
+    return float(roc_auc_score(positive, score))
+
+
+def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """How likely each given label is right, in [0, 1]; the most suspicious have the least.
+
+    soft: (N, C) soft labels. Half of 1 + m, m being the margin of the given label's weight over
+    the largest other one; where the given label is still the first, m shrinks by P(clean), which
+    then speaks of the given label too. So every label that correction has changed lies below 0.5,
+    and one it has left alone does not. Returns (N,).
+    """
+    rows = np.arange(len(given))
+    others = soft.copy()
+    others[rows, given] = -np.inf
+    margin = soft[rows, given] - others.max(1)
+    return (1 + np.where(margin > 0, margin * clean, margin)) / 2
+
+
+def of_labels(
+    given: np.ndarray, true: np.ndarray | None, predictions: np.ndarray, soft: np.ndarray,
+    clean: np.ndarray,
+) -> dict[str, float | None]:  # fmt: skip
+    """Everything that one epoch says of the training labels; None where the truth is not known.
+
+    changed_labels: share of labels that correction has changed. clean_share: mean P(clean).
+    fit_clean, fit_wrong: see `memorization`. train_accuracy: predictions against the truth.
+    label_accuracy: corrected labels against the truth (label recovery). clean_auroc: P(clean)
+    against whether the current label is right. detection_auroc: `label_quality` against whether
+    the given label is right.
+    """
+    corrected = soft.argmax(1)
+    measured = {
+        "changed_labels": share(corrected != given),
+        "clean_share": float(clean.mean()),
+    }
+    if true is None:
+        unknown = ("fit_clean", "fit_wrong", "train_accuracy", "label_accuracy")
+        return measured | dict.fromkeys((*unknown, "clean_auroc", "detection_auroc"))
+    fit_clean, fit_wrong = memorization(predictions, given, true)
+    return measured | {
+        "fit_clean": fit_clean,
+        "fit_wrong": fit_wrong,
+        "train_accuracy": accuracy(predictions, true),
+        "label_accuracy": accuracy(corrected, true),
+        "clean_auroc": auroc(clean, corrected == true),
+        "detection_auroc": auroc(label_quality(soft, clean, given), given == true),
+    }

@@ -1,0 +1,100 @@
+"""Networks: normalized images (B, C, H, W) -> (logits (B, n_classes), features (B, D))."""
+
+import threading
+from collections import OrderedDict
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+_building = threading.Lock()
+
+
+def build(network: str, shape: tuple[int, int, int], n_classes: int, *, seed: int) -> nn.Module:
+    """A freshly initialized network; the same seed gives the same weights.
+
+    network: one of NETWORKS. shape: (C, H, W) of an image. Raises ValueError.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"network = {network!r}: allowed are auto, {', '.join(NETWORKS)}")
+    # layers draw from the process-wide generator: seed a copy of it, one thread at a time
+    with _building, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NETWORKS[network](shape[0], n_classes)
+
+
+def choose(network: str, shape: tuple[int, int, int]) -> str:
+    """What "auto" means for images of shape (C, H, W): "small" up to 28 pixels, else "fast"."""
+    if network != "auto":
+        return network
+    return "small" if max(shape[1:]) <= 28 else "fast"
+
+
+class Network(nn.Module):
+    """A body that ends in a feature vector, and a linear head."""
+
+    def __init__(self, body: nn.Module, head: nn.Linear):
+        super().__init__()
+        self.body, self.head = body, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = self.body(images)
+        return self.head(features), features
+
+
+def small(channels: int, n_classes: int) -> Network:
+    """Four convolutions for images of 8 x 8 to 28 x 28; 128 features."""
+    body = nn.Sequential(
+        _conv(channels, 32), _conv(32, 32), nn.MaxPool2d(2),
+        _conv(32, 64), nn.MaxPool2d(2), _conv(64, 128),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+    return Network(body, nn.Linear(128, n_classes))
+
+
+def fast(channels: int, n_classes: int, width: int = 16) -> Network:
+    """Nine layers, residual, for 32 x 32 on a CPU, after D. Page's ResNet-9; 128 features."""
+    body = nn.Sequential(
+        _conv(channels, width),
+        _conv(width, 2 * width), nn.MaxPool2d(2), _Residual(2 * width),
+        _conv(2 * width, 4 * width), nn.MaxPool2d(2),
+        _conv(4 * width, 8 * width), nn.MaxPool2d(2), _Residual(8 * width),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    )  # fmt: skip
+    return Network(body, nn.Linear(8 * width, n_classes))
+
+
+def resnet(depth: int, channels: int, n_classes: int) -> Network:
+    """torchvision's ResNet with the 3 x 3 stem for 32 x 32 (He et al. 2016); 512 features."""
+    from torchvision.models import resnet as library  # late: it takes a second
+
+    whole = getattr(library, f"resnet{depth}")(num_classes=n_classes)
+    whole.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(whole.conv1.weight, mode="fan_out", nonlinearity="relu")
+    layers = dict(whole.named_children())
+    head = layers.pop("fc")
+    del layers["maxpool"]
+    return Network(nn.Sequential(OrderedDict(layers, flatten=nn.Flatten())), head)
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.body = nn.Sequential(_conv(width, width), _conv(width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+def _conv(inputs: int, outputs: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+NETWORKS = {
+    "small": small,
+    "fast": fast,
+    "resnet18": partial(resnet, 18),
+    "resnet34": partial(resnet, 34),
+}

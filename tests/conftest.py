@@ -1,0 +1,57 @@
+"""What several tests need: the golden numbers, real images where they lie, a tiny run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engine.config import RunConfig, configure
+from engine.data import Data
+from engine.data.base import assemble
+
+# tiny arrays: two threads would spend their time waiting for each other
+torch.set_num_threads(1)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """The numbers recorded from the reference code; skipped where they are missing."""
+    path = SHARED / "golden" / "golden.npz"
+    if not path.exists():
+        pytest.skip("no ../shared/golden beside the project")
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def blobs(n: int = 96, n_classes: int = 3, *, seed: int = 0, n_test: int = 30) -> Data:
+    """Gray 8 x 8 images, each class a bright patch in a place of its own: learned in seconds."""
+    rng = np.random.default_rng(seed)
+
+    def draw(count: int) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = np.arange(count) % n_classes
+        images = rng.integers(0, 90, (count, 1, 8, 8))
+        for c in range(n_classes):
+            row, column = divmod(c, 2)
+            images[labels == c, :, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 120
+        return torch.from_numpy(images.astype(np.uint8)), torch.from_numpy(labels)
+
+    train = draw(n)
+    names = [f"class {c}" for c in range(n_classes)]
+    return assemble("blobs", train, draw(n_test), names, true_labels=train[1])
+
+
+def quick(**knobs) -> RunConfig:
+    """Settings under which a run on `blobs` takes a fraction of a second."""
+    small = dict(
+        preset="plain", network="small", augment="shift", padding=1, epochs=5, warmup=1,
+        correction_start=2, batch_size=32, learning_rate=0.05, device="cpu",
+    )  # fmt: skip
+    return configure(**small | knobs)
+
+
+@pytest.fixture
+def data() -> Data:
+    return blobs()

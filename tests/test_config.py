@@ -1,0 +1,119 @@
+"""One place says no to bad settings, and names knob, value and what is allowed."""
+
+import json
+from typing import get_args
+
+import pytest
+
+from engine import losses, model, noise
+from engine.config import (
+    LIVE,
+    METHOD_NOTES,
+    METHODS,
+    PRESETS,
+    ConfigError,
+    RunConfig,
+    allowed,
+    configure,
+)
+from engine.data import DATASETS
+
+
+def choices(name: str) -> set[str]:
+    return set(get_args(RunConfig.model_fields[name].annotation))
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"k": 0}, "k = 0: allowed is a whole number from 1 to 100"),
+        ({"alpha": 1.5}, "alpha = 1.5: allowed is a number from 0 to 1"),
+        ({"alpha": float("nan")}, "alpha = nan: allowed is"),
+        ({"rate": "much"}, "rate = 'much': allowed is a number from 0 to 1"),
+        ({"mixing": "cutmix"}, r"mixing = 'cutmix': allowed is none \| mixup \| neighbors"),
+        ({"learning_rate": 0}, "learning_rate = 0: allowed is a number above 0"),
+        ({"device": "tpu"}, "device = 'tpu': allowed is auto, cpu, cuda or cuda:N"),
+        ({"kk": 3}, "kk = 3: no such knob"),
+        ({"warmup": 9, "correction_start": 3}, r"correction_start = 3: allowed is warmup \(9\)"),
+        ({"learning_rate": 1e-4}, "learning_rate_min = 0.001: allowed is 0 to"),
+        ({"noise": "matrix"}, "'matrix' and noise_matrix go together"),
+        ({"neighbor_scope": "batch", "k": 64, "batch_size": 64}, "k = 64.*1 to batch_size - 1"),
+        ({"method": "magic"}, "method = 'magic': allowed are ce, mixup"),
+        ({"preset": "best"}, "preset = 'best': allowed are auto, reference, plain"),
+        ({"k": 0, "alpha": 2}, "k = 0.*; alpha = 2"),
+    ],
+)
+def test_bad_settings_are_refused(knobs, message):
+    with pytest.raises(ConfigError, match=message):
+        configure(**{"preset": "plain"} | knobs)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_each_method_is_its_row_of_knobs_and_knows_its_name(method):
+    config = configure(method=method)
+    assert config.method == method
+    for name, value in METHODS[method].items():
+        assert getattr(config, name) == value
+
+
+def test_unnamed_combinations_are_custom():
+    assert configure(method="mixup", loss="gce").method == "custom"
+
+
+def test_a_knob_beats_the_method_and_the_method_the_preset():
+    assert configure(dataset="digits").epochs == PRESETS["digits"]["epochs"]
+    assert configure(dataset="digits", epochs=3).epochs == 3
+    assert configure(dataset="digits", method="gce").warmup == 0
+    assert configure(dataset="digits", method="gce", warmup=1).warmup == 1
+    assert configure(dataset="npz:a/b.npz").network == PRESETS["npz"]["network"]
+
+
+def test_the_reference_preset_switches_every_quirk_on():
+    plain, quirks = configure(preset="plain"), configure(preset="reference", dataset="cifar10")
+    expected = dict(
+        neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
+        correction_interval=10, correction_source="batch", warmup_shuffle=False,
+        warmup_augment=False, warmup=9, best_on="test", correction_start=60, network="resnet34",
+        schedule="warm-restarts", learning_rate=0.02, k=1, alpha=0.9, epochs=300,
+    )  # fmt: skip
+    assert {name: getattr(quirks, name) for name in expected} == expected
+    for name in list(expected)[:10]:
+        assert getattr(plain, name) != getattr(quirks, name), name
+    assert quirks.loss_history == 1
+    assert configure(preset="reference", dataset="cifar10", rate=0.8).loss_history == 5
+    assert configure(preset="reference", dataset="cifar100").warmup == 29
+
+
+def test_settings_are_frozen_and_survive_json():
+    config = configure(noise="matrix", noise_matrix=[[1, 0], [0.5, 0.5]])
+    with pytest.raises(ValueError, match="frozen"):
+        config.k = 3
+    assert RunConfig(**json.loads(config.model_dump_json())) == config
+
+
+def test_only_live_knobs_change_while_a_run_trains():
+    config = configure()
+    assert config.changed_live(k=3, alpha=0.5).k == 3
+    with pytest.raises(ConfigError, match="batch_size = 3 cannot change while.*k, alpha"):
+        config.changed_live(batch_size=3)
+    with pytest.raises(ConfigError, match="alpha = 7"):
+        config.changed_live(alpha=7)
+
+
+def test_choices_agree_with_the_modules_that_carry_them_out():
+    assert choices("noise") == set(noise.NOISE_NOTES)
+    assert choices("network") == {"auto", *model.NETWORKS}
+    assert {row["loss"] for row in METHODS.values()} <= choices("loss")
+    for name in choices("loss"):
+        assert hasattr(losses, {"ce": "soft_cross_entropy"}.get(name, name))
+    assert set(METHOD_NOTES) == set(METHODS)
+    assert set(LIVE) <= set(RunConfig.model_fields)
+    assert set(PRESETS) == set(DATASETS)
+
+
+def test_every_knob_has_a_description_and_says_what_is_allowed():
+    for name, field in RunConfig.model_fields.items():
+        assert field.description, name
+        assert allowed(name), name
+    assert allowed("momentum") == "a number from 0 below 1"
+    assert allowed("limit") == "a whole number from 2"

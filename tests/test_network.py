@@ -1,0 +1,159 @@
+"""Networks, augmentation, learning rates and device choice."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from engine import model, optim
+from engine.augment import augment, normalize
+from engine.device import choose_device, choose_precision, machine
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "n_features"),
+    [
+        ("small", (1, 8, 8), 128), ("small", (3, 28, 28), 128), ("fast", (3, 32, 32), 128),
+        ("resnet18", (3, 32, 32), 512), ("resnet34", (1, 32, 32), 512),
+    ],
+)  # fmt: skip
+def test_networks_give_logits_and_features(network, shape, n_features):
+    net = model.build(network, shape, 7, seed=0).eval()
+    with torch.no_grad():
+        logits, features = net(torch.rand(2, *shape))
+    assert logits.shape == (2, 7)
+    assert features.shape == (2, n_features)
+    # the logits are a linear function of the features
+    torch.testing.assert_close(net.head(features), logits)
+
+
+def test_resnet_keeps_full_resolution_in_its_stem():
+    net = model.build("resnet18", (3, 32, 32), 10, seed=0)
+    with torch.no_grad():
+        assert net.body.layer1(net.body.conv1(torch.rand(1, 3, 32, 32))).shape[2:] == (32, 32)
+    assert sum(p.numel() for p in net.parameters()) == 11_173_962  # known for this CIFAR ResNet-18
+
+
+def test_the_seed_alone_makes_the_weights_and_leaves_the_global_generator_alone():
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    first = model.build("small", (1, 8, 8), 3, seed=5)
+    assert torch.equal(torch.rand(3), expected)
+    torch.manual_seed(2)
+    second, other = (model.build("small", (1, 8, 8), 3, seed=s) for s in (5, 6))
+    assert torch.equal(first.head.weight, second.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_auto_network_goes_by_size():
+    assert model.choose("auto", (1, 28, 28)) == "small"
+    assert model.choose("auto", (3, 32, 32)) == "fast"
+    assert model.choose("resnet18", (1, 8, 8)) == "resnet18"
+    with pytest.raises(ValueError, match="'vit'.*small, fast, resnet18, resnet34"):
+        model.build("vit", (3, 32, 32), 10, seed=0)
+
+
+@pytest.mark.parametrize("kind", ["shift", "crop-flip"])
+def test_augmentation_against_slicing(kind):
+    images = torch.randint(1, 256, (64, 3, 7, 5), dtype=torch.uint8)
+    out = augment(images, kind, 2, torch.Generator().manual_seed(0))
+    assert (out.shape, out.dtype) == (images.shape, torch.uint8)
+    seen = set()
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (2, 2), (2, 2)))
+    for i in range(len(images)):
+        found = [
+            (dy, dx, flip)
+            for dy in range(5)
+            for dx in range(5)
+            for flip in (False, True)
+            if np.array_equal(
+                out[i],
+                (padded[i][:, :, ::-1] if flip else padded[i])[:, dy : dy + 7, dx : dx + 5],
+            )
+        ]
+        assert len(found) == 1, "an image is one shifted, perhaps mirrored, copy of itself"
+        seen.add(found[0])
+    assert {flip for *_, flip in seen} == ({False, True} if kind == "crop-flip" else {False})
+    assert len(seen) > 20
+
+
+def test_augmentation_repeats_itself_and_can_be_off():
+    images = torch.randint(256, (8, 1, 6, 6), dtype=torch.uint8)
+    a, b = (augment(images, "crop-flip", 1, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert augment(images, "none", 1, torch.Generator()) is images
+    with pytest.raises(ValueError, match="'rotate'.*none, shift, crop-flip"):
+        augment(images, "rotate", 1, torch.Generator())
+
+
+def test_normalize_by_channel():
+    images = torch.randint(256, (50, 3, 4, 4), dtype=torch.uint8)
+    units = images.float() / 255
+    mean, std = units.mean((0, 2, 3)), units.std((0, 2, 3), correction=0)
+    out = normalize(images, mean, std)
+    np.testing.assert_allclose(out.mean((0, 2, 3)), 0, atol=1e-5)
+    np.testing.assert_allclose(out.std((0, 2, 3), correction=0), 1, atol=1e-5)
+
+
+def rates(schedule: str, epochs: int, **options) -> list[float]:
+    known = dict(epochs=epochs, high=0.1, low=0.01, period=4) | options
+    return [optim.learning_rate(schedule, e, **known) for e in range(epochs)]
+
+
+def test_schedules_against_torch():
+    parameter = [torch.nn.Parameter(torch.zeros(1))]
+    optimizer = torch.optim.SGD(parameter, lr=0.1)
+    for schedule, theirs in (
+        ("cosine", torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12, eta_min=0.01)),
+        (
+            "warm-restarts",
+            torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4, eta_min=0.01),
+        ),
+    ):
+        expected = []
+        for _ in range(12):
+            expected.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            theirs.step()
+        np.testing.assert_allclose(rates(schedule, 12), expected, rtol=1e-9)
+        optimizer.param_groups[0]["lr"] = 0.1
+
+
+def test_one_cycle_rises_then_falls_and_constant_stays():
+    values = rates("one-cycle", 20)
+    assert values[0] == pytest.approx(0.01)
+    assert int(np.argmax(values)) == 6
+    assert max(values) == pytest.approx(0.1)
+    assert (np.diff(values[6:]) < 0).all()
+    assert rates("constant", 3) == [0.1] * 3
+    assert math.isclose(optim.learning_rate("one-cycle", 20, epochs=20, high=1, low=0, period=1), 0)
+    with pytest.raises(ValueError, match="'linear'.*constant, cosine"):
+        rates("linear", 3)
+
+
+def test_optimizers_take_their_settings():
+    parameters = [torch.nn.Parameter(torch.ones(1))]
+    sgd = optim.build("sgd", parameters, momentum=0.8, weight_decay=0.1)
+    assert (sgd.defaults["momentum"], sgd.defaults["weight_decay"]) == (0.8, 0.1)
+    assert isinstance(
+        optim.build("adamw", parameters, momentum=0.8, weight_decay=0.1), torch.optim.AdamW
+    )
+    with pytest.raises(ValueError, match="'lbfgs'.*sgd, adamw"):
+        optim.build("lbfgs", parameters, momentum=0, weight_decay=0)
+
+
+def test_device_and_precision():
+    cpu = choose_device("cpu")
+    assert choose_precision("auto", "small", cpu) == "float32"
+    assert choose_precision("float32", "resnet18", cpu) == "float32"
+    assert choose_precision("auto", "fast", cpu) in ("float32", "bf16")
+    assert {"processor", "cores", "threads", "torch"} <= set(machine(cpu))
+    with pytest.raises(ValueError, match="'cuda:99': this machine has"):
+        choose_device("cuda:99")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+def test_auto_device_is_the_gpu_where_there_is_one():
+    assert choose_device("auto").type == "cuda"
