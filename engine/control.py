@@ -1,0 +1,97 @@
+"""What the outside wishes of a training run, and how far it is: all that two threads share."""
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+
+class Stopped(Exception):
+    """Raised inside a training run that was told to stop."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands; replaced, never mutated."""
+
+    epoch: int = 0  # the epoch that runs, from 0
+    stage: str = "start"
+    batch: int = 0  # batches done in this stage
+    n_batches: int = 0
+
+
+class Control:
+    """Wishes go in from any thread; the training thread looks at them after every batch."""
+
+    def __init__(self, *, paused: bool = False):
+        self._condition = threading.Condition()
+        self._paused = paused
+        self._pause_after_epoch = False
+        self._stopped = False
+        self._changes: dict[str, Any] = {}
+        self.progress = Progress()
+        self.waiting = False  # the training thread stands still because of a pause
+
+    # --- wishes, from any thread
+
+    def change(self, **live: Any) -> None:
+        """New values of live knobs, for the next epoch that starts."""
+        with self._condition:
+            self._changes |= live
+
+    def pause(self) -> None:
+        """Stand still after this batch."""
+        with self._condition:
+            self._paused, self._pause_after_epoch = True, False
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        with self._condition:
+            self._paused, self._pause_after_epoch = False, False
+            self._condition.notify_all()
+
+    def step(self) -> None:
+        """Go on to the end of an epoch, then pause."""
+        with self._condition:
+            self._paused, self._pause_after_epoch = False, True
+            self._condition.notify_all()
+
+    def stop(self) -> None:
+        """End the run after this batch; the epoch under way is lost."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify_all()
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        """Changes that no epoch has taken up yet."""
+        with self._condition:
+            return dict(self._changes)
+
+    # --- the training thread
+
+    def begin_epoch(self) -> dict[str, Any]:
+        """The changes that this epoch takes up."""
+        with self._condition:
+            changes, self._changes = self._changes, {}
+            return changes
+
+    def tick(self, epoch: int, stage: str, batch: int, n_batches: int) -> None:
+        """Say how far the run is; stand still while paused. Raises Stopped."""
+        self.progress = Progress(epoch, stage, batch, n_batches)
+        self.wait()
+
+    def end_epoch(self) -> None:
+        """To be called when an epoch is on disk: a step ends here."""
+        with self._condition:
+            if self._pause_after_epoch:
+                self._paused, self._pause_after_epoch = True, False
+
+    def wait(self) -> None:
+        """Stand still while paused. Raises Stopped."""
+        with self._condition:
+            while self._paused and not self._stopped:
+                self.waiting = True
+                self._condition.wait()
+            self.waiting = False
+            if self._stopped:
+                raise Stopped

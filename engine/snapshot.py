@@ -1,0 +1,39 @@
+"""What one epoch leaves behind: frozen NumPy arrays and numbers, own copies."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One epoch. N samples, C classes, K neighbors, P panel samples, D features.
+
+    `neighbors`, `distances` and `weights` are what this epoch mixed with while it trained; all
+    else is the state it left behind. So weights follow from the P(clean) of the epoch before, and
+    the mixed label trained on is the soft label of the epoch before, mixed with these weights.
+    """
+
+    epoch: int  # from 0
+    settings: dict[str, Any]  # values of the live knobs that this epoch used
+    phase: str  # "warmup", "early" (before correction) or "main"
+    metrics: dict[str, float | None]  # None: nothing to count, e.g. truth unknown
+    mixture: dict[str, Any]  # means, stds, weights (2 each), converged, n_iter, warning
+    seconds: dict[str, float]  # per stage
+
+    loss: np.ndarray  # (N,) float32, cross-entropy against the current hard label
+    scaled_loss: np.ndarray  # (N,) float32 in [0, 1], what the mixture is fitted on
+    clean: np.ndarray  # (N,) float32 in [0, 1], 1 = current label surely clean
+    prediction: np.ndarray  # (N,) int32, class that the network says
+    confidence: np.ndarray  # (N,) float32 in [0, 1], its probability
+    soft: np.ndarray  # (N, C) float32, rows sum to 1; argmax is the corrected label
+    neighbors: np.ndarray  # (N, K) int32; K is 0 where the epoch did not mix
+    distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
+    weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
+    panel_features: np.ndarray  # (P, D) float32, of the samples that Problem.panel names
+
+    @property
+    def corrected(self) -> np.ndarray:
+        """(N,) int64, the corrected labels."""
+        return self.soft.argmax(1)

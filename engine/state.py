@@ -1,0 +1,158 @@
+"""What a run is about, and where it stands between two epochs: made, packed, unpacked."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine import device as machine
+from engine import model, noise, optim
+from engine.config import ConfigError, RunConfig
+from engine.data import Data, load
+from engine.data.registry import stratified
+from engine.labels import ema_update, one_hot
+
+# Knobs that a network and its images cannot survive.
+FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
+
+
+def load_data(config: RunConfig) -> Data:
+    """The data set that config names. Raises DataError."""
+    return load(
+        config.dataset, limit=config.limit, seed=config.data_seed, image_size=config.image_size
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """The labels of a run, fixed while it lasts; a function of config and data alone."""
+
+    given: np.ndarray  # (N,) int64, the labels trained on at first
+    true: np.ndarray | None  # (N,) int64, None where the truth is not known
+    matrix: np.ndarray  # (C, C) float64, the transition matrix asked for
+    rate_requested: float
+    rate_actual: float | None  # share of given labels that are wrong
+    panel: np.ndarray  # (P,) int64, samples whose features are kept, a stratified choice
+
+
+def pose(config: RunConfig, data: Data) -> Problem:
+    """Spoil the labels as config says. Raises NoiseError or ConfigError."""
+    labels = data.labels.cpu().numpy()
+    truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None
+    if truth is None and config.noise != "none":
+        truth = labels  # with noise added, what came is taken for the truth
+    noisy = noise.corrupt(
+        labels, config.noise, config.rate, n_classes=data.n_classes,
+        seed=config.seed if config.noise_seed is None else config.noise_seed,
+        dataset=config.dataset, matrix=config.noise_matrix,
+    )  # fmt: skip
+    if config.mixing == "neighbors" and config.k >= data.n:
+        raise ConfigError(f"k = {config.k}: allowed is 1 to {data.n - 1} for {data.n} samples")
+    return Problem(
+        given=noisy.labels,
+        true=truth,
+        matrix=noisy.matrix,
+        rate_requested=0.0 if config.noise == "none" else noisy.rate_requested,
+        rate_actual=None if truth is None else float((noisy.labels != truth).mean()),
+        panel=stratified(labels, min(max(config.panel_size, data.n_classes), data.n), seed=0),
+    )
+
+
+class State:
+    """Everything that changes while a run trains. `engine.train.train` is its only writer.
+
+    Between two epochs it can be packed; a State made with what was packed goes on bit by bit as
+    the run it came from would have (same device, same number of threads).
+    """
+
+    def __init__(self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None):
+        self.config = config
+        self.problem = pose(config, data)
+        self.device = machine.choose_device(config.device)
+        self.data = data.to(self.device)
+        self.mean, self.std = (v.to(self.device) for v in data.channel_stats())
+        self.network = model.choose(config.network, data.shape)
+        self.precision = machine.choose_precision(config.precision, self.network, self.device)
+        self.threads = machine.choose_threads(config.threads, self.network)
+        self.model = model.build(self.network, data.shape, data.n_classes, seed=config.seed)
+        # faster for convolutions on CPUs and GPUs alike (tests/benchmarks/bench_precision.py)
+        self.layout = torch.channels_last
+        self.model.to(self.device, memory_format=self.layout)
+        self.optimizer = optim.build(
+            config.optimizer, self.model.parameters(),
+            momentum=config.momentum, weight_decay=config.weight_decay,
+        )  # fmt: skip
+        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        self.rng = np.random.default_rng(config.seed)
+        self.epoch = -1  # the last epoch done
+        given = torch.from_numpy(self.problem.given).to(self.device)
+        self.soft = one_hot(given, data.n_classes)  # (N, C) float32, current soft labels
+        self.clean: Tensor | None = None  # (N,) float32, P(clean) after the last epoch
+        self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
+        self.memory = torch.zeros_like(self.soft) if config.loss == "elr" else None  # ELR's targets
+        self.panel = torch.from_numpy(self.problem.panel).to(self.device)
+        if packed is not None:
+            self._unpack(packed)
+
+    def remember(self, batch: Tensor, logits: Tensor) -> None:
+        """Move ELR's targets of these samples (B,) toward what the network says of them."""
+        seen = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
+        seen = seen / seen.sum(1, keepdim=True)
+        self.memory[batch] = ema_update(self.memory[batch], seen, self.config.elr_beta)
+
+    def pack(self) -> dict[str, Any]:
+        """Plain values and tensors; `torch.load(..., weights_only=True)` reads them back."""
+        return {
+            "epoch": self.epoch,
+            "config": self.config.model_dump_json(),
+            "precision": self.precision,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "rng": _to_plain(self.rng.bit_generator.state),
+            "given": torch.from_numpy(self.problem.given),
+            "soft": self.soft,
+            "clean": self.clean,
+            "losses": self.losses,
+            "memory": self.memory,
+        }
+
+    def _unpack(self, packed: dict[str, Any]) -> None:
+        before = RunConfig.model_validate_json(packed["config"])
+        changed = {
+            name for name in RunConfig.model_fields
+            if getattr(before, name) != getattr(self.config, name)
+        }  # fmt: skip
+        self.epoch = packed["epoch"]
+        self.model.load_state_dict(packed["model"])
+        if "optimizer" not in changed:
+            self._load_optimizer(packed["optimizer"])
+        if not changed & {"seed", "device"}:
+            self.generator.set_state(packed["generator"].cpu())
+            self.rng.bit_generator.state = packed["rng"]
+        if not changed & {"device", "precision"}:
+            self.precision = packed["precision"]
+        if not np.array_equal(packed["given"].numpy(), self.problem.given):
+            return  # other noise: soft labels, losses and P(clean) start anew
+        self.soft = packed["soft"].to(self.device)
+        self.clean = None if packed["clean"] is None else packed["clean"].to(self.device)
+        self.losses = [v.to(self.device) for v in packed["losses"]]
+        if self.memory is not None and packed["memory"] is not None:
+            self.memory = packed["memory"].to(self.device)
+
+    def _load_optimizer(self, packed: dict[str, Any]) -> None:
+        settings = [dict(group) for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(packed)
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update({name: own[name] for name in own if name not in ("params", "lr")})
+
+
+def _to_plain(state: dict[str, Any]) -> dict[str, Any]:
+    """NumPy's generator state with its numbers as Python's."""
+    return {
+        key: _to_plain(value) if isinstance(value, dict)
+        else value if isinstance(value, str) else int(value)
+        for key, value in state.items()
+    }  # fmt: skip

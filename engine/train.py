@@ -1,0 +1,318 @@
+"""THE METHOD. Start reading here: MixNN and every method beside it, as one loop over epochs.
+
+`train` is a generator of one Snapshot per epoch. It knows nothing of files, threads or pages.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from engine import losses, metrics, optim
+from engine.augment import augment, normalize
+from engine.clean import CleanFit, fit_clean_probability, normalize_losses
+from engine.config import LIVE, RunConfig
+from engine.control import Control
+from engine.data import Data
+from engine.labels import ema_update, one_hot
+from engine.mixing import mixing_weights, mixup_partners, weighted_sum
+from engine.neighbors import nearest
+from engine.snapshot import Snapshot
+from engine.state import State
+
+EVALUATION_BATCH = 512
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on, such as a loss that is no longer a number."""
+
+
+def train(
+    config: RunConfig, data: Data, *, state: State | None = None, control: Control | None = None
+) -> Iterator[Snapshot]:
+    """Train by config's method and yield what each epoch leaves behind.
+
+    state: where to start from, by default a fresh one; it is brought forward in place, and between
+    two snapshots it may be packed. control: wishes from other threads, looked at after every batch.
+    Raises ConfigError or NoiseError before the first epoch, TrainingError where the loss is lost,
+    control.Stopped when told to stop.
+    """
+    state = state or State(config, data)
+    control = control or Control()
+    features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
+
+    with _threads(state.threads):
+        for epoch in range(state.epoch + 1, state.config.epochs):
+            control.tick(epoch, "neighbors", 0, 1)
+            config = state.config = state.config.changed_live(**control.begin_epoch())
+            seconds = _Seconds(state.device)
+            phase, mixing, criterion = plan(config, epoch)
+
+            # Who is mixed with whom, and how much
+            with seconds.of("neighbors"):
+                if mixing == "neighbors" and features is None:
+                    logits, features = predict(
+                        state, state.data.images, control, epoch, "evaluation"
+                    )
+                    if state.clean is None:
+                        judge(state, logits)
+                batches = draw_batches(state, phase)
+                neighbors, distances, weights = find_partners(state, mixing, batches, features)
+
+            # Train on the synthetic samples
+            with seconds.of("training"):
+                train_loss = train_epoch(
+                    state, epoch, criterion, batches, neighbors, weights, control
+                )
+
+            # Look at the whole set once: losses, features and probabilities together
+            with seconds.of("evaluation"):
+                logits, features = predict(state, state.data.images, control, epoch, "evaluation")
+                probabilities = logits.softmax(1)
+            with seconds.of("labels"):
+                if corrects(config, epoch) and config.correction_source == "evaluation":
+                    state.soft = ema_update(state.soft, probabilities, config.alpha)
+            with seconds.of("mixture"):
+                loss, scaled_loss, fit = judge(state, logits)
+            with seconds.of("test"):
+                measured = {
+                    "train_loss": train_loss,
+                    "learning_rate": state.optimizer.param_groups[0]["lr"],
+                    **_measure_part(state, "test", control, epoch),
+                    **_measure_part(state, "val", control, epoch),
+                }
+
+            state.epoch = epoch
+            confidence, prediction = probabilities.max(1)
+            yield _snapshot(
+                state, phase, measured, fit, seconds.spent,
+                loss=loss, scaled_loss=scaled_loss, clean=fit.clean,
+                prediction=prediction.int(), confidence=confidence, soft=state.soft,
+                neighbors=neighbors.int(), distances=distances, weights=weights,
+                panel_features=features[state.panel],
+            )  # fmt: skip
+
+
+def plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
+    """What an epoch does: its phase ("warmup", "early" or "main"), its mixing and its loss."""
+    if epoch < config.warmup:
+        return "warmup", "none", "ce"
+    mixing, loss = config.mixing, config.loss
+    phase = "early" if epoch < config.correction_start else "main"
+    if config.mixing == "neighbors":
+        if epoch < config.correction_start + config.early_extra:
+            mixing = config.early_mixing
+        if phase == "early" and config.early_loss != "same":
+            loss = config.early_loss
+    return phase, mixing, loss
+
+
+def corrects(config: RunConfig, epoch: int) -> bool:
+    """Whether labels move in this epoch."""
+    return (
+        config.correction == "ema"
+        and epoch >= config.correction_start
+        and epoch % config.correction_interval == 0
+    )
+
+
+def draw_batches(state: State, phase: str) -> list[Tensor]:
+    """The epoch's batches: rows of the data set, of nearly equal number, on the device."""
+    n, config = state.data.n, state.config
+    shuffled = phase != "warmup" or config.warmup_shuffle
+    order = state.rng.permutation(n) if shuffled else range(n)
+    order = torch.as_tensor(order, device=state.device)
+    # nearly equal: batch normalization cannot use a last batch of one
+    return list(order.tensor_split(-(-n // config.batch_size)))
+
+
+def find_partners(
+    state: State, mixing: str, batches: list[Tensor], features: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Whom each sample is mixed with in this epoch, and by what weights.
+
+    Returns neighbors (N, K) int64 rows of the data set, distances (N, K) float32 (nan for random
+    partners) and weights (N, K+1) float32, own weight first. K is 0 without mixing.
+    """
+    n, config, device = state.data.n, state.config, state.device
+    if mixing == "none":
+        neighbors = torch.empty(n, 0, dtype=torch.int64, device=device)
+        return neighbors, neighbors.float(), torch.ones(n, 1, device=device)
+    if mixing == "mixup":
+        neighbors = torch.empty(n, 1, dtype=torch.int64, device=device)
+        weights = torch.empty(n, 2, device=device)
+        for batch in batches:
+            partners, weights[batch] = mixup_partners(
+                len(batch), config.mixup_beta, state.rng, device
+            )
+            neighbors[batch] = batch[partners]
+        return neighbors, torch.full((n, 1), torch.nan, device=device), weights
+    if config.neighbor_scope == "dataset":
+        neighbors, distances = nearest(
+            features, config.k, backend=config.neighbor_backend, seed=config.seed
+        )
+    else:
+        neighbors = torch.empty(n, config.k, dtype=torch.int64, device=device)
+        distances = torch.empty(n, config.k, device=device)
+        for batch in batches:
+            found, distances[batch] = nearest(features[batch], config.k, backend="exact")
+            neighbors[batch] = batch[found]
+    return neighbors, distances, mixing_weights(state.clean, neighbors)
+
+
+def train_epoch(
+    state: State, epoch: int, criterion: str, batches: list[Tensor], neighbors: Tensor,
+    weights: Tensor, control: Control,
+) -> float:  # fmt: skip
+    """One pass over the synthetic samples; returns the mean training loss. Raises TrainingError."""
+    config = state.config
+    kind = "none" if epoch < config.warmup and not config.warmup_augment else config.augment
+    from_batch = corrects(config, epoch) and config.correction_source == "batch"
+    total = torch.zeros((), device=state.device)
+    state.model.train()
+    for number, batch in enumerate(batches):
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(config, epoch + number / len(batches))
+        # the sample itself and its neighbors, each augmented on its own
+        parts = torch.cat([batch[:, None], neighbors[batch]], dim=1)  # (B, K+1)
+        images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
+        images = normalize(images, state.mean, state.std).unflatten(0, parts.shape)
+        if from_batch:
+            with torch.no_grad():
+                seen = _forward(state, images[:, 0])[0].softmax(1)
+            state.soft[batch] = ema_update(state.soft[batch], seen, config.alpha)
+        logits, _ = _forward(state, weighted_sum(images, weights[batch]))
+        targets = weighted_sum(state.soft[parts], weights[batch])
+        if criterion == "elr":
+            state.remember(batch, logits)
+        values = losses.per_sample(
+            criterion, logits, targets, q=config.gce_q, a=config.sce_a, b=config.sce_b,
+            memory=None if state.memory is None else state.memory[batch],
+            strength=config.elr_lambda,
+        )  # fmt: skip
+        state.optimizer.zero_grad(set_to_none=True)
+        values.mean().backward()
+        state.optimizer.step()
+        total += values.detach().sum()
+        control.tick(epoch, "training", number + 1, len(batches))
+    mean = float(total) / state.data.n
+    if not torch.isfinite(torch.tensor(mean)):
+        raise TrainingError(
+            f"the training loss became {mean} in epoch {epoch}: try a learning_rate below "
+            f"{config.learning_rate:g}"
+        )
+    return mean
+
+
+def predict(
+    state: State, images: Tensor, control: Control, epoch: int, stage: str
+) -> tuple[Tensor, Tensor]:
+    """Logits (N, C) and features (N, D), float32, of uint8 images in evaluation mode."""
+    state.model.eval()
+    outputs = []
+    chunks = images.split(EVALUATION_BATCH)
+    with torch.no_grad():
+        for number, chunk in enumerate(chunks):
+            outputs.append(_forward(state, normalize(chunk, state.mean, state.std)))
+            control.tick(epoch, stage, number + 1, len(chunks))
+    logits, features = zip(*outputs, strict=True)
+    return torch.cat(logits), torch.cat(features)
+
+
+def judge(state: State, logits: Tensor) -> tuple[Tensor, Tensor, CleanFit]:
+    """How well the network fits each current label, and so how likely the label is clean.
+
+    Returns loss (N,), the cross-entropy against the hard label; scaled_loss (N,) in [0, 1], that
+    loss scaled and averaged over loss_history epochs; and the mixture fitted on it.
+    """
+    hard = one_hot(state.soft.argmax(1), state.soft.shape[1])
+    loss = losses.soft_cross_entropy(logits, hard)
+    state.losses = [*state.losses, normalize_losses(loss)][-state.config.loss_history :]
+    scaled_loss = torch.stack(state.losses).mean(0)
+    fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
+    state.clean = fit.clean
+    return loss, scaled_loss, fit
+
+
+def learning_rate(config: RunConfig, epoch: float) -> float:
+    """The learning rate of a run at a point in time, in epochs."""
+    return optim.learning_rate(
+        config.schedule, epoch, epochs=config.epochs, high=config.learning_rate,
+        low=config.learning_rate_min, period=config.schedule_period,
+    )  # fmt: skip
+
+
+def _forward(state: State, images: Tensor) -> tuple[Tensor, Tensor]:
+    images = images.contiguous(memory_format=state.layout)
+    bf16 = state.precision == "bf16"
+    with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
+        logits, features = state.model(images)
+    return logits.float(), features.float()
+
+
+def _measure_part(state: State, part: str, control: Control, epoch: int) -> dict[str, float | None]:
+    """Accuracy and calibration on the "test" or "val" part; nothing where it is missing."""
+    images = getattr(state.data, f"{part}_images")
+    if images is None or not len(images):
+        return {}
+    logits, _ = predict(state, images, control, epoch, part)
+    confidence, prediction = logits.softmax(1).max(1)
+    hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
+    return {
+        f"{part}_accuracy": metrics.share(hits),
+        f"{part}_calibration_error": metrics.calibration_error(confidence.cpu().numpy(), hits),
+    }
+
+
+def _snapshot(
+    state: State, phase: str, measured: dict[str, float | None], fit: CleanFit,
+    seconds: dict[str, float], **tensors: Tensor,
+) -> Snapshot:  # fmt: skip
+    """Copies of the tensors, and the numbers that need the truth."""
+    arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
+    problem = state.problem
+    measured |= metrics.of_labels(
+        problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
+    )
+    return Snapshot(
+        epoch=state.epoch,
+        settings={name: getattr(state.config, name) for name in LIVE},
+        phase=phase,
+        metrics=measured,
+        mixture={
+            "means": fit.means.tolist(), "stds": fit.stds.tolist(),
+            "weights": fit.weights.tolist(), "converged": fit.converged, "n_iter": fit.n_iter,
+            "warning": fit.warning,
+        },
+        seconds=dict(seconds),
+        **arrays,
+    )  # fmt: skip
+
+
+@contextmanager
+def _threads(number: int):
+    """Run torch with this many CPU threads; the setting belongs to the calling thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+class _Seconds:
+    """Seconds spent in each stage of an epoch; on a GPU, including what was still queued."""
+
+    def __init__(self, device: torch.device):
+        self.spent: dict[str, float] = {}
+        self._device = device
+
+    @contextmanager
+    def of(self, stage: str):
+        start = time.perf_counter()
+        yield
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.spent[stage] = time.perf_counter() - start

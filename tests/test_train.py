@@ -1,0 +1,298 @@
+"""The loop: what each epoch leaves behind follows from the epoch before, for every method."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, quick
+
+from engine.config import METHODS, ConfigError, reference_preset
+from engine.control import Control, Stopped
+from engine.data.base import assemble
+from engine.mixing import mixing_weights
+from engine.neighbors import nearest
+from engine.state import State, pose
+from engine.train import TrainingError, draw_batches, learning_rate, plan, predict, train
+
+QUIRKS = reference_preset("cifar10", 0.8) | dict(
+    network="small", augment="shift", padding=1, epochs=6, warmup=1, correction_start=3,
+    correction_interval=2, batch_size=32, loss_history=3, learning_rate=0.05, schedule_period=3,
+)  # fmt: skip
+ARRAYS = (
+    "loss", "scaled_loss", "clean", "prediction", "confidence", "soft", "neighbors", "distances",
+    "weights", "panel_features",
+)  # fmt: skip
+
+
+def assert_same(first, second):
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    assert first.metrics == second.metrics
+    assert first.mixture == second.mixture
+
+
+def test_shapes_and_types(data):
+    *_, last = train(quick(k=2), data)
+    n = data.n
+    shapes = {name: getattr(last, name).shape for name in ARRAYS}
+    assert shapes == {
+        "loss": (n,), "scaled_loss": (n,), "clean": (n,), "prediction": (n,), "confidence": (n,),
+        "soft": (n, 3), "neighbors": (n, 2), "distances": (n, 2), "weights": (n, 3),
+        "panel_features": (n, 128),
+    }  # fmt: skip
+    np.testing.assert_allclose(last.soft.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(last.weights.sum(1), 1, atol=1e-5)
+    assert last.settings == {"k": 2, "alpha": 0.9, "correction": "ema", "correction_start": 2}
+    assert set(last.seconds) == {
+        "neighbors", "training", "evaluation", "labels", "mixture", "test"
+    }  # fmt: skip
+
+
+def test_weights_come_from_the_clean_probabilities_of_the_epoch_before(data):
+    before, *rest = list(train(quick(k=3), data))
+    for after in rest:
+        expected = mixing_weights(
+            torch.from_numpy(before.clean), torch.from_numpy(after.neighbors).long()
+        )
+        np.testing.assert_array_equal(after.weights, expected)
+        assert (after.neighbors != np.arange(data.n)[:, None]).all()
+        before = after
+
+
+def test_neighbors_are_nearest_in_the_features_of_the_epoch_before(data):
+    before, after, *_ = list(train(quick(k=3, panel_size=1000), data))
+    features = torch.from_numpy(before.panel_features)  # the panel holds all samples here
+    indices, distances = nearest(features, 3, backend="exact")
+    np.testing.assert_array_equal(after.neighbors, indices)
+    np.testing.assert_allclose(after.distances, distances, rtol=1e-4)
+
+
+def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data):
+    config = quick(alpha=0.8, correction_start=2, epochs=4)
+    given = pose(config, data).given
+    snapshots = []
+    state = State(config, data)
+    for snapshot in train(config, data, state=state):
+        seen, _ = predict(state, state.data.images, Control(), 0, "evaluation")
+        snapshots.append((snapshot, seen.softmax(1).numpy()))
+    soft = np.eye(3)[given]
+    for snapshot, probabilities in snapshots:
+        if snapshot.epoch >= 2:
+            soft = 0.8 * soft + 0.2 * probabilities
+        np.testing.assert_allclose(snapshot.soft, soft, atol=1e-6)
+        hard = soft.argmax(1)
+        loss = -np.log(probabilities[np.arange(data.n), hard])
+        np.testing.assert_allclose(snapshot.loss, loss, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(snapshot.prediction, probabilities.argmax(1))
+
+
+def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
+    plain = quick(warmup=2, correction_start=4)
+    assert [plan(plain, e) for e in (0, 1, 2, 4)] == [
+        ("warmup", "none", "ce"), ("warmup", "none", "ce"), ("early", "neighbors", "ce"),
+        ("main", "neighbors", "ce"),
+    ]  # fmt: skip
+    quirks = quick(**QUIRKS)
+    assert [plan(quirks, e) for e in (0, 1, 3, 4)] == [
+        ("warmup", "none", "ce"), ("early", "mixup", "linear"),
+        ("main", "mixup", "ce"),  # soft targets while mixing is still random
+        ("main", "neighbors", "ce"),
+    ]  # fmt: skip
+    assert plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
+    assert learning_rate(quirks, 0.9) == 0.05, "warm restarts move in whole epochs"
+
+
+def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epoch(data):
+    config = quick(**QUIRKS)
+    state = State(config, data)
+    snapshots = list(train(config, data, state=state))
+    changed = [
+        not np.array_equal(a.soft, b.soft) for a, b in zip(snapshots, snapshots[1:], strict=False)
+    ]
+    assert changed == [False, False, False, True, False]  # of epochs 3 and later, only 4
+    mixed = snapshots[4]
+    assert snapshots[0].neighbors.shape == (data.n, 0)
+    assert np.isnan(snapshots[1].distances).all(), "mixup's partners are random"
+    assert not np.isnan(mixed.distances).any()
+    # replay the generator: three batches, each sample's neighbor stands in its own
+    replay = State(config, data)
+    for epoch in range(5):
+        batches = draw_batches(replay, "warmup" if epoch < 1 else "main")
+        if snapshots[epoch].phase != "warmup" and epoch < 4:
+            for batch in batches:  # mixup draws a weight and a permutation for each
+                replay.rng.beta(1, 1)
+                replay.rng.permutation(len(batch))
+    for batch in batches:
+        rows = batch.numpy()
+        assert np.isin(mixed.neighbors[rows], rows).all()
+    assert sorted(np.concatenate(batches).tolist()) == list(range(data.n))
+
+
+def test_loss_history_averages_what_the_mixture_sees(data):
+    snapshots = list(train(quick(method="ce", loss_history=2, epochs=3), data))
+
+    def scale(values):
+        return (values - values.min()) / (values.max() - values.min())
+
+    for before, after in zip(snapshots, snapshots[1:], strict=False):
+        expected = (scale(before.loss) + scale(after.loss)) / 2
+        np.testing.assert_allclose(after.scaled_loss, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
+    config = quick(method=method, noise="none", epochs=6)
+    runs = [list(train(config, data)) for _ in range(2)]
+    for first, second in zip(*runs, strict=True):
+        assert_same(first, second)
+    assert runs[0][-1].metrics["test_accuracy"] > 0.9
+    assert runs[0][-1].metrics["label_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [dict(method=m) for m in METHODS]
+    + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)],
+    ids=lambda knobs: knobs.get("method") or next(iter(knobs)),
+)
+def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
+    config = quick(**dict(epochs=6) | knobs)
+    whole = list(train(config, data))
+    state = State(config, data)
+    for snapshot in train(config, data, state=state):
+        if snapshot.epoch == 2:
+            torch.save(state.pack(), tmp_path / "state.pt")
+            break
+    packed = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.manual_seed(123)  # the process-wide generator plays no part
+    rest = list(train(config, data, state=State(config, data, packed)))
+    assert [s.epoch for s in rest] == [3, 4, 5]
+    for first, second in zip(whole[3:], rest, strict=True):
+        assert_same(first, second)
+
+
+def test_three_runs_at_once_are_three_runs_alone(data):
+    configs = [quick(seed=seed, k=2) for seed in (0, 1, 2)]
+    alone = [list(train(config, data)) for config in configs]
+    together: dict[int, list] = {}
+
+    def work(config):
+        together[config.seed] = list(train(config, data))
+
+    threads = [threading.Thread(target=work, args=(config,)) for config in configs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for config, expected in zip(configs, alone, strict=True):
+        for first, second in zip(expected, together[config.seed], strict=True):
+            assert_same(first, second)
+    assert (alone[0][-1].loss != alone[1][-1].loss).any(), "seeds differ"
+
+
+def test_live_changes_act_at_the_next_epoch_and_stand_in_its_snapshot(data):
+    control = Control()
+    seen = []
+    for snapshot in train(quick(epochs=5, k=1), data, control=control):
+        seen.append((snapshot.settings["k"], snapshot.settings["alpha"], snapshot.weights.shape[1]))
+        if snapshot.epoch == 2:
+            control.change(k=4, alpha=0.5)
+    assert seen == [(1, 0.9, 1), (1, 0.9, 2), (1, 0.9, 2), (4, 0.5, 5), (4, 0.5, 5)]
+
+
+def test_correction_can_be_switched_off_and_on_while_training(data):
+    control = Control()
+    soft = []
+    for snapshot in train(quick(epochs=5, correction_start=1), data, control=control):
+        soft.append(snapshot.soft)
+        if snapshot.epoch == 1:
+            control.change(correction="none")
+        if snapshot.epoch == 3:
+            control.change(correction="ema")
+    moved = [not np.array_equal(a, b) for a, b in zip(soft, soft[1:], strict=False)]
+    assert moved == [True, False, False, True]
+
+
+def test_stop_is_obeyed_within_a_batch(data):
+    control = Control()
+    ticks = []
+    tick = control.tick
+
+    def stop_at_second_batch(epoch, stage, batch, n_batches):
+        ticks.append((epoch, stage, batch))
+        if (epoch, stage, batch) == (1, "training", 2):
+            control.stop()
+        tick(epoch, stage, batch, n_batches)
+
+    control.tick = stop_at_second_batch
+    with pytest.raises(Stopped):
+        list(train(quick(), data, control=control))
+    assert ticks[-1] == (1, "training", 2)
+
+
+def test_a_fork_with_other_noise_starts_with_other_labels(data):
+    config = quick(epochs=3, seed=1)
+    state = State(config, data)
+    list(train(config, data, state=state))
+    other = State(config.changed(rate=0.8, epochs=5), data, state.pack())
+    np.testing.assert_array_equal(other.soft.argmax(1), other.problem.given)
+    assert (other.problem.given != state.problem.given).any()
+    assert [s.epoch for s in train(other.config, data, state=other)] == [3, 4]
+
+
+def test_truth_may_be_unknown_and_may_come_with_noisy_labels():
+    clean = blobs()
+    noisy = clean.labels.clone()
+    noisy[:10] = (noisy[:10] + 1) % 3
+    parts = ((clean.images, noisy), (clean.test_images, clean.test_labels), clean.classes)
+    unknown = assemble("own", *parts)
+    known = assemble("own", *parts, true_labels=clean.labels)
+    *_, blind = train(quick(noise="none"), unknown)
+    *_, told = train(quick(noise="none"), known)
+    assert blind.metrics["fit_wrong"] is None
+    assert blind.metrics["test_accuracy"] == told.metrics["test_accuracy"]
+    assert told.metrics["label_accuracy"] is not None
+    assert pose(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
+    assert pose(quick(noise="none"), unknown).rate_actual is None
+    assert pose(quick(), unknown).rate_actual > 0.1, "with noise added, what came is the truth"
+
+
+def test_no_test_part_is_no_obstacle():
+    clean = blobs()
+    bare = assemble("own", (clean.images, clean.labels), None, clean.classes)
+    *_, last = train(quick(), bare)
+    assert "test_accuracy" not in last.metrics
+
+
+def test_odd_sizes_a_last_batch_of_one_and_two_samples():
+    for n in (2, 33, 65):
+        *_, last = train(quick(epochs=3, k=1, noise="none"), blobs(n, 2))
+        assert np.isfinite(last.loss).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_nothing_wrong_and_everything_wrong(rate, data):
+    *_, last = train(quick(noise="symmetric-exclusive", rate=rate), data)
+    assert np.isfinite(last.clean).all()
+    assert (last.metrics["fit_wrong"] is None) == (rate == 0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_alpha_at_its_ends(alpha, data):
+    *_, last = train(quick(alpha=alpha), data)
+    np.testing.assert_allclose(last.soft.sum(1), 1, atol=1e-5)
+    if alpha == 1:
+        assert last.metrics["changed_labels"] == 0
+
+
+def test_k_of_all_others_and_beyond(data):
+    *_, last = train(quick(k=95, epochs=2), data)
+    assert last.neighbors.shape == (96, 95)
+    with pytest.raises(ConfigError, match="k = 96: allowed is 1 to 95 for 96 samples"):
+        next(train(quick(k=96), data))
+
+
+def test_a_lost_loss_says_what_to_try(data):
+    with pytest.raises(TrainingError, match="became nan in epoch.*learning_rate below 100"):
+        list(train(quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60), data))
