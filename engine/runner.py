@@ -1,0 +1,221 @@
+"""One run in one background thread, from its settings to its folder; knows nothing of pages."""
+
+import statistics
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.config import ConfigError, RunConfig
+from engine.control import Control, Stopped
+from engine.data import Data, DataError
+from engine.noise import NoiseError
+from engine.state import State, load_data
+from engine.store import Run, RunWriter, StoreError, fork_config
+from engine.train import TrainingError, train
+
+FORESEEN = (ConfigError, NoiseError, DataError, StoreError, TrainingError)
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """Where a run stands. Epochs and batches count from 0; `epoch` is the one under way."""
+
+    state: str  # queued, running, paused, done, stopped or failed
+    epoch: int
+    n_epochs: int
+    stage: str  # neighbors, training, evaluation, ...
+    batch: int  # batches done of this stage
+    n_batches: int
+    seconds_left: float | None  # None until an epoch is done
+    message: str  # why it failed, in one sentence
+    error: str  # the whole traceback of a failure
+    foreseen: bool  # a failure whose message says all: bad input, a full disk, a lost loss
+
+
+class Runner:
+    """A run that can be started, paused, stepped, changed and stopped from any thread.
+
+    Make one by `new`, `resume` or `fork`; `start` puts it in a thread of its own, `run` stays in
+    the calling one. What it computes stands in `folder`, epoch by epoch.
+    """
+
+    def __init__(
+        self, folder: Path, config: RunConfig,
+        prepare: Callable[[Data | None], tuple[State, RunWriter]], data: Data | None,
+    ):  # fmt: skip
+        self.folder, self.config = Path(folder), config
+        self._prepare, self._data = prepare, data
+        self._control = Control()
+        self._state: State | None = None
+        self._writer: RunWriter | None = None
+        self._thread: threading.Thread | None = None
+        self._phase = "queued"
+        self._message = self._error = ""
+        self._foreseen = False
+        self._epoch_seconds: list[float] = []
+
+    @classmethod
+    def new(cls, config: RunConfig, folder: Path | str, *, data: Data | None = None) -> "Runner":
+        """A run from its first epoch. data: config's data set where it is loaded already."""
+        folder = Path(folder)
+
+        def prepare(data: Data | None) -> tuple[State, RunWriter]:
+            state = State(config, data or load_data(config))
+            return state, RunWriter.create(folder, state)
+
+        return cls(folder, config, prepare, data)
+
+    @classmethod
+    def resume(cls, folder: Path | str, *, data: Data | None = None) -> "Runner":
+        """A run that goes on after its last whole epoch. Raises StoreError where none is left."""
+        run = Run(folder)
+        records = run.epochs
+        config = run.config.changed(**records[-1]["settings"]) if records else run.config
+        if records and records[-1]["epoch"] + 1 >= config.epochs:
+            raise StoreError(
+                f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
+            )
+
+        def prepare(data: Data | None) -> tuple[State, RunWriter]:
+            data = _same_data(run, data or load_data(config))
+            if records:
+                packed = run.load_state(records[-1]["epoch"])
+            elif run.info["parent"]:
+                parent = run.info["parent"]
+                packed = Run(parent["run"]).load_state(parent["epoch"])
+            else:
+                packed = None
+            return State(config, data, packed), RunWriter.resume(run.folder)
+
+        return cls(run.folder, config, prepare, data)
+
+    @classmethod
+    def fork(
+        cls, parent: Path | str, epoch: int, folder: Path | str, *, data: Data | None = None,
+        **knobs: Any,
+    ) -> "Runner":  # fmt: skip
+        """A new run from the state of another one after `epoch`, with other knobs.
+
+        Raises ConfigError, and StoreError where that epoch's network is not kept.
+        """
+        run = Run(parent)
+        config = fork_config(run, epoch, **knobs)
+        packed = run.load_state(epoch)
+
+        def prepare(data: Data | None) -> tuple[State, RunWriter]:
+            state = State(config, _same_data(run, data or load_data(config)), packed)
+            origin = {"run": str(run.folder.resolve()), "epoch": epoch}
+            return state, RunWriter.create(Path(folder), state, parent=origin)
+
+        return cls(Path(folder), config, prepare, data)
+
+    # --- wishes, from any thread
+
+    def start(self) -> "Runner":
+        """Run in a thread of its own."""
+        if self._thread is not None:
+            raise RuntimeError(f"the run in {self.folder} was started already")
+        name = f"run {self.folder.name}"
+        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
+        self._thread.start()
+        return self
+
+    def pause(self) -> None:
+        """Stand still after this batch."""
+        self._control.pause()
+
+    def go_on(self) -> None:
+        """Go on after a pause."""
+        self._control.resume()
+
+    def step(self) -> None:
+        """Go on to the end of an epoch, then pause."""
+        self._control.step()
+
+    def stop(self) -> None:
+        """End within one batch; the epoch under way is lost, the run can be resumed."""
+        self._control.stop()
+
+    def change(self, **live: Any) -> None:
+        """Change live knobs (config.LIVE) from the next epoch on. Raises ConfigError."""
+        current = self._state.config if self._state else self.config
+        current.changed_live(**self._control.pending | live)
+        room = self._writer.k_max if self._writer else None
+        if room is not None and live.get("k", 1) > room:
+            raise ConfigError(f"k = {live['k']}: allowed is 1 to {room} while this run trains")
+        self._control.change(**live)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait for the thread; whether it has ended."""
+        if self._thread is None:
+            return self._phase not in ("queued", "running")
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    @property
+    def status(self) -> RunStatus:
+        """Where the run stands now."""
+        progress, phase = self._control.progress, self._phase
+        if phase == "running" and self._control.waiting:
+            phase = "paused"
+        left = None
+        if self._epoch_seconds:
+            recent = statistics.median(self._epoch_seconds[-5:])
+            left = recent * max(self.config.epochs - self._done, 0)
+        return RunStatus(
+            phase, progress.epoch, self.config.epochs, progress.stage, progress.batch,
+            progress.n_batches, left, self._message, self._error,
+            self._foreseen,
+        )  # fmt: skip
+
+    @property
+    def ready(self) -> bool:
+        """Whether the run folder is there."""
+        return self._writer is not None
+
+    @property
+    def _done(self) -> int:
+        return self._state.epoch + 1 if self._state else 0
+
+    # --- the thread
+
+    def run(self) -> None:
+        """Prepare and train to the end; never raises, `status` says how it ended."""
+        self._phase = "running"
+        try:
+            self._state, self._writer = self._prepare(self._data)
+            self._writer.write_status("running")
+            for snapshot in train(
+                self.config, self._state.data, state=self._state, control=self._control
+            ):
+                self._writer.write(snapshot, self._state)
+                self._epoch_seconds.append(sum(snapshot.seconds.values()))
+                self._control.end_epoch()
+            self._end("done")
+        except Stopped:
+            self._end("stopped", f"stopped after {self._done} of {self.config.epochs} epochs")
+        except Exception as error:  # whatever it was, it belongs on the page and in the folder
+            self._error, self._foreseen = traceback.format_exc(), isinstance(error, FORESEEN)
+            self._end("failed", str(error) or type(error).__name__)
+
+    def _end(self, phase: str, message: str = "") -> None:
+        self._message = message
+        if self._writer is not None:
+            self._writer.write_status(phase, message)
+            self._writer.close()
+        self._data = self._prepare = None  # the folder holds all that anyone still needs
+        self._phase = phase
+
+
+def _same_data(run: Run, data: Data) -> Data:
+    """data, if it is what the run was made with. Raises StoreError."""
+    then, now = run.info["data"]["fingerprint"], data.fingerprint()
+    if then != now:
+        raise StoreError(
+            f"{run.config.dataset} has changed since {run.folder} was made "
+            f"(fingerprint {then}, now {now}): a run goes on with the same data only"
+        )
+    return data

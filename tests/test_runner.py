@@ -1,0 +1,270 @@
+"""Runs in background threads: steered, stopped, resumed, forked, killed."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import blobs, quick
+
+from engine.config import ConfigError
+from engine.runner import Runner
+from engine.store import ARRAYS, Run, StoreError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.005)
+
+
+def finish(runner: Runner) -> Run:
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return Run(runner.folder)
+
+
+def assert_same_rows(first: Run, second: Run, rows: slice = slice(None)) -> None:
+    for name in ARRAYS:
+        np.testing.assert_array_equal(first.array(name)[rows], second.array(name), err_msg=name)
+    for a, b in zip(first.epochs[rows], second.epochs, strict=True):
+        assert a["metrics"] == b["metrics"]
+        assert a["settings"] == b["settings"]
+
+
+@pytest.fixture
+def long_run(tmp_path, data):
+    runner = Runner.new(quick(epochs=3000, state_interval=100), tmp_path / "run", data=data)
+    yield runner
+    runner.stop()
+    runner.join()
+
+
+def test_a_run_in_a_thread_ends_as_done(tmp_path, data):
+    runner = Runner.new(quick(), tmp_path / "run", data=data)
+    assert runner.status.state == "queued"
+    runner.start()
+    assert runner.join(60)
+    status = runner.status
+    assert (status.state, status.n_epochs, status.seconds_left) == ("done", 5, 0)
+    assert len(Run(runner.folder).epochs) == 5
+    with pytest.raises(RuntimeError, match="started already"):
+        runner.start()
+
+
+def test_pause_stands_still_and_go_on_goes_on(long_run):
+    long_run.start()
+    wait_for(lambda: long_run.status.epoch >= 1)
+    long_run.pause()
+    wait_for(lambda: long_run.status.state == "paused")
+    before = long_run.status
+    time.sleep(0.3)
+    assert long_run.status == before
+    long_run.go_on()
+    wait_for(lambda: long_run.status.epoch > before.epoch)
+    assert long_run.status.state == "running"
+    assert long_run.status.seconds_left > 0
+
+
+def test_step_runs_to_the_end_of_one_epoch(long_run):
+    long_run.pause()
+    long_run.start()
+    wait_for(lambda: long_run.status.state == "paused")
+    for expected in (1, 2, 3):
+        long_run.step()
+        wait_for(lambda n=expected: len(Run(long_run.folder).epochs) == n)
+        wait_for(lambda: long_run.status.state == "paused")
+        time.sleep(0.05)
+        assert len(Run(long_run.folder).epochs) == expected
+
+
+def test_stop_ends_a_run_that_can_be_resumed(long_run, data):
+    long_run.start()
+    wait_for(lambda: long_run.status.epoch >= 2)
+    long_run.stop()
+    assert long_run.join(10)
+    run = Run(long_run.folder)
+    assert long_run.status.state == run.status["state"] == "stopped"
+    assert f"stopped after {len(run.epochs)} of 3000 epochs" in run.status["message"]
+    again = Runner.resume(long_run.folder, data=data).start()
+    n = len(run.epochs)
+    wait_for(lambda: len(run.epochs) > n)
+    again.stop()
+    assert again.join(10)
+
+
+def test_stop_reaches_a_paused_run(long_run):
+    long_run.start()
+    wait_for(lambda: long_run.status.epoch >= 1)
+    long_run.pause()
+    wait_for(lambda: long_run.status.state == "paused")
+    long_run.stop()
+    assert long_run.join(10)
+    assert long_run.status.state == "stopped"
+
+
+def test_live_changes_stand_in_the_next_epochs_record(long_run):
+    long_run.pause()
+    long_run.start()
+    wait_for(lambda: long_run.status.state == "paused")
+    long_run.step()
+    wait_for(lambda: len(Run(long_run.folder).epochs) == 1)
+    long_run.change(k=3)
+    long_run.change(alpha=0.25, correction_start=4)
+    long_run.step()
+    wait_for(lambda: len(Run(long_run.folder).epochs) == 2)
+    first, second = Run(long_run.folder).epochs
+    assert first["settings"] == {
+        "k": 1, "alpha": 0.9, "correction": "ema", "correction_start": 2
+    }  # fmt: skip
+    assert second["settings"] == {
+        "k": 3, "alpha": 0.25, "correction": "ema", "correction_start": 4
+    }  # fmt: skip
+    assert second["n_neighbors"] == 3
+
+
+def test_bad_changes_are_refused_at_once_and_harm_nothing(long_run):
+    long_run.start()
+    wait_for(lambda: long_run.status.epoch >= 1)
+    for change, message in (
+        ({"alpha": 2}, "alpha = 2: allowed is a number from 0 to 1"),
+        ({"k": 21}, "k = 21: allowed is 1 to 20 while this run trains"),
+        ({"rate": 0.1}, "rate = 0.1 cannot change while a run trains"),
+        ({"correction_start": 0}, r"correction_start = 0: allowed is warmup \(1\)"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            long_run.change(**change)
+    epoch = long_run.status.epoch
+    wait_for(lambda: long_run.status.epoch > epoch)
+
+
+def test_a_failure_is_kept_whole(tmp_path, data):
+    config = quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60)
+    runner = Runner.new(config, tmp_path / "run", data=data)
+    runner.run()
+    status = runner.status
+    assert status.state == "failed"
+    assert "learning_rate below 100" in status.message
+    assert "Traceback" in status.error
+    assert status.foreseen
+    assert Run(runner.folder).status["message"] == status.message
+
+
+def test_missing_data_fails_the_run_with_the_datas_own_words(tmp_path):
+    runner = Runner.new(quick(dataset=f"npz:{tmp_path}/no.npz"), tmp_path / "run")
+    runner.run()
+    assert runner.status.state == "failed"
+    assert "no.npz" in runner.status.message
+    assert not runner.ready
+
+
+@pytest.mark.parametrize("method", ["mixnn", "elr"])
+def test_resume_is_bit_equal_to_an_uninterrupted_run(method, tmp_path, data):
+    config = quick(method=method, epochs=8, k=2)
+    whole = finish(Runner.new(config, tmp_path / "whole", data=data))
+    runner = Runner.new(config, tmp_path / "parts", data=data)
+    runner.pause()
+    runner.start()
+    for n in (1, 2, 3):
+        runner.step()
+        wait_for(lambda n=n: runner.ready and len(Run(runner.folder).epochs) == n)
+    runner.go_on()
+    runner.stop()  # in the middle of an epoch
+    assert runner.join(10)
+    assert len(Run(runner.folder).epochs) < 8
+    parts = finish(Runner.resume(runner.folder, data=data))
+    assert_same_rows(whole, parts)
+
+
+def test_resume_keeps_live_changes(tmp_path, data):
+    runner = Runner.new(quick(epochs=6), tmp_path / "run", data=data)
+    runner.pause()
+    runner.start()
+    runner.change(k=4)
+    runner.step()
+    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 1)
+    runner.stop()
+    assert runner.join(10)
+    run = finish(Runner.resume(runner.folder, data=data))
+    assert [record["settings"]["k"] for record in run.epochs] == [4] * 6
+
+
+def test_resume_refuses_a_finished_run_and_changed_data(tmp_path, data):
+    finish(Runner.new(quick(), tmp_path / "run", data=data))
+    with pytest.raises(StoreError, match="has all its 5 epochs: fork it"):
+        Runner.resume(tmp_path / "run")
+    fork = Runner.fork(tmp_path / "run", 2, tmp_path / "fork", data=blobs(seed=1), epochs=6)
+    fork.run()
+    assert "has changed since" in fork.status.message
+
+
+def test_a_fork_without_changes_repeats_its_parent(tmp_path, data):
+    parent = finish(Runner.new(quick(epochs=6), tmp_path / "run", data=data))
+    fork = finish(Runner.fork(tmp_path / "run", 2, tmp_path / "fork", data=data))
+    assert [record["epoch"] for record in fork.epochs] == [3, 4, 5]
+    assert_same_rows(parent, fork, slice(3, None))
+    assert fork.info["parent"]["epoch"] == 2
+
+
+def test_a_fork_with_other_knobs_goes_its_own_way(tmp_path, data):
+    parent = finish(Runner.new(quick(epochs=6), tmp_path / "run", data=data))
+    fork = finish(Runner.fork(parent.folder, 2, tmp_path / "f", data=data, k=5, alpha=0.5))
+    assert {record["n_neighbors"] for record in fork.epochs} == {5}
+    noisier = finish(Runner.fork(parent.folder, 2, tmp_path / "g", data=data, rate=0.8))
+    assert noisier.info["rate_actual"] > parent.info["rate_actual"]
+    assert (noisier.labels["given"] != parent.labels["given"]).any()
+    plain = finish(Runner.fork(parent.folder, 2, tmp_path / "h", data=data, method="elr"))
+    assert plain.config.method == "elr"
+    resumed = Runner.fork(parent.folder, 2, tmp_path / "i", data=data, k=2)
+    resumed.stop()
+    resumed.run()  # stopped before its first epoch: it starts from the parent again
+    assert len(finish(Runner.resume(tmp_path / "i", data=data)).epochs) == 3
+
+
+def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
+    """Two CPU threads each, on the same machine at the same time: the arrays of a run alone."""
+    config = quick(epochs=4, k=2, threads=2, network="fast")
+    alone = finish(Runner.new(config, tmp_path / "alone", data=data))
+    runners = [Runner.new(config, tmp_path / str(i), data=data).start() for i in range(3)]
+    for runner in runners:
+        assert runner.join(120)
+        assert_same_rows(alone, Run(runner.folder))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.15, 0.4, 0.7])
+def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
+    folder = tmp_path / "run"
+    command = [
+        sys.executable, "-m", "engine", "train", "--epochs", "500", "--limit", "200",
+        "--out", str(folder), "--state-interval", "50",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    told = 0
+    for line in process.stderr:
+        told += line.startswith("epoch")
+        if told == 3:
+            break
+    time.sleep(seconds)
+    process.send_signal(signal.SIGKILL)
+    told += process.stderr.read().count("epoch ")
+    process.wait()
+    run = Run(folder)
+    assert run.status["state"] == "interrupted"
+    n = len(run.epochs)
+    assert n >= told >= 3, "an epoch that was told of is there"
+    assert np.isfinite(run.array("loss")).all()
+    np.testing.assert_allclose(run.array("soft").sum(2), 1, atol=1e-4)
+    runner = Runner.resume(folder)
+    runner.pause()
+    runner.start()
+    runner.step()
+    wait_for(lambda: len(run.epochs) == n + 1)
+    runner.stop()
+    assert runner.join(10)
+    assert run.kept_states()[-1] == n
