@@ -1,0 +1,134 @@
+"""What a run folder says in the end: one object of numbers, and the corrected labels as a table."""
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.metrics import label_quality
+from engine.store import Run, StoreError
+
+SUSPICIOUS_BELOW = 0.5  # P(clean) under which a label that correction left alone is suspicious
+COLUMNS = (
+    "sample", "given_label", "corrected_label", "soft_probability", "p_clean", "suspicious",
+    "neighbors", "label_quality",
+)  # fmt: skip
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """A run in numbers, as far as it has come; None where there is nothing to count.
+
+    Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
+    best_chosen_on names ("validation" or "test"; chosen on test, it is no honest estimate).
+    memorized: share of wrong given labels that the network predicts after the last epoch.
+    clean_auroc: P(clean) against whether the current label is right. detection_auroc: the same for
+    the given label, by `metrics.label_quality`. seconds: computing time of all epochs.
+    """
+    config, info, records = run.config, run.info, run.epochs
+    last = records[-1]["metrics"] if records else {}
+    settings = records[-1]["settings"] if records else {}
+    best, chosen_on = _best(run, records)
+    given_right = None if info["rate_actual"] is None else 1 - info["rate_actual"]
+    return {
+        "dataset": config.dataset,
+        "n_train": info["data"]["n"],
+        "network": info["network"],
+        "method": config.method,
+        "noise": config.noise,
+        "rate_requested": info["rate_requested"],
+        "rate_actual": info["rate_actual"],
+        "k": settings.get("k", config.k),
+        "alpha": settings.get("alpha", config.alpha),
+        "seed": config.seed,
+        "epochs": len(records),
+        "epochs_planned": config.epochs - info["first_epoch"],
+        "state": run.status["state"],
+        "device": info["device"],
+        "precision": info["precision"],
+        "seconds": round(sum(sum(r["seconds"].values()) for r in records), 2),
+        "test_accuracy_last": last.get("test_accuracy"),
+        "test_accuracy_best": best["metrics"].get("test_accuracy") if best else None,
+        "best_epoch": best["epoch"] if best else None,
+        "best_chosen_on": chosen_on,
+        "test_calibration_error": last.get("test_calibration_error"),
+        "label_accuracy_given": given_right,
+        "label_accuracy_corrected": last.get("label_accuracy"),
+        "changed_labels": last.get("changed_labels"),
+        "clean_auroc": last.get("clean_auroc"),
+        "detection_auroc": last.get("detection_auroc"),
+        "fit_clean": last.get("fit_clean"),
+        "memorized": last.get("fit_wrong"),
+        "mixture_warning": records[-1]["mixture"]["warning"] if records else None,
+        "commit": info["machine"]["commit"],
+    }
+
+
+def export(run: Run, path: Path | str) -> int:
+    """Write one row per training sample as CSV; returns how many are suspicious.
+
+    Columns: sample (file name or row number), given_label, corrected_label (class names),
+    soft_probability (of the corrected label), p_clean, suspicious ("yes" where correction changed
+    the label or P(clean) is below 0.5), neighbors (samples it was last mixed with, by ";"),
+    label_quality (how likely the given label is right), and true_label where it is known.
+    Appears whole or not at all. Raises StoreError for a run without an epoch.
+    """
+    if not run.epochs:
+        raise StoreError(f"{run.folder} has no epoch yet: there is nothing to export")
+    path = Path(path)
+    beside = path.with_name(path.name + ".tmp")
+    n_suspicious = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(beside, "w", newline="", encoding="utf-8") as file:
+            known = ("true_label",) if "true" in run.labels else ()
+            table = csv.DictWriter(file, fieldnames=COLUMNS + known)
+            table.writeheader()
+            for row in label_rows(run):
+                n_suspicious += row["suspicious"] == "yes"
+                table.writerow(row)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error}") from error
+    return n_suspicious
+
+
+def label_rows(run: Run) -> Iterator[dict[str, Any]]:
+    """The rows that `export` writes, in the order of the samples."""
+    classes, labels = run.info["data"]["classes"], run.labels
+    given = labels["given"]
+    n = len(given)
+    ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
+    soft, clean = np.array(run.array("soft")[-1]), np.array(run.array("clean")[-1])
+    corrected = soft.argmax(1)
+    quality = label_quality(soft, clean, given)
+    mixed = [row for row, record in enumerate(run.epochs) if record["n_neighbors"]]
+    neighbors = run.mixed_with(mixed[-1])[0] if mixed else np.empty((n, 0), int)
+    for i in range(n):
+        suspicious = corrected[i] != given[i] or clean[i] < SUSPICIOUS_BELOW
+        row = {
+            "sample": ids[i],
+            "given_label": classes[given[i]],
+            "corrected_label": classes[corrected[i]],
+            "soft_probability": f"{soft[i, corrected[i]]:.6f}",
+            "p_clean": f"{clean[i]:.6f}",
+            "suspicious": "yes" if suspicious else "no",
+            "neighbors": ";".join(ids[j] for j in neighbors[i]),
+            "label_quality": f"{quality[i]:.6f}",
+        }
+        if "true" in labels:
+            row["true_label"] = classes[labels["true"][i]]
+        yield row
+
+
+def _best(run: Run, records: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+    """The best epoch's record, and the split that says so."""
+    by_validation = run.config.best_on == "validation" and run.info["data"]["has_validation"]
+    key, split = ("val_accuracy", "validation") if by_validation else ("test_accuracy", "test")
+    counted = [record for record in records if record["metrics"].get(key) is not None]
+    if not counted:
+        return None, None
+    return max(counted, key=lambda record: record["metrics"][key]), split

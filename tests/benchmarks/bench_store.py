@@ -1,0 +1,81 @@
+"""What the run folder costs: writing an epoch of 50,000 samples, reading one sample's history.
+
+    python tests/benchmarks/bench_store.py [--dataset cifar10] [--out assets/results/store.json]
+
+Trains two epochs (a warm-up and a mixing one) on the data set, then writes the last one 300 times
+over, and reads the histories of samples that nobody has read before.
+"""
+
+import dataclasses
+import shutil
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from common import finish, options
+
+from engine.config import configure
+from engine.state import State, load_data
+from engine.store import Run, RunWriter
+from engine.train import train
+
+EPOCHS = 300
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--dataset", default="shapes:50000")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--network", default="fast")
+    parser.add_argument("--k", type=int, default=5)
+    parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
+    arguments = parser.parse_args()
+    config = configure(
+        dataset=arguments.dataset, limit=arguments.limit, network=arguments.network, k=arguments.k,
+        epochs=EPOCHS, warmup=1, correction_start=1, device=arguments.device,
+    )  # fmt: skip
+    data = load_data(config)
+    state = State(config, data)
+    epochs = train(config, data, state=state)
+    next(epochs)
+    snapshot = next(epochs)
+    epoch_seconds = sum(snapshot.seconds.values())
+    folder = Path(tempfile.mkdtemp(dir=arguments.folder)) / "run"
+    try:
+        writer, writing = RunWriter.create(folder, state), []
+        for epoch in range(EPOCHS):
+            start = time.perf_counter()
+            writer.write(dataclasses.replace(snapshot, epoch=epoch), state)
+            writing.append(time.perf_counter() - start)
+        writer.close()
+        run, reading = Run(folder), []
+        for sample in np.random.default_rng(0).choice(data.n, 50, replace=False):
+            start = time.perf_counter()
+            history = run.sample(int(sample))
+            reading.append(time.perf_counter() - start)
+        assert history["soft"].shape == (EPOCHS, data.n_classes)
+        size = sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file())
+    finally:
+        shutil.rmtree(folder.parent)
+    write = statistics.median(writing)
+    results = {
+        "epoch_seconds": epoch_seconds,
+        "stage_seconds": snapshot.seconds,
+        "write_seconds_median": write,
+        "write_seconds_largest": max(writing),
+        "write_share_of_epoch": write / epoch_seconds,
+        "history_seconds_median": statistics.median(reading),
+        "history_seconds_largest": max(reading),
+        "megabytes_on_disk": size / 1e6,
+    }
+    settings = {
+        "dataset": arguments.dataset, "n": data.n, "network": state.network, "k": arguments.k,
+        "precision": state.precision, "panel": len(state.problem.panel), "epochs": EPOCHS,
+    }  # fmt: skip
+    finish("store", arguments.device, settings, results, arguments.out)
+
+
+if __name__ == "__main__":
+    main()

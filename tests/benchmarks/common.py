@@ -1,0 +1,51 @@
+"""What the benchmarks share: interleaved repetitions, and a result that names its machine."""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from engine.device import choose_device, machine
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """The options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, help="JSON file to write, e.g. under assets/results/")
+    return parser
+
+
+def interleaved(cases: dict[str, Callable[[], Any]], n: int, device: torch.device) -> dict:
+    """Seconds of each case, n times in turns after one round to warm up; median, least, largest."""
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(n + 1):
+        for name, case in cases.items():
+            start = time.perf_counter()
+            case()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {
+        name: {"n": n, "median": statistics.median(v), "least": min(v), "largest": max(v)}
+        for name, v in seconds.items()
+    }
+
+
+def finish(name: str, device: str, settings: dict, results: Any, out: Path | None) -> None:
+    """Print a result, and write it with the machine that it was measured on."""
+    report = {
+        "benchmark": name,
+        "machine": machine(choose_device(device)),
+        "settings": settings,
+        "results": results,
+    }
+    print(json.dumps(report, indent=1))
+    if out:
+        out.write_text(json.dumps(report, indent=1) + "\n")

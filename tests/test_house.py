@@ -1,0 +1,66 @@
+"""The house rules of the README map: who may import whom."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVES = (
+    "config", "noise", "model", "augment", "losses", "clean", "neighbors", "mixing", "labels",
+    "metrics", "optim", "device", "control", "snapshot",
+)  # fmt: skip
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of all modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_leaves_import_no_sibling(leaf):
+    siblings = {n for n in imported(ROOT / "engine" / f"{leaf}.py") if n.startswith("engine")}
+    assert not siblings
+
+
+def test_data_imports_nothing_of_the_engine_but_itself():
+    for path in (ROOT / "engine" / "data").glob("*.py"):
+        assert all(
+            name.startswith("engine.data") for name in imported(path) if name.startswith("engine")
+        ), path
+
+
+def test_the_method_knows_no_files_threads_or_pages():
+    above = {"engine.store", "engine.runner", "engine.report", "threading", "json"}
+    names = {n for m in ("train", "state") for n in imported(ROOT / "engine" / f"{m}.py")}
+    assert not {name for name in names if any(name.startswith(a) for a in above)}
+
+
+def test_no_streamlit_under_engine():
+    for path in (ROOT / "engine").rglob("*.py"):
+        assert not any(name.startswith("streamlit") for name in imported(path)), path
+
+
+def test_the_engine_starts_without_the_heavy_libraries():
+    """They must come late: a machine that only trains may lack them."""
+    heavy = "{'sklearn', 'hnswlib', 'umap', 'streamlit', 'plotly', 'torchvision'}"
+    code = f"import sys, engine.runner, engine.report; print({heavy} & set(sys.modules))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.strip() == "set()"
+
+
+def test_the_readme_maps_every_file():
+    readme = (ROOT / "README.md").read_text()
+    for path in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        if path.name not in ("__init__.py",):
+            assert path.name in readme, path
