@@ -190,8 +190,16 @@ def _follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
 
     shown: epochs that are there already.
     """
+
+    def stop(*_: Any) -> None:
+        runner.stop()
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait for the batch
+            signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: runner.stop())
+        signal.signal(number, stop)
+    for doubt in runner.config.doubts:
+        print(f"note: {doubt}", file=sys.stderr)
     runner.start()
     status = runner.status
     with tqdm(

@@ -174,6 +174,21 @@ class RunConfig(BaseModel):
                 return name
         return "custom"
 
+    @property
+    def doubts(self) -> list[str]:
+        """What is allowed but hardly meant, one sentence each."""
+        doubts = []
+        if self.mixing != "none" and self.epochs <= self.warmup:
+            doubts.append(
+                f"epochs = {self.epochs} end before warmup = {self.warmup}: nothing is mixed"
+            )
+        if self.correction != "none" and self.epochs <= self.correction_start:
+            doubts.append(
+                f"epochs = {self.epochs} end before correction_start = {self.correction_start}: "
+                "no label is corrected"
+            )
+        return doubts
+
     def changed(self, **knobs: Any) -> "RunConfig":
         """The same settings but for these knobs, validated anew. Raises ConfigError."""
         return _validated(self.model_dump() | knobs)

@@ -25,7 +25,7 @@ class Control:
     def __init__(self, *, paused: bool = False):
         self._condition = threading.Condition()
         self._paused = paused
-        self._pause_after_epoch = False
+        self._steps = 0  # epochs to go until the next pause; 0: no pause is due
         self._stopped = False
         self._changes: dict[str, Any] = {}
         self.progress = Progress()
@@ -41,18 +41,18 @@ class Control:
     def pause(self) -> None:
         """Stand still after this batch."""
         with self._condition:
-            self._paused, self._pause_after_epoch = True, False
+            self._paused, self._steps = True, 0
 
     def resume(self) -> None:
         """Go on after a pause."""
         with self._condition:
-            self._paused, self._pause_after_epoch = False, False
+            self._paused, self._steps = False, 0
             self._condition.notify_all()
 
     def step(self) -> None:
-        """Go on to the end of an epoch, then pause."""
+        """Go on to the end of an epoch, then pause; called again before that, one epoch more."""
         with self._condition:
-            self._paused, self._pause_after_epoch = False, True
+            self._paused, self._steps = False, self._steps + 1
             self._condition.notify_all()
 
     def stop(self) -> None:
@@ -83,8 +83,9 @@ class Control:
     def end_epoch(self) -> None:
         """To be called when an epoch is on disk: a step ends here."""
         with self._condition:
-            if self._pause_after_epoch:
-                self._paused, self._pause_after_epoch = True, False
+            if self._steps:
+                self._steps -= 1
+                self._paused = self._steps == 0
 
     def wait(self) -> None:
         """Stand still while paused. Raises Stopped."""

@@ -56,6 +56,7 @@ class Runner:
         self._message = self._error = ""
         self._foreseen = False
         self._epoch_seconds: list[float] = []
+        self._done = 0  # epochs that are behind the run
 
     @classmethod
     def new(cls, config: RunConfig, folder: Path | str, *, data: Data | None = None) -> "Runner":
@@ -88,7 +89,11 @@ class Runner:
                 packed = Run(parent["run"]).load_state(parent["epoch"])
             else:
                 packed = None
-            return State(config, data, packed), RunWriter.resume(run.folder)
+            state, writer = State(config, data, packed), RunWriter.resume(run.folder)
+            if writer.n_epochs != len(records):
+                writer.close()
+                raise StoreError(f"{run.folder} was written by another process meanwhile")
+            return state, writer
 
         return cls(run.folder, config, prepare, data)
 
@@ -132,7 +137,7 @@ class Runner:
         self._control.resume()
 
     def step(self) -> None:
-        """Go on to the end of an epoch, then pause."""
+        """Go on to the end of an epoch, then pause; called again before that, one epoch more."""
         self._control.step()
 
     def stop(self) -> None:
@@ -163,8 +168,7 @@ class Runner:
             phase = "paused"
         left = None
         if self._epoch_seconds:
-            recent = statistics.median(self._epoch_seconds[-5:])
-            left = recent * max(self.config.epochs - self._done, 0)
+            left = statistics.median(self._epoch_seconds[-5:]) * (self.config.epochs - self._done)
         return RunStatus(
             phase, progress.epoch, self.config.epochs, progress.stage, progress.batch,
             progress.n_batches, left, self._message, self._error,
@@ -176,10 +180,6 @@ class Runner:
         """Whether the run folder is there."""
         return self._writer is not None
 
-    @property
-    def _done(self) -> int:
-        return self._state.epoch + 1 if self._state else 0
-
     # --- the thread
 
     def run(self) -> None:
@@ -187,11 +187,13 @@ class Runner:
         self._phase = "running"
         try:
             self._state, self._writer = self._prepare(self._data)
+            self._done = self._state.epoch + 1
             self._writer.write_status("running")
             for snapshot in train(
                 self.config, self._state.data, state=self._state, control=self._control
             ):
                 self._writer.write(snapshot, self._state)
+                self._done = snapshot.epoch + 1
                 self._epoch_seconds.append(sum(snapshot.seconds.values()))
                 self._control.end_epoch()
             self._end("done")
@@ -206,7 +208,8 @@ class Runner:
         if self._writer is not None:
             self._writer.write_status(phase, message)
             self._writer.close()
-        self._data = self._prepare = None  # the folder holds all that anyone still needs
+        # the folder holds all that anyone still needs: let go of network and images
+        self._data = self._prepare = self._state = None
         self._phase = phase
 
 

@@ -17,6 +17,7 @@ import contextlib
 import errno
 import json
 import os
+import pickle
 import shutil
 import time
 import zipfile
@@ -119,6 +120,11 @@ class RunWriter:
         writer = cls(run.folder, run.info, _lock(run.folder))
         writer._records = list(run.epochs)
         return writer
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs that are on disk."""
+        return len(self._records)
 
     def write(self, snapshot: Snapshot, state: State) -> None:
         """Put one epoch and the state after it on disk; it becomes visible as the last step."""
@@ -226,7 +232,9 @@ class Run:
 
     def array(self, name: str) -> np.ndarray:
         """An array of ARRAYS, memory-mapped: one row for each record that is there now."""
-        n = len(self.epochs)
+        return self._rows(name, len(self.epochs))
+
+    def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:
             raise StoreError(f"{self.folder} has no epoch yet")
         try:
@@ -249,15 +257,11 @@ class Run:
         if not 0 <= index < n:
             raise StoreError(f"sample {index}: allowed is 0 to {n - 1}")
         records = self.epochs
-        history = {}
-        for name in ARRAYS:
-            if name == "panel_features":
-                continue
-            values = np.load(self.folder / "arrays" / f"{name}.npy", mmap_mode="r")
-            picked = values[: len(records), ..., index] if name in BY_RANK else values[
-                : len(records), index
-            ]  # fmt: skip
-            history[name] = np.array(picked)
+        rows = {name: self._rows(name, len(records)) for name in ARRAYS if name != "panel_features"}
+        history = {
+            name: np.array(values[..., index] if name in BY_RANK else values[:, index])
+            for name, values in rows.items()
+        }
         ranks = np.arange(history["neighbors"].shape[1])
         unused = ranks >= np.array([record["n_neighbors"] for record in records])[:, None]
         history["neighbors"][unused], history["distances"][unused] = -1, np.nan
@@ -277,9 +281,11 @@ class Run:
                 f"epoch = {epoch}: {self.folder} keeps the network of "
                 f"{_ranges(kept) or 'no epoch'} (knob state_interval)"
             )
-        return torch.load(
-            self.folder / "states" / f"{epoch}.pt", map_location="cpu", weights_only=True
-        )
+        path = self.folder / "states" / f"{epoch}.pt"
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (*UNREADABLE, RuntimeError, pickle.UnpicklingError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from None
 
 
 def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:

@@ -84,6 +84,14 @@ def test_the_reference_preset_switches_every_quirk_on():
     assert configure(preset="reference", dataset="cifar100").warmup == 29
 
 
+def test_runs_that_end_too_early_are_doubted():
+    assert configure().doubts == []
+    mixes, corrects = configure(epochs=2, warmup=2, correction_start=6).doubts
+    assert "nothing is mixed" in mixes
+    assert "no label is corrected" in corrects
+    assert configure(method="ce", epochs=2, warmup=2).doubts == []
+
+
 def test_settings_are_frozen_and_survive_json():
     config = configure(noise="matrix", noise_matrix=[[1, 0], [0.5, 0.5]])
     with pytest.raises(ValueError, match="frozen"):

@@ -84,6 +84,16 @@ def test_step_runs_to_the_end_of_one_epoch(long_run):
         assert len(Run(long_run.folder).epochs) == expected
 
 
+def test_steps_asked_for_at_once_are_all_made(long_run):
+    long_run.pause()
+    long_run.start()
+    wait_for(lambda: long_run.status.state == "paused")
+    for _ in range(3):
+        long_run.step()
+    wait_for(lambda: long_run.status.state == "paused")
+    wait_for(lambda: long_run.ready and len(Run(long_run.folder).epochs) == 3)
+
+
 def test_stop_ends_a_run_that_can_be_resumed(long_run, data):
     long_run.start()
     wait_for(lambda: long_run.status.epoch >= 2)

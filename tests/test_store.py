@@ -194,6 +194,16 @@ def test_broken_folders_say_what_is_wrong(tmp_path, written):
         Run(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(written[0], broken)
+    (broken / "states" / "3.pt").write_bytes(b"PK")
+    with pytest.raises(StoreError, match=r"3.pt cannot be read"):
+        Run(broken).load_state(3)
+    (broken / "arrays" / "soft.npy").write_bytes(b"")
+    for read in (lambda: Run(broken).array("soft"), lambda: Run(broken).sample(0)):
+        with pytest.raises(StoreError, match="array soft cannot be read"):
+            read()
+    (broken / "epochs.json").write_text("[]")
+    with pytest.raises(StoreError, match="has no epoch yet"):
+        Run(broken).sample(0)
     (broken / "epochs.json").write_text("[{")
     with pytest.raises(StoreError, match=r"epochs.json cannot be read"):
         Run(broken).epochs  # noqa: B018

@@ -1,0 +1,68 @@
+"""On a GPU: the leaves give what they give on the CPU, and a run repeats itself."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import blobs, quick
+
+from engine import losses
+from engine.augment import augment, normalize
+from engine.clean import fit_clean_probability
+from engine.labels import ema_update, one_hot
+from engine.mixing import mix, mixing_weights
+from engine.neighbors import nearest
+from engine.state import State
+from engine.train import train
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
+
+
+def on_both(function, *tensors: torch.Tensor):
+    """The function's result on the CPU, and on the GPU brought back."""
+    results = [function(*(t.to(device) for t in tensors)) for device in ("cpu", "cuda")]
+    assert results[1].device.type == "cuda"
+    return results[0], results[1].cpu()
+
+
+def test_leaves_agree_with_the_cpu():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(3000, 64, generator=generator)
+    indices, found = on_both(lambda f: nearest(f, 5)[0], features)
+    assert (indices == found).float().mean() > 0.999  # near ties may swap
+    clean = torch.rand(3000, generator=generator)
+    torch.testing.assert_close(*on_both(mixing_weights, clean, indices))
+    weights = mixing_weights(clean, indices)
+    torch.testing.assert_close(*on_both(mix, features, indices, weights), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(*on_both(lambda v: fit_clean_probability(v).clean, clean))
+    logits = torch.randn(3000, 10, generator=generator)
+    targets = one_hot(torch.arange(3000) % 10, 10)
+    torch.testing.assert_close(*on_both(losses.soft_cross_entropy, logits, targets))
+    torch.testing.assert_close(
+        *on_both(lambda s, p: ema_update(s, p, 0.9), targets, logits.softmax(1))
+    )
+    images = torch.randint(256, (64, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    half = torch.full((3,), 0.5)
+    torch.testing.assert_close(*on_both(normalize, images, half, half))
+
+
+def test_augmentation_runs_where_the_images_are():
+    images = torch.randint(256, (64, 3, 8, 8), dtype=torch.uint8, device="cuda")
+    out = augment(images, "crop-flip", 2, torch.Generator("cuda").manual_seed(0))
+    assert (out.shape, out.device) == (images.shape, images.device)
+
+
+@pytest.mark.parametrize("network", ["small", "fast"])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_run_repeats_itself_and_resumes(network, precision):
+    data = blobs()
+    config = quick(device="cuda", network=network, precision=precision, k=3, epochs=6)
+    first, second = (list(train(config, data)) for _ in range(2))
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a.soft, b.soft)
+        np.testing.assert_array_equal(a.neighbors, b.neighbors)
+    state = State(config.changed(epochs=3), data)
+    list(train(state.config, data, state=state))
+    packed = state.pack() | {"config": config.model_dump_json()}
+    *_, last = train(config, data, state=State(config, data, packed))
+    np.testing.assert_allclose(last.soft, first[-1].soft, atol=0.2)
+    assert first[-1].metrics["test_accuracy"] > 0.9
