@@ -36,7 +36,7 @@ class RunConfig(BaseModel):
     noise: Literal[
         "none", "symmetric", "symmetric-exclusive", "asymmetric", "asymmetric-as-published",
         "pair", "matrix",
-    ] = Field("symmetric", description="noise model, see METHOD in the README")  # fmt: skip
+    ] = Field("symmetric", description="noise model, see `methods`")  # fmt: skip
     rate: float = Field(0.4, ge=0, le=1, description="requested noise rate")
     noise_seed: int | None = Field(
         None, ge=0, lt=2**32, description="seed of the noise; none: the run's seed"

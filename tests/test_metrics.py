@@ -27,6 +27,10 @@ def test_calibration_error_by_hand():
     assert metrics.calibration_error(confidence, correct, 10) == pytest.approx(
         (2 * 0.45 + 2 * 0.385) / 4
     )
+    # bins are open below and closed above: 0.45 and 0.5 share one (Guo et al. 2017)
+    assert metrics.calibration_error(
+        np.array([0.45, 0.5]), np.array([False, True]), 10
+    ) == pytest.approx(0.025)
     assert metrics.calibration_error(np.ones(3), np.ones(3, bool)) == 0
     assert metrics.calibration_error(np.ones(0), np.ones(0, bool)) is None
     assert metrics.calibration_error(np.zeros(2), np.zeros(2, bool)) == 0

@@ -22,14 +22,14 @@ def brute_force(features: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]
     return order, np.take_along_axis(distances, order, 1)
 
 
-@pytest.mark.parametrize("offset", [0.0, 300.0])
+@pytest.mark.parametrize("offset", [0.0, 3000.0])
 def test_exact_search_is_brute_force(offset, monkeypatch):
     monkeypatch.setattr(neighbors, "CHUNK", 7 * 500)  # many chunks, the last one smaller
     features = clustered(500, 16) + offset  # far from the origin a naive product loses digits
     indices, distances = nearest(features, 7, backend="exact")
     expected, lengths = brute_force(features, 7)
     np.testing.assert_array_equal(indices, expected)
-    np.testing.assert_allclose(distances, lengths, rtol=1e-4)
+    np.testing.assert_allclose(distances, lengths, rtol=1e-3)
     assert (indices.dtype, distances.dtype) == (torch.int64, torch.float32)
 
 
@@ -64,9 +64,9 @@ def test_all_samples_equal(backend):
 
 
 def test_hnsw_repeats_itself():
-    features = clustered(2000, 32)
-    first, second = (nearest(features, 5, backend="hnsw", seed=4)[0] for _ in range(2))
-    assert torch.equal(first, second)
+    features = torch.rand(4000, 200, generator=torch.Generator().manual_seed(0))  # hard to search
+    first, *others = (nearest(features, 5, backend="hnsw", seed=4)[0] for _ in range(3))
+    assert all(torch.equal(first, other) for other in others)
 
 
 def test_auto_goes_by_size_and_device(monkeypatch):
