@@ -68,6 +68,18 @@ def test_neighbors_are_nearest_in_the_features_of_the_epoch_before(data):
     np.testing.assert_allclose(after.distances, distances, rtol=1e-4)
 
 
+def test_the_look_at_the_set_is_in_evaluation_mode(data):
+    config = quick()
+    state = State(config, data)
+    next(train(config, data, state=state))
+    before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    state.model.train()
+    whole, _ = predict(state, state.data.images, Control(), 0, "evaluation")
+    part, _ = predict(state, state.data.images[:5], Control(), 0, "evaluation")
+    torch.testing.assert_close(whole[:5], part)
+    assert all(torch.equal(v, before[name]) for name, v in state.model.state_dict().items())
+
+
 def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data):
     config = quick(alpha=0.8, correction_start=2, epochs=4)
     given = pose(config, data).given
