@@ -232,8 +232,8 @@ _SMALL_GRAY = dict(
     k=5, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 _SMALL_COLOR = dict(
-    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=8, correction_start=16,
-    batch_size=128, learning_rate=0.1, weight_decay=5e-4,
+    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=12, correction_start=20,
+    k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": _SMALL_GRAY,
