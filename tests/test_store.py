@@ -1,5 +1,6 @@
 """The run folder: whole epochs only, exact values, fast histories, nothing lost."""
 
+import errno
 import json
 import os
 import shutil
@@ -151,6 +152,21 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
     assert calls[-1] == "write_json", "the record is the last thing written"
 
 
+def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, data, monkeypatch):
+    config = quick()
+    state = State(config, data)
+    writer = RunWriter.create(tmp_path / "run", state)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "write_json", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        writer.write(next(train(config, data, state=state)), state)
+    writer.close()
+    assert not list((tmp_path / "run" / "states").iterdir())
+
+
 def test_a_folder_has_one_writer(tmp_path, data):
     config = quick()
     writer = RunWriter.create(tmp_path / "run", State(config, data))
@@ -279,5 +295,11 @@ def test_a_full_disk_fails_the_run_clearly_and_can_be_mended(small_disk, data):
 def test_a_state_holds_nothing_but_tensors_and_plain_values(written):
     """So that it can be read without unpickling arbitrary objects."""
     path = written[0] / "states" / "4.pt"
-    packed = torch.load(path, weights_only=True)
-    assert packed["epoch"] == 4
+    assert torch.load(path, weights_only=True)["epoch"] == 4
+
+
+def test_a_state_that_would_run_code_is_refused(tmp_path, data):
+    write_run(tmp_path / "run", data, epochs=2)
+    torch.save({"epoch": 1, "model": shutil.rmtree}, tmp_path / "run" / "states" / "1.pt")
+    with pytest.raises(StoreError, match="1.pt cannot be read"):
+        Run(tmp_path / "run").load_state(1)
