@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -41,6 +42,8 @@ def train(
     """
     state = state or State(config, data)
     control = control or Control()
+    if state.device.type == "cuda":
+        torch.backends.cudnn.deterministic = True  # the same seed shall give the same arrays
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
     with _threads(state.threads):
@@ -122,8 +125,8 @@ def draw_batches(state: State, phase: str) -> list[Tensor]:
     """The epoch's batches: rows of the data set, of nearly equal number, on the device."""
     n, config = state.data.n, state.config
     shuffled = phase != "warmup" or config.warmup_shuffle
-    order = state.rng.permutation(n) if shuffled else range(n)
-    order = torch.as_tensor(order, device=state.device)
+    order = state.rng.permutation(n) if shuffled else np.arange(n)
+    order = torch.from_numpy(order).to(state.device)
     # nearly equal: batch normalization cannot use a last batch of one
     return list(order.tensor_split(-(-n // config.batch_size)))
 

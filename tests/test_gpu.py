@@ -60,9 +60,10 @@ def test_a_run_repeats_itself_and_resumes(network, precision):
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.soft, b.soft)
         np.testing.assert_array_equal(a.neighbors, b.neighbors)
-    state = State(config.changed(epochs=3), data)
-    list(train(state.config, data, state=state))
-    packed = state.pack() | {"config": config.model_dump_json()}
-    *_, last = train(config, data, state=State(config, data, packed))
-    np.testing.assert_allclose(last.soft, first[-1].soft, atol=0.2)
     assert first[-1].metrics["test_accuracy"] > 0.9
+    state = State(config, data)
+    for snapshot in train(config, data, state=state):
+        if snapshot.epoch == 2:
+            break
+    *_, last = train(config, data, state=State(config, data, state.pack()))
+    np.testing.assert_array_equal(last.soft, first[-1].soft)
