@@ -197,7 +197,7 @@ def test_help_names_every_knob_with_its_default_and_range(capsys):
     told = " ".join(capsys.readouterr().out.split())
     for name in RunConfig.model_fields:
         assert f"--{name.replace('_', '-')} V" in told, name
-    assert "a whole number from 1 to 100; default: 1, tuned: 5" in told
+    assert "a whole number from 1 to 100; default: 1, tuned: 1 or 5" in told
 
 
 def test_default_folders_do_not_collide(tmp_path, monkeypatch):
