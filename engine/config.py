@@ -232,7 +232,7 @@ _SMALL_GRAY = dict(
     k=5, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 _SMALL_COLOR = dict(
-    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=12, correction_start=20,
+    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=15, correction_start=25,
     k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
