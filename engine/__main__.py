@@ -186,36 +186,26 @@ def free_folder(settings: RunConfig) -> Path:
 
 
 def _follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
-    """Run to the end with a progress bar and a line per epoch; Ctrl-C stops the run cleanly.
+    """Run to the end and tell how it went; Ctrl-C stops the run cleanly.
 
     shown: epochs that are there already.
     """
 
     def stop(*_: Any) -> None:
         runner.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):  # a second one does not wait for the batch
+        for number in before:  # a second one does not wait for the batch
             signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
     for doubt in runner.config.doubts:
         print(f"note: {doubt}", file=sys.stderr)
-    runner.start()
+    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        runner.start()
+        _watch(runner, shown)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     status = runner.status
-    with tqdm(
-        total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
-    ) as bar:
-        while True:
-            ended = runner.join(0.1)
-            records = _records(runner)
-            for record in records[shown:]:
-                tqdm.write(_epoch_line(record), file=sys.stderr)
-            shown = max(shown, len(records))
-            status = runner.status
-            bar.n = records[-1]["epoch"] + 1 if records else 0
-            bar.set_description_str(f"{status.stage} {status.batch}/{status.n_batches}")
-            if ended:
-                break
     if status.state == "failed":
         print(f"error: {status.message}", file=sys.stderr)
         if not status.foreseen:
@@ -230,16 +220,28 @@ def _follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
     return INTERRUPTED if status.state == "stopped" else 0
 
 
-def _records(runner: Runner) -> list[dict[str, Any]]:
-    """Epochs on disk so far; none before the folder is there."""
-    return Run(runner.folder).epochs if runner.ready else []
+def _watch(runner: Runner, shown: int) -> None:
+    """A progress bar where a person looks, and a line per epoch, until the run ends."""
+    with tqdm(
+        total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
+    ) as bar:
+        ended = False
+        while not ended:
+            ended = runner.join(0.1)
+            records = Run(runner.folder).epochs if runner.ready else []
+            for record in records[shown:]:
+                tqdm.write(_epoch_line(record), file=sys.stderr)
+            shown = max(shown, len(records))
+            status = runner.status
+            bar.n = records[-1]["epoch"] + 1 if records else 0
+            bar.set_description_str(f"{status.stage} {status.batch}/{status.n_batches}")
 
 
 def _epoch_line(record: dict[str, Any]) -> str:
     measured = record["metrics"]
     words = [f"epoch {record['epoch']:3d} {record['phase']:6s} loss {measured['train_loss']:6.3f}"]
     for label, name in (
-        ("test", "test_accuracy"), ("fit clean", "fit_clean"), ("fit wrong", "fit_wrong"),
+        ("test", "test_accuracy"), ("fit clean", "fit_clean"), ("memorized", "memorized"),
         ("labels right", "label_accuracy"), ("changed", "changed_labels"),
     ):  # fmt: skip
         if measured.get(name) is not None:
@@ -252,6 +254,8 @@ def _print_summary(run: Run, as_json: bool) -> None:
     if as_json:
         print(json.dumps(numbers))
         return
+    for note in numbers.pop("notes"):
+        print(f"note: {note}", file=sys.stderr)
     rows = [
         (name, "-" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v))
         for name, v in numbers.items()

@@ -59,7 +59,7 @@ class RunConfig(BaseModel):
         60, ge=0, description="first epoch that corrects labels (not before warmup)"
     )
     correction_interval: int = Field(
-        1, ge=1, description="labels move in epochs divisible by this (reference: 10)"
+        1, ge=1, description="labels move in every n-th epoch (reference: 10)"
     )
     correction_source: Literal["evaluation", "batch"] = Field(
         "evaluation",
@@ -157,12 +157,6 @@ class RunConfig(BaseModel):
                 f"noise = {self.noise!r}: noise 'matrix' and noise_matrix go together, "
                 "one was given without the other"
             )
-        in_batch = self.mixing == "neighbors" and self.neighbor_scope == "batch"
-        if in_batch and self.k >= self.batch_size:
-            raise ValueError(
-                f"k = {self.k}: with neighbor_scope 'batch' allowed is "
-                f"1 to batch_size - 1 ({self.batch_size - 1})"
-            )
         return self
 
     @property
@@ -250,14 +244,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
     """The authors' settings with every quirk of their code switched on.
 
-    Its warm-up of 10 epochs (30 on CIFAR-100) really runs one epoch less, and it averages losses
-    over 5 epochs only at a noise rate of exactly 0.8.
+    It counts epochs from 1: its warm-up of 10 epochs (30 on CIFAR-100) is one epoch short, and its
+    epochs 60, 70, ..., in which labels move, are 59, 69, ... here, the lowest learning rate of each
+    cycle. It averages losses over 5 epochs only at a noise rate of exactly 0.8.
     """
     return dict(
         network="resnet34", augment="crop-flip", padding=4, epochs=300, batch_size=128,
         optimizer="sgd", learning_rate=0.02, learning_rate_min=0.001, momentum=0.9,
         weight_decay=1e-3, schedule="warm-restarts", schedule_period=10,
-        k=1, alpha=0.9, warmup=29 if dataset == "cifar100" else 9, correction_start=60,
+        k=1, alpha=0.9, warmup=29 if dataset == "cifar100" else 9, correction_start=59,
         neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
         correction_interval=10, correction_source="batch",
         loss_history=5 if math.isclose(rate, 0.8) else 1,
@@ -276,9 +271,10 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **knobs: Any) -> R
         raise ConfigError(f"method = {method!r}: allowed are {', '.join(METHODS)}")
     dataset = str(knobs.get("dataset", "digits"))
     family = dataset.partition(":")[0]
+    rate = {"rate": knobs["rate"]} if "rate" in knobs else {}
     presets = {
         "auto": lambda: PRESETS.get(family, {}),
-        "reference": lambda: reference_preset(family, float(knobs.get("rate", 0.4))),
+        "reference": lambda: reference_preset(family, _validated(rate).rate),
         "plain": dict,
     }
     if preset not in presets:

@@ -1,6 +1,7 @@
 """What the outside wishes of a training run, and how far it is: all that two threads share."""
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ class Control:
         self._stopped = False
         self._changes: dict[str, Any] = {}
         self.progress = Progress()
+        self.seconds_waited = 0.0  # in pauses
         self.waiting = False  # the training thread stands still because of a pause
 
     # --- wishes, from any thread
@@ -90,9 +92,12 @@ class Control:
     def wait(self) -> None:
         """Stand still while paused. Raises Stopped."""
         with self._condition:
+            start = time.perf_counter()
             while self._paused and not self._stopped:
                 self.waiting = True
                 self._condition.wait()
+            if self.waiting:
+                self.seconds_waited += time.perf_counter() - start
             self.waiting = False
             if self._stopped:
                 raise Stopped

@@ -7,17 +7,24 @@ from pathlib import Path
 
 import torch
 
+# as torch found it: cores, or OMP_NUM_THREADS; later calls would see what a run has set
+_THREADS = torch.get_num_threads()
+
+
+class DeviceError(ValueError):
+    """A device that this machine does not have."""
+
 
 def choose_device(name: str) -> torch.device:
     """The device of this name; "auto" is the GPU where there is one, else the CPU.
 
-    Raises ValueError for a GPU that is not there.
+    Raises DeviceError for a GPU that is not there.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
+        raise DeviceError(
             f"device = {name!r}: this machine has {torch.cuda.device_count()} CUDA devices, "
             "numbered from 0; auto and cpu are always allowed"
         )
@@ -42,12 +49,12 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
 
 
 def choose_threads(number: int, network: str) -> int:
-    """CPU threads of a run; 0 is one for the small network, else as many as there are cores.
+    """CPU threads of a run; 0 is one for the small network, else as many as there are cores for us.
 
     On so little work threads mostly wait for each other: alone on two cores, two of them gain a
     few percent, and next to any other load they make a run many times slower.
     """
-    return number or (1 if network == "small" else os.cpu_count() or 1)
+    return number or (1 if network == "small" else min(_THREADS, _cores()))
 
 
 def machine(device: torch.device) -> dict[str, str | int | None]:
@@ -55,13 +62,17 @@ def machine(device: torch.device) -> dict[str, str | int | None]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "processor": _processor(),
-        "cores": os.cpu_count() or 1,
-        "threads": torch.get_num_threads(),
+        "cores": _cores(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
         "commit": _commit(),
     }
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

@@ -76,7 +76,7 @@ def of_labels(
     """Everything that one epoch says of the training labels; None where the truth is not known.
 
     changed_labels: share of labels that correction has changed. clean_share: mean P(clean).
-    fit_clean, fit_wrong: see `memorization`. train_accuracy: predictions against the truth.
+    fit_clean, memorized: see `memorization`. train_accuracy: predictions against the truth.
     label_accuracy: corrected labels against the truth (label recovery). clean_auroc: P(clean)
     against whether the current label is right. detection_auroc: `label_quality` against whether
     the given label is right.
@@ -87,12 +87,12 @@ def of_labels(
         "clean_share": float(clean.mean()),
     }
     if true is None:
-        unknown = ("fit_clean", "fit_wrong", "train_accuracy", "label_accuracy")
+        unknown = ("fit_clean", "memorized", "train_accuracy", "label_accuracy")
         return measured | dict.fromkeys((*unknown, "clean_auroc", "detection_auroc"))
-    fit_clean, fit_wrong = memorization(predictions, given, true)
+    fit_clean, memorized = memorization(predictions, given, true)
     return measured | {
         "fit_clean": fit_clean,
-        "fit_wrong": fit_wrong,
+        "memorized": memorized,
         "train_accuracy": accuracy(predictions, true),
         "label_accuracy": accuracy(corrected, true),
         "clean_auroc": auroc(clean, corrected == true),

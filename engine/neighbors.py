@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Below this many samples exact search is faster than building and asking an HNSW graph on a CPU;
-# on a GPU it always is. Measured by tests/benchmarks/bench_neighbors.py.
-HNSW_FROM = 10_000
-# hnswlib's settings; ef grows with k. 50,000 x 128 features: recall 0.956 (bench_neighbors.py).
+# On a CPU, building and asking an HNSW graph overtakes exact search here, and only for features of
+# few dimensions; on a GPU never (tests/benchmarks/bench_neighbors.py, assets/results).
+HNSW_FROM, HNSW_DIMENSIONS = 20_000, 256
+# hnswlib's settings; ef grows with k. On a ResNet's 50,000 x 512 features they left recall 0.91.
 HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 50
 CHUNK = 2**25  # entries of the distance matrix held at once: 128 MB of float32
 
@@ -35,7 +35,8 @@ def nearest(
         raise ValueError("features have entries that are not finite: has the training diverged?")
     backends = {"exact": _exact, "hnsw": _hnsw}
     if backend == "auto":
-        backend = "hnsw" if features.device.type == "cpu" and n >= HNSW_FROM else "exact"
+        large = n >= HNSW_FROM and features.shape[1] <= HNSW_DIMENSIONS
+        backend = "hnsw" if large and features.device.type == "cpu" else "exact"
     if backend not in backends:
         raise ValueError(f"backend = {backend!r}: allowed are auto, {', '.join(backends)}")
     features = features.detach().float()

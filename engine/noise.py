@@ -38,6 +38,9 @@ NOISE_NOTES = {
 }
 
 
+NOISE_STREAM = 2
+
+
 class NoiseError(ValueError):
     """A noise model, rate or matrix that is not allowed."""
 
@@ -121,7 +124,8 @@ def corrupt(
             f"for {n_classes} classes"
         )
     matrix = transition_matrix(kind, rate, n_classes, dataset=dataset, matrix=matrix)
-    rng = np.random.default_rng(seed)
+    # a stream of its own: shuffling with the same one would sort clean from wrong into batches
+    rng = np.random.default_rng((seed, NOISE_STREAM))
     if kind.startswith("symmetric"):
         given = labels.copy()
         drawn = rng.permutation(len(labels))[: int(round(rate * len(labels), 6))]

@@ -60,8 +60,9 @@ def summary(run: Run) -> dict[str, Any]:
         "clean_auroc": last.get("clean_auroc"),
         "detection_auroc": last.get("detection_auroc"),
         "fit_clean": last.get("fit_clean"),
-        "memorized": last.get("fit_wrong"),
+        "memorized": last.get("memorized"),
         "mixture_warning": records[-1]["mixture"]["warning"] if records else None,
+        "notes": info["data"]["notes"],
         "commit": info["machine"]["commit"],
     }
 

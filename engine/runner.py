@@ -11,12 +11,13 @@ from typing import Any
 from engine.config import ConfigError, RunConfig
 from engine.control import Control, Stopped
 from engine.data import Data, DataError
+from engine.device import DeviceError
 from engine.noise import NoiseError
-from engine.state import State, load_data
-from engine.store import Run, RunWriter, StoreError, fork_config
+from engine.state import State, check_k, load_data
+from engine.store import K_ROOM, Run, RunWriter, StoreError, fork_config
 from engine.train import TrainingError, train
 
-FORESEEN = (ConfigError, NoiseError, DataError, StoreError, TrainingError)
+FORESEEN = (ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError)
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,12 @@ class Runner:
     def __init__(
         self, folder: Path, config: RunConfig,
         prepare: Callable[[Data | None], tuple[State, RunWriter]], data: Data | None,
+        k_max: int | None = None,
     ):  # fmt: skip
         self.folder, self.config = Path(folder), config
         self._prepare, self._data = prepare, data
         self._control = Control()
+        self._k_max = max(config.k, K_ROOM) if k_max is None else k_max
         self._state: State | None = None
         self._writer: RunWriter | None = None
         self._thread: threading.Thread | None = None
@@ -95,7 +98,7 @@ class Runner:
                 raise StoreError(f"{run.folder} was written by another process meanwhile")
             return state, writer
 
-        return cls(run.folder, config, prepare, data)
+        return cls(run.folder, config, prepare, data, run.info["k_max"])
 
     @classmethod
     def fork(
@@ -146,12 +149,21 @@ class Runner:
 
     def change(self, **live: Any) -> None:
         """Change live knobs (config.LIVE) from the next epoch on. Raises ConfigError."""
-        current = self._state.config if self._state else self.config
-        current.changed_live(**self._control.pending | live)
-        room = self._writer.k_max if self._writer else None
-        if room is not None and live.get("k", 1) > room:
-            raise ConfigError(f"k = {live['k']}: allowed is 1 to {room} while this run trains")
+        state = self._state
+        changed = (state.config if state else self.config).changed_live(
+            **self._control.pending | live
+        )
+        if state:
+            check_k(changed, state.data.n)
+        self._check_room(changed)
         self._control.change(**live)
+
+    def _check_room(self, config: RunConfig) -> None:
+        if config.k > self._k_max:
+            raise ConfigError(
+                f"k = {config.k}: allowed is 1 to {self._k_max} while this run trains, "
+                "which is the room in its folder"
+            )
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread; whether it has ended."""
@@ -187,7 +199,8 @@ class Runner:
         self._phase = "running"
         try:
             self._state, self._writer = self._prepare(self._data)
-            self._done = self._state.epoch + 1
+            self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
+            self._check_room(self._state.config.changed_live(**self._control.pending))
             self._writer.write_status("running")
             for snapshot in train(
                 self.config, self._state.data, state=self._state, control=self._control
@@ -202,6 +215,9 @@ class Runner:
         except Exception as error:  # whatever it was, it belongs on the page and in the folder
             self._error, self._foreseen = traceback.format_exc(), isinstance(error, FORESEEN)
             self._end("failed", str(error) or type(error).__name__)
+        except BaseException:  # Ctrl-C in a notebook that runs this without a thread
+            self._end("stopped", f"interrupted after {self._done} of {self.config.epochs} epochs")
+            raise
 
     def _end(self, phase: str, message: str = "") -> None:
         self._message = message

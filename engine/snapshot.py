@@ -32,8 +32,3 @@ class Snapshot:
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
     panel_features: np.ndarray  # (P, D) float32, of the samples that Problem.panel names
-
-    @property
-    def corrected(self) -> np.ndarray:
-        """(N,) int64, the corrected labels."""
-        return self.soft.argmax(1)

@@ -14,6 +14,8 @@ from engine.data import Data, load
 from engine.data.registry import stratified
 from engine.labels import ema_update, one_hot
 
+SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
+TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
 # Knobs that a network and its images cannot survive.
 FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
 
@@ -37,6 +39,18 @@ class Problem:
     panel: np.ndarray  # (P,) int64, samples whose features are kept, a stratified choice
 
 
+def check_k(config: RunConfig, n: int) -> None:
+    """Raise ConfigError where n samples, or a batch of them, hold too few neighbors for K."""
+    if config.mixing != "neighbors":
+        return
+    where, most = f"for {n} samples", n - 1
+    if config.neighbor_scope == "batch":
+        size = n // -(-n // config.batch_size)  # of the smallest batch, see train.draw_batches
+        where, most = f"inside batches of {size}", size - 1
+    if config.k > most:
+        raise ConfigError(f"k = {config.k}: allowed is 1 to {most} {where}")
+
+
 def pose(config: RunConfig, data: Data) -> Problem:
     """Spoil the labels as config says. Raises NoiseError or ConfigError."""
     labels = data.labels.cpu().numpy()
@@ -48,8 +62,12 @@ def pose(config: RunConfig, data: Data) -> Problem:
         seed=config.seed if config.noise_seed is None else config.noise_seed,
         dataset=config.dataset, matrix=config.noise_matrix,
     )  # fmt: skip
-    if config.mixing == "neighbors" and config.k >= data.n:
-        raise ConfigError(f"k = {config.k}: allowed is 1 to {data.n - 1} for {data.n} samples")
+    check_k(config, data.n)
+    if min(data.shape[1:]) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"images of {data.shape[1]} x {data.shape[2]} pixels: allowed are sides of "
+            f"{SMALLEST_SIDE} or more (knob image_size for a folder)"
+        )
     return Problem(
         given=noisy.labels,
         true=truth,
@@ -85,7 +103,7 @@ class State:
             momentum=config.momentum, weight_decay=config.weight_decay,
         )  # fmt: skip
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
-        self.rng = np.random.default_rng(config.seed)
+        self.rng = np.random.default_rng((config.seed, TRAINING_STREAM))
         self.epoch = -1  # the last epoch done
         given = torch.from_numpy(self.problem.given).to(self.device)
         self.soft = one_hot(given, data.n_classes)  # (N, C) float32, current soft labels
@@ -107,6 +125,7 @@ class State:
         return {
             "epoch": self.epoch,
             "config": self.config.model_dump_json(),
+            "device": self.device.type,
             "precision": self.precision,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -129,6 +148,8 @@ class State:
         self.model.load_state_dict(packed["model"])
         if "optimizer" not in changed:
             self._load_optimizer(packed["optimizer"])
+        if packed["device"] != self.device.type:
+            changed.add("device")
         if not changed & {"seed", "device"}:
             self.generator.set_state(packed["generator"].cpu())
             self.rng.bit_generator.state = packed["rng"]

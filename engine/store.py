@@ -1,7 +1,7 @@
 """The run folder: written whole by one process, read fast by any number; NumPy alone reads it too.
 
     config.json     settings, data set, machine, parent run; written once
-    labels.npz      given (N,), true (N,) where known, matrix (C, C), panel (P,), ids if any
+    labels.npz      given (N,), matrix (C, C), panel (P,); where known true (N,), matrix_actual; ids
     epochs.json     one record an epoch; an epoch exists once it stands here
     arrays/*.npy    see ARRAYS; row r belongs to record r, rows beyond the records mean nothing
     states/E.pt     network, optimizer and generators after epoch E, for resume and fork
@@ -15,6 +15,8 @@ was in and nothing else.
 
 import contextlib
 import errno
+import fcntl
+import io
 import json
 import os
 import pickle
@@ -33,6 +35,7 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.config import ConfigError, RunConfig, configure
 from engine.device import machine
+from engine.noise import observed_matrix
 from engine.snapshot import Snapshot
 from engine.state import FIXED_IN_FORK, State
 
@@ -103,6 +106,9 @@ class RunWriter:
             labels = {"given": problem.given, "matrix": problem.matrix, "panel": problem.panel}
             if problem.true is not None:
                 labels["true"] = problem.true
+                labels["matrix_actual"] = observed_matrix(
+                    problem.true, problem.given, data.n_classes
+                )
             if data.ids is not None:
                 labels["ids"] = np.array(data.ids)
             with open(folder / "labels.npz", "wb") as file:
@@ -171,6 +177,10 @@ class RunWriter:
         if name in BY_RANK:
             values = values.T
             shape = (self.k_max + (name == "weights"), values.shape[1])
+            if len(values) > shape[0]:
+                raise StoreError(
+                    f"{len(values)} ranks of {name}: the folder has room for {shape[0]}"
+                )
         if not path.exists():
             rows = self._info["config"]["epochs"] - self._info["first_epoch"]
             _create_array(path, kind, (rows, *shape))
@@ -211,7 +221,7 @@ class Run:
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
-        """given, matrix, panel, and true and ids where they exist."""
+        """given, matrix, panel, and true, matrix_actual and ids where they exist."""
         try:
             with np.load(self.folder / "labels.npz", allow_pickle=False) as file:
                 return dict(file)
@@ -265,6 +275,7 @@ class Run:
         ranks = np.arange(history["neighbors"].shape[1])
         unused = ranks >= np.array([record["n_neighbors"] for record in records])[:, None]
         history["neighbors"][unused], history["distances"][unused] = -1, np.nan
+        history["weights"][:, 1:][unused] = 0
         return history
 
     def kept_states(self) -> list[int]:
@@ -300,12 +311,6 @@ def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
             f"epoch = {epoch}: {run.folder} has epochs {_ranges(sorted(records)) or 'none'}"
         )
     before = run.config.changed(**records[epoch]["settings"])
-    for name in FIXED_IN_FORK:
-        if name in knobs and knobs[name] != getattr(before, name):
-            raise ConfigError(
-                f"{name} = {knobs[name]!r}: a fork keeps {getattr(before, name)!r}, "
-                "start a new run for another"
-            )
     method = knobs.pop("method", None)
     base = before.model_dump()
     if method is not None:
@@ -316,16 +321,17 @@ def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
     if knobs.get("noise", before.noise) != "matrix":
         base["noise_matrix"] = None
     config = before.changed(**base | knobs)
+    for name in FIXED_IN_FORK:
+        if getattr(config, name) != getattr(before, name):
+            raise ConfigError(
+                f"{name} = {getattr(config, name)!r}: a fork keeps {getattr(before, name)!r}, "
+                "start a new run for another"
+            )
     if config.epochs <= epoch + 1:
         raise ConfigError(
             f"epochs = {config.epochs}: a fork from epoch {epoch} needs {epoch + 2} or more"
         )
     return config
-
-
-def list_runs(root: Path | str) -> list[Path]:
-    """Run folders below a folder, at any depth, in order of their names."""
-    return sorted(path.parent for path in Path(root).rglob("config.json"))
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -345,17 +351,15 @@ def read_json(path: Path) -> Any:
 
 def torch_save(value: dict[str, Any], path: Path) -> None:
     """Replace a file of tensors whole."""
+    buffer = io.BytesIO()  # torch would hide the system's word of a full disk behind its own
+    torch.save(value, buffer)
     beside = path.with_suffix(".tmp")
     try:
-        with open(beside, "wb") as file:
-            torch.save(value, file)
-    except RuntimeError as error:  # torch hides the system's error behind its own
-        beside.unlink(missing_ok=True)
-        raise OSError(errno.ENOSPC, str(error)) from error
+        beside.write_bytes(buffer.getbuffer())
+        os.replace(beside, path)
     except OSError:
         beside.unlink(missing_ok=True)
         raise
-    os.replace(beside, path)
 
 
 def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
@@ -378,14 +382,14 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _is_locked(folder: Path) -> bool:
-    lock = FileLock(folder / "lock", thread_local=False)
+    """Whether a writer holds the folder; asked with a shared lock, so that readers never meet."""
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        with open(folder / "lock") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
         return True
-    except OSError:  # not ours to write, so not ours to lock
+    except OSError:  # no lock, no writer
         return False
-    lock.release()
     return False
 
 

@@ -21,7 +21,7 @@ from engine.labels import ema_update, one_hot
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
-from engine.state import State
+from engine.state import State, check_k
 
 EVALUATION_BATCH = 512
 
@@ -41,16 +41,19 @@ def train(
     control.Stopped when told to stop.
     """
     state = state or State(config, data)
+    if state.config != config:
+        raise ValueError("config is not the one that state was made with")
     control = control or Control()
     if state.device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # the same seed shall give the same arrays
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
-    with _threads(state.threads):
-        for epoch in range(state.epoch + 1, state.config.epochs):
+    for epoch in range(state.epoch + 1, state.config.epochs):
+        with _threads(state.threads):
             control.tick(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
-            seconds = _Seconds(state.device)
+            check_k(config, state.data.n)
+            seconds = _Seconds(state.device, control)
             phase, mixing, criterion = plan(config, epoch)
 
             # Who is mixed with whom, and how much
@@ -89,13 +92,14 @@ def train(
 
             state.epoch = epoch
             confidence, prediction = probabilities.max(1)
-            yield _snapshot(
+            snapshot = _snapshot(
                 state, phase, measured, fit, seconds.spent,
                 loss=loss, scaled_loss=scaled_loss, clean=fit.clean,
                 prediction=prediction.int(), confidence=confidence, soft=state.soft,
                 neighbors=neighbors.int(), distances=distances, weights=weights,
                 panel_features=features[state.panel],
             )  # fmt: skip
+        yield snapshot
 
 
 def plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
@@ -117,7 +121,7 @@ def corrects(config: RunConfig, epoch: int) -> bool:
     return (
         config.correction == "ema"
         and epoch >= config.correction_start
-        and epoch % config.correction_interval == 0
+        and (epoch + 1) % config.correction_interval == 0
     )
 
 
@@ -221,7 +225,13 @@ def predict(
             outputs.append(_forward(state, normalize(chunk, state.mean, state.std)))
             control.tick(epoch, stage, number + 1, len(chunks))
     logits, features = zip(*outputs, strict=True)
-    return torch.cat(logits), torch.cat(features)
+    logits, features = torch.cat(logits), torch.cat(features)
+    if not torch.isfinite(features).all():
+        raise TrainingError(
+            f"the network's features are no longer finite in epoch {epoch}: try a learning_rate "
+            f"below {state.config.learning_rate:g}"
+        )
+    return logits, features
 
 
 def judge(state: State, logits: Tensor) -> tuple[Tensor, Tensor, CleanFit]:
@@ -306,16 +316,16 @@ def _threads(number: int):
 
 
 class _Seconds:
-    """Seconds spent in each stage of an epoch; on a GPU, including what was still queued."""
+    """Seconds spent in each stage of an epoch, pauses left out, on a GPU with what was queued."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, control: Control):
         self.spent: dict[str, float] = {}
-        self._device = device
+        self._device, self._control = device, control
 
     @contextmanager
     def of(self, stage: str):
-        start = time.perf_counter()
+        start = time.perf_counter() - self._control.seconds_waited
         yield
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
-        self.spent[stage] = time.perf_counter() - start
+        self.spent[stage] = time.perf_counter() - self._control.seconds_waited - start

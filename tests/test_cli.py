@@ -144,6 +144,7 @@ def test_bad_settings_say_so_and_leave_nothing_behind(arguments, message, tmp_pa
     [
         (["--dataset", "digit"], "did you mean 'digits'"),
         (["--dataset", "npz:/no/such.npz"], "such.npz"),
+        (["--device", "cuda:77"], "device = 'cuda:77': this machine has"),
         (["--limit", "5"], "limit 5 is less than one sample for each of 10 classes"),
         (["--noise", "asymmetric", "--dataset", "shapes:100"], "pair and matrix"),
         (["--limit", "100", "--k", "100"], "k = 100: allowed is 1 to 99 for 100 samples"),

@@ -37,9 +37,9 @@ def choices(name: str) -> set[str]:
         ({"warmup": 9, "correction_start": 3}, r"correction_start = 3: allowed is warmup \(9\)"),
         ({"learning_rate": 1e-4}, "learning_rate_min = 0.001: allowed is 0 to"),
         ({"noise": "matrix"}, "'matrix' and noise_matrix go together"),
-        ({"neighbor_scope": "batch", "k": 64, "batch_size": 64}, "k = 64.*1 to batch_size - 1"),
         ({"method": "magic"}, "method = 'magic': allowed are ce, mixup"),
         ({"preset": "best"}, "preset = 'best': allowed are auto, reference, plain"),
+        ({"preset": "reference", "rate": "abc"}, "rate = 'abc': allowed is a number"),
         ({"k": 0, "alpha": 2}, "k = 0.*; alpha = 2"),
     ],
 )
@@ -73,7 +73,7 @@ def test_the_reference_preset_switches_every_quirk_on():
     expected = dict(
         neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
         correction_interval=10, correction_source="batch", warmup_shuffle=False,
-        warmup_augment=False, warmup=9, best_on="test", correction_start=60, network="resnet34",
+        warmup_augment=False, warmup=9, best_on="test", correction_start=59, network="resnet34",
         schedule="warm-restarts", learning_rate=0.02, k=1, alpha=0.9, epochs=300,
     )  # fmt: skip
     assert {name: getattr(quirks, name) for name in expected} == expected

@@ -76,7 +76,8 @@ def test_auto_goes_by_size_and_device(monkeypatch):
     monkeypatch.setattr(neighbors, "HNSW_FROM", 100)
     nearest(torch.rand(99, 2), 1)
     nearest(torch.rand(100, 2), 1)
-    assert asked == ["exact", "hnsw"]
+    nearest(torch.rand(100, 512), 1)
+    assert asked == ["exact", "hnsw", "exact"]
 
 
 def _any(features: torch.Tensor, k: int) -> torch.Tensor:

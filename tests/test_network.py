@@ -151,7 +151,7 @@ def test_device_and_precision():
     assert choose_precision("auto", "small", cpu) == "float32"
     assert choose_precision("float32", "resnet18", cpu) == "float32"
     assert choose_precision("auto", "fast", cpu) in ("float32", "bf16")
-    assert {"processor", "cores", "threads", "torch"} <= set(machine(cpu))
+    assert {"processor", "cores", "commit", "torch"} <= set(machine(cpu))
     with pytest.raises(ValueError, match="'cuda:99': this machine has"):
         choose_device("cuda:99")
 

@@ -12,7 +12,7 @@ from conftest import blobs, quick
 
 from engine.config import ConfigError
 from engine.runner import Runner
-from engine.store import ARRAYS, Run, StoreError
+from engine.store import ARRAYS, Run, RunWriter, StoreError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -152,6 +152,36 @@ def test_bad_changes_are_refused_at_once_and_harm_nothing(long_run):
             long_run.change(**change)
     epoch = long_run.status.epoch
     wait_for(lambda: long_run.status.epoch > epoch)
+
+
+def test_changes_before_the_folder_is_there_find_room_or_are_refused(tmp_path, data):
+    runner = Runner.new(quick(k=1), tmp_path / "run", data=data)
+    with pytest.raises(ConfigError, match="k = 40: allowed is 1 to 20"):
+        runner.change(k=40)
+    runner.change(k=20)
+    run = finish(runner)
+    np.testing.assert_allclose(run.mixed_with(3)[2].sum(1), 1, atol=1e-5)
+    few = Runner.new(quick(k=1), tmp_path / "few", data=blobs(12))
+    few.change(k=15)
+    few.run()
+    assert "k = 15: allowed is 1 to 11" in few.status.message
+
+
+def test_ctrl_c_without_a_thread_leaves_a_run_that_resumes(tmp_path, data, monkeypatch):
+    runner = Runner.new(quick(), tmp_path / "run", data=data)
+    real = RunWriter.write
+
+    def interrupted(self, snapshot, state):
+        real(self, snapshot, state)
+        if snapshot.epoch == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunWriter, "write", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run()
+    assert Run(runner.folder).status["state"] == "stopped"
+    monkeypatch.undo()
+    assert len(finish(Runner.resume(runner.folder, data=data)).epochs) == 5
 
 
 def test_a_failure_is_kept_whole(tmp_path, data):

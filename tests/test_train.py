@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import blobs, quick
 
-from engine.config import METHODS, ConfigError, reference_preset
+from engine.config import METHODS, ConfigError, configure, reference_preset
 from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest
 from engine.state import State, pose
-from engine.train import TrainingError, draw_batches, learning_rate, plan, predict, train
+from engine.train import TrainingError, corrects, draw_batches, learning_rate, plan, predict, train
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
     network="small", augment="shift", padding=1, epochs=6, warmup=1, correction_start=3,
@@ -113,6 +113,11 @@ def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
     ]  # fmt: skip
     assert plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
     assert learning_rate(quirks, 0.9) == 0.05, "warm restarts move in whole epochs"
+    authors = configure(preset="reference", dataset="cifar10")
+    moving = [e for e in range(300) if corrects(authors, e)]
+    assert moving == list(range(59, 300, 10))
+    lowest = min(learning_rate(authors, e) for e in range(300))
+    assert all(learning_rate(authors, e) == lowest for e in moving), "the bottom of each cycle"
 
 
 def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epoch(data):
@@ -122,7 +127,8 @@ def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epo
     changed = [
         not np.array_equal(a.soft, b.soft) for a, b in zip(snapshots, snapshots[1:], strict=False)
     ]
-    assert changed == [False, False, False, True, False]  # of epochs 3 and later, only 4
+    # labels move after every second epoch from epoch 3 on: in 3 and 5
+    assert changed == [False, False, True, False, True]
     mixed = snapshots[4]
     assert snapshots[0].neighbors.shape == (data.n, 0)
     assert np.isnan(snapshots[1].distances).all(), "mixup's partners are random"
@@ -139,6 +145,17 @@ def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epo
         rows = batch.numpy()
         assert np.isin(mixed.neighbors[rows], rows).all()
     assert sorted(np.concatenate(batches).tolist()) == list(range(data.n))
+
+
+def test_the_noise_does_not_show_in_the_order_of_the_batches():
+    """Both draw permutations of N from the run's seed; the same stream would sort by noise."""
+    for seed in range(3):
+        config = quick(seed=seed, batch_size=100)
+        state = State(config, blobs(1000))
+        wrong = torch.from_numpy(state.problem.given != state.problem.true)
+        shares = [float(wrong[b].float().mean()) for b in draw_batches(state, "warmup")]
+        # share 0.27 in batches of 100: a standard deviation of 0.044
+        assert np.std(shares) < 0.1, shares
 
 
 def test_loss_history_averages_what_the_mixture_sees(data):
@@ -262,7 +279,7 @@ def test_truth_may_be_unknown_and_may_come_with_noisy_labels():
     known = assemble("own", *parts, true_labels=clean.labels)
     *_, blind = train(quick(noise="none"), unknown)
     *_, told = train(quick(noise="none"), known)
-    assert blind.metrics["fit_wrong"] is None
+    assert blind.metrics["memorized"] is None
     assert blind.metrics["test_accuracy"] == told.metrics["test_accuracy"]
     assert told.metrics["label_accuracy"] is not None
     assert pose(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
@@ -287,7 +304,7 @@ def test_odd_sizes_a_last_batch_of_one_and_two_samples():
 def test_nothing_wrong_and_everything_wrong(rate, data):
     *_, last = train(quick(noise="symmetric-exclusive", rate=rate), data)
     assert np.isfinite(last.clean).all()
-    assert (last.metrics["fit_wrong"] is None) == (rate == 0)
+    assert (last.metrics["memorized"] is None) == (rate == 0)
 
 
 @pytest.mark.parametrize("alpha", [0.0, 1.0])
@@ -303,8 +320,54 @@ def test_k_of_all_others_and_beyond(data):
     assert last.neighbors.shape == (96, 95)
     with pytest.raises(ConfigError, match="k = 96: allowed is 1 to 95 for 96 samples"):
         next(train(quick(k=96), data))
+    # 65 samples in batches of at most 32 make batches of 22, 22 and 21
+    with pytest.raises(ConfigError, match="k = 21: allowed is 1 to 20 inside batches of 21"):
+        next(train(quick(k=21, neighbor_scope="batch"), blobs(65)))
+    assert list(train(quick(k=20, neighbor_scope="batch"), blobs(65)))
+
+
+def test_thin_images_are_refused():
+    thin = blobs()
+    flat = assemble("own", (thin.images[:, :, :3], thin.labels), None, thin.classes)
+    with pytest.raises(ConfigError, match="3 x 8 pixels: allowed are sides of 8 or more"):
+        next(train(quick(), flat))
+
+
+def test_a_pause_is_no_computing_time(data):
+    control = Control()
+    epochs = train(quick(epochs=2), data, control=control)
+    next(epochs)
+    control.pause()
+    threading.Timer(0.5, control.resume).start()
+    assert sum(next(epochs).seconds.values()) < 0.4
+    assert control.seconds_waited > 0.4
+
+
+def test_runs_in_turns_keep_their_threads(data):
+    seen = []
+    one, two = (train(quick(threads=n, epochs=3), data) for n in (1, 2))
+    outside = torch.get_num_threads()
+    for _ in zip(one, two, strict=True):
+        seen.append(torch.get_num_threads())
+    assert seen == [outside] * 3
+
+
+def test_a_state_of_other_settings_is_refused(data):
+    with pytest.raises(ValueError, match="not the one that state was made with"):
+        next(train(quick(k=2), data, state=State(quick(), data)))
+
+
+def test_a_run_moves_to_another_kind_of_device(data):
+    """Its generator cannot come along; all else does."""
+    state = State(quick(), data)
+    next(train(quick(), data, state=state))
+    packed = state.pack() | {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}
+    moved = State(quick(), data, packed)
+    assert moved.epoch == 0
+    assert torch.equal(moved.model.head.weight, state.model.head.weight)
+    assert len(list(train(quick(), data, state=moved))) == 4
 
 
 def test_a_lost_loss_says_what_to_try(data):
-    with pytest.raises(TrainingError, match="became nan in epoch.*learning_rate below 100"):
+    with pytest.raises(TrainingError, match="(became nan|no longer finite) in epoch.*below 100"):
         list(train(quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60), data))

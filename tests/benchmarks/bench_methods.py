@@ -17,8 +17,8 @@ from engine.config import METHODS, configure
 from engine.state import State, load_data
 from engine.train import train
 
-CURVES = ("test_accuracy", "fit_clean", "fit_wrong", "label_accuracy")
-SHOWN = ("test_accuracy", "label_accuracy", "fit_wrong")
+CURVES = ("test_accuracy", "fit_clean", "memorized", "label_accuracy")
+SHOWN = ("test_accuracy", "label_accuracy", "memorized")
 
 
 def measure(knobs: dict[str, Any]) -> dict[str, Any]:
