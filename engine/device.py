@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -55,6 +56,17 @@ def choose_threads(number: int, network: str) -> int:
     few percent, and next to any other load they make a run many times slower.
     """
     return number or (1 if network == "small" else min(_THREADS, _cores()))
+
+
+@contextmanager
+def threads(number: int):
+    """Run torch with this many CPU threads; the setting belongs to the calling thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def machine(device: torch.device) -> dict[str, str | int | None]:

@@ -14,8 +14,9 @@ from engine.data import Data, DataError
 from engine.device import DeviceError
 from engine.noise import NoiseError
 from engine.state import State, check_k, load_data
-from engine.store import K_ROOM, Run, RunWriter, StoreError, fork_config
+from engine.store import Run, StoreError, fork_config
 from engine.train import TrainingError, train
+from engine.writer import K_ROOM, RunWriter
 
 FORESEEN = (ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError)
 

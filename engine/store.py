@@ -1,4 +1,4 @@
-"""The run folder: written whole by one process, read fast by any number; NumPy alone reads it too.
+"""The run folder, and how to read one, while it grows or after; NumPy alone reads it too.
 
     config.json     settings, data set, machine, parent run; written once
     labels.npz      given (N,), matrix (C, C), panel (P,); where known true (N,), matrix_actual; ids
@@ -13,34 +13,22 @@ whole, or written before the record that makes them count, so a killed process l
 was in and nothing else.
 """
 
-import contextlib
-import errno
 import fcntl
-import io
 import json
 import os
 import pickle
-import shutil
-import time
 import zipfile
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
-from engine import __version__
 from engine.config import ConfigError, RunConfig, configure
-from engine.device import machine
-from engine.noise import observed_matrix
-from engine.snapshot import Snapshot
-from engine.state import FIXED_IN_FORK, State
+from engine.state import FIXED_IN_FORK
 
 FORMAT = 1
-K_ROOM = 20  # a live K may grow to this; unused planes are holes that take no room on disk
 ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of all samples together
     "loss": ("float32", "(N,)"),
     "scaled_loss": ("float32", "(N,)"),
@@ -59,138 +47,6 @@ BY_RANK = ("neighbors", "distances", "weights")
 
 class StoreError(RuntimeError):
     """A run folder that cannot be written or read; the message says what to do."""
-
-
-class RunWriter:
-    """The one writer of a run folder, from its creation or resumption to `close`."""
-
-    def __init__(self, folder: Path, info: dict[str, Any], lock: FileLock):
-        self.folder, self._info, self._lock = folder, info, lock
-        self.k_max: int = info["k_max"]
-        self._records: list[dict[str, Any]] = []
-
-    @classmethod
-    def create(cls, folder: Path, state: State, parent: dict[str, Any] | None = None):
-        """A new run folder. parent: {"run": path, "epoch": E} of a fork. Raises StoreError."""
-        folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
-            raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        data, problem = state.data, state.problem
-        info = {
-            "format": FORMAT,
-            "config": state.config.model_dump(mode="json"),
-            "method": state.config.method,
-            "network": state.network,
-            "precision": state.precision,
-            "device": str(state.device),
-            "threads": state.threads,
-            "first_epoch": state.epoch + 1,
-            "k_max": min(max(state.config.k, K_ROOM), data.n - 1),
-            "parent": parent,
-            "rate_requested": problem.rate_requested,
-            "rate_actual": problem.rate_actual,
-            "data": {
-                "n": data.n, "n_test": len(data.test_labels), "shape": list(data.shape),
-                "classes": list(data.classes), "notes": list(data.notes),
-                "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
-            },
-            "machine": machine(state.device),
-            "version": __version__,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
-        try:
-            (folder / "arrays").mkdir(parents=True, exist_ok=True)
-            (folder / "states").mkdir(exist_ok=True)
-            lock = _lock(folder)
-            labels = {"given": problem.given, "matrix": problem.matrix, "panel": problem.panel}
-            if problem.true is not None:
-                labels["true"] = problem.true
-                labels["matrix_actual"] = observed_matrix(
-                    problem.true, problem.given, data.n_classes
-                )
-            if data.ids is not None:
-                labels["ids"] = np.array(data.ids)
-            with open(folder / "labels.npz", "wb") as file:
-                np.savez(file, **labels)
-            write_json(folder / "epochs.json", [])
-            write_json(folder / "config.json", info)
-        except OSError as error:
-            raise _as_store_error(error, folder) from error
-        return cls(folder, info, lock)
-
-    @classmethod
-    def resume(cls, folder: Path):
-        """Take up a run folder that nobody writes. Raises StoreError."""
-        run = Run(folder)
-        writer = cls(run.folder, run.info, _lock(run.folder))
-        writer._records = list(run.epochs)
-        return writer
-
-    @property
-    def n_epochs(self) -> int:
-        """Epochs that are on disk."""
-        return len(self._records)
-
-    def write(self, snapshot: Snapshot, state: State) -> None:
-        """Put one epoch and the state after it on disk; it becomes visible as the last step."""
-        try:
-            row = len(self._records)
-            for name in ARRAYS:
-                self._write_row(name, row, getattr(snapshot, name))
-            torch_save(state.pack(), self._state_file(snapshot.epoch))
-            record = {
-                "epoch": snapshot.epoch,
-                "phase": snapshot.phase,
-                "n_neighbors": snapshot.neighbors.shape[1],
-                "settings": snapshot.settings,
-                "metrics": snapshot.metrics,
-                "mixture": snapshot.mixture,
-                "seconds": snapshot.seconds,
-            }
-            write_json(self.folder / "epochs.json", [*self._records, record])
-        except OSError as error:
-            self._state_file(snapshot.epoch).unlink(missing_ok=True)
-            raise _as_store_error(error, self.folder) from error
-        self._records.append(record)
-        before = snapshot.epoch - 1
-        if before % state.config.state_interval:
-            self._state_file(before).unlink(missing_ok=True)
-
-    def write_status(self, state: str, message: str = "") -> None:
-        """Say how the run stands; on a full disk the last word stays."""
-        status = {"state": state, "message": message, "time": time.time()}
-        with contextlib.suppress(OSError):
-            write_json(self.folder / "status.json", status)
-
-    def close(self) -> None:
-        """Let others write the folder."""
-        self._lock.release()
-
-    def _state_file(self, epoch: int) -> Path:
-        return self.folder / "states" / f"{epoch}.pt"
-
-    def _write_row(self, name: str, row: int, values: np.ndarray) -> None:
-        path = self.folder / "arrays" / f"{name}.npy"
-        kind = np.dtype(ARRAYS[name][0])
-        shape = values.shape
-        if name in BY_RANK:
-            values = values.T
-            shape = (self.k_max + (name == "weights"), values.shape[1])
-            if len(values) > shape[0]:
-                raise StoreError(
-                    f"{len(values)} ranks of {name}: the folder has room for {shape[0]}"
-                )
-        if not path.exists():
-            rows = self._info["config"]["epochs"] - self._info["first_epoch"]
-            _create_array(path, kind, (rows, *shape))
-        # plain writes, not a memory map: on a full disk a map kills the process
-        with open(path, "r+b") as file:
-            np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
-            file.seek(row * int(np.prod(shape)) * kind.itemsize, os.SEEK_CUR)
-            with np.errstate(over="ignore"):  # features beyond float16 become inf
-                file.write(np.ascontiguousarray(values, dtype=kind).tobytes())
 
 
 class Run:
@@ -349,38 +205,6 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path} cannot be read: {error}") from None
 
 
-def torch_save(value: dict[str, Any], path: Path) -> None:
-    """Replace a file of tensors whole."""
-    buffer = io.BytesIO()  # torch would hide the system's word of a full disk behind its own
-    torch.save(value, buffer)
-    beside = path.with_suffix(".tmp")
-    try:
-        beside.write_bytes(buffer.getbuffer())
-        os.replace(beside, path)
-    except OSError:
-        beside.unlink(missing_ok=True)
-        raise
-
-
-def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
-    """A .npy file of full size whose content is a hole, visible once its header is right."""
-    beside = path.with_suffix(".tmp")
-    with open(beside, "wb") as file:
-        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + int(np.prod(shape)) * kind.itemsize)
-    os.replace(beside, path)
-
-
-def _lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / "lock", thread_local=False)
-    try:
-        lock.acquire(timeout=2)
-    except Timeout:
-        raise StoreError(f"{folder} is being written by a run that is under way") from None
-    return lock
-
-
 def _is_locked(folder: Path) -> bool:
     """Whether a writer holds the folder; asked with a shared lock, so that readers never meet."""
     try:
@@ -391,16 +215,6 @@ def _is_locked(folder: Path) -> bool:
     except OSError:  # no lock, no writer
         return False
     return False
-
-
-def _as_store_error(error: OSError, folder: Path) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free = shutil.disk_usage(folder if folder.exists() else folder.parent).free
-        return StoreError(
-            f"the disk is full ({free / 1e6:.0f} MB free) while writing {folder}: all epochs "
-            "before this one are safe; free some room, then resume"
-        )
-    return StoreError(f"{folder} cannot be written: {error}")
 
 
 def _ranges(numbers: list[int]) -> str:

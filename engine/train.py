@@ -3,9 +3,7 @@
 `train` is a generator of one Snapshot per epoch. It knows nothing of files, threads or pages.
 """
 
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -15,8 +13,9 @@ from engine import losses, metrics, optim
 from engine.augment import augment, normalize
 from engine.clean import CleanFit, fit_clean_probability, normalize_losses
 from engine.config import LIVE, RunConfig
-from engine.control import Control
+from engine.control import Control, Stopwatch
 from engine.data import Data
+from engine.device import threads
 from engine.labels import ema_update, one_hot
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.neighbors import nearest
@@ -49,11 +48,11 @@ def train(
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
     for epoch in range(state.epoch + 1, state.config.epochs):
-        with _threads(state.threads):
+        with threads(state.threads):
             control.tick(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
             check_k(config, state.data.n)
-            seconds = _Seconds(state.device, control)
+            seconds = Stopwatch(state.device, control)
             phase, mixing, criterion = plan(config, epoch)
 
             # Who is mixed with whom, and how much
@@ -302,30 +301,3 @@ def _snapshot(
         seconds=dict(seconds),
         **arrays,
     )  # fmt: skip
-
-
-@contextmanager
-def _threads(number: int):
-    """Run torch with this many CPU threads; the setting belongs to the calling thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-class _Seconds:
-    """Seconds spent in each stage of an epoch, pauses left out, on a GPU with what was queued."""
-
-    def __init__(self, device: torch.device, control: Control):
-        self.spent: dict[str, float] = {}
-        self._device, self._control = device, control
-
-    @contextmanager
-    def of(self, stage: str):
-        start = time.perf_counter() - self._control.seconds_waited
-        yield
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        self.spent[stage] = time.perf_counter() - self._control.seconds_waited - start

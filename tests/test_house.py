@@ -39,7 +39,7 @@ def test_data_imports_nothing_of_the_engine_but_itself():
 
 
 def test_the_method_knows_no_files_threads_or_pages():
-    above = {"engine.store", "engine.runner", "engine.report", "threading", "json"}
+    above = {"engine.store", "engine.writer", "engine.runner", "engine.report", "threading", "json"}
     names = {n for m in ("train", "state") for n in imported(ROOT / "engine" / f"{m}.py")}
     assert not {name for name in names if any(name.startswith(a) for a in above)}
 

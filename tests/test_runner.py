@@ -12,7 +12,8 @@ from conftest import blobs, quick
 
 from engine.config import ConfigError
 from engine.runner import Runner
-from engine.store import ARRAYS, Run, RunWriter, StoreError
+from engine.store import ARRAYS, Run, StoreError
+from engine.writer import RunWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 

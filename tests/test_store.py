@@ -13,25 +13,26 @@ import pytest
 import torch
 from conftest import blobs, quick
 
-from engine import store
+from engine import store, writer
 from engine.config import ConfigError
 from engine.runner import Runner
 from engine.state import State
-from engine.store import ARRAYS, BY_RANK, Run, RunWriter, StoreError, fork_config
+from engine.store import ARRAYS, BY_RANK, Run, StoreError, fork_config
 from engine.train import train
+from engine.writer import RunWriter
 
 
 def write_run(folder: Path, data, **knobs) -> list:
     """A whole run on disk, and its snapshots."""
     config = quick(**knobs)
     state = State(config, data)
-    writer = RunWriter.create(folder, state)
+    writing = RunWriter.create(folder, state)
     snapshots = []
     for snapshot in train(config, data, state=state):
-        writer.write(snapshot, state)
+        writing.write(snapshot, state)
         snapshots.append(snapshot)
-    writer.write_status("done")
-    writer.close()
+    writing.write_status("done")
+    writing.close()
     return snapshots
 
 
@@ -134,16 +135,16 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
         calls.clear()
         folder = tmp_path / str(at)
         state = State(config, data)
-        writer = RunWriter.create(folder, state)
+        writing = RunWriter.create(folder, state)
         snapshots = train(config, data, state=state)
-        writer.write(next(snapshots), state)
+        writing.write(next(snapshots), state)
         with monkeypatch.context() as patch:
             for name in ("torch_save", "write_json"):
-                patch.setattr(store, name, dying(name, getattr(store, name), at))
+                patch.setattr(writer, name, dying(name, getattr(writer, name), at))
             patch.setattr(RunWriter, "_write_row", dying("row", RunWriter._write_row, at))
             with pytest.raises(KeyboardInterrupt):
-                writer.write(next(snapshots), state)
-        writer.close()
+                writing.write(next(snapshots), state)
+        writing.close()
         run = Run(folder)
         assert len(run.epochs) == 1
         assert run.array("soft").shape[0] == 1
@@ -155,22 +156,22 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
 def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, data, monkeypatch):
     config = quick()
     state = State(config, data)
-    writer = RunWriter.create(tmp_path / "run", state)
+    writing = RunWriter.create(tmp_path / "run", state)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store, "write_json", full)
+    monkeypatch.setattr(writer, "write_json", full)
     with pytest.raises(StoreError, match="the disk is full"):
-        writer.write(next(train(config, data, state=state)), state)
-    writer.close()
+        writing.write(next(train(config, data, state=state)), state)
+    writing.close()
     assert not list((tmp_path / "run" / "states").iterdir())
 
 
 def test_a_folder_has_one_writer(tmp_path, data):
     config = quick()
-    writer = RunWriter.create(tmp_path / "run", State(config, data))
-    writer.write_status("running")
+    writing = RunWriter.create(tmp_path / "run", State(config, data))
+    writing.write_status("running")
     assert Run(tmp_path / "run").status["state"] == "running"
     told = []
 
@@ -184,7 +185,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
     thread.start()
     thread.join()
     assert "is being written by a run that is under way" in told[0]
-    writer.close()
+    writing.close()
     assert Run(tmp_path / "run").status["state"] == "interrupted"
 
 

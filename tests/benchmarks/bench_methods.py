@@ -14,6 +14,7 @@ from typing import Any
 from common import finish, options
 
 from engine.config import METHODS, configure
+from engine.device import choose_device, machine
 from engine.state import State, load_data
 from engine.train import train
 
@@ -66,6 +67,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     parser.add_argument("--knobs", type=json.loads, default={}, help='JSON, as {"network": "fast"}')
     arguments = parser.parse_args()
+    measured_on = machine(choose_device(arguments.device))
     common = arguments.knobs | {
         "dataset": arguments.dataset, "limit": arguments.limit, "device": arguments.device
     }  # fmt: skip
@@ -85,7 +87,7 @@ def main() -> None:
             )
     rows = table(runs)
     finish(
-        "methods", arguments.device, {"jobs": arguments.jobs} | common,
+        "methods", measured_on, {"jobs": arguments.jobs} | common,
         {"table": rows, "runs": runs}, arguments.out,
     )  # fmt: skip
     for row in rows:

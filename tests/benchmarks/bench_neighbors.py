@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from common import finish, interleaved, options
 
-from engine.device import choose_device
+from engine.device import choose_device, machine
 from engine.neighbors import nearest
 
 SIZES, DIMENSIONS, K = (2_000, 5_000, 10_000, 20_000, 50_000), (128, 512), 5
@@ -27,6 +27,7 @@ def features(n: int, d: int) -> torch.Tensor:
 def main() -> None:
     arguments = options(__doc__).parse_args()
     device = choose_device(arguments.device)
+    measured_on = machine(device)
     rows = []
     for d in DIMENSIONS:
         for n in SIZES:
@@ -43,7 +44,7 @@ def main() -> None:
             hits = (exact[:, :, None] == approximate[:, None, :]).any(2).float().mean()
             rows.append({"n": n, "d": d, "recall": float(hits), "seconds": seconds})
             print(n, d, rows[-1], flush=True)
-    finish("neighbors", arguments.device, {"k": K}, rows, arguments.out)
+    finish("neighbors", measured_on, {"k": K}, rows, arguments.out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import torch
 from common import finish, interleaved, options
 
 from engine import model, optim
-from engine.device import choose_device
+from engine.device import choose_device, machine
 from engine.losses import soft_cross_entropy
 
 BATCH = 128
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
+    measured_on = machine(device)
     layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     results = {}
     for network in arguments.networks:
@@ -44,7 +45,7 @@ def main() -> None:
             for name, layout in layouts.items()
         }
         results[network] = interleaved(cases, 5 if network == "resnet18" else 15, device)
-    finish("precision", arguments.device, {"batch_size": BATCH}, results, arguments.out)
+    finish("precision", measured_on, {"batch_size": BATCH}, results, arguments.out)
 
 
 if __name__ == "__main__":

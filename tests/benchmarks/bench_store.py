@@ -17,9 +17,11 @@ import numpy as np
 from common import finish, options
 
 from engine.config import configure
+from engine.device import machine
 from engine.state import State, load_data
-from engine.store import Run, RunWriter
+from engine.store import Run
 from engine.train import train
+from engine.writer import RunWriter
 
 EPOCHS = 300
 
@@ -38,6 +40,7 @@ def main() -> None:
     )  # fmt: skip
     data = load_data(config)
     state = State(config, data)
+    measured_on = machine(state.device)
     epochs = train(config, data, state=state)
     next(epochs)
     snapshot = next(epochs)
@@ -74,7 +77,7 @@ def main() -> None:
         "dataset": arguments.dataset, "n": data.n, "network": state.network, "k": arguments.k,
         "precision": state.precision, "panel": len(state.problem.panel), "epochs": EPOCHS,
     }  # fmt: skip
-    finish("store", arguments.device, settings, results, arguments.out)
+    finish("store", measured_on, settings, results, arguments.out)
 
 
 if __name__ == "__main__":

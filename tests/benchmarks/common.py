@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from engine.device import choose_device, machine
-
 
 def options(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
@@ -38,11 +36,11 @@ def interleaved(cases: dict[str, Callable[[], Any]], n: int, device: torch.devic
     }
 
 
-def finish(name: str, device: str, settings: dict, results: Any, out: Path | None) -> None:
-    """Print a result, and write it with the machine that it was measured on."""
+def finish(name: str, measured_on: dict, settings: dict, results: Any, out: Path | None) -> None:
+    """Print a result, and write it with the machine (see `machine`, asked at the start)."""
     report = {
         "benchmark": name,
-        "machine": machine(choose_device(device)),
+        "machine": measured_on,
         "settings": settings,
         "results": results,
     }
