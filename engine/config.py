@@ -222,8 +222,8 @@ METHOD_NOTES = {
 
 # Tuned on the CPU for minutes, not for records; the README says what they reach.
 _SMALL_GRAY = dict(
-    network="small", augment="none", epochs=40, warmup=2, correction_start=6,
-    k=5, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
+    network="small", augment="none", epochs=30, warmup=2, correction_start=3,
+    k=5, alpha=0.8, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 _SMALL_COLOR = dict(
     network="fast", augment="crop-flip", padding=4, epochs=40, warmup=15, correction_start=25,

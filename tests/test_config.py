@@ -86,7 +86,7 @@ def test_the_reference_preset_switches_every_quirk_on():
 
 def test_runs_that_end_too_early_are_doubted():
     assert configure().doubts == []
-    mixes, corrects = configure(epochs=2, warmup=2, correction_start=6).doubts
+    mixes, corrects = configure(epochs=2, warmup=2, correction_start=3).doubts
     assert "nothing is mixed" in mixes
     assert "no label is corrected" in corrects
     assert configure(method="ce", epochs=2, warmup=2).doubts == []
