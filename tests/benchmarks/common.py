@@ -44,6 +44,6 @@ def finish(name: str, measured_on: dict, settings: dict, results: Any, out: Path
         "settings": settings,
         "results": results,
     }
-    print(json.dumps(report, indent=1))
+    print(json.dumps(report))
     if out:
-        out.write_text(json.dumps(report, indent=1) + "\n")
+        out.write_text(json.dumps(report) + "\n")
