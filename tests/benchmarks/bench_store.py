@@ -41,13 +41,13 @@ def main() -> None:
     data = load_data(config)
     state = State(config, data)
     measured_on = machine(state.device)
-    epochs = train(config, data, state=state)
-    next(epochs)
-    snapshot = next(epochs)
-    epoch_seconds = sum(snapshot.seconds.values())
     folder = Path(tempfile.mkdtemp(dir=arguments.folder)) / "run"
     try:
         writer, writing = RunWriter.create(folder, state), []
+        epochs = train(config, data, state=state)
+        next(epochs)
+        snapshot = next(epochs)
+        epoch_seconds = sum(snapshot.seconds.values())
         for epoch in range(EPOCHS):
             start = time.perf_counter()
             writer.write(dataclasses.replace(snapshot, epoch=epoch), state)
