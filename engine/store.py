@@ -115,21 +115,26 @@ class Run:
         return tuple(np.array(self.array(name)[row, :n].T) for name, n in planes.items())
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
-        """One sample's whole history, rows first: loss (R,), soft (R, C), neighbors (R, K_max).
+        """One sample's whole history, rows first: loss (R,), soft (R, C), neighbors (R, K).
 
-        Ranks beyond an epoch's K have neighbor -1, distance nan and weight 0.
+        K is the largest of the run; ranks beyond an epoch's own have neighbor -1, distance nan and
+        weight 0.
         """
         n = len(self.labels["given"])
         if not 0 <= index < n:
             raise StoreError(f"sample {index}: allowed is 0 to {n - 1}")
-        records = self.epochs
-        rows = {name: self._rows(name, len(records)) for name in ARRAYS if name != "panel_features"}
-        history = {
-            name: np.array(values[..., index] if name in BY_RANK else values[:, index])
-            for name, values in rows.items()
-        }
-        ranks = np.arange(history["neighbors"].shape[1])
-        unused = ranks >= np.array([record["n_neighbors"] for record in records])[:, None]
+        used = np.array([record["n_neighbors"] for record in self.epochs])
+        k = used.max(initial=0)
+        history = {}
+        for name in ARRAYS:
+            if name == "panel_features":
+                continue
+            rows = self._rows(name, len(used))
+            if name in BY_RANK:  # ranks that no epoch used are holes, slow to read
+                history[name] = np.array(rows[:, : k + (name == "weights"), index])
+            else:
+                history[name] = np.array(rows[:, index])
+        unused = np.arange(k) >= used[:, None]
         history["neighbors"][unused], history["distances"][unused] = -1, np.nan
         history["weights"][:, 1:][unused] = 0
         return history

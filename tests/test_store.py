@@ -15,6 +15,7 @@ from conftest import blobs, quick
 
 from engine import store, writer
 from engine.config import ConfigError
+from engine.control import Control
 from engine.runner import Runner
 from engine.state import State
 from engine.store import ARRAYS, BY_RANK, Run, StoreError, fork_config
@@ -80,12 +81,28 @@ def test_history_of_one_sample(written):
     np.testing.assert_array_equal(history["loss"], [s.loss[7] for s in snapshots])
     np.testing.assert_array_equal(history["soft"], [s.soft[7] for s in snapshots])
     assert (history["neighbors"][0] == -1).all(), "the warm-up mixed with nobody"
-    np.testing.assert_array_equal(history["neighbors"][1, :2], snapshots[1].neighbors[7])
-    assert (history["neighbors"][1, 2:] == -1).all()
-    assert np.isnan(history["distances"][1, 2:]).all()
+    np.testing.assert_array_equal(history["neighbors"][1:], [s.neighbors[7] for s in snapshots[1:]])
+    np.testing.assert_array_equal(history["weights"][1:], [s.weights[7] for s in snapshots[1:]])
     np.testing.assert_allclose(history["weights"].sum(1), 1, atol=1e-6)
     with pytest.raises(StoreError, match="sample 96: allowed is 0 to 95"):
         Run(folder).sample(96)
+
+
+def test_history_over_a_change_of_k(tmp_path, data):
+    config, control = quick(k=1), Control()
+    state = State(config, data)
+    writing = RunWriter.create(tmp_path / "run", state)
+    for snapshot in train(config, data, state=state, control=control):
+        writing.write(snapshot, state)
+        if snapshot.epoch == 2:
+            control.change(k=4)
+    writing.close()
+    history = Run(tmp_path / "run").sample(3)
+    assert history["neighbors"].shape == history["distances"].shape == (5, 4)
+    assert (history["neighbors"] == -1).sum(1).tolist() == [4, 3, 3, 0, 0]
+    assert np.isnan(history["distances"]).sum(1).tolist() == [4, 3, 3, 0, 0]
+    assert (history["weights"][0] == [1, 0, 0, 0, 0]).all()
+    np.testing.assert_allclose(history["weights"].sum(1), 1, atol=1e-6)
 
 
 def test_readers_see_an_epoch_whole_or_not_at_all(tmp_path, data):
