@@ -33,11 +33,12 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, network: str, device: torch.device) -> str:
-    """The number format; "auto" is bf16 where it is native and the network is large enough.
+    """The number format; "auto" is bf16 where it is native, and float32 for the small network.
 
     Decided by what the machine says it has, not by timing it, so that a run repeats itself. On two
-    cores with avx512_bf16 a step of the fast network took 0.6 x as long with bf16 as in float32,
-    one of the small network longer (tests/benchmarks/bench_precision.py).
+    cores with avx512_bf16 a step of the fast network took 0.55 x as long with bf16 as in float32
+    (assets/results/precision.json). The small one would gain as well, but stays in float32, so that
+    the numbers of a lesson do not depend on the processor.
     """
     if name != "auto":
         return name
