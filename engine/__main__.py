@@ -1,4 +1,4 @@
-"""The command line: python -m engine train | show | resume | fork | export | datasets | methods."""
+"""The command line: python -m engine train | show | resume | fork | export | map | ..."""
 
 import argparse
 import json
@@ -12,9 +12,10 @@ from tqdm import tqdm
 from engine import __version__, config, report
 from engine.config import ConfigError, RunConfig, allowed, configure
 from engine.data import DATASETS, DataError
+from engine.mapper import DIMS, lay_out_next
 from engine.noise import NOISE_NOTES, NoiseError
 from engine.runner import Runner
-from engine.store import Run, StoreError
+from engine.store import Run, StoreError, free_folder
 
 INTERRUPTED = 130  # what shells say after Ctrl-C
 
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 def train(*, out: str | None, as_json: bool, method: str, preset: str, **knobs: Any) -> int:
     """Train one run and print what came of it."""
     settings = configure(method=method, preset=preset, **_named(knobs))
-    return _follow(Runner.new(settings, out or free_folder(settings)), as_json)
+    return _follow(Runner.new(settings, out or free_folder(settings, Path("runs"))), as_json)
 
 
 def resume(*, run: str, as_json: bool) -> int:
@@ -56,6 +57,18 @@ def export(*, run: str, out: str) -> int:
     """Write the corrected labels of a run as CSV."""
     suspicious = report.export(Run(run), out)
     print(f"wrote {out}: {suspicious} suspicious labels")
+    return 0
+
+
+def lay_out(*, run: str, dims: list[int]) -> int:
+    """Lay out the UMAP maps of all epochs ahead, so that nobody waits for them later."""
+    epochs = len(Run(run).epochs)
+    for d in dims:
+        with tqdm(total=epochs, unit="epoch", file=sys.stderr, disable=None) as bar:
+            while (epoch := lay_out_next(run, d)) is not None:
+                bar.set_description_str(f"{d}-D map of epoch {epoch}")
+                bar.update()
+        print(f"{run} has all its {d}-D maps: {len(Run(run).epochs)} epochs")
     return 0
 
 
@@ -90,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(function, *, reads_run: bool = False, as_json: bool = False):
+    def add(function, *, name: str = "", reads_run: bool = False, as_json: bool = False):
         sub = commands.add_parser(
-            function.__name__, help=function.__doc__, description=function.__doc__
+            name or function.__name__, help=function.__doc__, description=function.__doc__
         )
         sub.set_defaults(command=function)
         if reads_run:
@@ -128,6 +141,11 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = add(export, reads_run=True)
     sub.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
+
+    sub = add(lay_out, name="map", reads_run=True)
+    sub.add_argument(
+        "--dims", type=int, nargs="+", choices=DIMS, default=[2], help="2, 3 or both (default: 2)"
+    )
 
     add(datasets)
     add(methods)
@@ -173,16 +191,6 @@ def _read_matrix(path: Path) -> list[list[float]]:
             f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
             f"({error})"
         ) from None
-
-
-def free_folder(settings: RunConfig) -> Path:
-    """runs/digits-mixnn-symmetric0.4-seed0, or the next free one of that name."""
-    dataset = "".join(c if c.isalnum() else "-" for c in settings.dataset.rstrip("/"))[-40:]
-    name = f"{dataset}-{settings.method}-{settings.noise}{settings.rate:g}-seed{settings.seed}"
-    folder, number = Path("runs") / name, 2
-    while folder.exists():
-        folder, number = Path("runs") / f"{name}-{number}", number + 1
-    return folder
 
 
 def _follow(runner: Runner, as_json: bool, shown: int = 0) -> int:

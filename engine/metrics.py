@@ -76,6 +76,7 @@ def of_labels(
     """Everything that one epoch says of the training labels; None where the truth is not known.
 
     changed_labels: share of labels that correction has changed. clean_share: mean P(clean).
+    lost_classes: share of the classes given that the network predicts for no sample any more.
     fit_clean, memorized: see `memorization`. train_accuracy: predictions against the truth.
     label_accuracy: corrected labels against the truth (label recovery). clean_auroc: P(clean)
     against whether the current label is right. detection_auroc: `label_quality` against whether
@@ -85,6 +86,7 @@ def of_labels(
     measured = {
         "changed_labels": share(corrected != given),
         "clean_share": float(clean.mean()),
+        "lost_classes": share(~np.isin(np.unique(given), predictions)),
     }
     if true is None:
         unknown = ("fit_clean", "memorized", "train_accuracy", "label_accuracy")

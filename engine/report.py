@@ -97,16 +97,18 @@ def export(run: Run, path: Path | str) -> int:
     return n_suspicious
 
 
-def label_rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The rows that `export` writes, in the order of the samples."""
+def label_rows(run: Run, at: int | None = None) -> Iterator[dict[str, Any]]:
+    """The rows that `export` writes, in the order of the samples; at: row of the epoch, or last."""
+    records = run.epochs
+    at = len(records) - 1 if at is None else at
     classes, labels = run.info["data"]["classes"], run.labels
     given = labels["given"]
     n = len(given)
     ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
-    soft, clean = np.array(run.array("soft")[-1]), np.array(run.array("clean")[-1])
+    soft, clean = np.array(run.array("soft")[at]), np.array(run.array("clean")[at])
     corrected = soft.argmax(1)
     quality = label_quality(soft, clean, given)
-    mixed = [row for row, record in enumerate(run.epochs) if record["n_neighbors"]]
+    mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
     neighbors = run.mixed_with(mixed[-1])[0] if mixed else np.empty((n, 0), int)
     for i in range(n):
         suspicious = corrected[i] != given[i] or clean[i] < SUSPICIOUS_BELOW

@@ -96,9 +96,12 @@ class Run:
             status = status | {"state": "interrupted", "message": message}
         return status
 
-    def array(self, name: str) -> np.ndarray:
-        """An array of ARRAYS, memory-mapped: one row for each record that is there now."""
-        return self._rows(name, len(self.epochs))
+    def array(self, name: str, n: int | None = None) -> np.ndarray:
+        """An array of ARRAYS, memory-mapped: one row for each record that is there now.
+
+        n: how many records there are, if the caller has just read them.
+        """
+        return self._rows(name, len(self.epochs) if n is None else n)
 
     def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:
@@ -193,6 +196,18 @@ def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
             f"epochs = {config.epochs}: a fork from epoch {epoch} needs {epoch + 2} or more"
         )
     return config
+
+
+def free_folder(config: RunConfig, root: Path) -> Path:
+    """root/digits-mixnn-symmetric0.4-seed0, or the next free one of that name."""
+    family, _, path = config.dataset.partition(":")
+    own = Path(path).stem if family in ("npz", "folder") else path  # shapes:500 keeps its number
+    dataset = "".join(c if c.isalnum() else "-" for c in f"{family}:{own}".rstrip(":"))[:40]
+    name = f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
+    folder, number = root / name, 2
+    while folder.exists():
+        folder, number = root / f"{name}-{number}", number + 1
+    return folder
 
 
 def write_json(path: Path, value: Any) -> None:

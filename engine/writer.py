@@ -57,6 +57,7 @@ class RunWriter:
                 "n": data.n, "n_test": len(data.test_labels), "shape": list(data.shape),
                 "classes": list(data.classes), "notes": list(data.notes),
                 "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
+                "mean": state.mean.tolist(), "std": state.std.tolist(),
             },
             "machine": machine(state.device),
             "version": __version__,

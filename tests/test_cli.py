@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.__main__ import free_folder, main
+from engine.__main__ import main
 from engine.config import METHODS, RunConfig, configure
-from engine.store import Run
+from engine.store import Run, free_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ["--limit", "150", "--epochs", "4", "--warmup", "1", "--correction-start", "2"]
@@ -204,10 +204,10 @@ def test_help_names_every_knob_with_its_default_and_range(capsys):
 def test_default_folders_do_not_collide(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = configure(dataset="npz:/a/b.npz", rate=0.2)
-    first = free_folder(config)
+    first = free_folder(config, Path("runs"))
     first.mkdir(parents=True)
-    second = free_folder(config)
+    second = free_folder(config, Path("runs"))
     assert first.parent == second.parent == Path("runs")
     assert (first.name, second.name) == (
-        "npz--a-b-npz-mixnn-symmetric0.2-seed0", "npz--a-b-npz-mixnn-symmetric0.2-seed0-2"
+        "npz-b-mixnn-symmetric0.2-seed0", "npz-b-mixnn-symmetric0.2-seed0-2"
     )  # fmt: skip

@@ -559,3 +559,11 @@ def test_torchvision_has_the_classes_that_are_asked_of_it():
 
     assert all(hasattr(torchvision.datasets, s.torchvision_name) for s in SOURCES.values())
     assert set(SOURCES) == {name for name, e in data.DATASETS.items() if e.needs_download}
+
+
+def test_is_here_knows_what_needs_a_download(tmp_path):
+    assert data.is_here("digits", tmp_path)
+    assert data.is_here("npz:anything", tmp_path)
+    assert not data.is_here("cifar10", tmp_path)
+    (tmp_path / "cifar10.npz").touch()
+    assert data.is_here("cifar10", tmp_path)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from conftest import blobs, quick
 
 from engine import losses
 from engine.augment import augment, normalize
@@ -13,6 +12,7 @@ from engine.mixing import mix, mixing_weights
 from engine.neighbors import nearest
 from engine.state import State
 from engine.train import train
+from tests.conftest import blobs, quick
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 

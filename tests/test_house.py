@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = (
     "config", "noise", "model", "augment", "losses", "clean", "neighbors", "mixing", "labels",
-    "metrics", "optim", "device", "control", "snapshot",
+    "metrics", "optim", "device", "control", "snapshot", "embed",
 )  # fmt: skip
 
 
@@ -44,9 +44,19 @@ def test_the_method_knows_no_files_threads_or_pages():
     assert not {name for name in names if any(name.startswith(a) for a in above)}
 
 
-def test_no_streamlit_under_engine():
-    for path in (ROOT / "engine").rglob("*.py"):
+def test_no_streamlit_under_engine_and_in_charts():
+    for path in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "app" / "charts").rglob("*.py")]:
         assert not any(name.startswith("streamlit") for name in imported(path)), path
+
+
+def test_the_engine_knows_no_app():
+    for path in (ROOT / "engine").rglob("*.py"):
+        assert not any(name.startswith("app") for name in imported(path)), path
+
+
+def test_no_folder_of_pages_beside_the_frame():
+    """Streamlit would run the files of a folder pages/ without main.py."""
+    assert not (ROOT / "app" / "pages").exists()
 
 
 def test_the_engine_starts_without_the_heavy_libraries():
@@ -61,6 +71,6 @@ def test_the_engine_starts_without_the_heavy_libraries():
 
 def test_the_readme_maps_every_file():
     readme = (ROOT / "README.md").read_text()
-    for path in [*(ROOT / "engine").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
-        if path.name not in ("__init__.py",):
-            assert path.name in readme, path
+    for room in ("engine", "app", "tests"):
+        for path in (ROOT / room).rglob("*.py"):
+            assert path.name == "__init__.py" or path.name in readme, path

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SHARED
 
 from engine.config import configure
 from engine.runner import Runner
 from engine.state import load_data
 from engine.store import Run
 from engine.train import train
+from tests.conftest import SHARED
 
 SEEDS = (0, 1, 2)
 ROOT = Path(__file__).resolve().parents[1]

@@ -61,5 +61,16 @@ def test_everything_of_one_epoch():
     unknown = metrics.of_labels(GIVEN, None, SAID, soft, clean)
     assert set(unknown) == set(measured)
     assert [name for name, value in unknown.items() if value is not None] == [
-        "changed_labels", "clean_share"
+        "changed_labels", "clean_share", "lost_classes"
     ]  # fmt: skip
+
+
+def test_a_class_is_lost_when_no_sample_is_taken_for_it():
+    soft, clean = np.eye(4)[GIVEN], np.ones(200)
+    said = np.where(GIVEN == 3, 0, GIVEN)
+    assert metrics.of_labels(GIVEN, None, said, soft, clean)["lost_classes"] == 0.25
+    assert metrics.of_labels(GIVEN, None, GIVEN, soft, clean)["lost_classes"] == 0
+    # a class that nobody was given cannot be lost
+    rows = GIVEN != 3
+    measured = metrics.of_labels(GIVEN[rows], None, GIVEN[rows], soft[rows], clean[rows])
+    assert measured["lost_classes"] == 0

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import blobs, quick
 
 from engine.config import ConfigError
 from engine.runner import Runner
 from engine.store import ARRAYS, Run, StoreError
 from engine.writer import RunWriter
+from tests.conftest import blobs, quick
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import blobs, quick
 
 from engine import store, writer
 from engine.config import ConfigError
@@ -21,6 +20,7 @@ from engine.state import State
 from engine.store import ARRAYS, BY_RANK, Run, StoreError, fork_config
 from engine.train import train
 from engine.writer import RunWriter
+from tests.conftest import blobs, quick
 
 
 def write_run(folder: Path, data, **knobs) -> list:

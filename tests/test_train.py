@@ -5,7 +5,6 @@ import threading
 import numpy as np
 import pytest
 import torch
-from conftest import blobs, quick
 
 from engine.config import METHODS, ConfigError, configure, reference_preset
 from engine.control import Control, Stopped
@@ -14,6 +13,7 @@ from engine.mixing import mixing_weights
 from engine.neighbors import nearest
 from engine.state import State, pose
 from engine.train import TrainingError, corrects, draw_batches, learning_rate, plan, predict, train
+from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
     network="small", augment="shift", padding=1, epochs=6, warmup=1, correction_start=3,

@@ -118,16 +118,24 @@ def load(
                 f"image_size {image_size} with {name!r}: only folder: takes one, "
                 f"{low} to {high} pixels"
             )
-    root = Path(
-        root or os.environ.get("MIXNN_DATA") or Path(__file__).resolve().parents[2] / "data"
-    )
-    data = entry.load(Request(name, argument, root.expanduser(), seed, image_size))
+    data = entry.load(Request(name, argument, _root(root), seed, image_size))
     if limit is None:
         return data
     n_classes = len(data.labels.unique())
     if limit < n_classes:
         raise DataError(f"limit {limit} is less than one sample for each of {n_classes} classes")
     return data if limit >= data.n else data.subset(stratified(data.labels.numpy(), limit, seed))
+
+
+def is_here(name: str, root: Path | None = None) -> bool:
+    """Whether load would find a published data set without a download; True for all others."""
+    entry = DATASETS.get(name)
+    return entry is None or not entry.needs_download or (_root(root) / f"{name}.npz").exists()
+
+
+def _root(root: Path | None) -> Path:
+    default = Path(__file__).resolve().parents[2] / "data"
+    return Path(root or os.environ.get("MIXNN_DATA") or default).expanduser()
 
 
 def stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:

@@ -1,0 +1,201 @@
+"""Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
+
+A Viewer asks for pages, presses buttons, and looks again at every fragment's interval.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from streamlit.proto.Alert_pb2 import Alert
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+try:
+    from websockets.asyncio.client import connect
+except ImportError:
+    raise SystemExit(
+        "this benchmark needs the package websockets: pip install websockets"
+    ) from None
+
+PATIENCE = 120.0  # seconds for one answer
+FULL, FRAGMENT = ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
+
+
+@dataclass
+class Answer:
+    """What came back for a wish, until the script said that it was done."""
+
+    seconds: float
+    n_bytes: int
+
+
+@dataclass
+class Viewer:
+    """One visitor. Use `join`; the connection closes with `leave`."""
+
+    socket: object
+    buttons: dict[str, tuple[str, str]] = field(default_factory=dict)  # label or key -> ids
+    pages: list[str] = field(default_factory=list)  # addresses, the first page's is ""
+    problems: list[str] = field(default_factory=list)  # errors that a page showed
+    latencies: list[float] = field(default_factory=list)  # of fragments, seconds
+
+    def __post_init__(self):
+        self.query, self._page = "", ""
+        self._timers: dict[str, asyncio.Task] = {}
+        self._due: dict[str, float] = {}  # fragment -> when it was asked for, unanswered
+        self._runs: dict[str, dict[str, float]] = {}  # script run -> what it answers
+        self._drawn: asyncio.Future | None = None
+        self._n_bytes = 0
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def join(cls, url: str) -> "Viewer":
+        """Connect to the app at http://host:port."""
+        address = url.replace("http", "ws", 1) + "/_stcore/stream"
+        return cls(await connect(address, subprotocols=["streamlit"], max_size=None))
+
+    async def leave(self) -> None:
+        self._stop_timers()
+        self._reader.cancel()
+        await self.socket.close()
+
+    async def open(self, page: str, **query: str | int) -> Answer:
+        """Go to a page ("" is the first one), without or with a link's choices."""
+        self._page, self.query = page, urlencode(query)
+        return await self._whole()
+
+    async def press(self, button: str) -> Answer:
+        """Press a button by its label or its key; raises KeyError where it is not there."""
+        widget, fragment = self.buttons[button]
+        message = BackMsg()
+        message.rerun_script.widget_states.widgets.add(id=widget, trigger_value=True)
+        message.rerun_script.fragment_id = fragment
+        return await self._whole(message)
+
+    async def _whole(self, message: BackMsg | None = None) -> Answer:
+        message = message or BackMsg()
+        self._drawn, self._n_bytes = asyncio.get_running_loop().create_future(), 0
+        start = time.perf_counter()
+        await self._send(message)
+        done, _ = await asyncio.wait(
+            {self._drawn, self._reader}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+        )
+        if self._reader in done:
+            raise RuntimeError("the server hung up") from self._reader.exception()
+        if not done:
+            raise TimeoutError(f"no answer in {PATIENCE:g} s: {self.problems or 'no error shown'}")
+        end = self._drawn.result()
+        return Answer(end - start, self._n_bytes)
+
+    async def _send(self, message: BackMsg) -> None:
+        state = message.rerun_script
+        state.query_string, state.page_name = self.query, self._page
+        await self.socket.send(message.SerializeToString())
+
+    async def _read(self) -> None:
+        async for data in self.socket:
+            self._n_bytes += len(data)
+            message = ForwardMsg.FromString(data)
+            getattr(self, f"_on_{message.WhichOneof('type')}", lambda message: None)(message)
+
+    def _on_new_session(self, message: ForwardMsg) -> None:
+        run = message.metadata.run
+        if not run.fragment_ids:
+            self._stop_timers()
+            self.buttons.clear()
+        asked = run.fragment_ids or list(self._due)
+        self._runs[run.script_run_id] = {f: self._due.pop(f) for f in asked if f in self._due}
+
+    def _on_script_finished(self, message: ForwardMsg) -> None:
+        now = time.perf_counter()
+        asked = self._runs.pop(message.metadata.run.script_run_id, {})
+        if message.script_finished not in (FULL, FRAGMENT):  # dropped, for one that comes after it
+            self._due |= asked
+            return
+        self.latencies += [now - then for then in asked.values()]
+        if self._drawn and not self._drawn.done() and not message.metadata.run.fragment_ids:
+            self._drawn.set_result(now)
+
+    def _on_navigation(self, message: ForwardMsg) -> None:
+        self.pages = [page.url_pathname for page in message.navigation.app_pages]
+
+    def _on_page_info_changed(self, message: ForwardMsg) -> None:
+        self.query = message.page_info_changed.query_string
+
+    def _on_delta(self, message: ForwardMsg) -> None:
+        element = message.delta.new_element
+        kind = element.WhichOneof("type")
+        if kind == "button":
+            ids = element.button.id, message.delta.fragment_id
+            self.buttons[element.button.label] = ids
+            self.buttons[element.button.id.split("-", 2)[-1]] = ids  # $$ID-hash-key
+        elif kind == "exception":
+            self.problems.append(element.exception.message)
+        elif kind == "alert" and element.alert.format == Alert.ERROR:
+            self.problems.append(element.alert.body)
+
+    def _on_auto_rerun(self, message: ForwardMsg) -> None:
+        rerun = message.auto_rerun
+        if rerun.fragment_id in self._timers:
+            self._timers[rerun.fragment_id].cancel()
+        timer = self._look(rerun.fragment_id, rerun.interval)
+        self._timers[rerun.fragment_id] = asyncio.create_task(timer)
+
+    def _on_stop_auto_rerun(self, message: ForwardMsg) -> None:
+        for fragment in message.stop_auto_rerun.fragment_ids:
+            if fragment in self._timers:
+                self._timers.pop(fragment).cancel()
+
+    async def _look(self, fragment: str, interval: float) -> None:
+        """Ask for a fragment at its interval, whether or not the last answer has come."""
+        while True:
+            await asyncio.sleep(interval)
+            message = BackMsg()
+            message.rerun_script.fragment_id = fragment
+            message.rerun_script.is_auto_rerun = True
+            self._due.setdefault(fragment, time.perf_counter())
+            await self._send(message)
+
+    def _stop_timers(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+
+async def crowd(url: str, n: int, page: str = "", **query: str) -> list[Viewer]:
+    """n viewers of a page, come one after the other."""
+    viewers = []
+    for _ in range(n):
+        viewers.append(await Viewer.join(url))
+        await viewers[-1].open(page, **query)
+    return viewers
+
+
+async def look_on(viewers: list[Viewer], while_true: Callable[[], bool]) -> list[float]:
+    """Latencies of all their fragments while something is true; then they leave.
+
+    Raises RuntimeError for an error that a page showed.
+    """
+    for viewer in viewers:
+        viewer.latencies.clear()
+    while while_true():
+        await asyncio.sleep(0.05)
+    for viewer in viewers:
+        await viewer.leave()
+    problems = [problem for viewer in viewers for problem in viewer.problems]
+    if problems:
+        raise RuntimeError(f"a viewer saw: {problems[0]}")
+    return [latency for viewer in viewers for latency in viewer.latencies]
+
+
+def spread(values: list[float]) -> dict[str, float | int]:
+    """n, median, 95th percentile and largest."""
+    ordered = sorted(values)
+    return {
+        "n": len(ordered), "median": statistics.median(ordered),
+        "p95": ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)], "largest": ordered[-1],
+    }  # fmt: skip
