@@ -1,0 +1,55 @@
+"""The look that all charts share. No Streamlit: notebooks draw with the same functions."""
+
+import plotly.graph_objects as go
+
+# Okabe and Ito 2008: told apart with every kind of color vision; black left out for dark pages
+OKABE_ITO = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
+)  # fmt: skip
+CLEAN, WRONG = "#0072B2", "#D55E00"  # labels that are right, and wrong
+HIGHLIGHT = "#E69F00"
+MUTED = "#8A94A0"  # legible on white and on dark alike
+SEQUENTIAL = "Viridis"  # values; Cividis where two such scales meet
+MORE_CLASSES = ("#882255", "#999933", "#AA4499", "#44AA99", "#117733", "#332288")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+def class_color(number: int) -> str:
+    """The color of a class; they repeat after fourteen, so a shape or name stands beside it."""
+    colors = OKABE_ITO + MORE_CLASSES
+    return colors[number % len(colors)]
+
+
+def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figure:
+    """An empty figure in the house's look; x, y: axis titles. Paper and grid suit both themes."""
+    fig = go.Figure()
+    fig.update_layout(
+        height=height,
+        margin=dict(l=56, r=16, t=36 if layout.get("title") else 16, b=48),
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font=dict(size=14),
+        colorway=OKABE_ITO,
+        hoverlabel=dict(font_size=14),
+        modebar=dict(bgcolor="rgba(0,0,0,0)", color=MUTED, activecolor=CLEAN),
+        legend=dict(orientation="h", yanchor="bottom", y=1.0, x=0, title_text=""),
+    )
+    grid = dict(gridcolor="rgba(128,128,128,0.22)", zerolinecolor="rgba(128,128,128,0.35)")
+    fig.update_xaxes(title_text=x, **grid)
+    fig.update_yaxes(title_text=y, **grid)
+    fig.update_layout(**layout)
+    return fig
+
+
+def stripes(shape: str) -> dict:
+    """White hatching over a bar's color, so that bars differ by more than color."""
+    return dict(shape=shape, fillmode="overlay", fgcolor="white", fgopacity=0.9, size=6)
+
+
+def epoch_line(fig: go.Figure, epoch: float, text: str, color: str = MUTED) -> None:
+    """A dashed vertical line with a few words at an epoch."""
+    fig.add_vline(
+        epoch, line=dict(color=color, width=1.5, dash="dash"), annotation_text=text,
+        annotation_position="top", annotation_font=dict(size=12, color=color),
+    )  # fmt: skip

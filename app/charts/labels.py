@@ -1,0 +1,176 @@
+"""Charts of what correction did to the labels; arrays in, figure out."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from app.charts.base import HIGHLIGHT, OKABE_ITO, SEQUENTIAL, epoch_line, figure, stripes
+from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, NEUTRAL, Flips, verdicts
+
+KINDS = {  # verdict -> (color, pattern of bars, sign, words)
+    HELPFUL: (OKABE_ITO[2], "", "✓", "helpful: a wrong label became right"),
+    HARMFUL: (OKABE_ITO[3], "x", "✕", "harmful: a right label became wrong"),
+    NEUTRAL: ("#8A94A0", "/", "○", "neutral: wrong before and after"),
+    CHANGED: (OKABE_ITO[1], ".", "→", "changed; the truth is not known"),
+}
+MOST_CLASSES = 12  # of a flow; the rest flows as one
+WRITTEN_UP_TO = 12  # classes whose cells still bear numbers
+
+
+def flow(
+    given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None, classes: Sequence[str],
+    *, kept: bool = False, height: int = 430,
+) -> go.Figure:  # fmt: skip
+    """Sankey of labels: given class at the left, corrected class at the right, by verdict.
+
+    given, corrected, true: (N,) class ids, true None where it is not known. kept: show the labels
+    that were left alone too. Of many classes the busiest are shown, the others flow as one.
+    """
+    kinds = verdicts(given, corrected, true)
+    moved = given != corrected
+    n_classes = len(classes)
+    place, names = _busiest(given[moved], corrected[moved], classes)
+    shown = np.ones(len(given), bool) if kept else moved
+    code = np.where(moved, kinds, -1)[shown].astype(np.int64) + 1
+    key = (code * n_classes + place[given[shown]]) * n_classes + place[corrected[shown]]
+    found, counts = np.unique(key, return_counts=True)
+    kind = found // n_classes**2 - 1
+    source, target = found // n_classes % n_classes, found % n_classes
+    used = sorted({*source.tolist(), *target.tolist()})
+    left = {c: i for i, c in enumerate(used)}
+    colors = [_clear(KINDS[k][0], 0.6) if k >= 0 else _clear("#56B4E9", 0.25) for k in kind]
+    words = [KINDS[k][3] if k >= 0 else "left alone" for k in kind]
+    side = 24 + 8 * max((len(names[c]) for c in used), default=1)  # room for the names
+    fig = figure(height=height, margin=dict(l=side, r=side, t=60, b=12))
+    heights = _places(used, source, target, counts)
+    fig.add_trace(
+        go.Sankey(
+            arrangement="fixed", textfont=dict(color="rgba(0,0,0,0)", shadow="none"),
+            node=dict(
+                label=[names[c] for c in used] * 2,
+                x=[0.001] * len(used) + [0.999] * len(used),
+                y=heights,
+                color="rgba(128,128,128,0.7)", pad=10, thickness=14, line_width=0,
+                hovertemplate="%{label}: %{value} labels<extra></extra>",
+            ),
+            link=dict(
+                source=[left[c] for c in source.tolist()],
+                target=[left[c] + len(used) for c in target.tolist()],
+                value=counts.tolist(), color=colors, customdata=words,
+                hovertemplate="given %{source.label}, now %{target.label}: %{value}<br>"
+                "%{customdata}<extra></extra>",
+            ),
+        )
+    )  # fmt: skip
+    for x, text, ys in (
+        (0, "given label", heights[: len(used)]),
+        (1, "corrected label", heights[len(used) :]),
+    ):
+        put = dict(x=x, xref="paper", yref="paper", showarrow=False)
+        inside, outside = ("left", "right") if x == 0 else ("right", "left")
+        fig.add_annotation(**put, y=1.02, yanchor="bottom", xanchor=inside, text=f"<b>{text}</b>")
+        for c, y in zip(used, ys, strict=True):
+            fig.add_annotation(
+                **put, y=1 - y, yanchor="middle", xanchor=outside, text=names[c],
+                xshift=24 * x - 12,
+            )  # fmt: skip
+    return fig
+
+
+def matrix(
+    values: np.ndarray, classes: Sequence[str], *, rows: str, columns: str,
+    counts: np.ndarray | None = None, height: int = 400,
+) -> go.Figure:  # fmt: skip
+    """A (C, C) table of shares in [0, 1] as colored cells, numbers in them where they fit.
+
+    rows, columns: what they stand for. counts: (C, C) behind the shares, for the hover.
+    """
+    n = len(classes)
+    written = n <= WRITTEN_UP_TO
+    text = np.where(values >= 0.005, np.rint(100 * values).astype(int).astype(str), "")
+    fig = figure(height=height, x=columns, y=rows, margin=dict(l=8, r=8, t=36, b=8))
+    names = [_short(name) for name in classes]
+    fig.add_trace(
+        go.Heatmap(
+            z=values, x=names, y=names, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+            text=text if written else None, texttemplate="%{text}" if written else None,
+            customdata=values if counts is None else counts, xgap=1, ygap=1,
+            colorbar=dict(tickformat=".0%", thickness=10, outlinewidth=0),
+            hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.1%}}"
+            + ("" if counts is None else " (%{customdata} labels)") + "<extra></extra>",
+        )
+    )  # fmt: skip
+    fig.update_xaxes(
+        type="category", showgrid=False, automargin=True, tickangle=0 if n < 11 else 90
+    )
+    fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
+    return fig
+
+
+def flips_over_time(
+    flips: Flips, true: np.ndarray | None, epochs: tuple[int, int], *,
+    chosen: int | None = None, begins: int | None = None, height: int = 300,
+) -> go.Figure:  # fmt: skip
+    """How many labels flipped in each epoch, by what it did; epochs: first and last of the axis."""
+    first, last = epochs
+    fig = figure(height=height, x="epoch", y="labels that flipped", barmode="stack", bargap=0.15)
+    fig.update_layout(margin=dict(l=60, r=12, t=64, b=44))
+    kinds = verdicts(flips.before, flips.after, None if true is None else true[flips.sample])
+    for kind, (color, pattern, sign, words) in KINDS.items():
+        if (kind == CHANGED) != (true is None):
+            continue
+        counts = np.bincount(flips.epoch[kinds == kind] - first, minlength=last - first + 1)
+        fig.add_trace(
+            go.Bar(
+                x=np.arange(first, last + 1), y=counts, name=f"{sign} {words.partition(':')[0]}",
+                marker=dict(color=color, line_width=0, pattern=stripes(pattern)),
+                hovertemplate=f"epoch %{{x}}: %{{y}}<br>{words}<extra></extra>",
+            )
+        )  # fmt: skip
+    if begins is not None and first <= begins <= last:
+        epoch_line(fig, begins - 0.5, "correction starts")
+    if chosen is not None:
+        epoch_line(fig, chosen, "", HIGHLIGHT)
+    fig.update_xaxes(range=[first - 0.6, last + 0.6], tickformat="d")
+    fig.update_yaxes(rangemode="tozero", tickformat=",d")
+    fig.update_layout(legend=dict(y=1.1, traceorder="normal"))
+    return fig
+
+
+def _busiest(
+    given: np.ndarray, corrected: np.ndarray, classes: Sequence[str]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Where each class flows (C,), and the names of those places."""
+    n = len(classes)
+    names = {c: _short(name) for c, name in enumerate(classes)}
+    place = np.arange(n)
+    if n > MOST_CLASSES:
+        traffic = np.bincount(given, minlength=n) + np.bincount(corrected, minlength=n)
+        others = np.argsort(-traffic, kind="stable")[MOST_CLASSES - 1 :]
+        place[others] = others.max()
+        names[int(others.max())] = f"{len(others)} other classes"
+    return place, names
+
+
+def _places(
+    used: list[int], source: np.ndarray, target: np.ndarray, counts: np.ndarray
+) -> list[float]:
+    """Heights of the nodes, left then right, in the order of the classes and without overlap."""
+    heights = []
+    for side in (source, target):
+        sizes = np.array([counts[side == c].sum() for c in used], float)
+        share = sizes / max(sizes.sum(), 1)
+        gap = 0.25 / max(len(used), 1)
+        middle = np.cumsum(share * 0.75 + gap) - (share * 0.75 + gap) / 2
+        heights += np.clip(middle, 0.001, 0.999).tolist()
+    return heights
+
+
+def _short(name: str, most: int = 18) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _clear(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,127 @@
+"""Runs side by side: their short names, what tells them apart, where each stands at an epoch."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app import overview, reading
+from app.charts.curves import Curve
+from app.runs import RunsError, runs
+from engine.store import StoreError
+
+MOST = 6  # runs that can be told apart by color, dash and symbol
+LETTERS = "ABCDEFGH"
+METHODS = {
+    "ce": "cross-entropy", "mixnn": "MixNN", "mixnn-no-correction": "MixNN, no correction",
+    "selc": "SELC", "elr": "ELR", "gce": "GCE", "sce": "SCE",
+}  # fmt: skip
+KNOBS = {"k": "K", "alpha": "alpha", "rate": "rate", "seed": "seed", "dataset": "", "noise": ""}
+SAID = KNOBS | {
+    "dataset": "data set", "noise": "noise model", "rate": "noise rate", "noise_seed": "noise seed",
+    "correction_start": "correction start", "learning_rate": "learning rate",
+}  # fmt: skip
+AS_METHOD = {"mixing", "loss", "correction"}
+
+
+@dataclass(frozen=True)
+class Look:
+    """A run at an epoch: whose arrays to read at which row, and a note where that surprises."""
+
+    source: str
+    row: int
+    note: str = ""
+
+
+def short_names(names: list[str]) -> list[str]:
+    """ "A MixNN, K 5": a letter, the method, and what else tells runs of one method apart."""
+    configs = [reading.run(name).config for name in names]
+    methods = [METHODS.get(config.method, config.method) for config in configs]
+    found = []
+    for number, (config, method) in enumerate(zip(configs, methods, strict=True)):
+        alike = [c for c, m in zip(configs, methods, strict=True) if m == method]
+        words = [
+            f"{label} {getattr(config, knob):g}" if label else str(getattr(config, knob))
+            for knob, label in KNOBS.items()
+            if len({getattr(other, knob) for other in alike}) > 1
+        ]
+        found.append(f"{LETTERS[number]} {', '.join([method, *words[:2]])}")
+    return found
+
+
+def differences(names: list[str]) -> list[str]:
+    """What is set differently, one phrase each: "K: A 5, B 15"."""
+    configs = [reading.run(name).config for name in names]
+    told = overview.differing([overview.settings_of(config) for config in configs])
+    phrases = []
+    if AS_METHOD & set(told):
+        phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))
+    for name, values in told.items():
+        if name == "noise_matrix":
+            phrases.append("**noise matrix**: not the same")
+        elif name not in AS_METHOD:
+            phrases.append(_phrase(SAID.get(name, name.replace("_", " ")), values))
+    return phrases
+
+
+def same_labels(names: list[str]) -> bool:
+    """Whether all learn from exactly the same given labels."""
+    given = [reading.run(name).labels["given"] for name in names]
+    return all(np.array_equal(given[0], other) for other in given[1:])
+
+
+def look(name: str, epoch: int) -> Look:
+    """Where a run stands at an epoch of another one; before a fork its parent stands for it."""
+    records = reading.records(name)
+    epochs = np.array([record["epoch"] for record in records])
+    if epoch < epochs[0]:
+        parent = parent_of(name)
+        if parent is not None:
+            return Look(*_at(parent, epoch), f"before its fork: {parent}")
+        return Look(name, 0, f"begins at epoch {epochs[0]}")
+    row = int(np.searchsorted(epochs, epoch, side="right")) - 1
+    ended = not runs().where(name).active
+    note = ""
+    if epochs[row] < epoch:
+        note = f"{'ended' if ended else 'is'} at epoch {epochs[row]}"
+    return Look(name, row, note)
+
+
+def curve(name: str, short: str) -> Curve:
+    """A run's records for a picture, with those of its parents before the fork."""
+    return Curve(short, reading.records(name), past(name))
+
+
+def past(name: str) -> list[dict[str, Any]]:
+    """The records that a fork took over from its parents, as far as those are still there."""
+    parent = parent_of(name)
+    if parent is None:
+        return []
+    first = reading.records(name)[0]["epoch"]
+    return [r for r in [*past(parent), *reading.records(parent)] if r["epoch"] < first]
+
+
+def parent_of(name: str) -> str | None:
+    """The run that a fork began from, if it still lies among the runs; another noise counts not."""
+    parent = reading.run(name).info.get("parent")
+    if not parent or not (runs().root / Path(parent["run"]).name / "config.json").is_file():
+        return None
+    other = Path(parent["run"]).name
+    try:
+        return other if same_labels([name, other]) and reading.records(other) else None
+    except (StoreError, RunsError):
+        return None
+
+
+def _at(name: str, epoch: int) -> tuple[str, int]:
+    found = look(name, epoch)
+    return found.source, found.row
+
+
+def _phrase(what: str, values: list[Any]) -> str:
+    told = ", ".join(
+        f"{LETTERS[number]} {f'{v:g}' if isinstance(v, float) else v if v is not None else 'none'}"
+        for number, v in enumerate(values)
+    )
+    return f"**{what}**: {told}"

@@ -1,0 +1,49 @@
+"""What a run folder says of its labels in an epoch; what takes long is kept in memory."""
+
+import numpy as np
+import streamlit as st
+
+from app import evidence
+from engine.store import Run
+
+LOOKS = 6  # epochs in which typical samples are looked for
+
+
+def truth_of(run: Run, row: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Current labels (N,), which of them are wrong (None: unknown), and the class of each."""
+    current = run.array("soft")[row].argmax(1)
+    true = run.labels.get("true")
+    if true is None:
+        return current, None, run.labels["given"]
+    return current, current != true, true
+
+
+def class_of(run: Run) -> np.ndarray:
+    """The class by which samples are sorted: the true one where it is known."""
+    return run.labels.get("true", run.labels["given"])
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def fixed_axes(folder: str, created: str, n_rows: int, kind: str, of_class: int | None):
+    """Ranges over all epochs that are there; made anew when there is one more."""
+    run = Run(folder)
+    array = run.array("scaled_loss" if kind == "scaled" else "loss")[:n_rows]
+    members = None if of_class is None else class_of(run) == of_class
+    return evidence.axes(array, members, scaled=kind == "scaled")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def fates_at_end(folder: str, created: str, n_rows: int) -> dict[str, np.ndarray]:
+    """What became of each label by the newest epoch."""
+    run = Run(folder)
+    prediction = np.array(run.array("prediction")[n_rows - 1])
+    current, _, _ = truth_of(run, n_rows - 1)
+    return evidence.fates(run.labels["given"], current, prediction, run.labels.get("true"))
+
+
+def typical(run: Run, fates: dict[str, np.ndarray], n_rows: int) -> np.ndarray:
+    """Three samples of each fate, by their losses in a few epochs."""
+    rows = np.unique(np.linspace(0, n_rows - 1, LOOKS).astype(int))
+    values = run.array("loss")
+    looks = [np.array(values[row]) for row in rows]
+    return np.concatenate([evidence.typical(looks, members) for members in fates.values()])

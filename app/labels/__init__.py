@@ -1,0 +1,1 @@
+"""What correction did to the labels of a run."""

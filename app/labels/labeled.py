@@ -1,0 +1,102 @@
+"""The labels of a run at one epoch, and what became of them: words and tables for Labels."""
+
+import numpy as np
+import pandas as pd
+
+from app import reading
+from app.compare.lineup import METHODS
+from app.labels import corrections
+from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
+
+ORDER = (HARMFUL, NEUTRAL, HELPFUL, CHANGED, MISSED)  # of the list of changes
+
+
+class Labels:
+    """The labels of a run at the chosen epoch, and what became of them."""
+
+    def __init__(self, name: str, row: int):
+        self.name, self.row, self.run = name, row, reading.run(name)
+        self.records = reading.records(name)
+        self.record = self.records[row]
+        self.epoch: int = self.record["epoch"]
+        self.classes = reading.class_names(name)
+        self.given = self.run.labels["given"]
+        self.true = self.run.labels.get("true")
+        soft = reading.values(name, "soft", row)
+        self.corrected = soft.argmax(1)
+        self.confidence = soft[np.arange(len(soft)), self.corrected]
+        self.verdicts = corrections.verdicts(self.given, self.corrected, self.true)
+        self.counts = np.bincount(self.verdicts, minlength=len(corrections.VERDICTS)).tolist()
+        self.flips = corrections.flips(self.run)
+        self.begins = corrections.begins(self.run.config, self.record)
+
+    @property
+    def n_changed(self) -> int:
+        return int((self.given != self.corrected).sum())
+
+
+def not_yet(labels: Labels) -> str:
+    """Why no label is changed at this epoch, and when one will be."""
+    config, begins = labels.run.config, labels.begins
+    if begins is None:
+        method = METHODS.get(config.method, config.method)
+        return (
+            f"This run's method ({method}) corrects no labels: they stay as they were "
+            "given. **MixNN** and **SELC** do; choose one on Train."
+        )
+    if labels.epoch >= begins:
+        alpha = labels.record["settings"]["alpha"]
+        return (
+            f"Correction is on since epoch {begins} and has changed no label up to epoch "
+            f"{labels.epoch}: with alpha {alpha:g} soft labels take a while to move that far."
+        )
+    if begins >= config.epochs:
+        return (
+            f"No label will be corrected: correction would start at epoch {begins}, but the run "
+            f"ends with epoch {config.epochs - 1}. Let it start earlier, or train longer."
+        )
+    return (
+        f"No label is corrected yet at epoch {labels.epoch}: correction starts at epoch {begins}. "
+        "Until then the network learns from the labels as they were given."
+    )
+
+
+def flow_table(labels: Labels) -> pd.DataFrame:
+    """Given and corrected class, verdict and how many, over all labels."""
+    names = np.array(labels.classes, dtype=object)
+    frame = pd.DataFrame(
+        {
+            "given": names[labels.given],
+            "corrected": names[labels.corrected],
+            "verdict": np.array(corrections.VERDICTS, dtype=object)[labels.verdicts],
+        }
+    )
+    return frame.value_counts(sort=False).rename("labels").reset_index()
+
+
+def changes(labels: Labels) -> pd.DataFrame:
+    """Every label that was changed or is wrong, the doubtful ones first."""
+    flips = labels.flips.until(labels.epoch)
+    first, last, n = flips.per_sample(len(labels.given))
+    rank = np.full(len(corrections.VERDICTS), -1)
+    rank[list(ORDER)] = range(len(ORDER))
+    found = np.flatnonzero(rank[labels.verdicts] >= 0)
+    found = found[np.lexsort((-labels.confidence[found], rank[labels.verdicts[found]]))]
+    names = np.array(labels.classes, dtype=object)
+    columns = {"sample": found}
+    if "ids" in labels.run.labels:
+        columns["name"] = labels.run.labels["ids"][found]
+    columns |= {"given": names[labels.given[found]], "corrected": names[labels.corrected[found]]}
+    if labels.true is not None:
+        columns["true"] = names[labels.true[found]]
+    return pd.DataFrame(
+        columns
+        | {
+            "verdict": np.array(corrections.VERDICTS, dtype=object)[labels.verdicts[found]],
+            "confidence": labels.confidence[found],
+            "p_clean": reading.values(labels.name, "clean", labels.row)[found],
+            "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),
+            "last_flip": pd.array(np.where(last[found] < 0, None, last[found]), "Int64"),
+            "flips": n[found],
+        }
+    )

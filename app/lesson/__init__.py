@@ -1,0 +1,1 @@
+"""The lesson: its steps, the runs and answers that a class shares, and what came out."""

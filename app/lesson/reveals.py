@@ -1,0 +1,246 @@
+"""The pictures of the lesson's steps: run names in, drawn on the page, the finding out."""
+
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from app import reading, widgets
+from app.charts import base
+from app.charts import lesson as charts
+from app.choices import get, put
+from app.lesson import findings
+from app.lesson.findings import Finding
+from app.lesson.lessons import RUN_WORDS
+from engine.signs import signs
+
+N_SHOWN = 8  # changed labels on the wall
+
+
+def show_early(names: dict[str, str]) -> Finding:
+    records = reading.records(names["plain"])
+    finding = findings.early(records)
+    epochs = [record["epoch"] for record in records]
+    series = {
+        words: ([record["metrics"][metric] for record in records], color)
+        for words, metric, color in (
+            ("test accuracy", "test_accuracy", base.OKABE_ITO[2]),
+            ("right labels predicted", "fit_clean", base.CLEAN),
+            ("wrong labels predicted", "memorized", base.WRONG),
+        )
+    }
+    widgets.show(
+        charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
+        "early-learning", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    return finding
+
+
+def show_humps(names: dict[str, str]) -> Finding:
+    mixnn, plain = names["mixnn"], names["plain"]
+    records = reading.records(mixnn)
+    row = max(reading.run(mixnn).config.correction_start - 1, 0)  # labels are still as given
+    wrong = is_wrong(mixnn)
+    loss, clean, scaled = (reading.values(mixnn, a, row) for a in ("loss", "clean", "scaled_loss"))
+    last = len(reading.records(plain)) - 1
+    late, late_scaled = (reading.values(plain, a, last) for a in ("loss", "scaled_loss"))
+    finding = findings.humps(loss, clean, wrong, late, records[row]["epoch"])
+    st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
+    widgets.show(
+        charts.losses(scaled, wrong, records[row]["mixture"], height=270), "humps-early",
+        alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
+    )  # fmt: skip
+    st.markdown("**After plain training to the end**, for comparison")
+    widgets.show(
+        charts.losses(late_scaled, wrong, height=230), "humps-late",
+        alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
+    )  # fmt: skip
+    return finding
+
+
+def show_neighbors(names: dict[str, str]) -> Finding:
+    run = names["mixnn"]
+    row, neighbors, weights = mixed_first(run)
+    labels = reading.run(run).labels
+    finding = findings.neighborhood(neighbors, labels["given"], labels["true"])
+    sample = example(run)
+    st.markdown(
+        f"Image {sample} shows a **{name_of(run, 'true', sample)}**, its label says "
+        f"**{name_of(run, 'given', sample)}**. Its neighbors after epoch {row - 1}:"
+    )
+    members = [sample, *neighbors[sample].tolist()]
+    strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
+    another(run)
+    widgets.show(
+        charts.votes(finding.numbers["same"]), "neighbors-same",
+        alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
+    )  # fmt: skip
+    return finding
+
+
+def show_mixing(names: dict[str, str]) -> Finding:
+    run = names["mixnn"]
+    row, neighbors, weights = mixed_first(run)
+    labels = reading.run(run).labels
+    soft = reading.values(run, "soft", row - 1)
+    finding = findings.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    sample = example(run)
+    members = [sample, *neighbors[sample].tolist()]
+    images = reading.pixels(run, members)
+    mixed = np.einsum("k,khwc->hwc", weights[sample], images.astype(float))
+    st.markdown(
+        f"Image {sample} shows a **{name_of(run, 'true', sample)}**, its label says "
+        f"**{name_of(run, 'given', sample)}**. The weights in epoch {row}, and what MixNN trained "
+        "on:"
+    )
+    shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
+    strip(run, members, shares, extra=(mixed, "mixed"))
+    another(run)
+    label = findings.mixed_labels(weights, neighbors, soft)[sample]
+    widgets.show(
+        charts.label_bars(soft[sample], label, reading.class_names(run)), "mixed-label",
+        alt="Bars: the label of this image before and after mixing.",
+    )  # fmt: skip
+    numbers = finding.numbers
+    widgets.show(
+        charts.own_weights(
+            numbers["own_wrong"], numbers["own_right"], 1 / (neighbors.shape[1] + 1)
+        ),
+        "own-weights", alt="Bars: " + finding.sentences[0],
+    )  # fmt: skip
+    return finding
+
+
+def show_correction(names: dict[str, str]) -> Finding:
+    mixnn, plain = names["mixnn"], names["plain"]
+    records, others = reading.records(mixnn), reading.records(plain)
+    labels = reading.run(mixnn).labels
+    corrected = reading.values(mixnn, "soft", len(records) - 1).argmax(1)
+    finding = findings.correction(records, others, labels["given"], corrected, labels["true"])
+    series = {
+        "labels right": ([r["metrics"]["label_accuracy"] for r in records], base.OKABE_ITO[1]),
+        "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], base.CLEAN),
+        "test accuracy, plain": ([r["metrics"]["test_accuracy"] for r in others], base.WRONG),
+    }
+    start = reading.run(mixnn).config.correction_start
+    widgets.show(
+        charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
+        "correction", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    wall_of_changes(mixnn, labels["given"], corrected, labels["true"])
+    return finding
+
+
+def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
+    """Some changed labels: harmful ones first, since they are few."""
+    changed = np.flatnonzero(corrected != given)
+    harmful = changed[corrected[changed] != true[changed]][: N_SHOWN // 4]
+    good = changed[corrected[changed] == true[changed]][: N_SHOWN - len(harmful)]
+    shown = np.concatenate([good, harmful]).astype(int)
+    if not len(shown):
+        st.caption("No label was changed in this run.")
+        return
+    st.markdown("Some changed labels: ✓ is right now, ✗ is wrong now.")
+    classes = reading.class_names(run)
+    hits = corrected[shown] == true[shown]
+    widgets.wall(
+        reading.pixels(run, shown),
+        [
+            f"{classes[given[i]]} → {classes[corrected[i]]} {'✓' if hit else '✗'}"
+            for i, hit in zip(shown, hits, strict=True)
+        ],
+        size=62, marks=[base.CLEAN if hit else base.WRONG for hit in hits],
+        alts=[
+            f"shows {classes[true[i]]}, label {classes[given[i]]} became {classes[corrected[i]]}"
+            for i in shown
+        ],
+    )  # fmt: skip
+
+
+def show_failures(names: dict[str, str]) -> Finding:
+    records = {name: reading.records(run) for name, run in names.items()}
+    finding = findings.failures(records)
+    last = {name: of[-1]["metrics"] for name, of in records.items()}
+    widgets.show(
+        charts.outcomes(
+            [RUN_WORDS[name] for name in names],
+            [last[name]["test_accuracy"] for name in names],
+            [last[name]["label_accuracy"] for name in names],
+        ),
+        "failures", alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    st.markdown("**Signs that the runs show by themselves**")
+    lines = []
+    for name, run in names.items():
+        of = reading.run(run)
+        raised = signs(of.config, records[name], rate_actual=of.info["rate_actual"])
+        said = "; ".join(f"**{sign.name}**. {sign.seen}" for sign in raised) or "none"
+        lines.append(f"- {RUN_WORDS[name]}: {said}")
+    st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
+    return finding
+
+
+SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
+    1: show_early, 2: show_humps, 3: show_neighbors, 4: show_mixing, 5: show_correction,
+    6: show_failures,
+}  # fmt: skip
+
+
+def is_wrong(run: str) -> np.ndarray:
+    """(N,) bool: labels that we spoiled."""
+    labels = reading.run(run).labels
+    return labels["given"] != labels["true"]
+
+
+def mixed_first(run: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """The first row that mixed, its neighbors (N, K) and weights (N, K+1)."""
+    row = next(i for i, record in enumerate(reading.records(run)) if record["n_neighbors"])
+    neighbors, _, weights = reading.run(run).mixed_with(row)
+    return row, neighbors, weights
+
+
+def example(run: str) -> int:
+    """The wrongly labeled image that is looked at: the chosen sample if it is one."""
+    wrong, chosen = is_wrong(run), get("sample")
+    if chosen is not None and chosen < len(wrong) and wrong[chosen]:
+        return chosen
+    return int(wrong.argmax())
+
+
+def another(run: str) -> None:
+    """A button to the next wrongly labeled image."""
+    if get("guide"):
+        return
+    wrong = np.flatnonzero(is_wrong(run))
+    following = wrong[(np.searchsorted(wrong, example(run)) + 1) % len(wrong)]
+    st.button(
+        "Another image", icon=":material/refresh:", key="lesson-another", type="tertiary",
+        on_click=lambda: put(sample=int(following)),
+    )  # fmt: skip
+
+
+def name_of(run: str, which: str, sample: int) -> str:
+    """The class of a sample by its "given" or "true" label."""
+    return reading.class_names(run)[reading.run(run).labels[which][sample]]
+
+
+def strip(run: str, members: list[int], captions: list[str], extra: tuple | None = None) -> None:
+    """Images side by side with what they are and what their labels say; wrong ones framed."""
+    wrong = is_wrong(run)
+    labels = [name_of(run, "given", i) for i in members]
+    images = list(reading.pixels(run, members))
+    lines = [
+        f"{text}\nlabel {label} {'✗' if wrong[i] else '✓'}"
+        for text, label, i in zip(captions, labels, members, strict=True)
+    ]
+    marks = [base.WRONG if wrong[i] else base.CLEAN for i in members]
+    alts = [
+        f"shows {name_of(run, 'true', i)}, labeled {label}"
+        for i, label in zip(members, labels, strict=True)
+    ]
+    if extra is not None:
+        images.append(extra[0])
+        lines.append(extra[1])
+        marks.append("")
+        alts.append("the weighted average of these images")
+    widgets.wall(images, lines, size=84, marks=marks, alts=alts)

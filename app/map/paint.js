@@ -1,0 +1,112 @@
+// Drawing a State: the points, and the marks over them.
+
+// Radius in CSS pixels and opacity: smaller and fainter where points are many on little room.
+function sizeOf({ view, toX }) {
+  const [w, h] = view.size;
+  const near = Math.max(view.zoom, 1);
+  const radius = Math.min(Math.max(0.22 * Math.sqrt((w * h) / toX.length), 1.4), 4);
+  const cover = (toX.length * Math.PI * radius ** 2) / (0.35 * w * h) / near;
+  return [radius * near ** 0.35, Math.min(Math.max(1 - 0.2 * cover, 0.4), 0.9)];
+}
+
+function paint(state, points) {
+  const { clientWidth: w, clientHeight: h } = state.stage;
+  if (!w || !h) return;
+  const ratio = window.devicePixelRatio || 1;
+  const resized = w !== state.view.size[0] || h !== state.view.size[1] || ratio !== state.ratio;
+  state.view.size = [w, h];
+  state.ratio = ratio;
+  if (points || resized) paintPoints(state);
+  paintMarks(state, resized);
+  const said = `Zoom ${state.view.zoom.toFixed(2)}, ${state.nChosen} points selected`;
+  state.over.setAttribute("aria-description", said);
+}
+
+// Gray points first, wrong labels last, so that what matters lies on top.
+function paintPoints(state) {
+  const { raster, view, ratio, x, y, palette, dim, only, chosen } = state;
+  const { flags, color } = state.data;
+  const [w, h] = view.size;
+  const [radius, alpha] = sizeOf(state);
+  raster.begin(Math.round(w * ratio), Math.round(h * ratio), packed(state.background));
+  const scale = view.scale * ratio;
+  const left = (w / 2) * ratio - view.x * scale;
+  const top = (h / 2) * ratio - view.y * scale;
+  const some = state.nChosen > 0;
+  const { quiet = -1 } = state.data.header.legend; // a color that is only background
+  for (let layer = 0; layer < 3; layer++) {
+    for (let i = 0; i < flags.length; i++) {
+      const shown = (!some || chosen[i]) && (only.size ? only.has(color[i]) : color[i] !== quiet);
+      const wrong = flags[i] & WRONG;
+      if (layer !== (shown ? 1 + wrong : 0)) continue;
+      raster.mark(
+        x[i] * scale + left, y[i] * scale + top, wrong ? CROSS : DISC,
+        (wrong ? 1.3 : 1) * (shown && quiet >= 0 ? 1.4 : 1) * radius * ratio, shown ? palette[color[i]] : dim,
+        shown ? Math.min(alpha + 0.2 * wrong, 1) : 0.55 * alpha,
+      );
+    }
+  }
+  raster.end();
+}
+
+function paintMarks(state, resized) {
+  const { over, view, ratio, data, x, y } = state;
+  const [w, h] = view.size;
+  if (resized || !over.drawn) {
+    over.width = Math.round(w * ratio);
+    over.height = Math.round(h * ratio);
+    over.drawn = true;
+  }
+  const pen = over.getContext("2d");
+  pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+  pen.clearRect(0, 0, w, h);
+  const { sample, links } = data.header;
+  const [radius] = sizeOf(state);
+  const spot = (i) => view.toScreen(x[i], y[i]);
+  pen.lineCap = "round";
+  for (const [i, weight] of sample < 0 ? [] : links) {
+    const [from, to] = [spot(sample), spot(i)];
+    line(pen, from, to, 1.5 + 7 * weight, css(state.background));
+    line(pen, from, to, 0.75 + 6 * weight, css(state.ink));
+    ring(pen, to, radius + 3, 1.5, css(state.ink));
+  }
+  if (sample >= 0) {
+    ring(pen, spot(sample), radius + 5, 5.5, css(state.background));
+    ring(pen, spot(sample), radius + 5, 3, css(state.accent));
+  }
+  if (state.hovered >= 0 && state.hovered !== sample) {
+    ring(pen, spot(state.hovered), radius + 4, 4, css(state.background));
+    ring(pen, spot(state.hovered), radius + 4, 2, css(state.ink));
+  }
+  if (state.outline) paintOutline(pen, state);
+}
+
+function paintOutline(pen, { outline, accent, ink }) {
+  pen.beginPath();
+  outline.forEach(([left, top]) => pen.lineTo(left, top));
+  pen.closePath();
+  pen.fillStyle = `rgba(${accent}, 0.1)`;
+  pen.fill();
+  pen.lineWidth = 1.5;
+  pen.setLineDash([5, 4]);
+  pen.strokeStyle = css(ink);
+  pen.stroke();
+  pen.setLineDash([]);
+}
+
+function line(pen, from, to, width, color) {
+  pen.beginPath();
+  pen.moveTo(...from);
+  pen.lineTo(...to);
+  pen.lineWidth = width;
+  pen.strokeStyle = color;
+  pen.stroke();
+}
+
+function ring(pen, [left, top], radius, width, color) {
+  pen.beginPath();
+  pen.arc(left, top, radius, 0, 2 * Math.PI);
+  pen.lineWidth = width;
+  pen.strokeStyle = color;
+  pen.stroke();
+}

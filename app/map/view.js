@@ -1,0 +1,134 @@
+// Where points stand on the screen, and which of them is under the pointer.
+
+const FARTHEST = 80; // times the view of all points
+
+// Data coordinates are those of the layout, screen coordinates CSS pixels from the left top corner.
+class View {
+  constructor() {
+    this.zoom = 1; // 1: all points fit
+    this.x = this.y = 0.5; // the data point in the middle of the screen
+    this.box = [0, 0, 1, 1]; // left, top, width and height of all that may be seen
+    this.size = [1, 1];
+    this.touched = false; // until then the view follows the box
+  }
+
+  get scale() {
+    const [w, h] = this.size;
+    const room = Math.min(28, 0.06 * Math.min(w, h));
+    return this.zoom * Math.min((w - 2 * room) / this.box[2], (h - 2 * room) / this.box[3]);
+  }
+
+  // The points of a live run spread out: what is seen of them stays where it is.
+  setBox(box) {
+    const before = this.scale;
+    this.box = box;
+    if (this.touched) this.zoom *= before / this.scale;
+    else this.reset();
+  }
+
+  toScreen(x, y) {
+    const s = this.scale;
+    return [(x - this.x) * s + this.size[0] / 2, (y - this.y) * s + this.size[1] / 2];
+  }
+
+  toData(left, top) {
+    const s = this.scale;
+    return [(left - this.size[0] / 2) / s + this.x, (top - this.size[1] / 2) / s + this.y];
+  }
+
+  pan(dx, dy) {
+    this.x -= dx / this.scale;
+    this.y -= dy / this.scale;
+    this.keepNear();
+  }
+
+  zoomAt(factor, left, top) {
+    const [x, y] = this.toData(left, top);
+    this.zoom = Math.min(Math.max(this.zoom * factor, 0.5), FARTHEST);
+    const [nx, ny] = this.toData(left, top);
+    this.x += x - nx;
+    this.y += y - ny;
+    this.keepNear();
+  }
+
+  // Nobody shall lose the points: the middle of the screen stays within them.
+  keepNear() {
+    const [left, top, w, h] = this.box;
+    this.x = Math.min(Math.max(this.x, left), left + w);
+    this.y = Math.min(Math.max(this.y, top), top + h);
+    this.touched = true;
+  }
+
+  reset() {
+    this.zoom = 1;
+    this.x = this.box[0] + this.box[2] / 2;
+    this.y = this.box[1] + this.box[3] / 2;
+    this.touched = false;
+  }
+
+  keep() {
+    return { zoom: this.zoom, x: this.x, y: this.y, touched: this.touched, box: this.box };
+  }
+}
+
+// Points sorted into square cells, so that a pick looks at a few of them only.
+class Grid {
+  constructor(x, y, box) {
+    const n = x.length;
+    [this.px, this.py] = [x, y];
+    [this.left, this.top] = box;
+    this.wide = Math.max(box[2], box[3]);
+    this.side = Math.min(Math.max(Math.ceil(Math.sqrt(n / 2)), 1), 256);
+    this.start = new Int32Array(this.side * this.side + 1);
+    this.items = new Int32Array(n);
+    const cell = new Int32Array(n);
+    for (let i = 0; i < n; i++) {
+      cell[i] = this.row(y[i] - this.top) * this.side + this.row(x[i] - this.left);
+      this.start[cell[i] + 1]++;
+    }
+    for (let c = 0; c < this.side * this.side; c++) this.start[c + 1] += this.start[c];
+    const next = this.start.slice();
+    for (let i = 0; i < n; i++) this.items[next[cell[i]]++] = i;
+  }
+
+  row(away) {
+    return Math.min(Math.max(Math.floor((away / this.wide) * this.side), 0), this.side - 1);
+  }
+
+  // The nearest point within a radius of (x, y), all in data coordinates; -1: none.
+  pick(x, y, radius) {
+    let best = -1;
+    let least = radius * radius;
+    const [across, down] = [x - this.left, y - this.top];
+    for (let r = this.row(down - radius); r <= this.row(down + radius); r++) {
+      const first = this.start[r * this.side + this.row(across - radius)];
+      const end = this.start[r * this.side + this.row(across + radius) + 1];
+      for (let at = first; at < end; at++) {
+        const i = this.items[at];
+        const d = (this.px[i] - x) ** 2 + (this.py[i] - y) ** 2;
+        if (d <= least) [best, least] = [i, d];
+      }
+    }
+    return best;
+  }
+}
+
+// 1 for each point inside a closed outline [[x, y], ...] (even-odd rule), 0 outside.
+function inside(outline, x, y) {
+  const chosen = new Uint8Array(x.length);
+  const xs = outline.map((p) => p[0]);
+  const ys = outline.map((p) => p[1]);
+  const [left, right] = [Math.min(...xs), Math.max(...xs)];
+  const [top, bottom] = [Math.min(...ys), Math.max(...ys)];
+  for (let i = 0; i < x.length; i++) {
+    const [px, py] = [x[i], y[i]];
+    if (px < left || px > right || py < top || py > bottom) continue;
+    let odd = 0;
+    for (let a = 0, b = xs.length - 1; a < xs.length; b = a++) {
+      if (ys[a] > py === ys[b] > py) continue;
+      if (px < ((xs[b] - xs[a]) * (py - ys[a])) / (ys[b] - ys[a]) + xs[a]) odd ^= 1;
+    }
+    chosen[i] = odd;
+  }
+  return chosen;
+}

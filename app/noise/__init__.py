@@ -1,0 +1,1 @@
+"""Spoiled labels, and a transition matrix of one's own."""

@@ -1,0 +1,157 @@
+"""Reading run folders for the pages: what has not changed on disk is not read twice."""
+
+import os
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app.choices import get
+from app.runs import runs
+from app.sample import story
+from engine.ask import Network, load_network
+from engine.config import RunConfig
+from engine.data import Data, DataError, is_here, load
+from engine.store import Run, StoreError, read_json
+
+
+def run(name: str) -> Run:
+    """The run of this name. Raises StoreError or RunsError."""
+    folder = runs().folder(name)
+    return _run(str(folder), _stamp(folder / "config.json"))
+
+
+def records(name: str) -> list[dict[str, Any]]:
+    """The records of its epochs that are there now; not to be changed. Raises StoreError."""
+    path = run(name).folder / "epochs.json"
+    return _json(path, _stamp(path))
+
+
+def epochs(*names: str) -> list[int]:
+    """The epochs of a run, or of any of several runs, in order. Raises StoreError for none."""
+    found = sorted({record["epoch"] for name in names for record in records(name)})
+    if not found:
+        raise StoreError(f"{', '.join(names)} has no epoch yet")
+    return found
+
+
+def row(*names: str) -> int:
+    """Row of the chosen epoch, the nearest one that is there, or the newest if none is chosen.
+
+    Of several runs: its place in `epochs(*names)`, the newest being the last one that all reached.
+    """
+    found = epochs(*names)
+    chosen = get("epoch")
+    if chosen is None:
+        chosen = min(records(name)[-1]["epoch"] for name in names if records(name))
+    return int(np.abs(np.array(found) - chosen).argmin())
+
+
+def values(name: str, array: str, row: int) -> np.ndarray:
+    """One row of an array of the run folder, in memory."""
+    return np.array(run(name).array(array, len(records(name)))[row])
+
+
+def data(name: str) -> Data:
+    """The images behind a run. Raises StoreError where they are gone or have changed."""
+    of = run(name)
+    config, fingerprint = of.config, of.info["data"]["fingerprint"]
+    if not is_here(config.dataset):  # a look shall not start a download
+        raise StoreError(f"the images of {name} cannot be shown: {config.dataset} is not here")
+    try:
+        found = _data(
+            config.dataset, config.limit, config.data_seed, config.image_size, fingerprint
+        )
+    except DataError as error:
+        raise StoreError(f"the images of {name} cannot be shown: {error}") from None
+    if found is None:
+        raise StoreError(f"the images of {name} have changed since it was trained")
+    return found
+
+
+def dataset(config: RunConfig) -> Data:
+    """The data set that settings name. Raises DataError."""
+    stamp = _stamp(config.dataset.partition(":")[2])
+    return _dataset(config.dataset, config.limit, config.data_seed, config.image_size, stamp)
+
+
+def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
+    """Training images (n, H, W, C) uint8, C 1 or 3."""
+    return data(name).take(np.asarray(indices, dtype=np.int64)).permute(0, 2, 3, 1).numpy()
+
+
+def class_names(name: str) -> list[str]:
+    return run(name).info["data"]["classes"]
+
+
+def sample_name(name: str, index: int) -> str:
+    """What the data set calls a sample: its file, or its number."""
+    ids = run(name).labels.get("ids")
+    return str(index) if ids is None else str(ids[index])
+
+
+def history(name: str, sample: int) -> dict[str, np.ndarray]:
+    """A sample's whole history, see `story.history`; not to be changed."""
+    of, n = run(name), len(records(name))
+    return _history(str(of.folder), _stamp(of.folder / "epochs.json"), sample, n)
+
+
+def network(name: str, epoch: int) -> Network:
+    """The network after an epoch, or after the nearest one whose network is kept.
+
+    Raises StoreError where none is kept.
+    """
+    of = run(name)
+    kept = of.kept_states()
+    if not kept:
+        raise StoreError(f"{name} keeps no network, so none can be asked (knob state_interval)")
+    nearest = min(kept, key=lambda there: abs(there - epoch))
+    path = of.folder / "states" / f"{nearest}.pt"
+    return _network(str(of.folder), nearest, _stamp(path))
+
+
+@lru_cache(maxsize=64)
+def _history(folder: str, stamp: tuple[int, int], sample: int, n: int) -> dict[str, np.ndarray]:
+    return story.history(Run(folder), sample, n)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the network")
+def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
+    return load_network(Run(folder), epoch)
+
+
+@lru_cache(maxsize=128)
+def _run(folder: str, stamp: tuple[int, int]) -> Run:
+    return Run(folder)
+
+
+@lru_cache(maxsize=128)
+def _json(path: os.PathLike, stamp: tuple[int, int]) -> Any:
+    return read_json(path)
+
+
+def _stamp(path: os.PathLike) -> tuple[int, int]:
+    """Changes whenever a file is replaced; (0, 0) for one that is not there."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_ino
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the images")
+def _data(
+    dataset: str, limit: int | None, data_seed: int, image_size: int | None, fingerprint: str
+) -> Data | None:
+    """The data set if it is still the one that was trained on."""
+    found = load(dataset, limit=limit, seed=data_seed, image_size=image_size)
+    return found if found.fingerprint() == fingerprint else None
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the images")
+def _dataset(
+    dataset: str, limit: int | None, data_seed: int, image_size: int | None,
+    stamp: tuple[int, int],
+) -> Data:  # fmt: skip
+    return load(dataset, limit=limit, seed=data_seed, image_size=image_size)

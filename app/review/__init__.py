@@ -1,0 +1,1 @@
+"""Your data: what strangers upload, what looks wrong in it, what people decided of it."""

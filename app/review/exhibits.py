@@ -1,0 +1,177 @@
+"""What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
+
+import html
+import re
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image, ImageOps
+
+from app import reading, widgets
+from app.charts import base
+from app.choices import put
+from app.review import suspects
+from app.review.reviews import Decision, Reviews
+from app.review.suspects import Suspects
+from engine.data import Data
+from engine.store import Run, StoreError
+
+LISTED = 200  # rows of the list
+DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
+LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+
+
+def plain(text: object) -> str:
+    """A name of the visitor's as Markdown shows it letter by letter."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", str(text))
+
+
+def suspects_of(name: str) -> Suspects:
+    """The suspects of a run's newest epoch, computed once for each epoch."""
+    run = reading.run(name)
+    n_records = len(reading.records(name))
+    written = (run.folder / "epochs.json").stat().st_mtime_ns
+    return _suspects(str(run.folder), written, n_records - 1)
+
+
+def reviews_of(name: str) -> Reviews:
+    run = reading.run(name)
+    return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
+
+
+def images_of(name: str) -> Data | None:
+    """The images behind a run; None, with a word on the page, where they are gone."""
+    try:
+        return reading.data(name)
+    except StoreError as error:
+        st.warning(f"{error}. Labels can be reviewed by number, and saved as a table.")
+        return None
+
+
+def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
+    """Training images of these rows (n,) as texts for a table; empty texts without images."""
+    if images is None:
+        return [""] * len(rows)
+    return [widgets.data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
+
+
+def image(
+    name: str, found: Suspects, sample: int, images: Data | None, latest: dict[int, Decision]
+) -> None:
+    given = reading.class_names(name)[found.given[sample]]
+    quality = found.quality[sample]
+    st.markdown(f"**Given label: {plain(given)}**", help=widgets.word("given label"))
+    if images is not None:
+        pixels, smooth = _original(name, sample)
+        if pixels is None:
+            pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
+        look = "auto" if smooth else "pixelated"
+        st.html(
+            f'<img src="{widgets.data_url(pixels)}" alt="Sample {sample}, given label '
+            f'{html.escape(given, quote=True)}" style="width:100%;max-width:260px;max-height:280px;'
+            f"object-fit:contain;object-position:left top;image-rendering:{look};"
+            'border-radius:6px;display:block">'
+        )
+    called = reading.sample_name(name, sample)
+    own = "" if called == str(sample) else f" ({plain(called)})"
+    words = f"Sample {sample}{own}, label quality {quality:.2f}"
+    if found.suggested[sample] == found.given[sample]:  # else it speaks of the corrected label
+        words += f", P(clean) {found.clean[sample]:.2f}"
+    st.caption(words, help=f"{widgets.word('label quality')} {widgets.word('P(clean)')}")
+    if sample in latest:
+        decision = latest[sample]
+        to = f" to {plain(reading.class_names(name)[decision.label])}"
+        st.badge(
+            f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
+            icon=":material/check:", color="green",
+        )  # fmt: skip
+    elif sample not in found.order:
+        st.caption("This sample was picked elsewhere; its label does not look wrong.")
+
+
+def evidence(name: str, found: Suspects, sample: int, images: Data | None) -> None:
+    """The nearest images and their labels."""
+    run, classes = reading.run(name), reading.class_names(name)
+    near, _ = suspects.evidence(run, len(reading.records(name)) - 1, sample)
+    st.markdown("**Alike in the network's eyes**", help=widgets.word("features"))
+    if not len(near) or images is None:
+        st.caption("The nearest images of this one are not known.")
+        return
+    labels, best, given = found.given[near], found.suggested[sample], found.given[sample]
+    colors = np.select(
+        [labels == best, labels == given], [base.CLEAN, base.WRONG], default="#8A94A0"
+    )
+    pixels = images.take(near).permute(0, 2, 3, 1).numpy()
+    widgets.wall(
+        pixels, [classes[label] for label in labels], size=76, marks=colors.tolist(),
+        alts=[f"neighbor {i}, given label {classes[c]}" for i, c in zip(near, labels, strict=True)],
+    )  # fmt: skip
+    n_best, n_given = int((labels == best).sum()), int((labels == given).sum())
+    none = "none" if n_given == 0 else n_given
+    text = f"{n_best} of these {len(near)} bear the label **{plain(classes[best])}** (blue frame)"
+    if best != given:
+        text += f", {none} the given **{plain(classes[given])}** (orange frame)"
+    st.markdown(f"{text}. Their own labels may be wrong as well.")
+
+
+def listed(
+    name: str, found: Suspects, queue: np.ndarray, latest: dict[int, Decision],
+    images: Data | None,
+) -> None:  # fmt: skip
+    classes, shown = reading.class_names(name), queue[:LISTED]
+    with st.expander(f"The list: {len(queue):,} labels, the most suspicious first"):
+        if not len(shown):
+            st.caption("No suspicious label passes the filter.")
+            return
+        table = pd.DataFrame(
+            {
+                "image": thumbnails(images, shown),
+                "sample": [reading.sample_name(name, int(s)) for s in shown],
+                "given": [classes[c] for c in found.given[shown]],
+                "suggested": [classes[c] for c in found.suggested[shown]],
+                "likelihood": found.sure()[shown],
+                "label quality": found.quality[shown],
+                "decision": [DONE[latest[s].kind] if s in latest else "" for s in shown.tolist()],
+            }
+        )
+
+        def go() -> None:
+            rows = st.session_state["desk-list"]["selection"]["rows"]
+            if rows:
+                put(sample=int(shown[rows[0]]))
+
+        st.dataframe(
+            table, hide_index=True, key="desk-list", on_select=go, selection_mode="single-row",
+            height=320,
+            column_config={
+                "image": st.column_config.ImageColumn(width="small"),
+                "likelihood": LIKELIHOOD,
+                "label quality": st.column_config.NumberColumn(format="%.2f"),
+            },
+            alt="The suspicious labels; select a row to look at it",
+        )  # fmt: skip
+        if len(queue) > LISTED:
+            st.caption(f"The first {LISTED} are listed; the table to take home holds all.")
+
+
+@lru_cache(maxsize=4)
+def _suspects(folder: str, written: int, row: int) -> Suspects:
+    return suspects.find(Run(folder), row)
+
+
+def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
+    """The image file behind a sample of a folder, up to 600 pixels; None where there is none."""
+    run = reading.run(name)
+    family, _, path = run.config.dataset.partition(":")
+    if family != "folder":
+        return None, False
+    try:
+        with Image.open(f"{path}/{reading.sample_name(name, sample)}") as file:
+            file.draft("RGB", (600, 600))
+            upright = ImageOps.exif_transpose(file).convert("RGB")
+            upright.thumbnail((600, 600))
+            return np.asarray(upright), max(upright.size) > 64
+    except Exception:  # Pillow's decoders raise errors of many kinds; the loaded pixels will do
+        return None, False

@@ -1,0 +1,134 @@
+"""Taking the reviewed labels home: what comes of the decisions, and the files."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import reading, widgets
+from app.choices import bound, get, put
+from app.review import exhibits, handback, uploads
+from app.runs import runs
+
+LEAST_SURE = 0.5  # likelihood below which no suggestion is accepted unseen
+
+
+def takehome() -> None:
+    """What was decided, and the files."""
+    name = widgets.pick_run()
+    found, reviews = exhibits.suspects_of(name), exhibits.reviews_of(name)
+    latest = reviews.latest()
+    left, right = st.columns(2, gap="large")
+    with left:
+        accept = also_accept(found, latest)
+    final, how = handback.final_labels(found, latest, accept)
+    with right:
+        outcome(name, found, final, how)
+    downloads(name, found, latest, accept, final)
+    changes(name, found, final, how)
+
+
+def also_accept(found, latest) -> float | None:
+    undecided = ~np.isin(np.arange(len(found.given)), list(latest))
+    n_open = int((undecided & (found.suggested != found.given)).sum())
+    if not LEAST_SURE <= (get("accept") or 1) <= 1:  # from a link
+        put(accept=None)
+    st.markdown("**Labels nobody decided on**")
+    on = st.toggle(
+        "Also accept suggestions unseen", value=get("accept") is not None, key="accept-on",
+        help="Without it, a label changes only where you said so.",
+        on_change=lambda: put(accept=0.95 if st.session_state["accept-on"] else None),
+    )  # fmt: skip
+    if not on:
+        st.caption(f"They stay as they came. {n_open:,} of them have another label suggested.")
+        return None
+    accept = st.slider(
+        "If at least this likely", LEAST_SURE, 1.0, step=0.01, **bound("accept", 0.95)
+    )  # fmt: skip
+    st.caption("These changes were seen by nobody; in the table they are marked “auto”.")
+    return accept
+
+
+def outcome(name: str, found, final: np.ndarray, how: list[str]) -> None:
+    st.markdown("**What comes of it**")
+    changed = final != found.given
+    auto = np.array(how) == "auto"
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Labels changed", f"{changed.sum():,}", width="content")
+        st.metric("by you", f"{(changed & ~auto).sum():,}", width="content")
+        st.metric("unseen", f"{(changed & auto).sum():,}", width="content")
+    true = reading.run(name).labels.get("true")
+    if true is not None:
+        st.caption(
+            f"The truth is known here: {widgets.percent((found.given == true).mean())} of the "
+            f"given labels were right, {widgets.percent((final == true).mean())} are now."
+        )
+
+
+def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
+    run, classes, root = reading.run(name), reading.class_names(name), runs().root
+    ids = [reading.sample_name(name, i) for i in range(len(final))]
+    data = exhibits.images_of(name)
+    family = run.config.dataset.partition(":")[0]
+    suffix = "zip" if family == "folder" else "npz"
+    with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
+        if data is not None:
+            st.download_button(
+                f"The data set, reviewed (.{suffix})",
+                lambda: handback.data_set(run, data, final, root),
+                file_name=f"{name}-reviewed.{suffix}", key="save-data", type="primary",
+                icon=":material/folder_zip:", on_click="ignore",
+            )  # fmt: skip
+        st.download_button(
+            "A table of all labels (.csv)",
+            lambda: handback.table(classes, ids, found, latest, accept),
+            file_name=f"{name}-labels.csv", mime="text/csv", key="save-table",
+            icon=":material/table:", on_click="ignore",
+        )  # fmt: skip
+        again = data is not None and st.button(
+            "Another round with these labels", icon=":material/replay:", key="again",
+            help="Brings the reviewed data set back to step 2: a network that learns from better "
+            "labels finds wrong ones that this one missed.",
+        )  # fmt: skip
+    st.caption(
+        "The data set comes back in the form it came in: an npz with only the training labels "
+        "changed, or class folders with the files moved. The table says for each sample what was "
+        "given, suggested and decided, and when."
+    )
+    if again:
+        with st.spinner("Packing and checking"):
+            file = io.BytesIO(handback.data_set(run, data, final, root))
+            about = uploads.receive(file, f"{name}-reviewed.{suffix}", root)
+        put(upload=about.key, step="check")
+        st.rerun()
+
+
+def changes(name: str, found, final: np.ndarray, how: list[str]) -> None:
+    """The labels that change, to be looked over once more."""
+    rows = np.flatnonzero(final != found.given)
+    if not len(rows):
+        st.info("No label changes yet. Decide on some in step 3, or accept suggestions unseen.")
+        return
+    classes, shown = reading.class_names(name), rows[: exhibits.LISTED]
+    table = pd.DataFrame(
+        {
+            "image": exhibits.thumbnails(exhibits.images_of(name), shown),
+            "sample": [reading.sample_name(name, int(row)) for row in shown],
+            "given": [classes[label] for label in found.given[shown]],
+            "final": [classes[label] for label in final[shown]],
+            "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],
+            "likelihood": found.likelihood[shown, final[shown]],
+        }
+    )
+    st.markdown(f"**Labels that change** ({len(rows):,})")
+    st.dataframe(
+        table, hide_index=True, key="changes", height=min(36 * len(shown) + 38, 330),
+        column_config={
+            "image": st.column_config.ImageColumn(width="small"),
+            "likelihood": exhibits.LIKELIHOOD,
+        },
+        alt="The labels that change",
+    )  # fmt: skip
+    if len(rows) > len(shown):
+        st.caption(f"The first {len(shown)} are shown; the table to take home holds all.")

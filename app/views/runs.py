@@ -1,0 +1,106 @@
+"""Runs: who trains, who waits, what is there? A teacher's view behind a passcode."""
+
+import hmac
+import os
+
+import streamlit as st
+
+from app import widgets
+from app.choices import link, visitor
+from app.runs import Where, runs
+
+SHOWN = 50  # ended runs listed at once
+
+
+def passcode() -> None:
+    """Ask for the teacher's passcode, where the server has one."""
+    secret = os.environ.get("MIXNN_PASSCODE", "")
+    if visitor().teacher:
+        st.success("You are the teacher here: you may steer every run.", icon=":material/school:")
+        return
+    with st.expander("I am the teacher", icon=":material/key:"):
+        if not secret:
+            st.markdown("Start the server with `MIXNN_PASSCODE` in its environment to use this.")
+            return
+        with st.form("passcode", border=False):
+            said = st.text_input("Passcode", type="password")
+            if st.form_submit_button("Unlock"):
+                if hmac.compare_digest(said.encode(), secret.encode()):
+                    st.session_state["teacher"] = True
+                    st.rerun()
+                st.error("That is not the passcode.")
+
+
+def row(where: Where) -> None:
+    """A run, its state, and what its owner or the teacher may do."""
+    name, me = where.name, visitor()
+    mine = runs().may(name, me)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        widgets.state_badge(where)
+        st.page_link("views/train.py", label=name, query_params=link(run=name, epoch=None))
+        who = "yours" if where.owner == me.id else where.owner[:4] or "command line"
+        words = [f"visitor: {who}"]
+        if where.state in ("running", "paused"):
+            left = widgets.minutes(where.seconds_left)
+            words += [f"epoch {where.epoch} of {where.n_epochs - 1}, about {left} left"]
+            words += [f"last watched {widgets.minutes(where.unwatched)} ago"]
+        if where.pinned:
+            words.append("goes on unwatched")
+        st.caption(" · ".join(words))
+        st.space("stretch")
+        if where.active:
+            if where.state != "queued":
+                st.button(
+                    "Let go" if where.pinned else "Pin", key=f"pin-{name}", disabled=not mine,
+                    help="A pinned run goes on although nobody watches it",
+                    on_click=widgets.guarded(runs().pin), args=(name, me, not where.pinned),
+                )  # fmt: skip
+            st.button(
+                "Stop", key=f"stop-{name}", disabled=not mine,
+                on_click=widgets.guarded(runs().stop), args=(name, me),
+            )  # fmt: skip
+        elif me.teacher:
+            with st.popover("Delete"):
+                st.markdown(f"Delete **{name}** and everything in it? There is no way back.")
+                st.button(
+                    "Delete for good", key=f"delete-{name}", type="primary",
+                    on_click=widgets.guarded(runs().delete), args=(name, me),
+                )  # fmt: skip
+
+
+@st.fragment(run_every=2.0)
+@widgets.guarded
+def active() -> None:
+    """The queue, always fresh."""
+    found = runs().active()
+    training = sum(where.state != "queued" for where in found)
+    st.subheader(f"{training} training, {len(found) - training} waiting", anchor=False)
+    if not found:
+        st.caption("Nothing trains now. Whatever is started comes here first.")
+    for where in found:
+        row(where)
+
+
+widgets.head(
+    "What runs on this server?",
+    "Runs share the processor, so they wait in a queue and train one after the other. They go on "
+    "when you leave the page; a run that nobody watches for long is stopped and can be resumed.",
+    "fork", "epoch",
+)  # fmt: skip
+passcode()
+for problem in runs().problems:
+    st.warning(f"A waiting run was lost when the server started anew: {problem}")
+if visitor().teacher:
+    left, right = st.columns(2)
+    runs().slots = left.number_input("Runs that train at once", 1, 8, runs().slots, key="slots")
+    runs().per_visitor = right.number_input(
+        "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit"
+    )
+active()
+busy = {where.name for where in runs().active()}
+ended = [name for name in runs().names() if name not in busy]
+st.subheader(f"{len(ended)} ended", anchor=False)
+if len(ended) > SHOWN:
+    st.caption(f"The newest {SHOWN} are listed; Compare has them all.")
+for name in ended[:SHOWN]:
+    row(runs().where(name))

@@ -1,0 +1,298 @@
+"""Train: what is happening now?"""
+
+from functools import lru_cache
+
+import pyarrow as pa
+import streamlit as st
+
+from app import reading, setup, widgets
+from app.charts import live
+from app.choices import bound, get, put, visitor
+from app.runs import Where, runs
+from engine.config import RunConfig
+from engine.signs import signs
+
+QUICK_LOOK = 1.0  # seconds between two looks at a run that trains
+STAGES = "Where does the time go?"
+PICTURES = {  # title -> (metric -> legend, what it means)
+    "How good is the network?": (
+        {"test_accuracy": "test images right"},
+        "Images it never saw, with right labels.",
+    ),
+    "Does it learn wrong labels by heart?": (
+        {"fit_clean": "clean labels learned", "memorized": "wrong labels by heart"},
+        "If the dashed line rises, it does.",
+    ),
+    "Are the labels getting better?": (
+        {"label_accuracy": "labels right", "clean_auroc": "P(clean) tells apart"},
+        "Correction repairs them; dashed: 50 % is guessing.",
+    ),
+}
+
+
+def start(config: RunConfig) -> None:
+    """Queue a run and look at it."""
+    put(run=runs().submit(config, visitor=visitor()), epoch=None, sample=None, lasso=None)
+
+
+def controls(where: Where) -> None:
+    """Start, pause, step, resume and stop."""
+    me, name = visitor(), where.name
+    mine = runs().may(name, me)
+    why = None if mine else "This run belongs to another visitor"
+
+    def button(label: str, icon: str, wish, *, key: str, help: str, off: bool = False) -> None:
+        st.button(
+            label, icon=f":material/{icon}:", key=key, on_click=widgets.guarded(wish),
+            args=(name, me), disabled=off or not mine, help=why or help,
+        )  # fmt: skip
+
+    if where.active:
+        if where.state == "paused":
+            button("Go on", "play_arrow", runs().go_on, key="go-on", help="Train on")
+        else:
+            button("Pause", "pause", runs().pause, key="pause", help="Stand still after this batch",
+                   off=where.state == "queued")  # fmt: skip
+        button("Step", "skip_next", runs().step, key="step", help="Train one epoch, then pause",
+               off=where.state == "queued")  # fmt: skip
+        button("Stop", "stop", runs().stop, key="stop",
+               help="End after the last whole epoch; it can be resumed")  # fmt: skip
+        st.toggle(
+            "Keep going without me", where.pinned, key=f"pin-{name}", disabled=not mine,
+            on_change=lambda: runs().pin(name, me, st.session_state[f"pin-{name}"]),
+            help="A run that nobody watches is stopped after a while. This one goes on.",
+        )  # fmt: skip
+    elif where.state in ("stopped", "interrupted", "failed"):
+        button("Resume", "resume", runs().resume, key="resume",
+               help="Go on after its last whole epoch")  # fmt: skip
+
+
+def progress(where: Where) -> None:
+    """How far it is, or how it ended."""
+    if where.state == "queued":
+        before = where.position - 1
+        ahead = "It is the next one" if not before else f"{before} others are before it"
+        st.info(f"Waiting for a free place: {ahead}.", icon=":material/hourglass:")
+    elif where.active:
+        share = where.batch / where.n_batches if where.n_batches else 0
+        left = widgets.minutes(where.seconds_left)
+        st.progress(
+            min((where.epoch + share) / max(where.n_epochs, 1), 1.0),
+            f"Epoch {where.epoch} of {where.n_epochs - 1} · {where.stage} · about {left} left",
+        )
+    elif where.state == "failed":
+        st.error(f"This run failed: {where.message}", icon=":material/error:")
+    elif where.message:
+        st.warning(where.message)
+
+
+def live_knobs(where: Where, config: RunConfig, latest: dict, cells: list) -> None:
+    """K and alpha, while it trains; they act at the next epoch."""
+    name, me = where.name, visitor()
+
+    def change(knob: str) -> None:
+        runs().change(name, me, **{knob: st.session_state[f"live-{knob}-{name}"]})
+
+    off = not runs().may(name, me)
+    if config.mixing == "neighbors":
+        cells[0].slider(
+            "K from the next epoch on", 1, min(20, reading.run(name).info["k_max"]),
+            latest["k"], key=f"live-k-{name}", disabled=off, help=widgets.word("K"),
+            on_change=widgets.guarded(change), args=("k",),
+        )  # fmt: skip
+    if config.correction != "none":
+        cells[1].slider(
+            "Alpha from the next epoch on", 0.0, 1.0, latest["alpha"], 0.01,
+            key=f"live-alpha-{name}", disabled=off, help=widgets.word("alpha"),
+            on_change=widgets.guarded(change), args=("alpha",),
+        )  # fmt: skip
+
+
+def numbers(name: str, records: list[dict], cells: list) -> None:
+    """The latest epoch in four numbers."""
+    last = records[-1]["metrics"]
+    info = reading.run(name).info
+    asked = info["rate_requested"]
+    shown = [
+        ("Test accuracy", last.get("test_accuracy"), "test accuracy"),
+        ("Labels right now", last.get("label_accuracy"), "label recovery"),
+        ("Wrong labels learned", last.get("memorized"), "memorization"),
+    ]
+    for cell, (label, value, word) in zip(cells, shown, strict=False):
+        cell.metric(label, widgets.percent(value), help=widgets.word(word))
+    actual = info["rate_actual"]
+    spoiled = "unknown" if actual is None else f"{100 * actual:.1f} / {100 * asked:g} %"
+    cells[3].metric("Wrong / asked for", spoiled, help=widgets.word("noise rate"))
+
+
+@lru_cache(maxsize=16)
+def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
+    """Data and look of the live charts after n epochs; made once for all who watch.
+
+    That halves what a look takes from the training, which runs in the same process.
+    """
+    run, records = reading.run(name), reading.records(name)[:n]
+    config, first = run.config, run.info["first_epoch"]
+    epochs = (first, max(config.epochs - 1, first + 1))
+    marks = live.events(
+        records, config.warmup if config.mixing != "none" else 0,
+        config.correction_start if config.correction != "none" else None,
+    )  # fmt: skip
+    found = {STAGES: (live.stage_rows(records), live.stages_spec(epochs))}
+    for title, (series, _) in PICTURES.items():
+        rows = live.curve_rows(records, series, marks, turn=0.65 * epochs[1])
+        if (rows["kind"] == live.LINE).any():
+            colors = ("#0072B2", "#D55E00") if len(series) > 1 else ("#0072B2",)
+            found[title] = rows, live.curves_spec(series, epochs, colors)
+    return {
+        title: (pa.Table.from_pandas(rows, preserve_index=False), spec)
+        for title, (rows, spec) in found.items()
+    }
+
+
+def pictures(name: str, records: list[dict]) -> None:
+    """The live curves and where the time went."""
+    drawn = drawings(name, reading.run(name).info["created"], len(records))
+    cells = [*st.columns(2), *st.columns(2)]
+    for cell, (title, (series, note)) in zip(cells, PICTURES.items(), strict=False):
+        with cell.container(border=True):
+            st.markdown(f"**{title}** {note}")
+            if title in drawn:
+                st.vega_lite_chart(
+                    *drawn[title], key=f"live-{title.split()[0].lower()}",
+                    alt=f"{title} Curves over the epochs: {', '.join(series.values())}",
+                )  # fmt: skip
+            else:
+                st.caption("This needs the true labels, which are not known here.")
+    with cells[3].container(border=True):
+        st.markdown(f"**{STAGES}** Seconds of each epoch by stage.")
+        st.vega_lite_chart(
+            *drawn[STAGES], key="live-stages",
+            alt="Stacked bars: seconds of each stage of each epoch",
+        )  # fmt: skip
+    widgets.save_csv(f"{name}-curves", lambda: table(records))
+
+
+def told(name: str, records: list[dict], config: RunConfig) -> None:
+    """What the run suffers from, if it does: what is seen, and what to try."""
+    for sign in signs(config, records, rate_actual=reading.run(name).info["rate_actual"]):
+        st.warning(
+            f"**{sign.name}.** {sign.seen} **Try:** {sign.attempt}", icon=":material/healing:"
+        )
+
+
+def table(records: list[dict]):
+    """All that the records say, a row an epoch."""
+    import pandas as pd
+
+    return pd.json_normalize(
+        [{k: r[k] for k in ("epoch", "phase", "settings", "metrics", "seconds")} for r in records]
+    )
+
+
+def watch(name: str, every: float | None) -> None:
+    """The chosen run: it looks again every so many seconds while the run is active."""
+
+    @st.fragment(run_every=every)
+    @widgets.guarded
+    def view() -> None:
+        where = runs().where(name)
+        runs().touch(name)
+        if every and not where.active:
+            st.rerun()  # the last look: no timer any more, other widgets fit an ended run
+        with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
+            st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
+            if get("run") != name:
+                st.rerun()
+            widgets.state_badge(where)
+            controls(where)
+        progress(where)
+        if where.state == "broken" or not (runs().folder(name) / "epochs.json").exists():
+            return
+        records = reading.records(name)
+        if not records:
+            return
+        config = reading.run(name).config
+        cells = st.columns([1, 1, 1, 1, 1.3, 1.3] if where.active else 4)
+        numbers(name, records, cells[:4])
+        if where.active:
+            live_knobs(where, config, records[-1]["settings"], cells[4:])
+        told(name, records, config)
+        pictures(name, records)
+
+    view()
+
+
+def another(name: str) -> None:
+    """The same with another noise, K or method: a new run beside it, or a fork."""
+    run = reading.run(name)
+    config, kept = run.config, run.kept_states()
+    with st.expander("Change the noise rate or the method: a new run beside it, or a fork"):
+        st.markdown(
+            "A **new run** starts from scratch. A **fork** goes on from this run's network after "
+            "an epoch, so that you see what one change does from there."
+        )
+        row = st.columns(4, gap="medium", vertical_alignment="bottom")
+        knobs = {}
+        if config.noise not in ("none", "matrix"):
+            knobs["rate"] = row[0].slider(
+                "Noise rate", 0.0, 0.9, config.rate, 0.05, key=f"other-rate-{name}"
+            )
+        methods = list(setup.METHODS)
+        method = config.method if config.method in methods else methods[0]
+        knobs["method"] = row[1].selectbox(
+            "Method", methods, methods.index(method), key=f"other-method-{name}"
+        )
+        with row[2]:
+            if st.button("New run beside it", key="beside", width="stretch"):
+                made = setup.METHODS[knobs["method"]]
+                made = {k: made[k] for k in ("mixing", "loss", "correction")}
+                start(config.changed(**made | {k: v for k, v in knobs.items() if k == "rate"}))
+                st.rerun()
+        with row[3]:
+            epochs = kept[:-1]  # after the last one nothing is left to train
+            if len(epochs) > 1:
+                middle = epochs[len(epochs) // 2]
+                epoch = st.select_slider(
+                    "Fork after epoch", epochs, middle, key=f"fork-epoch-{name}"
+                )
+                if st.button("Fork", key="fork", width="stretch"):
+                    forked = runs().fork(name, epoch, visitor=visitor(), **knobs)
+                    put(run=forked, epoch=None)
+                    st.rerun()
+            else:
+                st.caption("A fork needs an epoch whose network is kept.")
+
+
+widgets.head(
+    "What is happening now?",
+    "We spoil labels on purpose and watch a network learn. It learns right ones first, the wrong "
+    "ones later; MixNN uses the time between to repair them.",
+    "noisy labels", "noise rate", "method", "early learning", "memorization", "label recovery",
+    "K", "alpha", "warm-up", "correction", "P(clean)", "AUROC", "fork", "epoch", "seed",
+)  # fmt: skip
+chosen = widgets.chosen_run()
+if not get("guide"):
+    with st.container(border=True, key="next-run"):
+        bar = st.container(horizontal=True, vertical_alignment="center")
+        with bar:
+            begin = st.container(width="content")
+            words = st.container()
+            changing = st.toggle("Settings", key="show-settings", width="content")
+        config = setup.controls() if changing else setup.checked()
+        if config is not None:
+            words.markdown(f"**Next run** {setup.in_words(config)}")
+        with begin:
+            if st.button("Start", type="primary", icon=":material/play_arrow:", key="start",
+                         disabled=config is None):  # fmt: skip
+                start(config)
+                st.rerun()
+if chosen is None:
+    st.markdown("**Start** trains MixNN on 1,437 handwritten digits; it takes about ten seconds.")
+else:
+    if get("run") != chosen:
+        put(run=chosen)
+    where = runs().where(chosen)
+    watch(chosen, QUICK_LOOK if where.active else None)
+    if where.state != "broken" and (runs().folder(chosen) / "config.json").exists():
+        another(chosen)

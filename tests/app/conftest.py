@@ -1,0 +1,170 @@
+"""A runs root of its own for each test, runs in every state, and pages run without a browser."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+
+from app.map import layouts
+from app.runs import Visitor, runs
+from engine.config import configure
+from engine.data import load
+from engine.runner import Runner
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+ANYONE = Visitor("anyone")
+QUICK = dict(
+    dataset="digits",
+    limit=200,
+    epochs=6,
+    warmup=1,
+    correction_start=2,
+    k=3,
+    state_interval=1,
+    seed=1,
+)
+
+
+def quick_digits(**knobs):
+    """Settings of a run on real digits that takes about a second."""
+    return configure(**QUICK | knobs)
+
+
+class NoMapper:
+    """Stands in for the process that lays out maps: it never comes further."""
+
+    def __init__(self, state=("working", "")):
+        self.told, self.asked = state, []
+
+    def ask(self, folder, dims=2, *, again=False):
+        self.asked.append((folder.name, dims, again))
+
+    def state(self, folder, dims=2):
+        return self.told
+
+
+@pytest.fixture(autouse=True)
+def mapper(monkeypatch) -> NoMapper:
+    """No process that warms up UMAP for each test that opens the Map page."""
+    stand_in = NoMapper()
+    monkeypatch.setattr(layouts, "mapper", lambda: stand_in)
+    return stand_in
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """A small finished run on digits, to be copied."""
+    folder = tmp_path_factory.mktemp("template") / "finished"
+    runner = Runner.new(quick_digits(), folder)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    """An empty runs root that `runs()` uses during the test."""
+    path = tmp_path / "runs"
+    monkeypatch.setenv("MIXNN_RUNS", str(path))
+    st.cache_resource.clear()
+    yield path
+    runs().close()
+    st.cache_resource.clear()
+
+
+@pytest.fixture
+def finished(root, template) -> str:
+    """A finished run."""
+    shutil.copytree(template, root / "finished")
+    return "finished"
+
+
+@pytest.fixture(scope="session")
+def template_unknown(tmp_path_factory) -> Path:
+    """A finished run on own data, whose true labels nobody knows; to be copied."""
+    folder = tmp_path_factory.mktemp("unknown")
+    data = load("digits", limit=200)
+    images, labels = data.images[:, 0].numpy(), data.labels.numpy()
+    np.savez(folder / "own.npz", train_images=images, train_labels=labels)
+    config = quick_digits(dataset=f"npz:{folder / 'own.npz'}", noise="none", limit=None)
+    runner = Runner.new(config, folder / "unknown")
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return folder / "unknown"
+
+
+@pytest.fixture
+def unknown(root, template_unknown) -> str:
+    """A finished run whose true labels nobody knows."""
+    shutil.copytree(template_unknown, root / "unknown")
+    return "unknown"
+
+
+@pytest.fixture
+def failed(root, template) -> str:
+    """A run that failed after some epochs."""
+    shutil.copytree(template, root / "failed")
+    keep(root / "failed", 3)
+    status = {"state": "failed", "message": "the disk is full (3 MB free)", "time": 0.0}
+    (root / "failed" / "status.json").write_text(json.dumps(status))
+    return "failed"
+
+
+@pytest.fixture
+def broken(root, template) -> str:
+    """A run folder whose settings cannot be read."""
+    shutil.copytree(template, root / "broken")
+    (root / "broken" / "config.json").write_text("{")
+    return "broken"
+
+
+@pytest.fixture
+def running(root) -> str:
+    """A run that trains now, with an epoch to show."""
+    name = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
+    wait_until(lambda: (root / name / "epochs.json").exists() and n_epochs(root / name) > 1)
+    runs().pause(name, ANYONE)
+    return name
+
+
+def keep(folder: Path, epochs: int) -> None:
+    """Cut a run to its first epochs."""
+    path = folder / "epochs.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:epochs]))
+
+
+def n_epochs(folder: Path) -> int:
+    return len(json.loads((folder / "epochs.json").read_text()))
+
+
+def wait_until(true, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def app(page: str, **params: str):
+    """The app at a page, drawn once, with query parameters: app("losses", run="finished")."""
+    from streamlit.testing.v1 import AppTest
+
+    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    if page != "train":
+        at.run()  # before it the pages are not known
+        at.switch_page(f"views/{page}.py")
+        at.query_params.clear()
+    for name, value in params.items():
+        at.query_params[name] = str(value)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def texts(at) -> str:
+    """All words on the page, for looking something up."""
+    kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.header)
+    return "\n".join(str(element.value) for kind in kinds for element in kind)

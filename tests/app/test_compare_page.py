@@ -1,0 +1,236 @@
+"""Compare: which runs, at which epoch, what tells them apart, the pair, the sweeps."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from app.compare import lineup, sides
+from app.runs import runs
+from engine.embed import pca
+from engine.runner import Runner
+from engine.store import Run
+from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
+from tests.app.test_overview import forge
+
+QUICK = dict(limit="200", epochs="4", warmup="1", correction_start="2")
+
+
+@pytest.fixture(scope="session")
+def template_ce(tmp_path_factory):
+    """Plain cross-entropy on the labels of `template`."""
+    folder = tmp_path_factory.mktemp("ce") / "ce"
+    runner = Runner.new(quick_digits(method="ce", epochs=4), folder)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return folder
+
+
+@pytest.fixture
+def pair(root, finished, template_ce) -> tuple[str, str]:
+    """Cross-entropy of four epochs and MixNN of six on the same labels."""
+    shutil.copytree(template_ce, root / "ce")
+    return "ce", finished
+
+
+def page(**params):
+    return app("compare", **params)
+
+
+def cards(at) -> str:
+    return next(e.proto.body for e in at.get("html") if "border-radius:8px" in e.proto.body)
+
+
+def warnings(at) -> str:
+    return "\n".join(element.value for element in at.warning)
+
+
+def frame(at):
+    (table,) = at.dataframe
+    return table.value
+
+
+def metric(folder, epoch: int, name: str) -> str:
+    (found,) = [r["metrics"][name] for r in Run(folder).epochs if r["epoch"] == epoch]
+    return f"<b>{100 * found:.1f} %</b>"
+
+
+def test_without_a_run_the_button_is_what_there_is(root):
+    at = page()
+    assert "no run yet" in texts(at)
+    assert not at.button(key="start-pair").disabled
+    assert not at.error
+
+
+def test_the_button_trains_both_on_the_same_noise_and_opens_them(root):
+    at = page(seed="7", alpha="0.5", correction="none", **QUICK)
+    at.button(key="start-pair").click().run()
+    assert not at.error
+    first, second = at.query_params["compare"].split(",")
+    wait_until(lambda: runs().where(first).state == runs().where(second).state == "done")
+    ce, mixnn = Run(root / first), Run(root / second)
+    assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
+    assert ce.config.seed == mixnn.config.seed == 7
+    assert ce.config.noise_seed == mixnn.config.noise_seed == 7
+    assert ce.labels["given"].tolist() == mixnn.labels["given"].tolist()
+    assert mixnn.config.alpha == 0.5
+    at.run()
+    assert "A cross-entropy" in cards(at)
+    assert "exactly the same given labels" in texts(at)
+
+
+def test_half_a_pair_is_not_queued(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_PER_VISITOR", "1")
+    at = page(**QUICK | {"epochs": "5000"})
+    at.button(key="start-pair").click().run()
+    assert "allowed are 1" in at.error[0].value
+    assert all(not runs().where(name).active or runs().where(name).state != "queued"
+               for name in runs().names())  # fmt: skip
+    assert "compare" not in at.query_params or "," not in at.query_params["compare"]
+
+
+def test_settings_that_make_no_run_are_named(root):
+    at = page(rate="7")
+    assert at.button(key="start-pair").disabled
+    assert "rate = 7" in texts(at)
+
+
+def test_a_pair_is_offered_where_nothing_is_chosen(pair):
+    at = page()
+    assert set(at.query_params["compare"].split(",")) == set(pair)
+
+
+def test_runs_of_different_length_meet_at_an_epoch(root, pair):
+    ce, mixnn = pair
+    at = page(compare=f"{ce},{mixnn}")
+    assert not at.error
+    assert "Epoch **3** of 5" in texts(at)
+    assert metric(root / ce, 3, "test_accuracy") in cards(at)
+    assert metric(root / mixnn, 3, "test_accuracy") in cards(at)
+    at = page(compare=f"{ce},{mixnn}", epoch=5)
+    assert "ended at epoch 3" in cards(at)
+    assert metric(root / mixnn, 5, "test_accuracy") in cards(at)
+
+
+def test_what_differs_is_said_in_words(root, pair):
+    text = texts(page(compare=",".join(pair)))
+    assert "**method**: A cross-entropy, B MixNN" in text
+    assert "**epochs**: A 4, B 6" in text
+    assert "threads" not in text
+    assert "exactly the same given labels" in text
+    shutil.copytree(root / "ce", root / "other")
+    labels = Run(root / "ce").labels
+    labels["given"][0] = (labels["given"][0] + 1) % 10
+    np.savez(root / "other" / "labels.npz", **labels)
+    assert "**different** given labels" in texts(page(compare="ce,other"))
+
+
+def test_a_fork_shows_its_parent_before_it_begins(root, finished):
+    runner = Runner.fork(root / finished, 3, root / "fork", k=1, alpha=0.5)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    names = [finished, "fork"]
+    at = page(compare=",".join(names), epoch=1)
+    assert "before its fork: finished" in cards(at)
+    assert "noise seed" not in texts(at)  # the fork names it, its parent leaves it to the seed
+    assert cards(at).count(metric(root / finished, 1, "test_accuracy")) == 2
+    assert lineup.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
+    assert [r["epoch"] for r in lineup.curve("fork", "B").before] == [0, 1, 2, 3]
+    assert [r["epoch"] for r in lineup.curve("fork", "B").records] == [4, 5]
+    shutil.rmtree(root / finished)
+    assert "begins at epoch 4" in lineup.look("fork", 1).note
+    assert lineup.past("fork") == []
+
+
+def test_names_of_the_link_that_are_gone_are_said(pair):
+    at = page(compare=f"nowhere,{pair[0]}")
+    assert "left out: nowhere" in warnings(at)
+    assert "A cross-entropy" in cards(at)
+    assert "Choose a second run" in texts(at)
+
+
+def test_marked_rows_are_the_runs_compared(pair, root, template):
+    shutil.copytree(template, root / "third")
+    at = page(compare="ce")
+    names = frame(at)["name"].tolist()
+    marked = at.session_state["runs-table"]["selection"]["rows"]
+    assert [names[row] for row in marked] == ["ce"]
+    at.multiselect(key="w-compare").set_value(["ce", "third"]).run()
+    assert at.query_params["compare"] == "ce,third"
+    marked = at.session_state["runs-table"]["selection"]["rows"]
+    assert {frame(at)["name"].tolist()[row] for row in marked} == {"ce", "third"}
+
+
+def test_the_filter_hides_rows_and_forgets_no_choice(pair):
+    at = page(compare=",".join(pair), like="mixnn")
+    assert frame(at)["name"].tolist() == ["finished"]
+    assert at.query_params["compare"] == ",".join(pair)
+    at = page(like="nothing-like-it")
+    assert "No run bears all these words" in texts(at)
+
+
+def test_a_running_run_and_a_waiting_one(root, running):
+    waiting = runs().submit(quick_digits(), visitor=ANYONE)
+    at = page(compare=f"{running},{waiting}")
+    assert not at.error
+    assert "number 1 in the queue" in cards(at)
+    assert at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")
+    at = page(compare=waiting)
+    assert "first epochs are under way" in texts(at)
+
+
+def test_a_failed_run_stands_beside_the_others(root, finished, failed):
+    at = page(compare=f"{finished},{failed}", epoch=4)
+    assert not at.error
+    assert "ended at epoch 2" in cards(at)
+    assert "✕ failed" in cards(at)
+
+
+def test_a_broken_run_is_left_out_and_the_rest_shown(finished, broken):
+    at = page(compare=f"{broken},{finished}")
+    assert "left out" in at.error[0].value
+    assert "A MixNN" in cards(at)
+
+
+def test_a_run_without_an_epoch_says_so(root, finished):
+    keep(root / finished, 0)
+    at = page(compare=finished)
+    assert "has no epoch to show" in warnings(at)
+    assert n_epochs(root / finished) == 0
+
+
+def test_without_the_truth_the_rest_is_shown(pair, unknown):
+    at = page(compare=unknown)
+    assert not at.error
+    assert any("needs the true labels" in info.value for info in at.info)
+
+
+def test_losses_and_maps_are_those_of_the_epoch(root, finished):
+    loss, kinds = sides.losses_at(lineup.Look(finished, 4))
+    run = Run(root / finished)
+    assert loss.tolist() == run.array("loss")[4].tolist()
+    now = run.array("soft")[4].argmax(1)
+    assert (kinds == "wrong").sum() == (now != run.labels["true"]).sum()
+    layout = sides.layout(finished, "then", 4)
+    first = pca(np.asarray(run.array("panel_features")[0], np.float32))
+    own = pca(np.asarray(run.array("panel_features")[4], np.float32), previous=first)
+    assert np.allclose(layout, own, atol=1e-4)
+    far = np.linalg.norm(layout - layout.mean(0), axis=1)
+    free = pca(np.asarray(run.array("panel_features")[4], np.float32))
+    assert np.allclose(far, np.linalg.norm(free - free.mean(0), axis=1), atol=1e-3)
+
+
+def test_a_sweep_folder_gets_its_heat_map(root, template):
+    for k, accuracy in ((1, 0.7), (5, 0.9)):
+        forge(template, root / "grid" / f"k{k}", k=k, accuracy=accuracy)
+    shutil.copytree(template, root / "plain")
+    at = page()
+    assert "2 finished runs in 2 cells" in texts(at)
+    assert at.selectbox(key="w-sweep").value == "grid"
+    charts = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+    (heat,) = [t for chart in charts for t in chart["data"] if t["type"] == "heatmap"]
+    assert heat["customdata"] == [["70.0 %<br>one run", "90.0 %<br>one run"]]
+    at.selectbox(key="w-sweep_metric").set_value("memorized").run()
+    assert not at.error
+    assert "Memorized: 2 finished runs" in texts(at)

@@ -1,0 +1,115 @@
+"""The frame: what is chosen stands in the URL and survives a page switch; words; no traceback."""
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import choices, widgets
+from app.charts import base
+from app.words import WORDS
+from tests.app.conftest import MAIN, app, texts
+
+PAGES = [path.stem for path in sorted((MAIN.parent / "views").glob("*.py"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("state", ["nothing", "finished", "failed", "broken", "running", "unknown"])
+def test_every_page_in_every_state(page, state, request, root):
+    """No page ever shows a traceback, and each says something."""
+    run = {} if state == "nothing" else {"run": request.getfixturevalue(state)}
+    at = app(page, **run)
+    assert at.header
+    assert "Something went wrong here that should not" not in texts(at)
+
+
+def test_the_selection_survives_a_page_switch(finished):
+    at = app("losses", run=finished, epoch="3", sample="17")
+    at.query_params.clear()  # as a click in the navigation does
+    at.switch_page("views/labels.py").run()
+    assert at.query_params["epoch"] == "3"
+    assert at.query_params["sample"] == "17"
+    assert at.query_params["run"] == finished
+
+
+def test_a_new_link_in_the_same_tab_counts(finished):
+    at = app("losses", run=finished, epoch="3")
+    at.query_params["epoch"] = "1"
+    at.run()
+    assert choices_of(at)["epoch"] == 1
+
+
+def choices_of(at) -> dict:
+    return at.session_state[choices.KEPT]
+
+
+def test_stepping_through_the_epochs(finished):
+    at = app("losses", run=finished)
+    assert "Epoch **5**" in texts(at)
+    at.button(key="epoch-back").click().run()
+    at.button(key="epoch-back").click().run()
+    assert at.query_params["epoch"] == "3"
+    at.button(key="epoch-on").click().run()
+    assert at.query_params["epoch"] == "4"
+
+
+def test_every_value_goes_through_the_url_and_back():
+    values = {
+        "rate": 0.35, "k": 7, "seed": 3, "lasso": (1, 2, 40_000), "compare": ("a", "b"),
+        "noise_matrix": [[0.9, 0.1], [0.2, 0.8]], "guide": True, "sample": 0, "epoch": 0,
+    }  # fmt: skip
+    for name, value in values.items():
+        param = choices.PARAMS[name]
+        assert param.parse(param.format(value)) == value, name
+
+
+@pytest.mark.parametrize("text", ["%%%", "AAAA", "", "eJw"])
+def test_a_damaged_packed_text_is_refused(text):
+    with pytest.raises(ValueError):  # noqa: PT011 - any of its kinds
+        choices.unpack(text)
+
+
+def test_an_unforeseen_failure_becomes_a_box(root, monkeypatch):
+    monkeypatch.setattr(widgets, "chosen_run", lambda: 1 / 0)
+    at = app("train")
+    assert "Something went wrong here that should not: ZeroDivisionError" in texts(at)
+
+
+def test_the_app_needs_no_certain_folder(root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    at = AppTest.from_file(str(MAIN), default_timeout=60).run()
+    assert not at.exception
+
+
+def test_every_term_is_one_sentence():
+    for term, words in WORDS.items():
+        assert words.endswith("."), term
+        assert words.count(". ") == 0, term
+
+
+def test_the_points_of_a_figure_are_its_csv():
+    fig = base.figure()
+    fig.add_scatter(x=[1, 2], y=[3.0, 4.0], name="a")
+    fig.add_bar(x=["u"], y=[5], name="b")
+    table = widgets.points(fig)
+    assert table.trace.tolist() == ["a", "a", "b"]
+    assert table.y.tolist() == [3.0, 4.0, 5.0]
+    fig = base.figure()
+    fig.add_heatmap(z=[[1, 2], [3, 4]], x=["u", "v"], y=["p", "q"])
+    table = widgets.points(fig)
+    assert table.values.tolist() == [["p", "u", 1], ["p", "v", 2], ["q", "u", 3], ["q", "v", 4]]
+
+
+def test_a_wall_escapes_what_users_named(root, monkeypatch):
+    shown = []
+    monkeypatch.setattr(widgets.st, "html", shown.append)
+    widgets.wall([np.zeros((8, 8, 1))], ['<script>alert("x")</script>'])
+    assert "<script>" not in shown[0]
+    assert "&lt;script&gt;" in shown[0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "–"), (40, "40 s"), (180, "3 min"), (7500, "2 h 5 min")],
+)
+def test_durations_in_words(seconds, words):
+    assert widgets.minutes(seconds) == words

@@ -1,0 +1,180 @@
+"""The reviewed data set comes back in the form it came in, and differs in labels only."""
+
+import csv
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from app.review import handback, uploads
+from app.review.reviews import Decision
+from app.review.suspects import Suspects
+from app.review.unpacking import Layout
+from engine.config import configure
+from engine.data import load
+from engine.runner import Runner
+from engine.store import Run
+from tests.app.test_uploads import arrays, pets, png, zipped
+
+
+def suspects_of(given, suggested, sure) -> Suspects:
+    given, suggested = np.array(given), np.array(suggested)
+    likelihood = np.full((len(given), 3), 0.0)
+    likelihood[np.arange(len(given)), suggested] = sure
+    clean = np.linspace(0.1, 0.9, len(given))
+    return Suspects(given, suggested, likelihood, clean, clean / 2, np.arange(len(given)))
+
+
+FOUND = suspects_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.8, 0.7, 0.99, 0.84])
+LATEST = {0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
+          2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00")}  # fmt: skip
+
+
+def test_only_what_was_decided_changes():
+    final, how = handback.final_labels(FOUND, LATEST)
+    assert final.tolist() == [0, 1, 1, 0, 1]
+    assert how == ["keep", "", "change", "", ""]
+    assert FOUND.given.tolist() == [0, 1, 2, 0, 1]
+
+
+def test_unseen_suggestions_only_where_asked_for_and_never_against_a_decision():
+    final, how = handback.final_labels(FOUND, LATEST, accept=0.85)
+    assert final.tolist() == [0, 1, 1, 2, 1]
+    assert how == ["keep", "", "change", "auto", ""]
+
+
+def test_the_table_says_all():
+    text = handback.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.85)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["id"] for row in rows] == ["x", "y", "z", "w", "v"]
+    assert [row["final"] for row in rows] == ["a", 'b,"', 'b,"', "ü", 'b,"']
+    assert [row["decision"] for row in rows] == ["keep", "", "change", "auto", ""]
+    assert rows[2] == {
+        "id": "z", "given": "ü", "suggested": "a", "decision": "change", "final": 'b,"',
+        "p_clean": "0.500000", "label_quality": "0.250000",
+        "reviewed_at": "2026-01-02T00:00:00+00:00",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
+def test_an_npz_comes_back_with_only_its_labels_changed(tmp_path, dtype):
+    labels = np.array([[0], [1], [0], [1], [2], [2]], dtype=dtype)
+    (tmp_path / "a.npz").write_bytes(
+        arrays(train_labels=labels, notes=np.array(["one", "two"]), extra=np.eye(3)).read()
+    )
+    out = io.BytesIO()
+    handback.npz_again(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
+    out.seek(0)
+    before, after = np.load(tmp_path / "a.npz"), np.load(out)
+    assert before.files == after.files
+    for key in before.files:
+        assert (before[key].dtype, before[key].shape) == (after[key].dtype, after[key].shape)
+        if key != "train_labels":
+            np.testing.assert_array_equal(before[key], after[key])
+    assert after["train_labels"].ravel().tolist() == [2, 1, 0, 1, 1, 2]
+
+
+def test_packing_is_kept(tmp_path):
+    for save, kind in ((np.savez, zipfile.ZIP_STORED), (np.savez_compressed, zipfile.ZIP_DEFLATED)):
+        save(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=[0, 1])
+        out = io.BytesIO()
+        handback.npz_again(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
+        assert {m.compress_type for m in zipfile.ZipFile(out).infolist()} == {kind}
+
+
+def unpacked(out: io.BytesIO) -> dict[str, bytes]:
+    with zipfile.ZipFile(out) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+@pytest.mark.parametrize("prefix", ["", "pets/", "train/", "pets/Training/"])
+def test_folders_come_back_with_files_moved(tmp_path, prefix):
+    files = pets(prefix) | {f"{prefix}cat/broken.png": b"x"}
+    if "rain" in prefix:
+        files |= {prefix.lower().replace("training", "valid").replace("train", "valid")
+                  + "dog/7.png": png(7)}  # fmt: skip
+    about = uploads.receive(zipped(files), "pets.zip", tmp_path)
+    base = Path(about.dataset.partition(":")[2])
+    out = io.BytesIO()
+    handback.folders_again(base, about.layout, {"train/cat/1.png": "dog"}, out)
+    # dog has a 1.png of its own: the moved one gets a name that says where it is from
+    expected = {k: v for k, v in files.items() if k != f"{prefix}cat/1.png"}
+    expected[f"{prefix}dog/1-from-cat.png"] = files[f"{prefix}cat/1.png"]
+    assert unpacked(out) == expected
+
+
+def test_moved_files_never_overwrite_each_other(tmp_path):
+    files = {"a/1.PNG": png(1), "b/1.png": png(2), "c/1.png": png(3), "c/1-from-a.png": png(4),
+             "a/3.png": png(5), "b/3.png": png(6)}  # fmt: skip
+    about = uploads.receive(zipped(files), "x.zip", tmp_path)
+    out = io.BytesIO()
+    moved = dict.fromkeys(["train/a/1.PNG", "train/b/1.png", "train/a/3.png", "train/b/3.png"], "c")
+    handback.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    found = unpacked(out)
+    assert (found["c/3.png"], found["c/3-from-b.png"]) == (png(5), png(6))
+    assert sorted(found.values()) == sorted(files.values())
+    assert found["c/1-from-a-2.PNG"] == png(1)
+    assert found["c/1-from-b.png"] == png(2)
+
+
+def test_swapped_files_keep_their_names(tmp_path):
+    files = {"a/1.png": png(1), "b/1.png": png(2)}
+    about = uploads.receive(zipped(files), "x.zip", tmp_path)
+    out = io.BytesIO()
+    moved = {"train/a/1.png": "b", "train/b/1.png": "a"}
+    handback.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    assert unpacked(out) == {"b/1.png": png(1), "a/1.png": png(2)}
+
+
+def test_too_large_for_a_zip(tmp_path):
+    about = uploads.receive(zipped(pets()), "x.zip", tmp_path)
+    with pytest.raises(handback.HandbackError, match="take the table"):
+        handback.folders_again(
+            Path(about.dataset.partition(":")[2]), Layout(), {}, io.BytesIO(), most=100
+        )
+
+
+SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)
+
+
+def ran(root, dataset: str, **knobs) -> Run:
+    runner = Runner.new(configure(dataset=dataset, **SHORT | knobs), root / "run")
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return Run(root / "run")
+
+
+def test_a_run_of_an_npz_subset_writes_into_the_right_rows(tmp_path):
+    about = uploads.receive(arrays(), "mine.npz", tmp_path)
+    run = ran(tmp_path, about.dataset, limit=3)
+    data = load(about.dataset, limit=3)
+    rows = [int(name) for name in data.ids]
+    out = np.load(io.BytesIO(handback.data_set(run, data, np.array([2, 2, 1]), tmp_path)))
+    expected = load(about.dataset).labels.numpy().copy()
+    expected[rows] = [2, 2, 1]
+    assert out["train_labels"].ravel().tolist() == expected.tolist()
+
+
+def test_a_run_of_folders_moves_the_right_files(tmp_path):
+    about = uploads.receive(zipped(pets()), "pets.zip", tmp_path)
+    run, data = ran(tmp_path, about.dataset), load(about.dataset)
+    final = data.labels.numpy().copy()
+    final[data.ids.index("train/cat/2.png")] = 1
+    names = zipfile.ZipFile(io.BytesIO(handback.data_set(run, data, final, tmp_path))).namelist()
+    assert sorted(names) == [
+        "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png", "dog/2-from-cat.png", "dog/2.png",
+    ]  # fmt: skip
+
+
+def test_built_in_data_comes_as_an_npz_that_can_be_learned_again(tmp_path):
+    run = ran(tmp_path, "digits", limit=40, batch_size=16)
+    data = load("digits", limit=40)
+    final = np.roll(data.labels.numpy(), 1)
+    (tmp_path / "again.npz").write_bytes(handback.data_set(run, data, final, tmp_path))
+    again = load(f"npz:{tmp_path / 'again.npz'}")
+    assert again.labels.tolist() == final.tolist()
+    assert again.images.equal(data.images)
+    assert again.test_labels.equal(data.test_labels)
+    assert again.classes == data.classes

@@ -1,0 +1,269 @@
+"""Labels: every state a run can be in, and its numbers against counting by hand."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from app.runs import runs
+from engine.noise import observed_matrix
+from engine.report import export, label_rows
+from engine.runner import Runner
+from engine.store import Run
+from tests.app.conftest import app, quick_digits, texts
+
+
+@pytest.fixture(scope="session")
+def corrected_template(tmp_path_factory):
+    """A run that corrects labels quickly, well and badly."""
+    folder = tmp_path_factory.mktemp("corrected") / "run"
+    runner = Runner.new(quick_digits(alpha=0.4, epochs=8, rate=0.3, correction_start=3), folder)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return folder
+
+
+@pytest.fixture
+def finished(root, corrected_template) -> str:
+    """A finished run whose labels were corrected, in place of the one of conftest."""
+    shutil.copytree(corrected_template, root / "finished")
+    return "finished"
+
+
+def page(**params):
+    return app("labels", **params)
+
+
+def counted(folder, row: int = -1) -> dict[str, int]:
+    """What became of the labels, one by one."""
+    run = Run(folder)
+    soft = run.array("soft")[row]
+    found = dict(wrong=0, right=0, repaired=0, spoiled=0, neutral=0, missed=0)
+    for given, true, row_soft in zip(run.labels["given"], run.labels["true"], soft, strict=True):
+        now = int(row_soft.argmax())
+        found["wrong" if given != true else "right"] += 1
+        if given == true:
+            found["spoiled"] += now != true
+        elif now == given:
+            found["missed"] += 1
+        else:
+            found["repaired" if now == true else "neutral"] += 1
+    return found
+
+
+def frame(at):
+    (table,) = at.dataframe
+    return table.value
+
+
+def metrics(at) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def spoil(folder, sample: int) -> None:
+    """Let the last epoch have turned a right label into a wrong one."""
+    run = Run(folder)
+    soft = np.load(folder / "arrays" / "soft.npy", mmap_mode="r+")
+    last = len(run.epochs) - 1
+    soft[last, sample] = 0
+    soft[last, sample, (run.labels["true"][sample] + 1) % soft.shape[2]] = 1
+    soft.flush()
+
+
+def test_without_a_run_it_says_what_to_do(root):
+    at = page()
+    assert "no run yet" in texts(at)
+    assert not at.error
+
+
+def test_a_finished_run_in_numbers(root, finished):
+    at = page(run=finished)
+    assert not at.error
+    found = counted(root / finished)
+    assert found["repaired"] > 0
+    assert f"**{found['repaired']} of {found['wrong']} wrong labels right**" in texts(at)
+    assert f"**{found['spoiled']} of {found['right']} right labels**" in texts(at)
+    told = metrics(at)
+    assert told["✓ Wrong labels repaired"] == f"{found['repaired']} of {found['wrong']}"
+    assert told["✕ Right labels spoiled"] == f"{found['spoiled']} of {found['right']}"
+    assert told["Wrong labels left alone"] == f"{found['missed']} of {found['wrong']}"
+    right = (found["right"] - found["spoiled"] + found["repaired"]) / 200
+    assert told["Labels right"] == f"{100 * right:.1f} %"
+
+
+def test_the_list_holds_every_change_with_its_flips(root, finished):
+    table = frame(page(run=finished))
+    run = Run(root / finished)
+    soft, given, true = run.array("soft"), run.labels["given"], run.labels["true"]
+    now = soft[-1].argmax(1)
+    assert sorted(table["sample"]) == np.flatnonzero(now != given).tolist()
+    for line in table.to_dict("records"):
+        sample = line["sample"]
+        labels = [given[sample], *soft[:, sample].argmax(1)]
+        epochs = [e for e in range(8) if labels[e + 1] != labels[e]]
+        assert (line["first_flip"], line["last_flip"], line["flips"]) == (
+            epochs[0], epochs[-1], len(epochs),
+        )  # fmt: skip
+        names = [run.info["data"]["classes"][c[sample]] for c in (given, now, true)]
+        assert [line["given"], line["corrected"], line["true"]] == names
+        assert line["confidence"] == pytest.approx(soft[-1, sample].max())
+        verdict = "helpful" if now[sample] == true[sample] else "neutral"
+        assert line["verdict"] == ("harmful" if given[sample] == true[sample] else verdict)
+
+
+def test_an_earlier_epoch_shows_its_own_labels(root, finished):
+    run = Run(root / finished)
+    changed = [int((soft.argmax(1) != run.labels["given"]).sum()) for soft in run.array("soft")]
+    epoch = next(e for e in range(7) if 0 < changed[e] < changed[-1])
+    at = page(run=finished, epoch=epoch)
+    assert len(frame(at)) == changed[epoch]
+    assert frame(at)["last_flip"].max() <= epoch
+
+
+def test_before_correction_it_says_when_it_starts(finished):
+    at = page(run=finished, epoch=1)
+    assert "correction starts at epoch 3" in texts(at)
+    assert not at.metric
+    assert not at.dataframe
+    (button,) = [button for button in at.button if "labels change first" in button.label]
+    button.click().run()
+    assert "wrong labels right" in texts(at)
+
+
+def test_a_method_without_correction_says_so(root, finished):
+    path = root / finished / "epochs.json"
+    records = json.loads(path.read_text())
+    for record in records:
+        record["settings"]["correction"] = "none"
+        record["metrics"]["changed_labels"] = 0.0
+    path.write_text(json.dumps(records))
+    soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
+    soft[:] = np.eye(10)[Run(root / finished).labels["given"]]
+    soft.flush()
+    assert "corrects no labels" in texts(page(run=finished))
+
+
+def test_a_run_that_ends_before_correction_says_so(root, finished):
+    folder = root / finished
+    info = json.loads((folder / "config.json").read_text())
+    info["config"]["epochs"] = 2
+    (folder / "config.json").write_text(json.dumps(info))
+    path = folder / "epochs.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[:2]))
+    at = page(run=finished)
+    assert "would start at epoch 3, but the run ends with epoch 1" in texts(at)
+
+
+def test_harmful_changes_stand_apart_with_image_and_link(root, finished):
+    run = Run(root / finished)
+    sample = int(np.flatnonzero(run.labels["given"] == run.labels["true"])[7])
+    spoil(root / finished, sample)
+    at = page(run=finished)
+    assert "Harmful: right labels that were spoiled" in [h.value for h in at.subheader][3]
+    links = [link for link in at.get("page_link") if link.proto.label == f"Sample {sample}"]
+    assert f"sample={sample}" in links[0].proto.query_string
+    walls = [element.proto.body for element in at.get("html") if "<figure" in element.proto.body]
+    assert any(f"sample {sample}, given" in wall for wall in walls)
+
+
+def test_a_filter_keeps_one_kind(root, finished):
+    found = counted(root / finished)
+    at = page(run=finished, changes="missed")
+    assert len(frame(at)) == found["missed"] > 0
+    at.segmented_control(key="w-changes").set_value("helpful").run()
+    assert len(frame(at)) == found["repaired"]
+    assert set(frame(at)["verdict"]) == {"helpful"}
+
+
+def test_a_marked_row_is_the_chosen_sample(root, finished):
+    at = page(run=finished)
+    sample = int(frame(at)["sample"].iloc[2])
+    at.session_state["changes-table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
+    at = page(run=finished, sample=sample)
+    links = [link.proto.label for link in at.get("page_link")]
+    assert f"Sample {sample}" in links
+    assert at.session_state["changes-table"]["selection"]["rows"] == [2]
+
+
+def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
+    at = page(run=finished)
+    assert "All labels, CSV" in [button.proto.label for button in at.get("download_button")]
+    run = Run(root / finished)
+    export(run, tmp_path / "labels.csv")
+    assert list(csv.DictReader((tmp_path / "labels.csv").open())) == list(label_rows(run, 7))
+    early = list(label_rows(run, 1))
+    assert all(line["given_label"] == line["corrected_label"] for line in early)
+    assert [float(line["p_clean"]) for line in early] == pytest.approx(
+        run.array("clean")[1].tolist(), abs=1e-6
+    )
+
+
+def test_the_noise_is_read_from_the_corrections(root, finished):
+    run = Run(root / finished)
+    given, true = run.labels["given"], run.labels["true"]
+    now = run.array("soft")[-1].argmax(1)
+    gap = np.abs(observed_matrix(now, given, 10) - run.labels["matrix_actual"]).mean()
+    text = texts(page(run=finished))
+    assert f"**{100 * (now != given).mean():.1f} %** of the given labels are wrong" in text
+    assert f"Really it is **{100 * (true != given).mean():.1f} %**" in text
+    assert f"differ by {100 * gap:.1f} points" in text
+
+
+def test_without_the_truth_it_shows_what_is_possible(root, finished):
+    path = root / finished / "labels.npz"
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file.files if name not in ("true", "matrix_actual")}
+    np.savez(path, **kept)
+    at = page(run=finished)
+    assert not at.error
+    text = texts(at)
+    assert "truth is not known" in text
+    assert "true labels of this data are not known" in text
+    assert "true transition matrix of this data is not known" in text
+    assert list(metrics(at)) == ["Labels changed"]
+    assert set(frame(at)["verdict"]) == {"changed"}
+    assert "true" not in frame(at)
+
+
+def test_a_running_run(running):
+    at = page(run=running)
+    assert not at.error
+    assert "paused" in texts(at) or "running" in texts(at)
+
+
+def test_a_failed_run_shows_what_it_has(root, failed):
+    at = page(run=failed)
+    assert not at.error
+    assert "Epoch **2** of 2" in texts(at)
+
+
+def test_a_broken_run_says_so(broken):
+    at = page(run=broken)
+    assert "config.json" in at.error[0].value
+    assert not at.dataframe
+
+
+def test_images_that_are_gone_leave_the_rest(root, finished):
+    path = root / finished / "config.json"
+    info = json.loads(path.read_text())
+    info["data"]["fingerprint"] = "other"
+    path.write_text(json.dumps(info))
+    run = Run(root / finished)
+    spoil(root / finished, int(np.flatnonzero(run.labels["given"] == run.labels["true"])[0]))
+    at = page(run=finished)
+    assert not at.error
+    assert "have changed since it was trained" in texts(at)
+    assert len(frame(at)) > 1
+
+
+def test_a_fork_shows_the_flips_before_it(root, finished):
+    runner = Runner.fork(root / finished, 5, root / "fork", k=1)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    assert "fork" in runs().names()
+    table = frame(page(run="fork"))
+    assert table["first_flip"].min() < 5
+    shutil.rmtree(root / finished)
+    assert frame(page(run="fork"))["sample"].tolist() == table["sample"].tolist()

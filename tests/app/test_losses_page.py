@@ -1,0 +1,233 @@
+"""Losses: numbers against independent counts, the page in every state, what its controls do."""
+
+import json
+
+import numpy as np
+import pytest
+from scipy.stats import norm
+from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+
+from app import evidence, reading
+from app.charts import losses as charts
+from tests.app.conftest import app, texts
+
+MIXTURE = {"means": [0.2, 0.7], "stds": [0.05, 0.1], "weights": [0.6, 0.4]}
+
+
+@pytest.fixture
+def judged():
+    """P(clean) with ties and which of 500 labels are wrong."""
+    rng = np.random.default_rng(0)
+    wrong = rng.random(500) < 0.3
+    clean = np.round(np.clip(rng.normal(np.where(wrong, 0.35, 0.7), 0.2), 0, 1), 2)
+    return clean.astype(np.float32), wrong
+
+
+def test_a_verdict_counts_as_scikit_learn_does(judged):
+    clean, wrong = judged
+    found = evidence.verdict(clean, wrong, 0.5)
+    p, r, f, _ = precision_recall_fscore_support(wrong, clean < 0.5, average="binary")
+    assert (found.precision, found.recall, found.f1) == pytest.approx((p, r, f))
+    assert found.false_alarm_rate == pytest.approx((clean[~wrong] < 0.5).mean())
+
+
+def test_a_verdict_on_nothing_is_none():
+    found = evidence.verdict(np.ones(3), np.zeros(3, bool), 0.5)
+    assert (found.precision, found.recall, found.f1) == (None, None, None)
+
+
+def test_the_roc_curve_holds_every_threshold(judged):
+    clean, wrong = judged
+    curve = evidence.roc(clean, wrong)
+    assert curve.area == pytest.approx(roc_auc_score(wrong, -clean))
+    for alarms, found, threshold in zip(
+        curve.false_alarms, curve.found, curve.thresholds, strict=True
+    ):
+        assert found == pytest.approx((clean[wrong] < threshold).mean())
+        assert alarms == pytest.approx((clean[~wrong] < threshold).mean())
+    thin = curve.thinned(20)
+    assert len(thin.found) <= 22
+    assert (thin.found[0], thin.found[-1], thin.area) == (0, 1, curve.area)
+
+
+def test_no_roc_where_nothing_can_be_told_apart():
+    assert evidence.roc(np.ones(4), np.zeros(4, bool)) is None
+    assert evidence.roc(np.ones(4), np.ones(4, bool)) is None
+
+
+def test_counts_are_those_of_numpy():
+    values = np.random.default_rng(1).random(1000).astype(np.float32)
+    expected, _ = np.histogram(values, 40, (0, 1))
+    assert np.abs(evidence.counts(values, 1.0) - expected).sum() <= 2  # rounding at an edge
+    odd = np.array([np.nan, np.inf, 0.0, 5.0, 1.0])
+    assert evidence.counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
+
+
+def test_bells_and_posterior_are_those_of_scipy():
+    x = np.linspace(0, 1, 101)
+    low = 0.6 * norm.pdf(x, 0.2, 0.05)
+    high = 0.4 * norm.pdf(x, 0.7, 0.1)
+    np.testing.assert_allclose(evidence.bells(MIXTURE, x), [low, high], rtol=1e-9)
+    np.testing.assert_allclose(evidence.posterior(MIXTURE, x), low / (low + high), atol=1e-9)
+
+
+def test_a_mixture_without_width_has_no_bells():
+    flat = MIXTURE | {"stds": [0.0, 0.0]}
+    assert evidence.bells(flat, np.linspace(0, 1, 5)) is None
+    assert evidence.posterior(flat, np.linspace(0, 1, 5)) is None
+
+
+def test_spans_of_what_is_accused():
+    x = np.arange(6.0)
+    assert evidence.spans(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [(0, 0), (2, 3), (5, 5)]
+    assert evidence.spans(x, np.zeros(6, bool)) == []
+
+
+def test_axes_hold_all_epochs():
+    rows = np.random.default_rng(2).random((7, 300)).astype(np.float32) ** 3
+    ranges = evidence.axes(rows, None, scaled=True)
+    tallest = max(evidence.counts(row, 1.0).max() for row in rows)
+    assert ranges.top == 1
+    assert ranges.full == tallest
+    assert ranges.cut <= ranges.full
+    plain = evidence.axes(rows * 9, rows[0] > 0.1, scaled=False)
+    assert 7 < plain.top < 9.2
+    assert plain.full <= (rows[0] > 0.1).sum()
+
+
+def test_fates_part_the_samples():
+    true = np.array([0, 0, 0, 0, 0])
+    given = np.array([0, 1, 1, 0, 1])
+    current = np.array([0, 0, 1, 1, 2])
+    prediction = np.array([0, 0, 1, 1, 2])
+    fates = evidence.fates(given, current, prediction, true)
+    assert {name: rows.tolist() for name, rows in fates.items()} == {
+        "clean": [0], "corrected": [1], "memorized": [2], "wrong": [4], "harmed": [3],
+    }  # fmt: skip
+    unknown = evidence.fates(given, current, prediction, None)
+    assert {name: rows.tolist() for name, rows in unknown.items()} == {
+        "kept": [0, 2], "changed": [1, 3, 4],
+    }  # fmt: skip
+
+
+def test_typical_samples_lie_in_the_middle():
+    rows = np.stack([np.arange(100.0), np.arange(100.0)])
+    assert sorted(evidence.typical(rows, np.arange(11), 3)) == [4, 5, 6]
+
+
+def test_classes_with_their_quantiles_hardest_first(judged):
+    clean, wrong = judged
+    classes = np.arange(500) % 3
+    values = 1 - clean
+    lines = evidence.by_class(values, clean, classes, wrong)
+    assert [line.area for line in lines] == sorted(line.area for line in lines)
+    for line in lines:
+        mine = classes == line.number
+        assert line.area == pytest.approx(roc_auc_score(wrong[mine], -clean[mine]))
+        assert line.quantiles["wrong"][2] == pytest.approx(np.median(values[mine & wrong]))
+        assert line.sizes["right"] == (mine & ~wrong).sum()
+
+
+def test_the_histogram_cuts_tall_bars_and_says_so():
+    bars = {"right": np.array([500, 10, 3]), "wrong": np.array([0, 4, 60])}
+    fig = charts.histogram(bars, 1.0, height="cut", tallest=80, title="loss")
+    assert [note.text for note in fig.layout.annotations] == ["▲ 500"]
+    assert fig.layout.yaxis.range[1] < 100
+    assert list(fig.data[0].y) == [500, 10, 3]
+    whole = charts.histogram(bars, 1.0, height="full", tallest=500, title="loss")
+    assert not whole.layout.annotations
+    log = charts.histogram(bars, 1.0, height="log", tallest=500, title="loss")
+    assert log.layout.yaxis.type == "log"
+
+
+def test_the_page_counts_what_the_run_says(finished, root):
+    given, true = (reading.run(finished).labels[name] for name in ("given", "true"))
+    soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
+    corrected = np.flatnonzero(given != true)[::2]
+    soft[5, corrected] = np.eye(10)[true[corrected]]
+    at = app("losses", run=finished, epoch="5", threshold="0.4")
+    run = reading.run(finished)
+    clean, current = run.array("clean")[5], run.array("soft")[5].argmax(1)
+    assert (current != run.labels["given"]).any()  # the labels of the epoch count
+    wrong = current != run.labels["true"]
+    p, r, f, _ = precision_recall_fscore_support(
+        wrong, clean < 0.4, average="binary", zero_division=0
+    )
+    shown = {m.label: m.value for m in at.metric}
+    assert shown["Recall"] == f"{100 * r:.1f} %"
+    assert shown["F1"] == f"{100 * f:.1f} %"
+    assert shown["Precision"] == f"{100 * p:.1f} %"
+    assert f"**{(clean < 0.4).sum()}** of {len(clean)} labels" in texts(at)
+
+
+def test_one_class_alone(finished):
+    at = app("losses", run=finished, **{"class": "3"})
+    n = (reading.run(finished).labels["true"] == 3).sum()
+    assert f"of {n} labels have a P(clean)" in texts(at)
+
+
+def test_a_class_that_is_not_there_means_all(finished):
+    at = app("losses", run=finished, **{"class": "77"})
+    assert "of 200 labels have a P(clean)" in texts(at)
+
+
+def test_the_threshold_goes_into_the_link(finished):
+    at = app("losses", run=finished)
+    at.slider(key="w-threshold").set_value(0.8).run()
+    assert at.query_params["threshold"] == "0.8"
+    assert "below 0.80" in texts(at)
+
+
+@pytest.mark.parametrize("loss", ["scaled", "plain"])
+@pytest.mark.parametrize("bars", ["cut", "full", "log"])
+def test_every_kind_of_histogram(finished, loss, bars):
+    at = app("losses", run=finished, loss=loss, bars=bars)
+    assert not at.error
+
+
+def test_chosen_samples_and_their_course(finished):
+    at = app("losses", run=finished, who="chosen")
+    assert "No sample is chosen yet" in texts(at)
+    at = app("losses", run=finished, who="chosen", sample="7", lines="clean")
+    assert "No sample is chosen yet" not in texts(at)
+    assert not at.error
+
+
+def test_the_doubt_of_the_mixture_is_shown(finished, root):
+    path = root / finished / "epochs.json"
+    records = json.loads(path.read_text())
+    for record in records:
+        record["mixture"]["warning"] = None
+    records[2]["mixture"]["warning"] = "one hump"
+    path.write_text(json.dumps(records))
+    assert "has doubts in this epoch: one hump" in texts(app("losses", run=finished, epoch="2"))
+    assert "has doubts" not in texts(app("losses", run=finished, epoch="3"))
+
+
+def test_unknown_is_said(unknown):
+    at = app("losses", run=unknown)
+    assert "truth of this data set is not known" in texts(at)
+    assert not at.metric
+    assert not at.error
+
+
+def test_no_run_says_what_to_do(root):
+    assert "There is no run yet" in texts(app("losses"))
+
+
+def test_a_failed_run_shows_its_epochs(failed):
+    at = app("losses", run=failed)
+    assert "Epoch **2**" in texts(at)
+    assert at.metric
+
+
+def test_a_broken_run_says_so(broken):
+    at = app("losses", run=broken)
+    assert any("config.json" in e.value for e in at.error)
+    assert not at.metric
+
+
+def test_a_running_run(running):
+    at = app("losses", run=running)
+    assert at.metric
+    assert not at.error

@@ -1,0 +1,369 @@
+"""The Map page, what it sends to the browser, and how a selection stands in the URL."""
+
+import base64
+import io
+import json
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamlit as st
+from PIL import Image
+
+from app import choices, ids, reading
+from app.charts import map3d
+from app.map import HEARD, Picture, coloring, from_bits, layouts, packed, sheets
+from app.map.coloring import Labels, colored
+from engine.mapper import lay_out_next, map_file
+from tests.app.conftest import app, texts
+
+
+@pytest.fixture(scope="module")
+def template_mapped(template, tmp_path_factory) -> Path:
+    """A finished run with a map of every epoch, to be copied."""
+    folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("mapped") / "finished"))
+    while lay_out_next(folder, 2) is not None:
+        pass
+    return folder
+
+
+@pytest.fixture
+def laid_out(root, template_mapped, mapper) -> str:
+    shutil.copytree(template_mapped, root / "finished")
+    return "finished"
+
+
+def sent(at) -> tuple[dict, dict[str, np.ndarray]]:
+    """What the map component was given: header and arrays, read as payload.js does."""
+    return unpacked(at.get("bidi_component")[0].proto.bytes)
+
+
+def unpacked(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
+    length = int.from_bytes(data[:4], "little")
+    header = json.loads(data[4 : 4 + length])
+    arrays = {
+        name: np.frombuffer(data, kind, count, 4 + length + offset)
+        for name, (kind, offset, count) in header["arrays"].items()
+    }
+    return header, arrays
+
+
+def some_labels(n: int = 6, *, true: bool = True) -> Labels:
+    given = np.arange(n) % 3
+    return Labels(
+        classes=["a", "b", "c"], given=given, true=np.zeros(n, int) if true else None,
+        corrected=np.array([0, 0, 2, 0, 1, 1])[:n], before=np.array([0, 1, 0, 0, 1, 2])[:n],
+        clean=np.linspace(0, 1, n), loss=np.linspace(0, 5, n),
+    )  # fmt: skip
+
+
+def some_picture(**changes) -> Picture:
+    labels = some_labels()
+    values = dict(
+        points="p", view="v", place="e1", ids=np.arange(10, 16), layout=np.eye(6)[:, :2] * 3 - 1,
+        box=np.array([[-2.0, -2.0], [4.0, 2.0]]), labels=labels, coloring=colored(labels, "given"),
+        selected=np.arange(6) == 2,
+    )  # fmt: skip
+    return Picture(**values | changes)
+
+
+# --- a selection in the URL
+
+
+@pytest.mark.parametrize("chosen", [(), (0,), (7, 3, 40_000), tuple(range(0, 5000, 3))])
+def test_a_selection_goes_through_text_and_back(root, chosen):
+    assert ids.unpack(ids.pack(chosen)) == tuple(sorted(chosen))
+
+
+def test_a_long_selection_stands_in_a_file_and_its_name_in_the_url(root):
+    rng = np.random.default_rng(0)
+    chosen = tuple(np.flatnonzero(rng.random(50_000) < 0.4).tolist())
+    text = ids.pack(chosen)
+    assert text.startswith("@")
+    assert len(text) < 30
+    assert ids.unpack(text) == chosen
+    ids.pack.cache_clear()
+    assert ids.pack(chosen) == text
+    assert len(list((root / ids.FOLDER).iterdir())) == 1
+
+
+def test_old_selections_go(root, monkeypatch):
+    monkeypatch.setattr(ids, "KEPT", 3)
+    monkeypatch.setattr(ids, "LONGEST", 0)
+    ids.pack.cache_clear()
+    names = [ids.pack((i,)) for i in range(5)]
+    assert len(list((root / ids.FOLDER).iterdir())) == 3
+    assert ids.unpack(names[-1]) == (4,)
+
+
+@pytest.mark.parametrize("text", ["@../../etc/passwd", "@" + "0" * 20, "%%%", "eNo", "@", "AAAA"])
+def test_a_wrong_selection_is_refused(root, text):
+    with pytest.raises(ValueError, match=r".*"):
+        ids.unpack(text)
+
+
+def test_a_selection_reads_no_file_of_another_folder(root):
+    (root / ids.FOLDER).mkdir(parents=True)
+    (root / "secret").write_text(ids.pack((1, 2)))
+    with pytest.raises(ValueError, match="secret"):
+        ids.unpack("@../secret")
+
+
+def test_a_selection_that_unpacks_to_gigabytes_is_refused(root):
+    bomb = base64.urlsafe_b64encode(zlib.compress(bytes(50_000_000), 9)).decode().rstrip("=")
+    with pytest.raises(ValueError, match=r".*"):
+        ids.unpack(bomb)
+
+
+# --- what the browser gets
+
+
+def test_the_payload_holds_what_the_picture_says():
+    picture = some_picture(sample=4, links=((2, 0.25),), note="a <b>")
+    header, arrays = unpacked(packed(picture, 17))
+    assert header["heard"] == 17
+    assert (header["sample"], header["links"], header["note"]) == (4, [[2, 0.25]], "a <b>")
+    assert header["box"] == [-2, -2, 6, 4]
+    # both axes have one unit, that of the larger extent
+    places = arrays["xy"].reshape(-1, 2) / 65535 * 6 - 2
+    assert places == pytest.approx(picture.layout, abs=1e-4)
+    assert arrays["ids"].tolist() == list(range(10, 16))
+    wrong = picture.labels.given != picture.labels.true
+    assert ((arrays["flags"] & 1) > 0).tolist() == wrong.tolist()
+    assert ((arrays["flags"] & 2) > 0).tolist() == picture.selected.tolist()
+    assert arrays["clean"] == pytest.approx(picture.labels.clean)
+    assert all(offset % 8 == 0 for _, offset, _ in header["arrays"].values())
+
+
+def test_arrays_are_aligned_whatever_the_header_holds():
+    for length in range(9):
+        data = packed(some_picture(note="x" * length), 0)
+        assert (4 + int.from_bytes(data[:4], "little")) % 8 == 0
+
+
+def test_without_truth_nothing_is_marked_wrong():
+    labels = some_labels(true=False)
+    picture = some_picture(labels=labels, coloring=colored(labels, "corrected"))
+    header, arrays = unpacked(packed(picture, 0))
+    assert "true" not in arrays
+    assert not (arrays["flags"] & 1).any()
+    assert "cross" not in header["legend"]
+
+
+def test_bits_are_read_as_the_browser_writes_them():
+    chosen = np.random.default_rng(0).random(37) < 0.5
+    text = base64.b64encode(np.packbits(chosen, bitorder="little").tobytes()).decode()
+    assert np.array_equal(from_bits(text, 37), chosen)
+
+
+# --- colors
+
+
+def test_changes_are_told_apart_by_what_they_did():
+    colors = colored(some_labels(), "changed")
+    # before 0 1 0 0 1 2 -> after 0 0 2 0 1 1, all truly 0
+    names = [name.split(" (")[0] for name in colors.legend["names"]]
+    assert [names[c] for c in colors.color] == [
+        "unchanged", "wrong → right", "right → wrong", "unchanged", "unchanged", "wrong → wrong",
+    ]  # fmt: skip
+    without = colored(some_labels(true=False), "changed")
+    assert without.color.tolist() == [0, 1, 1, 0, 0, 1]
+
+
+def test_values_run_over_the_whole_scale():
+    colors = colored(some_labels(), "clean")
+    assert colors.color[0] == 0
+    assert colors.color[-1] == len(colors.palette) - 1 == coloring.SHADES - 1
+    assert colors.palette[0] == "#440154"  # viridis begins dark
+    assert (np.diff(colored(some_labels(), "loss").color) >= 0).all()
+
+
+def test_crosses_mark_the_label_that_is_shown():
+    labels = some_labels()
+    assert np.array_equal(colored(labels, "given").cross, labels.given != labels.true)
+    assert np.array_equal(colored(labels, "clean").cross, labels.corrected != labels.true)
+    with pytest.raises(ValueError, match="not known"):
+        colored(some_labels(true=False), "true")
+
+
+def test_togetherness_is_a_share_of_the_nearest():
+    line = np.stack([np.arange(22.0), np.zeros(22)], axis=1)
+    line[11:] += 1000
+    sides = np.repeat([0, 1], 11)
+    assert layouts.togetherness(line, sides, np.arange(22)) == [1, 0]
+    (equal,) = layouts.togetherness(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    assert equal == pytest.approx(1 / 3)
+
+
+# --- pictures of the points
+
+
+def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatch):
+    monkeypatch.setattr(sheets, "PER_SHEET", 50)
+    panel = reading.run(finished).labels["panel"]
+    content = sheets.sheet(finished, "now", 1)
+    picture = np.array(Image.open(io.BytesIO(content)))
+    for within in (0, 31, 32, 49):
+        row, column = divmod(within, sheets.COLUMNS)
+        cell = picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        expected = reading.pixels(finished, [panel[50 + within]])[0, ..., 0]
+        assert np.array_equal(cell, expected)
+
+
+def test_sheets_are_made_when_they_are_wanted(laid_out, monkeypatch):
+    monkeypatch.setattr(sheets, "PER_SHEET", 50)
+    at = app("map", run=laid_out)
+    urls = sent(at)[0]["sheets"]["urls"]
+    assert [url is not None for url in urls] == [True, True, False, False]
+    at.session_state[sheets.WANTED] = {(laid_out, 3)}
+    at.run()
+    assert [url is not None for url in sent(at)[0]["sheets"]["urls"]] == [True, True, False, True]
+
+
+# --- the page
+
+
+def test_pca_stands_in_until_umap_is_there(finished, root, mapper):
+    at = app("map", run=finished)
+    assert sent(at)[0]["note"] == "PCA, epoch 5"
+    assert mapper.asked
+    assert set(mapper.asked) == {(finished, 2, False)}
+    lay_out_next(root / finished, 2)
+    lay_out_next(root / finished, 2)
+    at.run()
+    header, arrays = sent(at)
+    assert header["note"] == "UMAP, epoch 1"
+    # losses and labels are those of the epoch that is shown, not of the one that was asked for
+    panel = reading.run(finished).labels["panel"]
+    assert np.array_equal(arrays["loss"], reading.run(finished).array("loss")[1][panel])
+
+
+def test_the_chosen_epoch_is_shown(laid_out):
+    at = app("map", run=laid_out, epoch=2)
+    assert sent(at)[0]["note"] == "UMAP, epoch 2"
+    place = sent(at)[0]["place"]
+    at.button(key="epoch-on").click().run()
+    header, _ = sent(at)
+    assert header["note"] == "UMAP, epoch 3"
+    assert header["place"] != place
+    at.query_params["layout"] = "pca"
+    at.run()
+    assert sent(at)[0]["note"] == "PCA, epoch 3"
+
+
+def test_epochs_share_one_box_and_one_view(laid_out):
+    first, last = (sent(app("map", run=laid_out, epoch=e))[0] for e in (0, 5))
+    assert first["box"] == last["box"]
+    assert first["view"] == last["view"]
+
+
+def test_a_failed_mapper_is_said_and_can_be_tried_again(finished, mapper):
+    mapper.told = ("failed", "no room on the disk")
+    at = app("map", run=finished)
+    assert "no room on the disk" in texts(at)
+    at.button(key="umap-again").click().run()
+    assert (finished, 2, True) in mapper.asked
+
+
+def test_a_broken_map_file_falls_back_to_the_one_before(laid_out, root):
+    map_file(root / laid_out, 2, 5).write_bytes(b"\x93NUMPY broken")
+    assert sent(app("map", run=laid_out))[0]["note"] == "UMAP, epoch 4"
+
+
+def test_the_lasso_fills_table_and_pictures(laid_out):
+    at = app("map", run=laid_out, lasso=ids.pack((3, 5, 8)))
+    panel = reading.run(laid_out).labels["panel"]
+    chosen = panel[(sent(at)[1]["flags"] & 2) > 0]
+    assert chosen.tolist() == [3, 5, 8]
+    assert at.dataframe[0].value["id"].tolist() == [3, 5, 8]
+    true = reading.run(laid_out).labels["true"][[3, 5, 8]]
+    assert at.dataframe[0].value["true"].tolist() == [str(c) for c in true]
+    assert "3 selected samples" in "\n".join(h.value for h in at.subheader)
+    at.button(key="clear-lasso").click().run()
+    assert not at.dataframe
+    assert "lasso" not in at.query_params
+
+
+def test_a_selection_beyond_the_data_is_left_out(laid_out):
+    at = app("map", run=laid_out, lasso=ids.pack((3, 199, 90_000)), sample=90_000)
+    assert at.dataframe[0].value["id"].tolist() == [3, 199]
+    assert sent(at)[0]["sample"] == -1
+
+
+def test_a_sample_shows_its_neighbors_and_their_weights(laid_out):
+    at = app("map", run=laid_out, sample=8, epoch=4)
+    header, arrays = sent(at)
+    run = reading.run(laid_out)
+    neighbors, _, weights = run.mixed_with(4)
+    assert arrays["ids"][header["sample"]] == 8
+    assert [arrays["ids"][i] for i, _ in header["links"]] == neighbors[8].tolist()
+    assert [w for _, w in header["links"]] == pytest.approx(weights[8, 1:].tolist())
+    assert f"**Sample {reading.sample_name(laid_out, 8)}**" in texts(at)
+
+
+def test_the_warm_up_has_no_neighbors_to_show(laid_out):
+    at = app("map", run=laid_out, sample=8, epoch=0)
+    assert sent(at)[0]["links"] == []
+    assert "mixed nothing" in texts(at)
+
+
+def test_data_without_truth_says_so(unknown, mapper):
+    at = app("map", run=unknown, color="true")
+    assert "true labels are not known" in texts(at)
+    header, arrays = sent(at)
+    assert header["legend"]["title"] == "Given label"
+    assert "true" not in arrays
+
+
+def test_images_that_are_gone_leave_the_map(unknown, mapper, root, monkeypatch):
+    run = reading.run(unknown)
+    hidden = run.config.dataset.removeprefix("npz:")
+    shutil.move(hidden, hidden + ".away")
+    try:
+        st.cache_resource.clear()
+        at = app("map", run=unknown, sample=3, lasso=ids.pack((3, 4)))
+        assert sent(at)[0]["sheets"] is None
+        assert "cannot be shown" in texts(at)
+        assert len(at.dataframe[0].value) == 2
+    finally:
+        shutil.move(hidden + ".away", hidden)
+
+
+def test_three_dimensions(finished, mapper):
+    at = app("map", run=finished, dims=3, layout="pca", sample=8)
+    assert not at.get("bidi_component")
+    assert at.get("plotly_chart")
+
+
+def test_the_3d_figure_holds_every_point_once():
+    layout = np.random.default_rng(0).normal(size=(6, 3))
+    colors = colored(some_labels(), "given")
+    fig = map3d.figure(
+        layout, np.arange(10, 16), colors.color, colors.palette, title="Given label",
+        names=colors.legend["names"], cross=colors.cross, selected=np.arange(6) < 4, sample=1,
+        links=[(2, 0.5)],
+    )  # fmt: skip
+    points = [t for t in fig.data if t.customdata is not None]
+    assert sorted(i for t in points for i in t.customdata) == list(range(10, 16))
+    crosses = [i for t in points if t.marker.symbol == "x" for i in t.customdata]
+    assert crosses == [i + 10 for i in range(4) if colors.cross[i]]
+    assert {len(t.x) for t in fig.data if t.mode == "lines"} == {2}
+
+
+def test_what_was_heard_is_told_back(laid_out):
+    """The browser keeps its own lasso until Python has heard of it."""
+    at = app("map", run=laid_out)
+    assert sent(at)[0]["heard"] == 0
+    at.session_state[HEARD] = 123
+    at.run()
+    assert sent(at)[0]["heard"] == 123
+
+
+def test_choices_of_the_page_stand_in_the_url(laid_out):
+    at = app("map", run=laid_out, color="loss", layout="pca")
+    assert sent(at)[0]["legend"]["title"] == "Loss"
+    assert choices.PARAMS["dims"].parse("3") == 3
+    with pytest.raises(KeyError):
+        choices.PARAMS["dims"].parse("4")

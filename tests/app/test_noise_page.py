@@ -1,0 +1,275 @@
+"""Noise: reasons and tables against independent counts, the page in every state, the editor."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from app import choices
+from app.charts import noise as charts
+from app.noise import spoiled, tables
+from app.noise.spoiled import Spoiled
+from engine.config import configure
+from engine.data import load
+from engine.noise import NoiseError, corrupt
+from tests.app.conftest import app, texts
+
+NAMES = ["cat", "dog", "owl"]
+
+
+def make(kind="symmetric", rate=0.4, n=3000, **more) -> Spoiled:
+    true = np.arange(n) % 3
+    noise = corrupt(true, kind, rate, n_classes=3, **more)
+    return Spoiled(kind, noise.rate_requested, NAMES, noise.labels, true, noise.matrix)
+
+
+def test_rates_are_counted():
+    labels = make()
+    assert labels.actual == pytest.approx(np.mean(labels.given != labels.true))
+    assert labels.expected == pytest.approx(0.4 * 2 / 3)
+    by_hand = pd.crosstab(labels.true, labels.given, normalize="index").to_numpy()
+    np.testing.assert_allclose(labels.drawn, by_hand)
+
+
+def test_large_classes_count_more():
+    matrix = np.array([[0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]])
+    true = np.array([0] * 6 + [1] * 3 + [2])
+    labels = Spoiled("matrix", 1 / 6, NAMES, true, true, matrix)
+    assert labels.expected == pytest.approx(0.3)
+    assert labels.sizes.tolist() == [6, 3, 1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("symmetric", "0.4 × (1 − 1/3) = 26.7 %"),
+        ("symmetric-exclusive", "another class"),
+        ("pair", "Every label is thrown on its own"),
+        ("none", "every label is right"),
+    ],
+)
+def test_the_reason_of_the_difference(kind, words):
+    assert words in make(kind).why()
+
+
+def test_the_reason_of_a_table_and_of_the_unknown():
+    table = [[0.5, 0.5, 0], [0, 1, 0], [0, 0, 1]]
+    assert "about 16.7 %" in make("matrix", matrix=table).why()
+    labels = make()
+    unknown = Spoiled("none", 0.0, NAMES, labels.given, None, np.eye(3))
+    assert "nobody knows" in unknown.why()
+    assert unknown.farthest() is None
+
+
+def test_the_cell_that_differs_most():
+    given, true = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 0, 0, 0, 1, 2])
+    labels = Spoiled("pair", 0.1, NAMES, given, true, np.eye(3))
+    assert labels.farthest().startswith("They differ most at cat: 100.0 %")
+    gone = Spoiled("pair", 0.1, NAMES, given, true, np.array([[0.5, 0, 0.5], [0, 1, 0], [0, 0, 1]]))
+    assert "cat → " in gone.farthest()
+
+
+def test_the_wall_shows_wrong_labels_of_the_wish_and_repeats():
+    labels = make()
+    rows = labels.pick(true=1, given=2, n=10, seed=3)
+    assert (labels.true[rows] == 1).all()
+    assert (labels.given[rows] == 2).all()
+    np.testing.assert_array_equal(rows, labels.pick(true=1, given=2, n=10, seed=3))
+    assert set(rows) != set(labels.pick(true=1, given=2, n=10, seed=4))
+    everything = labels.pick(true=None, given=None, n=10_000, seed=0)
+    assert sorted(everything) == np.flatnonzero(labels.given != labels.true).tolist()
+
+
+def test_a_preview_is_the_run_that_comes_of_it(finished):
+    from app import reading
+
+    run = reading.run(finished)
+    seen = spoiled.of_settings(run.config, load("digits", limit=run.config.limit))
+    np.testing.assert_array_equal(seen.given, run.labels["given"])
+    np.testing.assert_array_equal(spoiled.of_run(run).drawn, run.labels["matrix_actual"])
+
+
+def test_problems_name_the_row():
+    table = tables.frame(np.eye(3), NAMES)
+    assert tables.problems(table) == []
+    table.loc["dog", "cat"] = 0.1
+    table.loc["owl", "owl"] = np.nan
+    table.loc["cat", "dog"] = -0.2
+    assert tables.problems(table) == [
+        "Row cat has a number outside 0 to 1.",
+        "Row dog adds up to 1.1: it must be 1.",
+        "Row owl has an empty cell: every cell needs a number.",
+    ]
+
+
+def test_normalized_rows_make_a_matrix_that_the_engine_takes():
+    table = tables.frame(np.random.default_rng(0).random((3, 3)), NAMES)
+    table.iloc[1] = 0.0
+    table.iloc[2, 0] = np.nan
+    mended = tables.normalized(table)
+    assert tables.problems(mended) == []
+    np.testing.assert_array_equal(mended.loc["dog"], [0, 1, 0])
+    np.testing.assert_allclose(mended.iloc[0], table.iloc[0] / table.iloc[0].sum(), atol=1e-4)
+    corrupt(np.arange(9) % 3, "matrix", n_classes=3, matrix=mended.to_numpy())
+
+
+def test_thirds_become_exact():
+    matrix = tables.tidy(np.full((3, 3), 0.3333))
+    assert np.abs(matrix.sum(1) - 1).max() < 1e-9
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("index", [True, False])
+def test_csv_with_and_without_names(header, index):
+    table = tables.frame(np.array([[0.9, 0.1, 0], [0, 1, 0], [0.25, 0.25, 0.5]]), NAMES)
+    text = table.to_csv(header=header, index=index)
+    pd.testing.assert_frame_equal(tables.from_csv(text.encode(), NAMES), table)
+
+
+def test_csv_that_is_saved_can_be_loaded():
+    table = tables.frame(np.eye(3), ["0", "1", "2"])
+    back = tables.from_csv(tables.to_csv(table).encode(), ["0", "1", "2"])
+    pd.testing.assert_frame_equal(back, table)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"1,0\n0,1\n", "2 rows and 2 columns"),
+        (b"1,0,0\n0,x,0\n0,0,1\n", "'x' in row dog, column dog"),
+        (b"1,0,0\n0,inf,0\n0,0,1\n", "no number"),
+        (b"", "no CSV table"),
+        (b"\xff\xfe\x00", "no CSV table"),
+        (b"1," * 600_000, "allowed are 1,000,000"),
+    ],
+)
+def test_odd_files_are_refused_with_a_reason(content, words):
+    with pytest.raises(NoiseError, match=words):
+        tables.from_csv(content, NAMES)
+
+
+def test_equal_class_names_stay_apart():
+    assert list(tables.frame(np.eye(2), ["a", "a"]).columns) == ["a (0)", "a (1)"]
+
+
+def test_the_heat_map_bears_numbers_only_where_they_fit():
+    values = np.array([[0.9, 0.1, 0], [0, 1, 0], [0.25, 0.25, 0.5]])
+    fig = charts.matrix(values, NAMES)
+    written = {
+        (int(y), int(x)): text
+        for trace in fig.data[1:]
+        for x, y, text in zip(trace.x, trace.y, trace.text, strict=True)
+    }
+    assert written == {
+        (0, 0): "90", (0, 1): "10", (1, 1): "100", (2, 0): "25", (2, 1): "25", (2, 2): "50",
+    }  # fmt: skip
+    assert len(charts.matrix(np.eye(100), [str(c) for c in range(100)]).data) == 1
+
+
+def test_the_page_shows_both_rates(finished):
+    from app import reading
+
+    at = app("noise", run=finished)
+    labels = reading.run(finished).labels
+    wrong = int((labels["given"] != labels["true"]).sum())
+    shown = {m.label: m.value for m in at.metric}
+    assert shown["Requested"] == "40.0 %"
+    assert shown["Wrong labels"] == f"{wrong} of 200"
+    assert "own class again" in texts(at)
+
+
+def test_no_run_means_a_preview(root):
+    at = app("noise")
+    assert "There is no run yet" in texts(at)
+    assert {m.label: m.value for m in at.metric}["Wrong labels"] == "517 of 1,437"
+
+
+def test_the_preview_follows_its_controls(root):
+    at = app("noise", noise_of="settings", noise="pair", rate="0.2", seed="5")
+    digits = load("digits")
+    n = int(corrupt(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).labels.size)
+    wrong = corrupt(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).rate_actual * n
+    assert {m.label: m.value for m in at.metric}["Wrong labels"].startswith(f"{round(wrong)} of")
+    at.slider(key="w-rate").set_value(0.0).run()
+    assert "0 of 1,437" in {m.value for m in at.metric}
+
+
+def test_noise_that_does_not_fit_the_data_says_so(root):
+    at = app("noise", noise_of="settings", noise="asymmetric-as-published")
+    assert any("no class map" in e.value for e in at.error)
+    assert at.get("arrow_data_frame") or at.dataframe  # the editor still stands
+
+
+def test_data_that_would_be_downloaded_is_not(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
+    at = app("noise", noise_of="settings", dataset="cifar100")
+    assert "not on this machine yet" in texts(at)
+
+
+def click(at, label: str):
+    next(b for b in at.button if b.label == label).click().run()
+
+
+def edit(at, row: int, **cells: float) -> None:
+    """Type numbers into the table under way; columns bear the names of classes."""
+    key = f"matrix-{at.session_state['matrix.round']}"
+    changes = {"edited_rows": {row: cells}, "added_rows": [], "deleted_rows": []}
+    at.session_state[key] = changes
+    at.run()
+
+
+def test_the_table_becomes_the_noise_of_the_next_run(finished):
+    at = app("noise", run=finished)
+    edit(at, 2, **{"2": 0.5, "7": 0.18})
+    click(at, "Use this table")
+    kept = at.session_state[choices.KEPT]
+    assert (kept["noise"], kept["noise_of"], kept["limit"]) == ("matrix", "settings", 200)
+    config = configure(dataset="digits", noise="matrix", noise_matrix=kept["noise_matrix"])
+    assert config.noise_matrix[2][2] == 0.5
+    assert config.noise_matrix[2][7] == 0.18
+    assert config.noise_matrix[3][3] == 0.64
+    assert {m.label: m.value for m in at.metric}["Requested"] == "37.4 %"  # (9 * 0.36 + 0.5) / 10
+    assert choices.PARAMS["noise_matrix"].parse(at.query_params["noise_matrix"])
+
+
+def test_a_row_that_does_not_add_up_is_named_and_mended(finished):
+    at = app("noise", run=finished)
+    edit(at, 4, **{"4": 0.04})
+    assert "Row 4 adds up to 0.4: it must be 1." in texts(at)
+    assert next(b for b in at.button if b.label == "Use this table").disabled
+    click(at, "Make rows add up to 1")
+    assert "Row 4" not in texts(at)
+    click(at, "Use this table")
+    np.testing.assert_allclose(at.session_state[choices.KEPT]["noise_matrix"][4], 0.1)
+
+
+def test_unknown_is_said(unknown):
+    at = app("noise", run=unknown)
+    assert "The truth of these labels is not known" in texts(at)
+    assert not at.error
+
+
+def test_a_failed_run_shows_its_labels(failed):
+    assert app("noise", run=failed).metric
+
+
+def test_a_broken_run_says_so(broken):
+    at = app("noise", run=broken)
+    assert any("config.json" in e.value for e in at.error)
+    assert not at.metric
+
+
+def test_a_running_run(running):
+    at = app("noise", run=running)
+    assert at.metric
+    assert not at.error
+
+
+def test_a_queued_run_waits(root):
+    from app.runs import runs
+    from tests.app.conftest import ANYONE, quick_digits, wait_until
+
+    first = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
+    wait_until(lambda: (root / first / "config.json").exists())
+    second = runs().submit(quick_digits(seed=2), visitor=ANYONE)
+    at = app("noise", run=second)
+    assert "spoiled when this run starts" in texts(at)

@@ -1,0 +1,248 @@
+"""The registry of runs: queue, slots, limits, owners, reaper, restart."""
+
+import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from app.runs import Runs, RunsError, Visitor
+from engine.config import ConfigError
+from engine.store import Run, StoreError
+from tests.app.conftest import n_epochs, quick_digits, wait_until
+
+ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
+LONG = quick_digits(epochs=5000)
+
+
+@pytest.fixture
+def registry(tmp_path):
+    made = []
+
+    def make(**options) -> Runs:
+        made.append(Runs(tmp_path / "runs", **options))
+        return made[-1]
+
+    yield make
+    for registry in made:
+        registry.close()
+
+
+def test_one_trains_the_others_wait_in_order(registry):
+    runs = registry(slots=1)
+    names = [runs.submit(LONG, visitor=ANN) for _ in range(3)]
+    wait_until(lambda: runs.where(names[0]).state == "running")
+    assert [runs.where(name).position for name in names] == [0, 1, 2]
+    assert [where.name for where in runs.active()] == names
+    runs.stop(names[0], ANN)
+    wait_until(lambda: runs.where(names[1]).state == "running")
+    assert runs.where(names[0]).state == "stopped"
+    assert runs.where(names[2]).position == 1
+
+
+def test_two_slots_train_two(registry):
+    runs = registry(slots=2)
+    names = [runs.submit(LONG, visitor=ANN) for _ in range(3)]
+    wait_until(lambda: [runs.where(n).state for n in names[:2]] == ["running", "running"])
+    time.sleep(0.5)
+    assert runs.where(names[2]).state == "queued"
+
+
+def test_a_finished_run_frees_its_slot_and_lies_on_disk(registry):
+    runs = registry()
+    first, second = (runs.submit(quick_digits(), visitor=ANN) for _ in range(2))
+    wait_until(lambda: runs.where(second).state == "done")
+    assert n_epochs(runs.folder(first)) == n_epochs(runs.folder(second)) == 6
+    assert set(runs.names()) == {first, second}
+
+
+def test_a_visitor_has_a_limit_and_a_teacher_has_none(registry):
+    runs = registry(per_visitor=2)
+    for _ in range(2):
+        runs.submit(LONG, visitor=ANN)
+    with pytest.raises(RunsError, match="2 runs queued or running: allowed are 2"):
+        runs.submit(LONG, visitor=ANN)
+    runs.submit(LONG, visitor=BOB)
+    for _ in range(3):
+        runs.submit(LONG, visitor=TEACHER)
+
+
+def test_only_the_owner_and_the_teacher_steer(registry):
+    runs = registry()
+    name = runs.submit(LONG, visitor=ANN)
+    for wish in (runs.stop, runs.pause, runs.go_on, runs.step):
+        with pytest.raises(RunsError, match="belongs to another visitor"):
+            wish(name, BOB)
+    with pytest.raises(RunsError, match="belongs to another visitor"):
+        runs.change(name, BOB, k=2)
+    assert runs.may(name, ANN)
+    assert not runs.may(name, BOB)
+    runs.pause(name, TEACHER)
+    wait_until(lambda: runs.where(name).state == "paused")
+
+
+def test_taking_a_run_out_of_the_queue_leaves_nothing(registry):
+    runs = registry()
+    runs.submit(LONG, visitor=ANN)
+    waiting = runs.submit(LONG, visitor=ANN)
+    runs.stop(waiting, ANN)
+    assert waiting not in runs.names()
+    assert not runs.folder(waiting).exists()
+
+
+def test_live_knobs_change_and_bad_ones_are_refused(registry):
+    runs = registry()
+    name = runs.submit(LONG, visitor=ANN)
+    wait_until(lambda: runs.where(name).epoch > 2)
+    runs.change(name, ANN, alpha=0.5)
+    wait_until(lambda: Run(runs.folder(name)).epochs[-1]["settings"]["alpha"] == 0.5)
+    with pytest.raises(ConfigError, match="k = 900"):
+        runs.change(name, ANN, k=900)
+
+
+def test_the_unwatched_are_stopped_but_not_the_pinned_or_watched(registry):
+    runs = registry(slots=3, reap_after=1.5)
+    left, pinned, watched = (runs.submit(LONG, visitor=ANN, pinned=p) for p in (False, True, False))
+    deadline = time.monotonic() + 40
+    while runs.where(left).state != "stopped" and time.monotonic() < deadline:
+        runs.touch(watched)
+        time.sleep(0.1)
+    assert "nobody watched it" in runs.where(left).message
+    assert runs.where(pinned).state == runs.where(watched).state == "running"
+
+
+def test_a_restart_takes_up_the_queue_and_knows_the_owners(registry):
+    before = registry()
+    first = before.submit(LONG, visitor=ANN)
+    wait_until(lambda: before.where(first).epoch > 0)
+    second = before.submit(quick_digits(), visitor=BOB)
+    before.close()
+    after = registry()
+    wait_until(lambda: after.where(second).state == "done")
+    assert after.where(first).state == "stopped"
+    assert after.where(second).owner == "bob"
+    assert not after.may(first, BOB)
+
+
+def test_a_stopped_run_is_resumed_to_its_end(registry):
+    runs = registry()
+    name = runs.submit(quick_digits(epochs=40), visitor=ANN)
+    wait_until(lambda: runs.where(name).epoch > 1)
+    runs.stop(name, ANN)
+    wait_until(lambda: runs.where(name).state == "stopped")
+    done = n_epochs(runs.folder(name))
+    assert done < 40
+    with pytest.raises(RunsError, match="belongs to another"):
+        runs.resume(name, BOB)
+    runs.resume(name, ANN)
+    wait_until(lambda: runs.where(name).state == "done")
+    assert n_epochs(runs.folder(name)) == 40
+    with pytest.raises(StoreError, match="has all its 40 epochs"):
+        runs.resume(name, ANN)
+
+
+def test_a_fork_goes_on_from_its_parent(registry):
+    runs = registry()
+    parent = runs.submit(quick_digits(), visitor=ANN)
+    wait_until(lambda: runs.where(parent).state == "done")
+    child = runs.fork(parent, 3, visitor=BOB, k=1, rate=0.2)
+    wait_until(lambda: runs.where(child).state == "done")
+    assert [record["epoch"] for record in Run(runs.folder(child)).epochs] == [4, 5]
+    assert Run(runs.folder(child)).info["parent"]["epoch"] == 3
+    with pytest.raises(StoreError, match="epoch = 77"):
+        runs.fork(parent, 77, visitor=BOB)
+
+
+def test_thirty_who_ask_for_the_same_settings_share_one_run(registry):
+    runs = registry()
+    with ThreadPoolExecutor(30) as pool:
+        names = set(pool.map(lambda _: runs.share(LONG), range(30)))
+    assert len(names) == len(runs.names()) == 1
+    (name,) = names
+    assert runs.share(LONG.changed(k=2)) != name
+    with pytest.raises(RunsError, match="belongs to another visitor"):
+        runs.stop(name, ANN)
+    assert runs.submit(LONG, visitor=ANN) != name  # an own one is not shared
+
+
+def test_a_shared_run_is_found_again_and_goes_on_after_a_stop(registry):
+    before = registry()
+    config = quick_digits(epochs=40)
+    name = before.share(config)
+    wait_until(lambda: before.where(name).epoch > 1)
+    before.close()
+    after = registry()
+    assert after.shared(config).state == "stopped"
+    assert after.share(config) == name
+    wait_until(lambda: after.where(name).state == "done")
+    assert after.share(config) == name
+    assert n_epochs(after.folder(name)) == 40
+
+
+def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
+    runs = registry()
+    bad = quick_digits(dataset="npz:/nowhere.npz")
+    runs.share(bad)
+    wait_until(lambda: runs.shared(bad).state == "failed")
+    assert runs.share(bad)
+    good = runs.share(quick_digits())
+    wait_until(lambda: runs.where(good).state == "done")
+    shutil.rmtree(runs.folder(good))
+    assert runs.shared(quick_digits()) is None
+    again = runs.share(quick_digits())
+    wait_until(lambda: runs.where(again).state == "done")
+    (runs.folder(again) / "config.json").write_text("{")
+    assert registry().shared(quick_digits()).state == "broken"
+    assert registry().share(quick_digits()) != again
+
+
+def test_shared_runs_have_a_limit_of_their_own(registry, monkeypatch):
+    monkeypatch.setattr("app.runs.MOST_SHARED", 2)
+    runs = registry(per_visitor=1)
+    for k in (1, 2):
+        runs.share(LONG.changed(k=k))
+    with pytest.raises(RunsError, match="2 shared runs are queued or running: allowed are 2"):
+        runs.share(LONG.changed(k=3))
+    assert runs.share(LONG.changed(k=1))
+
+
+def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
+    runs = registry()
+    name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
+    wait_until(lambda: runs.where(name).state == "failed")
+    assert "/nowhere.npz is not there" in runs.where(name).message
+    wait_until(lambda: not runs.folder(name).exists())
+    assert name in runs.names()
+
+
+def test_only_the_teacher_deletes_and_only_what_has_ended(registry):
+    runs = registry()
+    name = runs.submit(LONG, visitor=ANN)
+    wait_until(lambda: runs.where(name).epoch > 0)
+    with pytest.raises(RunsError, match="is active: stop it"):
+        runs.delete(name, TEACHER)
+    runs.stop(name, ANN)
+    wait_until(lambda: runs.where(name).state == "stopped")
+    with pytest.raises(RunsError, match="by the teacher only"):
+        runs.delete(name, ANN)
+    runs.delete(name, TEACHER)
+    assert not runs.folder(name).exists()
+    assert name not in runs.names()
+
+
+@pytest.mark.parametrize("name", ["", "..", "../x", "/etc", ".owners.json", "a/b"])
+def test_a_name_stays_inside_the_root(registry, name):
+    with pytest.raises(RunsError, match="allowed is the name of a folder"):
+        registry().where(name)
+
+
+def test_a_name_that_is_not_there(registry):
+    with pytest.raises(RunsError, match="'gone' is not there"):
+        registry().where("gone")
+
+
+@pytest.mark.parametrize("text", ["none", "0", "-2"])
+def test_a_bad_environment_is_named(monkeypatch, text):
+    monkeypatch.setenv("MIXNN_SLOTS", text)
+    with pytest.raises(RunsError, match=f"MIXNN_SLOTS = '{text}'.*above 0"):
+        Runs.from_environment()

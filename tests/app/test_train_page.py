@@ -1,0 +1,206 @@
+"""Train: start, steer, look, fork, resume; every state a run can be in."""
+
+import json
+
+import pytest
+
+from app.charts import live
+from app.runs import runs
+from engine.store import Run
+from tests.app.conftest import app, n_epochs, texts, wait_until
+
+
+def owner_of(name: str) -> str:
+    return runs().where(name).owner
+
+
+def test_the_first_visit_offers_one_click(root):
+    at = app("train")
+    assert "ten seconds" in texts(at)
+    assert not at.button(key="start").disabled
+
+
+def test_one_click_trains_digits_to_the_end(root):
+    at = app("train", limit="200", epochs="5", warmup="1", correction_start="2")
+    at.button(key="start").click().run()
+    (name,) = runs().names()
+    assert at.query_params["run"] == name
+    wait_until(lambda: runs().where(name).state == "done")
+    at.run()
+    assert not at.error
+    run = Run(root / name)
+    shown = {metric.label: metric.value for metric in at.metric}
+    last = run.epochs[-1]["metrics"]
+    assert shown["Test accuracy"] == f"{100 * last['test_accuracy']:.1f} %"
+    assert shown["Labels right now"] == f"{100 * last['label_accuracy']:.1f} %"
+    assert shown["Wrong / asked for"] == f"{100 * run.info['rate_actual']:.1f} / 40 %"
+    assert len(run.epochs) == 5
+
+
+def test_the_settings_become_the_run(root):
+    at = app("train", method="ce", rate="0.2", seed="7", epochs="3", limit="200")
+    at.toggle(key="show-settings").set_value(True).run()
+    at.slider(key="w-rate").set_value(0.6).run()
+    at.selectbox(key="w-noise").set_value("pair").run()
+    at.button(key="start").click().run()
+    (name,) = runs().names()
+    wait_until(lambda: runs().where(name).state == "done")
+    config = Run(root / name).config
+    assert (config.method, config.noise, config.rate, config.seed) == ("ce", "pair", 0.6, 7)
+
+
+def test_settings_that_do_not_fit_are_named_and_cannot_start(root):
+    at = app("train", warmup="9", correction_start="3")
+    assert "correction_start = 3: allowed is warmup (9) or later" in texts(at)
+    assert at.button(key="start").disabled
+
+
+@pytest.mark.parametrize("knob", [{"k": "5000"}, {"rate": "7"}, {"seed": "99999999999"}])
+def test_a_link_that_says_too_much_is_named_not_a_traceback(root, knob):
+    at = app("train", **knob)
+    (name, value) = next(iter(knob.items()))
+    assert f"{name} = {value}" in texts(at).replace(".0", "")
+    at.toggle(key="show-settings").set_value(True).run()
+    assert not at.exception
+    assert at.button(key="start").disabled
+
+
+def test_a_link_cannot_read_the_servers_files(root, template_unknown):
+    own = template_unknown.parent / "own.npz"
+    at = app("train", dataset=f"npz:{own}")
+    assert "own.npz': allowed is a named data set, one uploaded" in texts(at)
+    assert at.button(key="start").disabled
+
+
+def test_a_link_with_nonsense_is_named_and_left_out(root):
+    at = app("train", epoch="soon", method="magic")
+    said = texts(at)
+    assert "epoch = 'soon' in the link: allowed is a whole number from 0" in said
+    assert "method = 'magic' in the link: allowed is ce | mixup | mixnn" in said
+    assert not at.exception
+
+
+def test_a_running_run_can_be_steered_by_its_owner_only(running):
+    at = app("train", run=running)
+    assert "belongs to another visitor" in at.button(key="stop").help
+    assert at.button(key="stop").disabled
+    assert at.slider(key=f"live-k-{running}").disabled
+
+
+@pytest.fixture
+def own(root):
+    """A page that has started a long run of its own."""
+    at = app("train", limit="200", epochs="900", warmup="1", correction_start="2", k="3")
+    at.button(key="start").click().run()
+    (name,) = runs().names()
+    path = root / name / "epochs.json"
+    wait_until(lambda: path.exists() and n_epochs(root / name) > 2)
+    at.run()
+    return at, name
+
+
+def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
+    at, name = own
+    at.slider(key=f"live-k-{name}").set_value(7).run()
+    at.slider(key=f"live-alpha-{name}").set_value(0.5).run()
+    settings = lambda: Run(root / name).epochs[-1]["settings"]  # noqa: E731
+    wait_until(lambda: (settings()["k"], settings()["alpha"]) == (7, 0.5))
+    at.button(key="stop").click().run()
+    wait_until(lambda: runs().where(name).state == "stopped")
+    marks = [text for _, text in live.events(Run(root / name).epochs, 1, 2)]
+    assert marks[:2] == ["mixing starts", "correction starts"]
+    assert {"K 3 → 7", "alpha 0.8 → 0.5"} <= set(marks)
+
+
+def test_pause_step_go_on_stop_resume(own, root):
+    at, name = own
+    at.button(key="pause").click().run()
+    wait_until(lambda: runs().where(name).state == "paused")
+    at.run()
+    before = n_epochs(root / name)
+    at.button(key="step").click().run()
+    wait_until(lambda: n_epochs(root / name) == before + 1)
+    wait_until(lambda: runs().where(name).state == "paused")
+    at.run()
+    at.button(key="go-on").click().run()
+    wait_until(lambda: n_epochs(root / name) > before + 3)
+    at.run()
+    at.button(key="stop").click().run()
+    wait_until(lambda: runs().where(name).state == "stopped")
+    stopped = n_epochs(root / name)
+    at.run()
+    at.button(key="resume").click().run()
+    wait_until(lambda: n_epochs(root / name) > stopped)
+
+
+def test_a_second_run_waits_and_says_so(own):
+    at, _ = own
+    at.button(key="start").click().run()
+    assert "Waiting for a free place: It is the next one" in texts(at)
+
+
+def test_another_noise_rate_beside_the_run(finished, root):
+    at = app("train", run=finished)
+    at.slider(key=f"other-rate-{finished}").set_value(0.2).run()
+    at.button(key="beside").click().run()
+    name = at.query_params["run"]
+    assert name != finished
+    wait_until(lambda: runs().where(name).state == "done")
+    assert Run(root / name).config.rate == 0.2
+    assert Run(root / name).config.k == Run(root / finished).config.k
+
+
+def test_a_fork_with_another_method(finished, root):
+    at = app("train", run=finished)
+    at.select_slider(key=f"fork-epoch-{finished}").set_value(2).run()
+    at.selectbox(key=f"other-method-{finished}").set_value("ce").run()
+    at.button(key="fork").click().run()
+    name = at.query_params["run"]
+    wait_until(lambda: runs().where(name).state == "done")
+    run = Run(root / name)
+    assert run.config.method == "ce"
+    assert [record["epoch"] for record in run.epochs] == [3, 4, 5]
+
+
+def test_a_failed_run_says_why_and_offers_to_resume(failed):
+    at = app("train", run=failed)
+    assert "This run failed: the disk is full (3 MB free)" in texts(at)
+    assert not at.button(key="resume").disabled
+
+
+def test_a_broken_folder_is_said_and_others_can_be_chosen(broken, template, root):
+    at = app("train", run=broken)
+    assert "broken" in texts(at)
+    assert not at.exception
+
+
+def test_an_interrupted_run_says_so(finished, root):
+    status = {"state": "running", "message": "", "time": 0.0}
+    (root / finished / "status.json").write_text(json.dumps(status))
+    at = app("train", run=finished)
+    assert "the process ended after 6 epochs; the run can be resumed" in texts(at)
+    assert at.button(key="resume")
+
+
+def test_a_run_that_is_not_there_is_named(finished):
+    at = app("train", run="gone")
+    assert "run = 'gone' is not on this server" in texts(at)
+    assert at.query_params["run"] == finished
+
+
+def test_unknown_truth_is_said(unknown):
+    at = app("train", run=unknown)
+    assert "needs the true labels" in texts(at)
+    assert {m.label: m.value for m in at.metric}["Wrong / asked for"] == "unknown"
+
+
+def test_curve_rows_hold_the_records(finished, root):
+    records = Run(root / finished).epochs
+    rows = live.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
+    lines = rows[rows.kind == live.LINE]
+    assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]
+    marks = rows[rows.kind == live.MARK]
+    assert marks.epoch.tolist() == [2, 5]
+    assert marks.side.tolist() == ["right", "left"]
+    seconds = live.stage_rows(records).groupby("epoch").seconds.sum()
+    assert seconds.tolist() == pytest.approx([sum(r["seconds"].values()) for r in records])

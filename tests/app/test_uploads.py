@@ -1,0 +1,403 @@
+"""What strangers may upload, and what is refused without a trace."""
+
+import io
+import shutil
+import stat
+import struct
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.review import archives, unpacking, uploads
+from app.review.archives import UploadError
+from engine.data import load
+from engine.store import write_json
+
+
+def png(value: int = 0, side: int = 8) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.full((side, side), value, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def zipped(files: dict[str, bytes], **options) -> io.BytesIO:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", options.pop("compression", zipfile.ZIP_DEFLATED)) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    out.seek(0)
+    return out
+
+
+def arrays(**changes) -> io.BytesIO:
+    made = dict(
+        train_images=np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8) % 251,
+        train_labels=np.array([[0], [1], [0], [1], [2], [2]], dtype=np.uint8),
+    )
+    out = io.BytesIO()
+    np.savez(out, **{k: v for k, v in (made | changes).items() if v is not None})
+    out.seek(0)
+    return out
+
+
+def pets(prefix: str = "") -> dict[str, bytes]:
+    return {f"{prefix}{kind}/{i}.png": png(40 * i + c) for c, kind in enumerate(("cat", "dog"))
+            for i in range(3)}  # fmt: skip
+
+
+def leftovers(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
+    """The reason; and nothing may be left behind, inside the runs or beside them."""
+    with pytest.raises(UploadError) as caught:
+        uploads.receive(file, name, root)
+    assert leftovers(root.parent) == []
+    assert str(caught.value).startswith(name)
+    return str(caught.value)
+
+
+# --- what is taken
+
+
+def test_an_npz_becomes_a_data_set(root):
+    about = uploads.receive(arrays(), "mine.npz", root)
+    assert (about.form, about.name) == ("npz", "mine.npz")
+    assert Path(about.dataset.partition(":")[2]).parent.parent == root / ".uploads"
+    data = load(about.dataset)
+    assert data.labels.tolist() == [0, 1, 0, 1, 2, 2]
+    assert uploads.find(about.key, root) == about
+    assert uploads.of_dataset(about.dataset, root) == about
+
+
+@pytest.mark.parametrize("prefix", ["", "train/", "pets/", "a/b/", "pets/Training/"])
+def test_class_folders_are_found_inside_outer_folders(root, prefix):
+    about = uploads.receive(zipped(pets(prefix)), "pets.zip", root)
+    data = load(about.dataset)
+    assert data.classes == ("cat", "dog")
+    assert data.ids == tuple(f"train/{kind}/{i}.png" for kind in data.classes for i in range(3))
+    has_parts = "train" in prefix.lower()
+    assert about.layout.parts == ({"train": prefix.split("/")[-2]} if has_parts else None)
+    assert about.layout.prefix == {"pets/": "pets/", "a/b/": "a/b/", "pets/Training/": "pets/"}.get(
+        prefix, ""
+    )
+
+
+def test_parts_keep_their_own_names(root):
+    files = pets("train/") | pets("validation/") | {"test/cat/9.png": png(9)}
+    about = uploads.receive(zipped(files), "pets.zip", root)
+    data = load(about.dataset)
+    assert (data.n, len(data.val_labels), len(data.test_labels)) == (6, 6, 1)
+    assert about.layout.parts == {"train": "train", "val": "validation", "test": "test"}
+
+
+def test_a_class_may_be_called_train(root):
+    files = {"train/1.png": png(1), "car/1.png": png(2), "car/2.png": png(3)}
+    assert load(uploads.receive(zipped(files), "x.zip", root).dataset).classes == ("car", "train")
+
+
+def test_other_files_are_left_out_and_named(root):
+    files = pets() | {
+        "__MACOSX/cat/._0.png": b"x", ".DS_Store": b"x", "cat/more.zip": zipped(pets()).read(),
+        "cat/note.txt": b"x", "cat/deep/1.png": png(), "stray.png": png(),
+    }  # fmt: skip
+    about = uploads.receive(zipped(files), "pets.zip", root)
+    assert load(about.dataset).n == 6
+    assert len(about.notes) == 2
+    assert "Left out 2 other" in about.notes[0]
+    assert "2 image(s)" in about.notes[1]
+    assert "cat/deep/1.png" in about.notes[1]
+    assert not [name for name in leftovers(root) if name.endswith((".zip", ".txt"))]
+
+
+def test_an_unreadable_image_among_others_is_left_out_by_the_loader(root):
+    about = uploads.receive(zipped(pets() | {"cat/bad.png": b"no image"}), "pets.zip", root)
+    data = load(about.dataset)
+    assert data.n == 6
+    assert any("bad.png" in note for note in data.notes)
+
+
+def test_the_same_content_is_the_same_upload(root):
+    first = uploads.receive(arrays(), "mine.npz", root)
+    assert uploads.receive(arrays(), "again.npz", root) == first
+    assert len(list((root / ".uploads").iterdir())) == 1
+
+
+def test_the_form_is_told_by_content_and_not_by_name(root):
+    assert uploads.receive(arrays(), "mine.zip", root).form == "npz"
+    assert uploads.receive(zipped(pets()), "mine.npz", root).form == "folder"
+
+
+# --- paths
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("../evil.png", "leads out"),
+        ("cat/../../evil.png", "leads out"),
+        ("cat\\..\\..\\evil.png", "leads out"),
+        ("/etc/evil.png", "absolute"),
+        ("C:\\evil.png", "absolute"),
+        ("cat/a\nb.png", "control character"),
+        ("cat/a\u202egnp.exe.png", "control character"),
+        ("cat/" + "x" * 300 + ".png", "304 bytes"),
+    ],
+)
+def test_paths_that_lead_outside_or_hide_something(root, name, reason):
+    assert reason in refused(root, zipped(pets() | {name: png()}))
+
+
+def test_traversal_hidden_in_a_file_that_is_left_out(root):
+    assert "leads out" in refused(root, zipped(pets() | {"__MACOSX/../../x": b""}))
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
+def test_links_and_devices(root, kind):
+    file = zipped(pets())
+    with zipfile.ZipFile(file, "a") as archive:
+        link = zipfile.ZipInfo("cat/link.png")
+        link.external_attr = (kind | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    file.seek(0)
+    assert "plain files" in refused(root, file)
+
+
+def test_a_name_that_stands_twice(root):
+    file = zipped(pets())
+    with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("cat/0.png", png(7))
+    file.seek(0)
+    assert "twice" in refused(root, file)
+
+
+def test_names_of_people_are_kept(root):
+    files = {"Kätzchen 🐈/Bild (1).png": png(1), "<b>dog/$x$.png": png(2)}
+    data = load(uploads.receive(zipped(files), "x.zip", root).dataset)
+    assert data.classes == ("<b>dog", "Kätzchen 🐈")
+
+
+# --- size
+
+
+def test_an_upload_that_is_too_large(root, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_UPLOADED", 500)
+    monkeypatch.setattr(uploads, "CHUNK", 100)
+    assert "the most allowed" in refused(root, arrays())
+
+
+def test_a_bomb_is_stopped_while_it_unpacks(root, monkeypatch):
+    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
+    read = []
+    count = archives.Archive._count
+    monkeypatch.setattr(
+        archives.Archive, "_count", lambda self, n: (read.append(n), count(self, n))
+    )
+    bomb = zipped(pets() | {"cat/zeros.png": bytes(50 * archives.MB)})
+    assert "zip bomb" in refused(root, bomb)
+    assert sum(read) < 12 * archives.MB
+
+
+def test_a_bomb_whose_header_says_it_is_small(root, monkeypatch):
+    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
+    raw = bytearray(zipped({"cat/zeros.png": bytes(50 * archives.MB)}).read())
+    declared = struct.pack("<L", 50 * archives.MB)
+    raw = raw.replace(declared, struct.pack("<L", 10))
+    message = refused(root, io.BytesIO(bytes(raw)))
+    assert "damaged" in message or "bomb" in message
+
+
+def test_arrays_can_be_a_bomb_too(root, monkeypatch):
+    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
+    out = io.BytesIO()
+    np.savez_compressed(
+        out, train_images=np.zeros((40_000, 32, 32), np.uint8), train_labels=np.zeros(40_000)
+    )
+    out.seek(0)
+    assert "zip bomb" in refused(root, out, "mine.npz")
+
+
+def test_more_than_fits_in_all(root, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_UNPACKED", 300)
+    assert "MB, which is the most allowed" in refused(root, zipped(pets()))
+
+
+def test_too_many_files(root, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_FILES", 5)
+    assert "it holds 6 files; allowed are 5" in refused(root, zipped(pets()))
+
+
+def test_a_list_of_members_that_would_fill_the_memory(root, monkeypatch):
+    monkeypatch.setattr(archives, "MOST_AT_ONCE", 200)
+    assert "list of files is too long" in refused(root, zipped(pets()))
+
+
+def test_an_image_of_too_many_pixels(root, monkeypatch):
+    monkeypatch.setattr(unpacking, "MOST_PIXELS", 100)
+    assert "cat/big.png" in refused(root, zipped({"cat/big.png": png(side=11), "dog/1.png": png()}))
+
+
+def test_a_full_disk(root, monkeypatch):
+    monkeypatch.setattr(uploads, "SPARE", 1 << 60)
+    assert "too full" in refused(root, arrays())
+
+
+# --- content
+
+
+def test_pickles(root):
+    marks = []
+
+    class Evil:
+        def __reduce__(self):
+            return (marks.append, ("ran",))
+
+    message = refused(root, arrays(extra=np.array([Evil()], dtype=object)), "mine.npz")
+    assert "pickle" in message
+    assert "extra.npy" in message
+    assert not marks
+
+
+def test_arrays_that_lie_about_their_length(root):
+    good = io.BytesIO()
+    np.save(good, np.zeros((6, 8, 8), np.uint8))
+    raw = good.getvalue().replace(b"(6, 8, 8)", b"(9, 8, 8)")
+    labels = io.BytesIO()
+    np.save(labels, np.arange(6))
+    file = zipped({"train_images.npy": raw, "train_labels.npy": labels.getvalue()})
+    assert "has 384 bytes where its header says 576" in refused(root, file)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (dict(train_images=np.zeros((6, 8), np.uint8)), "shape (6, 8)"),
+        (dict(train_images=np.zeros((6, 4, 4), np.uint8)), "4 x 4"),
+        (dict(train_images=np.zeros((6, 300, 8), np.uint8)), "8 x 300"),
+        (dict(train_images=None), "has no train_images"),
+        (dict(train_labels=np.zeros(6, int)), "two classes are needed"),
+        (dict(train_labels=np.arange(5)), "6 train images but 5"),
+        (dict(train_labels=np.array([0, 1, 2, 3, 4, -1])), "label -1"),
+    ],
+)
+def test_arrays_no_run_can_be_made_of(root, changes, reason):
+    message = refused(root, arrays(**changes), "mine.npz")
+    assert reason in message
+    assert str(root) not in message
+
+
+def test_too_many_classes(root, monkeypatch):
+    monkeypatch.setattr(uploads, "MOST_CLASSES", 2)
+    assert "3 classes" in refused(root, arrays())
+    monkeypatch.setattr(uploads, "MOST_CLASSES", 1000)
+    monkeypatch.setattr(uploads, "MOST_SOFT", 17)
+    assert "as the product" in refused(root, arrays())
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ({"cat/1.png": png(), "cat/2.png": png()}, "two classes are needed"),
+        ({"cat/1.png": b"x", "dog/1.png": b"y"}, "no readable"),
+        ({"readme.txt": b"x"}, "holds no .jpg"),
+        ({"1.png": png(), "2.png": png()}, "in a class folder"),
+        (pets("val/") | pets("valid/") | pets("train/"), "both 'val' and 'valid'"),
+    ],
+)
+def test_folders_no_run_can_be_made_of(root, files, reason):
+    message = refused(root, zipped(files))
+    assert reason in message
+    assert str(root) not in message
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "empty"),
+        (b"GIF89a" * 100, "neither an .npz"),
+        (zipped(pets()).getvalue()[:-30], "neither an .npz"),
+        (zipped(pets()).getvalue().replace(b"IHDR", b"XXXX"), "damaged"),
+    ],
+)
+def test_files_that_are_broken(root, raw, reason):
+    if reason == "damaged":  # stored, so that the change hits the content and not the packing
+        raw = zipped(pets(), compression=zipfile.ZIP_STORED).getvalue().replace(b"IHDR", b"XXXX")
+    assert reason in refused(root, io.BytesIO(raw))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_packing_that_can_ask_for_gigabytes(root, method):
+    assert "stored (0) and deflated (8)" in refused(root, zipped(pets(), compression=method))
+
+
+def test_encrypted_files(root):
+    raw = bytearray(zipped(pets()).getvalue())
+    at = raw.index(b"PK\x01\x02")
+    raw[at + 8] |= 1
+    assert "without a password" in refused(root, io.BytesIO(bytes(raw)))
+
+
+# --- folders of the server
+
+
+def test_no_folder_of_the_server_without_leave(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
+    with pytest.raises(UploadError, match="MIXNN_FOLDERS"):
+        uploads.named(str(tmp_path), root)
+    assert not uploads.may_read("folder:/etc", root)
+    assert not uploads.may_read(f"npz:{tmp_path}/x.npz", root)
+    assert uploads.may_read("digits", root)
+
+
+def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypatch):
+    photos = tmp_path / "photos" / "pets"
+    for name, content in pets().items():
+        (photos / name).parent.mkdir(parents=True, exist_ok=True)
+        (photos / name).write_bytes(content)
+    monkeypatch.setenv("MIXNN_FOLDERS", str(tmp_path / "photos"))
+    about = uploads.named(str(photos), root)
+    assert load(about.dataset).n == 6
+    assert uploads.may_read(about.dataset, root)
+    for outside in (tmp_path, photos / ".." / "..", "/etc", "~"):
+        with pytest.raises(UploadError, match="cannot be read"):
+            uploads.named(str(outside), root)
+    with pytest.raises(UploadError, match="holds|not there|no"):
+        uploads.named(str(photos / "gone"), root)
+    assert uploads.named(str(photos), root).at > about.at  # looked at anew
+    (tmp_path / "photos" / "way out").symlink_to("/etc")
+    with pytest.raises(UploadError, match="cannot be read"):
+        uploads.named(str(tmp_path / "photos" / "way out"), root)
+
+
+def test_uploads_may_be_read_by_those_who_know_their_key(root):
+    about = uploads.receive(arrays(), "mine.npz", root)
+    assert uploads.may_read(about.dataset, root)
+    assert not uploads.may_read(f"npz:{root}/.uploads/../x.npz", root)
+    shutil.copy(root / ".uploads" / about.key / "upload.json", root)
+    for key in ("", "..", "../x", "abc"):
+        assert uploads.find(key, root) is None
+
+
+# --- cleaning
+
+
+def test_old_uploads_without_a_run_go(root):
+    idle = uploads.receive(arrays(), "a.npz", root)
+    used = uploads.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
+    (root / "demo").mkdir()
+    write_json(root / "demo" / "config.json", {"config": {"dataset": used.dataset}})
+    assert uploads.clean(root) == 0
+    assert uploads.clean(root, now=time.time() + 25 * 3600) == 1
+    assert uploads.find(idle.key, root) is None
+    assert uploads.find(used.key, root) == used

@@ -1,0 +1,347 @@
+"""Your data: bring, check, review by key, take home; and what the page says when it cannot."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from app.review import desk, exhibits, uploads
+from app.review.reviews import Reviews
+from app.runs import runs
+from engine.data import load
+from engine.store import Run, read_json
+from tests.app.conftest import app, texts, wait_until
+from tests.app.test_uploads import pets, zipped
+
+
+def wrong_digits(n: int = 300) -> bytes:
+    """Real digits, a tenth of the labels wrong."""
+    data = load("digits", limit=n)
+    labels = data.labels.numpy().astype(np.uint8)
+    labels[::10] = (labels[::10] + 1) % 10
+    out = io.BytesIO()
+    np.savez(out, train_images=data.images[:, 0].numpy(), train_labels=labels)
+    return out.getvalue()
+
+
+def open_samples(name: str) -> list[int]:
+    found = exhibits.suspects_of(name)
+    return [s for s in found.order.tolist() if s not in exhibits.reviews_of(name).latest()]
+
+
+def shows(at, sample: int) -> bool:
+    return f"Sample {sample} (" in texts(at)
+
+
+def press(at, start: str):
+    """Click the button whose key begins so, and there must be one."""
+    found = [button for button in at.button if (button.key or "").startswith(start)]
+    assert found, [button.key for button in at.button]
+    found[0].click().run()
+    assert not at.exception
+    return at
+
+
+def bring(root, content: bytes, name: str = "mine.npz"):
+    return uploads.receive(io.BytesIO(content), name, root)
+
+
+# --- states of a run
+
+
+def test_without_a_run_it_asks_for_data(root):
+    at = app("your_data")
+    assert at.header[0].value == "Which of my labels are wrong?"
+    assert len(at.file_uploader) == 1
+    assert not at.error
+
+
+@pytest.mark.parametrize("step", ["review", "take"])
+def test_review_without_a_run_says_what_to_do(root, step):
+    at = app("your_data", step=step)
+    assert "no run yet" in texts(at)
+    assert not at.error
+
+
+def test_a_step_that_does_not_exist(root):
+    at = app("your_data", step="9")
+    assert "step = '9' in the link" in texts(at)
+    assert len(at.file_uploader) == 1
+
+
+def test_a_running_run_shows_its_progress(running):
+    at = app("your_data", step="review", run=running)
+    assert "learns what most labels agree on" in texts(at)
+    assert not [button for button in at.button if (button.key or "").startswith("pick")]
+    assert not at.error
+
+
+def test_a_broken_run_folder(broken):
+    for step in ("review", "take"):
+        at = app("your_data", step=step, run=broken)
+        assert "cannot be read" in at.error[0].value
+
+
+def test_a_failed_run_says_why_and_shows_what_there_is(failed):
+    at = app("your_data", step="review", run=failed)
+    assert "failed: the disk is full" in texts(at).replace("\\", "")
+    assert [button for button in at.button if (button.key or "").startswith("pick")]
+
+
+def test_a_finished_run_is_reviewed_from_the_most_suspicious_on(finished):
+    at = app("your_data", step="review", run=finished)
+    first = open_samples(finished)[0]
+    assert shows(at, first)
+    assert "0 of " in at.get("progress")[0].proto.text
+    assert not at.error
+
+
+# --- deciding
+
+
+def test_keys_decide_and_lead_on_and_back(finished):
+    at = app("your_data", step="review", run=finished)
+    a, b, c, d = open_samples(finished)[:4]
+    found = exhibits.suspects_of(finished)
+    press(at, f"pick-{a}-1")
+    press(at, f"keep-{b}")
+    press(at, f"skip-{c}")
+    latest = exhibits.reviews_of(finished).latest()
+    assert {s: (x.kind, x.label) for s, x in latest.items()} == {
+        a: ("change" if found.suggested[a] != found.given[a] else "keep", found.suggested[a]),
+        b: ("keep", found.given[b]),
+        c: ("skip", found.given[c]),
+    }
+    assert shows(at, d)
+    assert "3 of " in at.get("progress")[0].proto.text
+    press(at, f"undo-{d}")
+    assert shows(at, c)
+    assert sorted(exhibits.reviews_of(finished).latest()) == sorted([a, b])
+
+
+def test_from_the_middle_of_the_list_it_goes_on_there(finished):
+    samples = open_samples(finished)
+    at = app("your_data", step="review", run=finished, sample=samples[2])
+    press(at, f"keep-{samples[2]}")
+    assert shows(at, samples[3])
+
+
+def test_a_review_survives_a_reload(finished):
+    at = app("your_data", step="review", run=finished)
+    a, b = open_samples(finished)[:2]
+    press(at, f"keep-{a}")
+    again = app("your_data", step="review", run=finished)
+    assert shows(again, b)
+    assert "1 kept" in again.get("progress")[0].proto.text
+
+
+def test_a_press_meant_for_an_image_that_is_gone_decides_nothing(finished):
+    """Two fast presses: the second one still names the first image."""
+    at = app("your_data", step="review", run=finished)
+    a, b = open_samples(finished)[:2]
+    stale = next(button for button in at.button if button.key == f"keep-{a}")
+    press(at, f"keep-{a}")
+    stale.click()
+    at.run()
+    assert list(exhibits.reviews_of(finished).latest()) == [a]
+    assert shows(at, b)
+
+
+def test_any_other_class_can_be_chosen(finished):
+    at = app("your_data", step="review", run=finished)
+    sample = open_samples(finished)[0]
+    others = [b for b in at.button if (b.key or "").startswith(f"other-{sample}-")]
+    picks = [b for b in at.button if (b.key or "").startswith(f"pick-{sample}-")]
+    assert len(others) + len(picks) == 10
+    label = int(others[0].key.rsplit("-", 1)[1])
+    others[0].click().run()
+    assert exhibits.reviews_of(finished).latest()[sample].label == label
+
+
+def test_digits_are_picked_by_their_own_key_and_names_by_place():
+    assert desk.keys_of(["0", "1", "2"], [2, 0]) == {2: "2", 0: "0"}
+    assert desk.keys_of(["cat", "dog", "3"], [2, 0]) == {2: "1", 0: "2"}
+
+
+def test_the_given_label_is_always_offered():
+    likely = np.array([0.5, 0.3, 0.19, 0.006, 0.004, 0.0])
+    assert desk.offered(likely, 5) == [0, 1, 2, 3, 5]
+    assert desk.offered(likely, 1) == [0, 1, 2, 3]
+    even = np.full(20, 0.05)
+    assert len(desk.offered(even, 19)) == 9
+    assert desk.offered(even, 19)[-1] == 19
+
+
+def test_filters_by_class_and_likelihood(finished):
+    found = exhibits.suspects_of(finished)
+    kind = int(np.bincount(found.given[found.order]).argmax())
+    expected = [s for s in found.order.tolist() if found.given[s] == kind]
+    at = app("your_data", step="review", run=finished, desk_class=kind)
+    assert shows(at, expected[0])
+    assert f"The list: {len(expected)} labels" in at.expander[0].label
+    sure = float(np.sort(found.sure()[found.order])[-3]) - 1e-4
+    at = app("your_data", step="review", run=finished, desk_sure=sure)
+    assert "The list: 3 labels" in at.expander[0].label
+    at = app("your_data", step="review", run=finished, desk_show="decided")
+    assert "passes the filter" in texts(at)
+
+
+@pytest.mark.parametrize("bad", [dict(desk_class=99), dict(desk_sure="7"), dict(desk_sure="nan")])
+def test_filters_that_a_link_has_wrong_are_forgotten(finished, bad):
+    at = app("your_data", step="review", run=finished, **bad)
+    assert shows(at, open_samples(finished)[0])
+    assert not at.error
+
+
+@pytest.mark.parametrize("bad", ["0.1", "7", "nan"])
+def test_a_likelihood_that_a_link_has_wrong_is_forgotten(finished, bad):
+    at = app("your_data", step="take", run=finished, accept=bad)
+    assert not at.toggle(key="accept-on").value
+    assert not at.error
+
+
+def test_all_decided(finished):
+    reviews, found = exhibits.reviews_of(finished), exhibits.suspects_of(finished)
+    for sample in found.order.tolist():
+        reviews.decide(sample, "keep", int(found.given[sample]))
+    at = app("your_data", step="review", run=finished)
+    assert "are decided" in at.success[0].value
+    press(at, "to-take")
+    assert at.query_params["step"] == "take"
+
+
+def test_a_review_file_that_is_broken(finished, root):
+    (root / finished / "review.json").write_text("{")
+    at = app("your_data", step="review", run=finished)
+    assert "review.json cannot be read" in at.error[0].value
+    assert (root / finished / "review.json").read_text() == "{"
+
+
+def test_images_that_are_gone_leave_the_labels(root, template):
+    about = bring(root, wrong_digits(100))
+    shutil.copytree(template, root / "gone")
+    config = read_json(root / "gone" / "config.json")
+    config["config"]["dataset"] = about.dataset
+    (root / "gone" / "config.json").write_text(json.dumps(config))
+    shutil.rmtree(root / uploads.FOLDER)
+    at = app("your_data", step="review", run="gone")
+    assert "cannot be shown" in texts(at)
+    assert [button for button in at.button if (button.key or "").startswith("pick")]
+    at = app("your_data", step="take", run="gone")
+    assert [button.key for button in at.get("download_button")] == ["save-table"]
+
+
+# --- taking home
+
+
+def test_taking_home_counts_what_changes(finished):
+    found, reviews = exhibits.suspects_of(finished), exhibits.reviews_of(finished)
+    at = app("your_data", step="take", run=finished)
+    assert [m.value for m in at.metric] == ["0", "0", "0"]
+    sample = int(found.order[0])
+    reviews.decide(sample, "change", int(found.given[sample] + 1) % 10)
+    at.run()
+    assert [m.value for m in at.metric] == ["1", "1", "0"]
+    at.toggle(key="accept-on").set_value(True).run()
+    assert at.query_params["accept"] == "0.95"
+    n_auto = int(((found.suggested != found.given) & (found.sure() >= 0.95)).sum())
+    n_auto -= bool(found.suggested[sample] != found.given[sample] and found.sure()[sample] >= 0.95)
+    assert [m.value for m in at.metric] == [str(1 + n_auto), "1", str(n_auto)]
+    assert "The truth is known here" in texts(at)
+
+
+def test_another_round_brings_the_reviewed_labels(finished, root):
+    found, reviews = exhibits.suspects_of(finished), exhibits.reviews_of(finished)
+    reviews.decide(0, "change", int(found.given[0] + 1) % 10)
+    at = press(app("your_data", step="take", run=finished), "again")
+    about = uploads.find(at.query_params["upload"], root)
+    expected = found.given.copy()
+    expected[0] = (expected[0] + 1) % 10
+    assert load(about.dataset).labels.tolist() == expected.tolist()
+
+
+# --- bringing and checking
+
+
+def test_from_an_upload_to_the_first_decision(root):
+    at = app("your_data", step="bring")
+    at.file_uploader[0].upload("mine.npz", wrong_digits()).run()
+    assert at.query_params["step"] == "check"
+    assert [m.value for m in at.metric][0] == "300"
+    assert "No test part" in texts(at)
+    press(at, "find")
+    name = at.query_params["run"]
+    assert name.startswith("npz-mine-")
+    wait_until(lambda: not runs().where(name).active)
+    assert runs().where(name).state == "done"
+    assert Run(root / name).config.noise == "none"
+    at.run()
+    press(at, "pick-")
+    assert len(Reviews(root / name, 300, 10).latest()) == 1
+
+
+def test_the_example_is_one_click(root):
+    at = press(app("your_data"), "example")
+    assert at.query_params["step"] == "check"
+    assert [m.value for m in at.metric][:3] == ["1,437", "360", "10"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"GIF89a", "neither an .npz"),
+        (zipped({"../cat/1.png": b""}).read(), "leads out"),
+        (zipped({"cat/1.png": b"x"}).read(), "no readable"),
+    ],
+)
+def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, monkeypatch):
+    at = app("your_data")
+    receive, received = uploads.receive, []
+    monkeypatch.setattr(uploads, "receive", lambda *args: received.append(args) or receive(*args))
+    at.file_uploader[0].upload("mine.zip", content).run()
+    for _ in range(2):  # the reason stays while the file stands there
+        assert not at.exception
+        assert reason in at.error[0].value.replace("\\", "")
+        at.run()
+    assert len(received) == 1  # not unpacked anew at every rerun
+    assert not list((root / uploads.FOLDER).iterdir())
+    at.file_uploader[0].upload("pets.zip", zipped(pets()).read()).run()
+    assert at.query_params["step"] == "check"
+
+
+def test_an_upload_that_is_gone(root):
+    at = app("your_data", upload="0123456789abcdef", step="check")
+    assert "no longer here" in texts(at)
+    assert not at.error
+
+
+def test_checking_nothing(root):
+    assert "Nothing was brought" in texts(app("your_data", step="check"))
+
+
+def test_the_folder_box_is_there_only_with_leave(root, tmp_path, monkeypatch):
+    monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
+    assert not app("your_data").text_input
+    monkeypatch.setenv("MIXNN_FOLDERS", str(tmp_path))
+    at = app("your_data")
+    at.text_input(key="named").set_value("/etc")
+    at.button[[b.label for b in at.button].index("Look at it")].click().run()
+    assert "cannot be read" in at.error[0].value
+
+
+def test_the_limit_of_runs_is_said(root, monkeypatch):
+    about = bring(root, wrong_digits(100))
+    at = app("your_data", upload=about.key, step="check")
+    monkeypatch.setattr(runs(), "per_visitor", 0)
+    press(at, "find")
+    assert "allowed are 0 at once" in at.error[0].value
+
+
+def test_names_cannot_draw_on_the_page(root):
+    files = {"**bold** :red[x]/1.png": pets()["cat/0.png"], "b/1.png": pets()["cat/1.png"]}
+    about = bring(root, zipped(files).read(), "![x](http://x)`.zip")
+    at = app("your_data", upload=about.key, step="check")
+    assert r"\!\[x\]\(http\://x\)\`\.zip" in texts(at)
+    assert not at.error

@@ -1,0 +1,176 @@
+"""Journeys over the pages that look back at a run: by key, by link, by hand, on any screen."""
+
+import csv
+import json
+import re
+
+import numpy as np
+import pytest
+
+from engine.store import Run
+from tests.app.conftest import wait_until
+from tests.browser.conftest import finished_run, go, settled
+from tests.browser.test_train_journeys import button, start, wait_for_epochs
+
+PAGES = ("", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson", "runs")
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1280, 720, "light")])
+def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, theme):
+    tab = visit(width=width, height=height, theme=theme)
+    for page in PAGES:
+        go(tab, server, page, run="finished", epoch="6", sample="3")
+        wide = tab.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
+        assert wide <= width, page
+        pictures = tab.locator("[data-testid='stPlotlyChart'], [data-testid='stVegaLiteChart']")
+        for box in [pictures.nth(i).bounding_box() for i in range(pictures.count())]:
+            assert box is None or box["x"] + box["width"] <= width + 1, page
+
+
+def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, own_server):
+    server = own_server()
+    finished_run(server.root)
+    tab = visit("losses", on=server, run="finished", epoch="3", sample="17")
+    tab.get_by_text("Epoch 3 of 11").wait_for()
+    tab.get_by_text("sample 17", exact=False).first.wait_for()
+    assert "epoch=3" in tab.url
+
+
+def test_keys_walk_through_the_epochs(visit):
+    tab = visit("losses", run="finished", epoch="8")
+    tab.get_by_text("Epoch 8 of 11").wait_for()
+    tab.keyboard.press("ArrowLeft")
+    tab.get_by_text("Epoch 7 of 11").wait_for()
+    tab.keyboard.press("ArrowLeft")
+    tab.get_by_text("Epoch 6 of 11").wait_for()
+    tab.keyboard.press("ArrowRight")
+    tab.get_by_text("Epoch 7 of 11").wait_for()
+    tab.keyboard.press("Space")
+    tab.get_by_text("Epoch 11 of 11").wait_for()
+    assert "epoch=11" in tab.url
+
+
+def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
+    tab = visit("losses", run="finished", epoch="4")
+    tab.get_by_text("Epoch 4 of 11").wait_for()
+    tab.get_by_role("link", name="Labels", exact=True).first.click()
+    tab.get_by_role("heading", name="Did correction work?").wait_for()
+    tab.get_by_text("Epoch 4 of 11").wait_for()
+    wait_until(lambda: "epoch=4" in tab.url)
+
+
+def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
+    run = Run(server.root / "finished")
+    row = 11
+    corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
+    tab = visit("sample", run="finished", epoch=str(row), search="corrected")
+    wait_until(lambda: "sample=" in tab.url)
+    sample = int(re.search(r"sample=(\d+)", tab.url)[1])
+    assert corrected[sample]
+    tab.get_by_role("heading", name="Mix by hand").scroll_into_view_if_needed()
+    own = tab.get_by_role("slider", name="Weight of the sample itself")
+    own.focus()
+    before = int(own.input_value())
+    for _ in range(3):
+        tab.keyboard.press("ArrowRight" if before < 90 else "ArrowLeft")
+    wait_until(lambda: "mix=" in tab.url)
+    tab.get_by_alt_text("the image mixed by hand").wait_for()
+    tab.get_by_text("The network says of the plain image").wait_for()
+    tab.get_by_role("heading", name="What did MixNN do").scroll_into_view_if_needed()
+    tab.keyboard.press("n")
+    wait_until(lambda: f"sample={sample}" not in tab.url)
+    assert "mix=" not in tab.url
+
+
+def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path):
+    matrix = np.eye(10)
+    matrix[3, 3], matrix[3, 8] = 0.5, 0.5
+    path = tmp_path / "matrix.csv"
+    np.savetxt(path, matrix, delimiter=",")
+    tab = visit("noise", run="finished", limit="300", epochs="3", warmup="1", correction_start="2")
+    tab.get_by_role("button", name="Load a CSV").click()
+    tab.locator("input[type=file]").set_input_files(path)
+    use = button(tab, "Use this table")
+    use.wait_for()
+    wait_until(use.is_enabled)
+    tab.wait_for_timeout(500)
+    use.click()
+    tab.get_by_role("link", name="Start it on Train").click()
+    tab.get_by_role("heading", name="What is happening now?").wait_for()
+    name = start(tab)
+    wait_for_epochs(server, name, 3)
+    run = Run(server.root / name)
+    assert run.config.noise == "matrix"
+    assert run.labels["matrix"] == pytest.approx(matrix)
+    wrong = run.labels["given"] != run.labels["true"]
+    assert set(run.labels["true"][wrong]) == {3}
+    assert set(run.labels["given"][wrong]) == {8}
+
+
+def test_cross_entropy_against_mixnn(visit, server):
+    tab = visit("compare", limit="300", epochs="4", warmup="1", correction_start="2", k="3")
+    tab.get_by_role("button", name="Cross-entropy against MixNN").click()
+    wait_until(lambda: "compare=" in tab.url)
+    names = re.search(r"compare=([^&]+)", tab.url)[1].replace("%2C", ",").split(",")
+    assert len(names) == 2
+
+    def done(name: str) -> bool:
+        path = server.root / name / "status.json"
+        return path.exists() and json.loads(path.read_text())["state"] == "done"
+
+    wait_until(lambda: all(done(name) for name in names))
+    ce, mixnn = (Run(server.root / name) for name in names)
+    assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
+    assert (ce.labels["given"] == mixnn.labels["given"]).all()
+    tab.locator("[data-testid='stPlotlyChart']").first.wait_for()
+
+
+def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
+    tab = visit(run="finished")
+    with tab.expect_download() as caught:
+        tab.get_by_role("button", name="CSV").first.click()
+    caught.value.save_as(tmp_path / "curves.csv")
+    rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
+    records = Run(server.root / "finished").epochs
+    said = [float(row["metrics.test_accuracy"]) for row in rows]
+    assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
+
+
+def test_a_picture_is_saved_as_png(visit, tmp_path):
+    tab = visit("losses", run="finished", epoch="6")
+    chart = tab.locator("[data-testid='stPlotlyChart']").first
+    chart.wait_for()
+    chart.hover()
+    with tab.expect_download() as caught:
+        chart.locator(".modebar-btn[data-title*='ownload']").first.click()
+    caught.value.save_as(tmp_path / "chart.png")
+    assert (tmp_path / "chart.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_the_lesson_from_start_to_end(visit, own_server):
+    tab = visit("lesson", on=own_server(MIXNN_SLOTS="2"))
+    for number in range(1, 7):
+        tab.get_by_role("heading", name=f"{number}. ").wait_for()
+        assert tab.locator(".st-key-lesson-told").count() == 0  # predict first
+        if number % 2:
+            tab.locator(".st-key-lesson-skip button").click()
+        else:
+            radios = tab.get_by_role("radio")
+            if radios.count():
+                tab.locator("[data-testid='stRadio'] label", has=radios).nth(1).click()
+            lock = tab.locator(".st-key-lesson-lock button")
+            wait_until(lock.is_enabled)
+            lock.click()
+        tab.locator(".st-key-lesson-told").wait_for(timeout=180_000)
+        assert tab.locator(".st-key-lesson-told [data-testid='stMarkdown']").count() == 4
+        if number < 6:
+            tab.locator(".st-key-lesson-next button").click()
+    assert "lesson=6" in tab.url
+
+
+def test_a_teachers_link_hides_the_controls(visit):
+    tab = visit("lesson", guide="1", lesson="3")
+    tab.get_by_role("heading", name="3. ").wait_for()
+    assert tab.get_by_role("link", name="Train", exact=True).count() == 0
+    assert tab.get_by_text("Other noise, another run").count() == 0
+    settled(tab)
