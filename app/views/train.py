@@ -1,33 +1,14 @@
 """Train: what is happening now?"""
 
-from functools import lru_cache
-
-import pyarrow as pa
 import streamlit as st
 
 from app import reading, setup, widgets
-from app.charts import live
 from app.choices import bound, get, put, visitor
+from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
 from engine.config import RunConfig
-from engine.signs import signs
 
-QUICK_LOOK = 1.0  # seconds between two looks at a run that trains
-STAGES = "Where does the time go?"
-PICTURES = {  # title -> (metric -> legend, what it means)
-    "How good is the network?": (
-        {"test_accuracy": "test images right"},
-        "Images it never saw, with right labels.",
-    ),
-    "Does it learn wrong labels by heart?": (
-        {"fit_clean": "clean labels learned", "memorized": "wrong labels by heart"},
-        "If the dashed line rises, it does.",
-    ),
-    "Are the labels getting better?": (
-        {"label_accuracy": "labels right", "clean_auroc": "P(clean) tells apart"},
-        "Correction repairs them; dashed: 50 % is guessing.",
-    ),
-}
+QUICK_LOOK = 1.4  # seconds between two looks at a run that trains; each look costs the training
 
 
 def start(config: RunConfig) -> None:
@@ -125,41 +106,16 @@ def numbers(name: str, records: list[dict], cells: list) -> None:
     cells[3].metric("Wrong / asked for", spoiled, help=widgets.word("noise rate"))
 
 
-@lru_cache(maxsize=16)
-def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
-    """Data and look of the live charts after n epochs; made once for all who watch.
-
-    That halves what a look takes from the training, which runs in the same process.
-    """
-    run, records = reading.run(name), reading.records(name)[:n]
-    config, first = run.config, run.info["first_epoch"]
-    epochs = (first, max(config.epochs - 1, first + 1))
-    marks = live.events(
-        records, config.warmup if config.mixing != "none" else 0,
-        config.correction_start if config.correction != "none" else None,
-    )  # fmt: skip
-    found = {STAGES: (live.stage_rows(records), live.stages_spec(epochs))}
-    for title, (series, _) in PICTURES.items():
-        rows = live.curve_rows(records, series, marks, turn=0.65 * epochs[1])
-        if (rows["kind"] == live.LINE).any():
-            colors = ("#0072B2", "#D55E00") if len(series) > 1 else ("#0072B2",)
-            found[title] = rows, live.curves_spec(series, epochs, colors)
-    return {
-        title: (pa.Table.from_pandas(rows, preserve_index=False), spec)
-        for title, (rows, spec) in found.items()
-    }
-
-
 def pictures(name: str, records: list[dict]) -> None:
     """The live curves and where the time went."""
-    drawn = drawings(name, reading.run(name).info["created"], len(records))
+    pictures_now = drawings(name, reading.run(name).info["created"], len(records))
     cells = [*st.columns(2), *st.columns(2)]
     for cell, (title, (series, note)) in zip(cells, PICTURES.items(), strict=False):
         with cell.container(border=True):
             st.markdown(f"**{title}** {note}")
-            if title in drawn:
+            if title in pictures_now:
                 st.vega_lite_chart(
-                    *drawn[title], key=f"live-{title.split()[0].lower()}",
+                    *pictures_now[title], key=f"live-{title.split()[0].lower()}",
                     alt=f"{title} Curves over the epochs: {', '.join(series.values())}",
                 )  # fmt: skip
             else:
@@ -167,15 +123,15 @@ def pictures(name: str, records: list[dict]) -> None:
     with cells[3].container(border=True):
         st.markdown(f"**{STAGES}** Seconds of each epoch by stage.")
         st.vega_lite_chart(
-            *drawn[STAGES], key="live-stages",
+            *pictures_now[STAGES], key="live-stages",
             alt="Stacked bars: seconds of each stage of each epoch",
         )  # fmt: skip
     widgets.save_csv(f"{name}-curves", lambda: table(records))
 
 
-def told(name: str, records: list[dict], config: RunConfig) -> None:
+def told(name: str, records: list[dict]) -> None:
     """What the run suffers from, if it does: what is seen, and what to try."""
-    for sign in signs(config, records, rate_actual=reading.run(name).info["rate_actual"]):
+    for sign in suffering(name, reading.run(name).info["created"], len(records)):
         st.warning(
             f"**{sign.name}.** {sign.seen} **Try:** {sign.attempt}", icon=":material/healing:"
         )
@@ -198,8 +154,8 @@ def watch(name: str, every: float | None) -> None:
     def view() -> None:
         where = runs().where(name)
         runs().touch(name)
-        if every and not where.active:
-            st.rerun()  # the last look: no timer any more, other widgets fit an ended run
+        if where.active != (every is not None):
+            st.rerun()  # it has ended, or was resumed: another timer, other widgets
         with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
             st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
             if get("run") != name:
@@ -217,7 +173,7 @@ def watch(name: str, every: float | None) -> None:
         numbers(name, records, cells[:4])
         if where.active:
             live_knobs(where, config, records[-1]["settings"], cells[4:])
-        told(name, records, config)
+        told(name, records)
         pictures(name, records)
 
     view()
@@ -236,7 +192,7 @@ def another(name: str) -> None:
         knobs = {}
         if config.noise not in ("none", "matrix"):
             knobs["rate"] = row[0].slider(
-                "Noise rate", 0.0, 0.9, config.rate, 0.05, key=f"other-rate-{name}"
+                "Noise rate", 0.0, 1.0, config.rate, 0.05, key=f"other-rate-{name}"
             )
         methods = list(setup.METHODS)
         method = config.method if config.method in methods else methods[0]

@@ -56,7 +56,7 @@ def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
     tab.get_by_role("link", name="Labels", exact=True).first.click()
     tab.get_by_role("heading", name="Did correction work?").wait_for()
     tab.get_by_text("Epoch 4 of 11").wait_for()
-    wait_until(lambda: "epoch=4" in tab.url)
+    tab.wait_for_url(lambda url: "epoch=4" in url)
 
 
 def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
@@ -64,7 +64,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
     row = 11
     corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
     tab = visit("sample", run="finished", epoch=str(row), search="corrected")
-    wait_until(lambda: "sample=" in tab.url)
+    tab.wait_for_url(lambda url: "sample=" in url)
     sample = int(re.search(r"sample=(\d+)", tab.url)[1])
     assert corrected[sample]
     tab.get_by_role("heading", name="Mix by hand").scroll_into_view_if_needed()
@@ -72,13 +72,13 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
     own.focus()
     before = int(own.input_value())
     for _ in range(3):
-        tab.keyboard.press("ArrowRight" if before < 90 else "ArrowLeft")
-    wait_until(lambda: "mix=" in tab.url)
+        own.press("ArrowRight" if before < 90 else "ArrowLeft")
+    tab.wait_for_url(lambda url: "mix=" in url)
     tab.get_by_alt_text("the image mixed by hand").wait_for()
     tab.get_by_text("The network says of the plain image").wait_for()
-    tab.get_by_role("heading", name="What did MixNN do").scroll_into_view_if_needed()
+    tab.get_by_role("heading", name="What did MixNN do").click()  # away from the slider
     tab.keyboard.press("n")
-    wait_until(lambda: f"sample={sample}" not in tab.url)
+    tab.wait_for_url(lambda url: f"sample={sample}" not in url)
     assert "mix=" not in tab.url
 
 
@@ -110,7 +110,7 @@ def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path)
 def test_cross_entropy_against_mixnn(visit, server):
     tab = visit("compare", limit="300", epochs="4", warmup="1", correction_start="2", k="3")
     tab.get_by_role("button", name="Cross-entropy against MixNN").click()
-    wait_until(lambda: "compare=" in tab.url)
+    tab.wait_for_url(lambda url: "compare=digits-ce-" in url)  # not the two that were shown before
     names = re.search(r"compare=([^&]+)", tab.url)[1].replace("%2C", ",").split(",")
     assert len(names) == 2
 
