@@ -97,15 +97,17 @@ def curves_spec(
         "layer": [
             {
                 "transform": only_marks,
-                "mark": {"type": "rule", "strokeDash": [4, 4], "color": "#8A94A0"},
+                "mark": {
+                    "type": "rule", "tooltip": None, "strokeDash": [4, 4], "color": "#8A94A0",
+                },
                 "encoding": {"x": x},
             },
             *(
                 {
                     "transform": [*only_marks, {"filter": f"datum.side == '{side}'"}],
                     "mark": {
-                        "type": "text", "align": align, "dx": shift, "color": "#8A94A0",
-                        "fontSize": 13,
+                        "type": "text", "tooltip": None, "align": align, "dx": shift,
+                        "color": "#8A94A0", "fontSize": 13,
                     },
                     "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                 }
