@@ -35,7 +35,7 @@ class RunConfig(BaseModel):
     # --- how labels are spoiled
     noise: Literal[
         "none", "symmetric", "symmetric-exclusive", "asymmetric", "asymmetric-as-published",
-        "pair", "matrix",
+        "pair", "matrix", "instance", "margin", "human",
     ] = Field("symmetric", description="noise model, see `methods`")  # fmt: skip
     rate: float = Field(0.4, ge=0, le=1, description="requested noise rate")
     noise_seed: int | None = Field(
@@ -43,6 +43,12 @@ class RunConfig(BaseModel):
     )
     noise_matrix: tuple[tuple[float, ...], ...] | None = Field(
         None, description="C x C transition matrix for noise `matrix`, rows are true classes"
+    )
+    margin_type: Literal["I", "II", "III"] = Field(
+        "I", description="how noise `margin` grows as the margin shrinks (Zhang et al. 2021)"
+    )
+    human_labels: Literal["aggre", "random1", "random2", "random3", "worse", "noisy"] = Field(
+        "worse", description="which labels noise `human` takes; noisy is the set of CIFAR-100N"
     )
     # --- the method
     mixing: Literal["none", "mixup", "neighbors"] = Field(
@@ -235,7 +241,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "fashion-mnist": _SMALL_GRAY | dict(padding=2, epochs=20, batch_size=128),
     "shapes": _SMALL_COLOR,
     "cifar10": _SMALL_COLOR,
-    "cifar100": _SMALL_COLOR | dict(elr_beta=0.9, elr_lambda=7.0),
+    "cifar100": _SMALL_COLOR | dict(elr_beta=0.9, elr_lambda=7.0, human_labels="noisy"),
     "npz": _SMALL_COLOR,
     "folder": _SMALL_COLOR,
 }
