@@ -1,8 +1,6 @@
 """The command line: python -m engine train | show | resume | fork | export | map | ..."""
 
 import argparse
-import json
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,14 +8,14 @@ from typing import Any
 from tqdm import tqdm
 
 from engine import __version__, config, report
+from engine import sweep as sweeps
 from engine.config import ConfigError, RunConfig, allowed, configure
 from engine.data import DATASETS, DataError
 from engine.mapper import DIMS, lay_out_next
 from engine.noise import NOISE_NOTES, NoiseError
 from engine.runner import Runner
 from engine.store import Run, StoreError, free_folder
-
-INTERRUPTED = 130  # what shells say after Ctrl-C
+from engine.terminal import INTERRUPTED, follow, print_summary, print_table, watch_sweep
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,22 +32,22 @@ def main(arguments: list[str] | None = None) -> int:
 def train(*, out: str | None, as_json: bool, method: str, preset: str, **knobs: Any) -> int:
     """Train one run and print what came of it."""
     settings = configure(method=method, preset=preset, **_named(knobs))
-    return _follow(Runner.new(settings, out or free_folder(settings, Path("runs"))), as_json)
+    return follow(Runner.new(settings, out or free_folder(settings, Path("runs"))), as_json)
 
 
 def resume(*, run: str, as_json: bool) -> int:
     """Go on with a run after its last whole epoch."""
-    return _follow(Runner.resume(run), as_json, shown=len(Run(run).epochs))
+    return follow(Runner.resume(run), as_json, shown=len(Run(run).epochs))
 
 
 def fork(*, run: str, epoch: int, out: str, as_json: bool, **knobs: Any) -> int:
     """Start a new run from the state of another after an epoch."""
-    return _follow(Runner.fork(run, epoch, out, **_named(knobs)), as_json)
+    return follow(Runner.fork(run, epoch, out, **_named(knobs)), as_json)
 
 
 def show(*, run: str, as_json: bool) -> int:
     """Print a run's settings and results."""
-    _print_summary(Run(run), as_json)
+    print_summary(Run(run), as_json)
     return 0
 
 
@@ -58,6 +56,15 @@ def export(*, run: str, out: str) -> int:
     suspicious = report.export(Run(run), out)
     print(f"wrote {out}: {suspicious} suspicious labels")
     return 0
+
+
+def sweep(
+    *, out: str, jobs: int | None, ray: str | None, table: str | None, **axes: str | None
+) -> int:
+    """Train a run for every combination of the knobs' values, and write one table of them all."""
+    named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
+    configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
+    return _finish(configs, Path(out), jobs, ray, Path(table or Path(out) / "table.parquet"))
 
 
 def lay_out(*, run: str, dims: list[int]) -> int:
@@ -80,7 +87,7 @@ def datasets() -> int:
         counts = [f"{n:,}" if n else "-" for n in (entry.n_train, entry.n_test, entry.n_classes)]
         note = " (downloaded on first use)" if entry.needs_download else ""
         rows.append((entry.usage, *counts, shape, entry.description + note))
-    _print_table(rows)
+    print_table(rows)
     return 0
 
 
@@ -90,10 +97,32 @@ def methods() -> int:
     for name, row in config.METHODS.items():
         made_of = (row["mixing"], row["loss"], row["correction"])
         rows.append((name, *made_of, config.METHOD_NOTES[name]))
-    _print_table(rows)
+    print_table(rows)
     print()
-    _print_table([("noise", "what it does"), *NOISE_NOTES.items()])
+    print_table([("noise", "what it does"), *NOISE_NOTES.items()])
     return 0
+
+
+def _finish(
+    configs: list[RunConfig], root: Path, jobs: int | None, ray: str | None, table: Path
+) -> int:
+    """Bring a sweep to its end, write its table and say what failed."""
+    sweeps.check_table_name(table)
+    ended = None
+    try:
+        ended = watch_sweep(sweeps.sweep(configs, root, jobs=jobs, ray=ray))
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+    folders = [root / sweeps.run_name(config) for config in configs]
+    there = [folder for folder in folders if (folder / "config.json").exists()]
+    if there:
+        sweeps.save_table(sweeps.table(there), table)
+        print(f"wrote {table}: {len(there)} of {len(configs)} runs")
+    if ended is None:
+        return INTERRUPTED
+    for name, why in ended.failed.items():
+        print(f"error: {name} failed twice: {why}", file=sys.stderr)
+    return 1 if ended.failed else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -103,10 +132,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(function, *, name: str = "", reads_run: bool = False, as_json: bool = False):
+    def add(function, *, name: str = "", more: str = "", reads_run=False, as_json=False):
         sub = commands.add_parser(
-            name or function.__name__, help=function.__doc__, description=function.__doc__
-        )
+            name or function.__name__, help=function.__doc__,
+            description=f"{function.__doc__} {more}".strip(),
+        )  # fmt: skip
         sub.set_defaults(command=function)
         if reads_run:
             sub.add_argument("run", metavar="RUN", help="run folder")
@@ -131,6 +161,19 @@ def _parser() -> argparse.ArgumentParser:
 
     add(resume, reads_run=True, as_json=True)
 
+    sub = add(
+        sweep,
+        more="Every knob, and --method and --preset, takes one value, a list (1,2,5) or a range "
+        "with both its ends (1:20, 0:0.9:0.1). Runs that are there are skipped, so the same "
+        "command goes on after a stop or a crash.",
+    )
+    sub.add_argument("--out", metavar="FOLDER", required=True, help="folder of the run folders")
+    sub.add_argument("--table", metavar="FILE", help=".parquet or .csv (default: in that folder)")
+    _add_sweep_options(sub)
+    for name in ("method", "preset"):
+        sub.add_argument(f"--{name}", metavar="V,V", help="as in `train`")
+    _add_knobs(sub, with_defaults=True)
+
     sub = add(fork, reads_run=True, as_json=True)
     sub.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
     sub.add_argument("--out", metavar="RUN2", required=True, help="new run folder")
@@ -150,6 +193,16 @@ def _parser() -> argparse.ArgumentParser:
     add(datasets)
     add(methods)
     return parser
+
+
+def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at once (default: as many as cores allow)"
+    )
+    parser.add_argument(
+        "--ray", metavar="ADDRESS", nargs="?", const="auto",
+        help="compute on a Ray cluster (auto, local or host:port) whose machines share the folder",
+    )  # fmt: skip
 
 
 def _add_knobs(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
@@ -181,6 +234,11 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
     return knobs
 
 
+def _plain(name: str, values: list[Any]) -> list[Any]:
+    """Values of one axis as `configure` takes them."""
+    return [_named({name: value})[name] for value in values]
+
+
 def _read_matrix(path: Path) -> list[list[float]]:
     """Rows of numbers from a text file, separated by commas or white space."""
     try:
@@ -191,93 +249,6 @@ def _read_matrix(path: Path) -> list[list[float]]:
             f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
             f"({error})"
         ) from None
-
-
-def _follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
-    """Run to the end and tell how it went; Ctrl-C stops the run cleanly.
-
-    shown: epochs that are there already.
-    """
-
-    def stop(*_: Any) -> None:
-        runner.stop()
-        for number in before:  # a second one does not wait for the batch
-            signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
-
-    for doubt in runner.config.doubts:
-        print(f"note: {doubt}", file=sys.stderr)
-    before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        runner.start()
-        _watch(runner, shown)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    status = runner.status
-    if status.state == "failed":
-        print(f"error: {status.message}", file=sys.stderr)
-        if not status.foreseen:
-            print(status.error, file=sys.stderr)
-        return 1
-    if status.state == "stopped":
-        print(status.message, file=sys.stderr)
-        if not runner.ready:
-            return INTERRUPTED
-        print(f"to go on: python -m engine resume {runner.folder}", file=sys.stderr)
-    _print_summary(Run(runner.folder), as_json)
-    return INTERRUPTED if status.state == "stopped" else 0
-
-
-def _watch(runner: Runner, shown: int) -> None:
-    """A progress bar where a person looks, and a line per epoch, until the run ends."""
-    with tqdm(
-        total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
-    ) as bar:
-        ended = False
-        while not ended:
-            ended = runner.join(0.1)
-            records = Run(runner.folder).epochs if runner.ready else []
-            for record in records[shown:]:
-                tqdm.write(_epoch_line(record), file=sys.stderr)
-            shown = max(shown, len(records))
-            status = runner.status
-            bar.n = records[-1]["epoch"] + 1 if records else 0
-            bar.set_description_str(f"{status.stage} {status.batch}/{status.n_batches}")
-
-
-def _epoch_line(record: dict[str, Any]) -> str:
-    measured = record["metrics"]
-    words = [f"epoch {record['epoch']:3d} {record['phase']:6s} loss {measured['train_loss']:6.3f}"]
-    for label, name in (
-        ("test", "test_accuracy"), ("fit clean", "fit_clean"), ("memorized", "memorized"),
-        ("labels right", "label_accuracy"), ("changed", "changed_labels"),
-    ):  # fmt: skip
-        if measured.get(name) is not None:
-            words.append(f"{label} {measured[name]:.3f}")
-    return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])
-
-
-def _print_summary(run: Run, as_json: bool) -> None:
-    numbers = report.summary(run)
-    if as_json:
-        print(json.dumps(numbers))
-        return
-    for note in numbers.pop("notes"):
-        print(f"note: {note}", file=sys.stderr)
-    rows = [
-        (name, "-" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v))
-        for name, v in numbers.items()
-    ]
-    _print_table([("run", str(run.folder)), *rows])
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns as wide as their longest cell; the first row is the head."""
-    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    rows = [rows[0], tuple("-" * width for width in widths), *rows[1:]]
-    for row in rows:
-        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())
 
 
 if __name__ == "__main__":

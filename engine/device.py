@@ -56,7 +56,7 @@ def choose_threads(number: int, network: str) -> int:
     On so little work threads mostly wait for each other: alone on two cores, two of them gain a
     few percent, and next to any other load they make a run many times slower.
     """
-    return number or (1 if network == "small" else min(_THREADS, _cores()))
+    return number or (1 if network == "small" else min(_THREADS, cores()))
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def machine(device: torch.device) -> dict[str, str | int | None]:
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "processor": _processor(),
-        "cores": _cores(),
+        "cores": cores(),
         "gpu": gpu,
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -83,7 +83,7 @@ def machine(device: torch.device) -> dict[str, str | int | None]:
     }
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -200,14 +200,19 @@ def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
 
 def free_folder(config: RunConfig, root: Path) -> Path:
     """root/digits-mixnn-symmetric0.4-seed0, or the next free one of that name."""
-    family, _, path = config.dataset.partition(":")
-    own = Path(path).stem if family in ("npz", "folder") else path  # shapes:500 keeps its number
-    dataset = "".join(c if c.isalnum() else "-" for c in f"{family}:{own}".rstrip(":"))[:40]
-    name = f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
+    name = short_name(config)
     folder, number = root / name, 2
     while folder.exists():
         folder, number = root / f"{name}-{number}", number + 1
     return folder
+
+
+def short_name(config: RunConfig) -> str:
+    """digits-mixnn-symmetric0.4-seed0: the settings that most runs differ in, fit for a file."""
+    family, _, path = config.dataset.partition(":")
+    own = Path(path).stem if family in ("npz", "folder") else path  # shapes:500 keeps its number
+    dataset = "".join(c if c.isalnum() else "-" for c in f"{family}:{own}".rstrip(":"))[:40]
+    return f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -1,0 +1,270 @@
+"""Many runs over a grid of knobs: refused before the first starts, or brought to their end.
+
+A run's folder is named after its settings, so a run that is there is not made again, whatever grid
+asks for it.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Any
+
+from engine import noise
+from engine.config import ConfigError, RunConfig, configure
+from engine.device import choose_device
+from engine.jobs import Cluster, Processes
+from engine.state import check_k, load_data
+from engine.store import Run, StoreError, short_name
+
+ATTEMPTS = 2  # a run that dies is tried once more
+WHERE = ("device", "threads")  # knobs that say where a run is computed, not what
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a sweep has come."""
+
+    n_runs: int
+    n_epochs: int  # of all runs
+    runs_done: int  # those that were there at the start among them
+    epochs_done: int
+    running: tuple[str, ...] = ()  # names of the folders
+    retried: tuple[str, ...] = ()  # died once and were started again
+    failed: Mapping[str, str] = field(default_factory=dict)  # name -> why, after the last attempt
+
+
+def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
+    """Settings of every combination of the axes' values, the last axis turning fastest.
+
+    axes: knob -> its values; `method` and `preset` are axes like any other, see
+    `config.configure`. Raises ConfigError for an unknown knob, an empty list, a value given twice
+    and a combination that is not allowed.
+    """
+    for name, values in axes.items():
+        if name not in (*RunConfig.model_fields, "method", "preset"):
+            raise ConfigError(f"{name} = {list(values)}: no such knob; `train -h` lists them")
+        if not len(values):
+            raise ConfigError(f"{name} = []: allowed is one value or more")
+        if any(value in values[:row] for row, value in enumerate(values)):
+            raise ConfigError(f"{name} = {list(values)}: each value once")
+    configs = []
+    for values in itertools.product(*axes.values()):
+        knobs = dict(zip(axes, values, strict=True))
+        try:
+            configs.append(configure(**knobs))
+        except ConfigError as error:
+            varied = {n: v for n, v in knobs.items() if len(axes[n]) > 1}
+            where = ", ".join(f"{n} {v}" for n, v in varied.items())
+            raise ConfigError(f"{error} (at {where})" if where else str(error)) from None
+    return configs
+
+
+def values(text: str) -> list[int | float | str]:
+    """The values that a text lists: "1,2,5", "1:20" (whole numbers, 20 too) or "0:0.9:0.3".
+
+    What is no number stays text. Raises ConfigError for a range without end or with a wrong step.
+
+    >>> values("1:3,10")
+    [1, 2, 3, 10]
+    >>> values("0:0.9:0.3")
+    [0, 0.3, 0.6, 0.9]
+    """
+    found: list[int | float | str] = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        try:
+            bounds = [Decimal(word) for word in part.split(":")]
+        except InvalidOperation:  # digits, shapes:500, npz:/path
+            found.append(part)
+            continue
+        start, stop = bounds[0], bounds[min(1, len(bounds) - 1)]
+        step = bounds[2] if len(bounds) > 2 else Decimal(1)
+        if len(bounds) > 3 or step <= 0 or stop < start:
+            raise ConfigError(
+                f"{part!r} is no range: allowed are start:stop and start:stop:step with a step "
+                "above 0, both ends included"
+            )
+        steps = range(int((stop - start) / step) + 1)
+        numbers = [start + number * step for number in steps]
+        found += [int(n) if n == n.to_integral_value() else float(n) for n in numbers]
+    return found
+
+
+def run_name(config: RunConfig) -> str:
+    """digits-mixnn-symmetric0.4-seed0-3f2a90c1: what these settings' folder is called.
+
+    The last part changes with every knob but those of WHERE; knobs at their default are left out,
+    so that a new knob leaves old runs where they are.
+    """
+    defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
+    settings = {
+        name: value for name, value in config.model_dump(mode="json").items()
+        if name not in WHERE and value != defaults[name]
+    }  # fmt: skip
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return f"{short_name(config)}-{digest[:8]}"
+
+
+def check(configs: Sequence[RunConfig]) -> None:
+    """Raise what the first of these runs that cannot start would raise: no file, K too large, ...
+
+    Each data set is loaded once.
+    """
+    datasets = {}
+    for config in configs:
+        choose_device(config.device)
+        key = (config.dataset, config.limit, config.image_size, config.data_seed)
+        if key not in datasets:
+            data = load_data(config)
+            datasets[key] = data.n, data.n_classes
+        n, n_classes = datasets[key]
+        check_k(config, n)
+        noise.transition_matrix(
+            config.noise, config.rate, n_classes,
+            dataset=config.dataset, matrix=config.noise_matrix,
+        )  # fmt: skip
+
+
+def sweep(
+    configs: Sequence[RunConfig], root: Path | str, *, jobs: int | None = None,
+    ray: str | None = None,
+) -> Iterator[Progress]:  # fmt: skip
+    """Bring every run of `configs` to its end in folders under root, and yield how far it is.
+
+    Runs that are done are skipped, those begun are resumed, those that die are tried once more.
+    jobs: runs at once, by default as many as cores and threads allow. ray: address of a Ray cluster
+    ("auto", "local" for one on this machine, "host:port"), whose machines all see root; None: runs
+    are processes of this machine. Closing the generator stops what is under way; a later call goes
+    on. Raises before anything starts what `check` raises.
+    """
+    check(configs)
+    root = Path(root).resolve()
+    wanted = {run_name(config): config for config in configs}
+    backend = Cluster(ray) if ray else Processes(jobs, list(wanted.values()))
+    waiting = deque((name, 1) for name in wanted if not _is_done(root / name))
+    attempts: dict[str, int] = {}
+    failed: dict[str, str] = {}
+    running: dict[str, Any] = {}
+    total = sum(config.epochs for config in wanted.values())
+
+    def progress() -> Progress:
+        unfinished = {name for name, _ in waiting} | running.keys() | failed.keys()
+        done = wanted.keys() - unfinished
+        epochs = sum(wanted[name].epochs for name in done)
+        epochs += sum(_n_epochs(root / name) for name in unfinished)
+        retried = tuple(name for name, attempt in attempts.items() if attempt > 1)
+        return Progress(
+            len(wanted), total, len(done), epochs, tuple(running), retried, dict(failed)
+        )
+
+    try:
+        yield progress()
+        while waiting or running:
+            while waiting and backend.has_room(len(running)):
+                name, attempts[name] = waiting.popleft()
+                running[name] = backend.start(wanted[name], root / name)
+            for name in backend.ended(running):
+                message = backend.message(running.pop(name))
+                if _is_done(root / name):
+                    continue
+                if attempts[name] < ATTEMPTS:
+                    waiting.append((name, attempts[name] + 1))
+                else:
+                    failed[name] = message or "its process died"
+            yield progress()
+    finally:
+        backend.stop(list(running.values()))
+
+
+def table(folders: Sequence[Path | str]):
+    """One tidy pandas table of runs: a row per run and epoch.
+
+    Columns: run, state, every knob (k, alpha and the other live ones as the epoch used them),
+    rate_actual, n_train, network, epoch, phase, seconds, every metric, and the mixture's means,
+    stds and weights. A run without an epoch has one row, whose epoch is missing. Raises StoreError.
+    """
+    import pandas as pd  # late: a run needs none
+
+    return pd.DataFrame([row for folder in folders for row in _rows(Run(folder))])
+
+
+def save_table(frame, path: Path | str) -> None:
+    """Write a table whole, as its name ends: .parquet or .csv. Raises ConfigError or StoreError."""
+    path = Path(path)
+    check_table_name(path)
+    beside = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".csv":
+            frame.to_csv(beside, index=False)
+        else:
+            frame.to_parquet(beside, index=False)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise StoreError(f"{path} cannot be written: {error}") from error
+
+
+def check_table_name(path: Path | str) -> None:
+    """Raise ConfigError where `save_table` would not know the format."""
+    if Path(path).suffix not in (".csv", ".parquet"):
+        raise ConfigError(f"table = {str(path)!r}: allowed are names ending in .csv and .parquet")
+
+
+# --- what stands in folders
+
+
+def _is_done(folder: Path) -> bool:
+    try:
+        return Run(folder).status["state"] == "done"
+    except StoreError:
+        return False
+
+
+def _n_epochs(folder: Path) -> int:
+    try:
+        return len(Run(folder).epochs)
+    except StoreError:
+        return 0
+
+
+def _rows(run: Run) -> Iterator[dict[str, Any]]:
+    settings = run.config.model_dump(mode="json")
+    if settings["noise_matrix"] is not None:
+        settings["noise_matrix"] = json.dumps(settings["noise_matrix"])
+    info = run.info
+    about = {
+        "run": run.folder.name,
+        "state": run.status["state"],
+        "method": run.config.method,
+        **settings,
+        "network": info["network"],
+        "n_train": info["data"]["n"],
+        "rate_actual": info["rate_actual"],
+    }
+    records = run.epochs
+    if not records:
+        yield about | {"epoch": None}
+    for record in records:
+        mixture = record["mixture"]
+        yield (
+            about
+            | record["settings"]
+            | {
+                "epoch": record["epoch"],
+                "phase": record["phase"],
+                "seconds": sum(record["seconds"].values()),
+                **record["metrics"],
+                **{
+                    f"mixture_{name}_{part}": value
+                    for name in ("means", "stds", "weights")
+                    for part, value in zip(("low", "high"), mixture[name], strict=True)
+                },
+                "mixture_warning": mixture["warning"],
+            }
+        )
