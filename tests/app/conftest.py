@@ -55,6 +55,22 @@ def mapper(monkeypatch) -> NoMapper:
     return stand_in
 
 
+@pytest.fixture(scope="session", autouse=True)
+def scanned_once():
+    """AppTest would read what every installed package says of itself once for each app it opens,
+    and compile every page for each time it is drawn: that took longer than the pages."""
+    from streamlit.components.v2 import manifest_scanner
+    from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+    from streamlit.testing.v1 import app_test, local_script_runner
+
+    with pytest.MonkeyPatch.context() as patch:
+        found, compiled = manifest_scanner.scan_component_manifests(), ScriptCache()
+        patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
+        for module in (app_test, local_script_runner):
+            patch.setattr(module, "ScriptCache", lambda: compiled)
+        yield
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory) -> Path:
     """A small finished run on digits, to be copied."""
@@ -153,10 +169,8 @@ def app(page: str, **params: str):
     from streamlit.testing.v1 import AppTest
 
     at = AppTest.from_file(str(MAIN), default_timeout=60)
-    if page != "train":
-        at.run()  # before it the pages are not known
+    if page != "train":  # the one that a bare address opens
         at.switch_page(f"views/{page}.py")
-        at.query_params.clear()
     for name, value in params.items():
         at.query_params[name] = str(value)
     at.run()
