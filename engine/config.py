@@ -72,6 +72,10 @@ class RunConfig(BaseModel):
         description="predictions that move labels: whole-set evaluation pass, or the training-mode "
         "prediction on each unmixed augmented batch (reference)",
     )
+    weighting: Literal["clean", "equal"] = Field(
+        "clean",
+        description="what neighbors are weighted by: P(clean), or all equally, as if it were 1",
+    )
     neighbor_scope: Literal["dataset", "batch"] = Field(
         "dataset", description="where neighbors are searched (reference: batch)"
     )

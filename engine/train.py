@@ -165,7 +165,8 @@ def find_partners(
         for batch in batches:
             found, distances[batch] = nearest(features[batch], config.k, backend="exact")
             neighbors[batch] = batch[found]
-    return neighbors, distances, mixing_weights(state.clean, neighbors)
+    clean = torch.ones_like(state.clean) if config.weighting == "equal" else state.clean
+    return neighbors, distances, mixing_weights(clean, neighbors)
 
 
 def train_epoch(
