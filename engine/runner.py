@@ -46,7 +46,7 @@ class Runner:
 
     def __init__(
         self, folder: Path, config: RunConfig,
-        prepare: Callable[[Data | None], tuple[State, RunWriter]], data: Data | None,
+        prepare: Callable[[Data | None, Control], tuple[State, RunWriter]], data: Data | None,
         k_max: int | None = None,
     ):  # fmt: skip
         self.folder, self.config = Path(folder), config
@@ -67,8 +67,8 @@ class Runner:
         """A run from its first epoch. data: config's data set where it is loaded already."""
         folder = Path(folder)
 
-        def prepare(data: Data | None) -> tuple[State, RunWriter]:
-            state = State(config, data or load_data(config))
+        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
+            state = State(config, data or load_data(config), control=control)
             return state, RunWriter.create(folder, state)
 
         return cls(folder, config, prepare, data)
@@ -84,7 +84,7 @@ class Runner:
                 f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
             )
 
-        def prepare(data: Data | None) -> tuple[State, RunWriter]:
+        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
             data = _same_data(run, data or load_data(config))
             if records:
                 packed = run.load_state(records[-1]["epoch"])
@@ -93,7 +93,8 @@ class Runner:
                 packed = Run(parent["run"]).load_state(parent["epoch"])
             else:
                 packed = None
-            state, writer = State(config, data, packed), RunWriter.resume(run.folder)
+            state = State(config, data, packed, control)
+            writer = RunWriter.resume(run.folder)
             if writer.n_epochs != len(records):
                 writer.close()
                 raise StoreError(f"{run.folder} was written by another process meanwhile")
@@ -114,8 +115,8 @@ class Runner:
         config = fork_config(run, epoch, **knobs)
         packed = run.load_state(epoch)
 
-        def prepare(data: Data | None) -> tuple[State, RunWriter]:
-            state = State(config, _same_data(run, data or load_data(config)), packed)
+        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
+            state = State(config, _same_data(run, data or load_data(config)), packed, control)
             origin = {"run": str(run.folder.resolve()), "epoch": epoch}
             return state, RunWriter.create(Path(folder), state, parent=origin)
 
@@ -199,7 +200,7 @@ class Runner:
         """Prepare and train to the end; never raises, `status` says how it ended."""
         self._phase = "running"
         try:
-            self._state, self._writer = self._prepare(self._data)
+            self._state, self._writer = self._prepare(self._data, self._control)
             self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
             self._check_room(self._state.config.changed_live(**self._control.pending))
             self._writer.write_status("running")

@@ -1,6 +1,6 @@
 """What a run is about, and where it stands between two epochs: made, packed, unpacked."""
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from engine import device as machine
-from engine import model, noise, optim
+from engine import model, optim
 from engine.config import ConfigError, RunConfig
+from engine.control import Control
 from engine.data import Data, load
-from engine.data.registry import stratified
 from engine.labels import ema_update, one_hot
+from engine.problem import pose
 
-SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
 # Knobs that a network and its images cannot survive.
 FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
@@ -25,18 +25,6 @@ def load_data(config: RunConfig) -> Data:
     return load(
         config.dataset, limit=config.limit, seed=config.data_seed, image_size=config.image_size
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """The labels of a run, fixed while it lasts; a function of config and data alone."""
-
-    given: np.ndarray  # (N,) int64, the labels trained on at first
-    true: np.ndarray | None  # (N,) int64, None where the truth is not known
-    matrix: np.ndarray  # (C, C) float64, the transition matrix asked for
-    rate_requested: float
-    rate_actual: float | None  # share of given labels that are wrong
-    panel: np.ndarray  # (P,) int64, samples whose features are kept, a stratified choice
 
 
 def check_k(config: RunConfig, n: int) -> None:
@@ -51,43 +39,22 @@ def check_k(config: RunConfig, n: int) -> None:
         raise ConfigError(f"k = {config.k}: allowed is 1 to {most} {where}")
 
 
-def pose(config: RunConfig, data: Data) -> Problem:
-    """Spoil the labels as config says. Raises NoiseError or ConfigError."""
-    labels = data.labels.cpu().numpy()
-    truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None
-    if truth is None and config.noise != "none":
-        truth = labels  # with noise added, what came is taken for the truth
-    noisy = noise.corrupt(
-        labels, config.noise, config.rate, n_classes=data.n_classes,
-        seed=config.seed if config.noise_seed is None else config.noise_seed,
-        dataset=config.dataset, matrix=config.noise_matrix,
-    )  # fmt: skip
-    check_k(config, data.n)
-    if min(data.shape[1:]) < SMALLEST_SIDE:
-        raise ConfigError(
-            f"images of {data.shape[1]} x {data.shape[2]} pixels: allowed are sides of "
-            f"{SMALLEST_SIDE} or more (knob image_size for a folder)"
-        )
-    return Problem(
-        given=noisy.labels,
-        true=truth,
-        matrix=noisy.matrix,
-        rate_requested=0.0 if config.noise == "none" else noisy.rate_requested,
-        rate_actual=None if truth is None else float((noisy.labels != truth).mean()),
-        panel=stratified(labels, min(max(config.panel_size, data.n_classes), data.n), seed=0),
-    )
-
-
 class State:
     """Everything that changes while a run trains. `engine.train.train` is its only writer.
 
     Between two epochs it can be packed; a State made with what was packed goes on bit by bit as
-    the run it came from would have (same device, same number of threads).
+    the run it came from would have (same device, same number of threads). control: is told how
+    far the making is, and may stop it.
     """
 
-    def __init__(self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None):
+    def __init__(
+        self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None,
+        control: Control | None = None,
+    ):  # fmt: skip
+        check_k(config, data.n)
         self.config = config
-        self.problem = pose(config, data)
+        tick = control and partial(control.tick, 0, "margins")
+        self.problem = pose(config, data, packed, tick)
         self.device = machine.choose_device(config.device)
         self.data = data.to(self.device)
         self.mean, self.std = (v.to(self.device) for v in data.channel_stats())
@@ -132,6 +99,8 @@ class State:
             "generator": self.generator.get_state(),
             "rng": _to_plain(self.rng.bit_generator.state),
             "given": torch.from_numpy(self.problem.given),
+            "matrix": torch.from_numpy(self.problem.matrix),
+            "rate_requested": self.problem.rate_requested,
             "soft": self.soft,
             "clean": self.clean,
             "losses": self.losses,

@@ -11,7 +11,8 @@ from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest
-from engine.state import State, pose
+from engine.problem import pose
+from engine.state import State
 from engine.train import TrainingError, corrects, draw_batches, learning_rate, plan, predict, train
 from tests.conftest import blobs, quick
 

@@ -9,7 +9,7 @@ import numpy as np
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise import observed_matrix
-from engine.state import pose
+from engine.problem import pose
 from engine.store import Run
 
 

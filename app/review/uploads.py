@@ -26,7 +26,7 @@ from typing import BinaryIO
 from app.review.archives import CHUNK, MB, MOST_UPLOADED, UploadError, opened, shown
 from app.review.unpacking import Layout, check_arrays, unpack_images
 from engine.data import DataError, load
-from engine.state import SMALLEST_SIDE
+from engine.problem import SMALLEST_SIDE
 from engine.store import StoreError, read_json, write_json
 
 FOLDER = ".uploads"

@@ -118,7 +118,7 @@ def load(
                 f"image_size {image_size} with {name!r}: only folder: takes one, "
                 f"{low} to {high} pixels"
             )
-    data = entry.load(Request(name, argument, _root(root), seed, image_size))
+    data = entry.load(Request(name, argument, data_folder(root), seed, image_size))
     if limit is None:
         return data
     n_classes = len(data.labels.unique())
@@ -130,10 +130,11 @@ def load(
 def is_here(name: str, root: Path | None = None) -> bool:
     """Whether load would find a published data set without a download; True for all others."""
     entry = DATASETS.get(name)
-    return entry is None or not entry.needs_download or (_root(root) / f"{name}.npz").exists()
+    return entry is None or not entry.needs_download or (data_folder(root) / f"{name}.npz").exists()
 
 
-def _root(root: Path | None) -> Path:
+def data_folder(root: Path | None = None) -> Path:
+    """Where downloads are kept: root, else MIXNN_DATA, else data/ in the project."""
     default = Path(__file__).resolve().parents[2] / "data"
     return Path(root or os.environ.get("MIXNN_DATA") or default).expanduser()
 

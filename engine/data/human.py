@@ -1,0 +1,101 @@
+"""Labels that people gave: CIFAR-10N and CIFAR-100N, from the authors' files or ours."""
+
+import pickle
+import threading
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.data.base import DataError
+
+SOURCE = "https://github.com/UCSC-REAL/cifar-10-100n"
+FILES = {  # any one of a data set's files will do
+    "cifar10": ("CIFAR-10_human.pt", "cifar10n_labels.npz"),
+    "cifar100": ("CIFAR-100_human.pt", "cifar100n_labels.npz"),
+}
+CLEAN = "clean_label"
+SETS = {  # name -> array of the files
+    "aggre": "aggre_label",
+    "random1": "random_label1",
+    "random2": "random_label2",
+    "random3": "random_label3",
+    "worse": "worse_label",
+    "noisy": "noisy_label",
+}
+# All that a pickled array of numbers is made of, under the names of NumPy before and since 2.0;
+# whatever else a pickle asks for is refused.
+_ARRAY_PARTS = [
+    np.ndarray,
+    np.dtype,
+    *{type(np.dtype(code)) for code in np.typecodes["AllInteger"]},
+    *(
+        (np.zeros(0).__reduce__()[0], f"numpy.{core}.multiarray._reconstruct")
+        for core in ("core", "_core")
+    ),
+]
+_reading = threading.Lock()  # what torch.load takes for safe is a setting of the whole process
+
+
+def load(dataset: str, labels: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
+    """True labels and the labels that people gave, both (N,) int64 in the published order.
+
+    dataset: one of FILES. labels: one of SETS. root: the folder of the data sets. Files are the
+    authors' .pt, or an .npz of the same arrays. Pickles are read without running what they hold.
+    Raises DataError naming what is missing, where it belongs and where it comes from.
+    """
+    if dataset not in FILES:
+        raise DataError(
+            f"nobody published human labels of {dataset!r}: allowed are {', '.join(FILES)}"
+        )
+    paths = [root / name for name in FILES[dataset] if (root / name).is_file()]
+    if not paths:
+        raise DataError(
+            f"no human labels of {dataset} are here: lay {' or '.join(FILES[dataset])} into "
+            f"{root} (the authors' files: {SOURCE})"
+        )
+    told = []
+    for path in paths:
+        arrays = read(path)
+        if CLEAN in arrays and SETS[labels] in arrays:
+            return arrays[CLEAN], arrays[SETS[labels]]
+        told.append(f"{path} holds {', '.join(n for n in SETS if SETS[n] in arrays) or 'none'}")
+    raise DataError(f"human_labels = {labels!r} with {dataset}: {'; '.join(told)}")
+
+
+def available(dataset: str, root: Path) -> bool:
+    """Whether a file with labels of people lies in root."""
+    return any((root / name).is_file() for name in FILES.get(dataset, ()))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of integers in a file, (N,) int64 by name. Raises DataError."""
+    try:
+        content = _from_pickle(path) if path.suffix == ".pt" else _from_npz(path)
+    except pickle.UnpicklingError:
+        raise DataError(
+            f"{path} asks for more than arrays of numbers: it was not read, since it could run code"
+        ) from None
+    except (OSError, EOFError, ValueError, TypeError, RuntimeError, LookupError, AttributeError,
+            zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise DataError(f"{path} cannot be read: {str(error) or type(error).__name__}") from None
+    return {
+        name: values.ravel().astype(np.int64)
+        for name, values in content.items()
+        if isinstance(values, np.ndarray) and values.dtype.kind in "iu"
+    }
+
+
+def _from_npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _from_pickle(path: Path) -> dict:
+    with _reading, torch.serialization.safe_globals(_ARRAY_PARTS):
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, dict):
+        raise ValueError(f"it holds a {type(content).__name__} and no dictionary")
+    return content
