@@ -31,6 +31,19 @@ def test_the_selection_survives_a_page_switch(finished):
     assert at.query_params["run"] == finished
 
 
+def test_every_page_is_reached_from_train_and_left_for_it(finished):
+    at = app("train", run=finished, epoch="3")
+    start = at.header[0].value
+    for page in PAGES:
+        for way in (page, "train"):
+            at.query_params.clear()
+            at.switch_page(f"views/{way}.py").run()
+            assert not at.exception
+            assert (at.header[0].value == start) == (way == "train"), page
+            assert "Something went wrong here that should not" not in texts(at), page
+            assert at.query_params["run"] == finished, page
+
+
 def test_a_new_link_in_the_same_tab_counts(finished):
     at = app("losses", run=finished, epoch="3")
     at.query_params["epoch"] = "1"
