@@ -6,9 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine import augment, model, optim
+from engine import augment, device, model, optim
 from engine.data import Data
-from engine.device import choose_threads, threads
 
 STREAM = 3  # keeps these draws apart from a run's noise and shuffling
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4  # as in the presets of engine.config
@@ -18,7 +17,8 @@ EVALUATION_BATCH = 512
 def out_of_fold(
     data: Data, labels: np.ndarray, *, n_folds: int = 3, epochs: int = 10, seed: int = 0,
     network: str = "auto", batch_size: int = 64, learning_rate: float = 0.05,
-    augmentation: str = "auto", tick: Callable[[int, int], None] | None = None,
+    augmentation: str = "auto", threads: int = 0,
+    tick: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Class probabilities of every training image, from a network that has not seen it.
 
@@ -28,9 +28,9 @@ def out_of_fold(
     labels: (N,) integers in 0..C-1, right or wrong; data's own are not looked at. n_folds: 2 to N.
     epochs, batch_size, learning_rate (the highest): of each training. network: as the knob of that
     name. augmentation: as the knob augment; "auto" is crop-flip for color images, shift for gray.
-    tick: called after every batch with the batches done and their number in all; it may raise to
-    end the work. Returns (N, C) float32; rows sum to 1. The same arguments give the same result on
-    a machine, whatever the seed of torch or NumPy. Raises ValueError.
+    threads: as the knob. tick: called after every batch with the batches done and their number in
+    all; it may raise to end the work. Returns (N, C) float32; rows sum to 1. The same arguments
+    give the same result with the same number of threads. Raises ValueError.
     """
     data, labels = data.to("cpu"), np.asarray(labels, dtype=np.int64)
     if labels.shape != (data.n,):
@@ -47,7 +47,7 @@ def out_of_fold(
     parts = [torch.from_numpy(np.flatnonzero(folds != fold)) for fold in range(n_folds)]
     total, done = epochs * sum(learner.n_batches(part) for part in parts), 0
     probabilities = np.empty((data.n, data.n_classes), dtype=np.float32)
-    with threads(choose_threads(0, network)):
+    with device.threads(device.choose_threads(threads, network)):
         for fold, part in enumerate(parts):
             net = model.build(network, data.shape, data.n_classes, seed=seed + fold)
             for _ in learner.fit(net, part, epochs, learning_rate, seed=(seed, STREAM, fold)):

@@ -51,7 +51,7 @@ def corrupt_by_image(
         rows, total = np.flatnonzero(labels == c), np.zeros(n_classes)
         for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
             pixels = images[part] * scale[:, None, None] - shift[:, None, None]
-            scores = pixels.reshape(len(part), -1) @ weights
+            scores = pixels.reshape(len(part), len(weights)) @ weights
             scores[:, c] = -np.inf
             probabilities = flip[part, None] * _softmax(scores)
             probabilities[:, c] = 1 - flip[part]

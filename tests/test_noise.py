@@ -11,6 +11,7 @@ from sklearn.model_selection import cross_val_predict
 
 from engine.noise import (
     ASYMMETRIC,
+    BY_SAMPLE,
     CIFAR100_SUPERCLASS,
     NOISE_NOTES,
     NoiseError,
@@ -129,6 +130,7 @@ def test_fifty_thousand_labels_take_less_than_fifty_milliseconds():
         (("pair", 0.4, 1), "n_classes = 1: allowed is 2 or more"),
         (("asymmetric", 0.4, 10), "no class map for None with 10 classes.*pair and matrix"),
         (("matrix", 0.4, 2), "needs a matrix"),
+        (("margin", 0.4, 2), "noise = 'margin' needs the images"),
     ],
 )
 def test_bad_noise_is_refused(arguments, message):
@@ -158,4 +160,4 @@ def test_bad_labels_are_refused(labels):
 
 
 def test_every_kind_has_a_note_and_no_more():
-    assert {kind for kind, *_ in CASES} == set(NOISE_NOTES)
+    assert {kind for kind, *_ in CASES} | set(BY_SAMPLE) == set(NOISE_NOTES)
