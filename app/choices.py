@@ -144,6 +144,8 @@ KNOBS: dict[str, Param] = {
     "learning_rate": _share,
     "batch_size": _whole,
     "noise_matrix": Param(None, unpack, pack, "a packed table of numbers"),
+    "margin_type": Param(None),
+    "human_labels": Param(None),
 }
 
 PARAMS: dict[str, Param] = {

@@ -5,8 +5,10 @@ import streamlit as st
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
 from engine.config import METHOD_NOTES, METHODS, ConfigError, RunConfig, configure
-from engine.data import DATASETS
-from engine.noise import NOISE_NOTES, NoiseError, transition_matrix
+from engine.data import DATASETS, DataError, human
+from engine.data.registry import data_folder
+from engine.noise import NOISE_NOTES, WITHOUT_RATE, NoiseError, transition_matrix
+from engine.spoil import MARGIN_TYPES
 
 NETWORKS = ("auto", "small", "fast", "resnet18", "resnet34")
 EPOCHS, SEEDS = (0, 1000), (0, 2**32 - 1)
@@ -23,12 +25,10 @@ def controls() -> RunConfig | None:
             "Train on a part of the data set that keeps the classes' shares; empty: all of it."
         ), placeholder="all", step=100, **bound("limit", within=(20, 1_000_000)))  # fmt: skip
     with noise:
-        kinds = [k for k in NOISE_NOTES if k != "matrix" or get("noise_matrix") is not None]
-        st.selectbox("Noise model", kinds, help=_listed(NOISE_NOTES), **bound("noise", base.noise))
-        st.slider(
-            "Noise rate", 0.0, 1.0, step=0.05, help=WORDS["noise rate"],
-            disabled=base.noise in ("none", "matrix"), **bound("rate", base.rate, within=(0, 1)),
-        )  # fmt: skip
+        st.selectbox(
+            "Noise model", noise_kinds(), help=_listed(NOISE_NOTES), **bound("noise", base.noise)
+        )
+        noise_details(base)
     with method:
         st.selectbox("Method", list(METHODS), help=_listed(METHOD_NOTES), **bound("method"))
         st.slider(
@@ -82,11 +82,43 @@ def controls() -> RunConfig | None:
     return checked()
 
 
+def noise_kinds() -> list[str]:
+    """The noise models that make sense now, and the chosen one."""
+    here = {"matrix": get("noise_matrix") is not None, "human": get("dataset") in human.FILES}
+    return [kind for kind in NOISE_NOTES if here.get(kind, True) or kind == get("noise")]
+
+
+def noise_details(base: RunConfig, width: int | str = "stretch") -> None:
+    """What a noise model is set by: its rate, its type, or whose labels are meant."""
+    if base.noise == "human":
+        sets = human.SETS_OF.get(base.dataset, ())
+        st.selectbox(
+            "Labels of people", [*sets, *{base.human_labels} - set(sets)], width=width,
+            help="aggre: what most of three people said; random: one of them; worse: a wrong one "
+            "where there was any; noisy: of CIFAR-100N.",
+            **bound("human_labels", base.human_labels),
+        )  # fmt: skip
+        return
+    st.slider(
+        "Noise rate", 0.0, 1.0, step=0.05, width=width, help=WORDS["noise rate"],
+        disabled=base.noise in WITHOUT_RATE, **bound("rate", base.rate, within=(0, 1)),
+    )  # fmt: skip
+    if base.noise == "margin":
+        st.selectbox(
+            "Margin type", list(MARGIN_TYPES), width=width,
+            help="How the chance to keep a label grows with the margin d between the two likeliest "
+            "classes. I: 1/2 + d²/2; II: d³; III: (d + d² + d³)/3.",
+            **bound("margin_type", base.margin_type),
+        )  # fmt: skip
+
+
 def checked() -> RunConfig | None:
-    """The chosen settings; None, and why, where they do not fit together."""
+    """The chosen settings; None, and why, where they do not fit together or labels are missing."""
     try:
         config = settings()
-    except ConfigError as error:
+        if config.noise == "human":
+            human.load(config.dataset, config.human_labels, data_folder())
+    except (ConfigError, DataError) as error:
         st.error(str(error))
         return None
     for doubt in config.doubts:
@@ -102,12 +134,8 @@ def reset(keep: tuple[str, ...] = KEPT_WITH_DATA) -> None:
 def in_words(config: RunConfig) -> str:
     """The settings in one line: "digits, symmetric noise 0.4 (0.36 wrong), mixnn, K 5, ..."."""
     words = [config.dataset if config.limit is None else f"{config.limit:,} of {config.dataset}"]
-    if config.noise == "none":
-        words.append("no noise added")
-    else:
-        rate = "" if config.noise == "matrix" else f" {config.rate:g}"
-        wrong = expected_rate(config)
-        words.append(f"{config.noise} noise{rate}" + (f" ({wrong:.2f} wrong)" if wrong else ""))
+    wrong = expected_rate(config)
+    words.append(noise_in_words(config) + (f" ({wrong:.2f} wrong)" if wrong else ""))
     words.append(config.method)
     if config.mixing == "neighbors":
         words.append(f"K {config.k}")
@@ -116,8 +144,20 @@ def in_words(config: RunConfig) -> str:
     return " · ".join([*words, f"{config.epochs} epochs", f"seed {config.seed}"])
 
 
+def noise_in_words(config: RunConfig) -> str:
+    """ "symmetric noise 0.4", "labels of people (worse)"."""
+    if config.noise == "none":
+        return "no noise added"
+    if config.noise == "human":
+        return f"labels of people ({config.human_labels})"
+    kind = f"margin {config.margin_type}" if config.noise == "margin" else config.noise
+    return f"{kind} noise" + ("" if config.noise in WITHOUT_RATE else f" {config.rate:g}")
+
+
 def expected_rate(config: RunConfig) -> float | None:
     """The share of labels that this noise makes wrong, for classes of equal size; None: unknown."""
+    if config.noise == "margin":
+        return config.rate
     entry = DATASETS.get(config.dataset.partition(":")[0])
     n_classes = len(config.noise_matrix) if config.noise_matrix else entry and entry.n_classes
     if not n_classes:

@@ -20,7 +20,8 @@ WORDS: dict[str, str] = {
     ),
     "noise model": (
         "The rule by which labels were spoiled: at random among all classes, to a look-"
-        "alike class, or by a table of your own."
+        "alike class, by what the image shows, or by a table of your own; or labels that people "
+        "gave."
     ),
     "transition matrix": (
         "A table: of each true class (row), which share was given which label (column)."

@@ -117,6 +117,7 @@ def test_what_is_safe_elsewhere_stays_as_it_was(tmp_path):
         ("a.npz", b""), ("a.npz", b"PK\x03\x04"), ("a.npz", b"hello"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damaged_files_say_so(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=r"a\.(pt|npz) .*(cannot be read: .|run code)"):

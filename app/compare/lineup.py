@@ -20,6 +20,7 @@ METHODS = {
 KNOBS = {"k": "K", "alpha": "alpha", "rate": "rate", "seed": "seed", "dataset": "", "noise": ""}
 SAID = KNOBS | {
     "dataset": "data set", "noise": "noise model", "rate": "noise rate", "noise_seed": "noise seed",
+    "margin_type": "margin type", "human_labels": "human labels",
     "correction_start": "correction start", "learning_rate": "learning rate",
 }  # fmt: skip
 AS_METHOD = {"mixing", "loss", "correction"}

@@ -9,7 +9,7 @@ import numpy as np
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise import observed_matrix
-from engine.problem import pose
+from engine.problem import Tick, pose
 from engine.store import Run
 
 
@@ -22,7 +22,7 @@ class Spoiled:
     names: Sequence[str]  # (C,)
     given: np.ndarray  # (N,) int64
     true: np.ndarray | None  # (N,) int64
-    matrix: np.ndarray  # (C, C) float64, asked for; rows are true classes
+    matrix: np.ndarray  # (C, C) float64, asked for or expected; rows are true classes
 
     @cached_property
     def wrong(self) -> np.ndarray | None:
@@ -75,8 +75,17 @@ class Spoiled:
                 f"We drew {int(round(r * n, 6)):,} of {n:,} samples and gave each another class "
                 "than its own: what was requested is what came, up to one sample."
             )
+        if self.kind == "human":
+            return (
+                f"People gave these labels: {actual} of them are not what the data set says. "
+                "Nothing was drawn, and no rate was asked for."
+            )
         moved = int((self.matrix.diagonal() < 1).sum())
-        if self.kind == "matrix":
+        if self.kind == "instance":
+            first = f"Every image has a flip rate of its own, drawn around {_percent(r)}"
+        elif self.kind == "margin":
+            first = "The less a network is sure of an image, the likelier its label flips"
+        elif self.kind == "matrix":
             first = "Your table counts every class alike, but classes differ in size"
         elif moved < len(self.names):
             first = f"Only {moved} of {len(self.names)} classes have a look-alike; the others stay"
@@ -92,6 +101,8 @@ class Spoiled:
         if self.drawn is None or not self.wrong.any():
             return None
         gap = np.abs(self.drawn - self.matrix) * (self.sizes > 0)[:, None]
+        if not gap.any():  # labels of people: what is shown is what came
+            return None
         i, j = np.unravel_index(gap.argmax(), gap.shape)
         if i == j:
             return (
@@ -125,9 +136,12 @@ def of_run(run: Run) -> Spoiled:
     )  # fmt: skip
 
 
-def of_settings(config: RunConfig, data: Data) -> Spoiled:
-    """The labels that a run with these settings would have. Raises NoiseError or ConfigError."""
-    problem = pose(config, data)
+def of_settings(config: RunConfig, data: Data, tick: Tick | None = None) -> Spoiled:
+    """The labels that a run with these settings would have. Raises NoiseError or ConfigError.
+
+    tick: told how far the networks are that the noise `margin` needs, see `pose`.
+    """
+    problem = pose(config, data, tick=tick)
     return Spoiled(
         config.noise, problem.rate_requested, data.classes, problem.given, problem.true,
         problem.matrix,

@@ -9,6 +9,7 @@ from app.charts import compare as charts
 from app.choices import bound, get, put, settings, visitor
 from app.compare import lineup, sides
 from app.runs import runs
+from app.setup import noise_in_words
 from engine.config import ConfigError
 from engine.store import StoreError
 
@@ -65,7 +66,7 @@ def pick(rows: list[overview.Row], names: list[str]) -> None:
     with right:
         try:
             config = settings(method="ce", correction=None)
-            told = f"{config.dataset}, {config.noise} noise {config.rate:g}, seed {config.seed}"
+            told = f"{config.dataset}, {noise_in_words(config)}, seed {config.seed}"
             problem = None
         except ConfigError as error:
             told, problem = "", str(error)

@@ -12,12 +12,15 @@ from app.choices import bound, get, link, put, settings
 from app.noise import matrix_editor, spoiled
 from app.noise.spoiled import Spoiled
 from app.runs import runs
+from app.setup import noise_details, noise_kinds
 from app.widgets import percent
 from app.words import WORDS
-from engine.config import ConfigError
-from engine.data import DataError, is_here
-from engine.noise import NOISE_NOTES, NoiseError
+from engine.config import ConfigError, RunConfig, configure
+from engine.data import Data, DataError, is_here
+from engine.noise import BY_SAMPLE, NOISE_NOTES, NoiseError
+from engine.problem import margins_known
 
+AT_ONCE = 2000  # images whose margins are learned in seconds, without being asked
 ON_THE_WALL = 27, 24  # of a run, of settings: full rows on a wide screen
 LARGEST_SEED = 2**32 - 1
 
@@ -54,23 +57,18 @@ def await_labels(name: str) -> None:
 def of_settings() -> tuple[Spoiled | None, object]:
     """The labels that the settings would make, None where they do not fit; and the data set."""
     dataset = get("dataset")
-    kinds = [k for k in NOISE_NOTES if k != "matrix" or get("noise_matrix") is not None]
     try:
         config = settings()
-        kind, rate = config.noise, config.rate
     except ConfigError as error:
-        config, kind, rate = None, get("noise"), get("rate")
+        config = None
         st.error(str(error))
+    shown = config or configure(dataset=dataset)
     with st.container(horizontal=True, vertical_alignment="bottom", key="noise-controls"):
         st.selectbox(
-            "Noise model", kinds, width=240, help=WORDS["noise model"],
-            **bound("noise", kind if kind in kinds else "symmetric"),
+            "Noise model", noise_kinds(), width=240, help=WORDS["noise model"],
+            **bound("noise", shown.noise),
         )  # fmt: skip
-        st.slider(
-            "Noise rate", 0.0, 1.0, step=0.05, width=280, help=WORDS["noise rate"],
-            disabled=kind in ("none", "matrix"),
-            **bound("rate", 0.4 if rate is None else rate, within=(0, 1)),
-        )  # fmt: skip
+        noise_details(shown, width=240)
         st.number_input(
             "Seed",
             0,
@@ -99,10 +97,36 @@ def of_settings() -> tuple[Spoiled | None, object]:
         st.error(str(error))
         st.stop()
     try:
-        return spoiled.of_settings(config, data), data
+        return preview(config, data), data
     except (NoiseError, ConfigError) as error:
         st.error(f"{error}.")
         return None, data
+
+
+def preview(config: RunConfig, data: Data) -> Spoiled | None:
+    """The labels that these settings make; None where networks wait to be asked for first."""
+    if config.noise != "margin" or margins_known(data):
+        return spoiled.of_settings(config, data)
+    place = st.empty()
+    if data.n > AT_ONCE and not place.button(
+        f"Let networks learn {data.n:,} images", icon=":material/neurology:",
+        help="Margins come from networks; for this many images they take minutes.",
+    ):  # fmt: skip
+        st.info(
+            "How doubtful an image is, is told by networks that have not seen it. They have to be "
+            "trained once for this data set; a run that starts does so itself."
+        )
+        return None
+    words = "Networks learn which images are doubtful"
+    bar = place.progress(0.0, words)
+
+    def tick(done: int, total: int) -> None:
+        if done * 100 // total != (done - 1) * 100 // total:  # a hundred messages, not thousands
+            bar.progress(done / total, words)
+
+    labels = spoiled.of_settings(config, data, tick)
+    place.empty()
+    return labels
 
 
 def short(dataset: str) -> str:
@@ -129,12 +153,14 @@ def summary(labels: Spoiled) -> None:
 
 
 def matrices(labels: Spoiled) -> None:
-    """Requested and drawn transition matrix side by side."""
-    shown = [labels.matrix] if labels.drawn is None else [labels.matrix, labels.drawn]
-    highest = max(float(m.max()) for m in shown)
-    pictures = [("Requested", "transition-requested", labels.matrix)]
-    if labels.drawn is not None:
+    """Requested and drawn transition matrix side by side; of people's labels what came."""
+    asked = "Expected" if labels.kind in BY_SAMPLE else "Requested"
+    pictures = [(asked, "transition-requested", labels.matrix)]
+    if labels.kind == "human":
+        pictures = [("What people said", "transition-drawn", labels.drawn)]
+    elif labels.drawn is not None:
         pictures.append(("Drawn", "transition-drawn", labels.drawn))
+    highest = max(float(values.max()) for *_, values in pictures)
     numbered = len(labels.names) <= charts.NUMBERED
     for place, (title, file, values) in zip(st.columns(2, gap="medium"), pictures, strict=False):
         with place:

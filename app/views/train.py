@@ -7,6 +7,7 @@ from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
 from engine.config import RunConfig
+from engine.noise import WITHOUT_RATE
 
 QUICK_LOOK = 1.4  # seconds between two looks at a run that trains; each look costs the training
 
@@ -190,7 +191,7 @@ def another(name: str) -> None:
         )
         row = st.columns(4, gap="medium", vertical_alignment="bottom")
         knobs = {}
-        if config.noise not in ("none", "matrix"):
+        if config.noise not in WITHOUT_RATE:
             knobs["rate"] = row[0].slider(
                 "Noise rate", 0.0, 1.0, config.rate, 0.05, key=f"other-rate-{name}"
             )

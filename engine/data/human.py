@@ -36,6 +36,7 @@ _ARRAY_PARTS = [
         for core in ("core", "_core")
     ),
 ]
+SETS_OF = {"cifar10": ("aggre", "random1", "random2", "random3", "worse"), "cifar100": ("noisy",)}
 _reading = threading.Lock()  # what torch.load takes for safe is a setting of the whole process
 
 

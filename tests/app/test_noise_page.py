@@ -8,9 +8,11 @@ from app import choices
 from app.charts import noise as charts
 from app.noise import spoiled, tables
 from app.noise.spoiled import Spoiled
+from engine import problem
 from engine.config import configure
 from engine.data import load
 from engine.noise import NoiseError, corrupt
+from engine.problem import margins_known, pose
 from tests.app.conftest import app, texts
 
 NAMES = ["cat", "dog", "owl"]
@@ -203,6 +205,57 @@ def test_data_that_would_be_downloaded_is_not(root, monkeypatch, tmp_path):
     monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
     at = app("noise", noise_of="settings", dataset="cifar100")
     assert "not on this machine yet" in texts(at)
+
+
+def test_noise_by_image_and_by_margin_is_previewed(root):
+    at = app("noise", noise_of="settings", noise="instance", limit=200)
+    digits = load("digits", limit=200)
+    instance = pose(configure(noise="instance", limit=200), digits)
+    wrong = int((instance.given != instance.true).sum())
+    assert {m.label: m.value for m in at.metric}["Wrong labels"] == f"{wrong} of 200"
+    assert "a flip rate of its own" in texts(at)
+    at.selectbox(key="w-noise").set_value("margin").run()
+    assert not at.exception
+    at.selectbox(key="w-margin_type").set_value("II").run()
+    margin = pose(configure(noise="margin", margin_type="II", limit=200), digits)
+    wrong = int((margin.given != margin.true).sum())
+    assert {m.label: m.value for m in at.metric}["Wrong labels"] == f"{wrong} of 200"
+    assert margins_known(digits)
+    assert at.query_params["margin_type"] == "II"
+
+
+def test_many_images_are_learned_when_asked(root, monkeypatch):
+    monkeypatch.setattr(problem, "out_of_fold", None)
+    at = app("noise", noise_of="settings", noise="margin", dataset="shapes:2100")
+    assert [b.label for b in at.button if "networks learn" in b.label] == [
+        "Let networks learn 2,100 images"
+    ]
+    assert not at.metric
+
+
+def test_labels_of_people_are_shown_or_asked_for(root, monkeypatch, tmp_path):
+    monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
+    at = app("noise", noise_of="settings", noise="human")
+    assert "nobody published human labels of 'digits'" in texts(at)
+    clean = np.arange(60, dtype=np.uint8) % 10
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "cifar10.npz", train_images=images, train_labels=clean)
+    at.query_params["dataset"] = "cifar10"
+    at.run()
+    assert f"lay CIFAR-10_human.pt or cifar10n_labels.npz into {tmp_path}" in texts(at)
+    worse = np.where(clean < 3, 9, clean)
+    np.savez(tmp_path / "cifar10n_labels.npz", clean_label=clean, worse_label=worse)
+    at.run()
+    assert {m.label: m.value for m in at.metric}["Wrong labels"] == "18 of 60"
+    assert "People gave these labels: 30.0 %" in texts(at)
+    at.selectbox(key="w-human_labels").set_value("aggre").run()
+    assert "holds worse" in texts(at)
+    at.switch_page("views/train.py").run()
+    assert "holds worse" in texts(at)
+    at.query_params["human_labels"] = "worse"
+    at.run()
+    assert "labels of people (worse)" in texts(at)
+    assert not at.exception
 
 
 def click(at, label: str):
