@@ -59,6 +59,12 @@ def choose_threads(number: int, network: str) -> int:
     return number or (1 if network == "small" else min(_THREADS, cores()))
 
 
+def limit_threads(number: int) -> None:
+    """From now on, runs of this process that choose for themselves take at most this many."""
+    global _THREADS
+    _THREADS = number
+
+
 @contextmanager
 def threads(number: int):
     """Run torch with this many CPU threads; the setting belongs to the calling thread."""

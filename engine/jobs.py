@@ -1,20 +1,30 @@
 """Where the runs of a sweep are computed: processes of this machine, or tasks of a Ray cluster."""
 
+import contextlib
+import os
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing import connection, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from engine.config import ConfigError, RunConfig
-from engine.device import choose_device, choose_threads, cores
-from engine.runner import Runner
-from engine.store import StoreError
+from engine.device import choose_device, choose_threads, cores, limit_threads
+from engine.runner import FORESEEN, Runner
+from engine.store import Run
+from engine.writer import RunWriter
 
 POLL = 0.5  # seconds that a look at the runs waits for one to end
+PATIENCE = 2.0  # seconds that a run waits for another sweep to let go of it
+LAST_WORD = 10.0  # seconds that stopped tasks have to end their batch
+BUSY = "another sweep computes it"
+CLAIMS = ".claims"  # folder of a lock per run, held while it is computed
 # what every run would import: three seconds; optimizers import the last
 LOADED = ["engine.runner", "sklearn.datasets", "sklearn.mixture", "torch._dynamo"]
 
@@ -23,17 +33,23 @@ class Processes:
     """Each run in a process of its own, forked from one that has the libraries loaded.
 
     jobs: runs at once; None: a run per GPU, else as many as their threads leave room for. Raises
-    ConfigError for more runs than cores.
+    ConfigError for more runs than cores, DeviceError for a device that is not there.
     """
 
     def __init__(self, jobs: int | None, configs: Sequence[RunConfig]):
-        on_gpu = bool(configs) and all(choose_device(c.device).type == "cuda" for c in configs)
-        self.n_gpus, self.n_started = torch.cuda.device_count() if on_gpu else 0, 0
-        threads = max((threads_of(config) for config in configs), default=1)
-        self.jobs = self.n_gpus or max(1, cores() // threads) if jobs is None else jobs
-        if not 1 <= self.jobs <= cores():
-            raise ConfigError(f"jobs = {jobs}: allowed is 1 to {cores()}, as many as cores")
-        self.threads = cores() // self.jobs
+        on_gpu = {choose_device(config.device).type for config in configs} == {"cuda"}
+        self.runs_on = dict.fromkeys(range(torch.cuda.device_count() if on_gpu else 0), 0)
+        asked = max((config.threads for config in configs), default=0) or 1
+        most = max(1, cores() // asked)
+        if jobs is None:
+            jobs = len(self.runs_on) or cores() // max((threads_of(c) for c in configs), default=1)
+            jobs = min(max(1, jobs), most)
+        if not 1 <= jobs <= most:
+            raise ConfigError(
+                f"jobs = {jobs}: allowed is 1 to {most}, with {cores()} cores and {asked} threads "
+                "a run"
+            )
+        self.jobs, self.threads = jobs, max(asked, cores() // jobs)
         self.context = get_context("forkserver")
         self.context.set_forkserver_preload(LOADED)
 
@@ -41,27 +57,28 @@ class Processes:
         return n_running < self.jobs
 
     def start(self, config: RunConfig, folder: Path) -> Any:
-        config = config.changed(threads=min(threads_of(config), self.threads))
-        if self.n_gpus > 1 and config.device == "auto":
-            config = config.changed(device=f"cuda:{self.n_started % self.n_gpus}")
-        self.n_started += 1
+        gpu = min(self.runs_on, key=self.runs_on.get, default=None)
+        if gpu is not None:
+            self.runs_on[gpu] += 1
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(
-            target=_work_in_process, args=(config, folder, sender), daemon=True
+            target=_work_in_process, args=(config, folder, self.threads, gpu, sender), daemon=True
         )
         process.start()
         sender.close()
-        return process, receiver
+        return process, receiver, gpu
 
     def ended(self, running: Mapping[str, Any]) -> list[str]:
         """Names of those that have ended, after waiting at most POLL seconds for one."""
-        found = set(connection.wait([process.sentinel for process, _ in running.values()], POLL))
-        return [name for name, (process, _) in running.items() if process.sentinel in found]
+        found = set(connection.wait([job[0].sentinel for job in running.values()], POLL))
+        return [name for name, job in running.items() if job[0].sentinel in found]
 
     def message(self, job: Any) -> str:
         """Why an ended job failed; empty where it says that all went well."""
-        process, receiver = job
+        process, receiver, gpu = job
         process.join()
+        if gpu is not None:
+            self.runs_on[gpu] -= 1
         try:
             return receiver.recv()
         except EOFError:
@@ -70,44 +87,62 @@ class Processes:
             receiver.close()
 
     def stop(self, jobs: Sequence[Any]) -> None:
-        """End these jobs; their runs can be resumed."""
-        for process, _ in jobs:
-            process.terminate()
-        for process, _ in jobs:
-            process.join()
+        """End these jobs within a batch, at once when interrupted; their runs can be resumed."""
+        processes = [job[0] for job in jobs]
+        try:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.join()
+        finally:
+            for process in processes:
+                process.kill()
 
 
 class Cluster:
     """Each run as a task of a Ray cluster; the same methods as `Processes`.
 
-    address: "auto", "local" or "host:port". Raises ConfigError where Ray or the cluster is missing.
+    address: "auto", "local" or "host:port". jobs: tasks at once, None: as many as fit. Raises
+    ConfigError where Ray, the cluster or the GPU that a run asks for is missing.
     """
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, jobs: int | None, configs: Sequence[RunConfig]):
+        if jobs is not None and jobs < 1:
+            raise ConfigError(f"jobs = {jobs}: allowed is 1 or more")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anyone
         try:
             import ray
         except ImportError:
             raise ConfigError(
                 f"ray = {address!r}: Ray is not installed; pip install -e '.[ray]' brings it"
             ) from None
-        self.ray, self.own = ray, not ray.is_initialized()
+        self.ray, self.jobs, self.own = ray, jobs, not ray.is_initialized()
         if self.own:
-            try:
-                ray.init(address=address, log_to_driver=False, logging_level="error")
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise ConfigError(f"ray = {address!r}: no such cluster ({error})") from None
+            _connect(ray, address)
+        # of the largest machine: a task for more would wait forever
+        self.cpus = max(int(node["Resources"].get("CPU", 0)) for node in ray.nodes())
         self.on_gpu = ray.cluster_resources().get("GPU", 0) > 0
+        for config in configs:
+            wrong = "threads" if config.threads > self.cpus else "device"
+            if wrong == "threads" or config.device.startswith("cuda") and not self.on_gpu:
+                self.stop([])
+                raise ConfigError(
+                    f"{wrong} = {getattr(config, wrong)!r}: no machine of the cluster {address!r} "
+                    "has so much"
+                )
+        # relative paths and downloads are found from there as from here
+        self.home = os.getcwd(), os.environ.get("MIXNN_DATA")
 
     def has_room(self, n_running: int) -> bool:
-        return True  # Ray queues
+        return self.jobs is None or n_running < self.jobs  # Ray queues what does not fit
 
     def start(self, config: RunConfig, folder: Path) -> Any:
-        threads = threads_of(config)
-        task = self.ray.remote(_work).options(
+        threads = min(threads_of(config), self.cpus)
+        task = self.ray.remote(_work_in_task).options(
             max_retries=0, num_cpus=threads,
             num_gpus=1 if self.on_gpu and config.device != "cpu" else 0,
         )  # fmt: skip
-        return task.remote(config.changed(threads=threads), folder)
+        return task.remote(config, folder, threads, self.home)
 
     def ended(self, running: Mapping[str, Any]) -> list[str]:
         names = {task: name for name, task in running.items()}
@@ -118,13 +153,22 @@ class Cluster:
         try:
             return self.ray.get(job)
         except self.ray.exceptions.RayError as error:
-            return str(error).splitlines()[0]
+            if "No module named 'engine'" in str(error):
+                return "its machine does not have this project installed"
+            return f"its task died: {str(error).splitlines()[0]}"
 
     def stop(self, jobs: Sequence[Any]) -> None:
-        for job in jobs:
-            self.ray.cancel(job, force=True)
-        if self.own:
-            self.ray.shutdown()
+        jobs = list(jobs)
+        try:
+            for job in jobs:
+                self.ray.cancel(job)
+            if jobs:
+                self.ray.wait(jobs, num_returns=len(jobs), timeout=LAST_WORD)
+        finally:
+            for job in jobs:
+                self.ray.cancel(job, force=True)
+            if self.own:
+                self.ray.shutdown()
 
 
 def threads_of(config: RunConfig) -> int:
@@ -132,34 +176,85 @@ def threads_of(config: RunConfig) -> int:
     return choose_threads(config.threads, config.network)
 
 
-def _work(config: RunConfig, folder: Path) -> str:
-    """Begin a run, or go on with it, to its end; returns why it failed, or nothing."""
+def _connect(ray, address: str) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        runner = _runner(config, folder)
-    except StoreError as error:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"ray = {address!r}: no such cluster ({error})") from None
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)  # Ray puts its own in place
+
+
+# --- where the run is computed
+
+
+def _work_in_process(
+    config: RunConfig, folder: Path, threads: int, gpu: int | None, sender: connection.Connection
+) -> None:
+    """`_work`, which ends cleanly when it is told to, or when the sweep is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which tells us
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu] if visible else str(gpu)
+    parent = parent_process()
+    message = _work(config, folder, threads, lambda: told.is_set() or not parent.is_alive())
+    with contextlib.suppress(OSError):  # nobody listens any more
+        sender.send(message)
+
+
+def _work_in_task(
+    config: RunConfig, folder: Path, threads: int, home: tuple[str, str | None]
+) -> str:
+    """`_work` on a machine of a cluster, as if it had been started where the sweep was."""
+    with contextlib.suppress(OSError):
+        os.chdir(home[0])
+    if home[1] is not None:
+        os.environ["MIXNN_DATA"] = home[1]
+    told = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda *_: told.set())  # what ray.cancel sends
+    try:
+        return _work(config, folder, threads, told.is_set)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _work(config: RunConfig, folder: Path, threads: int, told_to_stop: Callable[[], bool]) -> str:
+    """Bring a run to its end; returns why it did not get there, or nothing."""
+    limit_threads(threads)
+    claims = folder.parent / CLAIMS
+    if not claims.is_dir():
+        return f"{socket.gethostname()} does not see {folder.parent}: all machines have to share it"
+    try:
+        with FileLock(claims / folder.name, timeout=PATIENCE):
+            return _run(config, folder, told_to_stop)
+    except Timeout:
+        return BUSY
+    except (*FORESEEN, OSError) as error:
         return str(error)
-    runner.run()
+
+
+def _run(config: RunConfig, folder: Path, told_to_stop: Callable[[], bool]) -> str:
+    if not (folder / "config.json").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # killed while it was made: nothing in it counts
+        runner = Runner.new(config, folder)
+    elif n_epochs_left(Run(folder)):
+        runner = Runner.resume(folder)
+    else:  # killed between its last epoch and its last word
+        writer = RunWriter.resume(folder)
+        writer.write_status("done")
+        writer.close()
+        return ""
+    runner.start()
+    while not runner.join(POLL):
+        if told_to_stop():
+            runner.stop()
     return runner.status.message
 
 
-def _work_in_process(config: RunConfig, folder: Path, sender: connection.Connection) -> None:
-    """`_work`, which ends cleanly when it is told to, or when the sweep is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the sweep, which tells us
-    try:
-        runner = _runner(config, folder)
-    except StoreError as error:
-        sender.send(str(error))
-        return
-    signal.signal(signal.SIGTERM, lambda *_: runner.stop())
-    runner.start()
-    while not runner.join(POLL):
-        if not parent_process().is_alive():
-            runner.stop()
-    sender.send(runner.status.message)
-
-
-def _runner(config: RunConfig, folder: Path) -> Runner:
-    if (folder / "config.json").exists():
-        return Runner.resume(folder)
-    shutil.rmtree(folder, ignore_errors=True)  # killed while it was made: nothing in it counts
-    return Runner.new(config, folder)
+def n_epochs_left(run: Run) -> int:
+    """Epochs that a run folder lacks."""
+    records = run.epochs
+    return run.config.epochs - (records[-1]["epoch"] + 1 if records else run.info["first_epoch"])

@@ -7,6 +7,7 @@ asks for it.
 import hashlib
 import itertools
 import json
+import math
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +16,18 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from engine import noise
 from engine.config import ConfigError, RunConfig, configure
-from engine.device import choose_device
-from engine.jobs import Cluster, Processes
+from engine.jobs import BUSY, CLAIMS, Cluster, Processes
+from engine.problem import LABEL_KNOBS, pose
 from engine.state import check_k, load_data
 from engine.store import Run, StoreError, short_name
 
 ATTEMPTS = 2  # a run that dies is tried once more
 WHERE = ("device", "threads")  # knobs that say where a run is computed, not what
+DATA_KNOBS = ("dataset", "limit", "image_size", "data_seed")
+SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
+WHOLE = ("limit", "image_size", "noise_seed", "epoch")  # columns of the table that may miss values
+MOST = 10_000  # values of a range, runs of a grid
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,20 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
             raise ConfigError(f"{name} = []: allowed is one value or more")
         if any(value in values[:row] for row, value in enumerate(values)):
             raise ConfigError(f"{name} = {list(values)}: each value once")
-    configs = []
+    if (n_runs := math.prod(map(len, axes.values()))) > MOST:
+        raise ConfigError(f"a grid of {n_runs} runs: allowed are {MOST}")
+    made: dict[str, RunConfig] = {}
     for values in itertools.product(*axes.values()):
         knobs = dict(zip(axes, values, strict=True))
+        varied = ", ".join(f"{name} {knobs[name]}" for name in axes if len(axes[name]) > 1)
         try:
-            configs.append(configure(**knobs))
+            config = configure(**knobs)
         except ConfigError as error:
-            varied = {n: v for n, v in knobs.items() if len(axes[n]) > 1}
-            where = ", ".join(f"{n} {v}" for n, v in varied.items())
-            raise ConfigError(f"{error} (at {where})" if where else str(error)) from None
-    return configs
+            raise ConfigError(f"{error} (at {varied})" if varied else str(error)) from None
+        if run_name(config) in made:
+            raise ConfigError(f"{varied}: another combination makes the same run")
+        made[run_name(config)] = config
+    return list(made.values())
 
 
 def values(text: str) -> list[int | float | str]:
@@ -82,15 +90,14 @@ def values(text: str) -> list[int | float | str]:
         except InvalidOperation:  # digits, shapes:500, npz:/path
             found.append(part)
             continue
-        start, stop = bounds[0], bounds[min(1, len(bounds) - 1)]
-        step = bounds[2] if len(bounds) > 2 else Decimal(1)
-        if len(bounds) > 3 or step <= 0 or stop < start:
+        start, stop, step = (*bounds, *(bounds[0], Decimal(1))[len(bounds) - 1 :])[:3]
+        finite = all(bound.is_finite() for bound in bounds)
+        if len(bounds) > 3 or not finite or step <= 0 or not start <= stop < start + step * MOST:
             raise ConfigError(
                 f"{part!r} is no range: allowed are start:stop and start:stop:step with a step "
-                "above 0, both ends included"
+                f"above 0, both ends included, and {MOST} values"
             )
-        steps = range(int((stop - start) / step) + 1)
-        numbers = [start + number * step for number in steps]
+        numbers = [start + row * step for row in range(int((stop - start) / step) + 1)]
         found += [int(n) if n == n.to_integral_value() else float(n) for n in numbers]
     return found
 
@@ -113,21 +120,18 @@ def run_name(config: RunConfig) -> str:
 def check(configs: Sequence[RunConfig]) -> None:
     """Raise what the first of these runs that cannot start would raise: no file, K too large, ...
 
-    Each data set is loaded once.
+    Each data set is loaded once, and its labels are spoiled once in each way.
     """
-    datasets = {}
+    by_data: dict[tuple, list[RunConfig]] = {}
     for config in configs:
-        choose_device(config.device)
-        key = (config.dataset, config.limit, config.image_size, config.data_seed)
-        if key not in datasets:
-            data = load_data(config)
-            datasets[key] = data.n, data.n_classes
-        n, n_classes = datasets[key]
-        check_k(config, n)
-        noise.transition_matrix(
-            config.noise, config.rate, n_classes,
-            dataset=config.dataset, matrix=config.noise_matrix,
-        )  # fmt: skip
+        by_data.setdefault(_values(config, DATA_KNOBS), []).append(config)
+    for alike in by_data.values():
+        data = load_data(alike[0])
+        for config in alike:
+            check_k(config, data.n)
+        for config in {_values(config, LABEL_KNOBS): config for config in alike}.values():
+            slow = config.noise in SLOW_NOISE
+            pose(config.changed(noise="symmetric") if slow else config, data)
 
 
 def sweep(
@@ -145,24 +149,28 @@ def sweep(
     check(configs)
     root = Path(root).resolve()
     wanted = {run_name(config): config for config in configs}
-    backend = Cluster(ray) if ray else Processes(jobs, list(wanted.values()))
+    epochs = {name: _n_epochs(root / name, name) for name in wanted}
+    backend = Cluster(ray, jobs, configs) if ray else Processes(jobs, configs)
     waiting = deque((name, 1) for name in wanted if not _is_done(root / name))
     attempts: dict[str, int] = {}
     failed: dict[str, str] = {}
     running: dict[str, Any] = {}
-    total = sum(config.epochs for config in wanted.values())
 
     def progress() -> Progress:
         unfinished = {name for name, _ in waiting} | running.keys() | failed.keys()
-        done = wanted.keys() - unfinished
-        epochs = sum(wanted[name].epochs for name in done)
-        epochs += sum(_n_epochs(root / name) for name in unfinished)
-        retried = tuple(name for name, attempt in attempts.items() if attempt > 1)
+        epochs.update({name: _n_epochs(root / name, name) for name in running})
         return Progress(
-            len(wanted), total, len(done), epochs, tuple(running), retried, dict(failed)
+            n_runs=len(wanted),
+            n_epochs=sum(config.epochs for config in wanted.values()),
+            runs_done=len(wanted.keys() - unfinished),
+            epochs_done=sum(epochs.values()),
+            running=tuple(running),
+            retried=tuple(name for name, attempt in attempts.items() if attempt > 1),
+            failed=dict(failed),
         )
 
     try:
+        _make(root)
         yield progress()
         while waiting or running:
             while waiting and backend.has_room(len(running)):
@@ -170,12 +178,15 @@ def sweep(
                 running[name] = backend.start(wanted[name], root / name)
             for name in backend.ended(running):
                 message = backend.message(running.pop(name))
+                epochs[name] = _n_epochs(root / name, name)
                 if _is_done(root / name):
                     continue
-                if attempts[name] < ATTEMPTS:
+                if message == BUSY:
+                    waiting.append((name, attempts[name]))
+                elif attempts[name] < ATTEMPTS:
                     waiting.append((name, attempts[name] + 1))
                 else:
-                    failed[name] = message or "its process died"
+                    failed[name] = message or f"it ended well, but not in {root / name}"
             yield progress()
     finally:
         backend.stop(list(running.values()))
@@ -190,7 +201,13 @@ def table(folders: Sequence[Path | str]):
     """
     import pandas as pd  # late: a run needs none
 
-    return pd.DataFrame([row for folder in folders for row in _rows(Run(folder))])
+    frame = pd.DataFrame([row for folder in folders for row in _rows(Run(folder))])
+    for name in frame.columns:
+        if name in WHOLE:  # numbers that may be missing stay whole
+            frame[name] = frame[name].astype("Int64")
+        elif frame[name].isna().all():
+            frame[name] = frame[name].astype(float)
+    return frame
 
 
 def save_table(frame, path: Path | str) -> None:
@@ -219,18 +236,29 @@ def check_table_name(path: Path | str) -> None:
 # --- what stands in folders
 
 
+def _values(config: RunConfig, names: Sequence[str]) -> tuple:
+    return tuple(getattr(config, name) for name in names)
+
+
+def _make(root: Path) -> None:
+    try:
+        (root / CLAIMS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{root} cannot be written: {error}") from None
+
+
 def _is_done(folder: Path) -> bool:
-    try:
-        return Run(folder).status["state"] == "done"
-    except StoreError:
-        return False
+    return (folder / "config.json").exists() and Run(folder).status["state"] == "done"
 
 
-def _n_epochs(folder: Path) -> int:
-    try:
-        return len(Run(folder).epochs)
-    except StoreError:
+def _n_epochs(folder: Path, name: str) -> int:
+    """Epochs of the run called so; 0 without one. Raises StoreError where it is another one."""
+    if not (folder / "config.json").exists():
         return 0
+    run = Run(folder)
+    if run_name(run.config) != name:
+        raise StoreError(f"{folder} holds a run of other settings: move it away")
+    return len(run.epochs)
 
 
 def _rows(run: Run) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,7 +105,8 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
 
 
 def watch_sweep(progress: Iterator[Progress]) -> Progress:
-    """A progress bar over all epochs, and a line per run that died; returns the last progress.
+    """A progress bar over all epochs, or a line per finished run where nobody looks at a terminal,
+    and a line per run that died; returns the last progress.
 
     SIGTERM ends it like Ctrl-C: what is under way is stopped and can go on later.
     """
@@ -112,20 +114,26 @@ def watch_sweep(progress: Iterator[Progress]) -> Progress:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    now, told = None, set()
+    now, told, runs_done, begun = None, set(), 0, time.monotonic()
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with tqdm(unit="epoch", file=sys.stderr, disable=None, smoothing=0.05) as bar:
+        with tqdm(unit="epoch", file=sys.stderr, disable=None) as bar:
             for now in progress:
                 if bar.total is None:
                     # what was there before says nothing of the time left
                     bar.reset(now.n_epochs)
-                    bar.initial = now.epochs_done
+                    bar.initial, runs_done, begun = now.epochs_done, now.runs_done, time.monotonic()
                 bar.n = now.epochs_done
                 bar.set_description_str(f"{now.runs_done}/{now.n_runs} runs")
-                for name in {*now.retried} - told:
-                    told.add(name)
-                    tqdm.write(f"{name} died and was started again", file=sys.stderr)
+                if bar.disable and now.runs_done > runs_done:
+                    runs_done = now.runs_done
+                    each = (time.monotonic() - begun) / max(1, now.epochs_done - bar.initial)
+                    left = tqdm.format_interval((now.n_epochs - now.epochs_done) * each)
+                    print(f"{runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
+                for name in now.retried:
+                    if name not in told:
+                        told.add(name)
+                        tqdm.write(f"{name} died and was started again", file=sys.stderr)
     finally:
         signal.signal(signal.SIGTERM, before)
         progress.close()
