@@ -100,7 +100,7 @@ def test_three_labels_by_key_and_the_same_npz_comes_back(visit, own_server, tmp_
     assert [int(row["final"]) for row in rows] == expected.tolist()
 
 
-def test_class_folders_come_back_with_the_file_moved(visit, own_server, tmp_path):
+def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
     images, labels, true = digits()
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     files = {}
@@ -111,8 +111,7 @@ def test_class_folders_come_back_with_the_file_moved(visit, own_server, tmp_path
     with zipfile.ZipFile(tmp_path / "my digits.zip", "w") as archive:
         for name, content in files.items():
             archive.writestr(name, content)
-    server = own_server()
-    tab = visit(on=server)
+    tab = visit()
     learn(tab, server, tmp_path / "my digits.zip")
     words = tab.get_by_text("label quality", exact=False).filter(has_text="train/").first
     part, given, file = words.inner_text().split("(")[1].split(")")[0].split("/")
