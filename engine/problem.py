@@ -1,7 +1,7 @@
 """What a run has to cope with: its labels, spoiled once and then fixed."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,13 +40,14 @@ class Problem:
 
 
 def pose(
-    config: RunConfig, data: Data, packed: dict[str, Any] | None = None, tick: Tick | None = None
+    config: RunConfig, data: Data, kept: Mapping[str, Any] | None = None, tick: Tick | None = None
 ) -> Problem:
     """Spoil the labels as config says. Raises NoiseError or ConfigError.
 
-    packed: of a State; where the knobs that fix the labels are the same, its labels are taken over
-    and not made anew. tick: called while the networks behind the noise `margin` learn, with batches
-    done and batches in all; it may raise to end that.
+    kept: the labels of another run, as `given`, `matrix` and `rate_requested` beside its `config`
+    as JSON; where the knobs that fix the labels are the same, they are taken over. tick: called
+    while the networks behind the noise `margin` learn, with batches done and batches in all; it may
+    raise to end that.
     """
     if min(data.shape[1:]) < SMALLEST_SIDE:
         raise ConfigError(
@@ -57,7 +58,7 @@ def pose(
     truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None
     if truth is None and config.noise != "none":
         truth = labels  # with noise added, what came is taken for the truth
-    given, matrix, requested = _kept(config, packed) or _made(config, data, labels, tick)
+    given, matrix, requested = _taken_over(config, kept) or _made(config, data, labels, tick)
     return Problem(
         given=given,
         true=truth,
@@ -78,17 +79,17 @@ def noise_seed(config: RunConfig) -> int:
     return config.seed if config.noise_seed is None else config.noise_seed
 
 
-def _kept(
-    config: RunConfig, packed: dict[str, Any] | None
+def _taken_over(
+    config: RunConfig, kept: Mapping[str, Any] | None
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Given labels, matrix and requested rate of a packed State; None where they do not fit."""
-    if packed is None or "matrix" not in packed:  # packed before there was noise worth keeping
+    """Given labels, matrix and requested rate of another run; None where they do not fit."""
+    if kept is None or "matrix" not in kept:  # packed before there was noise worth keeping
         return None
-    before = RunConfig.model_validate_json(packed["config"])
+    before = RunConfig.model_validate_json(kept["config"])
     same = all(getattr(before, name) == getattr(config, name) for name in LABEL_KNOBS)
     if not same or noise_seed(before) != noise_seed(config):
         return None
-    return packed["given"].numpy(), packed["matrix"].numpy(), packed["rate_requested"]
+    return np.asarray(kept["given"]), np.asarray(kept["matrix"]), kept["rate_requested"]
 
 
 def _made(

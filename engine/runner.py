@@ -93,7 +93,7 @@ class Runner:
                 packed = Run(parent["run"]).load_state(parent["epoch"])
             else:
                 packed = None
-            state = State(config, data, packed, control)
+            state = State(config, data, packed, control, _labels(run))
             writer = RunWriter.resume(run.folder)
             if writer.n_epochs != len(records):
                 writer.close()
@@ -116,7 +116,8 @@ class Runner:
         packed = run.load_state(epoch)
 
         def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
-            state = State(config, _same_data(run, data or load_data(config)), packed, control)
+            data = _same_data(run, data or load_data(config))
+            state = State(config, data, packed, control, _labels(run))
             origin = {"run": str(run.folder.resolve()), "epoch": epoch}
             return state, RunWriter.create(Path(folder), state, parent=origin)
 
@@ -229,6 +230,16 @@ class Runner:
         # the folder holds all that anyone still needs: let go of network and images
         self._data = self._prepare = self._state = None
         self._phase = phase
+
+
+def _labels(run: Run) -> dict[str, Any]:
+    """The labels that a run started with, for another one to take over. Raises StoreError."""
+    return {
+        "config": run.config.model_dump_json(),
+        "given": run.labels["given"],
+        "matrix": run.labels["matrix"],
+        "rate_requested": run.info["rate_requested"],
+    }
 
 
 def _same_data(run: Run, data: Data) -> Data:

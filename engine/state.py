@@ -1,5 +1,6 @@
 """What a run is about, and where it stands between two epochs: made, packed, unpacked."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -44,17 +45,18 @@ class State:
 
     Between two epochs it can be packed; a State made with what was packed goes on bit by bit as
     the run it came from would have (same device, same number of threads). control: is told how
-    far the making is, and may stop it.
+    far the making is, and may stop it. kept: labels to take over if they fit, by default packed's,
+    see `problem.pose`.
     """
 
     def __init__(
         self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None,
-        control: Control | None = None,
+        control: Control | None = None, kept: Mapping[str, Any] | None = None,
     ):  # fmt: skip
         check_k(config, data.n)
         self.config = config
         tick = control and partial(control.tick, 0, "margins")
-        self.problem = pose(config, data, packed, tick)
+        self.problem = pose(config, data, kept or packed, tick)
         self.device = machine.choose_device(config.device)
         self.data = data.to(self.device)
         self.mean, self.std = (v.to(self.device) for v in data.channel_stats())

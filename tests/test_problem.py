@@ -16,6 +16,7 @@ from engine.spoil import corrupt_by_image, corrupt_by_margin
 from engine.state import State
 from engine.store import Run
 from engine.train import train
+from engine.writer import RunWriter
 from tests.conftest import blobs, quick
 
 
@@ -167,6 +168,23 @@ def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_
     np.testing.assert_array_equal(same["matrix"], Run(tmp_path / "run").labels["matrix"])
     assert (other["given"] != given).any()
     assert learned == [96], "for the other rate only"
+
+
+def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
+    data, learned, tmp_path, monkeypatch
+):
+    """Its folder says which labels it has: learning margins anew could give others."""
+    config = quick(noise="margin", epochs=2)
+    writer = RunWriter.create(tmp_path / "run", State(config, data))
+    writer.close()
+    problem._margins.clear()
+    monkeypatch.setattr(problem, "out_of_fold", None)
+    runner = Runner.resume(tmp_path / "run", data=data)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    run = Run(tmp_path / "run")
+    first = np.where(run.array("soft")[0].max(1) == 1, run.array("soft")[0].argmax(1), -1)
+    np.testing.assert_array_equal(first, run.labels["given"])  # no label is corrected in epoch 0
 
 
 def test_a_run_can_be_stopped_while_margins_are_learned(data, learned, tmp_path):
