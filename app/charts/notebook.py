@@ -13,6 +13,7 @@ import io
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ PLOTLY, PNG = "application/vnd.plotly.v1+json", "image/png"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 N_COLORS = 128  # of a PNG: a third of the bytes, and no eye sees it
 MOST_JSON = 500_000  # characters of a figure in plotly's format; a larger one is its PNG alone
-PATIENCE = 60.0  # seconds that a browser may take for one picture
+PATIENCE = 90.0  # seconds that a browser may take for one picture
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -105,10 +106,9 @@ class Painter:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
 
+@cache
 def _painter() -> Painter | None:
-    """The one that is there already, a new one, or none without kaleido or a browser."""
-    if NAME in pio.renderers:
-        return pio.renderers[NAME].painter
+    """The one of this process; none without kaleido or a browser."""
     try:
         return Painter()
     except Exception:  # a missing browser, one that does not start: the notebook does without
