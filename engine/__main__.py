@@ -11,6 +11,7 @@ from engine import __version__, config, report
 from engine import sweep as sweeps
 from engine.config import ConfigError, RunConfig, allowed, configure
 from engine.data import DATASETS, DataError
+from engine.device import DeviceError
 from engine.mapper import DIMS, lay_out_next
 from engine.noise import NOISE_NOTES, NoiseError
 from engine.runner import Runner
@@ -24,9 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     command = options.pop("command")
     try:
         return command(**options)
-    except (ConfigError, NoiseError, DataError, StoreError) as error:
+    except (ConfigError, DeviceError, NoiseError, DataError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def train(*, out: str | None, as_json: bool, method: str, preset: str, **knobs: Any) -> int:
@@ -62,9 +65,46 @@ def sweep(
     *, out: str, jobs: int | None, ray: str | None, table: str | None, **axes: str | None
 ) -> int:
     """Train a run for every combination of the knobs' values, and write one table of them all."""
+    root, file = Path(out), Path(table or Path(out) / "table.parquet")
+    sweeps.check_table_name(file)
     named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
     configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
-    return _finish(configs, Path(out), jobs, ray, Path(table or Path(out) / "table.parquet"))
+    status = _brought_to_end(configs, root, jobs, ray)
+    folders = [root / sweeps.run_name(config) for config in configs]
+    there = [folder for folder in folders if (folder / "config.json").exists()]
+    if there:
+        sweeps.save_table(sweeps.table(there), file)
+        print(f"wrote {file}: {len(there)} of {len(configs)} runs")
+    return status
+
+
+def experiment(
+    *, names: list[str], form: str, out: str, runs: str, jobs: int | None, ray: str | None,
+    seed: str | None, **knobs: Any,
+) -> int:  # fmt: skip
+    """Answer questions about the method by many runs: tables, figures and sentences."""
+    # late: other commands need no pandas
+    from engine.experiments.base import plan
+    from engine.experiments.registry import EXPERIMENTS, answer, configs_of
+
+    if not names:
+        print_table(
+            [("experiment", "question"), *((n, e.question) for n, e in EXPERIMENTS.items())]
+        )
+        return 0
+    chosen = _named(knobs)
+    made = plan(form, sweeps.values(seed or ""), **chosen)
+    names = list(EXPERIMENTS) if names == ["all"] else names
+    asked = {name: configs_of(name, made, chosen) for name in names}
+    status = 0
+    for name, configs in asked.items():
+        status = max(status, _brought_to_end(configs, Path(runs), jobs, ray))
+        if status == INTERRUPTED:
+            return status
+        findings = answer(name, made, configs, Path(runs), Path(out))
+        print(f"{name}: {EXPERIMENTS[name].question}", *findings.answers, sep="\n  ")
+    print(f"wrote {out}")
+    return status
 
 
 def lay_out(*, run: str, dims: list[int]) -> int:
@@ -103,22 +143,12 @@ def methods() -> int:
     return 0
 
 
-def _finish(
-    configs: list[RunConfig], root: Path, jobs: int | None, ray: str | None, table: Path
-) -> int:
-    """Bring a sweep to its end, write its table and say what failed."""
-    sweeps.check_table_name(table)
-    ended = None
+def _brought_to_end(configs: list[RunConfig], root: Path, jobs: int | None, ray: str | None) -> int:
+    """Bring the runs of a sweep to their end and say what failed; returns the exit status."""
     try:
         ended = watch_sweep(sweeps.sweep(configs, root, jobs=jobs, ray=ray))
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
-    folders = [root / sweeps.run_name(config) for config in configs]
-    there = [folder for folder in folders if (folder / "config.json").exists()]
-    if there:
-        sweeps.save_table(sweeps.table(there), table)
-        print(f"wrote {table}: {len(there)} of {len(configs)} runs")
-    if ended is None:
         return INTERRUPTED
     for name, why in ended.failed.items():
         print(f"error: {name} failed twice: {why}", file=sys.stderr)
@@ -173,6 +203,26 @@ def _parser() -> argparse.ArgumentParser:
     for name in ("method", "preset"):
         sub.add_argument(f"--{name}", metavar="V,V", help="as in `train`")
     _add_knobs(sub, with_defaults=True)
+
+    sub = add(
+        experiment,
+        more="Without a name it lists them; `all` is all of them. Runs that several of them need "
+        "are made once, and the same command goes on after a stop.",
+    )
+    sub.add_argument("names", metavar="NAME", nargs="*", help="which ones")
+    sub.add_argument(
+        "--form", default="quick", metavar="FORM",
+        help="quick: digits, minutes on two cores | full: CIFAR-10 and a ResNet-18, for a GPU "
+        "(default: quick)",
+    )  # fmt: skip
+    sub.add_argument(
+        "--out", metavar="FOLDER", default="runs/experiments/results", help="where answers go"
+    )
+    sub.add_argument(
+        "--runs", metavar="FOLDER", default="runs/experiments/runs", help="where runs go"
+    )
+    _add_sweep_options(sub)
+    _add_knobs(sub, with_defaults=False)
 
     sub = add(fork, reads_run=True, as_json=True)
     sub.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
@@ -229,7 +279,7 @@ def _named(options: dict[str, Any]) -> dict[str, Any]:
         if optional and value == "none":
             knobs[name] = None
     if knobs.get("noise_matrix"):
-        knobs["noise_matrix"] = _read_matrix(Path(knobs["noise_matrix"]))
+        knobs["noise_matrix"] = _read_matrix(Path(str(knobs["noise_matrix"])))
         knobs.setdefault("noise", "matrix")
     return knobs
 

@@ -215,10 +215,10 @@ def short_name(config: RunConfig) -> str:
     return f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     """Replace a JSON file whole."""
     beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(value, allow_nan=False))
+    beside.write_text(json.dumps(value, allow_nan=False, indent=indent))
     os.replace(beside, path)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from engine.config import ConfigError, RunConfig
+from engine.config import ConfigError, RunConfig, configure
 from engine.store import Run
 from engine.sweep import grid, run_name
 
@@ -38,6 +38,10 @@ class Plan:
     def dataset(self) -> str:
         return self.knobs["dataset"]
 
+    def preset(self) -> RunConfig:
+        """The settings of plain MixNN in this plan."""
+        return configure(**self.knobs)
+
     def grid(self, **axes: Any) -> list[RunConfig]:
         """Runs of every combination of these axes and the seeds; single values need no list.
 
@@ -67,7 +71,7 @@ class Material:
     @property
     def last(self) -> pd.DataFrame:
         """The last epoch of each run that has come to its end."""
-        return last(self.epochs)
+        return lasting(self.epochs)
 
     def of(self, configs: Sequence[RunConfig]) -> pd.DataFrame:
         """Last epochs of these runs alone."""
@@ -101,6 +105,14 @@ def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
     return Material(made, runs, table([run.folder for run in runs.values()]))
 
 
-def last(epochs: pd.DataFrame) -> pd.DataFrame:
-    """The row of the last epoch of each run."""
-    return epochs.loc[epochs.groupby("run")["epoch"].idxmax()].reset_index(drop=True)
+def lasting(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the last epoch of each run."""
+    newest = rows.groupby("run")["epoch"].transform("max")
+    return rows[rows["epoch"] == newest].reset_index(drop=True)
+
+
+def pick(frame: pd.DataFrame, **where: Any) -> pd.Series:
+    """The first row with these values."""
+    for name, value in where.items():
+        frame = frame[frame[name] == value]
+    return frame.iloc[0]

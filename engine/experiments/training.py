@@ -1,10 +1,13 @@
 """Experiments that are judged by what each run says of itself, epoch by epoch."""
 
+import numpy as np
 import pandas as pd
 
-from engine.config import RunConfig, configure
-from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
+from engine.config import RunConfig
+from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
 from engine.experiments.statistics import differences, means, say, verdict
+from engine.noise import ASYMMETRIC
+from engine.state import load_data
 from engine.sweep import run_name
 
 JUDGED = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
@@ -25,12 +28,12 @@ def read_baseline(material: Material) -> Findings:
     final = means(last, ["rate"], JUDGED)
     answers = []
     for rate in sorted(last["rate"].unique()):
-        test, memorized = (_row(final, metric=m, rate=rate) for m in ("test_accuracy", "memorized"))
+        test, memorized = (pick(final, metric=m, rate=rate) for m in ("test_accuracy", "memorized"))
         text = f"At rate {rate:g} the last network classifies {say(test)} of the test images"
         if rate > 0:
             text += (
                 f" and has learned {say(memorized)} of the wrong labels by heart; since its best "
-                f"epoch it has changed by {say(_row(lost, rate=rate), sign=True)}"
+                f"epoch it has changed by {say(pick(lost, rate=rate), sign=True)}"
             )
         answers.append(f"{text}.")
     return Findings({"curves": curves, "final": final, "since_best": lost}, answers)
@@ -54,7 +57,7 @@ KS, ALPHAS = (1, 2, 3, 5, 10, 20), (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99)
 
 def full_runs(plan: Plan) -> list[RunConfig]:
     """Both at once in the full form; one at a time around the preset in the quick one."""
-    preset = _preset(plan)
+    preset = plan.preset()
     if plan.whole:
         return plan.grid(method="mixnn", rate=RATES, k=KS, alpha=ALPHAS)
     return _unique(
@@ -64,7 +67,7 @@ def full_runs(plan: Plan) -> list[RunConfig]:
 
 
 def read_full(material: Material) -> Findings:
-    last, preset = material.last, _preset(material.plan)
+    last, preset = material.last, material.plan.preset()
     cells = means(last, ["rate", "k", "alpha"], JUDGED)
     default = last[(last["k"] == preset.k) & (last["alpha"] == preset.alpha)]
     default = default[["rate", "seed", *JUDGED]]
@@ -193,20 +196,16 @@ def read_kinds(material: Material) -> Findings:
 
 def _kinds(plan: Plan) -> dict[str, dict]:
     """Noise kinds that this data set can have -> the knobs that make EQUAL_RATE of them wrong."""
-    from engine.noise import ASYMMETRIC
-    from engine.state import load_data
-
-    n_classes = load_data(configure(**plan.knobs)).n_classes
+    data = load_data(plan.preset())
     family = plan.dataset.partition(":")[0]
     kinds = {
-        "symmetric": dict(rate=EQUAL_RATE / (1 - 1 / n_classes)),
+        "symmetric": dict(rate=EQUAL_RATE / (1 - 1 / data.n_classes)),
         "pair": dict(rate=EQUAL_RATE),
         "instance": dict(rate=EQUAL_RATE),
         "margin": dict(rate=EQUAL_RATE),
     }
     if family in ASYMMETRIC:  # these maps leave part of the classes as they are
-        labels = load_data(configure(**plan.knobs)).labels.cpu().numpy()
-        touched = pd.Series(labels).isin(list(ASYMMETRIC[family])).mean()
+        touched = np.isin(data.labels.numpy(), list(ASYMMETRIC[family])).mean()
         kinds["asymmetric"] = dict(rate=EQUAL_RATE / touched)
     if family == "cifar10":
         kinds["human"] = dict(human_labels="random1")
@@ -254,7 +253,7 @@ def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -
     gain = differences(last[last["method"].isin(methods)], ce, ["method", "rate"], JUDGED)
     answers = []
     for _, row in gain[gain["metric"] == "test_accuracy"].iterrows():
-        memorized = _row(gain, metric="memorized", method=row["method"], rate=row["rate"])
+        memorized = pick(gain, metric="memorized", method=row["method"], rate=row["rate"])
         text = (
             f"{words[row['method']]} at rate {row['rate']:g}: test accuracy {say(row, sign=True)}"
         )
@@ -270,18 +269,8 @@ def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -
     return Findings(tables, answers)
 
 
-def _preset(plan: Plan) -> RunConfig:
-    return configure(method="mixnn", **plan.knobs)
-
-
 def _unique(configs: list[RunConfig]) -> list[RunConfig]:
     return list({run_name(config): config for config in configs}.values())
-
-
-def _row(frame: pd.DataFrame, **where) -> pd.Series:
-    for name, value in where.items():
-        frame = frame[frame[name] == value]
-    return frame.iloc[0]
 
 
 def _agree(rows: pd.DataFrame) -> str:

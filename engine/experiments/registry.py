@@ -1,0 +1,108 @@
+"""All experiments by name, and one of them from its runs to its files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from engine.config import ConfigError, RunConfig
+from engine.device import choose_device, machine
+from engine.experiments import features, finding, humps, training
+from engine.experiments.base import Experiment, Findings, Material, Plan, gather
+from engine.experiments.figures import FIGURES, save
+from engine.store import write_json
+from engine.sweep import save_table
+
+_FOUND = (
+    training.EXPERIMENTS | features.EXPERIMENTS | humps.EXPERIMENTS | finding.EXPERIMENTS
+)  # fmt: skip
+ORDER = (
+    "baseline", "mixnn-k1", "full", "representation", "mixture", "ablation", "noise-kinds",
+    "methods", "detection",
+)  # fmt: skip
+EXPERIMENTS: dict[str, Experiment] = {name: _FOUND[name] for name in ORDER}
+DIGITS = 5  # of the numbers in a table, after the point
+KEPT_ROWS = 5000  # longer tables are pictures of samples: drawn, not written
+
+
+def named(name: str) -> Experiment:
+    """The experiment of this name. Raises ConfigError."""
+    if name not in EXPERIMENTS:
+        raise ConfigError(f"experiment = {name!r}: allowed are {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def configs_of(name: str, plan: Plan, chosen: dict[str, Any]) -> list[RunConfig]:
+    """The runs of an experiment. Raises ConfigError, also where it varies a knob that was chosen.
+
+    chosen: the knobs that a person named.
+    """
+    configs = named(name).configs(plan)
+    for knob, value in chosen.items():
+        if knob in RunConfig.model_fields and not any(getattr(c, knob) == value for c in configs):
+            raise ConfigError(
+                f"{knob} = {value!r}: the experiment {name} sets it itself, leave it out"
+            )
+    return configs
+
+
+def answer(name: str, plan: Plan, configs: list[RunConfig], root: Path, out: Path) -> Findings:
+    """Read the runs that stand under root and write what they say into out.
+
+    NAME-DATASET.json: question, answers, settings, machine and commits; NAME-DATASET.TABLE.csv;
+    figures beside them. Raises StoreError, and ConfigError where no run has come to its end.
+    """
+    material = gather(plan, configs, root)
+    if not material.runs:
+        raise ConfigError(f"experiment {name}: none of its {len(configs)} runs has come to its end")
+    findings = named(name).read(material)
+    stem = f"{name}-{plan.dataset.partition(':')[0]}"
+    written = {}
+    for table, frame in findings.tables.items():
+        if len(frame) <= KEPT_ROWS:
+            path = out / f"{stem}.{table}.csv"
+            save_table(_rounded(frame), path)
+            written[table] = path.name
+    pictures = save(FIGURES[name](findings.tables), out, stem)
+    told = _about(name, plan, material, len(configs))
+    told |= {
+        "answers": findings.answers,
+        "tables": written,
+        "figures": [path.name for path in pictures],
+    }
+    write_json(out / f"{stem}.json", told, indent=1)
+    return findings
+
+
+def _about(name: str, plan: Plan, material: Material, n_asked: int) -> dict[str, Any]:
+    infos = [run.info for run in material.runs.values()]
+    device = choose_device("cpu" if infos[0]["device"] == "cpu" else "auto")
+    commits = sorted({str(info["machine"]["commit"]) for info in infos})
+    configs = [run.config.model_dump(mode="json") for run in material.runs.values()]
+    values = {knob: _distinct([c[knob] for c in configs]) for knob in configs[0]}
+    seconds = material.epochs.groupby("run")["seconds"].sum()
+    return {
+        "experiment": name,
+        "question": named(name).question,
+        "form": plan.form,
+        "seeds": list(plan.seeds),
+        "n_runs": len(configs),
+        "n_missing": n_asked - len(configs),
+        "n_train": sorted({info["data"]["n"] for info in infos}),
+        "networks": sorted({info["network"] for info in infos}),
+        "precision": sorted({info["precision"] for info in infos}),
+        "seconds_a_run": round(float(seconds.median()), 2),
+        "machine": machine(device),
+        "trained_on_commits": commits,
+        "settings": {knob: v[0] for knob, v in values.items() if len(v) == 1},
+        "varied": {knob: v for knob, v in values.items() if len(v) > 1},
+    }
+
+
+def _distinct(values: list[Any]) -> list[Any]:
+    return [value for row, value in enumerate(values) if value not in values[:row]]
+
+
+def _rounded(frame):
+    floats = frame.select_dtypes(np.floating).columns
+    return frame.assign(**{name: frame[name].round(DIGITS) for name in floats})

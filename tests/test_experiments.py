@@ -1,0 +1,243 @@
+"""Statistics against other libraries; what experiments measure, on data whose answer is known; and
+every experiment from its command to its files, on tiny settings: the shape of the answer, not luck.
+"""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from engine.__main__ import main
+from engine.config import ConfigError
+from engine.experiments import features, finding, humps, training
+from engine.experiments.base import plan
+from engine.experiments.registry import EXPERIMENTS, configs_of
+from engine.experiments.statistics import differences, interval, means, say, verdict
+from engine.sweep import run_name
+
+# --- statistics
+
+
+def test_interval_is_scipys_t_interval():
+    values = [0.91, 0.95, 0.93, 0.97, 0.90]
+    found = interval(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["n"], found["mean"]) == (5, pytest.approx(np.mean(values)))
+    assert found["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_interval_of_few_values():
+    assert interval([0.5, np.nan])["n"] == 1
+    assert interval([0.5])["mean"] == 0.5
+    assert math.isnan(interval([0.5])["low"])
+    assert interval([])["n"] == 0
+    assert math.isnan(interval([])["mean"])
+
+
+def runs_of(method: str, values: dict[tuple[float, int], float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"method": method, "rate": r, "seed": s, "a": v} for (r, s), v in values.items()]
+    )
+
+
+def test_differences_pair_runs_by_seed():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 1, 6)  # how hard a seed is, the same for both
+    own = {(0.4, s): hard[s] + 0.3 + 0.01 * s for s in range(6)}
+    other = {(0.4, s): hard[s] for s in range(1, 6)}  # seed 0 is missing
+    found = differences(
+        runs_of("x", own), runs_of("y", other)[["rate", "seed", "a"]], ["rate"], ["a"]
+    )
+    expected = stats.ttest_rel([own[0.4, s] for s in range(1, 6)], list(other.values()))
+    row = found.iloc[0]
+    assert row["n"] == 5
+    assert row["mean"] == pytest.approx(0.33)
+    assert tuple(expected.confidence_interval()) == pytest.approx((row["low"], row["high"]))
+    assert row["clear"]
+
+
+def test_a_difference_that_the_interval_does_not_carry_is_no_claim():
+    a = runs_of("x", {(0.4, 0): 0.9, (0.4, 1): 0.5})
+    b = runs_of("y", {(0.4, 0): 0.5, (0.4, 1): 0.8})[["rate", "seed", "a"]]
+    row = differences(a, b, ["rate"], ["a"]).iloc[0]
+    assert not row["clear"]
+    assert verdict(row) == "not told apart"
+    single = differences(a[:1], b[:1], ["rate"], ["a"]).iloc[0]
+    assert not single["clear"]
+
+
+def test_differences_against_one_row_for_all_groups():
+    many = pd.concat(
+        [runs_of("x", {(0.4, s): s + k for s in range(3)}).assign(k=k) for k in (1, 2)]
+    )
+    one = runs_of("y", {(0.4, s): s for s in range(3)})[["rate", "seed", "a"]]
+    found = differences(many, one, ["rate", "k"], ["a"])
+    assert dict(zip(found["k"], found["mean"], strict=True)) == {1: 1, 2: 2}
+
+
+def test_means_and_words():
+    frame = runs_of("x", {(0.2, 0): 0.97, (0.2, 1): 0.98, (0.2, 2): 0.99})
+    row = means(frame, ["rate"], ["a"]).iloc[0]
+    assert (row["rate"], row["metric"], row["n"]) == (0.2, "a", 3)
+    assert say(row) == "98.0 % [95.5, 100.5], n = 3"
+    assert say({"n": 3, "mean": 0.021, "low": 0.01, "high": 0.032}, sign=True) == (
+        "+2.1 points [+1.0, +3.2], n = 3"
+    )
+    assert say(interval([0.5])) == "50.0 %, n = 1"
+
+
+# --- what is measured
+
+
+def test_features_of_separate_classes_and_of_none():
+    rng = np.random.default_rng(0)
+    true = np.arange(300) % 3
+    wrong = np.zeros(300, bool)
+    apart = np.eye(3)[true] * 10 + rng.normal(0, 0.1, (300, 3))
+    found = features.measure(apart, true, wrong)
+    assert found["same_class_neighbors"].mean() == 1
+    assert found["linear_probe"].mean() == 1
+    assert found["silhouette"].mean() > 0.95
+    nothing = features.measure(rng.normal(0, 1, (300, 3)), true, wrong)
+    assert nothing["same_class_neighbors"].mean() == pytest.approx(1 / 3, abs=0.06)
+    assert nothing["linear_probe"].mean() == pytest.approx(1 / 3, abs=0.12)
+    assert abs(nothing["silhouette"].mean()) < 0.05
+
+
+def test_humps_are_counted():
+    rng = np.random.default_rng(0)
+    two = np.concatenate([rng.normal(0.2, 0.05, 600), rng.normal(0.8, 0.05, 400)]).clip(0, 1)
+    one = rng.normal(0.5, 0.1, 1000)
+    found, single = humps.measure(two), humps.measure(one)
+    assert found["bimodal"] == 1
+    assert found["bic_gain"] > 0.5
+    assert single["bimodal"] == 0
+    assert single["bic_gain"] < 0.02
+    assert humps.measure(np.full(50, 0.3))["bimodal"] == 0
+
+
+def test_rankings_are_judged():
+    wrong = np.array([1, 0, 1, 0, 0, 0], bool)
+    best = finding.judge(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
+    assert best == {"average_precision": 1, "precision_at_wrong": 1, "auroc": 1}
+    worse = finding.judge(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
+    assert worse["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert worse["precision_at_wrong"] == 0.5
+    curve = finding.precision_at(np.array([6, 5, 4, 1, 0, 3.0]), wrong, np.array([0.5, 1.0]))
+    assert curve == pytest.approx([1, 2 / 3])
+
+
+# --- plans
+
+
+def test_a_plan_takes_five_seeds_on_small_sets_and_three_on_cifar():
+    assert plan().seeds == (0, 1, 2, 3, 4)
+    assert plan(dataset="cifar10").seeds == (0, 1, 2)
+    assert plan(seeds=[7]).seeds == (7,)
+    assert plan("full").knobs["network"] == "resnet18"
+    with pytest.raises(ConfigError, match="'huge'.*quick, full"):
+        plan("huge")
+
+
+def test_experiments_share_runs():
+    made = plan()
+    names = {n: {run_name(c) for c in EXPERIMENTS[n].configs(made)} for n in EXPERIMENTS}
+    assert names["baseline"] < names["mixnn-k1"]
+    assert names["representation"] == names["detection"]
+    assert names["representation"] < names["mixture"]
+    assert names["representation"] < names["methods"] | names["full"]
+
+
+def test_equal_rates_of_noise_kinds():
+    """Each kind is asked for such that the same share of labels is wrong."""
+    from engine.noise import transition_matrix
+
+    made = plan()
+    kinds = training._kinds(made)
+    assert set(kinds) == {"symmetric", "pair", "instance", "margin", "asymmetric"}
+    labels = training.load_data(made.preset()).labels.numpy()
+    for kind in ("symmetric", "pair", "asymmetric"):
+        matrix = transition_matrix(kind, kinds[kind]["rate"], 10, dataset="digits")
+        wrong = 1 - np.diag(matrix)[labels].mean()
+        assert wrong == pytest.approx(training.EQUAL_RATE, abs=1e-3), kind
+
+
+def test_a_knob_that_the_experiment_varies_is_refused():
+    with pytest.raises(ConfigError, match="method = 'mixup'.*sets it itself|rate = 0.33"):
+        configs_of("baseline", plan(rate=0.33), {"rate": 0.33})
+
+
+def test_unknown_names_are_refused(capsys):
+    assert main(["experiment", "frobnicate"]) == 2
+    assert "'frobnicate': allowed are baseline, mixnn-k1" in capsys.readouterr().err
+    assert main(["experiment"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in EXPERIMENTS)
+
+
+# --- every experiment, from its command to its files
+
+TINY = [
+    "--limit", "100", "--epochs", "3", "--warmup", "1", "--correction-start", "1", "--seed", "0:1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """All experiments answered in one folder; few rates and values of K and alpha."""
+    root = tmp_path_factory.mktemp("experiments")
+    few = pytest.MonkeyPatch()
+    for module in (training, features, humps, finding):
+        few.setattr(module, "RATES", (0.4,))
+    few.setattr(training, "ABLATION_RATES", (0.4,))
+    few.setattr(training, "KS", (1, 5))
+    few.setattr(training, "ALPHAS", (0.0, 0.8))
+    few.setattr(training, "METHODS_COMPARED", ("ce", "elr", "mixnn"))
+    few.setattr(finding, "FOLD_EPOCHS", 1)
+    folders = ["--out", str(root / "results"), "--runs", str(root / "runs")]
+    try:
+        assert main(["experiment", "all", *folders, *TINY]) == 0
+    finally:
+        few.undo()
+    return root / "results"
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_writes_its_answer(answered, name):
+    told = json.loads((answered / f"{name}-digits.json").read_text())
+    assert told["experiment"] == name
+    assert told["n_missing"] == 0
+    assert told["seeds"] == [0, 1]
+    assert told["n_train"] == [100]
+    assert told["settings"]["epochs"] == 3
+    assert told["machine"]["cores"] >= 1
+    assert told["answers"]
+    assert all("n = 2" in line for line in told["answers"][:1])
+    for file in told["tables"].values():
+        table = pd.read_csv(answered / file)
+        assert len(table), file
+        if {"low", "high"} <= set(table.columns):
+            known = table.dropna(subset=["low"])
+            assert (known["low"] <= known["mean"] + 1e-5).all(), file
+            assert (known["mean"] <= known["high"] + 1e-5).all(), file
+            assert table["n"].max() == 2, file
+    assert told["figures"]
+    assert all((answered / file).stat().st_size > 1000 for file in told["figures"])
+
+
+def test_the_answers_number_is_the_runs_number(answered):
+    """One mean computed by hand from the run folders."""
+    from engine.store import Run
+
+    runs = [Run(path.parent) for path in (answered.parent / "runs").glob("*/config.json")]
+    values = [
+        run.epochs[-1]["metrics"]["test_accuracy"] for run in runs
+        if run.config.method == "ce" and run.config.rate == 0.4 and run.config.noise == "symmetric"
+    ]  # fmt: skip
+    table = pd.read_csv(answered / "baseline-digits.final.csv")
+    row = table[(table["rate"] == 0.4) & (table["metric"] == "test_accuracy")].iloc[0]
+    assert (row["n"], row["mean"]) == (2, pytest.approx(np.mean(values), abs=1e-5))
