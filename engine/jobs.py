@@ -178,9 +178,12 @@ def threads_of(config: RunConfig) -> int:
 
 def _connect(ray, address: str) -> None:
     before = signal.getsignal(signal.SIGTERM)
+    host, _, port = address.rpartition(":")
     try:
+        if port.isdigit():  # Ray alone would look for minutes
+            socket.create_connection((host, int(port)), timeout=5).close()
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:
         raise ConfigError(f"ray = {address!r}: no such cluster ({error})") from None
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)  # Ray puts its own in place
