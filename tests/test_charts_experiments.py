@@ -97,6 +97,15 @@ def test_one_seed_has_lines_and_dots_without_intervals():
     assert set(dots.marker.color) == {"white"}
 
 
+def test_a_table_without_rows_gives_an_empty_picture():
+    none = charts.bands(curves().iloc[:0], metrics=METRICS, color="method", facet="rate")
+    assert none.layout.annotations[-1].text == "no value"
+    none = charts.intervals(
+        gains().iloc[:0], metric="test_accuracy", category="variant", zero="x"
+    )  # fmt: skip
+    assert "no run" in none.layout.title.text
+
+
 def test_a_panel_without_values_says_so_and_keeps_its_axes():
     table = curves()
     table.loc[(table["rate"] == 0.2) & (table["metric"] == "memorized"), FINDING[1:]] = np.nan

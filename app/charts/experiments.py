@@ -210,7 +210,7 @@ def intervals(
         values = sorted(values, key=lambda value: -order[value])
     looks = _looks(frame, color)
     tall = 38 if len(looks) == 1 else 30 * len(looks) + 14  # px of a category
-    panels = _Panels(frame, facet, None, title, height or 20 + tall * len(values))
+    panels = _Panels(frame, facet, None, title, height or 20 + tall * max(len(values), 1))
     for part, at in panels:
         ends = (part if not shared else frame)[["mean", "low", "high"]]
         least, most = scale * ends.min().min(), scale * ends.max().max()
@@ -348,6 +348,8 @@ class _Panels:
         self, frame: pd.DataFrame, facet: str | None, row: str | None, title: str, height: int,
         *, shared: bool = True, heads: bool = True,
     ):  # fmt: skip
+        if not len(frame):
+            facet = row = None
         self.frame, self.facet, self.row, self.title = frame, facet, row, title
         self.columns = _values(frame, facet) if facet else [None]
         self.rows = _values(frame, row) if row else [None]
@@ -581,6 +583,8 @@ def _faint(color: str) -> str:
 
 
 def _padded(low: float, high: float, share: float) -> list[float]:
+    if not (np.isfinite(low) and np.isfinite(high)):  # nothing to draw
+        return [0.0, 1.0]
     pad = share * (high - low) or 0.05
     return [low - pad, high + pad]
 
