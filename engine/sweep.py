@@ -196,8 +196,9 @@ def table(folders: Sequence[Path | str]):
     """One tidy pandas table of runs: a row per run and epoch.
 
     Columns: run, state, every knob (k, alpha and the other live ones as the epoch used them),
-    rate_actual, n_train, network, epoch, phase, seconds, every metric, and the mixture's means,
-    stds and weights. A run without an epoch has one row, whose epoch is missing. Raises StoreError.
+    rate_actual, n_train, network, epoch, phase, seconds, every metric (learning_rate_used is what
+    the schedule made of that knob), and the mixture's means, stds and weights. A run without an
+    epoch has one row, whose epoch is missing. Raises StoreError.
     """
     import pandas as pd  # late: a run needs none
 
@@ -287,7 +288,8 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
                 "epoch": record["epoch"],
                 "phase": record["phase"],
                 "seconds": sum(record["seconds"].values()),
-                **record["metrics"],
+                # the knob learning_rate is not the rate that its schedule has come to
+                **{f"{n}_used" if n in settings else n: v for n, v in record["metrics"].items()},
                 **{
                     f"mixture_{name}_{part}": value
                     for name in ("means", "stds", "weights")
