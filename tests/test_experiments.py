@@ -167,8 +167,9 @@ def test_equal_rates_of_noise_kinds():
 
 
 def test_a_knob_that_the_experiment_varies_is_refused():
-    with pytest.raises(ConfigError, match="method = 'mixup'.*sets it itself|rate = 0.33"):
-        configs_of("baseline", plan(rate=0.33), {"rate": 0.33})
+    with pytest.raises(ConfigError, match="rate = 0.33: the experiment baseline sets it itself"):
+        configs_of("baseline", plan(rate="0.33"), ["rate"])
+    assert len(configs_of("baseline", plan(epochs="7", rate="0.2"), ["epochs", "rate"])) == 25
 
 
 def test_unknown_names_are_refused(capsys):
@@ -216,7 +217,7 @@ def test_an_experiment_writes_its_answer(answered, name):
     assert told["settings"]["epochs"] == 3
     assert told["machine"]["cores"] >= 1
     assert told["answers"]
-    assert all("n = 2" in line for line in told["answers"][:1])
+    assert any("n = 2" in line for line in told["answers"])
     for file in told["tables"].values():
         table = pd.read_csv(answered / file)
         assert len(table), file

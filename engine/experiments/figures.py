@@ -132,10 +132,6 @@ def methods(tables: Tables) -> Figures:
             tables["against_mixnn"], metric="test_accuracy", category="method", facet="rate",
             zero="MixNN", sort=True, title="Each method against MixNN, last epoch",
         ),
-        "cost": intervals(
-            tables["cost"], metric="seconds", category="method", sort=True,
-            title="What a run takes on this machine, all rates together",
-        ),
     }  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """All experiments by name, and one of them from its runs to its files."""
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +34,15 @@ def named(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def configs_of(name: str, plan: Plan, chosen: dict[str, Any]) -> list[RunConfig]:
-    """The runs of an experiment. Raises ConfigError, also where it varies a knob that was chosen.
+def configs_of(name: str, plan: Plan, chosen: Iterable[str]) -> list[RunConfig]:
+    """The runs of an experiment. Raises ConfigError, also where it sets a chosen knob itself.
 
-    chosen: the knobs that a person named.
+    chosen: names of the plan's knobs that a person asked for.
     """
     configs = named(name).configs(plan)
-    for knob, value in chosen.items():
-        if knob in RunConfig.model_fields and not any(getattr(c, knob) == value for c in configs):
+    for knob in chosen:
+        value = getattr(plan.preset(), knob)
+        if not any(getattr(config, knob) == value for config in configs):
             raise ConfigError(
                 f"{knob} = {value!r}: the experiment {name} sets it itself, leave it out"
             )
@@ -63,7 +66,9 @@ def answer(name: str, plan: Plan, configs: list[RunConfig], root: Path, out: Pat
             path = out / f"{stem}.{table}.csv"
             save_table(_rounded(frame), path)
             written[table] = path.name
-    pictures = save(FIGURES[name](findings.tables), out, stem)
+    pictures, note = save(FIGURES[name](findings.tables), out, stem)
+    if note:
+        print(note, file=sys.stderr)
     told = _about(name, plan, material, len(configs))
     told |= {
         "answers": findings.answers,
