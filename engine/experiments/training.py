@@ -185,8 +185,8 @@ def kinds_runs(plan: Plan) -> list[RunConfig]:
 
 def read_kinds(material: Material) -> Findings:
     last = material.last
-    actual = means(last, ["noise"], ["rate_actual"])
-    ce = last[last["method"] == "ce"][["noise", "seed", *JUDGED]]
+    ce = last[last["method"] == "ce"]
+    actual, ce = means(ce, ["noise"], ["rate_actual"]), ce[["noise", "seed", *JUDGED]]
     rest = last[last["method"] != "ce"]
     gain = differences(rest, ce, ["method", "noise"], JUDGED)
     answers = []
