@@ -17,22 +17,22 @@ EVALUATION_BATCH = 512
 def out_of_fold(
     data: Data, labels: np.ndarray, *, n_folds: int = 3, epochs: int = 10, seed: int = 0,
     network: str = "auto", batch_size: int = 64, learning_rate: float = 0.05,
-    augmentation: str = "auto", threads: int = 0,
+    augmentation: str = "auto", threads: int = 0, on: str | torch.device = "cpu",
     tick: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Class probabilities of every training image, from a network that has not seen it.
 
     The images are dealt into stratified folds; for each, a network learns from all others by plain
-    cross-entropy under a one-cycle learning rate, on the CPU in float32.
+    cross-entropy under a one-cycle learning rate, in float32.
 
     labels: (N,) integers in 0..C-1, right or wrong; data's own are not looked at. n_folds: 2 to N.
     epochs, batch_size, learning_rate (the highest): of each training. network: as the knob of that
     name. augmentation: as the knob augment; "auto" is crop-flip for color images, shift for gray.
-    threads: as the knob. tick: called after every batch with the batches done and their number in
-    all; it may raise to end the work. Returns (N, C) float32; rows sum to 1. The same arguments
-    give the same result with the same number of threads. Raises ValueError.
+    threads: as the knob. on: the device. tick: called after every batch with the batches done and
+    their number in all; it may raise to end the work. Returns (N, C) float32; rows sum to 1. The
+    same arguments give the same result with the same number of CPU threads. Raises ValueError.
     """
-    data, labels = data.to("cpu"), np.asarray(labels, dtype=np.int64)
+    data, labels = data.to(on), np.asarray(labels, dtype=np.int64)
     if labels.shape != (data.n,):
         raise ValueError(f"labels of shape {labels.shape}: allowed is {(data.n,)}")
     if labels.min() < 0 or labels.max() >= data.n_classes:
@@ -81,10 +81,10 @@ class _Learner:
     """Images and labels, and how a network is trained on some of them."""
 
     def __init__(self, data: Data, labels: Tensor, batch_size: int, augmentation: str):
-        self.data, self.labels = data, labels
+        self.data, self.labels, self.device = data, labels, data.images.device
         self.batch_size, self.augmentation = batch_size, augmentation
         self.padding = max(1, min(data.shape[1:]) // 8)  # 4 pixels of 32
-        self.mean, self.std = data.channel_stats()
+        self.mean, self.std = (v.to(self.device) for v in data.channel_stats())
 
     def n_batches(self, rows: Tensor) -> int:
         return -(-len(rows) // self.batch_size)
@@ -94,8 +94,8 @@ class _Learner:
     ):
         """Train net in place on rows; yields after every batch."""
         rng = np.random.default_rng(seed)
-        generator = torch.Generator().manual_seed(int(rng.integers(2**63)))
-        net.to(memory_format=torch.channels_last).train()
+        generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**63)))
+        net.to(self.device, memory_format=torch.channels_last).train()
         optimizer = optim.build(
             "sgd", net.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
@@ -113,7 +113,7 @@ class _Learner:
                     self.data.take(batch), self.augmentation, self.padding, generator
                 )
                 loss = torch.nn.functional.cross_entropy(
-                    self._logits(net, images), self.labels[batch]
+                    self._logits(net, images), self.labels[batch].to(self.device)
                 )
                 optimizer.zero_grad(set_to_none=True)
                 loss.backward()
@@ -125,7 +125,7 @@ class _Learner:
         """Probabilities (n, C) float32 of the images of rows (n,), in evaluation mode."""
         net.eval()
         chunks = [self._logits(net, self.data.take(c)) for c in rows.split(EVALUATION_BATCH)]
-        return torch.cat(chunks).softmax(1).numpy()
+        return torch.cat(chunks).softmax(1).cpu().numpy()
 
     def _logits(self, net: torch.nn.Module, images: Tensor) -> Tensor:
         images = augment.normalize(images, self.mean, self.std)

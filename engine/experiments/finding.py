@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from engine.config import RunConfig
-from engine.device import choose_threads
+from engine.device import choose_device, choose_threads
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
 from engine.experiments.statistics import differences, means, say
 from engine.folds import out_of_fold
@@ -128,6 +128,7 @@ def _cleanlab(config: RunConfig, given: np.ndarray) -> tuple[np.ndarray, np.ndar
         load_data(config), given, n_folds=FOLDS, epochs=FOLD_EPOCHS, seed=config.seed,
         network=config.network, batch_size=config.batch_size,
         learning_rate=config.learning_rate, augmentation=config.augment, threads=threads,
+        on=choose_device(config.device),
     )  # fmt: skip
     confidence = get_label_quality_scores(given, probabilities, method="self_confidence")
     issues = find_label_issues(given, probabilities, n_jobs=1)
