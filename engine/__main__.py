@@ -68,6 +68,8 @@ def sweep(
     root, file = Path(out), Path(table or Path(out) / "table.parquet")
     sweeps.check_table_name(file)
     named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
+    if named.get("noise_matrix", ["none"]) != ["none"]:
+        named.setdefault("noise", ["matrix"])
     configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
     status = _brought_to_end(configs, root, jobs, ray)
     folders = [root / sweeps.run_name(config) for config in configs]
@@ -145,6 +147,8 @@ def methods() -> int:
 
 def _brought_to_end(configs: list[RunConfig], root: Path, jobs: int | None, ray: str | None) -> int:
     """Bring the runs of a sweep to their end and say what failed; returns the exit status."""
+    for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
+        print(f"note: {doubt}", file=sys.stderr)
     try:
         ended = watch_sweep(sweeps.sweep(configs, root, jobs=jobs, ray=ray))
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from tqdm import tqdm
@@ -114,26 +115,24 @@ def watch_sweep(progress: Iterator[Progress]) -> Progress:
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    now, told, runs_done, begun = None, set(), 0, time.monotonic()
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
-        with tqdm(unit="epoch", file=sys.stderr, disable=None) as bar:
-            for now in progress:
-                if bar.total is None:
-                    # what was there before says nothing of the time left
-                    bar.reset(now.n_epochs)
-                    bar.initial, runs_done, begun = now.epochs_done, now.runs_done, time.monotonic()
+        first = last = now = next(progress)
+        begun = time.monotonic()
+        with tqdm(  # what was there before says nothing of the time left
+            total=now.n_epochs, initial=now.epochs_done, unit="epoch", file=sys.stderr, disable=None
+        ) as bar:
+            for now in chain([first], progress):
                 bar.n = now.epochs_done
                 bar.set_description_str(f"{now.runs_done}/{now.n_runs} runs")
-                if bar.disable and now.runs_done > runs_done:
-                    runs_done = now.runs_done
-                    each = (time.monotonic() - begun) / max(1, now.epochs_done - bar.initial)
+                if bar.disable and now.runs_done > last.runs_done:
+                    each = (time.monotonic() - begun) / max(1, now.epochs_done - first.epochs_done)
                     left = tqdm.format_interval((now.n_epochs - now.epochs_done) * each)
-                    print(f"{runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
+                    print(f"{now.runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
                 for name in now.retried:
-                    if name not in told:
-                        told.add(name)
+                    if name not in last.retried:
                         tqdm.write(f"{name} died and was started again", file=sys.stderr)
+                last = now
     finally:
         signal.signal(signal.SIGTERM, before)
         progress.close()
