@@ -140,11 +140,14 @@ def sweep(
 ) -> Iterator[Progress]:  # fmt: skip
     """Bring every run of `configs` to its end in folders under root, and yield how far it is.
 
-    Runs that are done are skipped, those begun are resumed, those that die are tried once more.
-    jobs: runs at once, by default as many as cores and threads allow. ray: address of a Ray cluster
-    ("auto", "local" for one on this machine, "host:port"), whose machines all see root; None: runs
-    are processes of this machine. Closing the generator stops what is under way; a later call goes
-    on. Raises before anything starts what `check` raises.
+    Runs that are done are skipped, those begun are resumed, those that die are tried once more;
+    two sweeps over one root share the work. jobs: runs at once, by default as many as cores and
+    threads allow. ray: address of a Ray cluster ("auto", "local" for one on this machine,
+    "host:port"), whose machines all have this project and see root; None: runs are processes of
+    this machine, so a script calls this under `if __name__ == "__main__"`. Closing the generator
+    stops what is under way; a later call goes on. Raises before anything starts what `check`
+    raises, ConfigError for jobs or a cluster that cannot be, and StoreError for a root that cannot
+    be written or that holds other runs under these names.
     """
     check(configs)
     root = Path(root).resolve()
