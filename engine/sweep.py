@@ -23,7 +23,8 @@ from engine.state import check_k, load_data
 from engine.store import Run, StoreError, short_name
 
 ATTEMPTS = 2  # a run that dies is tried once more
-WHERE = ("device", "threads")  # knobs that say where a run is computed, not what
+# knobs that say where a run is computed and what is kept of it, but change none of its numbers
+ASIDE = ("device", "threads", "state_interval")
 DATA_KNOBS = ("dataset", "limit", "image_size", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
 WHOLE = ("limit", "image_size", "noise_seed", "epoch")  # columns of the table that may miss values
@@ -47,8 +48,9 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     """Settings of every combination of the axes' values, the last axis turning fastest.
 
     axes: knob -> its values; `method` and `preset` are axes like any other, see
-    `config.configure`. Raises ConfigError for an unknown knob, an empty list, a value given twice
-    and a combination that is not allowed.
+    `config.configure`. Of a run's networks only the newest is kept, unless state_interval is an
+    axis. Raises ConfigError for an unknown knob, an empty list, a value given twice and a
+    combination that is not allowed.
     """
     for name, values in axes.items():
         if name not in (*RunConfig.model_fields, "method", "preset"):
@@ -65,6 +67,8 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         varied = ", ".join(f"{name} {knobs[name]}" for name in axes if len(axes[name]) > 1)
         try:
             config = configure(**knobs)
+            if "state_interval" not in axes:
+                config = config.changed(state_interval=config.epochs)
         except ConfigError as error:
             raise ConfigError(f"{error} (at {varied})" if varied else str(error)) from None
         if run_name(config) in made:
@@ -105,13 +109,13 @@ def values(text: str) -> list[int | float | str]:
 def run_name(config: RunConfig) -> str:
     """digits-mixnn-symmetric0.4-seed0-3f2a90c1: what these settings' folder is called.
 
-    The last part changes with every knob but those of WHERE; knobs at their default are left out,
+    The last part changes with every knob but those of ASIDE; knobs at their default are left out,
     so that a new knob leaves old runs where they are.
     """
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
     settings = {
         name: value for name, value in config.model_dump(mode="json").items()
-        if name not in WHERE and value != defaults[name]
+        if name not in ASIDE and value != defaults[name]
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{short_name(config)}-{digest[:8]}"

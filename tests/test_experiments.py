@@ -172,6 +172,14 @@ def test_a_knob_that_the_experiment_varies_is_refused():
     assert len(configs_of("baseline", plan(epochs="7", rate="0.2"), ["epochs", "rate"])) == 25
 
 
+def test_a_missing_library_is_named_before_anything_trains(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("engine.experiments.registry.find_spec", lambda name: None)
+    folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    assert main(["experiment", "detection", *folders]) == 2
+    assert "detection needs cleanlab: pip install" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_names_are_refused(capsys):
     assert main(["experiment", "frobnicate"]) == 2
     assert "'frobnicate': allowed are baseline, mixnn-k1" in capsys.readouterr().err

@@ -110,7 +110,8 @@ def test_a_name_stands_for_the_settings_and_not_for_the_machine():
     config = RunConfig()
     assert run_name(config).startswith("digits-mixnn-symmetric0.4-seed0-")
     assert run_name(RunConfig(k=3, rate=0.2)) == run_name(RunConfig(rate=0.2, k=3))
-    assert run_name(config.changed(device="cpu", threads=2)) == run_name(config)
+    aside = dict(device="cpu", threads=2, state_interval=7)
+    assert run_name(config.changed(**aside)) == run_name(config)
     changes = dict(
         k=2, alpha=0.5, rate=0.2, seed=1, epochs=9, limit=100, noise="pair", precision="float32",
         mixing="mixup", batch_size=64, network="small", warmup=3, panel_size=9, data_seed=1,
@@ -162,9 +163,11 @@ def test_a_folder_of_other_settings_is_not_taken_for_the_run(swept, tmp_path):
 
 
 def test_runs_are_those_of_train(swept, tmp_path):
-    knobs = command(tmp_path / "single", **QUICK | dict(k=2, seed=1))
+    knobs = command(tmp_path / "single", **QUICK | dict(k=2, seed=1, state_interval=3))
     assert main(["train", *knobs[1:]]) == 0
-    assert_same_run(Run(swept / run_name(runs_of(k=2, seed=1)[0])), Run(tmp_path / "single"))
+    own = Run(swept / run_name(runs_of(k=2, seed=1)[0]))
+    assert_same_run(own, Run(tmp_path / "single"))
+    assert own.kept_states() == [0, 2]  # of three
 
 
 def test_the_table_has_a_row_per_run_and_epoch(swept):

@@ -93,6 +93,7 @@ class Experiment:
     question: str
     configs: Callable[[Plan], list[RunConfig]]
     read: Callable[[Material], Findings]
+    needs: str | None = None  # a library that a machine may lack
 
 
 def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:

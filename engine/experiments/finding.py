@@ -141,6 +141,9 @@ def _seconds(run: Run, n_epochs: int | None = None) -> float:
 
 EXPERIMENTS = {
     "detection": Experiment(
-        "Who finds wrong labels best: MixNN, cleanlab or the plain loss?", runs, read
+        "Who finds wrong labels best: MixNN, cleanlab or the plain loss?",
+        runs,
+        read,
+        needs="cleanlab",
     )
 }

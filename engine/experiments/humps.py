@@ -106,6 +106,6 @@ def _last_warmup(frame: pd.DataFrame) -> pd.DataFrame:
 EXPERIMENTS = {
     "mixture": Experiment(
         "Do the losses show two humps, as the mixture supposes, and what if they do not?",
-        runs, read,
+        runs, read, needs="diptest",
     )
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,10 @@ def configs_of(name: str, plan: Plan, chosen: Iterable[str]) -> list[RunConfig]:
 
     chosen: names of the plan's knobs that a person asked for.
     """
-    configs = named(name).configs(plan)
+    asked = named(name)
+    if asked.needs and find_spec(asked.needs) is None:
+        raise ConfigError(f"experiment {name} needs {asked.needs}: pip install {asked.needs}")
+    configs = asked.configs(plan)
     for knob in chosen:
         value = getattr(plan.preset(), knob)
         if not any(getattr(config, knob) == value for config in configs):
