@@ -158,14 +158,14 @@ class Cluster:
             return f"its task died: {str(error).splitlines()[0]}"
 
     def stop(self, jobs: Sequence[Any]) -> None:
-        jobs = list(jobs)
+        left = list(jobs)
         try:
-            for job in jobs:
+            for job in left:
                 self.ray.cancel(job)
-            if jobs:
-                self.ray.wait(jobs, num_returns=len(jobs), timeout=LAST_WORD)
+            if left:
+                _, left = self.ray.wait(left, num_returns=len(left), timeout=LAST_WORD)
         finally:
-            for job in jobs:
+            for job in left:  # one that has ended must not be ended again: Ray 2.60 dies of it
                 self.ray.cancel(job, force=True)
             if self.own:
                 self.ray.shutdown()

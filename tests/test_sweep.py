@@ -425,12 +425,16 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
 
 
 def test_a_sweep_on_a_cluster_stops_and_leaves_nothing_running(cluster, tmp_path):
-    configs = runs_of(seed=[0, 1], epochs=20_000)
-    going = sweep(configs, tmp_path, ray=cluster.address)
-    while next(going).epochs_done < 2:
-        pass
-    going.close()
-    states = {run.status["state"] for run in runs_in(tmp_path).values()}
+    axes = QUICK | dict(seed="0,1", epochs=20_000)
+    arguments = [*command(tmp_path / "runs", **axes), "--ray", cluster.address]
+    process = _begin(arguments, stderr=subprocess.PIPE, text=True)
+    while sum(len(run.epochs) for run in runs_in(tmp_path / "runs").values()) < 2:
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert "stopped; the same command goes on" in process.communicate(timeout=120)[1]
+    assert process.returncode == 130
+    states = {run.status["state"] for run in runs_in(tmp_path / "runs").values()}
     assert states == {"stopped"}
 
 
