@@ -109,13 +109,14 @@ def watch_sweep(progress: Iterator[Progress]) -> Progress:
     """A progress bar over all epochs, or a line per finished run where nobody looks at a terminal,
     and a line per run that died; returns the last progress.
 
-    SIGTERM ends it like Ctrl-C: what is under way is stopped and can go on later.
+    SIGTERM ends it like Ctrl-C, which is heard in the background too, where shells have it ignored:
+    what is under way is stopped and can go on later.
     """
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         first = last = now = next(progress)
         begun = time.monotonic()
@@ -134,6 +135,7 @@ def watch_sweep(progress: Iterator[Progress]) -> Progress:
                         tqdm.write(f"{name} died and was started again", file=sys.stderr)
                 last = now
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         progress.close()
     return now

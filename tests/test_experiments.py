@@ -143,6 +143,16 @@ def test_a_plan_takes_five_seeds_on_small_sets_and_three_on_cifar():
         plan("huge")
 
 
+def test_every_part_and_quirk_is_a_run_of_its_own():
+    names = [
+        (label, frozenset(map(run_name, own)), frozenset(map(run_name, against)))
+        for (_, label), own, against in training._variants(plan())
+    ]
+    assert len(names) == len(training.PARTS) + len(training.QUIRKS) - 1  # digits do not augment
+    assert len({own for _, own, _ in names}) == len(names)
+    assert all(own != against for _, own, against in names)
+
+
 def test_experiments_share_runs():
     made = plan()
     names = {n: {run_name(c) for c in EXPERIMENTS[n].configs(made)} for n in EXPERIMENTS}
@@ -206,6 +216,10 @@ def answered(tmp_path_factory):
     few.setattr(training, "KS", (1, 5))
     few.setattr(training, "ALPHAS", (0.0, 0.8))
     few.setattr(training, "METHODS_COMPARED", ("ce", "elr", "mixnn"))
+    few.setattr(training, "KIND_METHODS", ("ce", "mixnn"))
+    for table in ("PARTS", "QUIRKS"):  # their settings are tested by `configs` alone
+        kept = list(getattr(training, table).items())[2:5]
+        few.setattr(training, table, dict(kept))
     few.setattr(finding, "FOLD_EPOCHS", 1)
     folders = ["--out", str(root / "results"), "--runs", str(root / "runs")]
     try:

@@ -13,7 +13,7 @@ from engine.store import Run
 
 METHODS = ("ce", "mixnn")
 MEASURES = ("same_class_neighbors", "silhouette", "linear_probe")
-N_EPOCHS = 30  # of a run are measured at most, first and last among them
+N_EPOCHS = 10  # of a run are measured, first and last among them
 N_SAMPLES = 2000  # of the panel; a silhouette needs all pairs
 N_NEIGHBORS = 10
 FOLDS = 5  # of the linear probe
