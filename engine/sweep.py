@@ -48,8 +48,8 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     """Settings of every combination of the axes' values, the last axis turning fastest.
 
     axes: knob -> its values; `method` and `preset` are axes like any other, see
-    `config.configure`. Of a run's networks the first and the newest are kept, unless state_interval is an
-    axis. Raises ConfigError for an unknown knob, an empty list, a value given twice and a
+    `config.configure`. Of a run's networks the first and the newest are kept, unless state_interval
+    is an axis. Raises ConfigError for an unknown knob, an empty list, a value given twice and a
     combination that is not allowed.
     """
     for name, values in axes.items():
