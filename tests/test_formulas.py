@@ -1,13 +1,11 @@
-"""Losses, weights, labels, P(clean) against plain NumPy in float64, and at their edges."""
+"""Losses, weights and labels against plain NumPy in float64, and at their edges."""
 
 import numpy as np
 import pytest
 import torch
-from sklearn.mixture import GaussianMixture
 
 from engine import losses
-from engine.clean import fit_clean_probability, normalize_losses
-from engine.labels import ema_update, one_hot
+from engine.labels import align, ema_update, one_hot, sharpen
 from engine.mixing import mix, mixing_weights, mixup_partners, weighted_sum
 
 RNG = np.random.default_rng(0)
@@ -117,6 +115,30 @@ def test_mixing_weights_keep_gradients_out_of_nothing_and_types():
     )
 
 
+def test_images_are_mixed_as_bytes():
+    images = torch.randint(256, (4, 3, 2, 5, 5), dtype=torch.uint8)
+    weights = torch.rand(4, 3).softmax(1)
+    expected = (images.double() * weights.double()[..., None, None, None]).sum(1)
+    mixed = weighted_sum(images, weights)
+    assert mixed.dtype == torch.float32
+    np.testing.assert_allclose(mixed, expected, rtol=1e-5)
+
+
+def test_sharpened_predictions_are_surer_and_aligned_ones_keep_every_class():
+    p = torch.rand(500, 4).softmax(1) * torch.tensor([3.0, 1, 1, 0.2])
+    p = p / p.sum(1, keepdim=True)
+    surer = sharpen(p, 0.5)
+    np.testing.assert_allclose(surer, p**2 / (p**2).sum(1, keepdim=True), rtol=1e-5)
+    assert (surer.max(1).values >= p.max(1).values).all()
+    torch.testing.assert_close(sharpen(p, 1.0), p)
+    goal = torch.tensor([0.1, 0.2, 0.3, 0.4])
+    aligned = align(p, p.mean(0), goal)
+    np.testing.assert_allclose(aligned.sum(1), 1, rtol=1e-5)
+    assert (aligned.mean(0) - goal).abs().max() < 0.3 * (p.mean(0) - goal).abs().max()
+    torch.testing.assert_close(align(p, goal, goal), p)
+    assert torch.isfinite(align(p, torch.tensor([0.0, 0.5, 0.5, 0.0]), goal)).all()
+
+
 def test_mixup_draws_one_weight_for_the_batch_and_a_permutation():
     draws = []
     for seed in range(2000):
@@ -144,63 +166,6 @@ def test_ema_update_is_a_new_table_whose_rows_sum_to_one():
 def test_ema_update_refuses_alpha_outside_its_range(alpha):
     with pytest.raises(ValueError, match=f"alpha = {alpha}: allowed is 0 to 1"):
         ema_update(torch.eye(2), torch.eye(2), alpha)
-
-
-def two_humps(n: int = 600, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    wrong = rng.random(n) < 0.4
-    values = np.where(wrong, rng.normal(2.5, 0.4, n), rng.normal(0.5, 0.2, n)).clip(0)
-    return normalize_losses(torch.from_numpy(values).float()), wrong
-
-
-def test_clean_probability_is_scikit_learns_posterior_of_the_lower_component():
-    values, wrong = two_humps()
-    fit = fit_clean_probability(values, seed=0)
-    mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=5)
-    posterior = mixture.fit(values.double()[:, None].numpy()).predict_proba(values[:, None].numpy())
-    np.testing.assert_allclose(fit.clean, posterior[:, mixture.means_.argmin()], atol=1e-5)
-    assert fit.means[0] < fit.means[1]
-    assert fit.weights.sum() == pytest.approx(1)
-    assert ((fit.clean.numpy() < 0.5) == wrong).mean() > 0.98
-    assert fit.warning is None
-
-
-def test_clean_probability_of_equal_losses_is_one_with_a_warning():
-    for values in (torch.full((7,), 0.3), torch.zeros(1)):
-        fit = fit_clean_probability(values)
-        assert fit.clean.tolist() == [1.0] * len(values)
-        assert fit.stds.tolist() == [0, 0]
-        assert "all equal" in fit.warning
-
-
-def test_losses_that_are_not_finite_count_as_not_clean():
-    values, _ = two_humps()
-    holed = values.clone()
-    holed[3], holed[5] = float("nan"), float("inf")
-    fit = fit_clean_probability(holed)
-    assert fit.clean[[3, 5]].tolist() == [0, 0]
-    assert torch.isfinite(fit.clean).all()
-    assert "2 losses are not finite" in fit.warning
-    kept = torch.ones(len(values), dtype=torch.bool)
-    kept[[3, 5]] = False
-    np.testing.assert_allclose(fit.clean[kept], fit_clean_probability(values[kept]).clean)
-    nothing = fit_clean_probability(torch.full((4,), float("nan")))
-    assert nothing.clean.tolist() == [0] * 4
-    assert nothing.warning
-
-
-def test_one_hump_is_named_and_two_are_not():
-    values = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.1, 2000)).float()
-    fit = fit_clean_probability(normalize_losses(values))
-    assert "one hump" in fit.warning
-    assert ((fit.clean >= 0) & (fit.clean <= 1)).all()
-
-
-def test_normalize_losses_spans_zero_to_one_and_survives_odd_values():
-    scaled = normalize_losses(torch.tensor([2.0, float("nan"), 4.0, 3.0]))
-    np.testing.assert_array_equal(scaled, [0, np.nan, 1, 0.5])
-    assert normalize_losses(torch.full((3,), 2.0)).tolist() == [0, 0, 0]
-    assert normalize_losses(torch.tensor([float("nan")])).isnan().all()
 
 
 def test_one_hot_rows():
