@@ -1,15 +1,24 @@
 """Nearest neighbors in feature space; the one border to the search libraries."""
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
-# On a CPU, building and asking an HNSW graph overtakes exact search here, and only for features of
-# few dimensions; on a GPU never (tests/benchmarks/bench_neighbors.py, assets/results).
-HNSW_FROM, HNSW_DIMENSIONS = 20_000, 256
-# hnswlib's settings; ef grows with k. On a ResNet's 50,000 x 512 features they left recall 0.91.
+# On a CPU "auto" changes over at these numbers of samples, on a GPU never
+# (tests/benchmarks/bench_neighbors.py, assets/results/neighbors.json).
+IVF_FROM, HNSW_FROM = 10_000, 2_000_000
+# hnswlib's settings; ef grows with k.
 HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 50
-CHUNK = 2**25  # entries of the distance matrix held at once: 128 MB of float32
+# "ivf": samples per cluster; recall it has to reach on so many samples, which are searched exactly
+# first (other samples may get a little less: 0.98 is promised); and the share of all distances
+# above which exact search is faster.
+CLUSTER, RECALL, SAMPLE, WORTH = 150, 0.995, 1024, 0.6
+# Entries of a matrix held at once: 32 MB of float32, near a CPU's caches, or 512 MB.
+CHUNK = {"cpu": 2**23, "cuda": 2**27}
+BLOCK = 64  # columns whose least score stands for them
+SPARE = 8  # candidates beside k: rounded scores may swap near ties, which exact distances settle
 
 
 def nearest(
@@ -17,9 +26,11 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """The k nearest other samples of each sample, nearest first, by Euclidean distance.
 
-    features: (N, D) float, on any device. k: 1 to N - 1. backend: "exact" (all distances by matrix
-    product), "hnsw" (approximate, hnswlib, on the CPU), "auto" (the faster one for this size and
-    device). A sample is never its own neighbor; its exact duplicates are, at distance 0.
+    features: (N, D) float, on the CPU or a GPU. k: 1 to N - 1. backend: "exact" (all distances by
+    matrix product), "ivf" (approximate, an inverted file: distances to the samples of near clusters
+    only, of as many as a recall of RECALL took among some samples), "hnsw" (approximate, hnswlib),
+    both on the CPU, "auto" (the fastest one for this size and device). A sample is never its own
+    neighbor; its exact duplicates are, at distance 0. Of equal distances the lower index is first.
     Returns indices (N, k) int64 and distances (N, k) float32, on the device of features.
     Raises ValueError for k, backend or features that are not allowed.
     """
@@ -33,35 +44,57 @@ def nearest(
         )
     if not torch.isfinite(features).all():
         raise ValueError("features have entries that are not finite: has the training diverged?")
-    backends = {"exact": _exact, "hnsw": _hnsw}
+    backends = {"exact": _exact, "ivf": _ivf, "hnsw": _hnsw}
     if backend == "auto":
-        large = n >= HNSW_FROM and features.shape[1] <= HNSW_DIMENSIONS
-        backend = "hnsw" if large and features.device.type == "cpu" else "exact"
+        large = "hnsw" if n >= HNSW_FROM else "ivf"
+        backend = large if n >= IVF_FROM and features.device.type == "cpu" else "exact"
     if backend not in backends:
         raise ValueError(f"backend = {backend!r}: allowed are auto, {', '.join(backends)}")
     features = features.detach().float()
-    indices = backends[backend](features, k, seed)
-    return indices, _distances(features, indices)
+    candidates = backends[backend](features, k, seed)
+    return _rank(features, candidates.to(features.device), k)
 
 
 def _exact(features: Tensor, k: int, seed: int) -> Tensor:
-    n = len(features)
-    # centered, since |a|^2 + |b|^2 - 2ab loses digits far from the origin
-    centered = features - features.mean(0)
-    squares = centered.square().sum(1)
-    # a few more than k: the product's rounding may swap near ties, which exact distances settle
-    spare = min(k + 8, n - 1)
-    indices = torch.empty(n, k, dtype=torch.int64, device=features.device)
-    for start in range(0, n, max(CHUNK // n, 1)):
-        rows = torch.arange(start, min(start + max(CHUNK // n, 1), n), device=features.device)
-        scores = torch.addmm(squares, centered[rows], centered.T, alpha=-2)
-        scores[rows - start, rows] = torch.inf  # never itself, duplicates or not
-        found = scores.topk(spare, largest=False, sorted=False).indices
-        # equal distances: the lower index first
-        found = found.sort(dim=1).values
-        order = _distances(centered, found, rows).sort(dim=1, stable=True).indices[:, :k]
-        indices[rows] = found.gather(1, order)
-    return indices
+    points = _points(features)
+    own = torch.arange(len(points), device=points.device)
+    return _search(points, own, [points], min(k + SPARE, len(points) - 1))
+
+
+def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
+    """Candidates from near clusters (inverted file: Jegou et al. 2011, without compression)."""
+    points = _points(features.cpu())
+    n = len(points)
+    generator = torch.Generator().manual_seed(seed)
+    centers = _centers(points, max(n // CLUSTER, 1), generator)
+    assigned, order = _assign(points, centers).sort(stable=True)
+    points = points[order]  # from here on samples stand by cluster
+    near = (_queries(centers) @ centers.T).argsort(
+        dim=1, stable=True
+    )  # the order clusters are asked
+
+    # how many clusters hold the neighbors of some samples
+    rows = torch.randperm(n, generator=generator)[:SAMPLE]
+    true = _search(points[rows], rows, [points], k)
+    ranks = near.argsort(1)[assigned[rows, None], assigned[true]].flatten()
+    asked = int(ranks.sort().values[math.ceil(RECALL * len(ranks)) - 1]) + 1
+    near = near[:, :asked].sort(1).values
+
+    sizes = assigned.bincount(minlength=len(centers))
+    number, held = min(k + SPARE, n - 1), sizes[near].sum(1)
+    if held @ sizes > WORTH * n**2 or held[sizes > 0].min() <= number:
+        return _exact(features, k, seed)
+    ends = sizes.cumsum(0)
+    candidates = torch.empty(n, number, dtype=torch.int64)
+    spans = [slice(*ends) for ends in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
+    for cluster, clusters in enumerate(near.tolist()):
+        parts, rows = [spans[c] for c in clusters], spans[cluster]
+        places = torch.cat([order[part] for part in parts])
+        before = sum(part.stop - part.start for part in parts if part.stop <= rows.start)
+        own = torch.arange(before, before + rows.stop - rows.start)
+        found = _search(points[rows], own, [points[part] for part in parts], number)
+        candidates[order[rows]] = places[found]
+    return candidates
 
 
 def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:
@@ -80,13 +113,91 @@ def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:
     # itself goes by value: among duplicates it may stand anywhere, or be missing
     itself = found == np.arange(n)[:, None]
     itself[~itself.any(1), -1] = True
-    return torch.from_numpy(found[~itself].reshape(n, k)).to(features.device)
+    return torch.from_numpy(found[~itself].reshape(n, k))
 
 
-def _distances(features: Tensor, indices: Tensor, rows: Tensor | None = None) -> Tensor:
-    """Distances (M, k) of samples `rows` (all by default) to the samples of indices (M, k)."""
-    own = features if rows is None else features[rows]
-    # one neighbor rank at a time: (M, D) in memory rather than (M, k, D)
-    return torch.stack(
-        [(own - features[column]).square().sum(1).sqrt() for column in indices.T], dim=1
-    )
+def _points(features: Tensor) -> Tensor:
+    """Rows [|x|^2, x, 0...]: their products with `_queries` [1, -2y, 0...] order them by distance.
+
+    Centered, since |x|^2 - 2xy loses digits far from the origin; zeros up to a multiple of 16
+    columns, since aligned rows multiply faster.
+    """
+    n, d = features.shape
+    points = features.new_zeros(n, -(-(d + 1) // 16) * 16)
+    points[:, 1 : d + 1] = features - features.mean(0)
+    points[:, 0] = points[:, 1:].square().sum(1)
+    return points
+
+
+def _queries(points: Tensor) -> Tensor:
+    queries = points * -2
+    queries[:, 0] = 1
+    return queries
+
+
+def _search(points: Tensor, own: Tensor, parts: list[Tensor], number: int) -> Tensor:
+    """Where the `number` nearest to points (Q, W) stand in all parts one behind the other.
+
+    own: (Q,) where the points themselves stand, which they never find. Returns (Q, number) int64,
+    in no order.
+    """
+    blank = points.new_zeros(-sum(map(len, parts)) % BLOCK, points.shape[1])
+    blank[:, 0] = torch.inf  # fills the last block, infinitely far from everything
+    others = torch.cat([*parts, blank])
+    rows = min(max(CHUNK[points.device.type] // len(others), 64), len(points))
+    scores = points.new_empty(rows, len(others))
+    found = []
+    for some, itself in zip(points.split(rows), own.split(rows), strict=True):
+        # never itself, duplicates or not
+        torch.mm(_queries(some), others.T, out=scores[: len(some)])
+        chunk = scores[: len(some)].scatter_(1, itself[:, None], torch.inf)
+        found.append(_least(chunk, number))
+    return torch.cat(found)
+
+
+def _least(scores: Tensor, number: int) -> Tensor:
+    """Columns (Q, number) of the least scores of each row, in no order.
+
+    They lie in the `number` blocks of the least minima, so that the slow search goes over few
+    columns: 3 x as fast as topk over 50,000 columns.
+    """
+    n_blocks = scores.shape[1] // BLOCK
+    if n_blocks <= 2 * number:
+        return scores.topk(number, largest=False, sorted=False).indices
+    blocked = scores.unflatten(1, (n_blocks, BLOCK))
+    blocks = blocked.amin(2).topk(number, largest=False, sorted=False).indices
+    within = blocked.gather(1, blocks[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
+    places = within.topk(number, largest=False, sorted=False).indices
+    return blocks.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+
+
+def _centers(points: Tensor, number: int, generator: torch.Generator) -> Tensor:
+    """Centers (number, W) of a few rounds of k-means on some of the points."""
+    some = points[torch.randperm(len(points), generator=generator)[: 64 * number]]
+    centers = some[:number].clone()
+    for _ in range(4):
+        assigned = _assign(some, centers)
+        sums = torch.zeros_like(centers).index_add_(0, assigned, some)
+        sizes = assigned.bincount(minlength=number)[:, None]
+        centers = torch.where(sizes > 0, sums / sizes, centers)
+        centers[:, 0] = centers[:, 1:].square().sum(1)
+    return centers
+
+
+def _assign(points: Tensor, centers: Tensor) -> Tensor:
+    """The nearest center (N,) of each point."""
+    rows = max(CHUNK["cpu"] // 8 // len(centers), 1)
+    return torch.cat([(_queries(some) @ centers.T).min(1).indices for some in points.split(rows)])
+
+
+def _rank(features: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of each sample's candidates (N, at least k), by distances free of products."""
+    candidates = candidates.sort(1).values  # equal distances: the lower index first
+    rows = max(CHUNK[features.device.type] // 4 // (candidates.shape[1] * features.shape[1]), 1)
+    indices, distances = [], []
+    for some, near in zip(features.split(rows), candidates.split(rows), strict=True):
+        lengths = torch.linalg.vector_norm(some[:, None] - features[near], dim=2)
+        lengths, order = lengths.sort(dim=1, stable=True)
+        indices.append(near.gather(1, order[:, :k]))
+        distances.append(lengths[:, :k])
+    return torch.cat(indices), torch.cat(distances)

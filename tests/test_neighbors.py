@@ -22,9 +22,15 @@ def brute_force(features: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray]
     return order, np.take_along_axis(distances, order, 1)
 
 
+def recall(found: torch.Tensor, exact: torch.Tensor) -> float:
+    return (found[:, :, None] == exact[:, None, :]).any(2).float().mean().item()
+
+
 @pytest.mark.parametrize("offset", [0.0, 3000.0])
-def test_exact_search_is_brute_force(offset, monkeypatch):
-    monkeypatch.setattr(neighbors, "CHUNK", 7 * 500)  # many chunks, the last one smaller
+@pytest.mark.parametrize("block", [4, 64])  # small enough to matter here, and too large
+def test_exact_search_is_brute_force(offset, block, monkeypatch):
+    monkeypatch.setattr(neighbors, "BLOCK", block)
+    monkeypatch.setattr(neighbors, "CHUNK", {"cpu": 7 * 500})  # many chunks, the last one smaller
     features = clustered(500, 16) + offset  # far from the origin a naive product loses digits
     indices, distances = nearest(features, 7, backend="exact")
     expected, lengths = brute_force(features, 7)
@@ -33,17 +39,50 @@ def test_exact_search_is_brute_force(offset, monkeypatch):
     assert (indices.dtype, distances.dtype) == (torch.int64, torch.float32)
 
 
+def test_of_equal_distances_the_lower_index_is_first():
+    features = torch.arange(300.0)[:, None]  # each between two others at distance 1
+    indices, _ = nearest(features, 2, backend="exact")
+    assert indices[1:-1].tolist() == [[i - 1, i + 1] for i in range(1, 299)]
+
+
+def test_least_scores_in_blocks_are_those_of_a_full_sort():
+    scores = torch.rand(50, 40 * neighbors.BLOCK, generator=torch.Generator().manual_seed(0))
+    scores[7, 64:73] = scores[7, 64:73] - 1  # all in one block
+    found = neighbors._least(scores, 9).sort(dim=1).values
+    np.testing.assert_array_equal(found, scores.argsort(dim=1)[:, :9].sort(dim=1).values)
+
+
 @pytest.mark.parametrize("d", [8, 128])
-def test_hnsw_recall_and_order(d):
+@pytest.mark.parametrize("backend", ["ivf", "hnsw"])
+def test_approximate_search_by_recall_and_order(backend, d, monkeypatch):
     features = clustered(3000, d)
     exact, _ = nearest(features, 10, backend="exact")
-    found, distances = nearest(features, 10, backend="hnsw")
-    hits = [len(set(a) & set(b)) for a, b in zip(exact.tolist(), found.tolist(), strict=True)]
-    assert np.mean(hits) / 10 > 0.95
-    assert (distances.diff(dim=1) >= -1e-4).all()
+    monkeypatch.setattr(neighbors, "_exact", None)  # and the approximation does not lean on it
+    monkeypatch.setattr(neighbors, "CLUSTER", 30)
+    found, distances = nearest(features, 10, backend=backend)
+    assert recall(found, exact) > 0.98
+    assert (distances.diff(dim=1) >= 0).all()
+    length = (features[:, None] - features[found]).double().square().sum(2).sqrt()
+    np.testing.assert_allclose(distances, length, rtol=1e-5)
 
 
-@pytest.mark.parametrize("backend", ["exact", "hnsw"])
+def test_ivf_asks_more_clusters_where_the_features_need_it(monkeypatch):
+    monkeypatch.setattr(neighbors, "CLUSTER", 30)
+    features = torch.rand(3000, 6, generator=torch.Generator().manual_seed(0))  # no clusters
+    exact, _ = nearest(features, 5, backend="exact")
+    found, _ = nearest(features, 5, backend="ivf")
+    assert 0.98 < recall(found, exact) < 1  # and not by exact search
+
+
+def test_ivf_turns_to_exact_search_where_neighbors_lie_everywhere():
+    features = torch.randn(2000, 300, generator=torch.Generator().manual_seed(0))
+    exact, expected = nearest(features, 5, backend="exact")
+    found, distances = nearest(features, 5, backend="ivf")
+    assert torch.equal(found, exact)
+    assert torch.equal(distances, expected)
+
+
+@pytest.mark.parametrize("backend", ["exact", "ivf", "hnsw"])
 def test_never_itself_also_among_duplicates(backend):
     features = clustered(200, 6)
     features[50:90] = features[50]
@@ -56,28 +95,34 @@ def test_never_itself_also_among_duplicates(backend):
     assert indices[121, 0] == 120
 
 
-@pytest.mark.parametrize("backend", ["exact", "hnsw"])
+@pytest.mark.parametrize("backend", ["exact", "ivf", "hnsw"])
 def test_all_samples_equal(backend):
     indices, distances = nearest(torch.ones(40, 3), 4, backend=backend)
     assert (indices != torch.arange(40)[:, None]).all()
     assert distances.max() == 0
 
 
-def test_hnsw_repeats_itself():
-    features = torch.rand(2000, 200, generator=torch.Generator().manual_seed(0))  # hard to search
-    first, *others = (nearest(features, 5, backend="hnsw", seed=4)[0] for _ in range(3))
+@pytest.mark.parametrize("backend", ["ivf", "hnsw"])
+def test_approximate_search_repeats_itself(backend):
+    # hard to search by hnsw
+    features = torch.rand(
+        2000, 200 if backend == "hnsw" else 8, generator=torch.Generator().manual_seed(0)
+    )
+    first, *others = (nearest(features, 5, backend=backend, seed=4)[0] for _ in range(3))
     assert all(torch.equal(first, other) for other in others)
 
 
-def test_auto_goes_by_size_and_device(monkeypatch):
+def test_auto_goes_by_size(monkeypatch):
     asked = []
-    monkeypatch.setattr(neighbors, "_hnsw", lambda f, k, seed: asked.append("hnsw") or _any(f, k))
-    monkeypatch.setattr(neighbors, "_exact", lambda f, k, seed: asked.append("exact") or _any(f, k))
-    monkeypatch.setattr(neighbors, "HNSW_FROM", 100)
-    nearest(torch.rand(99, 2), 1)
-    nearest(torch.rand(100, 2), 1)
-    nearest(torch.rand(100, 512), 1)
-    assert asked == ["exact", "hnsw", "exact"]
+    for name in ("exact", "ivf", "hnsw"):
+        monkeypatch.setattr(
+            neighbors, f"_{name}", lambda f, k, seed, name=name: asked.append(name) or _any(f, k)
+        )
+    monkeypatch.setattr(neighbors, "IVF_FROM", 100)
+    monkeypatch.setattr(neighbors, "HNSW_FROM", 200)
+    for n in (99, 100, 199, 200):
+        nearest(torch.rand(n, 2), 1)
+    assert asked == ["exact", "ivf", "ivf", "hnsw"]
 
 
 def _any(features: torch.Tensor, k: int) -> torch.Tensor:
@@ -102,5 +147,5 @@ def test_bad_features_and_backends_are_refused():
         nearest(torch.full((4, 2), float("nan")), 1)
     with pytest.raises(ValueError, match=r"\(4,\)"):
         nearest(torch.rand(4), 1)
-    with pytest.raises(ValueError, match="'annoy'.*auto, exact, hnsw"):
+    with pytest.raises(ValueError, match="'annoy'.*auto, exact, ivf, hnsw"):
         nearest(torch.rand(4, 2), 1, backend="annoy")
