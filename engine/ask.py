@@ -26,6 +26,7 @@ class Network:
     shape: tuple[int, int, int]  # (C, H, W) of an image
     precision: str  # "float32" or "bf16", as trained
     threads: int
+    doubled: bool = False  # what it says is the mean over an image and its mirror, as in training
 
     def ask(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What it says of images (B, C, H, W), uint8 or float in [0, 255].
@@ -48,10 +49,14 @@ class Network:
 
     def _say(self, images: Tensor) -> tuple[Tensor, Tensor]:
         images = normalize(images, self.mean, self.std)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            logits, features = self.model(images)
-        return logits.float().softmax(1), features.float()
+        views = [images, images.flip(3)] if self.doubled else [images]
+        said = []
+        for view in views:
+            view = view.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+                said.append([part.float() for part in self.model(view)])
+        logits, features = (sum(parts) / len(views) for parts in zip(*said, strict=True))
+        return logits.softmax(1), features
 
 
 def load_network(run: Run, epoch: int) -> Network:
@@ -62,11 +67,13 @@ def load_network(run: Run, epoch: int) -> Network:
     packed, info = run.load_state(epoch), run.info
     shape = tuple(info["data"]["shape"])
     network = model.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
-    network.load_state_dict(packed["model"])
-    network.to(memory_format=torch.channels_last).eval()
+    network.load_state_dict(packed.get("average") or packed["model"])
+    network.to(memory_format=torch.channels_last)
+    network = model.for_evaluation(network, torch.device("cpu"), packed["precision"])
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
-    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads)
+    doubled = run.config.flip_average == "all"
+    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads, doubled)
 
 
 def ask(run: Run, epoch: int, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

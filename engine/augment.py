@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device: random shift and mirror, then normalization."""
+"""Augmentation of whole batches on their device: shift, mirror, normalization, distortion."""
 
 import torch
 from torch import Tensor
@@ -7,9 +7,9 @@ from torch import Tensor
 def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator) -> Tensor:
     """A randomly shifted (and mirrored) copy of each image.
 
-    images: (B, C, H, W), any type. kind: "none", "shift" or "crop-flip". padding: the largest
-    shift in pixels; what comes in from outside is 0. generator: on the device of the images.
-    Returns (B, C, H, W) of the same type. Raises ValueError.
+    images: (B, C, H, W) uint8, C at most 4. kind: "none", "shift" or "crop-flip". padding: the
+    largest shift in pixels; what comes in from outside is 0. generator: on the device of the
+    images. Returns (B, C, H, W) uint8. Raises ValueError.
     """
     if kind == "none":
         return images
@@ -25,15 +25,45 @@ def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator)
         flip = torch.randint(2, (n, 1), generator=generator, device=device, dtype=torch.bool)
         columns = torch.where(flip, width - 1 - columns, columns)
     columns = columns + shift[1]
-    padded = torch.nn.functional.pad(images, (padding,) * 4)
-    batch = torch.arange(n, device=device)[:, None, None]
-    # indexing by three tensors around the channel axis puts the channels last
-    crops = padded[batch, :, rows[:, :, None], columns[:, None, :]]
+    wide = width + 2 * padding
+    # a pixel is one number of four bytes, so that it is moved at once
+    padded = images.new_zeros(n, height + 2 * padding, wide, 4)
+    inside = slice(padding, padding + height), slice(padding, padding + width)
+    padded[:, *inside, :channels] = images.permute(0, 2, 3, 1)
+    places = rows[:, :, None] * wide + columns[:, None, :]
+    pixels = padded.view(torch.int32).view(n, -1).gather(1, places.view(n, -1))
+    crops = pixels.view(torch.uint8).view(n, height, width, 4)[..., :channels]
     return crops.permute(0, 3, 1, 2)
 
 
+def distort(images: Tensor, *, cutout: int, jitter: float, generator: torch.Generator) -> Tensor:
+    """A copy of each image with other light and colors, and with a square cut out.
+
+    images: (B, C, H, W) float with mean 0 and std 1 by channel. cutout: side of the square in
+    pixels, its center anywhere in the image, what it covers becomes the mean, 0 (DeVries and Taylor
+    2017). jitter: j, by which saturation and contrast are multiplied by a number from 1 - j to
+    1 + j and brightness is shifted by -j to j, each drawn for each image. 0 leaves either out.
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    if jitter:
+        drawn = torch.rand(3, n, 1, 1, 1, generator=generator, device=device)
+        saturation, contrast, brightness = jitter * (2 * drawn - 1)
+        gray = images.mean(1, keepdim=True)
+        images = (gray + (images - gray) * (1 + saturation)) * (1 + contrast) + brightness
+    if cutout:
+        sides = torch.tensor([height, width], device=device)[:, None]
+        corner = torch.rand(2, n, generator=generator, device=device) * sides - cutout / 2
+        down, across = (
+            (at - corner[axis, :, None]).div(cutout).floor() == 0
+            for axis, at in enumerate(torch.arange(s, device=device) for s in (height, width))
+        )
+        images = images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)
+    return images
+
+
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 images (B, C, H, W) -> float32 with mean 0 and std 1 by channel.
+    """Images (B, C, H, W) in 0..255, uint8 or float -> float32 with mean 0 and std 1 by channel.
 
     mean, std: (C,) float32 of the training images in units of 0..1, on the images' device.
     """

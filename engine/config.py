@@ -72,6 +72,17 @@ class RunConfig(BaseModel):
         description="predictions that move labels: whole-set evaluation pass, or the training-mode "
         "prediction on each unmixed augmented batch (reference)",
     )
+    sharpen: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="temperature of the predictions that move labels: surer below 1",
+    )
+    align: Literal["none", "uniform", "given"] = Field(
+        "none",
+        description="class shares that the predictions that move labels are brought nearer to: "
+        "all equal, or those of the given labels",
+    )
     weighting: Literal["clean", "equal"] = Field(
         "clean",
         description="what neighbors are weighted by: P(clean), or all equally, as if it were 1",
@@ -79,7 +90,7 @@ class RunConfig(BaseModel):
     neighbor_scope: Literal["dataset", "batch"] = Field(
         "dataset", description="where neighbors are searched (reference: batch)"
     )
-    neighbor_backend: Literal["auto", "exact", "hnsw"] = Field(
+    neighbor_backend: Literal["auto", "exact", "ivf", "hnsw"] = Field(
         "auto", description="how neighbors are searched"
     )
     early_mixing: Literal["neighbors", "mixup", "none"] = Field(
@@ -109,20 +120,39 @@ class RunConfig(BaseModel):
     elr_beta: float = Field(0.7, ge=0, le=1, description="momentum of ELR's targets (Liu 2020)")
     elr_lambda: float = Field(3.0, ge=0, description="weight of ELR's regularizer")
     # --- network and optimization
-    network: Literal["auto", "small", "fast", "resnet18", "resnet34"] = Field(
+    network: Literal["auto", "small", "fast", "resnet9", "resnet18", "resnet34"] = Field(
         "auto", description="network; auto: small up to 28 pixels, fast above"
     )
     augment: Literal["none", "shift", "crop-flip"] = Field(
         "crop-flip", description="augmentation: none, random shift, random shift and mirror"
     )
     padding: int = Field(4, ge=0, le=64, description="largest shift of the crop, in pixels")
+    cutout: int = Field(
+        0, ge=0, le=256, description="side of the square cut out of a training image (0: none)"
+    )
+    jitter: float = Field(
+        0.0, ge=0, lt=1, description="strength of random brightness, contrast and saturation"
+    )
     epochs: int = Field(300, ge=1, le=100_000, description="epochs in all")
     batch_size: int = Field(128, ge=2, le=65_536, description="samples in a training batch")
     optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer")
     learning_rate: float = Field(0.02, gt=0, le=100, description="highest learning rate")
     learning_rate_min: float = Field(0.001, ge=0, description="lowest learning rate")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(False, description="Nesterov's momentum in SGD")
     weight_decay: float = Field(1e-3, ge=0, le=1, description="weight decay")
+    weight_ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="momentum of a moving average of the weights, which then looks at the set and "
+        "is tested (Tarvainen and Valpola 2017); 0: none",
+    )
+    flip_average: Literal["none", "test", "all"] = Field(
+        "none",
+        description="what is said of an image is the mean over it and its mirror: on tests alone, "
+        "or in the look at the training set as well",
+    )
     schedule: Literal["constant", "cosine", "one-cycle", "warm-restarts"] = Field(
         "cosine", description="course of the learning rate"
     )
@@ -134,6 +164,11 @@ class RunConfig(BaseModel):
     )
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="auto: bf16 where the machine has it and the network gains by it"
+    )
+    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = Field(
+        "none",
+        description="mode of torch.compile for the training step's network; the last two use CUDA "
+        "graphs",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one for the small network, else all cores"
@@ -162,6 +197,8 @@ class RunConfig(BaseModel):
                 f"learning_rate_min = {self.learning_rate_min}: allowed is 0 to learning_rate "
                 f"({self.learning_rate})"
             )
+        if self.nesterov and not self.momentum:
+            raise ValueError("nesterov = True: allowed is a momentum above 0 with it, not 0.0")
         if (self.noise == "matrix") != (self.noise_matrix is not None):
             raise ValueError(
                 f"noise = {self.noise!r}: noise 'matrix' and noise_matrix go together, "

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 
-def one_hot(labels: Tensor, n_classes: int) -> Tensor:
-    """(N,) int64 -> (N, C) float32, the soft labels that a run starts from."""
-    return torch.nn.functional.one_hot(labels, n_classes).float()
+def one_hot(labels: Tensor, n_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """(N,) int64 -> (N, C) of this type, the soft labels that a run starts from."""
+    return labels.new_zeros(len(labels), n_classes, dtype=dtype).scatter_(1, labels[:, None], 1)
 
 
 def ema_update(soft: Tensor, probabilities: Tensor, alpha: float) -> Tensor:
@@ -21,3 +21,30 @@ def ema_update(soft: Tensor, probabilities: Tensor, alpha: float) -> Tensor:
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha = {alpha}: allowed is 0 to 1")
     return alpha * soft + (1 - alpha) * probabilities
+
+
+def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
+    """p^(1/T), scaled to rows that sum to 1: surer the smaller T (Berthelot et al. 2019, eq. 7).
+
+    probabilities: (N, C) float, rows sum to 1. temperature: T in (0, 1]; 1 changes nothing.
+
+    >>> sharpen(torch.tensor([[0.75, 0.25]]), 0.5)
+    tensor([[0.9000, 0.1000]])
+    """
+    powered = probabilities ** (1 / temperature)
+    return powered / powered.sum(1, keepdim=True)
+
+
+def align(probabilities: Tensor, shares: Tensor, goal: Tensor) -> Tensor:
+    """Predictions whose mean over a set comes nearer to what it should be.
+
+    Each class is multiplied by goal / shares, then rows are scaled to sum to 1 (distribution
+    alignment, Berthelot et al. 2020, section 3.1): no class is lost, none takes all. probabilities:
+    (N, C) float, rows sum to 1. shares: (C,) the mean prediction over the set; goal: (C,) what it
+    should be; both sum to 1.
+
+    >>> align(torch.tensor([[0.5, 0.5]]), torch.tensor([0.8, 0.2]), torch.tensor([0.5, 0.5]))
+    tensor([[0.2000, 0.8000]])
+    """
+    scaled = probabilities * (goal / shares.clamp(min=1e-6))
+    return scaled / scaled.sum(1, keepdim=True)

@@ -27,8 +27,15 @@ def mixing_weights(clean: Tensor, neighbors: Tensor) -> Tensor:
 
 
 def weighted_sum(parts: Tensor, weights: Tensor) -> Tensor:
-    """(B, K+1, ...) and (B, K+1) -> (B, ...), the sum over the K+1 parts by their weights."""
-    return torch.einsum("bk...,bk->b...", parts, weights.to(parts.dtype))
+    """(B, K+1, ...) of any type and (B, K+1) float -> (B, ...) in weights' type or a wider one.
+
+    The sum over the K+1 parts by their weights, one part after the other.
+    """
+    weights = weights[(...,) + (None,) * (parts.ndim - 2)]
+    total = parts[:, 0] * weights[:, 0]
+    for part in range(1, parts.shape[1]):
+        total += parts[:, part] * weights[:, part]
+    return total
 
 
 def mix(values: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:

@@ -7,11 +7,14 @@ import torch
 
 
 def build(
-    name: str, parameters: Iterable[torch.nn.Parameter], *, momentum: float, weight_decay: float
-) -> torch.optim.Optimizer:
+    name: str, parameters: Iterable[torch.nn.Parameter], *, momentum: float, weight_decay: float,
+    nesterov: bool = False,
+) -> torch.optim.Optimizer:  # fmt: skip
     """An optimizer whose learning rate is set before every step. Raises ValueError."""
     if name == "sgd":
-        return torch.optim.SGD(parameters, lr=0.0, momentum=momentum, weight_decay=weight_decay)
+        return torch.optim.SGD(
+            parameters, lr=0.0, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov
+        )
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay)
     raise ValueError(f"optimizer = {name!r}: allowed are sgd, adamw")

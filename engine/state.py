@@ -1,5 +1,6 @@
 """What a run is about, and where it stands between two epochs: made, packed, unpacked."""
 
+import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ from engine.labels import ema_update, one_hot
 from engine.problem import pose
 
 TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
+# Entries of the table of soft labels from which on it is kept in half precision: 1 GB as float32.
+HALF_FROM = 2**28
 # Knobs that a network and its images cannot survive.
 FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
 
@@ -67,15 +70,25 @@ class State:
         # faster for convolutions on CPUs and GPUs alike (tests/benchmarks/bench_precision.py)
         self.layout = torch.channels_last
         self.model.to(self.device, memory_format=self.layout)
+        # for the training step alone; two sizes of batches are two shapes, see train.draw_batches
+        self.compiled = self.model if config.compile == "none" else torch.compile(
+            self.model, mode=config.compile, dynamic=False
+        )  # fmt: skip
+        # the moving average of the weights, in evaluation mode
+        self.average = copy.deepcopy(self.model).eval() if config.weight_ema else None
+        self.n_steps = 0  # of the optimizer
         self.optimizer = optim.build(
             config.optimizer, self.model.parameters(),
-            momentum=config.momentum, weight_decay=config.weight_decay,
+            momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov,
         )  # fmt: skip
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.rng = np.random.default_rng((config.seed, TRAINING_STREAM))
         self.epoch = -1  # the last epoch done
         given = torch.from_numpy(self.problem.given).to(self.device)
-        self.soft = one_hot(given, data.n_classes)  # (N, C) float32, current soft labels
+        half = data.n * data.n_classes > HALF_FROM
+        # (N, C) float32, or float16 where it is large: the current soft labels
+        self.soft = one_hot(given, data.n_classes, torch.float16 if half else torch.float32)
+        self.shares: Tensor | None = None  # (C,) float32, the mean prediction of the last look
         self.clean: Tensor | None = None  # (N,) float32, P(clean) after the last epoch
         self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
         self.memory = torch.zeros_like(self.soft) if config.loss == "elr" else None  # ELR's targets
@@ -87,7 +100,31 @@ class State:
         """Move ELR's targets of these samples (B,) toward what the network says of them."""
         seen = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
         seen = seen / seen.sum(1, keepdim=True)
-        self.memory[batch] = ema_update(self.memory[batch], seen, self.config.elr_beta)
+        moved = ema_update(self.memory[batch], seen, self.config.elr_beta)
+        self.memory[batch] = moved.to(self.memory.dtype)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Move the weights by their gradients, and their moving average after them."""
+        self.optimizer.step()
+        self.n_steps += 1
+        if self.average is None:
+            return
+        # an average that is young forgets its random beginning faster
+        momentum = min(self.config.weight_ema, self.n_steps / (self.n_steps + 10))
+        pairs = list(zip(
+            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
+        ))  # fmt: skip
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - momentum)
+        for mean, value in pairs:
+            if not mean.is_floating_point():  # batches that batch normalization has counted
+                mean.copy_(value)
+
+    def evaluation_network(self) -> torch.nn.Module:
+        """The network that looks at the set and is tested, as it is now, in evaluation mode."""
+        network = self.model if self.average is None else self.average
+        return model.for_evaluation(network, self.device, self.precision)
 
     def pack(self) -> dict[str, Any]:
         """Plain values and tensors; `torch.load(..., weights_only=True)` reads them back."""
@@ -97,6 +134,9 @@ class State:
             "device": self.device.type,
             "precision": self.precision,
             "model": self.model.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "n_steps": self.n_steps,
+            "shares": self.shares,
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "rng": _to_plain(self.rng.bit_generator.state),
@@ -117,6 +157,9 @@ class State:
         }  # fmt: skip
         self.epoch = packed["epoch"]
         self.model.load_state_dict(packed["model"])
+        if self.average is not None:
+            self.average.load_state_dict(packed.get("average") or packed["model"])
+        self.n_steps = packed.get("n_steps", 0)
         if "optimizer" not in changed:
             self._load_optimizer(packed["optimizer"])
         if packed["device"] != self.device.type:
@@ -129,6 +172,8 @@ class State:
         if not np.array_equal(packed["given"].numpy(), self.problem.given):
             return  # other noise: soft labels, losses and P(clean) start anew
         self.soft = packed["soft"].to(self.device)
+        if packed.get("shares") is not None:
+            self.shares = packed["shares"].to(self.device)
         self.clean = None if packed["clean"] is None else packed["clean"].to(self.device)
         self.losses = [v.to(self.device) for v in packed["losses"]]
         if self.memory is not None and packed["memory"] is not None:

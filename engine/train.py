@@ -4,25 +4,28 @@
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 from engine import losses, metrics, optim
-from engine.augment import augment, normalize
+from engine.augment import augment, distort, normalize
 from engine.clean import CleanFit, fit_clean_probability, normalize_losses
 from engine.config import LIVE, RunConfig
 from engine.control import Control, Stopwatch
 from engine.data import Data
 from engine.device import threads
-from engine.labels import ema_update, one_hot
+from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
 from engine.state import State, check_k
 
-EVALUATION_BATCH = 512
+# Images looked at together: on a CPU so few that they stay in its cache, on a GPU enough to fill it
+EVALUATION_BATCH = {"cpu": 128, "cuda": 2048}
 
 
 class TrainingError(RuntimeError):
@@ -58,11 +61,10 @@ def train(
             # Who is mixed with whom, and how much
             with seconds.of("neighbors"):
                 if mixing == "neighbors" and features is None:
-                    logits, features = predict(
-                        state, state.data.images, control, epoch, "evaluation"
-                    )
+                    seen = look(state, state.evaluation_network(), control, epoch, correct=False)
+                    features = seen.features
                     if state.clean is None:
-                        judge(state, logits)
+                        judge(state, seen.loss)
                 batches = draw_batches(state, phase)
                 neighbors, distances, weights = find_partners(state, mixing, batches, features)
 
@@ -72,29 +74,27 @@ def train(
                     state, epoch, criterion, batches, neighbors, weights, control
                 )
 
-            # Look at the whole set once: losses, features and probabilities together
+            # Look at the whole set once: features, probabilities, corrected labels, losses
             with seconds.of("evaluation"):
-                logits, features = predict(state, state.data.images, control, epoch, "evaluation")
-                probabilities = logits.softmax(1)
-            with seconds.of("labels"):
-                if corrects(config, epoch) and config.correction_source == "evaluation":
-                    state.soft = ema_update(state.soft, probabilities, config.alpha)
+                network = state.evaluation_network()
+                moves = corrects(config, epoch) and config.correction_source == "evaluation"
+                seen = look(state, network, control, epoch, correct=moves)
+                features = seen.features
             with seconds.of("mixture"):
-                loss, scaled_loss, fit = judge(state, logits)
+                scaled_loss, fit = judge(state, seen.loss)
             with seconds.of("test"):
                 measured = {
                     "train_loss": train_loss,
                     "learning_rate": state.optimizer.param_groups[0]["lr"],
-                    **_measure_part(state, "test", control, epoch),
-                    **_measure_part(state, "val", control, epoch),
+                    **_measure_part(state, network, "test", control, epoch),
+                    **_measure_part(state, network, "val", control, epoch),
                 }
 
             state.epoch = epoch
-            confidence, prediction = probabilities.max(1)
             snapshot = _snapshot(
                 state, phase, measured, fit, seconds.spent,
-                loss=loss, scaled_loss=scaled_loss, clean=fit.clean,
-                prediction=prediction.int(), confidence=confidence, soft=state.soft,
+                loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean,
+                prediction=seen.prediction, confidence=seen.confidence, soft=state.soft,
                 neighbors=neighbors.int(), distances=distances, weights=weights,
                 panel_features=features[state.panel],
             )  # fmt: skip
@@ -185,12 +185,19 @@ def train_epoch(
         # the sample itself and its neighbors, each augmented on its own
         parts = torch.cat([batch[:, None], neighbors[batch]], dim=1)  # (B, K+1)
         images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
-        images = normalize(images, state.mean, state.std).unflatten(0, parts.shape)
+        images = images.unflatten(0, parts.shape)
         if from_batch:
             with torch.no_grad():
-                seen = _forward(state, images[:, 0])[0].softmax(1)
-            state.soft[batch] = ema_update(state.soft[batch], seen, config.alpha)
-        logits, _ = _forward(state, weighted_sum(images, weights[batch]))
+                unmixed = normalize(images[:, 0], state.mean, state.std)
+                seen = _forward(state, state.compiled, unmixed)[0].softmax(1)
+            moved = ema_update(state.soft[batch], seen, config.alpha)
+            state.soft[batch] = moved.to(state.soft.dtype)
+        # weights sum to 1, so that what is mixed may be normalized after it
+        mixed = normalize(weighted_sum(images, weights[batch]), state.mean, state.std)
+        mixed = distort(
+            mixed, cutout=config.cutout, jitter=config.jitter, generator=state.generator
+        )
+        logits, _ = _forward(state, state.compiled, mixed)
         targets = weighted_sum(state.soft[parts], weights[batch])
         if criterion == "elr":
             state.remember(batch, logits)
@@ -201,7 +208,7 @@ def train_epoch(
         )  # fmt: skip
         state.optimizer.zero_grad(set_to_none=True)
         values.mean().backward()
-        state.optimizer.step()
+        state.step()
         total += values.detach().sum()
         control.tick(epoch, "training", number + 1, len(batches))
     mean = float(total) / state.data.n
@@ -213,40 +220,85 @@ def train_epoch(
     return mean
 
 
-def predict(
-    state: State, images: Tensor, control: Control, epoch: int, stage: str
-) -> tuple[Tensor, Tensor]:
-    """Logits (N, C) and features (N, D), float32, of uint8 images in evaluation mode."""
-    state.model.eval()
-    outputs = []
-    chunks = images.split(EVALUATION_BATCH)
-    with torch.no_grad():
-        for number, chunk in enumerate(chunks):
-            outputs.append(_forward(state, normalize(chunk, state.mean, state.std)))
-            control.tick(epoch, stage, number + 1, len(chunks))
-    logits, features = zip(*outputs, strict=True)
-    logits, features = torch.cat(logits), torch.cat(features)
-    if not torch.isfinite(features).all():
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What a network says of the whole training set in evaluation mode."""
+
+    features: Tensor  # (N, D) float32
+    prediction: Tensor  # (N,) int32
+    confidence: Tensor  # (N,) float32, the probability of the prediction
+    loss: Tensor  # (N,) float32, cross-entropy against the current hard label
+
+
+def look(state: State, network: nn.Module, control: Control, epoch: int, *, correct: bool) -> Look:
+    """One pass over the whole training set, which corrects its labels on the way.
+
+    network: `State.evaluation_network`. correct: move the soft labels toward what is said of each
+    sample; losses are then of the labels as moved. No table of N x C is made. Raises
+    TrainingError.
+    """
+    config, parts = state.config, []
+    total = torch.zeros(state.data.n_classes, device=state.device)
+    goal = _class_shares(state) if correct and config.align != "none" else None
+    doubled = config.flip_average == "all"
+    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", doubled)
+    start = 0
+    for logits, features in chunks:
+        rows = slice(start, start + len(logits))
+        start = rows.stop
+        probabilities = logits.softmax(1)
+        confidence, prediction = probabilities.max(1)
+        total += probabilities.sum(0)
+        if correct:
+            toward = probabilities
+            if goal is not None and state.shares is not None:
+                toward = align(toward, state.shares, goal)
+            if config.sharpen < 1:
+                toward = sharpen(toward, config.sharpen)
+            state.soft[rows] = ema_update(state.soft[rows], toward, config.alpha)
+        loss = cross_entropy(logits, state.soft[rows].argmax(1), reduction="none")
+        parts.append((features, prediction.int(), confidence, loss))
+    state.shares = total / state.data.n
+    seen = Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if not torch.isfinite(seen.features).all():
         raise TrainingError(
             f"the network's features are no longer finite in epoch {epoch}: try a learning_rate "
-            f"below {state.config.learning_rate:g}"
+            f"below {config.learning_rate:g}"
         )
-    return logits, features
+    return seen
 
 
-def judge(state: State, logits: Tensor) -> tuple[Tensor, Tensor, CleanFit]:
-    """How well the network fits each current label, and so how likely the label is clean.
+@torch.no_grad()
+def predict(
+    state: State, network: nn.Module, images: Tensor, control: Control, epoch: int, stage: str,
+    doubled: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+    """Logits (B, C) and features (B, D), float32, of uint8 images, chunk by chunk in their order.
 
-    Returns loss (N,), the cross-entropy against the hard label; scaled_loss (N,) in [0, 1], that
-    loss scaled and averaged over loss_history epochs; and the mixture fitted on it.
+    network: in evaluation mode. doubled: the mean over each image and its mirror.
     """
-    hard = one_hot(state.soft.argmax(1), state.soft.shape[1])
-    loss = losses.soft_cross_entropy(logits, hard)
+    chunks = images.split(EVALUATION_BATCH[state.device.type])
+    for number, chunk in enumerate(chunks):
+        chunk = normalize(chunk, state.mean, state.std)
+        said = _forward(state, network, chunk)
+        if doubled:
+            mirrored = _forward(state, network, chunk.flip(3))
+            said = tuple((a + b) / 2 for a, b in zip(said, mirrored, strict=True))
+        control.tick(epoch, stage, number + 1, len(chunks))
+        yield said
+
+
+def judge(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
+    """How likely each current label is clean, from how well the network fits it.
+
+    loss: (N,), cross-entropy against the hard label. Returns scaled_loss (N,) in [0, 1], that loss
+    scaled and averaged over loss_history epochs, and the mixture fitted on it.
+    """
     state.losses = [*state.losses, normalize_losses(loss)][-state.config.loss_history :]
     scaled_loss = torch.stack(state.losses).mean(0)
     fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
     state.clean = fit.clean
-    return loss, scaled_loss, fit
+    return scaled_loss, fit
 
 
 def learning_rate(config: RunConfig, epoch: float) -> float:
@@ -257,21 +309,33 @@ def learning_rate(config: RunConfig, epoch: float) -> float:
     )  # fmt: skip
 
 
-def _forward(state: State, images: Tensor) -> tuple[Tensor, Tensor]:
+def _forward(state: State, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     images = images.contiguous(memory_format=state.layout)
     bf16 = state.precision == "bf16"
     with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        logits, features = state.model(images)
+        logits, features = network(images)
     return logits.float(), features.float()
 
 
-def _measure_part(state: State, part: str, control: Control, epoch: int) -> dict[str, float | None]:
+def _class_shares(state: State) -> Tensor:
+    """What the classes' shares (C,) in the predictions should be, by the knob align."""
+    n_classes = state.data.n_classes
+    if state.config.align == "uniform":
+        return torch.full((n_classes,), 1 / n_classes, device=state.device)
+    given = torch.from_numpy(state.problem.given).to(state.device)
+    return given.bincount(minlength=n_classes) / len(given)
+
+
+def _measure_part(
+    state: State, network: nn.Module, part: str, control: Control, epoch: int
+) -> dict[str, float | None]:
     """Accuracy and calibration on the "test" or "val" part; nothing where it is missing."""
     images = getattr(state.data, f"{part}_images")
     if images is None or not len(images):
         return {}
-    logits, _ = predict(state, images, control, epoch, part)
-    confidence, prediction = logits.softmax(1).max(1)
+    doubled = state.config.flip_average != "none"
+    logits = [said[0] for said in predict(state, network, images, control, epoch, part, doubled)]
+    confidence, prediction = torch.cat(logits).softmax(1).max(1)
     hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
     return {
         f"{part}_accuracy": metrics.share(hits),

@@ -36,9 +36,12 @@ def test_it_says_what_the_snapshot_says(finished, epoch):
     )
 
 
-def test_bf16_says_what_the_snapshot_says(tmp_path):
+@pytest.mark.parametrize(
+    "knobs", [dict(precision="bf16"), dict(weight_ema=0.9, flip_average="all")]
+)
+def test_other_networks_say_what_the_snapshot_says(knobs, tmp_path):
     data = blobs(48)
-    Runner.new(quick(k=1, epochs=3, precision="bf16"), tmp_path / "run", data=data).run()
+    Runner.new(quick(k=1, epochs=3, **knobs), tmp_path / "run", data=data).run()
     run = Run(tmp_path / "run")
     probabilities, _ = ask(run, 2, data.images)
     np.testing.assert_allclose(probabilities.max(1), run.array("confidence")[2], atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine import model, optim
-from engine.augment import augment, normalize
+from engine.augment import augment, distort, normalize
 from engine.device import choose_device, choose_precision, machine
 
 
@@ -15,7 +15,8 @@ from engine.device import choose_device, choose_precision, machine
     ("network", "shape", "n_features"),
     [
         ("small", (1, 8, 8), 128), ("small", (3, 28, 28), 128), ("fast", (3, 32, 32), 128),
-        ("resnet18", (3, 32, 32), 512), ("resnet34", (1, 32, 32), 512),
+        ("resnet9", (3, 32, 32), 512), ("resnet18", (3, 32, 32), 512),
+        ("resnet34", (1, 32, 32), 512),
     ],
 )  # fmt: skip
 def test_networks_give_logits_and_features(network, shape, n_features):
@@ -53,7 +54,7 @@ def test_auto_network_goes_by_size():
     assert model.choose("auto", (1, 28, 28)) == "small"
     assert model.choose("auto", (3, 32, 32)) == "fast"
     assert model.choose("resnet18", (1, 8, 8)) == "resnet18"
-    with pytest.raises(ValueError, match="'vit'.*small, fast, resnet18, resnet34"):
+    with pytest.raises(ValueError, match="'vit'.*small, fast, resnet9, resnet18, resnet34"):
         model.build("vit", (3, 32, 32), 10, seed=0)
 
 
@@ -88,6 +89,53 @@ def test_augmentation_repeats_itself_and_can_be_off():
     assert augment(images, "none", 1, torch.Generator()) is images
     with pytest.raises(ValueError, match="'rotate'.*none, shift, crop-flip"):
         augment(images, "rotate", 1, torch.Generator())
+
+
+def test_cutout_is_one_square_of_zeros_somewhere():
+    images = torch.ones(300, 2, 9, 7)
+    out = distort(images, cutout=4, jitter=0, generator=torch.Generator().manual_seed(0))
+    places = set()
+    for image in out:
+        rows, columns = (image[0] == 0).nonzero(as_tuple=True)
+        height, width = (int(v.max() - v.min()) + 1 if len(v) else 0 for v in (rows, columns))
+        assert height <= 4, "the square may reach over the border, and be smaller then"
+        assert width <= 4
+        assert len(rows) == height * width
+        assert torch.equal(image[0], image[1])
+        places.add((int(rows.min()), int(columns.min())))
+    assert len(places) > 20
+    assert (out == 0).float().mean() > 0.1
+    assert images.min() == 1, "the images themselves stay"
+
+
+def test_jitter_changes_saturation_contrast_and_brightness_within_bounds():
+    gray = torch.full((500, 3, 2, 2), 2.0)
+    colored = gray + torch.tensor([-1.0, 0, 1])[:, None, None]
+    generator = torch.Generator().manual_seed(0)
+    out = distort(colored, cutout=0, jitter=0.2, generator=generator)
+    spread, level = out[:, 2] - out[:, 1], out.mean((1, 2, 3))
+    assert 0.8**2 < spread.min() < 0.85
+    assert 1.15 < spread.max() < 1.2**2
+    assert 2 * 0.8 - 0.2 < level.min() < level.max() < 2 * 1.2 + 0.2
+    torch.testing.assert_close(out[:, 1] * 2, out[:, 0] + out[:, 2])
+    assert distort(gray, cutout=0, jitter=0.0, generator=generator) is gray
+
+
+@pytest.mark.parametrize("network", ["fast", "resnet18"])
+def test_folded_for_evaluation_a_network_says_the_same(network):
+    net = model.build(network, (3, 32, 32), 10, seed=0).eval()
+    for layer in net.modules():
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            layer.running_mean.uniform_(-0.2, 0.2)
+            layer.running_var.uniform_(0.5, 2)
+    folded = model.for_evaluation(net, torch.device("cpu"), "bf16")
+    kinds = {type(layer) for layer in folded.modules()}
+    assert torch.nn.BatchNorm2d not in kinds
+    assert torch.nn.Conv2d in kinds
+    with torch.no_grad():
+        images = torch.randn(4, 3, 32, 32)
+        torch.testing.assert_close(folded(images), net(images), rtol=1e-3, atol=1e-4)
+    assert model.for_evaluation(net, torch.device("cpu"), "float32") is net
 
 
 def test_normalize_by_channel():

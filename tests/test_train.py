@@ -1,5 +1,6 @@
 """The loop: what each epoch leaves behind follows from the epoch before, for every method."""
 
+import copy
 import threading
 
 import numpy as np
@@ -33,6 +34,13 @@ def assert_same(first, second):
     assert first.mixture == second.mixture
 
 
+def logits_of(state: State, images: torch.Tensor, doubled: bool = False) -> torch.Tensor:
+    """What the network of a state says in evaluation mode."""
+    network = state.evaluation_network()
+    chunks = predict(state, network, images, Control(), 0, "evaluation", doubled)
+    return torch.cat([logits for logits, _ in chunks])
+
+
 def test_shapes_and_types(data):
     *_, last = train(quick(k=2), data)
     n = data.n
@@ -46,7 +54,7 @@ def test_shapes_and_types(data):
     np.testing.assert_allclose(last.weights.sum(1), 1, atol=1e-5)
     assert last.settings == {"k": 2, "alpha": 0.9, "correction": "ema", "correction_start": 2}
     assert set(last.seconds) == {
-        "neighbors", "training", "evaluation", "labels", "mixture", "test"
+        "neighbors", "training", "evaluation", "mixture", "test"
     }  # fmt: skip
 
 
@@ -75,8 +83,7 @@ def test_the_look_at_the_set_is_in_evaluation_mode(data):
     next(train(config, data, state=state))
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     state.model.train()
-    whole, _ = predict(state, state.data.images, Control(), 0, "evaluation")
-    part, _ = predict(state, state.data.images[:5], Control(), 0, "evaluation")
+    whole, part = (logits_of(state, images) for images in (data.images, data.images[:5]))
     torch.testing.assert_close(whole[:5], part)
     assert all(torch.equal(v, before[name]) for name, v in state.model.state_dict().items())
 
@@ -87,8 +94,7 @@ def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data)
     snapshots = []
     state = State(config, data)
     for snapshot in train(config, data, state=state):
-        seen, _ = predict(state, state.data.images, Control(), 0, "evaluation")
-        snapshots.append((snapshot, seen.softmax(1).numpy()))
+        snapshots.append((snapshot, logits_of(state, data.images).softmax(1).numpy()))
     soft = np.eye(3)[given]
     for snapshot, probabilities in snapshots:
         if snapshot.epoch >= 2:
@@ -98,6 +104,87 @@ def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data)
         loss = -np.log(probabilities[np.arange(data.n), hard])
         np.testing.assert_allclose(snapshot.loss, loss, rtol=1e-3, atol=1e-5)
         np.testing.assert_array_equal(snapshot.prediction, probabilities.argmax(1))
+
+
+def test_labels_move_toward_aligned_and_sharpened_predictions(data):
+    config = quick(align="uniform", sharpen=0.5, alpha=0.7, correction_start=2)
+    state = State(config, data)
+    soft, shares = np.eye(3)[pose(config, data).given], None
+    for snapshot in train(config, data, state=state):
+        toward = said = logits_of(state, data.images).softmax(1).numpy()
+        if snapshot.epoch >= 2:
+            toward = toward / 3 / shares
+            toward = (toward / toward.sum(1, keepdims=True)) ** 2
+            soft = 0.7 * soft + 0.3 * toward / toward.sum(1, keepdims=True)
+        shares = said.mean(0)
+        np.testing.assert_allclose(snapshot.soft, soft, atol=1e-5)
+
+
+def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
+    config, steps = quick(weight_ema=0.8, epochs=3), []
+    step = State.step
+
+    def record(state):
+        step(state)
+        steps.append(copy.deepcopy(state.model.state_dict()))
+
+    state = State(config, data)
+    expected = copy.deepcopy(state.model.state_dict())
+    monkeypatch.setattr(State, "step", record)
+    *_, last = train(config, data, state=state)
+    for number, weights in enumerate(steps, start=1):
+        momentum = min(0.8, number / (number + 10))
+        for name, value in weights.items():
+            expected[name] = momentum * expected[name] + (1 - momentum) * value
+    for name, value in state.average.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+    confidence = logits_of(state, data.images).softmax(1).max(1).values
+    np.testing.assert_allclose(last.confidence, confidence, atol=1e-6)
+    state.average = None
+    own = logits_of(state, data.images).softmax(1).max(1).values
+    assert (confidence - own).abs().max() > 1e-3
+
+
+def test_an_image_and_its_mirror_are_asked_together(data):
+    config = quick(flip_average="all", epochs=2)
+    state = State(config, data)
+    *_, last = train(config, data, state=state)
+    both = (logits_of(state, data.images) + logits_of(state, data.images.flip(3))) / 2
+    torch.testing.assert_close(logits_of(state, data.images, doubled=True), both)
+    np.testing.assert_allclose(last.confidence, both.softmax(1).max(1).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("knobs", [dict(k=2), QUIRKS, dict(method="elr")])
+def test_a_large_table_of_soft_labels_is_kept_in_half_precision(knobs, data, monkeypatch):
+    config = quick(**dict(epochs=6) | knobs)
+    whole = list(train(config, data))
+    monkeypatch.setattr("engine.state.HALF_FROM", 0)
+    half = list(train(config, data))
+    assert half[0].soft.dtype == np.float16
+    first = config.correction_start
+    np.testing.assert_allclose(half[first].soft, whole[first].soft, atol=5e-3)
+    np.testing.assert_allclose(half[-1].soft.sum(1), 1, atol=5e-3)
+    assert half[-1].metrics["test_accuracy"] == pytest.approx(
+        whole[-1].metrics["test_accuracy"], abs=0.1
+    )
+
+
+def test_a_compiled_step_trains_the_same(data, monkeypatch):
+    plain = list(train(quick(epochs=3), data))
+    seen = []
+
+    def compiled(model, **options):  # Dynamo's part alone; the code it would generate takes minutes
+        seen.append(options)
+        return compile_(model, backend="eager", dynamic=options["dynamic"])
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", compiled)
+    for first, second in zip(
+        plain, train(quick(epochs=3, compile="reduce-overhead"), data), strict=True
+    ):
+        np.testing.assert_allclose(first.loss, second.loss, atol=1e-4)
+    assert [options["mode"] for options in seen] == ["reduce-overhead"]
 
 
 def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
@@ -183,7 +270,8 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
 @pytest.mark.parametrize(
     "knobs",
     [dict(method=m) for m in METHODS]
-    + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)],
+    + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
+    + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)],
     ids=lambda knobs: knobs.get("method") or next(iter(knobs)),
 )
 def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
