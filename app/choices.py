@@ -151,7 +151,7 @@ KNOBS: dict[str, Param] = {
 PARAMS: dict[str, Param] = {
     **KNOBS,
     "method": _choice(*METHODS, default="mixnn"),
-    "preset": _choice("auto", "reference", "plain"),
+    "preset": _choice("auto", "reference", "fast", "best", "plain"),
     # the selection, shared by all pages
     "run": Param(),
     "epoch": _whole,  # None: the newest

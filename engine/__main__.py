@@ -188,8 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     sub.add_argument(
         "--preset", default="auto", metavar="NAME",
-        help="auto: tuned for the data set | reference: as the authors' code | fast, best: for a GPU "
-        "| plain: the defaults named here (default: auto)",
+        help="auto: tuned for the data set | reference: as the authors' code | fast, best: for a "
+        "GPU | plain: the defaults named here (default: auto)",
     )  # fmt: skip
     _add_knobs(sub, with_defaults=True)
 

@@ -308,7 +308,7 @@ def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
     )  # fmt: skip
 
 
-# The headline's, for a GPU: minutes on all of CIFAR-10. What each part brings: `headline --ablation`.
+# The headline's, for a GPU: minutes on all of CIFAR-10; `headline --ablation` takes them apart.
 FAST = dict(
     network="resnet9", augment="crop-flip", padding=4, cutout=8, epochs=80, batch_size=512,
     optimizer="sgd", learning_rate=0.2, learning_rate_min=0.001, momentum=0.9, nesterov=True,

@@ -38,7 +38,7 @@ def choices(name: str) -> set[str]:
         ({"learning_rate": 1e-4}, "learning_rate_min = 0.001: allowed is 0 to"),
         ({"noise": "matrix"}, "'matrix' and noise_matrix go together"),
         ({"method": "magic"}, "method = 'magic': allowed are ce, mixup"),
-        ({"preset": "best"}, "preset = 'best': allowed are auto, reference, plain"),
+        ({"preset": "x"}, "preset = 'x': allowed are auto, reference, fast, best, plain"),
         ({"preset": "reference", "rate": "abc"}, "rate = 'abc': allowed is a number"),
         ({"k": 0, "alpha": 2}, "k = 0.*; alpha = 2"),
     ],
