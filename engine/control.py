@@ -85,12 +85,13 @@ class Control:
         self.progress = Progress(epoch, stage, batch, n_batches)
         self.wait()
 
-    def end_epoch(self) -> None:
-        """To be called when an epoch is on disk: a step ends here."""
+    def end_epoch(self) -> bool:
+        """A step ends here. Whether a pause begins, before which the epoch has to be on disk."""
         with self._condition:
             if self._steps:
                 self._steps -= 1
                 self._paused = self._steps == 0
+            return self._paused
 
     def wait(self) -> None:
         """Stand still while paused. Raises Stopped."""

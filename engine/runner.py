@@ -16,7 +16,7 @@ from engine.noise import NoiseError
 from engine.state import State, check_k, load_data
 from engine.store import Run, StoreError, fork_config
 from engine.train import TrainingError, train
-from engine.writer import K_ROOM, RunWriter
+from engine.writer import K_ROOM, RunWriter, WriteBehind
 
 FORESEEN = (ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError)
 
@@ -205,13 +205,15 @@ class Runner:
             self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
             self._check_room(self._state.config.changed_live(**self._control.pending))
             self._writer.write_status("running")
-            for snapshot in train(
-                self.config, self._state.data, state=self._state, control=self._control
-            ):
-                self._writer.write(snapshot, self._state)
-                self._done = snapshot.epoch + 1
-                self._epoch_seconds.append(sum(snapshot.seconds.values()))
-                self._control.end_epoch()
+            with WriteBehind(self._writer) as behind:
+                for snapshot in train(
+                    self.config, self._state.data, state=self._state, control=self._control
+                ):
+                    behind.write(snapshot, self._state)
+                    self._done = snapshot.epoch + 1
+                    self._epoch_seconds.append(sum(snapshot.seconds.values()))
+                    if self._control.end_epoch():
+                        behind.flush()
             self._end("done")
         except Stopped:
             self._end("stopped", f"stopped after {self._done} of {self.config.epochs} epochs")

@@ -5,6 +5,7 @@ import errno
 import io
 import os
 import shutil
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from engine import __version__
-from engine.device import machine
+from engine.device import machine, threads
 from engine.noise import observed_matrix
 from engine.snapshot import Snapshot
 from engine.state import State
@@ -96,13 +97,16 @@ class RunWriter:
         """Epochs that are on disk."""
         return len(self._records)
 
-    def write(self, snapshot: Snapshot, state: State) -> None:
-        """Put one epoch and the state after it on disk; it becomes visible as the last step."""
+    def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
+        """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
+
+        packed: what `State.pack` says after it.
+        """
         try:
             row = len(self._records)
             for name in ARRAYS:
                 self._write_row(name, row, getattr(snapshot, name))
-            torch_save(state.pack(), self._state_file(snapshot.epoch))
+            torch_save(packed, self._state_file(snapshot.epoch))
             record = {
                 "epoch": snapshot.epoch,
                 "phase": snapshot.phase,
@@ -118,7 +122,7 @@ class RunWriter:
             raise _as_store_error(error, self.folder) from error
         self._records.append(record)
         before = snapshot.epoch - 1
-        if before % state.config.state_interval:
+        if before % self._info["config"]["state_interval"]:
             self._state_file(before).unlink(missing_ok=True)
 
     def write_status(self, state: str, message: str = "") -> None:
@@ -157,6 +161,48 @@ class RunWriter:
                 file.write(np.ascontiguousarray(values, dtype=kind).tobytes())
 
 
+class WriteBehind:
+    """Writes each epoch while the next one is computed, in a thread of its own.
+
+    One epoch is on its way at most: the next one handed over waits for it, so that memory holds no
+    more than one copy. Leaving the `with` block waits as well, so that nothing handed over is lost.
+    """
+
+    def __init__(self, writer: RunWriter):
+        self._writer = writer
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> "WriteBehind":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()
+
+    def write(self, snapshot: Snapshot, state: State) -> None:
+        """Hand over one epoch and the state after it. Raises what writing the one before raised."""
+        self.flush()
+        with threads(1):  # next to another load, more would wait for each other
+            packed = _copied(state.pack())
+        arguments = snapshot, packed
+        self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
+        self._thread.start()
+
+    def flush(self) -> None:
+        """Wait until what was handed over is on disk. Raises what writing it raised."""
+        if self._thread is not None:
+            self._thread.join()
+        error, self._thread, self._error = self._error, None, None
+        if error is not None:
+            raise error
+
+    def _write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
+        try:
+            self._writer.write(snapshot, packed)
+        except BaseException as error:  # for the thread that hands over
+            self._error = error
+
+
 def torch_save(value: dict[str, Any], path: Path) -> None:
     """Replace a file of tensors whole."""
     buffer = io.BytesIO()  # torch would hide the system's word of a full disk behind its own
@@ -168,6 +214,15 @@ def torch_save(value: dict[str, Any], path: Path) -> None:
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _copied(value: Any) -> Any:
+    """Its tensors, within dicts and lists, as copies in memory that training does not change."""
+    if isinstance(value, torch.Tensor):
+        return value.to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:

@@ -1,17 +1,25 @@
 """Runs in background threads: steered, stopped, resumed, forked, killed."""
 
+import copy
+import errno
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from engine.config import ConfigError
+from engine.control import Stopped
 from engine.runner import Runner
+from engine.state import State
 from engine.store import ARRAYS, Run, StoreError
+from engine.train import train
 from engine.writer import RunWriter
 from tests.conftest import blobs, quick
 
@@ -37,6 +45,18 @@ def assert_same_rows(first: Run, second: Run, rows: slice = slice(None)) -> None
     for a, b in zip(first.epochs[rows], second.epochs, strict=True):
         assert a["metrics"] == b["metrics"]
         assert a["settings"] == b["settings"]
+
+
+def assert_same_state(first, second) -> None:
+    if isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    elif isinstance(first, dict | list):
+        keys = first.keys() if isinstance(first, dict) else range(len(first))
+        assert len(first) == len(second)
+        for key in keys:
+            assert_same_state(first[key], second[key])
+    else:
+        assert first == second
 
 
 @pytest.fixture
@@ -172,8 +192,8 @@ def test_ctrl_c_without_a_thread_leaves_a_run_that_resumes(tmp_path, data, monke
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     real = RunWriter.write
 
-    def interrupted(self, snapshot, state):
-        real(self, snapshot, state)
+    def interrupted(self, snapshot, packed):
+        real(self, snapshot, packed)
         if snapshot.epoch == 1:
             raise KeyboardInterrupt
 
@@ -183,6 +203,116 @@ def test_ctrl_c_without_a_thread_leaves_a_run_that_resumes(tmp_path, data, monke
     assert Run(runner.folder).status["state"] == "stopped"
     monkeypatch.undo()
     assert len(finish(Runner.resume(runner.folder, data=data)).epochs) == 5
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Opens the way to the disk; until then each epoch waits before it."""
+    opened, real = threading.Event(), RunWriter.write
+
+    def gated(self, snapshot, packed):
+        assert opened.wait(30)
+        real(self, snapshot, packed)
+
+    monkeypatch.setattr(RunWriter, "write", gated)
+    yield opened
+    opened.set()
+
+
+@pytest.mark.parametrize("method", ["mixnn", "elr"])
+def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, gate):
+    """And what is written is as it was when it was handed over."""
+    knobs = dict(method=method, epochs=4, correction_start=1, state_interval=1)
+    config = quick(**knobs, correction_source="batch") if method == "mixnn" else quick(**knobs)
+    state, packed = State(config, data), []
+    for _ in train(config, data, state=state):
+        packed.append(copy.deepcopy(state.pack()))
+    runner = Runner.new(config, tmp_path / "run", data=data).start()
+    wait_for(lambda: runner.status.epoch == 1 and runner.status.stage == "test")
+    time.sleep(0.2)
+    assert runner.status.epoch == 1, "the second epoch has to wait for the first"
+    run = Run(runner.folder)
+    assert run.epochs == []
+    assert run.status["state"] == "running"
+    gate.set()
+    assert runner.join(60)
+    assert [record["epoch"] for record in run.epochs] == run.kept_states() == [0, 1, 2, 3]
+    for epoch, expected in enumerate(packed):
+        assert_same_state(run.load_state(epoch), expected)
+
+
+@pytest.mark.parametrize("end", ["done", "stopped", "interrupted", "failed"])
+def test_what_was_handed_over_is_on_disk_before_the_last_word(end, tmp_path, data, monkeypatch):
+    events, real_write, real_status = [], RunWriter.write, RunWriter.write_status
+    runner = Runner.new(quick(), tmp_path / "run", data=data)
+
+    def slow(self, snapshot, packed):
+        time.sleep(0.1)
+        real_write(self, snapshot, packed)
+        events.append(snapshot.epoch)
+
+    def ending(*arguments, **keywords):
+        for snapshot in train(*arguments, **keywords):
+            yield snapshot
+            if snapshot.epoch == 2 and end != "done":
+                runner.stop()
+                raise {"stopped": Stopped, "interrupted": KeyboardInterrupt}.get(end, OSError)
+
+    monkeypatch.setattr(RunWriter, "write", slow)
+    monkeypatch.setattr(
+        RunWriter, "write_status", lambda *a: (events.append(a[1]), real_status(*a))
+    )
+    monkeypatch.setattr("engine.runner.train", ending)
+    threads = threading.active_count()
+    with pytest.raises(KeyboardInterrupt) if end == "interrupted" else nullcontext():
+        runner.run()
+    n = 5 if end == "done" else 3
+    last = "stopped" if end == "interrupted" else end
+    assert events == ["running", *range(n), last]
+    assert runner.status.state == last
+    assert len(Run(runner.folder).epochs) == n
+    assert threading.active_count() == threads
+
+
+@pytest.mark.parametrize("broken", [1, 4])
+def test_an_epoch_that_cannot_be_written_fails_the_run(broken, tmp_path, data, monkeypatch):
+    real, trained = RunWriter._write_row, []
+
+    def full(self, name, row, values):
+        if row == broken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, name, row, values)
+
+    def counted(*arguments, **keywords):
+        for snapshot in train(*arguments, **keywords):
+            trained.append(snapshot.epoch)
+            yield snapshot
+
+    monkeypatch.setattr(RunWriter, "_write_row", full)
+    monkeypatch.setattr("engine.runner.train", counted)
+    runner = Runner.new(quick(), tmp_path / "run", data=data)
+    runner.run()
+    status = runner.status
+    assert (status.state, status.foreseen) == ("failed", True)
+    assert "the disk is full" in status.message
+    assert Run(runner.folder).status["message"] == status.message
+    assert len(Run(runner.folder).epochs) == broken
+    assert trained[-1] == min(broken + 1, 4), "training ends at the next epoch"
+    monkeypatch.undo()
+    assert len(finish(Runner.resume(runner.folder, data=data)).epochs) == 5
+
+
+def test_a_step_pauses_once_its_epoch_is_on_disk(long_run, gate):
+    long_run.pause()
+    long_run.start()
+    wait_for(lambda: long_run.status.state == "paused")
+    long_run.step()
+    wait_for(lambda: long_run.status.stage == "test")
+    time.sleep(0.2)
+    assert (long_run.status.state, long_run.status.epoch) == ("running", 0)
+    gate.set()
+    wait_for(lambda: long_run.status.state == "paused")
+    assert len(Run(long_run.folder).epochs) == 1
 
 
 def test_a_failure_is_kept_whole(tmp_path, data):

@@ -45,7 +45,7 @@ def make(folder: Path, *, n: int) -> None:
     same = _same_class(state.problem.true, rng)
     for epoch in range(EPOCHS):
         snapshot = _snapshot(state, epoch, same, rng)
-        writer.write(snapshot, state)
+        writer.write(snapshot, state.pack())
         _write_map(folder, epoch, snapshot.panel_features)
     writer.write_status("done")
     writer.close()
