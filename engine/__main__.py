@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from engine import __version__, config, report
+from engine import headline as headlines
 from engine import sweep as sweeps
 from engine.config import ConfigError, RunConfig, allowed, configure
 from engine.data import DATASETS, DataError
@@ -15,7 +17,7 @@ from engine.device import DeviceError
 from engine.mapper import DIMS, lay_out_next
 from engine.noise import NOISE_NOTES, NoiseError
 from engine.runner import Runner
-from engine.store import Run, StoreError, free_folder
+from engine.store import Run, StoreError, free_folder, read_json, write_json
 from engine.terminal import INTERRUPTED, follow, print_summary, print_table, watch_sweep
 
 
@@ -71,7 +73,7 @@ def sweep(
     if named.get("noise_matrix", ["none"]) != ["none"]:
         named.setdefault("noise", ["matrix"])
     configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
-    status = _brought_to_end(configs, root, jobs, ray)
+    status = _brought_to_end(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
     folders = [root / sweeps.run_name(config) for config in configs]
     there = [folder for folder in folders if (folder / "config.json").exists()]
     if there:
@@ -100,12 +102,61 @@ def experiment(
     asked = {name: configs_of(name, made, chosen) for name in names}
     status = 0
     for name, configs in asked.items():
-        status = max(status, _brought_to_end(configs, Path(runs), jobs, ray))
+        progress = sweeps.sweep(configs, Path(runs), jobs=jobs, ray=ray)
+        status = max(status, _brought_to_end(configs, progress))
         if status == INTERRUPTED:
             return status
         findings = answer(name, made, configs, Path(runs), Path(out))
         print(f"{name}: {EXPERIMENTS[name].question}", *findings.answers, sep="\n  ")
     print(f"wrote {out}")
+    return status
+
+
+def bench(
+    *, images: int | None, turns: int, reference: int, profile: bool, out: str | None,
+    against: str | None, **knobs: Any,
+) -> int:  # fmt: skip
+    """Measure what an epoch costs, stage by stage, beside plain cross-entropy."""
+    from engine.bench.stages import compared, measure, rows_of
+
+    before = None if against is None else read_json(Path(against))
+    settings = configure(**{"dataset": "shapes:50000"} | _named(knobs))
+    with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
+        result = measure(
+            settings, images=images, turns=turns, reference=reference, profile=profile,
+            say=bar.set_description_str,
+        )  # fmt: skip
+    if out is not None:
+        write_json(Path(out), result, indent=1)
+    print_table(rows_of(result))
+    if before is not None:
+        print()
+        print_table(compared(result, before))
+    return 0
+
+
+def headline(
+    *, preset: str, noise: str, beside: str, ablation: bool, seed: str, out: str, runs: str,
+    minutes: float | None, **knobs: Any,
+) -> int:  # fmt: skip
+    """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
+    presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
+    rows = headlines.rows(
+        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(knobs)
+    )
+    data, rows, notes = headlines.load(rows, lenient="all" in noises)
+    configs = headlines.configs_of(rows)
+    status = _brought_to_end(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
+    told = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
+    for one in told:
+        path = Path(out) / f"headline-{one['preset']}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, one, indent=1)
+        print(f"wrote {path}")
+    for note in dict.fromkeys(note for one in told for note in one["notes"]):
+        print(f"note: {note}")
+    print()
+    print_table(headlines.table(told))
     return status
 
 
@@ -145,17 +196,21 @@ def methods() -> int:
     return 0
 
 
-def _brought_to_end(configs: list[RunConfig], root: Path, jobs: int | None, ray: str | None) -> int:
-    """Bring the runs of a sweep to their end and say what failed; returns the exit status."""
+def _brought_to_end(configs: list[RunConfig], progress: Iterator[sweeps.Progress]) -> int:
+    """Bring runs to their end and say what failed or is left; returns the exit status."""
     for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
         print(f"note: {doubt}", file=sys.stderr)
     try:
-        ended = watch_sweep(sweeps.sweep(configs, root, jobs=jobs, ray=ray))
+        ended = watch_sweep(progress)
     except KeyboardInterrupt:
         print("stopped; the same command goes on", file=sys.stderr)
         return INTERRUPTED
     for name, why in ended.failed.items():
-        print(f"error: {name} failed twice: {why}", file=sys.stderr)
+        times = " twice" if name in ended.retried else ""
+        print(f"error: {name} failed{times}: {why}", file=sys.stderr)
+    if n_left := ended.n_runs - ended.runs_done - len(ended.failed):
+        print(f"time is up with {n_left} runs to go; the same command goes on", file=sys.stderr)
+        return INTERRUPTED
     return 1 if ended.failed else 0
 
 
@@ -228,6 +283,47 @@ def _parser() -> argparse.ArgumentParser:
     _add_sweep_options(sub)
     _add_knobs(sub, with_defaults=False)
 
+    sub = add(
+        bench,
+        more="Stages are timed in turns, in one process; medians count. The data are drawn shapes "
+        "of CIFAR-10's size, if no others are named.",
+    )
+    for name, default, words in (
+        (
+            "images",
+            None,
+            "of how many the passes over images are made, scaled to all (default: all)",
+        ),
+        ("turns", 3, "how often each stage is timed (default: 3)"),
+        ("reference", 0, "time the reference code's way of working as well, on so many images"),
+    ):
+        sub.add_argument(f"--{name}", type=int, metavar="N", default=default, help=words)
+    sub.add_argument("--profile", action="store_true", help="name the largest costs of training")
+    sub.add_argument("--out", metavar="FILE", help="JSON file to write")
+    sub.add_argument("--against", metavar="FILE", help="stored result to compare with")
+    _add_knobs(sub, with_defaults=True)
+
+    sub = add(
+        headline,
+        more="Runs go one after the other in this process, on data that is on the device. Those "
+        "that are there are not made again; the same command goes on after a stop.",
+    )
+    for name, metavar, default, words in (
+        ("preset", "V,V", "fast", " | ".join(headlines.PRESETS)),
+        ("noise", "V,V", "symmetric0.8", f"{' | '.join(headlines.NOISES)}, or all"),
+        ("beside", "V,V", "", "methods on the preset's network and epochs, like ce,mixup,elr"),
+        ("seed", "V,V", "0", "seeds, as in `sweep`: 0:2 makes three runs a row"),
+        ("out", "FOLDER", "runs/headline/results", "where headline-PRESET.json goes"),
+        ("runs", "FOLDER", "runs/headline/runs", "where runs go"),
+    ):
+        words += f" (default: {default or 'none'})"
+        sub.add_argument(f"--{name}", metavar=metavar, default=default, help=words)
+    sub.add_argument(
+        "--ablation", action="store_true", help="a row for the preset without each ingredient"
+    )
+    sub.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many")
+    _add_knobs(sub, with_defaults=False, without=headlines.OWN)
+
     sub = add(fork, reads_run=True, as_json=True)
     sub.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
     sub.add_argument("--out", metavar="RUN2", required=True, help="new run folder")
@@ -259,10 +355,14 @@ def _add_sweep_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def _add_knobs(parser: argparse.ArgumentParser, *, with_defaults: bool) -> None:
+def _add_knobs(
+    parser: argparse.ArgumentParser, *, with_defaults: bool, without: Sequence[str] = ()
+) -> None:
     """One option per knob of RunConfig. Values are checked there, so that one place says no."""
     group = parser.add_argument_group("knobs" if with_defaults else "knobs that change")
     for name, field in RunConfig.model_fields.items():
+        if name in without:
+            continue
         words = allowed(name)
         default = "none" if field.default is None else str(field.default).lower()
         presets = sorted({str(p[name]) for p in config.PRESETS.values() if name in p})

@@ -6,6 +6,8 @@ clean.
 
 import numpy as np
 
+CHUNK = 2**24  # entries of the table of soft labels looked at together: a copy of 64 MB
+
 
 def share(hits: np.ndarray) -> float | None:
     """Share of True in a boolean array; None for an empty one."""
@@ -49,9 +51,12 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
     """Area under the ROC curve of a score for a boolean truth; None if only one side is there."""
     if positive.all() or not positive.any():
         return None
-    from sklearn.metrics import roc_auc_score  # late: importing scikit-learn takes a second
+    from scipy.stats import rankdata  # late: importing SciPy takes a while
 
-    return float(roc_auc_score(positive, score))
+    # Mann and Whitney's U by ranks; ties count half
+    n_positive = int(positive.sum())
+    above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(above / (n_positive * (len(positive) - n_positive)))
 
 
 def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -62,10 +67,14 @@ def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.
     then speaks of the given label too. So every label that correction has changed lies below 0.5,
     and one it has left alone does not. Returns (N,).
     """
-    rows = np.arange(len(given))
-    others = soft.copy()
-    others[rows, given] = -np.inf
-    margin = soft[rows, given] - others.max(1)
+    margin = np.empty(len(given), np.float32)
+    step = max(CHUNK // soft.shape[1], 1)
+    for start in range(0, len(given), step):
+        others = soft[start : start + step].astype(np.float32)
+        rows = np.arange(len(others)), given[start : start + step]
+        own = others[rows]
+        others[rows] = -np.inf
+        margin[start : start + step] = own - others.max(1)
     return (1 + np.where(margin > 0, margin * clean, margin)) / 2
 
 

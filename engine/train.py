@@ -66,13 +66,11 @@ def train(
                     if state.clean is None:
                         judge(state, seen.loss)
                 batches = draw_batches(state, phase)
-                neighbors, distances, weights = find_partners(state, mixing, batches, features)
+                partners = find_partners(state, mixing, batches, features)
 
             # Train on the synthetic samples
             with seconds.of("training"):
-                train_loss = train_epoch(
-                    state, epoch, criterion, batches, neighbors, weights, control
-                )
+                train_loss = train_epoch(state, epoch, criterion, batches, partners, control)
 
             # Look at the whole set once: features, probabilities, corrected labels, losses
             with seconds.of("evaluation"):
@@ -91,13 +89,9 @@ def train(
                 }
 
             state.epoch = epoch
-            snapshot = _snapshot(
-                state, phase, measured, fit, seconds.spent,
-                loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean,
-                prediction=seen.prediction, confidence=seen.confidence, soft=state.soft,
-                neighbors=neighbors.int(), distances=distances, weights=weights,
-                panel_features=features[state.panel],
-            )  # fmt: skip
+            snapshot = leave_behind(
+                state, phase, measured, seconds.spent, seen, scaled_loss, fit, partners
+            )
         yield snapshot
 
 
@@ -134,18 +128,23 @@ def draw_batches(state: State, phase: str) -> list[Tensor]:
     return list(order.tensor_split(-(-n // config.batch_size)))
 
 
+@dataclass(frozen=True, eq=False)
+class Partners:
+    """Whom each sample is mixed with; K is 0 without mixing."""
+
+    neighbors: Tensor  # (N, K) int64, rows of the data set
+    distances: Tensor  # (N, K) float32, nan for random partners
+    weights: Tensor  # (N, K+1) float32, own weight first
+
+
 def find_partners(
     state: State, mixing: str, batches: list[Tensor], features: Tensor | None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Whom each sample is mixed with in this epoch, and by what weights.
-
-    Returns neighbors (N, K) int64 rows of the data set, distances (N, K) float32 (nan for random
-    partners) and weights (N, K+1) float32, own weight first. K is 0 without mixing.
-    """
+) -> Partners:
+    """Whom each sample is mixed with in this epoch, and by what weights."""
     n, config, device = state.data.n, state.config, state.device
     if mixing == "none":
         neighbors = torch.empty(n, 0, dtype=torch.int64, device=device)
-        return neighbors, neighbors.float(), torch.ones(n, 1, device=device)
+        return Partners(neighbors, neighbors.float(), torch.ones(n, 1, device=device))
     if mixing == "mixup":
         neighbors = torch.empty(n, 1, dtype=torch.int64, device=device)
         weights = torch.empty(n, 2, device=device)
@@ -154,7 +153,7 @@ def find_partners(
                 len(batch), config.mixup_beta, state.rng, device
             )
             neighbors[batch] = batch[partners]
-        return neighbors, torch.full((n, 1), torch.nan, device=device), weights
+        return Partners(neighbors, torch.full((n, 1), torch.nan, device=device), weights)
     if config.neighbor_scope == "dataset":
         neighbors, distances = nearest(
             features, config.k, backend=config.neighbor_backend, seed=config.seed
@@ -166,12 +165,12 @@ def find_partners(
             found, distances[batch] = nearest(features[batch], config.k, backend="exact")
             neighbors[batch] = batch[found]
     clean = torch.ones_like(state.clean) if config.weighting == "equal" else state.clean
-    return neighbors, distances, mixing_weights(clean, neighbors)
+    return Partners(neighbors, distances, mixing_weights(clean, neighbors))
 
 
 def train_epoch(
-    state: State, epoch: int, criterion: str, batches: list[Tensor], neighbors: Tensor,
-    weights: Tensor, control: Control,
+    state: State, epoch: int, criterion: str, batches: list[Tensor], partners: Partners,
+    control: Control,
 ) -> float:  # fmt: skip
     """One pass over the synthetic samples; returns the mean training loss. Raises TrainingError."""
     config = state.config
@@ -183,7 +182,8 @@ def train_epoch(
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(config, epoch + number / len(batches))
         # the sample itself and its neighbors, each augmented on its own
-        parts = torch.cat([batch[:, None], neighbors[batch]], dim=1)  # (B, K+1)
+        parts = torch.cat([batch[:, None], partners.neighbors[batch]], dim=1)  # (B, K+1)
+        weights = partners.weights[batch]
         images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
         images = images.unflatten(0, parts.shape)
         if from_batch:
@@ -193,12 +193,12 @@ def train_epoch(
             moved = ema_update(state.soft[batch], seen, config.alpha)
             state.soft[batch] = moved.to(state.soft.dtype)
         # weights sum to 1, so that what is mixed may be normalized after it
-        mixed = normalize(weighted_sum(images, weights[batch]), state.mean, state.std)
+        mixed = normalize(weighted_sum(images, weights), state.mean, state.std)
         mixed = distort(
             mixed, cutout=config.cutout, jitter=config.jitter, generator=state.generator
         )
         logits, _ = _forward(state, state.compiled, mixed)
-        targets = weighted_sum(state.soft[parts], weights[batch])
+        targets = weighted_sum(state.soft[parts], weights)
         if criterion == "elr":
             state.remember(batch, logits)
         values = losses.per_sample(
@@ -343,11 +343,17 @@ def _measure_part(
     }
 
 
-def _snapshot(
-    state: State, phase: str, measured: dict[str, float | None], fit: CleanFit,
-    seconds: dict[str, float], **tensors: Tensor,
+def leave_behind(
+    state: State, phase: str, measured: dict[str, float | None], seconds: dict[str, float],
+    seen: Look, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
 ) -> Snapshot:  # fmt: skip
-    """Copies of the tensors, and the numbers that need the truth."""
+    """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth."""
+    tensors = dict(
+        loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean, prediction=seen.prediction,
+        confidence=seen.confidence, soft=state.soft, neighbors=partners.neighbors.int(),
+        distances=partners.distances, weights=partners.weights,
+        panel_features=seen.features[state.panel],
+    )  # fmt: skip
     arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
     problem = state.problem
     measured |= metrics.of_labels(
