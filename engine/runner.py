@@ -11,7 +11,7 @@ from typing import Any
 from engine.config import ConfigError, RunConfig
 from engine.control import Control, Stopped
 from engine.data import Data, DataError
-from engine.device import DeviceError
+from engine.device import DeviceError, release_memory
 from engine.noise import NoiseError
 from engine.state import State, check_k, load_data
 from engine.store import Run, StoreError, fork_config
@@ -231,6 +231,7 @@ class Runner:
             self._writer.close()
         # the folder holds all that anyone still needs: let go of network and images
         self._data = self._prepare = self._state = None
+        release_memory()
         self._phase = phase
 
 

@@ -17,7 +17,7 @@ from engine.clean import CleanFit, fit_clean_probability, normalize_losses
 from engine.config import LIVE, RunConfig
 from engine.control import Control, Stopwatch
 from engine.data import Data
-from engine.device import threads
+from engine.device import keep_memory, threads
 from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.neighbors import nearest
@@ -48,6 +48,8 @@ def train(
     control = control or Control()
     if state.device.type == "cuda":
         torch.backends.cudnn.deterministic = True  # the same seed shall give the same arrays
+    else:
+        keep_memory()
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
     for epoch in range(state.epoch + 1, state.config.epochs):

@@ -121,7 +121,7 @@ def test_jitter_changes_saturation_contrast_and_brightness_within_bounds():
     assert distort(gray, cutout=0, jitter=0.0, generator=generator) is gray
 
 
-@pytest.mark.parametrize("network", ["fast", "resnet18"])
+@pytest.mark.parametrize("network", model.NETWORKS)
 def test_folded_for_evaluation_a_network_says_the_same(network):
     net = model.build(network, (3, 32, 32), 10, seed=0).eval()
     for layer in net.modules():

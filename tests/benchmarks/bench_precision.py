@@ -1,28 +1,40 @@
-"""What bf16 and channels-last bring: seconds of a training step by network and layout.
+"""What a training step and a look gain: bf16, channels-last, kept memory, compiling, folding.
 
-python tests/benchmarks/bench_precision.py [--out assets/results/precision.json]
+    python tests/benchmarks/bench_precision.py [--out assets/results/precision.json]
+
+Seconds of a step and of an evaluation of a batch by network, first as the C library handles memory,
+then with `keep_memory`, after which there is no way back within a process.
 """
 
 import torch
 from common import finish, interleaved, options
 
 from engine import model, optim
-from engine.device import choose_device, machine
+from engine.device import choose_device, keep_memory, machine
 from engine.losses import soft_cross_entropy
 
 BATCH = 128
 NETWORKS = {"small": (1, 8, 8), "fast": (3, 32, 32), "resnet18": (3, 32, 32)}
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
-def step(network: str, device: torch.device, bf16: bool, layout: torch.memory_format):
+def prepared(network: str, device: torch.device, layout: torch.memory_format):
     net = model.build(network, NETWORKS[network], 10, seed=0).to(device, memory_format=layout)
-    optimizer = optim.build("sgd", net.parameters(), momentum=0.9, weight_decay=5e-4)
     images = torch.randn(BATCH, *NETWORKS[network], device=device).contiguous(memory_format=layout)
+    return net, images
+
+
+def step(
+    network: str, device: torch.device, bf16: bool, layout: torch.memory_format, mode: str = "none"
+):
+    net, images = prepared(network, device, layout)
+    optimizer = optim.build("sgd", net.parameters(), momentum=0.9, weight_decay=5e-4)
     targets = torch.eye(10, device=device)[torch.randint(10, (BATCH,), device=device)]
+    forward = net if mode == "none" else torch.compile(net, mode=mode, dynamic=False)
 
     def run() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits, _ = net(images)
+            logits, _ = forward(images)
         optimizer.zero_grad()
         soft_cross_entropy(logits, targets).mean().backward()
         optimizer.step()
@@ -30,21 +42,46 @@ def step(network: str, device: torch.device, bf16: bool, layout: torch.memory_fo
     return run
 
 
+def evaluation(network: str, device: torch.device, precision: str):
+    """precision "bf16" folds on a CPU; "float32" leaves the network as it is. Both compute bf16."""
+    net, images = prepared(network, device, torch.channels_last)
+    net = model.for_evaluation(net, device, precision)
+
+    def run() -> None:
+        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
+            net(images)
+
+    return run
+
+
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--compile", nargs="*", default=[], help="modes of torch.compile")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
     measured_on = machine(device)
-    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    results = {}
-    for network in arguments.networks:
-        cases = {
-            f"{'bf16' if bf16 else 'float32'} {name}": step(network, device, bf16, layout)
-            for bf16 in (False, True)
-            for name, layout in layouts.items()
-        }
-        results[network] = interleaved(cases, 5 if network == "resnet18" else 15, device)
+    results = {network: {} for network in arguments.networks}
+    for kept in (False, True):
+        if kept:
+            keep_memory()
+        for network in arguments.networks:
+            last = torch.channels_last
+            cases = {
+                f"{'bf16' if bf16 else 'float32'} {name}": step(network, device, bf16, layout)
+                for bf16 in (False, True)
+                for name, layout in LAYOUTS.items()
+            }
+            cases["evaluation"] = evaluation(network, device, "float32")
+            cases["evaluation, folded"] = evaluation(network, device, "bf16")
+            if kept:
+                cases |= {
+                    f"bf16 channels_last, compiled {mode}": step(network, device, True, last, mode)
+                    for mode in arguments.compile
+                }
+            found = interleaved(cases, 5 if network == "resnet18" else 15, device)
+            name = "memory kept" if kept else "memory given back"
+            results[network][name] = found
     finish("precision", measured_on, {"batch_size": BATCH}, results, arguments.out)
 
 
