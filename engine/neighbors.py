@@ -1,6 +1,7 @@
 """Nearest neighbors in feature space; the one border to the search libraries."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -69,9 +70,8 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     centers = _centers(points, max(n // CLUSTER, 1), generator)
     assigned, order = _assign(points, centers).sort(stable=True)
     points = points[order]  # from here on samples stand by cluster
-    near = (_queries(centers) @ centers.T).argsort(
-        dim=1, stable=True
-    )  # the order clusters are asked
+    # the order in which clusters are asked
+    near = (_queries(centers) @ centers.T).argsort(dim=1, stable=True)
 
     # how many clusters hold the neighbors of some samples
     rows = torch.randperm(n, generator=generator)[:SAMPLE]
@@ -85,16 +85,22 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     if held @ sizes > WORTH * n**2 or held[sizes > 0].min() <= number:
         return _exact(features, k, seed)
     ends = sizes.cumsum(0)
-    candidates = torch.empty(n, number, dtype=torch.int64)
     spans = [slice(*ends) for ends in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
-    for cluster, clusters in enumerate(near.tolist()):
+
+    def search(cluster: int, clusters: list[int]) -> Tensor:
         parts, rows = [spans[c] for c in clusters], spans[cluster]
-        places = torch.cat([order[part] for part in parts])
         before = sum(part.stop - part.start for part in parts if part.stop <= rows.start)
         own = torch.arange(before, before + rows.stop - rows.start)
         found = _search(points[rows], own, [points[part] for part in parts], number)
-        candidates[order[rows]] = places[found]
-    return candidates
+        return torch.cat([order[part] for part in parts])[found]
+
+    # whole clusters side by side: threads within such small products mostly wait for each other
+    filled = sizes.nonzero()[:, 0]
+    with ThreadPoolExecutor(
+        torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
+        found = pool.map(search, filled.tolist(), near[filled].tolist())
+        return torch.cat(list(found))[order.argsort()]
 
 
 def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:

@@ -74,6 +74,16 @@ def test_ivf_asks_more_clusters_where_the_features_need_it(monkeypatch):
     assert 0.98 < recall(found, exact) < 1  # and not by exact search
 
 
+def test_ivf_with_clusters_that_no_sample_is_in(monkeypatch):
+    monkeypatch.setattr(neighbors, "CLUSTER", 30)
+    monkeypatch.setattr(neighbors, "_exact", None)
+    features = torch.arange(20.0).repeat(100)[:, None]  # 20 places for 66 clusters
+    indices, distances = nearest(features, 5, backend="ivf")
+    assert (indices % 20 == torch.arange(2000)[:, None] % 20).all()
+    assert (indices != torch.arange(2000)[:, None]).all()
+    assert distances.max() == 0
+
+
 def test_ivf_turns_to_exact_search_where_neighbors_lie_everywhere():
     features = torch.randn(2000, 300, generator=torch.Generator().manual_seed(0))
     exact, expected = nearest(features, 5, backend="exact")
