@@ -52,11 +52,10 @@ def distort(images: Tensor, *, cutout: int, jitter: float, generator: torch.Gene
         gray = images.mean(1, keepdim=True)
         images = (gray + (images - gray) * (1 + saturation)) * (1 + contrast) + brightness
     if cutout:
-        sides = torch.tensor([height, width], device=device)[:, None]
-        corner = torch.rand(2, n, generator=generator, device=device) * sides - cutout / 2
+        drawn = torch.rand(2, n, 1, generator=generator, device=device)
         down, across = (
-            (at - corner[axis, :, None]).div(cutout).floor() == 0
-            for axis, at in enumerate(torch.arange(s, device=device) for s in (height, width))
+            (torch.arange(side, device=device) - part * side + cutout / 2).div(cutout).floor() == 0
+            for part, side in zip(drawn, (height, width), strict=True)
         )
         images = images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)
     return images

@@ -27,7 +27,7 @@ class Snapshot:
     clean: np.ndarray  # (N,) float32 in [0, 1], 1 = current label surely clean
     prediction: np.ndarray  # (N,) int32, class that the network says
     confidence: np.ndarray  # (N,) float32 in [0, 1], its probability
-    soft: np.ndarray  # (N, C) float32, rows sum to 1; argmax is the corrected label
+    soft: np.ndarray  # (N, C) float32 (float16 if large), rows sum to 1; argmax: corrected label
     neighbors: np.ndarray  # (N, K) int32; K is 0 where the epoch did not mix
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1

@@ -140,7 +140,7 @@ class RunWriter:
 
     def _write_row(self, name: str, row: int, values: np.ndarray) -> None:
         path = self.folder / "arrays" / f"{name}.npy"
-        kind = np.dtype(ARRAYS[name][0])
+        kind = values.dtype if name == "soft" else np.dtype(ARRAYS[name][0])
         shape = values.shape
         if name in BY_RANK:
             values = values.T

@@ -7,11 +7,12 @@ import torch
 from engine import losses
 from engine.augment import augment, normalize
 from engine.clean import fit_clean_probability
+from engine.control import Control
 from engine.labels import ema_update, one_hot
 from engine.mixing import mix, mixing_weights
 from engine.neighbors import nearest
 from engine.state import State
-from engine.train import train
+from engine.train import draw_batches, find_partners, judge, look, train, train_epoch
 from tests.conftest import blobs, quick
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -49,6 +50,41 @@ def test_augmentation_runs_where_the_images_are():
     images = torch.randint(256, (64, 3, 8, 8), dtype=torch.uint8, device="cuda")
     out = augment(images, "crop-flip", 2, torch.Generator("cuda").manual_seed(0))
     assert (out.shape, out.device) == (images.shape, images.device)
+
+
+def test_no_batch_waits_for_the_gpu():
+    """A synchronization within the training pass or the look would raise here."""
+    data, control = blobs(400), Control()
+    state = State(quick(device="cuda", network="fast", weight_ema=0.9, cutout=2, jitter=0.1), data)
+    network = state.evaluation_network()
+    seen = look(state, network, control, 0, correct=False)
+    judge(state, seen.loss)
+    partners = find_partners(state, "neighbors", [], seen.features)
+    batches = draw_batches(state, "main")
+    passed = []
+
+    def tick(epoch, stage, batch, n_batches):
+        passed.append(stage)
+        if batch == 1:  # the first batch may set things up
+            torch.cuda.set_sync_debug_mode("error")
+        if batch == n_batches:  # what comes after the last batch may wait
+            torch.cuda.set_sync_debug_mode("default")
+
+    control.tick = tick
+    try:
+        train_epoch(state, 3, "ce", batches, partners, control)
+        look(state, network, control, 3, correct=True)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert passed.count("training") == len(batches) > 3
+
+
+@pytest.mark.parametrize("knobs", [dict(compile="default"), dict(compile="reduce-overhead")])
+def test_a_compiled_step_learns_as_well(knobs):
+    config = quick(device="cuda", network="fast", epochs=8)
+    plain, compiled = (list(train(c, blobs())) for c in (config, config.changed(**knobs)))
+    np.testing.assert_allclose(plain[0].loss, compiled[0].loss, atol=0.1)
+    assert compiled[-1].metrics["test_accuracy"] > 0.9
 
 
 @pytest.mark.parametrize("network", ["small", "fast"])

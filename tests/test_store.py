@@ -336,3 +336,15 @@ def test_a_state_that_would_run_code_is_refused(tmp_path, data):
     torch.save({"epoch": 1, "model": shutil.rmtree}, tmp_path / "run" / "states" / "1.pt")
     with pytest.raises(StoreError, match="1.pt cannot be read"):
         Run(tmp_path / "run").load_state(1)
+
+
+def test_a_table_in_half_precision_is_stored_as_it_is(tmp_path, data, monkeypatch):
+    monkeypatch.setattr("engine.state.HALF_FROM", 0)
+    config = quick(epochs=4)
+    Runner.new(config, tmp_path / "run", data=data).run()
+    run = Run(tmp_path / "run")
+    assert run.status["state"] == "done"
+    stored = run.array("soft")
+    assert stored.dtype == np.float16
+    for row, snapshot in enumerate(train(config, data)):
+        np.testing.assert_array_equal(stored[row], snapshot.soft)
