@@ -28,7 +28,7 @@ K, EPOCHS = 5, 30
 ODD = 0.05  # share of images that look like another class, now and ever
 FEATURES = 128  # of the small and the fast network
 STAGES = {
-    "neighbors": 9.0, "training": 60.0, "evaluation": 11.0, "labels": 0.1, "mixture": 0.3,
+    "neighbors": 9.0, "training": 60.0, "evaluation": 11.0, "mixture": 0.3,
     "test": 2.0,
 }  # fmt: skip
 
