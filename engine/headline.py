@@ -6,8 +6,10 @@ their wall time is their own. Knows no command line.
 
 import shutil
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import accumulate, product
 from pathlib import Path
@@ -193,9 +195,10 @@ def bring(
         if clock() >= end:
             return
         runner = _runner(config, root / name, data)
-        for _ in _sit(runner, lambda: clock() >= end):
-            epochs[name] = max(epochs[name], runner.status.epoch)
-            yield progress(name)
+        with closing(_sit(runner, lambda: clock() >= end)) as looks:
+            for _ in looks:
+                epochs[name] = max(epochs[name], runner.status.epoch)
+                yield progress(name)
         epochs[name] = _n_records(root / name)
         status = runner.status
         if status.state == "failed":
@@ -288,10 +291,18 @@ def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
     Preparing the run is no part of that; at most one early look too much is.
     """
     path, there = runner.folder / SITTINGS, _n_records(runner.folder)
+    ended = threading.Event()  # Ctrl-C in Thread.join would mark the thread as ended (gh-90882)
+
+    def work() -> None:
+        try:
+            runner.run()
+        finally:
+            ended.set()
+
     begun = time.perf_counter()
+    threading.Thread(target=work, name=f"run {runner.folder.name}", daemon=True).start()
     try:
-        runner.start()
-        while not runner.join(POLL if runner.ready else POLL_EARLY):
+        while not ended.wait(POLL if runner.ready else POLL_EARLY):
             now = time.perf_counter()
             if not runner.ready:
                 begun = now
@@ -300,7 +311,7 @@ def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
             yield
     finally:
         runner.stop()
-        runner.join()
+        ended.wait()
         seconds = time.perf_counter() - begun
         if runner.ready:
             sitting = {"seconds": round(seconds, 3), "epochs": _n_records(path.parent) - there}
