@@ -313,19 +313,12 @@ FAST = dict(
     network="resnet9", augment="crop-flip", padding=4, cutout=8, epochs=80, batch_size=512,
     optimizer="sgd", learning_rate=0.2, learning_rate_min=0.001, momentum=0.9, nesterov=True,
     weight_decay=5e-4, schedule="one-cycle", k=1, alpha=0.9, warmup=8, correction_start=12,
-    sharpen=0.5, align="uniform", weight_ema=0.99, flip_average="test", state_interval=80,
+    align="uniform", weight_ema=0.99, flip_average="test", state_interval=80,
 )  # fmt: skip
 BEST = FAST | dict(
-    network="resnet18",
-    jitter=0.2,
-    epochs=200,
-    batch_size=256,
-    learning_rate=0.1,
-    warmup=12,
-    correction_start=20,
-    weight_ema=0.998,
-    state_interval=200,
-)
+    network="resnet18", jitter=0.2, epochs=200, batch_size=256, learning_rate=0.1, warmup=12,
+    correction_start=20, weight_ema=0.998, state_interval=200,
+)  # fmt: skip
 
 
 def configure(*, method: str = "mixnn", preset: str = "auto", **knobs: Any) -> RunConfig:

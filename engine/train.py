@@ -262,9 +262,9 @@ def look(state: State, network: nn.Module, control: Control, epoch: int, *, corr
         parts.append((features, prediction.int(), confidence, loss))
     state.shares = total / state.data.n
     seen = Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if not torch.isfinite(seen.features).all():
+    if not (torch.isfinite(seen.features).all() and torch.isfinite(seen.confidence).all()):
         raise TrainingError(
-            f"the network's features are no longer finite in epoch {epoch}: try a learning_rate "
+            f"what the network says is no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
     return seen
