@@ -41,7 +41,7 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
     """The number format; "auto" is bf16 where it is native, and float32 for the small network.
 
     Decided by what the machine says it has, not by timing it, so that a run repeats itself. On two
-    cores with avx512_bf16 a step of the fast network took 0.55 x as long with bf16 as in float32
+    cores with AMX a step of the fast network took 0.54 x as long with bf16 as in float32
     (assets/results/precision.json). The small one would gain as well, but stays in float32, so that
     the numbers of a lesson do not depend on the processor.
     """
@@ -85,8 +85,9 @@ def keep_memory() -> None:
     """Let this process keep the memory that a batch leaves for the next one.
 
     The C library would give large pieces back to the system each time, and the system would clear
-    them for each batch anew: without that a step of the fast network takes 0.9 x as long
-    (assets/results/precision.json). Does nothing where the library is not glibc.
+    them for each batch anew: without that a step of the small network takes 0.92 x as long, one of
+    the fast network gains nothing or little (assets/results/precision.json). Does nothing where the
+    library is not glibc.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
