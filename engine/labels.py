@@ -6,7 +6,9 @@ from torch import Tensor
 
 def one_hot(labels: Tensor, n_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """(N,) int64 -> (N, C) of this type, the soft labels that a run starts from."""
-    return labels.new_zeros(len(labels), n_classes, dtype=dtype).scatter_(1, labels[:, None], 1)
+    table = labels.new_zeros(len(labels), n_classes, dtype=dtype)
+    table[torch.arange(len(labels), device=labels.device), labels] = 1
+    return table
 
 
 def ema_update(soft: Tensor, probabilities: Tensor, alpha: float) -> Tensor:
