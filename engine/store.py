@@ -10,7 +10,7 @@
 
 Row r is epoch r, but in a fork, whose records begin after its parent's epoch. Files are replaced
 whole, or written before the record that makes them count, so a killed process loses the epoch it
-was in and nothing else.
+was in, the one before if that was still being written, and nothing else.
 """
 
 import fcntl
