@@ -14,7 +14,7 @@ from common import finish, options
 from engine.config import configure
 from engine.control import Control
 from engine.data.base import assemble
-from engine.device import machine
+from engine.device import machine, threads
 from engine.state import State
 from engine.train import judge, look
 
@@ -39,8 +39,9 @@ def main() -> None:
     state = State(config, data)
     made = peak()
     start = time.perf_counter()
-    seen = look(state, state.evaluation_network(), Control(), 0, correct=True)
-    judge(state, seen.loss)
+    with threads(state.threads):
+        seen = look(state, state.evaluation_network(), Control(), 0, correct=True)
+        judge(state, seen.loss)
     results = {
         "type": str(state.soft.dtype), "table_megabytes": state.soft.nbytes // 2**20,
         "peak_megabytes": {"images": before, "state": made, "look": peak()},
