@@ -1,4 +1,4 @@
-"""What a training step and a look gain: bf16, channels-last, kept memory, compiling, folding.
+"""What a training step and a look gain: bf16, channels-last, memory, compiling, folding, strips.
 
     python tests/benchmarks/bench_precision.py [--out assets/results/precision.json]
 
@@ -14,7 +14,12 @@ from engine.device import choose_device, keep_memory, machine
 from engine.losses import soft_cross_entropy
 
 BATCH = 128
-NETWORKS = {"small": (1, 8, 8), "fast": (3, 32, 32), "resnet18": (3, 32, 32)}
+NETWORKS = {
+    "small": (1, 8, 8),
+    "fast": (3, 32, 32),
+    "resnet18": (3, 32, 32),
+    "resnet34": (3, 32, 32),
+}
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -54,6 +59,19 @@ def evaluation(network: str, device: torch.device, precision: str):
     return run
 
 
+def without_strips(run):
+    """The same, with narrow images convolved one by one."""
+
+    def plain() -> None:
+        before, model.NARROW = model.NARROW, 0
+        try:
+            run()
+        finally:
+            model.NARROW = before
+
+    return plain
+
+
 def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
@@ -74,12 +92,15 @@ def main() -> None:
             }
             cases["evaluation"] = evaluation(network, device, "float32")
             cases["evaluation, folded"] = evaluation(network, device, "bf16")
+            if device.type == "cpu":
+                for name in ("bf16 channels_last", "evaluation, folded"):
+                    cases[f"{name}, no strips"] = without_strips(cases[name])
             if kept:
                 cases |= {
                     f"bf16 channels_last, compiled {mode}": step(network, device, True, last, mode)
                     for mode in arguments.compile
                 }
-            found = interleaved(cases, 5 if network == "resnet18" else 15, device)
+            found = interleaved(cases, 5 if network.startswith("resnet") else 15, device)
             name = "memory kept" if kept else "memory given back"
             results[network][name] = found
     finish("precision", measured_on, {"batch_size": BATCH}, results, arguments.out)
