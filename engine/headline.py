@@ -6,7 +6,6 @@ their wall time is their own. Knows no command line.
 
 import shutil
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -291,18 +290,10 @@ def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
     Preparing the run is no part of that; at most one early look too much is.
     """
     path, there = runner.folder / SITTINGS, _n_records(runner.folder)
-    ended = threading.Event()  # Ctrl-C in Thread.join would mark the thread as ended (gh-90882)
-
-    def work() -> None:
-        try:
-            runner.run()
-        finally:
-            ended.set()
-
     begun = time.perf_counter()
-    threading.Thread(target=work, name=f"run {runner.folder.name}", daemon=True).start()
+    runner.start()
     try:
-        while not ended.wait(POLL if runner.ready else POLL_EARLY):
+        while not runner.join(POLL if runner.ready else POLL_EARLY):
             now = time.perf_counter()
             if not runner.ready:
                 begun = now
@@ -311,7 +302,7 @@ def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
             yield
     finally:
         runner.stop()
-        ended.wait()
+        runner.join()
         seconds = time.perf_counter() - begun
         if runner.ready:
             sitting = {"seconds": round(seconds, 3), "epochs": _n_records(path.parent) - there}

@@ -56,6 +56,7 @@ class Runner:
         self._state: State | None = None
         self._writer: RunWriter | None = None
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         self._phase = "queued"
         self._message = self._error = ""
         self._foreseen = False
@@ -172,8 +173,7 @@ class Runner:
         """Wait for the thread; whether it has ended."""
         if self._thread is None:
             return self._phase not in ("queued", "running")
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self._ended.wait(timeout)  # Ctrl-C in Thread.join would mark it as ended (gh-90882)
 
     @property
     def status(self) -> RunStatus:
@@ -223,6 +223,8 @@ class Runner:
         except BaseException:  # Ctrl-C in a notebook that runs this without a thread
             self._end("stopped", f"interrupted after {self._done} of {self.config.epochs} epochs")
             raise
+        finally:
+            self._ended.set()
 
     def _end(self, phase: str, message: str = "") -> None:
         self._message = message

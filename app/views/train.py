@@ -6,7 +6,7 @@ from app import reading, setup, widgets
 from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
-from engine.config import RunConfig
+from engine.config import RunConfig, configure
 from engine.noise import WITHOUT_RATE
 
 QUICK_LOOK = 1.4  # seconds between two looks at a run that trains; each look costs the training
@@ -229,6 +229,7 @@ widgets.head(
     "K", "alpha", "warm-up", "correction", "P(clean)", "AUROC", "fork", "epoch", "seed",
 )  # fmt: skip
 chosen = widgets.chosen_run()
+config = None
 if not get("guide"):
     with st.container(border=True, key="next-run"):
         bar = st.container(horizontal=True, vertical_alignment="center")
@@ -245,7 +246,11 @@ if not get("guide"):
                 start(config)
                 st.rerun()
 if chosen is None:
-    st.markdown("**Start** trains MixNN on 1,437 handwritten digits; it takes about ten seconds.")
+    st.markdown(
+        "**Start** trains MixNN on 1,437 handwritten digits; it takes about ten seconds."
+        if config in (None, configure())
+        else "**Start** trains with the settings that stand beside it; each epoch is shown here."
+    )
 else:
     if get("run") != chosen:
         put(run=chosen)
