@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-# Images as narrow as that stand side by side in strips of so many, see `_Conv`.
-NARROW, STRIP = 8, 32
+# On CPUs with AMX images as narrow as that stand side by side in strips of so many, see `_Conv`.
+NARROW = 8 if torch.cpu.get_capabilities().get("amx_bf16") else 0
+STRIP = 32
 
 _building = threading.Lock()
 
@@ -121,10 +122,10 @@ class _Residual(nn.Module):
 class _Conv(nn.Conv2d):
     """A 3 x 3 convolution with padding 1 that is fast on narrow images in bf16 on a CPU as well.
 
-    A processor's tiles take 16 or 32 pixels of a row at once, and stand mostly empty where a row
-    has 4 or 8. So images are set side by side, with zeros between them that are as good as the
-    padding, and the outcome is cut apart again: the same sums, of 512 channels on 4 x 4 pixels in
-    a third of the time (tests/benchmarks/bench_precision.py).
+    The tiles of AMX take 16 or 32 pixels of a row at once, and stand mostly empty where a row has
+    4 or 8. So images are set side by side, with zeros between them that are as good as the padding,
+    and the outcome is cut apart again: the same sums, of 512 channels on 4 x 4 pixels in a third of
+    the time (tests/benchmarks/bench_precision.py measures whole networks).
     """
 
     def forward(self, images: Tensor) -> Tensor:

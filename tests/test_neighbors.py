@@ -58,7 +58,6 @@ def test_approximate_search_by_recall_and_order(backend, d, monkeypatch):
     features = clustered(3000, d)
     exact, _ = nearest(features, 10, backend="exact")
     monkeypatch.setattr(neighbors, "_exact", None)  # and the approximation does not lean on it
-    monkeypatch.setattr(neighbors, "CLUSTER", 30)
     found, distances = nearest(features, 10, backend=backend)
     assert recall(found, exact) > 0.98
     assert (distances.diff(dim=1) >= 0).all()
@@ -66,8 +65,7 @@ def test_approximate_search_by_recall_and_order(backend, d, monkeypatch):
     np.testing.assert_allclose(distances, length, rtol=1e-5)
 
 
-def test_ivf_asks_more_clusters_where_the_features_need_it(monkeypatch):
-    monkeypatch.setattr(neighbors, "CLUSTER", 30)
+def test_ivf_asks_more_clusters_where_the_features_need_it():
     features = torch.rand(3000, 6, generator=torch.Generator().manual_seed(0))  # no clusters
     exact, _ = nearest(features, 5, backend="exact")
     found, _ = nearest(features, 5, backend="ivf")
@@ -75,9 +73,8 @@ def test_ivf_asks_more_clusters_where_the_features_need_it(monkeypatch):
 
 
 def test_ivf_with_clusters_that_no_sample_is_in(monkeypatch):
-    monkeypatch.setattr(neighbors, "CLUSTER", 30)
     monkeypatch.setattr(neighbors, "_exact", None)
-    features = torch.arange(20.0).repeat(100)[:, None]  # 20 places for 66 clusters
+    features = torch.arange(20.0).repeat(100)[:, None]  # 20 places for 44 clusters
     indices, distances = nearest(features, 5, backend="ivf")
     assert (indices % 20 == torch.arange(2000)[:, None] % 20).all()
     assert (indices != torch.arange(2000)[:, None]).all()

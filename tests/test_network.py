@@ -158,7 +158,8 @@ def test_convolution_in_strips_is_the_plain_one(n, width, stride, monkeypatch):
 
 
 @pytest.mark.parametrize("n", [64, 63])
-def test_images_of_a_strip_do_not_see_each_other(n):
+def test_images_of_a_strip_do_not_see_each_other(n, monkeypatch):
+    monkeypatch.setattr(model, "NARROW", 8)
     conv = model._Conv(3, 4, 3, padding=1, bias=False).bfloat16()
     images = torch.zeros(n, 3, 4, 4, dtype=torch.bfloat16)
     images[5] = 1
