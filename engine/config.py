@@ -98,7 +98,7 @@ class RunConfig(BaseModel):
         description="what mixing `neighbors` does between warmup and correction_start "
         "(reference: mixup)",
     )
-    early_loss: Literal["same", "ce", "linear", "gce", "sce"] = Field(
+    early_loss: Literal["same", "ce", "linear", "gce", "sce", "elr"] = Field(
         "same",
         description="loss of mixing `neighbors` between warmup and correction_start "
         "(reference: linear)",

@@ -91,7 +91,8 @@ class State:
         self.shares: Tensor | None = None  # (C,) float32, the mean prediction of the last look
         self.clean: Tensor | None = None  # (N,) float32, P(clean) after the last epoch
         self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
-        self.memory = torch.zeros_like(self.soft) if config.loss == "elr" else None  # ELR's targets
+        remembers = "elr" in (config.loss, config.early_loss)
+        self.memory = torch.zeros_like(self.soft) if remembers else None  # ELR's targets
         self.panel = torch.from_numpy(self.problem.panel).to(self.device)
         if packed is not None:
             self._unpack(packed)

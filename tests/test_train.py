@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -206,6 +207,16 @@ def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
     assert moving == list(range(59, 300, 10))
     lowest = min(learning_rate(authors, e) for e in range(300))
     assert all(learning_rate(authors, e) == lowest for e in moving), "the bottom of each cycle"
+
+
+def test_elr_before_correction_keeps_its_targets_until_correction_starts(data):
+    config = quick(early_loss="elr", warmup=1, correction_start=3, epochs=5)
+    assert [plan(config, epoch)[2] for epoch in range(5)] == ["ce", "elr", "elr", "ce", "ce"]
+    state = State(config, data)
+    kept = [state.memory.clone()]
+    kept += [state.memory.clone() for _ in train(config, data, state=state)]
+    moved = [not torch.equal(before, after) for before, after in pairwise(kept)]
+    assert moved == [False, True, True, False, False]
 
 
 def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epoch(data):
