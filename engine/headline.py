@@ -35,8 +35,8 @@ OWN = ("seed", "noise", "rate", "noise_matrix", "human_labels")  # knobs that ro
 BESIDE = tuple(name for name in METHODS if name != "mixnn")
 # Ingredients that an ablation sets back to the plain default where a preset has them otherwise.
 INGREDIENTS = (
-    "sharpen", "align", "weight_ema", "flip_average", "cutout", "jitter", "nesterov", "schedule",
-    "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
+    "loss", "sharpen", "align", "weight_ema", "flip_average", "cutout", "jitter", "nesterov",
+    "schedule", "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
     "correction_interval", "correction_source", "warmup_shuffle", "warmup_augment",
 )  # fmt: skip
 # The abstract of arXiv 2406.16966; the only number of the paper that is at hand.

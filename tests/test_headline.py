@@ -26,7 +26,7 @@ TINY = dict(
 )
 # what the plain method does of everything that a preset may do otherwise
 PLAIN = dict(
-    sharpen=1.0, align="none", weight_ema=0.0, flip_average="none", cutout=0, jitter=0.0,
+    loss="ce", sharpen=1.0, align="none", weight_ema=0.0, flip_average="none", cutout=0, jitter=0.0,
     nesterov=False, schedule="cosine", neighbor_scope="dataset", early_mixing="neighbors",
     early_loss="same", early_extra=0, loss_history=1, correction_interval=1,
     correction_source="evaluation", warmup_shuffle=True, warmup_augment=True,
@@ -100,7 +100,9 @@ def test_reference_is_the_authors():
 
 @pytest.mark.parametrize(("preset", "knobs"), [("fast", FAST), ("best", BEST)])
 def test_other_presets_are_theirs(preset, knobs):
-    expected = dict(state_interval=knobs["epochs"], method="mixnn", dataset="cifar10", limit=None)
+    expected = dict(
+        state_interval=knobs["epochs"], method="mixnn-elr", dataset="cifar10", limit=None
+    )
     (row,) = headline.rows([preset], ["symmetric0.8"], seeds=[3])
     assert {n: getattr(row.configs[0], n) for n in knobs | expected} == knobs | expected
     assert (row.configs[0].seed, row.kind, row.name) == (3, "whole", "mixnn")
@@ -164,12 +166,12 @@ def test_first_seeds_come_first():
         for epochs in (FAST["epochs"], BEST["epochs"])
         for seed in (0, 1)
         for noise in ("symmetric", "human")
-        for method in ("mixnn", "ce")
+        for method in ("mixnn-elr", "ce")
     ]
 
 
 def test_a_run_of_two_rows_is_made_once():
-    made = headline.rows(["fast"], ["symmetric0.8"], beside=["mixnn-no-correction"], ablation=True)
+    made = headline.rows(["fast"], ["symmetric0.8"], beside=["mixnn-elr"], ablation=True)
     assert max(Counter(map(run_name, headline.configs_of(made))).values()) == 1
     assert len(headline.configs_of(made)) == len(made) - 1
 
@@ -270,7 +272,7 @@ def test_rows_against_the_run_folders(cifar, capsys):
     more = lasts["ce"] - lasts["mixnn"]
     assert ce["against_whole"]["mean"] == pytest.approx(more.mean())
     assert ce["against_whole"]["std"] == pytest.approx(more.std(ddof=1))
-    assert ce["knobs"] == {"mixing": "none", "correction": "none"}
+    assert ce["knobs"] == {"mixing": "none", "loss": "ce", "correction": "none"}
     assert whole["knobs"] == {}
     for machine in told["machines"]:
         assert {"processor", "torch", "commit", "device", "version"} <= machine.keys()

@@ -83,6 +83,7 @@ COLUMNS = {"rate": "noise rate", "k": "K", "epoch": "epoch"}  # said before a va
 VALUES: dict[str, dict[Any, str]] = {  # column -> its values in order -> in words
     "method": {
         "mixnn": "MixNN", "ce": "cross-entropy", "mixnn-no-correction": "MixNN, no correction",
+        "mixnn-elr": "MixNN, ELR's loss",
         "selc": "SELC", "elr": "ELR", "mixup": "mixup", "gce": "GCE", "sce": "SCE",
     },
     "rate": {rate: f"{rate:g}" for rate in (0.0, 0.2, 0.4, 0.6, 0.8)},

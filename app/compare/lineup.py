@@ -15,6 +15,7 @@ MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
 METHODS = {
     "ce": "cross-entropy", "mixnn": "MixNN", "mixnn-no-correction": "MixNN, no correction",
+    "mixnn-elr": "MixNN, ELR's loss",
     "selc": "SELC", "elr": "ELR", "gce": "GCE", "sce": "SCE",
 }  # fmt: skip
 KNOBS = {"k": "K", "alpha": "alpha", "rate": "rate", "seed": "seed", "dataset": "", "noise": ""}

@@ -1,0 +1,111 @@
+"""What the preset `fast` is made of, tried on a part of CIFAR-10, and methods beside it.
+
+    python tests/benchmarks/bench_presets.py [--jobs 2] [--out assets/results/presets.json]
+
+5,000 images with 60 % symmetric noise, the small ResNet-9, 50 epochs: enough for cross-entropy to
+memorize what is wrong and to fall back. Tested on the first 3,000 test images after every epoch.
+One thread a run; runs that the file holds are skipped, so the same command goes on after a stop.
+"""
+
+import json
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+
+import torch
+from common import finish, options
+
+from engine.config import configure
+from engine.device import choose_device, machine
+from engine.state import load_data
+from engine.train import train
+
+SETTINGS = dict(
+    preset="plain", dataset="cifar10", limit=5000, noise="symmetric", rate=0.6, network="fast",
+    augment="crop-flip", padding=4, cutout=8, epochs=50, batch_size=128, optimizer="sgd",
+    learning_rate=0.1, learning_rate_min=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4,
+    schedule="one-cycle", k=1, alpha=0.9, warmup=10, early_mixing="mixup", correction_start=40,
+    align="uniform", weight_ema=0.99, threads=1, device="cpu", seed=0,
+)  # fmt: skip
+N_TEST, EVERY = 3000, 5
+ELR = dict(method="mixnn-elr")
+NEAR = dict(early_mixing="neighbors")  # right after warm-up
+VARIANTS = {
+    "cross-entropy": dict(method="ce"),
+    "elr": dict(method="elr"),
+    "fast": ELR,
+    "fast, neighbors from warm-up on": ELR | NEAR,
+    "fast, neighbors from warm-up on, sharpened, not aligned": ELR
+    | NEAR
+    | dict(sharpen=0.5, align="none"),
+    "fast, no correction, random partners": ELR | dict(correction="none", early_extra=50),
+    "fast, no correction, neighbors from warm-up on": ELR | NEAR | dict(correction="none"),
+    "fast, correction from 30": ELR | dict(correction_start=30),
+    "fast, correction from 30, neighbors from warm-up on": ELR | NEAR | dict(correction_start=30),
+    "fast, cross-entropy after correction starts": dict(early_loss="elr"),
+    "fast, cross-entropy after correction starts, alpha 0.5": dict(early_loss="elr", alpha=0.5),
+    "the same, neighbors from warm-up on": NEAR | dict(early_loss="elr"),
+    "the same, neighbors from warm-up on, alpha 0.5": NEAR | dict(early_loss="elr", alpha=0.5),
+    "the same, neighbors from warm-up on, from 30": NEAR
+    | dict(early_loss="elr", correction_start=30),
+    "cross-entropy loss, correction from 30, linear before": dict(
+        early_loss="linear", correction_start=30
+    ),
+    "cross-entropy loss, correction from 30, neighbors": NEAR | dict(correction_start=30),
+    "cross-entropy loss, correction from 30, neighbors from 20": NEAR
+    | dict(correction_start=30, warmup=20),
+    "cross-entropy loss, correction from 15, neighbors": NEAR | dict(correction_start=15),
+    "the same, no average, alignment or cutout": NEAR
+    | dict(correction_start=15, align="none", weight_ema=0, cutout=0),
+    "cross-entropy loss, no correction, neighbors": NEAR | dict(correction="none"),
+}
+
+
+def run(knobs: dict) -> dict:
+    """One run in numbers; the last epoch counts. curve: test accuracy of every fifth epoch."""
+    torch.set_num_threads(1)
+    config = configure(**SETTINGS | knobs)
+    data = load_data(config)
+    tested = {
+        f"test_{name}": getattr(data, f"test_{name}")[:N_TEST] for name in ("images", "labels")
+    }
+    curve, seconds = [], 0.0
+    for snapshot in train(config, replace(data, **tested)):
+        metrics = snapshot.metrics
+        curve.append(round(metrics["test_accuracy"], 4))
+        seconds += sum(snapshot.seconds.values())
+    return {
+        "knobs": knobs,
+        "last": curve[-1],
+        "best": max(curve),
+        "best_epoch": curve.index(max(curve)),
+        **{
+            name: round(metrics[name], 4)
+            for name in ("label_accuracy", "memorized", "detection_auroc")
+        },
+        "seconds": round(seconds),
+        "curve": curve[::EVERY],
+    }
+
+
+def main() -> None:
+    parser = options(__doc__)
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    measured_on = machine(choose_device("cpu"))
+    out, results = arguments.out, {}
+    if out and out.exists():
+        results = json.loads(out.read_text())["results"]
+    todo = {
+        name: knobs for name, knobs in VARIANTS.items()
+        if name not in results or results[name]["knobs"] != knobs
+    }  # fmt: skip
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        futures = {pool.submit(run, knobs): name for name, knobs in todo.items()}
+        for future in as_completed(futures):
+            results[futures[future]] = future.result()
+            ordered = {name: results[name] for name in VARIANTS if name in results}
+            finish("presets", measured_on, SETTINGS | {"n_test": N_TEST}, ordered, out)
+
+
+if __name__ == "__main__":
+    main()
