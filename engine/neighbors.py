@@ -14,10 +14,10 @@ IVF_FROM, HNSW_FROM = 10_000, 10_000_000
 # hnswlib's settings; ef grows with k. Of a million samples ef 50 found 0.966 of the neighbors of
 # 500 rows, 100 found 0.982, 125 found 0.988 and 150 found 0.990.
 HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 150
-# "ivf": clusters per root of N, as usual; recall it has to reach on so many samples, which are
-# searched exactly first (other samples may get a little less: 0.98 is promised); and the share of
-# all distances above which exact search is faster.
-CLUSTERS, RECALL, SAMPLE, WORTH = 1.0, 0.995, 1024, 0.6
+# "ivf", of the root of N clusters: recall it has to reach on so many samples, which are searched
+# exactly first (other samples may get a little less: 0.98 is promised); and the share of all
+# distances above which exact search is faster.
+RECALL, SAMPLE, WORTH = 0.995, 1024, 0.6
 # Entries of a matrix held at once: 32 MB of float32, near a CPU's caches, or 512 MB.
 CHUNK = {"cpu": 2**23, "cuda": 2**27}
 BLOCK = 64  # columns whose least score stands for them
@@ -69,7 +69,7 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     points = _points(features.cpu())
     n = len(points)
     generator = torch.Generator().manual_seed(seed)
-    centers = _centers(points, max(int(CLUSTERS * n**0.5), 1), generator)
+    centers = _centers(points, math.isqrt(n), generator)
     assigned, order = _assign(points, centers).sort(stable=True)
     points = points[order]  # from here on samples stand by cluster
     # the order in which clusters are asked

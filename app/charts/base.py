@@ -12,6 +12,11 @@ MUTED = "#8A94A0"  # legible on white and on dark alike
 SEQUENTIAL = "Viridis"  # values; Cividis where two such scales meet
 MORE_CLASSES = ("#882255", "#999933", "#AA4499", "#44AA99", "#117733", "#332288")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "hexagon")
+METHODS = {  # in words, in the order that gives them their colors
+    "mixnn": "MixNN", "ce": "cross-entropy", "mixnn-no-correction": "MixNN, no correction",
+    "selc": "SELC", "elr": "ELR", "mixup": "mixup", "gce": "GCE", "sce": "SCE",
+    "mixnn-elr": "MixNN, ELR's loss",
+}  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 

@@ -20,6 +20,7 @@ from plotly.subplots import make_subplots
 from app.charts.base import (
     DASHES,
     HIGHLIGHT,
+    METHODS,
     MORE_CLASSES,
     MUTED,
     OKABE_ITO,
@@ -81,11 +82,7 @@ QUANTITIES = {name: Quantity(words) for name, words in METRICS.items()} | {
 }
 COLUMNS = {"rate": "noise rate", "k": "K", "epoch": "epoch"}  # said before a value of these
 VALUES: dict[str, dict[Any, str]] = {  # column -> its values in order -> in words
-    "method": {
-        "mixnn": "MixNN", "ce": "cross-entropy", "mixnn-no-correction": "MixNN, no correction",
-        "mixnn-elr": "MixNN, ELR's loss",
-        "selc": "SELC", "elr": "ELR", "mixup": "mixup", "gce": "GCE", "sce": "SCE",
-    },
+    "method": METHODS,
     "rate": {rate: f"{rate:g}" for rate in (0.0, 0.2, 0.4, 0.6, 0.8)},
     "metric": {  # gives a metric its color
         name: QUANTITIES[name].words

@@ -7,17 +7,13 @@ from typing import Any
 import numpy as np
 
 from app import overview, reading
+from app.charts.base import METHODS
 from app.charts.curves import Curve
 from app.runs import RunsError, runs
 from engine.store import StoreError
 
 MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
-METHODS = {
-    "ce": "cross-entropy", "mixnn": "MixNN", "mixnn-no-correction": "MixNN, no correction",
-    "mixnn-elr": "MixNN, ELR's loss",
-    "selc": "SELC", "elr": "ELR", "gce": "GCE", "sce": "SCE",
-}  # fmt: skip
 KNOBS = {"k": "K", "alpha": "alpha", "rate": "rate", "seed": "seed", "dataset": "", "noise": ""}
 SAID = KNOBS | {
     "dataset": "data set", "noise": "noise model", "rate": "noise rate", "noise_seed": "noise seed",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from app import reading
-from app.compare.lineup import METHODS
+from app.charts.base import METHODS
 from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 
