@@ -17,7 +17,7 @@ from engine.store import Run, StoreError
 Row = dict[str, Any]
 FILES = ("config.json", "epochs.json", "status.json", "labels.npz")
 SWEPT = ("k", "alpha", "rate")  # the axes of a sweep
-MACHINE = {"device", "precision", "threads", "state_interval", "panel_size"}
+MACHINE = {"device", "precision", "compile", "threads", "state_interval", "panel_size"}
 METRICS = {  # column -> what it is called; all are shares in [0, 1]
     "test_last": "Test accuracy, last epoch",
     "test_best": "Test accuracy, best epoch",

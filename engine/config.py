@@ -165,10 +165,10 @@ class RunConfig(BaseModel):
     precision: Literal["auto", "float32", "bf16"] = Field(
         "auto", description="auto: bf16 where the machine has it and the network gains by it"
     )
-    compile: Literal["none", "default", "reduce-overhead", "max-autotune"] = Field(
-        "none",
-        description="mode of torch.compile for the training step's network; the last two use CUDA "
-        "graphs",
+    compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = Field(
+        "auto",
+        description="mode of torch.compile for the network; the last two use CUDA graphs; auto: "
+        "default for a long run of a larger network on a CPU, else none",
     )
     threads: int = Field(
         0, ge=0, le=1024, description="CPU threads; 0: one for the small network, else all cores"

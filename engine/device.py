@@ -4,7 +4,9 @@ import contextlib
 import ctypes
 import os
 import platform
+import shutil
 import subprocess
+import sysconfig
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import torch
 _THREADS = torch.get_num_threads()
 
 
+COMPILE_FROM = 1_000_000  # images: where compiling has paid several times over
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
 
 
@@ -53,6 +56,27 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     has = torch.cpu.get_capabilities()
     return "bf16" if has.get("avx512_bf16") or has.get("amx_bf16") else "float32"
+
+
+def choose_compile(name: str, network: str, device: torch.device, n_images: int) -> str:
+    """The mode of `torch.compile`; "auto" is "default" for a long run on a CPU, else "none".
+
+    n_images: how many images the run trains on, in all its epochs. A step of the fast network takes
+    about two thirds as long compiled (assets/results/precision.json); compiling takes up to a
+    minute, the first time on a machine, and a compiler with Python's headers. The small network
+    would gain as well, and stays as it is for the reason given in `choose_precision`.
+    """
+    if name != "auto":
+        return name
+    long = device.type == "cpu" and network != "small" and n_images >= COMPILE_FROM
+    return "default" if long and _can_compile() else "none"
+
+
+def _can_compile() -> bool:
+    """Whether what `torch.compile` calls on a CPU is here: a C++ compiler, and Python's headers."""
+    usual = "clang++" if platform.system() == "Darwin" else "g++"
+    headers = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(os.environ.get("CXX", usual)) is not None and headers.exists()
 
 
 def choose_threads(number: int, network: str) -> int:

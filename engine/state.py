@@ -71,9 +71,10 @@ class State:
         self.layout = torch.channels_last
         self.model.to(self.device, memory_format=self.layout)
         # for the training step alone; two sizes of batches are two shapes, see train.draw_batches
-        self.compiled = self.model if config.compile == "none" else torch.compile(
-            self.model, mode=config.compile, dynamic=False
-        )  # fmt: skip
+        self.compile = machine.choose_compile(
+            config.compile, self.network, self.device, data.n * config.epochs
+        )
+        self.compiled = model.compiled(self.model, self.compile)
         # the moving average of the weights, in evaluation mode
         self.average = copy.deepcopy(self.model).eval() if config.weight_ema else None
         self.n_steps = 0  # of the optimizer
@@ -125,7 +126,7 @@ class State:
     def evaluation_network(self) -> torch.nn.Module:
         """The network that looks at the set and is tested, as it is now, in evaluation mode."""
         network = self.model if self.average is None else self.average
-        return model.for_evaluation(network, self.device, self.precision)
+        return model.for_evaluation(network, self.device, self.precision, self.compile)
 
     def pack(self) -> dict[str, Any]:
         """Plain values and tensors; `torch.load(..., weights_only=True)` reads them back."""

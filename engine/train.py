@@ -20,12 +20,10 @@ from engine.data import Data
 from engine.device import keep_memory, threads
 from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
+from engine.model import EVALUATION_BATCH
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
 from engine.state import State, check_k
-
-# Images looked at together: on a CPU so few that they stay in its cache, on a GPU enough to fill it
-EVALUATION_BATCH = {"cpu": 128, "cuda": 2048}
 
 
 class TrainingError(RuntimeError):

@@ -47,6 +47,7 @@ class RunWriter:
             "method": state.config.method,
             "network": state.network,
             "precision": state.precision,
+            "compile": state.compile,
             "device": str(state.device),
             "threads": state.threads,
             "first_epoch": state.epoch + 1,

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVES = (
-    "config", "noise", "model", "augment", "losses", "clean", "neighbors", "mixing", "labels",
+    "config", "noise", "augment", "losses", "clean", "neighbors", "mixing", "labels",
     "metrics", "optim", "device", "control", "snapshot", "embed",
 )  # fmt: skip
 
@@ -31,11 +31,11 @@ def test_leaves_import_no_sibling(leaf):
     assert not siblings
 
 
-def test_data_imports_nothing_of_the_engine_but_itself():
-    for path in (ROOT / "engine" / "data").glob("*.py"):
-        assert all(
-            name.startswith("engine.data") for name in imported(path) if name.startswith("engine")
-        ), path
+@pytest.mark.parametrize("leaf", ["data", "model"])
+def test_rooms_that_are_leaves_import_nothing_of_the_engine_but_themselves(leaf):
+    for path in (ROOT / "engine" / leaf).glob("*.py"):
+        siblings = {name for name in imported(path) if name.startswith("engine")}
+        assert all(name.startswith(f"engine.{leaf}") for name in siblings), path
 
 
 def test_the_method_knows_no_files_threads_or_pages():

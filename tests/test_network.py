@@ -8,7 +8,13 @@ import torch
 
 from engine import model, optim
 from engine.augment import augment, distort, normalize
-from engine.device import choose_device, choose_precision, machine
+from engine.device import (
+    _can_compile,
+    choose_compile,
+    choose_device,
+    choose_precision,
+    machine,
+)
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_folded_for_evaluation_a_network_says_the_same(network):
             layer.running_var.uniform_(0.5, 2)
     folded = model.for_evaluation(net, torch.device("cpu"), "bf16")
     kinds = {type(layer) for layer in folded.modules()}
-    assert torch.nn.BatchNorm2d not in kinds
+    assert not any(issubclass(kind, torch.nn.BatchNorm2d) for kind in kinds)
     assert any(issubclass(kind, torch.nn.Conv2d) for kind in kinds)
     with torch.no_grad():
         images = torch.randn(4, 3, 32, 32)
@@ -138,48 +144,24 @@ def test_folded_for_evaluation_a_network_says_the_same(network):
     assert model.for_evaluation(net, torch.device("cpu"), "float32") is net
 
 
-@pytest.mark.parametrize("n", [1, 31, 33, 64])
-@pytest.mark.parametrize(("width", "stride"), [(4, 1), (8, 1), (8, 2), (16, 2), (7, 2), (5, 1)])
-def test_convolution_in_strips_is_the_plain_one(n, width, stride, monkeypatch):
-    generator = torch.Generator().manual_seed(n)
-    conv = model._Conv(6, 10, 3, stride=stride, padding=1, bias=False).bfloat16()
-    images = torch.randn(n, 6, 5, width, generator=generator).bfloat16().requires_grad_()
-    gradient = None
-    outcomes = []
-    for narrow in (8, 0):  # in strips, and never
-        monkeypatch.setattr(model, "NARROW", narrow)
-        out = conv(images)
-        if gradient is None:
-            gradient = torch.randn(out.shape, generator=generator).bfloat16()
-        outcomes.append((out, *torch.autograd.grad(out, (images, conv.weight), gradient)))
-    assert out.shape == (n, 10, -(-5 // stride), -(-width // stride))
-    for strips, plain in zip(*outcomes, strict=True):
-        torch.testing.assert_close(strips, plain, rtol=0.02, atol=0.02)  # bf16 keeps 3 digits
+def test_for_evaluation_whole_batches_alone_are_compiled(monkeypatch):
+    compiled = []
 
+    def watched(network, **options):
+        compiled.append(options["mode"])
+        return lambda images: (sizes.append(len(images)), network(images))[1]
 
-@pytest.mark.parametrize("n", [64, 63])
-def test_images_of_a_strip_do_not_see_each_other(n, monkeypatch):
-    monkeypatch.setattr(model, "NARROW", 8)
-    conv = model._Conv(3, 4, 3, padding=1, bias=False).bfloat16()
-    images = torch.zeros(n, 3, 4, 4, dtype=torch.bfloat16)
-    images[5] = 1
+    monkeypatch.setattr(torch, "compile", watched)
+    sizes = []
+    net = model.build("fast", (3, 8, 8), 10, seed=0)
+    plain = model.for_evaluation(net, torch.device("cpu"), "float32")
+    fast = model.for_evaluation(net, torch.device("cpu"), "float32", "default")
     with torch.no_grad():
-        out = conv(images)
-    assert out[5].abs().min() > 0
-    assert out[torch.arange(n) != 5].abs().max() == 0
-
-
-def test_pooling_before_relu_and_the_mean_over_pixels_are_the_library_s():
-    images = torch.randn(8, 5, 6, 6, generator=torch.Generator().manual_seed(0)).round(decimals=1)
-    ours, library = images.requires_grad_(), images.detach().clone().requires_grad_()
-    a = model._Mean()(model._pool()(ours))
-    b = torch.nn.functional.max_pool2d(torch.relu(library), 2)
-    b = torch.nn.functional.adaptive_avg_pool2d(b, 1).flatten(1)
-    torch.testing.assert_close(a, b)
-    gradient = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
-    a.backward(gradient)
-    b.backward(gradient)
-    torch.testing.assert_close(ours.grad, library.grad)
+        for n in (128, 5, 127):
+            images = torch.randn(n, 3, 8, 8)
+            torch.testing.assert_close(fast(images), plain(images), rtol=1e-3, atol=1e-4)
+    assert compiled == ["default"]
+    assert sizes == [128]
 
 
 def test_normalize_by_channel():
@@ -246,6 +228,24 @@ def test_device_and_precision():
     assert {"processor", "cores", "commit", "torch"} <= set(machine(cpu))
     with pytest.raises(ValueError, match="'cuda:99': this machine has"):
         choose_device("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("network", "device", "n_images", "compiler", "expected"),
+    [
+        ("fast", "cpu", 10**6, "g++", "default"), ("fast", "cpu", 10**6 - 1, "g++", "none"),
+        ("small", "cpu", 10**9, "g++", "none"), ("fast", "cuda", 10**9, "g++", "none"),
+        ("fast", "cpu", 10**9, "no-such-compiler", "none"),
+    ],
+)  # fmt: skip
+def test_auto_compiles_long_runs_where_it_can(
+    network, device, n_images, compiler, expected, monkeypatch
+):
+    if compiler == "g++" and expected == "default" and not _can_compile():
+        pytest.skip("no C++ compiler, or no headers of Python")
+    monkeypatch.setenv("CXX", compiler)
+    assert choose_compile("auto", network, torch.device(device), n_images) == expected
+    assert choose_compile("max-autotune", network, torch.device(device), 1) == "max-autotune"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")

@@ -79,7 +79,7 @@ def measure(
             "n": data.n,
             "k": config.k,
             "batch_size": config.batch_size,
-            "compile": config.compile,
+            "compile": state.compile,
             "images_per_turn": images,
             "turns": turns,
             "seconds": seconds,

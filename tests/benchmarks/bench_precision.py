@@ -12,6 +12,7 @@ from common import finish, interleaved, options
 from engine import model, optim
 from engine.device import choose_device, keep_memory, machine
 from engine.losses import soft_cross_entropy
+from engine.model import layers
 
 BATCH = 128
 NETWORKS = {
@@ -63,11 +64,11 @@ def without_strips(run):
     """The same, with narrow images convolved one by one."""
 
     def plain() -> None:
-        before, model.NARROW = model.NARROW, 0
+        before, layers.NARROW = layers.NARROW, 0
         try:
             run()
         finally:
-            model.NARROW = before
+            layers.NARROW = before
 
     return plain
 
