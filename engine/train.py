@@ -50,7 +50,9 @@ def train(
         keep_memory()
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
-    for epoch in range(state.epoch + 1, state.config.epochs):
+    first = state.epoch + 1
+
+    for epoch in range(first, state.config.epochs):
         with threads(state.threads):
             control.tick(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
@@ -70,6 +72,8 @@ def train(
 
             # Train on the synthetic samples
             with seconds.of("training"):
+                if epoch == first and state.compile != "none":
+                    control.tick(epoch, "compiling", 0, 1)
                 train_loss = train_epoch(state, epoch, criterion, batches, partners, control)
 
             # Look at the whole set once: features, probabilities, corrected labels, losses

@@ -179,12 +179,17 @@ def test_a_compiled_step_trains_the_same(data, monkeypatch):
         seen.append(options)
         return compile_(model, backend="eager", dynamic=options["dynamic"])
 
-    compile_ = torch.compile
+    class Watched(Control):
+        def tick(self, epoch, stage, batch, n_batches):
+            stages.append((epoch, stage))
+            super().tick(epoch, stage, batch, n_batches)
+
+    compile_, stages = torch.compile, []
     monkeypatch.setattr(torch, "compile", compiled)
-    for first, second in zip(
-        plain, train(quick(epochs=3, compile="reduce-overhead"), data), strict=True
-    ):
+    config = quick(epochs=3, compile="reduce-overhead")
+    for first, second in zip(plain, train(config, data, control=Watched()), strict=True):
         np.testing.assert_allclose(first.loss, second.loss, atol=1e-4)
+    assert [epoch for epoch, stage in stages if stage == "compiling"] == [0]
     # the step once, and the look of each epoch
     assert [options["mode"] for options in seen] == ["reduce-overhead"] * (1 + 3)
 
