@@ -36,7 +36,7 @@ def step(
     net, images = prepared(network, device, layout)
     optimizer = optim.build("sgd", net.parameters(), momentum=0.9, weight_decay=5e-4)
     targets = torch.eye(10, device=device)[torch.randint(10, (BATCH,), device=device)]
-    forward = net if mode == "none" else torch.compile(net, mode=mode, dynamic=False)
+    forward = model.compiled(net, mode)
 
     def run() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -48,10 +48,10 @@ def step(
     return run
 
 
-def evaluation(network: str, device: torch.device, precision: str):
+def evaluation(network: str, device: torch.device, precision: str, mode: str = "none"):
     """precision "bf16" folds on a CPU; "float32" leaves the network as it is. Both compute bf16."""
     net, images = prepared(network, device, torch.channels_last)
-    net = model.for_evaluation(net, device, precision)
+    net = model.for_evaluation(net, device, precision, mode)
 
     def run() -> None:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):
@@ -96,11 +96,14 @@ def main() -> None:
             if device.type == "cpu":
                 for name in ("bf16 channels_last", "evaluation, folded"):
                     cases[f"{name}, no strips"] = without_strips(cases[name])
-            if kept:
-                cases |= {
-                    f"bf16 channels_last, compiled {mode}": step(network, device, True, last, mode)
-                    for mode in arguments.compile
-                }
+            for mode in arguments.compile if kept else ():
+                cases[f"bf16 channels_last, compiled {mode}"] = step(
+                    network, device, True, last, mode
+                )
+                if device.type == "cpu":
+                    cases[f"evaluation, folded, compiled {mode}"] = evaluation(
+                        network, device, "bf16", mode
+                    )
             found = interleaved(cases, 5 if network.startswith("resnet") else 15, device)
             name = "memory kept" if kept else "memory given back"
             results[network][name] = found
