@@ -41,9 +41,9 @@ class NormAct(nn.BatchNorm2d):
     """Batch normalization, then 2 x 2 max pooling if `pool`, then ReLU if `relu`.
 
     (B, C, H, W) -> the same shape, with `pool` half as high and wide. While it trains on a CPU
-    inside `torch.compile`, it computes by formulas of which the compiler makes two passes over
-    memory forward and two backward, instead of some fifteen: the same up to rounding
-    (tests/test_layers.py). Elsewhere it is the library's layers one after the other.
+    inside `torch.compile`, it computes by formulas that the compiler can fuse into few passes over
+    memory, where the layers one by one read and write some fifteen times: the same up to rounding
+    (tests/test_layers.py). Elsewhere it is the library's layers.
     """
 
     def __init__(self, n_channels: int, *, relu: bool = False, pool: bool = False):

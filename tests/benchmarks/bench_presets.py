@@ -1,6 +1,6 @@
 """What the preset `fast` is made of, tried on a part of CIFAR-10, and methods beside it.
 
-    python tests/benchmarks/bench_presets.py [--jobs 2] [--out assets/results/presets.json]
+    python tests/benchmarks/bench_presets.py [--seeds 0 1 2] [--out assets/results/presets.json]
 
 5,000 images with 60 % symmetric noise, the small ResNet-9, 50 epochs: enough for cross-entropy to
 memorize what is wrong and to fall back. Tested on every third test image after every epoch.
@@ -8,6 +8,7 @@ One thread a run; runs that the file holds are skipped, so the same command goes
 """
 
 import json
+import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
@@ -24,9 +25,10 @@ SETTINGS = dict(
     augment="crop-flip", padding=4, cutout=8, epochs=50, batch_size=128, optimizer="sgd",
     learning_rate=0.1, learning_rate_min=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4,
     schedule="one-cycle", k=1, alpha=0.9, warmup=10, early_mixing="mixup", correction_start=40,
-    align="uniform", weight_ema=0.99, threads=1, device="cpu", seed=0,
+    align="uniform", weight_ema=0.99, threads=1, device="cpu",
 )  # fmt: skip
 TEST_EVERY, EVERY = 3, 5  # test images, which may stand by class, and epochs of the curve
+JUDGED = ("last", "best", "label_accuracy", "memorized", "detection_auroc")
 ELR = dict(method="mixnn-elr")
 NEAR = dict(early_mixing="neighbors")  # right after warm-up
 VARIANTS = {
@@ -41,50 +43,67 @@ VARIANTS = {
 }
 
 
-def run(knobs: dict) -> dict:
+def run(name: str, seed: int) -> dict:
     """One run in numbers; the last epoch counts. curve: test accuracy of every fifth epoch."""
     torch.set_num_threads(1)
-    config = configure(**SETTINGS | knobs)
+    config = configure(**SETTINGS | VARIANTS[name], seed=seed)
     data = load_data(config)
     some = slice(None, None, TEST_EVERY)
-    tested = {f"test_{name}": getattr(data, f"test_{name}")[some] for name in ("images", "labels")}
+    tested = {f"test_{part}": getattr(data, f"test_{part}")[some] for part in ("images", "labels")}
     curve, seconds = [], 0.0
     for snapshot in train(config, replace(data, **tested)):
         metrics = snapshot.metrics
         curve.append(round(metrics["test_accuracy"], 4))
         seconds += sum(snapshot.seconds.values())
     return {
-        "knobs": knobs,
+        "variant": name,
+        "seed": seed,
+        "knobs": VARIANTS[name],
+        "commit": machine(torch.device("cpu"))["commit"],
         "last": curve[-1],
         "best": max(curve),
         "best_epoch": curve.index(max(curve)),
-        **{
-            name: round(metrics[name], 4)
-            for name in ("label_accuracy", "memorized", "detection_auroc")
-        },
+        **{key: round(metrics[key], 4) for key in JUDGED[2:]},
         "seconds": round(seconds),
         "curve": curve[::EVERY],
     }
 
 
+def over_seeds(runs: list[dict]) -> dict[str, dict]:
+    """By variant: n, and mean and standard deviation of what is judged (deviation None for n 1)."""
+    found = {}
+    for name in VARIANTS:
+        own = [row for row in runs if row["variant"] == name]
+        if own:
+            values = {key: [row[key] for row in own] for key in JUDGED}
+            found[name] = {"n": len(own)} | {
+                key: {
+                    "mean": round(statistics.mean(v), 4),
+                    "std": round(statistics.stdev(v), 4) if len(v) > 1 else None,
+                }
+                for key, v in values.items()
+            }
+    return found
+
+
 def main() -> None:
     parser = options(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
     measured_on = machine(choose_device("cpu"))
-    out, results = arguments.out, {}
+    out, runs = arguments.out, []
     if out and out.exists():
-        results = json.loads(out.read_text())["results"]
-    todo = {
-        name: knobs for name, knobs in VARIANTS.items()
-        if name not in results or results[name]["knobs"] != knobs
-    }  # fmt: skip
+        kept = json.loads(out.read_text())["results"]["runs"]
+        runs = [row for row in kept if VARIANTS.get(row["variant"]) == row["knobs"]]
+    there = {(row["variant"], row["seed"]) for row in runs}
+    todo = [(name, seed) for seed in arguments.seeds for name in VARIANTS]
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        futures = {pool.submit(run, knobs): name for name, knobs in todo.items()}
-        for future in as_completed(futures):
-            results[futures[future]] = future.result()
-            ordered = {name: results[name] for name in VARIANTS if name in results}
-            finish("presets", measured_on, SETTINGS | {"test_every": TEST_EVERY}, ordered, out)
+        for future in as_completed([pool.submit(run, *one) for one in todo if one not in there]):
+            runs.append(future.result())
+            runs.sort(key=lambda row: (list(VARIANTS).index(row["variant"]), row["seed"]))
+            results = {"over_seeds": over_seeds(runs), "runs": runs}
+            finish("presets", measured_on, SETTINGS | {"test_every": TEST_EVERY}, results, out)
 
 
 if __name__ == "__main__":
