@@ -62,9 +62,9 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
     """The mode of `torch.compile`; "auto" is "default" for a long run on a CPU, else "none".
 
     n_images: how many images the run trains on, in all its epochs. A step of the fast network takes
-    about two thirds as long compiled (assets/results/precision.json); compiling takes up to a
-    minute, the first time on a machine, and a compiler with Python's headers. The small network
-    would gain as well, and stays as it is for the reason given in `choose_precision`.
+    0.7 x as long compiled, one of a ResNet-18 0.8 x (assets/results/precision.json); compiling
+    takes up to a minute, the first time on a machine, and a compiler with Python's headers. The
+    small network stays as it is for the reason given in `choose_precision`.
     """
     if name != "auto":
         return name
