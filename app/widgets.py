@@ -363,6 +363,11 @@ def minutes(seconds: float | None) -> str:
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
 
 
+def time_left(seconds: float | None) -> str:
+    """The end of a sentence: ", about 3 min left", or nothing in a first epoch, which knows none."""
+    return "" if seconds is None else f", about {minutes(seconds)} left"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share as "97.7 %", a dash where there is nothing to count."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"

@@ -140,7 +140,7 @@ def progress_line(words: str, where: Where) -> None:
     if where.state == "queued":
         st.progress(0.0, f"◷ {words}: waits, number {where.position} in the queue")
     elif where.state == "running":
-        left = f", about {widgets.minutes(where.seconds_left)} left" if where.seconds_left else ""
+        left = widgets.time_left(where.seconds_left)
         st.progress(done, f"▶ {words}: epoch {where.epoch} of {where.n_epochs}{left}")
     elif where.state == "done":
         st.progress(1.0, f"✓ {words}: ready")

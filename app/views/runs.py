@@ -41,8 +41,8 @@ def row(where: Where) -> None:
         who = "yours" if where.owner == me.id else where.owner[:4] or "command line"
         words = [f"visitor: {who}"]
         if where.state in ("running", "paused"):
-            left = widgets.minutes(where.seconds_left)
-            words += [f"epoch {where.epoch} of {where.n_epochs - 1}, about {left} left"]
+            left = widgets.time_left(where.seconds_left)
+            words += [f"epoch {where.epoch} of {where.n_epochs - 1}{left}"]
             words += [f"last watched {widgets.minutes(where.unwatched)} ago"]
         if where.pinned:
             words.append("goes on unwatched")

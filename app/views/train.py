@@ -57,10 +57,10 @@ def progress(where: Where) -> None:
         st.info(f"Waiting for a free place: {ahead}.", icon=":material/hourglass:")
     elif where.active:
         share = where.batch / where.n_batches if where.n_batches else 0
-        left = widgets.minutes(where.seconds_left)
         st.progress(
             min((where.epoch + share) / max(where.n_epochs, 1), 1.0),
-            f"Epoch {where.epoch} of {where.n_epochs - 1} · {where.stage} · about {left} left",
+            f"Epoch {where.epoch} of {where.n_epochs - 1} · {where.stage}"
+            + widgets.time_left(where.seconds_left),
         )
     elif where.state == "failed":
         st.error(f"This run failed: {where.message}", icon=":material/error:")

@@ -224,7 +224,7 @@ def training(name: str) -> None:
             st.info(f"Waiting for its turn: number {where.position} in the queue.")
             return
         share = (where.epoch + where.batch / max(where.n_batches, 1) / 2) / max(where.n_epochs, 1)
-        left = "" if where.seconds_left is None else f", {widgets.minutes(where.seconds_left)} left"
+        left = widgets.time_left(where.seconds_left)
         paused = "Paused at" if where.state == "paused" else "Learning:"
         st.progress(min(share, 1.0), f"{paused} epoch {where.epoch + 1} of {where.n_epochs}{left}")
         st.markdown(
