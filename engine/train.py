@@ -317,7 +317,17 @@ def _forward(state: State, network: nn.Module, images: Tensor) -> tuple[Tensor, 
     images = images.contiguous(memory_format=state.layout)
     bf16 = state.precision == "bf16"
     with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        logits, features = network(images)
+        try:
+            logits, features = network(images)
+        except RuntimeError as error:
+            compiles = state.compile != "none"
+            if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
+                raise
+            why = " ".join(str(error).partition("\n\n")[0].split())
+            raise TrainingError(
+                f"the network cannot be compiled on this machine ({why}): "
+                'with compile = "none" it trains as well, more slowly'
+            ) from error
     return logits.float(), features.float()
 
 

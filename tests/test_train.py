@@ -194,6 +194,16 @@ def test_a_compiled_step_trains_the_same(data, monkeypatch):
     assert [options["mode"] for options in seen] == ["reduce-overhead"] * (1 + 3)
 
 
+def test_a_network_that_cannot_be_compiled_says_so_and_what_to_do(data, monkeypatch):
+    def broken(graph, inputs):
+        raise ValueError("no compiler here")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compile_(model, backend=broken))
+    with pytest.raises(TrainingError, match='(?s)no compiler here.*compile = "none" it trains'):
+        list(train(quick(epochs=3, compile="default"), data))
+
+
 def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
     plain = quick(warmup=2, correction_start=4)
     assert [plan(plain, e) for e in (0, 1, 2, 4)] == [

@@ -1,6 +1,7 @@
 """The same network, faster: compiled, and as a copy to evaluate with."""
 
 import copy
+import logging
 from itertools import pairwise
 
 import torch
@@ -22,6 +23,8 @@ def compiled(network: nn.Module, mode: str) -> nn.Module:
     """
     if mode == "none":
         return network
+    # it warns where there is no GPU, which is none of our readers' concern
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     dynamo = torch._dynamo.config  # late: compilers load for a second
     dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
     return torch.compile(network, mode=mode, dynamic=False)
