@@ -16,6 +16,7 @@ import torch
 _THREADS = torch.get_num_threads()
 
 
+COMPILES_IN_THREADS = 2, 14  # version of torch
 COMPILE_FROM = 1_000_000  # images: where compiling has paid several times over
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
 
@@ -73,7 +74,12 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
 
 
 def _can_compile() -> bool:
-    """Whether what `torch.compile` calls on a CPU is here: a C++ compiler, and Python's headers."""
+    """Whether `torch.compile` has what it needs on a CPU: a C++ compiler, and Python's headers.
+
+    And a torch in which runs of one process may compile at once: 2.11 crashed on two.
+    """
+    if tuple(map(int, torch.__version__.split(".")[:2])) < COMPILES_IN_THREADS:
+        return False
     usual = "clang++" if platform.system() == "Darwin" else "g++"
     headers = Path(sysconfig.get_path("include")) / "Python.h"
     return shutil.which(os.environ.get("CXX", usual)) is not None and headers.exists()

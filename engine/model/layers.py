@@ -99,7 +99,9 @@ class _Fused(torch.autograd.Function):
         ctx.save_for_backward(images, kept, mean, inverse, scale, offset)
         ctx.relu, ctx.pool = relu, pool
         ctx.mark_non_differentiable(mean, variance)
-        return out.to(images.dtype), mean, variance
+        if out.dtype != images.dtype:  # in torch 2.11 a `to` without effect loses the gradient
+            out = out.to(images.dtype)
+        return out, mean, variance
 
     @staticmethod
     def backward(ctx, gradient, *_):

@@ -35,9 +35,9 @@ VARIANTS = {
     "cross-entropy": dict(method="ce"),
     "fast": ELR,
     "elr": dict(method="elr"),
+    "cross-entropy loss, correction from 15, neighbors": NEAR | dict(correction_start=15),
     "fast, neighbors from warm-up on": ELR | NEAR,
     "fast, no correction, random partners": ELR | dict(correction="none", early_extra=50),
-    "cross-entropy loss, correction from 15, neighbors": NEAR | dict(correction_start=15),
     "fast, correction from 30": ELR | dict(correction_start=30),
     "fast, cross-entropy after correction starts": dict(early_loss="elr"),
 }
@@ -97,7 +97,7 @@ def main() -> None:
         kept = json.loads(out.read_text())["results"]["runs"]
         runs = [row for row in kept if VARIANTS.get(row["variant"]) == row["knobs"]]
     there = {(row["variant"], row["seed"]) for row in runs}
-    todo = [(name, seed) for seed in arguments.seeds for name in VARIANTS]
+    todo = [(name, seed) for name in VARIANTS for seed in arguments.seeds]
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for future in as_completed([pool.submit(run, *one) for one in todo if one not in there]):
             runs.append(future.result())
