@@ -364,7 +364,7 @@ def minutes(seconds: float | None) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """The end of a sentence: ", about 3 min left", or nothing in a first epoch, which knows none."""
+    """The end of a sentence: ", about 3 min left"; nothing where it is not known."""
     return "" if seconds is None else f", about {minutes(seconds)} left"
 
 
