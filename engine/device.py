@@ -70,10 +70,10 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
     if name != "auto":
         return name
     long = device.type == "cpu" and network != "small" and n_images >= COMPILE_FROM
-    return "default" if long and _can_compile() else "none"
+    return "default" if long and can_compile() else "none"
 
 
-def _can_compile() -> bool:
+def can_compile() -> bool:
     """Whether `torch.compile` has what it needs on a CPU: a C++ compiler, and Python's headers.
 
     And a torch in which runs of one process may compile at once: 2.11 crashed on two.

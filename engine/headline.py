@@ -381,15 +381,15 @@ def _row(
         },
         "n": len(done),
         **{
-            name: _spread([run[name] for run in done])
+            name: spread([run[name] for run in done])
             for name in (*JUDGED, "seconds", "wall_seconds")
         },
-        "against_whole": None if row.kind == "whole" else _spread(more),
+        "against_whole": None if row.kind == "whole" else spread(more),
         "runs": names,
     }  # fmt: skip
 
 
-def _spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
+def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
     """n, mean and standard deviation (of a sample) of the values that are there; None without."""
     found = [value for value in values if value is not None]
     return {

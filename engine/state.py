@@ -70,10 +70,10 @@ class State:
         # faster for convolutions on CPUs and GPUs alike (tests/benchmarks/bench_precision.py)
         self.layout = torch.channels_last
         self.model.to(self.device, memory_format=self.layout)
-        # for the training step alone; two sizes of batches are two shapes, see train.draw_batches
         self.compile = machine.choose_compile(
             config.compile, self.network, self.device, data.n * config.epochs
         )
+        # for the training step alone; two sizes of batches are two shapes, see train.draw_batches
         self.compiled = model.compiled(self.model, self.compile)
         # the moving average of the weights, in evaluation mode
         self.average = copy.deepcopy(self.model).eval() if config.weight_ema else None

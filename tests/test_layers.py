@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import max_pool2d
 
-from engine.device import _can_compile
+from engine.device import can_compile
 from engine.model import layers
 from engine.model.layers import NormAct
 
@@ -87,7 +87,7 @@ def test_a_channel_without_variance_is_finite_and_without_gradient():
     torch.testing.assert_close(found["images"].sum(), torch.tensor(0.0), atol=1e-2, rtol=0)
 
 
-@pytest.mark.skipif(not _can_compile(), reason="no C++ compiler, or no headers of Python")
+@pytest.mark.skipif(not can_compile(), reason="torch.compile lacks something, see can_compile")
 def test_what_the_compiler_makes_of_it_is_as_near_to_float32_as_the_library_in_bf16():
     network = nn.Sequential(
         nn.Conv2d(3, 16, 3, padding=1, bias=False), varied(True, True, channels=16),

@@ -8,13 +8,7 @@ import torch
 
 from engine import model, optim
 from engine.augment import augment, distort, normalize
-from engine.device import (
-    _can_compile,
-    choose_compile,
-    choose_device,
-    choose_precision,
-    machine,
-)
+from engine.device import can_compile, choose_compile, choose_device, choose_precision, machine
 
 
 @pytest.mark.parametrize(
@@ -241,8 +235,8 @@ def test_device_and_precision():
 def test_auto_compiles_long_runs_where_it_can(
     network, device, n_images, compiler, expected, monkeypatch
 ):
-    if compiler == "g++" and expected == "default" and not _can_compile():
-        pytest.skip("no C++ compiler, or no headers of Python")
+    if compiler == "g++" and expected == "default" and not can_compile():
+        pytest.skip("torch.compile lacks something, see can_compile")
     monkeypatch.setenv("CXX", compiler)
     assert choose_compile("auto", network, torch.device(device), n_images) == expected
     assert choose_compile("max-autotune", network, torch.device(device), 1) == "max-autotune"

@@ -8,7 +8,6 @@ One thread a run; runs that the file holds are skipped, so the same command goes
 """
 
 import json
-import statistics
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
@@ -17,6 +16,7 @@ from common import finish, options
 
 from engine.config import configure
 from engine.device import choose_device, machine
+from engine.headline import spread
 from engine.state import load_data
 from engine.train import train
 
@@ -70,20 +70,12 @@ def run(name: str, seed: int) -> dict:
 
 
 def over_seeds(runs: list[dict]) -> dict[str, dict]:
-    """By variant: n, and mean and standard deviation of what is judged (deviation None for n 1)."""
-    found = {}
-    for name in VARIANTS:
-        own = [row for row in runs if row["variant"] == name]
-        if own:
-            values = {key: [row[key] for row in own] for key in JUDGED}
-            found[name] = {"n": len(own)} | {
-                key: {
-                    "mean": round(statistics.mean(v), 4),
-                    "std": round(statistics.stdev(v), 4) if len(v) > 1 else None,
-                }
-                for key, v in values.items()
-            }
-    return found
+    """What is judged of each variant that was run: n, mean and standard deviation."""
+    by_variant = {name: [row for row in runs if row["variant"] == name] for name in VARIANTS}
+    return {
+        name: {key: spread([row[key] for row in own]) for key in JUDGED}
+        for name, own in by_variant.items() if own
+    }  # fmt: skip
 
 
 def main() -> None:
