@@ -20,6 +20,7 @@ function paint(state, points) {
   paintMarks(state, resized);
   const said = `Zoom ${state.view.zoom.toFixed(2)}, ${state.nChosen} points selected`;
   state.over.setAttribute("aria-description", said);
+  state.over.dataset.scale = state.view.scale.toPrecision(6); // CSS pixels for a unit of the layout
 }
 
 // Gray points first, wrong labels last, so that what matters lies on top.
