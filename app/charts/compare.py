@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from app.charts.base import CLEAN, MUTED, OKABE_ITO, WRONG, class_color, figure, stripes
 
@@ -115,12 +114,12 @@ def sweep(
     parts = [(None, cells)] if facet is None else list(cells.groupby(facet))
     if rate is not None:
         parts = [part for part in parts if part[0] in (None, rate)]
-    fig = make_subplots(
+    columns, rows = sorted(cells[x].unique()), sorted(cells[y].unique())
+    fig = figure(height=height or 150 + 58 * len(rows))
+    fig.set_subplots(
         1, len(parts), shared_yaxes=True, horizontal_spacing=0.03,
         subplot_titles=[f"noise rate {value:g}" for value, _ in parts] if facet else None,
     )  # fmt: skip
-    columns, rows = sorted(cells[x].unique()), sorted(cells[y].unique())
-    fig.update_layout(figure(height=height or 150 + 58 * len(rows)).layout)
     fig.update_layout(
         margin=dict(l=8, r=8, t=60 if facet else 36, b=8),
         coloraxis=dict(

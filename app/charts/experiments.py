@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb, sequential
-from plotly.subplots import make_subplots
 
 from app.charts.base import (
     DASHES,
+    GRID,
     HIGHLIGHT,
     METHODS,
     MORE_CLASSES,
@@ -354,18 +354,16 @@ class _Panels:
         self.height, self.heads, self.named = height, heads and facet is not None, []
         gap = 26 if shared else 14
         whole = height * len(self.rows) + gap * (len(self.rows) - 1)
-        self.fig = make_subplots(
+        self.fig = figure()
+        self.fig.set_subplots(
             len(self.rows), len(self.columns), shared_xaxes=shared,
             shared_yaxes="rows" if shared else False, vertical_spacing=gap / whole,
             horizontal_spacing=0.03,
             column_titles=[value_words(facet, v) for v in self.columns] if self.heads else None,
         )  # fmt: skip
         self.whole = whole
-        look = figure().layout
-        self.fig.update_layout({n: v for n, v in look.to_plotly_json().items() if "axis" not in n})
-        grid = dict(gridcolor=look.xaxis.gridcolor, zerolinecolor=look.xaxis.zerolinecolor)
-        self.fig.update_xaxes(title_standoff=8, **grid)
-        self.fig.update_yaxes(title_standoff=10, **grid)
+        self.fig.update_xaxes(title_standoff=8, **GRID)
+        self.fig.update_yaxes(title_standoff=10, **GRID)
 
     def __iter__(self) -> Iterator[tuple[pd.DataFrame, dict[str, int]]]:
         for r, row in enumerate(self.rows, start=1):

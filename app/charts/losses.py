@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from app.charts import base
 from app.evidence import ClassLine, Roc, Verdict
@@ -43,13 +42,12 @@ def histogram(
     axis. x: (X,) places; bells: (2, X) in counts; posterior: (X,); accused: stretches of the loss
     axis where P(clean) lies below the threshold.
     """
-    fig = make_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.05)
-    fig.update_layout(base.figure(height=520).layout)
+    fig = base.figure(height=520)
+    fig.set_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.05)
     fig.update_layout(
         barmode="overlay", bargap=0.04, hovermode="x unified", margin_t=ROOM, legend=BELOW
     )
-    grid = dict(gridcolor="rgba(128,128,128,0.22)", zerolinecolor="rgba(128,128,128,0.35)")
-    fig.update_xaxes(range=[0, top], **grid).update_yaxes(**grid)
+    fig.update_xaxes(range=[0, top], **base.GRID).update_yaxes(**base.GRID)
     n_bins = len(next(iter(bars.values())))
     centers = (np.arange(n_bins) + 0.5) * top / n_bins
     for group, values in bars.items():

@@ -75,7 +75,7 @@ def history(
     _areas(fig, epochs, story["soft"], classes)
     if k:
         _strip(fig, epochs, story, classes, true)
-    grid = dict(gridcolor="rgba(128,128,128,0.22)", zeroline=False)
+    grid = base.GRID | dict(zeroline=False)
     fig.update_xaxes(range=[epochs[0] - 0.5, epochs[-1] + 0.5], **grid)
     fig.update_xaxes(title_text="epoch", tickformat="d", row=len(heights))
     fig.update_yaxes(**grid)
