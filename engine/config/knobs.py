@@ -1,10 +1,11 @@
-"""Every knob of a run in one validated object; methods and presets are named sets of knobs."""
+"""Every knob of a run in one validated object, and what each may be."""
 
-import math
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as limits
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine.config.presets import BEST, FAST, METHODS, PRESETS, reference_preset
 
 # Knobs that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
@@ -243,87 +244,6 @@ class RunConfig(BaseModel):
                     f"allowed are {', '.join(LIVE)}; fork the run for anything else"
                 )
         return self.changed(**knobs)
-
-
-METHODS: dict[str, dict[str, Any]] = {
-    "ce": dict(mixing="none", loss="ce", correction="none"),
-    "mixup": dict(mixing="mixup", loss="ce", correction="none", warmup=0),
-    "mixnn": dict(mixing="neighbors", loss="ce", correction="ema"),
-    "mixnn-no-correction": dict(mixing="neighbors", loss="ce", correction="none"),
-    "mixnn-elr": dict(mixing="neighbors", loss="elr", correction="ema"),
-    "selc": dict(mixing="none", loss="ce", correction="ema"),
-    "elr": dict(mixing="none", loss="elr", correction="none", warmup=0),
-    "gce": dict(mixing="none", loss="gce", correction="none", warmup=0),
-    "sce": dict(mixing="none", loss="sce", correction="none", warmup=0),
-}
-
-METHOD_NOTES = {
-    "ce": "plain cross-entropy: the baseline that memorizes wrong labels",
-    "mixup": "mixes pairs at random, one Beta-drawn weight a batch (Zhang et al. 2018)",
-    "mixnn": "mixes each sample with its nearest neighbors by P(clean), corrects labels slowly",
-    "mixnn-no-correction": "the mixing of MixNN alone",
-    "mixnn-elr": "MixNN with the loss of ELR, which keeps it from memorizing meanwhile",
-    "selc": "the label correction of MixNN alone (Lu and He 2022)",
-    "elr": "early-learning regularization (Liu et al. 2020)",
-    "gce": "generalized cross-entropy (Zhang and Sabuncu 2018)",
-    "sce": "symmetric cross-entropy (Wang et al. 2019)",
-}
-
-# Tuned on the CPU for minutes, not for records; the README says what they reach.
-_SMALL_GRAY = dict(
-    network="small", augment="none", epochs=30, warmup=2, correction_start=3,
-    k=5, alpha=0.8, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
-)  # fmt: skip
-_SMALL_COLOR = dict(
-    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=15, correction_start=25,
-    k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
-)  # fmt: skip
-PRESETS: dict[str, dict[str, Any]] = {
-    "digits": _SMALL_GRAY,
-    "mnist": _SMALL_GRAY | dict(padding=2, epochs=20, batch_size=128),
-    "fashion-mnist": _SMALL_GRAY | dict(padding=2, epochs=20, batch_size=128),
-    "shapes": _SMALL_COLOR,
-    "cifar10": _SMALL_COLOR,
-    "cifar100": _SMALL_COLOR | dict(elr_beta=0.9, elr_lambda=7.0, human_labels="noisy"),
-    "npz": _SMALL_COLOR,
-    "folder": _SMALL_COLOR,
-}
-
-
-def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
-    """The authors' settings with every quirk of their code switched on.
-
-    It counts epochs from 1: its warm-up of 10 epochs (30 on CIFAR-100) is one epoch short, and its
-    epochs 60, 70, ..., in which labels move, are 59, 69, ... here, the lowest learning rate of each
-    cycle. It averages losses over 5 epochs only at a noise rate of exactly 0.8.
-    """
-    return dict(
-        network="resnet34", augment="crop-flip", padding=4, epochs=300, batch_size=128,
-        optimizer="sgd", learning_rate=0.02, learning_rate_min=0.001, momentum=0.9,
-        weight_decay=1e-3, schedule="warm-restarts", schedule_period=10,
-        k=1, alpha=0.9, warmup=29 if dataset == "cifar100" else 9, correction_start=59,
-        neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
-        correction_interval=10, correction_source="batch",
-        loss_history=5 if math.isclose(rate, 0.8) else 1,
-        warmup_shuffle=False, warmup_augment=False, best_on="test",
-        state_interval=10,
-    )  # fmt: skip
-
-
-# The headline's, for a GPU: minutes on all of CIFAR-10; `headline --ablation` takes them apart.
-# Loss, early mixing and late correction are what did best on a part of it on a CPU
-# (tests/benchmarks/bench_presets.py, assets/results/presets.json).
-FAST = dict(
-    network="resnet9", augment="crop-flip", padding=4, cutout=8, epochs=80, batch_size=512,
-    optimizer="sgd", learning_rate=0.2, learning_rate_min=0.001, momentum=0.9, nesterov=True,
-    weight_decay=5e-4, schedule="one-cycle", loss="elr", k=1, alpha=0.9, warmup=16,
-    early_mixing="mixup", correction_start=64, align="uniform", weight_ema=0.99,
-    flip_average="test", state_interval=80,
-)  # fmt: skip
-BEST = FAST | dict(
-    network="resnet18", jitter=0.2, epochs=200, batch_size=256, learning_rate=0.1, warmup=40,
-    correction_start=160, weight_ema=0.998, state_interval=200,
-)  # fmt: skip
 
 
 def configure(*, method: str = "mixnn", preset: str = "auto", **knobs: Any) -> RunConfig:
