@@ -298,7 +298,7 @@ def test_an_ablation_runs(cifar, capsys):
 
 
 def test_a_cut_run_goes_on(cifar, monkeypatch):
-    monkeypatch.setattr(headline, "POLL", 0.005)
+    monkeypatch.setattr(headline.runs, "POLL", 0.005)
     made = headline.rows(["reference"], ["symmetric0.8"], seeds=[0, 1], **TINY | {"epochs": 14})
     data, made, _ = headline.load(made)
     configs = headline.configs_of(made)
