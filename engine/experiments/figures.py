@@ -58,7 +58,8 @@ def mixnn_k1(tables: Tables) -> Figures:
 def full(tables: Tables) -> Figures:
     """Lines through the preset; heat maps as well where the whole grid was run."""
     from app.charts.compare import sweep
-    from app.charts.experiments import QUANTITIES, intervals, sensitivity
+    from app.charts.experiments import intervals, sensitivity
+    from app.charts.quantities import QUANTITIES
 
     cells, metric = tables["cells"], "test_accuracy"
     preset = _preset(tables["against_preset"])
