@@ -6,7 +6,7 @@ import pytest
 
 from tests.app.conftest import wait_until
 from tests.browser.conftest import settled
-from tests.browser.test_train_journeys import LONG, start, wait_for_epochs
+from tests.browser.test_train_journeys import LONG, button, start, state, wait_for_epochs
 
 CARD = ".card:not([hidden])"
 
@@ -30,6 +30,11 @@ def described(tab) -> tuple[float, int] | None:
 def scale(tab) -> float:
     """CSS pixels for a unit of the layout, which a zoom that follows the points leaves alone."""
     return float(tab.locator("canvas.marks").get_attribute("data-scale"))
+
+
+def thumb(tab) -> str:
+    """What the card's picture shows, as CSS says it."""
+    return tab.locator(f"{CARD} .thumb").evaluate("e => getComputedStyle(e).backgroundImage")
 
 
 def place(tab, x: float, y: float) -> tuple[float, float]:
@@ -68,8 +73,8 @@ def test_hover_shows_a_card_and_a_click_chooses_the_sample(visit):
     tab.locator(CARD).wait_for()
     words = tab.locator(CARD).inner_text()
     assert "P(clean)" in words
-    picture = tab.locator(f"{CARD} .thumb").evaluate("e => getComputedStyle(e).backgroundImage")
-    address = re.search(r'url\("(.*)"\)', picture)[1]
+    wait_until(lambda: thumb(tab) != "none")  # its sheet is made when it is first wanted
+    address = re.search(r'url\("(.*)"\)', thumb(tab))[1]
     assert tab.request.get(address).headers["content-type"] == "image/png"
     tab.mouse.click(x, y)
     tab.wait_for_url("**sample=*")
@@ -91,7 +96,7 @@ def test_a_lasso_fills_the_table_stands_in_the_url_and_escape_clears_it(visit):
     wait_until(lambda: described(other)[1] == n)
     tab.keyboard.press("Escape")
     tab.wait_for_url(lambda url: "lasso=" not in url)
-    assert described(tab)[1] == 0
+    wait_until(lambda: described(tab)[1] == 0)
 
 
 def test_keys_zoom_and_reset(visit):
@@ -122,6 +127,7 @@ def test_lasso_and_zoom_survive_the_updates_of_a_live_run(visit, server):
         zoom, n = described(tab)
         assert zoom > 1.5
         assert n > 0
+        tab.get_by_role("heading", name=f"{n} selected samples").wait_for()  # all has its place now
         seen = scale(tab)
         note = tab.locator(".note").inner_text()
         for _ in range(3):
@@ -135,4 +141,5 @@ def test_lasso_and_zoom_survive_the_updates_of_a_live_run(visit, server):
     finally:
         tab.goto(f"{server.url}/?run={name}")
         settled(tab)
-        tab.get_by_role("button", name="Stop", exact=True).click()
+        button(tab, "Stop").click()
+        state(tab, "stopped")  # or it would keep its place from the next test
