@@ -33,8 +33,7 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
     For panels, `set_subplots` on it and give the new axes GRID: to hand its layout to another
     figure takes a quarter of a second, for the template within it.
     """
-    fig = go.Figure()
-    fig.update_layout(
+    look = dict(  # all at once: to update a figure afterwards takes eight times as long
         height=height,
         margin=dict(l=56, r=16, t=36 if layout.get("title") else 16, b=48),
         paper_bgcolor="rgba(0,0,0,0)",
@@ -44,11 +43,10 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
         hoverlabel=dict(font_size=14),
         modebar=dict(bgcolor="rgba(0,0,0,0)", color=MUTED, activecolor=CLEAN),
         legend=dict(orientation="h", yanchor="bottom", y=1.0, x=0, title_text=""),
+        xaxis=dict(title_text=x, **GRID),
+        yaxis=dict(title_text=y, **GRID),
     )
-    fig.update_xaxes(title_text=x, **GRID)
-    fig.update_yaxes(title_text=y, **GRID)
-    fig.update_layout(**layout)
-    return fig
+    return go.Figure(layout=look).update_layout(**layout)
 
 
 def stripes(shape: str) -> dict:
