@@ -2,23 +2,17 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from tqdm import tqdm
-
-from engine import __version__, config, report
+from engine import __version__, commands, config
 from engine import headline as headlines
-from engine import sweep as sweeps
-from engine.config import ConfigError, RunConfig, allowed, configure
-from engine.data import DATASETS, DataError
+from engine.config import ConfigError, RunConfig, allowed
+from engine.data import DataError
 from engine.device import DeviceError
-from engine.mapper import DIMS, lay_out_next
-from engine.noise import NOISE_NOTES, NoiseError
-from engine.runner import Runner
-from engine.store import Run, StoreError, free_folder, read_json, write_json
-from engine.terminal import INTERRUPTED, follow, print_summary, print_table, watch_sweep
+from engine.mapper import DIMS
+from engine.noise import NoiseError
+from engine.store import StoreError
+from engine.terminal import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,195 +28,15 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def train(*, out: str | None, as_json: bool, method: str, preset: str, **knobs: Any) -> int:
-    """Train one run and print what came of it."""
-    settings = configure(method=method, preset=preset, **_named(knobs))
-    return follow(Runner.new(settings, out or free_folder(settings, Path("runs"))), as_json)
-
-
-def resume(*, run: str, as_json: bool) -> int:
-    """Go on with a run after its last whole epoch."""
-    return follow(Runner.resume(run), as_json, shown=len(Run(run).epochs))
-
-
-def fork(*, run: str, epoch: int, out: str, as_json: bool, **knobs: Any) -> int:
-    """Start a new run from the state of another after an epoch."""
-    return follow(Runner.fork(run, epoch, out, **_named(knobs)), as_json)
-
-
-def show(*, run: str, as_json: bool) -> int:
-    """Print a run's settings and results."""
-    print_summary(Run(run), as_json)
-    return 0
-
-
-def export(*, run: str, out: str) -> int:
-    """Write the corrected labels of a run as CSV."""
-    suspicious = report.export(Run(run), out)
-    print(f"wrote {out}: {suspicious} suspicious labels")
-    return 0
-
-
-def sweep(
-    *, out: str, jobs: int | None, ray: str | None, table: str | None, **axes: str | None
-) -> int:
-    """Train a run for every combination of the knobs' values, and write one table of them all."""
-    root, file = Path(out), Path(table or Path(out) / "table.parquet")
-    sweeps.check_table_name(file)
-    named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
-    if named.get("noise_matrix", ["none"]) != ["none"]:
-        named.setdefault("noise", ["matrix"])
-    configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
-    status = _brought_to_end(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
-    folders = [root / sweeps.run_name(config) for config in configs]
-    there = [folder for folder in folders if (folder / "config.json").exists()]
-    if there:
-        sweeps.save_table(sweeps.table(there), file)
-        print(f"wrote {file}: {len(there)} of {len(configs)} runs")
-    return status
-
-
-def experiment(
-    *, names: list[str], form: str, out: str, runs: str, jobs: int | None, ray: str | None,
-    seed: str | None, **knobs: Any,
-) -> int:  # fmt: skip
-    """Answer questions about the method by many runs: tables, figures and sentences."""
-    # late: other commands need no pandas
-    from engine.experiments.base import plan
-    from engine.experiments.registry import EXPERIMENTS, answer, configs_of
-
-    if not names:
-        print_table(
-            [("experiment", "question"), *((n, e.question) for n, e in EXPERIMENTS.items())]
-        )
-        return 0
-    chosen = _named(knobs)
-    made = plan(form, sweeps.values(seed or ""), **chosen)
-    names = list(EXPERIMENTS) if names == ["all"] else names
-    asked = {name: configs_of(name, made, chosen) for name in names}
-    status = 0
-    for name, configs in asked.items():
-        progress = sweeps.sweep(configs, Path(runs), jobs=jobs, ray=ray)
-        status = max(status, _brought_to_end(configs, progress))
-        if status == INTERRUPTED:
-            return status
-        findings = answer(name, made, configs, Path(runs), Path(out))
-        print(f"{name}: {EXPERIMENTS[name].question}", *findings.answers, sep="\n  ")
-    print(f"wrote {out}")
-    return status
-
-
-def bench(
-    *, images: int | None, turns: int, reference: int, profile: bool, out: str | None,
-    against: str | None, **knobs: Any,
-) -> int:  # fmt: skip
-    """Measure what an epoch costs, stage by stage, beside plain cross-entropy."""
-    from engine.bench.stages import compared, measure, rows_of
-
-    before = None if against is None else read_json(Path(against))
-    settings = configure(**{"dataset": "shapes:50000"} | _named(knobs))
-    with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
-        result = measure(
-            settings, images=images, turns=turns, reference=reference, profile=profile,
-            say=bar.set_description_str,
-        )  # fmt: skip
-    if out is not None:
-        write_json(Path(out), result, indent=1)
-    print_table(rows_of(result))
-    if before is not None:
-        print()
-        print_table(compared(result, before))
-    return 0
-
-
-def headline(
-    *, preset: str, noise: str, beside: str, ablation: bool, seed: str, out: str, runs: str,
-    minutes: float | None, **knobs: Any,
-) -> int:  # fmt: skip
-    """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
-    presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
-    rows = headlines.rows(
-        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(knobs)
-    )
-    data, rows, notes = headlines.load(rows, lenient="all" in noises)
-    configs = headlines.configs_of(rows)
-    status = _brought_to_end(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
-    told = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
-    for one in told:
-        path = Path(out) / f"headline-{one['preset']}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, one, indent=1)
-        print(f"wrote {path}")
-    for note in dict.fromkeys(note for one in told for note in one["notes"]):
-        print(f"note: {note}")
-    print()
-    print_table(headlines.table(told))
-    return status
-
-
-def lay_out(*, run: str, dims: list[int]) -> int:
-    """Lay out the UMAP maps of all epochs ahead, so that nobody waits for them later."""
-    epochs = len(Run(run).epochs)
-    for d in dims:
-        with tqdm(total=epochs, unit="epoch", file=sys.stderr, disable=None) as bar:
-            while (epoch := lay_out_next(run, d)) is not None:
-                bar.set_description_str(f"{d}-D map of epoch {epoch}")
-                bar.update()
-        print(f"{run} has all its {d}-D maps: {len(Run(run).epochs)} epochs")
-    return 0
-
-
-def datasets() -> int:
-    """List the data sets."""
-    rows = [("name", "train", "test", "classes", "shape", "what it is")]
-    for entry in DATASETS.values():
-        shape = "x".join(map(str, entry.shape)) if entry.shape else "-"
-        counts = [f"{n:,}" if n else "-" for n in (entry.n_train, entry.n_test, entry.n_classes)]
-        note = " (downloaded on first use)" if entry.needs_download else ""
-        rows.append((entry.usage, *counts, shape, entry.description + note))
-    print_table(rows)
-    return 0
-
-
-def methods() -> int:
-    """List the methods, each a set of knobs, and the noise models."""
-    rows = [("method", "mixing", "loss", "correction", "what it does")]
-    for name, row in config.METHODS.items():
-        made_of = (row["mixing"], row["loss"], row["correction"])
-        rows.append((name, *made_of, config.METHOD_NOTES[name]))
-    print_table(rows)
-    print()
-    print_table([("noise", "what it does"), *NOISE_NOTES.items()])
-    return 0
-
-
-def _brought_to_end(configs: list[RunConfig], progress: Iterator[sweeps.Progress]) -> int:
-    """Bring runs to their end and say what failed or is left; returns the exit status."""
-    for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
-        print(f"note: {doubt}", file=sys.stderr)
-    try:
-        ended = watch_sweep(progress)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    for name, why in ended.failed.items():
-        times = " twice" if name in ended.retried else ""
-        print(f"error: {name} failed{times}: {why}", file=sys.stderr)
-    if n_left := ended.n_runs - ended.runs_done - len(ended.failed):
-        print(f"time is up with {n_left} runs to go; the same command goes on", file=sys.stderr)
-        return INTERRUPTED
-    return 1 if ended.failed else 0
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m engine", description="Learning with noisy labels: MixNN and its relatives."
     )
     parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(function, *, name: str = "", more: str = "", reads_run=False, as_json=False):
-        sub = commands.add_parser(
+        sub = subparsers.add_parser(
             name or function.__name__, help=function.__doc__,
             description=f"{function.__doc__} {more}".strip(),
         )  # fmt: skip
@@ -235,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
             )
         return sub
 
-    sub = add(train, as_json=True)
+    sub = add(commands.train, as_json=True)
     sub.add_argument("--out", metavar="RUN", help="run folder (default: a free name under runs/)")
     sub.add_argument(
         "--method", default="mixnn", metavar="NAME",
@@ -248,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_knobs(sub, with_defaults=True)
 
-    add(resume, reads_run=True, as_json=True)
+    add(commands.resume, reads_run=True, as_json=True)
 
     sub = add(
-        sweep,
+        commands.sweep,
         more="Every knob, and --method and --preset, takes one value, a list (1,2,5) or a range "
         "with both its ends (1:20, 0:0.9:0.1). Runs that are there are skipped, so the same "
         "command goes on after a stop or a crash.",
@@ -264,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_knobs(sub, with_defaults=True)
 
     sub = add(
-        experiment,
+        commands.experiment,
         more="Without a name it lists them; `all` is all of them. Runs that several of them need "
         "are made once, and the same command goes on after a stop.",
     )
@@ -284,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_knobs(sub, with_defaults=False)
 
     sub = add(
-        bench,
+        commands.bench,
         more="Stages are timed in turns, in one process; medians count. The data are drawn shapes "
         "of CIFAR-10's size, if no others are named.",
     )
@@ -304,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_knobs(sub, with_defaults=True)
 
     sub = add(
-        headline,
+        commands.headline,
         more="Runs go one after the other in this process, on data that is on the device. Those "
         "that are there are not made again; the same command goes on after a stop.",
     )
@@ -324,24 +138,24 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many")
     _add_knobs(sub, with_defaults=False, without=headlines.OWN)
 
-    sub = add(fork, reads_run=True, as_json=True)
+    sub = add(commands.fork, reads_run=True, as_json=True)
     sub.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
     sub.add_argument("--out", metavar="RUN2", required=True, help="new run folder")
     sub.add_argument("--method", default=None, metavar="NAME", help=" | ".join(config.METHODS))
     _add_knobs(sub, with_defaults=False)
 
-    add(show, reads_run=True, as_json=True)
+    add(commands.show, reads_run=True, as_json=True)
 
-    sub = add(export, reads_run=True)
+    sub = add(commands.export, reads_run=True)
     sub.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
 
-    sub = add(lay_out, name="map", reads_run=True)
+    sub = add(commands.lay_out, name="map", reads_run=True)
     sub.add_argument(
         "--dims", type=int, nargs="+", choices=DIMS, default=[2], help="2, 3 or both (default: 2)"
     )
 
-    add(datasets)
-    add(methods)
+    add(commands.datasets)
+    add(commands.methods)
     return parser
 
 
@@ -373,36 +187,6 @@ def _add_knobs(
             f"--{name.replace('_', '-')}", metavar="V",
             help=f"{field.description} ({words})".replace("%", "%%"),
         )  # fmt: skip
-
-
-def _named(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given; "none" stands for no value, a matrix is read from its file."""
-    knobs = {name: value for name, value in options.items() if value is not None}
-    for name, value in knobs.items():
-        optional = name in RunConfig.model_fields and RunConfig.model_fields[name].default is None
-        if optional and value == "none":
-            knobs[name] = None
-    if knobs.get("noise_matrix"):
-        knobs["noise_matrix"] = _read_matrix(Path(str(knobs["noise_matrix"])))
-        knobs.setdefault("noise", "matrix")
-    return knobs
-
-
-def _plain(name: str, values: list[Any]) -> list[Any]:
-    """Values of one axis as `configure` takes them."""
-    return [_named({name: value})[name] for value in values]
-
-
-def _read_matrix(path: Path) -> list[list[float]]:
-    """Rows of numbers from a text file, separated by commas or white space."""
-    try:
-        lines = [line.replace(",", " ").split() for line in path.read_text().splitlines()]
-        return [[float(word) for word in line] for line in lines if line]
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
-            f"({error})"
-        ) from None
 
 
 if __name__ == "__main__":
