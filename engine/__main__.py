@@ -37,7 +37,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def add(function, *, name: str = "", more: str = "", reads_run=False, as_json=False):
         sub = subparsers.add_parser(
-            name or function.__name__, help=function.__doc__,
+            name or function.__name__, help=function.__doc__.replace("%", "%%"),
             description=f"{function.__doc__} {more}".strip(),
         )  # fmt: skip
         sub.set_defaults(command=function)

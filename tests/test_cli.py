@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import commands
 from engine.__main__ import main
 from engine.config import METHODS, RunConfig, configure
 from engine.store import Run, free_folder
@@ -190,6 +191,14 @@ def test_listings(capsys):
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in (*METHODS, "symmetric-exclusive"))
+
+
+def test_help_lists_every_command_in_its_own_words(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for name in ("train", "headline", "methods"):
+        assert f" {name} {' '.join(getattr(commands, name).__doc__.split())} " in told
 
 
 def test_help_names_every_knob_with_its_default_and_range(capsys):
