@@ -15,7 +15,7 @@ from engine.config import configure
 from engine.data import load
 from engine.runner import Runner
 
-MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+MAIN = Path(__file__).resolve().parents[2] / "app" / "frame.py"
 ANYONE = Visitor("anyone")
 QUICK = dict(
     dataset="digits",
