@@ -1,6 +1,9 @@
 """The command line: python -m engine train | show | resume | fork | export | map | ..."""
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,22 +13,44 @@ from engine.config import ConfigError, RunConfig, allowed
 from engine.data import DataError
 from engine.device import DeviceError
 from engine.mapper import DIMS
+from engine.memory import as_shortage
 from engine.noise import NoiseError
 from engine.store import StoreError
 from engine.terminal import INTERRUPTED
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status: 0 well, 1 failed, 2 bad input, 130 stopped."""
+    """Run one command; returns the exit status: 0 well, 1 failed, 2 bad input, 130 stopped.
+
+    141 where nobody reads its output any more, as of a program that such a pipe ends.
+    """
     options = vars(_parser().parse_args(arguments))
     command = options.pop("command")
     try:
-        return command(**options)
+        status = command(**options)
+        print(end="", flush=True)  # a pipe that was closed shows here, and not when Python ends
+        return status
+    except BrokenPipeError:
+        _write_nowhere()
+        return 128 + signal.SIGPIPE
     except (ConfigError, DeviceError, NoiseError, DataError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+    except (MemoryError, RuntimeError, ImportError, OSError) as error:
+        if (shortage := as_shortage(error)) is None:
+            raise
+        print(f"error: {shortage}", file=sys.stderr)
+        return 1
+
+
+def _write_nowhere() -> None:
+    """Let what Python writes when it ends go to no closed pipe, about which it would complain."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is no file
+            os.dup2(nowhere, stream.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,9 +16,8 @@ from filelock import FileLock, Timeout
 
 from engine.config import ConfigError, RunConfig
 from engine.device import choose_device, choose_threads, cores, limit_threads
+from engine.memory import as_shortage
 from engine.runner import FORESEEN, Runner
-from engine.store import Run
-from engine.writer import RunWriter
 
 POLL = 0.5  # seconds that a look at the runs waits for one to end
 PATIENCE = 2.0  # seconds that a run waits for another sweep to let go of it
@@ -82,7 +81,9 @@ class Processes:
         try:
             return receiver.recv()
         except EOFError:
-            return f"its process died with exit code {process.exitcode}"
+            died = f"its process died with exit code {process.exitcode}"
+            killed = process.exitcode == -signal.SIGKILL
+            return died + (", as a system kills that is short of memory" if killed else "")
         finally:
             receiver.close()
 
@@ -235,29 +236,18 @@ def _work(config: RunConfig, folder: Path, threads: int, told_to_stop: Callable[
             return _run(config, folder, told_to_stop)
     except Timeout:
         return BUSY
-    except (*FORESEEN, OSError) as error:
-        return str(error)
+    except (*FORESEEN, OSError, MemoryError) as error:
+        return str(as_shortage(error) or error)
 
 
 def _run(config: RunConfig, folder: Path, told_to_stop: Callable[[], bool]) -> str:
     if not (folder / "config.json").exists():
         shutil.rmtree(folder, ignore_errors=True)  # killed while it was made: nothing in it counts
         runner = Runner.new(config, folder)
-    elif n_epochs_left(Run(folder)):
+    else:
         runner = Runner.resume(folder)
-    else:  # killed between its last epoch and its last word
-        writer = RunWriter.resume(folder)
-        writer.write_status("done")
-        writer.close()
-        return ""
     runner.start()
     while not runner.join(POLL):
         if told_to_stop():
             runner.stop()
     return runner.status.message
-
-
-def n_epochs_left(run: Run) -> int:
-    """Epochs that a run folder lacks."""
-    records = run.epochs
-    return run.config.epochs - (records[-1]["epoch"] + 1 if records else run.info["first_epoch"])

@@ -26,6 +26,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from engine import embed
+from engine.memory import as_shortage, shows_shortage
 from engine.store import UNREADABLE, Run, StoreError
 
 DIMS = (2, 3)
@@ -107,6 +108,7 @@ class Mapper:
         self._lock = threading.Lock()
         self._worker: _Worker | None = None
         self._starts = 0
+        self._refused = ""  # why the system started no process
         self._failed: dict[tuple[str, int], str] = {}
 
     def ask(self, folder: Path | str, dims: int = 2, *, again: bool = False) -> None:
@@ -130,6 +132,8 @@ class Mapper:
             failed = self._failed.get(_key(folder, dims))
             if failed:
                 return "failed", failed
+            if self._refused:
+                return "failed", f"no process that lays out maps can be started: {self._refused}"
             if self._worker is not None and not self._worker.is_alive():
                 return "failed", f"the process that lays out maps ended: {self._worker.last_words}"
             ready = self._worker is not None and self._worker.ready
@@ -148,7 +152,12 @@ class Mapper:
         if self._starts >= STARTS:
             return False
         self._starts += 1
-        self._worker = _Worker(self._failed)
+        try:
+            self._worker = _Worker(self._failed)
+        except (OSError, MemoryError, RuntimeError) as error:
+            self._worker, self._refused = None, str(as_shortage(error) or error)
+            return False
+        self._refused = ""
         weakref.finalize(self, self._worker.kill)
         return True
 
@@ -173,14 +182,22 @@ class _Worker:
             env=os.environ | threads, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
-        for listen, stream in (
-            (self._hear, self._process.stdout), (self._words.append, self._process.stderr),
-        ):  # fmt: skip
-            threading.Thread(target=_each_line, args=(stream, listen), daemon=True).start()
+        try:
+            for listen, stream in (
+                (self._hear, self._process.stdout), (self._words.append, self._process.stderr),
+            ):  # fmt: skip
+                threading.Thread(target=_each_line, args=(stream, listen), daemon=True).start()
+        except BaseException:
+            self.kill()
+            raise
 
     @property
     def last_words(self) -> str:
-        return " ".join(self._words) or f"exit status {self._process.returncode}"
+        """Why it ended, as far as it said so."""
+        words = " ".join(self._words)
+        if shows_shortage(words):
+            return "not enough memory for it: stop other runs or programs, then try again"
+        return words or f"exit status {self._process.returncode}"
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
@@ -231,7 +248,8 @@ class Service:
                 epoch = lay_out_next(*key)
             except Exception as error:
                 self._forget(key)
-                said = str(error) if isinstance(error, StoreError) else repr(error)
+                foreseen = as_shortage(error) or isinstance(error, StoreError) and error
+                said = str(foreseen) if foreseen else repr(error)
                 self._tell({"run": key[0], "dims": key[1], "error": said})
                 continue
             if epoch is not None:

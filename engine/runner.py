@@ -1,5 +1,7 @@
 """One run in one background thread, from its settings to its folder; knows nothing of pages."""
 
+import contextlib
+import os
 import statistics
 import threading
 import traceback
@@ -12,13 +14,16 @@ from engine.config import ConfigError, RunConfig
 from engine.control import Control, Stopped
 from engine.data import Data, DataError
 from engine.device import DeviceError, release_memory
+from engine.memory import MemoryShortage, as_shortage
 from engine.noise import NoiseError
 from engine.state import State, check_k, load_data
 from engine.store import Run, StoreError, fork_config
 from engine.train import TrainingError, train
 from engine.writer import K_ROOM, RunWriter, WriteBehind
 
-FORESEEN = (ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError)
+FORESEEN = (
+    ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError, MemoryShortage
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ class Runner:
 
     def __init__(
         self, folder: Path, config: RunConfig,
-        prepare: Callable[[Data | None, Control], tuple[State, RunWriter]], data: Data | None,
+        prepare: Callable[[Data | None, Control], tuple[State | None, RunWriter]],
+        data: Data | None,
         k_max: int | None = None,
     ):  # fmt: skip
         self.folder, self.config = Path(folder), config
@@ -58,7 +64,7 @@ class Runner:
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._phase = "queued"
-        self._message = self._error = ""
+        self._message = self._error = self._reason = ""
         self._foreseen = False
         self._epoch_seconds: list[float] = []
         self._done = 0  # epochs that are behind the run
@@ -76,16 +82,22 @@ class Runner:
 
     @classmethod
     def resume(cls, folder: Path | str, *, data: Data | None = None) -> "Runner":
-        """A run that goes on after its last whole epoch. Raises StoreError where none is left."""
+        """A run that goes on after its last whole epoch, also where "done" is all that it lacks.
+
+        Raises StoreError where the run is done.
+        """
         run = Run(folder)
         records = run.epochs
         config = run.config.changed(**records[-1]["settings"]) if records else run.config
-        if records and records[-1]["epoch"] + 1 >= config.epochs:
+        complete = bool(records) and records[-1]["epoch"] + 1 >= config.epochs
+        if complete and run.status["state"] == "done":
             raise StoreError(
                 f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
             )
 
-        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
+        def prepare(data: Data | None, control: Control) -> tuple[State | None, RunWriter]:
+            if complete:
+                return None, RunWriter.resume(run.folder)
             data = _same_data(run, data or load_data(config))
             if records:
                 packed = run.load_state(records[-1]["epoch"])
@@ -126,13 +138,27 @@ class Runner:
 
     # --- wishes, from any thread
 
-    def start(self) -> "Runner":
-        """Run in a thread of its own."""
+    def start(self, niceness: int = 0) -> "Runner":
+        """Run in a thread of its own; one that the system refuses fails the run.
+
+        niceness: how much later than the process's other threads it is served, where the system
+        knows that of threads.
+        """
         if self._thread is not None:
             raise RuntimeError(f"the run in {self.folder} was started already")
-        name = f"run {self.folder.name}"
-        self._thread = threading.Thread(target=self.run, name=name, daemon=True)
-        self._thread.start()
+
+        def run() -> None:
+            if niceness:
+                with contextlib.suppress(AttributeError, OSError):
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+            self.run()
+
+        self._thread = threading.Thread(target=run, name=f"run {self.folder.name}", daemon=True)
+        try:
+            self._thread.start()
+        except (RuntimeError, MemoryError) as error:
+            self._fail(error)
+            self._ended.set()
         return self
 
     def pause(self) -> None:
@@ -147,8 +173,12 @@ class Runner:
         """Go on to the end of an epoch, then pause; called again before that, one epoch more."""
         self._control.step()
 
-    def stop(self) -> None:
-        """End within one batch; the epoch under way is lost, the run can be resumed."""
+    def stop(self, reason: str = "") -> None:
+        """End within one batch; the epoch under way is lost, the run can be resumed.
+
+        reason: ends the sentence "stopped after 3 of 24 epochs".
+        """
+        self._reason = self._reason or reason
         self._control.stop()
 
     def change(self, **live: Any) -> None:
@@ -202,29 +232,45 @@ class Runner:
         self._phase = "running"
         try:
             self._state, self._writer = self._prepare(self._data, self._control)
-            self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
-            self._check_room(self._state.config.changed_live(**self._control.pending))
-            self._writer.write_status("running")
-            with WriteBehind(self._writer) as behind:
-                for snapshot in train(
-                    self.config, self._state.data, state=self._state, control=self._control
-                ):
-                    behind.write(snapshot, self._state)
-                    self._done = snapshot.epoch + 1
-                    self._epoch_seconds.append(sum(snapshot.seconds.values()))
-                    if self._control.end_epoch():
-                        behind.flush()
+            if self._state is not None:
+                self._train()
             self._end("done")
         except Stopped:
-            self._end("stopped", f"stopped after {self._done} of {self.config.epochs} epochs")
+            self._end("stopped", f"stopped {self._after} {self._reason}".rstrip())
         except Exception as error:  # whatever it was, it belongs on the page and in the folder
-            self._error, self._foreseen = traceback.format_exc(), isinstance(error, FORESEEN)
-            self._end("failed", str(error) or type(error).__name__)
+            self._fail(error)
         except BaseException:  # Ctrl-C in a notebook that runs this without a thread
-            self._end("stopped", f"interrupted after {self._done} of {self.config.epochs} epochs")
+            self._end("stopped", f"interrupted {self._after}")
             raise
         finally:
             self._ended.set()
+
+    def _train(self) -> None:
+        self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
+        self._check_room(self._state.config.changed_live(**self._control.pending))
+        self._writer.write_status("running")
+        with WriteBehind(self._writer) as behind:
+            for snapshot in train(
+                self.config, self._state.data, state=self._state, control=self._control
+            ):
+                behind.write(snapshot, self._state)
+                self._done = snapshot.epoch + 1
+                self._epoch_seconds.append(sum(snapshot.seconds.values()))
+                if self._control.end_epoch():
+                    behind.flush()
+
+    @property
+    def _after(self) -> str:
+        return f"after {self._done} of {self.config.epochs} epochs"
+
+    def _fail(self, error: Exception) -> None:
+        shortage = as_shortage(error)
+        self._error = "".join(traceback.format_exception(error))
+        if shortage is not None:
+            self._state = self._data = None
+            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+        self._foreseen = isinstance(shortage or error, FORESEEN)
+        self._end("failed", str(shortage or error) or type(error).__name__)
 
     def _end(self, phase: str, message: str = "") -> None:
         self._message = message

@@ -13,6 +13,7 @@ whole, or written before the record that makes them count, so a killed process l
 was in, the one before if that was still being written, and nothing else.
 """
 
+import contextlib
 import fcntl
 import json
 import os
@@ -216,10 +217,16 @@ def short_name(config: RunConfig) -> str:
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Replace a JSON file whole."""
+    """Replace a JSON file whole; what a full disk leaves of the new one is removed."""
+    text = json.dumps(value, allow_nan=False, indent=indent)
     beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(value, allow_nan=False, indent=indent))
-    os.replace(beside, path)
+    try:
+        beside.write_text(text)
+        os.replace(beside, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
 
 
 def read_json(path: Path) -> Any:

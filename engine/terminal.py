@@ -35,6 +35,10 @@ def follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
     try:
         runner.start()
         _watch(runner, shown)
+    except BrokenPipeError:  # `| head` has seen enough
+        runner.stop()
+        runner.join()
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -66,9 +66,13 @@ class RunWriter:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
         try:
-            (folder / "arrays").mkdir(parents=True, exist_ok=True)
-            (folder / "states").mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
             lock = _lock(folder)
+        except OSError as error:
+            raise _as_store_error(error, folder) from error
+        try:
+            (folder / "arrays").mkdir(exist_ok=True)
+            (folder / "states").mkdir(exist_ok=True)
             labels = {"given": problem.given, "matrix": problem.matrix, "panel": problem.panel}
             if problem.true is not None:
                 labels["true"] = problem.true
@@ -81,16 +85,28 @@ class RunWriter:
                 np.savez(file, **labels)
             write_json(folder / "epochs.json", [])
             write_json(folder / "config.json", info)
-        except OSError as error:
-            raise _as_store_error(error, folder) from error
+        except BaseException as error:
+            _empty(folder)  # without config.json it is no run: nobody could go on with it
+            lock.release()
+            if isinstance(error, OSError):
+                raise _as_store_error(error, folder) from error
+            raise
         return cls(folder, info, lock)
 
     @classmethod
     def resume(cls, folder: Path):
-        """Take up a run folder that nobody writes. Raises StoreError."""
+        """Take up a run folder that nobody writes, and remove what a crash left beside its files.
+
+        Raises StoreError.
+        """
         run = Run(folder)
         writer = cls(run.folder, run.info, _lock(run.folder))
-        writer._records = list(run.epochs)
+        try:
+            writer._records = list(run.epochs)
+            writer._tidy(run.kept_states())
+        except BaseException:
+            writer.close()
+            raise
         return writer
 
     @property
@@ -119,12 +135,11 @@ class RunWriter:
             }
             write_json(self.folder / "epochs.json", [*self._records, record])
         except OSError as error:
-            self._state_file(snapshot.epoch).unlink(missing_ok=True)
+            self._drop_state(snapshot.epoch)
             raise _as_store_error(error, self.folder) from error
         self._records.append(record)
-        before = snapshot.epoch - 1
-        if before % self._info["config"]["state_interval"]:
-            self._state_file(before).unlink(missing_ok=True)
+        if not self._is_kept(snapshot.epoch - 1):
+            self._drop_state(snapshot.epoch - 1)
 
     def write_status(self, state: str, message: str = "") -> None:
         """Say how the run stands; on a full disk the last word stays."""
@@ -138,6 +153,23 @@ class RunWriter:
 
     def _state_file(self, epoch: int) -> Path:
         return self.folder / "states" / f"{epoch}.pt"
+
+    def _is_kept(self, epoch: int) -> bool:
+        return epoch % self._info["config"]["state_interval"] == 0
+
+    def _drop_state(self, epoch: int) -> None:
+        """Remove a state; one that cannot be removed takes room, and does no harm."""
+        with contextlib.suppress(OSError):
+            self._state_file(epoch).unlink(missing_ok=True)
+
+    def _tidy(self, states: list[int]) -> None:
+        for part in (self.folder, self.folder / "arrays", self.folder / "states"):
+            for beside in part.glob("*.tmp"):
+                with contextlib.suppress(OSError):
+                    beside.unlink()
+        for epoch in states[:-1]:  # killed between a record and the removal of the state before
+            if not self._is_kept(epoch):
+                self._drop_state(epoch)
 
     def _write_row(self, name: str, row: int, values: np.ndarray) -> None:
         path = self.folder / "arrays" / f"{name}.npy"
@@ -187,7 +219,12 @@ class WriteBehind:
             packed = _copied(state.pack())
         arguments = snapshot, packed
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no memory for one more thread: training waits for the disk
+            self._thread = None
+            self._write(snapshot, packed)
+            self.flush()
 
     def flush(self) -> None:
         """Wait until what was handed over is on disk. Raises what writing it raised."""
@@ -234,6 +271,15 @@ def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         file.truncate(file.tell() + int(np.prod(shape)) * kind.itemsize)
     os.replace(beside, path)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what `create` has begun, but for the lock that it holds."""
+    for part in ("arrays", "states"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+    for name in ("labels.npz", "epochs.json", "config.json", "lock"):
+        with contextlib.suppress(OSError):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _lock(folder: Path) -> FileLock:

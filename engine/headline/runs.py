@@ -45,7 +45,7 @@ def bring(
 
     yield progress()
     for name, config in wanted.items():
-        if epochs[name] == config.epochs:
+        if epochs[name] == config.epochs and Run(root / name).status["state"] == "done":
             continue
         if clock() >= end:
             return
