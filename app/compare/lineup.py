@@ -107,7 +107,9 @@ def parent_of(name: str) -> str | None:
         return None
     other = Path(parent["run"]).name
     try:
-        return other if same_labels([name, other]) and reading.records(other) else None
+        came_before = reading.run(other).info["first_epoch"] <= parent["epoch"]  # no circle
+        found = came_before and same_labels([name, other]) and reading.records(other)
+        return other if found else None
     except (StoreError, RunsError):
         return None
 
