@@ -1,8 +1,9 @@
-"""The frame: streamlit run app/main.py. Navigation, path line and the guard around each page."""
+"""The frame: streamlit run app/main.py. Navigation, path line and the guard around all of it."""
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 APP = Path(__file__).resolve().parent
 # streamlit puts app/ on the path: the project's root belongs there instead, from any folder
@@ -12,7 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
 
-from app import choices, widgets  # noqa: E402
+from app import choices, plain, widgets  # noqa: E402
 
 PAGES = [
     ("train", "Train", "play_circle"),
@@ -32,18 +33,17 @@ def path_line() -> None:
     """Where we are: run > epoch > sample."""
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
     parts = [
-        f"{word} {choices.get(name)}" for word, name in chosen if choices.get(name) is not None
-    ]
+        f"{word} {plain.markdown(choices.get(name))}"
+        for word, name in chosen if choices.get(name) is not None
+    ]  # fmt: skip
     lasso = choices.get("lasso")
     if lasso:
         parts.append(f"{len(lasso):,} samples selected")
     st.caption(" › ".join(parts) or "No run chosen yet")
 
 
-def main() -> None:
-    icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
-    st.set_page_config("MixNN Lab", icon, layout="wide")
-    st.html(APP / "style.css")
+def navigation() -> tuple[Any, bool]:
+    """The page that the address asks for, and whether a teacher's link hides the controls."""
     found = [entry for entry in PAGES if (APP / "views" / f"{entry[0]}.py").exists()]
     pages = [
         st.Page(f"views/{file}.py", title=title, icon=f":material/{icon}:", default=file == "train")
@@ -51,14 +51,19 @@ def main() -> None:
     ]
     # the first look at a teacher's link comes before its choices are taken up
     guide = choices.get("guide") or st.query_params.get("guide") == "1"
-    page = st.navigation(pages, position="hidden" if guide else "top")
+    return st.navigation(pages, position="hidden" if guide else "top"), guide
+
+
+@widgets.guarded
+def main() -> None:
+    icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
+    st.set_page_config("MixNN Lab", icon, layout="wide")
+    st.html(APP / "style.css")
+    page, guide = navigation()
     choices.sync()
     for problem in choices.problems():
-        st.warning(problem)
-    try:
-        page.run()
-    except Exception as error:  # a page never shows a traceback
-        widgets.explain(error)
+        st.warning(plain.markdown(problem, plain.MOST_ERROR))
+    widgets.guarded(page.run)()
     if not guide:
         path_line()
 

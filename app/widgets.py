@@ -15,12 +15,13 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image
 
-from app import reading
+from app import plain, reading
 from app.choices import bound, get, link, put
 from app.runs import RunsError, Where, runs
 from app.words import WORDS
 from engine.runner import FORESEEN
 from engine.store import StoreError
+from engine.tables import frame_csv
 
 log = logging.getLogger(__name__)
 SIGNS = {  # of a run's state: shape beside color
@@ -52,13 +53,14 @@ def word(name: str) -> str:
 
 
 def explain(error: Exception) -> None:
-    """Say on the page what went wrong and what to do; the traceback goes to the server's log."""
+    """Say on the page, as plain text, what went wrong; a traceback goes to the server's log."""
+    said = plain.markdown(error, plain.MOST_ERROR)
     if isinstance(error, (*FORESEEN, RunsError)):
-        st.error(str(error), icon=":material/error:")
+        st.error(said, icon=":material/error:")
         return
     log.error("a page failed", exc_info=error)
     st.error(
-        f"Something went wrong here that should not: {type(error).__name__}: {error}. Your runs "
+        f"Something went wrong here that should not: {type(error).__name__}: {said}. Your runs "
         "and choices are safe. Reload the page; if it happens again, the server's log says where.",
         icon=":material/error:",
     )
@@ -247,7 +249,7 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
     """A small button that saves numbers as CSV, made when it is clicked."""
 
     def text() -> str:
-        return (data() if callable(data) else data).to_csv(index=False)
+        return frame_csv(data() if callable(data) else data)
 
     st.download_button(
         "CSV", text, file_name=f"{name}.csv", mime="text/csv", type="tertiary",
@@ -266,7 +268,8 @@ def points(fig: go.Figure) -> pd.DataFrame:
             continue
         columns = {a: np.asarray(v).ravel() for a, v in values.items() if v is not None}
         tables.append(pd.DataFrame({"trace": trace.name or f"trace {number}"} | columns))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return table.map(lambda cell: html.unescape(cell) if isinstance(cell, str) else cell)
 
 
 def _table(trace: Any, values: dict[str, Any]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from app.labels.labeled import Labels, changes, flow_table, not_yet
 from engine.noise import observed_matrix
 from engine.report import label_rows
 from engine.store import StoreError
+from engine.tables import frame_csv
 
 MOST_LISTED = 2000  # rows of the list on the page; the CSV has all
 MOST_SHOWN = 16  # images of harmful changes
@@ -307,7 +308,7 @@ def save_labels(labels: Labels) -> None:
     """All labels of this epoch as the command line exports them."""
 
     def text() -> str:
-        return pd.DataFrame(label_rows(labels.run, labels.row)).to_csv(index=False)
+        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row)))
 
     st.download_button(
         "All labels, CSV", text, file_name=f"{labels.name}-labels-epoch{labels.epoch}.csv",
