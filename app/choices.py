@@ -187,8 +187,9 @@ PARAMS: dict[str, Param] = {
     "epoch": _whole,  # None: the newest
     "sample": _whole,
     "beside": _whole,  # a second sample
-    "lasso": Param((), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one",
-                   MOST_PACKED),  # fmt: skip
+    "lasso": Param(
+        (), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one", MOST_PACKED
+    ),  # fmt: skip
     # how a page shows it
     "search": Param(None, one_of(*SEARCHES), words=" | ".join(SEARCHES)),  # of samples
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
@@ -308,7 +309,9 @@ def sync() -> None:
         return
     kept, problems = {}, []
     if (n := sum(map(len, url.values()))) > MOST_URL:
-        problems.append(f"The link has {n:,} characters, so it was not read: allowed is {MOST_URL:,}")
+        problems.append(
+            f"The link has {n:,} characters, so it was not read: allowed is {MOST_URL:,}"
+        )
         url = {}
     for name, text in url.items():
         try:

@@ -172,7 +172,7 @@ def _cached(folder: Path, stamp: tuple[int, ...]) -> Row:
     try:
         run = Run(folder)
         settings, told = settings_of(run.config), summary(run)
-        run.labels  # noqa: B018 - raises where they cannot be read
+        run.labels  # noqa: B018 - a run without them is broken, too
     except StoreError as error:
         return row | {"message": str(error).replace(f"{folder.parent}{os.sep}", "")}
     parent = run.info.get("parent")

@@ -12,7 +12,9 @@ MOST = 200  # characters of a name that are shown
 MOST_ERROR = 1000  # of an error's message
 JOINER = "\u2060"  # takes no room; parts what the browser would make a link or an icon of
 _MARKUP = re.compile(r"([\\`*_<>#|~$:&])")
-_AT_START = re.compile(r"^(\d*)([-+=.)])")  # lists and headings, before or after a number
+_AT_START = re.compile(
+    r"^(\d+)([.)])(?=\s|$)|^()([-+=])"
+)  # lists and headings, before or after a number
 # after Markdown is read, these are looked for in its texts, so that a backslash does not help
 _LINKED = re.compile(r":(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)
 
@@ -35,7 +37,7 @@ def markdown(value: object, most: int = MOST) -> str:
     """
     shown = _LINKED.sub(rf"\g<0>{JOINER}", text(value, most)).strip()
     # st.badge puts a backslash of its own before each bracket
-    shown = _AT_START.sub(r"\1\\\2", _MARKUP.sub(r"\\\1", shown))
+    shown = _AT_START.sub(_escaped, _MARKUP.sub(r"\\\1", shown))
     return shown.replace("[", "&#91;").replace("]", "&#93;")
 
 
@@ -61,7 +63,14 @@ def lines(value: object, most: int = MOST_ERROR) -> str:
 
 
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "%": "&#37;"}
-_DIRECTIONS = set(map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+_DIRECTIONS = set(
+    map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+)
+
+
+def _escaped(found: re.Match) -> str:
+    number, sign = (found[1], found[2]) if found[1] else ("", found[4])
+    return f"{number}\\{sign}"
 
 
 def _visible(c: str) -> str:

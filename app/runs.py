@@ -16,7 +16,14 @@ from app import overview
 from engine.config import RunConfig
 from engine.runner import Runner
 from engine.store import (
-    Run, StoreError, fork_config, free_folder, on_disk, printable, read_json, write_json,
+    Run,
+    StoreError,
+    fork_config,
+    free_folder,
+    on_disk,
+    printable,
+    read_json,
+    write_json,
 )  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]

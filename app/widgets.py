@@ -103,7 +103,10 @@ def chosen_run() -> str | None:
     names = runs().names()
     chosen = get("run")
     if chosen is not None and chosen not in names:
-        st.error(f"run = {chosen!r} is not on this server: showing the newest one instead")
+        st.error(
+            f"run = {plain.markdown(repr(chosen))} is not on this server: showing the newest one "
+            "instead"
+        )
         chosen = None
     if chosen is None and names:
         chosen = names[0]
@@ -123,7 +126,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
         state_badge(where)
     if where.state == "broken":
-        st.error(f"{where.message}. Choose another run, or delete this folder.")
+        st.error(f"{plain.lines(where.message)}. Choose another run, or delete this folder.")
         st.stop()
     if with_epochs:
         need_epochs(where)
@@ -135,7 +138,7 @@ def need_epochs(where: Where) -> None:
     if (runs().folder(where.name) / "epochs.json").exists() and reading.records(where.name):
         return
     if where.state == "failed":
-        st.error(f"This run failed before its first epoch: {where.message}")
+        st.error(f"This run failed before its first epoch: {plain.lines(where.message)}")
         st.stop()
     if not where.active:
         empty("This run ended before its first epoch. Resume it on **Train**, or choose another.")
@@ -306,8 +309,8 @@ def wall(
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         color = marks[number] if marks else ""
         frame = f"outline:3px solid {color};" if color else ""
-        alt = html.escape(alts[number] if alts else caption, quote=True)
-        lines = html.escape(caption).replace("\n", "<br>")
+        alt = plain.html(alts[number] if alts else caption)
+        lines = "<br>".join(plain.html(line) for line in caption.split("\n"))
         cells.append(
             f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
             f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
@@ -330,7 +333,7 @@ def linked_wall(
     try:
         images = reading.pixels(name, samples)
     except StoreError as error:
-        st.caption(f"Without pictures: {error}")
+        st.caption(f"Without pictures: {plain.lines(error)}")
         images = None
     with st.container(horizontal=True, gap="small"):
         for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):
