@@ -7,7 +7,6 @@ they change, so they survive page switches, and the URL always says them all.
 import base64
 import hashlib
 import json
-import math
 import secrets
 import time
 import zlib
@@ -28,6 +27,9 @@ from engine.config import METHODS, ConfigError, RunConfig, configure
 
 KEPT, MIRROR, PROBLEMS = "choices", "choices.mirror", "choices.problems"
 SHOWN, LEFT = "choices.shown", "choices.left"  # by widgets now, and before others changed it
+MOST_NUMBER = 2**53 - 1  # beyond it a browser's whole numbers are not exact
+MOST_TEXT, MOST_PACKED = 4_000, 60_000  # characters of a value in the URL, and of a packed one
+MOST_URL = 100_000  # characters of all values together
 STALE = 3.0  # seconds in which a browser may still send a URL that was replaced
 
 
@@ -39,18 +41,28 @@ class Param:
     parse: Callable[[str], Any] = str
     format: Callable[[Any], str] = str
     words: str = "a text"  # what is allowed, for the error
+    most: int = MOST_TEXT  # characters
+
+    def read(self, text: str) -> Any:
+        """The value that a text of the URL stands for. Raises ValueError saying what is allowed."""
+        if len(text) > self.most:
+            raise ValueError(f"{self.words}, in at most {self.most:,} characters")
+        try:
+            return self.parse(text)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            raise ValueError(self.words) from None
 
 
 def whole(text: str) -> int:
     value = int(text)
-    if value < 0:
+    if not 0 <= value <= MOST_NUMBER:
         raise ValueError(text)
     return value
 
 
 def finite(text: str) -> float:
     value = float(text)
-    if not math.isfinite(value):
+    if not abs(value) <= MOST_NUMBER:  # nan, too
         raise ValueError(text)
     return value
 
@@ -104,9 +116,27 @@ def unpack(text: str) -> Any:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         limited = zlib.decompressobj()
         raw = limited.decompress(data, 1_000_000)
-        return json.loads(raw)
-    except (zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(text) from error
+        value = json.loads(raw)
+    except (zlib.error, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(text[:60]) from error
+    if not limited.eof:
+        raise ValueError(text[:60])
+    return value
+
+
+def _table(text: str) -> list[list[float]]:
+    """A packed table: at most 1,000 rows of numbers."""
+    rows = unpack(text)
+    if not isinstance(rows, list) or len(rows) > 1000:
+        raise ValueError(text[:60])
+    for row in rows:
+        if not isinstance(row, list) or len(row) > 1000 or not all(map(_is_number, row)):
+            raise ValueError(text[:60])
+    return rows
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= MOST_NUMBER
 
 
 def _weights(text: str) -> tuple[int, ...]:
@@ -143,7 +173,7 @@ KNOBS: dict[str, Param] = {
     "limit": _whole,
     "learning_rate": _share,
     "batch_size": _whole,
-    "noise_matrix": Param(None, unpack, pack, "a packed table of numbers"),
+    "noise_matrix": Param(None, _table, pack, "a packed table of numbers", MOST_PACKED),
     "margin_type": Param(None),
     "human_labels": Param(None),
 }
@@ -157,7 +187,9 @@ PARAMS: dict[str, Param] = {
     "epoch": _whole,  # None: the newest
     "sample": _whole,
     "beside": _whole,  # a second sample
-    "lasso": Param((), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one"),
+    "lasso": Param(
+        (), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one", MOST_PACKED
+    ),  # fmt: skip
     # how a page shows it
     "search": Param(None, one_of(*SEARCHES), words=" | ".join(SEARCHES)),  # of samples
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
@@ -276,11 +308,16 @@ def sync() -> None:
     if mirror and url == mirror[-1][1]:
         return
     kept, problems = {}, []
+    if (n := sum(map(len, url.values()))) > MOST_URL:
+        problems.append(
+            f"The link has {n:,} characters, so it was not read: allowed is {MOST_URL:,}"
+        )
+        url = {}
     for name, text in url.items():
         try:
-            kept[name] = PARAMS[name].parse(text)
-        except (ValueError, KeyError, TypeError):
-            problems.append(f"{name} = {text[:60]!r} in the link: allowed is {PARAMS[name].words}")
+            kept[name] = PARAMS[name].read(text)
+        except ValueError as error:
+            problems.append(f"{name} = {text[:60]!r} in the link: allowed is {error}")
     st.session_state[KEPT], st.session_state[PROBLEMS] = kept, problems
     publish()
 

@@ -1,10 +1,11 @@
 """The frame around every page: navigation, path line, and a guard that turns errors into a box."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from app import choices, widgets
+from app import choices, plain, widgets
 
 APP = Path(__file__).resolve().parent
 
@@ -26,18 +27,17 @@ def path_line() -> None:
     """Where we are: run > epoch > sample."""
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
     parts = [
-        f"{word} {choices.get(name)}" for word, name in chosen if choices.get(name) is not None
-    ]
+        f"{word} {plain.markdown(choices.get(name))}"
+        for word, name in chosen if choices.get(name) is not None
+    ]  # fmt: skip
     lasso = choices.get("lasso")
     if lasso:
         parts.append(f"{len(lasso):,} samples selected")
     st.caption(" › ".join(parts) or "No run chosen yet")
 
 
-def main() -> None:
-    icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
-    st.set_page_config("MixNN Lab", icon, layout="wide")
-    st.html(APP / "style.css")
+def navigation() -> tuple[Any, bool]:
+    """The page that the address asks for, and whether a teacher's link hides the controls."""
     found = [entry for entry in PAGES if (APP / "views" / f"{entry[0]}.py").exists()]
     pages = [
         st.Page(f"views/{file}.py", title=title, icon=f":material/{icon}:", default=file == "train")
@@ -45,14 +45,19 @@ def main() -> None:
     ]
     # the first look at a teacher's link comes before its choices are taken up
     guide = choices.get("guide") or st.query_params.get("guide") == "1"
-    page = st.navigation(pages, position="hidden" if guide else "top")
+    return st.navigation(pages, position="hidden" if guide else "top"), guide
+
+
+@widgets.guarded
+def main() -> None:
+    icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
+    st.set_page_config("MixNN Lab", icon, layout="wide")
+    st.html(APP / "style.css")
+    page, guide = navigation()
     choices.sync()
     for problem in choices.problems():
-        st.warning(problem)
-    try:
-        page.run()
-    except Exception as error:  # a page never shows a traceback
-        widgets.explain(error)
+        st.warning(plain.markdown(problem, plain.MOST_ERROR))
+    widgets.guarded(page.run)()
     if not guide:
         path_line()
 

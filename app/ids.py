@@ -38,6 +38,8 @@ def unpack(text: str) -> tuple[int, ...]:
     """Ids in ascending order. Raises ValueError for a text that is none, or whose file is gone."""
     if text.startswith("@"):
         text = _stored(text)
+    if len(text) > LARGEST:
+        raise ValueError(text[:60])
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         whole = zlib.decompressobj()

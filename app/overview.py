@@ -12,7 +12,7 @@ import pandas as pd
 
 from engine.config import RunConfig
 from engine.report import summary
-from engine.store import Run, StoreError
+from engine.store import Run, StoreError, printable
 
 Row = dict[str, Any]
 FILES = ("config.json", "epochs.json", "status.json", "labels.npz")
@@ -39,7 +39,7 @@ def rows(root: Path, active: Mapping[str, str] | None = None) -> list[Row]:
     run that cannot be read has state "broken" and a message; numbers that are not there are None.
     """
     active = active or {}
-    found = [_row(folder, active.get(folder.name)) for folder in run_folders(root)]
+    found = [_row(folder, active.get(printable(folder.name))) for folder in run_folders(root)]
     there = {row["name"] for row in found}
     waiting = [_blank(name, state) for name, state in active.items() if name not in there]
     return waiting + sorted(found, key=lambda row: row["created"] or "", reverse=True)
@@ -86,7 +86,7 @@ def sweep_folders(root: Path) -> dict[str, Path]:
     for folder in _nested(root, DEPTH):
         seen = [row for row in rows(folder) if row["settings"]]
         if any(len({row[axis] for row in seen}) > 1 for axis in SWEPT):
-            name = "all runs" if folder == root else folder.relative_to(root).as_posix()
+            name = "all runs" if folder == root else printable(folder.relative_to(root).as_posix())
             found[name] = folder
             sizes[name] = len({tuple(row[axis] for axis in SWEPT) for row in seen})
     return dict(sorted(found.items(), key=lambda item: -sizes[item[0]]))
@@ -168,14 +168,13 @@ def _row(folder: Path, state: str | None) -> Row:
 
 @lru_cache(maxsize=4096)
 def _cached(folder: Path, stamp: tuple[int, ...]) -> Row:
-    row = _blank(folder.name, "broken")
+    row = _blank(printable(folder.name), "broken")
     try:
         run = Run(folder)
         settings, told = settings_of(run.config), summary(run)
+        run.labels  # noqa: B018 - a run without them is broken, too
     except StoreError as error:
         return row | {"message": str(error).replace(f"{folder.parent}{os.sep}", "")}
-    except (KeyError, TypeError, AttributeError, ValueError):
-        return row | {"message": f"{folder.name} is damaged"}
     parent = run.info.get("parent")
     fixed = {n: v for n, v in settings.items() if n not in MACHINE | {*SWEPT, "seed", "noise_seed"}}
     return row | {

@@ -13,7 +13,7 @@ from app.sample import story
 from engine.ask import Network, load_network
 from engine.config import RunConfig
 from engine.data import Data, DataError, is_here, load
-from engine.store import Run, StoreError, read_json
+from engine.store import Run, StoreError
 
 
 def run(name: str) -> Run:
@@ -24,8 +24,8 @@ def run(name: str) -> Run:
 
 def records(name: str) -> list[dict[str, Any]]:
     """The records of its epochs that are there now; not to be changed. Raises StoreError."""
-    path = run(name).folder / "epochs.json"
-    return _json(path, _stamp(path))
+    of = run(name)
+    return _records(of, _stamp(of.folder / "epochs.json"))
 
 
 def epochs(*names: str) -> list[int]:
@@ -127,8 +127,8 @@ def _run(folder: str, stamp: tuple[int, int]) -> Run:
 
 
 @lru_cache(maxsize=128)
-def _json(path: os.PathLike, stamp: tuple[int, int]) -> Any:
-    return read_json(path)
+def _records(of: Run, stamp: tuple[int, int]) -> list[dict[str, Any]]:
+    return of.epochs
 
 
 def _stamp(path: os.PathLike) -> tuple[int, int]:

@@ -15,7 +15,16 @@ import streamlit as st
 from app import overview
 from engine.config import RunConfig
 from engine.runner import Runner
-from engine.store import Run, StoreError, fork_config, free_folder, read_json, write_json
+from engine.store import (
+    Run,
+    StoreError,
+    fork_config,
+    free_folder,
+    on_disk,
+    printable,
+    read_json,
+    write_json,
+)  # fmt: skip
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK = 0.2  # seconds between two looks at the queue
@@ -127,7 +136,7 @@ class Runs:
         """The folder of a run. Raises RunsError for a name that is no plain folder name."""
         if not name or name != Path(name).name or name.startswith("."):
             raise RunsError(f"run = {name!r}: allowed is the name of a folder in {self.root.name}/")
-        return self.root / name
+        return on_disk(self.root, name)
 
     def names(self) -> list[str]:
         """All runs, newest first; in front those that failed before they had a folder."""
@@ -145,7 +154,7 @@ class Runs:
         listed = {name for _, name in found}
         with self._lock:
             unborn = [name for name in self._jobs if name not in listed]
-        return unborn[::-1] + [name for _, name in sorted(found, reverse=True)]
+        return unborn[::-1] + [printable(name) for _, name in sorted(found, reverse=True)]
 
     def where(self, name: str) -> Where:
         """Where a run stands. Raises RunsError for a name that is not there."""
@@ -164,9 +173,8 @@ class Runs:
                 name, status["state"], records[-1]["epoch"] if records else 0, run.config.epochs,
                 message=status["message"], owner=owner,
             )  # fmt: skip
-        except (StoreError, KeyError, TypeError, AttributeError) as error:
-            message = str(error) if isinstance(error, StoreError) else f"{name} is damaged"
-            return Where(name, "broken", message=message, owner=owner)
+        except StoreError as error:
+            return Where(name, "broken", message=str(error), owner=owner)
 
     def active(self) -> list[Where]:
         """Runs that train, then those that wait, in their order."""

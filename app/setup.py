@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from app import plain
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
 from engine import model
@@ -121,10 +122,10 @@ def checked() -> RunConfig | None:
         if config.noise == "human":
             human.load(config.dataset, config.human_labels, data_folder())
     except (ConfigError, DataError) as error:
-        st.error(str(error))
+        st.error(plain.lines(error))
         return None
     for doubt in config.doubts:
-        st.warning(doubt)
+        st.warning(plain.lines(doubt))
     return config
 
 

@@ -15,12 +15,13 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image
 
-from app import reading
+from app import plain, reading
 from app.choices import bound, get, link, put
 from app.runs import RunsError, Where, runs
 from app.words import WORDS
 from engine.runner import FORESEEN
 from engine.store import StoreError
+from engine.tables import frame_csv
 
 log = logging.getLogger(__name__)
 SIGNS = {  # of a run's state: shape beside color
@@ -52,13 +53,14 @@ def word(name: str) -> str:
 
 
 def explain(error: Exception) -> None:
-    """Say on the page what went wrong and what to do; the traceback goes to the server's log."""
+    """Say on the page, as plain text, what went wrong; a traceback goes to the server's log."""
+    said = plain.markdown(error, plain.MOST_ERROR)
     if isinstance(error, (*FORESEEN, RunsError)):
-        st.error(str(error), icon=":material/error:")
+        st.error(said, icon=":material/error:")
         return
     log.error("a page failed", exc_info=error)
     st.error(
-        f"Something went wrong here that should not: {type(error).__name__}: {error}. Your runs "
+        f"Something went wrong here that should not: {type(error).__name__}: {said}. Your runs "
         "and choices are safe. Reload the page; if it happens again, the server's log says where.",
         icon=":material/error:",
     )
@@ -101,7 +103,10 @@ def chosen_run() -> str | None:
     names = runs().names()
     chosen = get("run")
     if chosen is not None and chosen not in names:
-        st.error(f"run = {chosen!r} is not on this server: showing the newest one instead")
+        st.error(
+            f"run = {plain.markdown(repr(chosen))} is not on this server: showing the newest one "
+            "instead"
+        )
         chosen = None
     if chosen is None and names:
         chosen = names[0]
@@ -121,7 +126,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
         state_badge(where)
     if where.state == "broken":
-        st.error(f"{where.message}. Choose another run, or delete this folder.")
+        st.error(f"{plain.lines(where.message)}. Choose another run, or delete this folder.")
         st.stop()
     if with_epochs:
         need_epochs(where)
@@ -133,7 +138,7 @@ def need_epochs(where: Where) -> None:
     if (runs().folder(where.name) / "epochs.json").exists() and reading.records(where.name):
         return
     if where.state == "failed":
-        st.error(f"This run failed before its first epoch: {where.message}")
+        st.error(f"This run failed before its first epoch: {plain.lines(where.message)}")
         st.stop()
     if not where.active:
         empty("This run ended before its first epoch. Resume it on **Train**, or choose another.")
@@ -247,7 +252,7 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
     """A small button that saves numbers as CSV, made when it is clicked."""
 
     def text() -> str:
-        return (data() if callable(data) else data).to_csv(index=False)
+        return frame_csv(data() if callable(data) else data)
 
     st.download_button(
         "CSV", text, file_name=f"{name}.csv", mime="text/csv", type="tertiary",
@@ -266,7 +271,8 @@ def points(fig: go.Figure) -> pd.DataFrame:
             continue
         columns = {a: np.asarray(v).ravel() for a, v in values.items() if v is not None}
         tables.append(pd.DataFrame({"trace": trace.name or f"trace {number}"} | columns))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return table.map(lambda cell: html.unescape(cell) if isinstance(cell, str) else cell)
 
 
 def _table(trace: Any, values: dict[str, Any]) -> pd.DataFrame:
@@ -303,8 +309,8 @@ def wall(
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         color = marks[number] if marks else ""
         frame = f"outline:3px solid {color};" if color else ""
-        alt = html.escape(alts[number] if alts else caption, quote=True)
-        lines = html.escape(caption).replace("\n", "<br>")
+        alt = plain.html(alts[number] if alts else caption)
+        lines = "<br>".join(plain.html(line) for line in caption.split("\n"))
         cells.append(
             f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
             f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
@@ -327,7 +333,7 @@ def linked_wall(
     try:
         images = reading.pixels(name, samples)
     except StoreError as error:
-        st.caption(f"Without pictures: {error}")
+        st.caption(f"Without pictures: {plain.lines(error)}")
         images = None
     with st.container(horizontal=True, gap="small"):
         for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):

@@ -62,14 +62,21 @@ class Network:
 def load_network(run: Run, epoch: int) -> Network:
     """The network of a run after an epoch.
 
-    Raises StoreError naming the kept epochs where this one is not kept.
+    Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
+    another network.
     """
     packed, info = run.load_state(epoch), run.info
     shape = tuple(info["data"]["shape"])
-    network = model.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
-    network.load_state_dict(packed.get("average") or packed["model"])
-    network.to(memory_format=torch.channels_last)
-    network = model.for_evaluation(network, torch.device("cpu"), packed["precision"])
+    try:
+        network = model.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
+        network.load_state_dict(packed.get("average") or packed["model"])
+        network.to(memory_format=torch.channels_last)
+        network = model.for_evaluation(network, torch.device("cpu"), packed["precision"])
+    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise StoreError(
+            f"{run.folder} keeps no network of its own for epoch {epoch}: {reason}"
+        ) from None
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
     doubled = run.config.flip_average == "all"

@@ -13,6 +13,7 @@ of them at once, lay out the same. A fork's first map starts from its parent's.
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -27,7 +28,7 @@ import numpy as np
 
 from engine import embed
 from engine.memory import as_shortage, shows_shortage
-from engine.store import UNREADABLE, Run, StoreError
+from engine.store import UNREADABLE, Run, StoreError, read_array
 
 DIMS = (2, 3)
 POLL = 0.5  # seconds between two looks at a run that has no new epoch
@@ -44,15 +45,18 @@ def map_file(folder: Path | str, dims: int, epoch: int) -> Path:
 def laid_out(folder: Path | str, dims: int) -> list[int]:
     """Epochs whose map is there, in order."""
     files = map_file(folder, dims, 0).parent.glob("*.npy")
-    return sorted(int(path.stem) for path in files)
+    found = (path.stem for path in files)
+    return sorted(int(stem) for stem in found if re.fullmatch("[0-9]{6,9}", stem))
 
 
 def read_map(folder: Path | str, dims: int, epoch: int) -> np.ndarray | None:
     """(P, dims) float32, None where the epoch is not laid out or its file cannot be read."""
     try:
-        return np.load(map_file(folder, dims, epoch), allow_pickle=False)
+        layout = read_array(folder, map_file("", dims, epoch).as_posix())
     except UNREADABLE:
         return None
+    fits = layout.dtype == np.float32 and layout.ndim == 2 and layout.shape[1] == dims
+    return layout if fits and np.isfinite(layout).all() else None
 
 
 def lay_out_next(folder: Path | str, dims: int) -> int | None:

@@ -1,6 +1,5 @@
 """What a run folder says in the end: one object of numbers, and the corrected labels as a table."""
 
-import csv
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 
 from engine.metrics import label_quality
 from engine.store import Run, StoreError
+from engine.tables import write_rows
 
 SUSPICIOUS_BELOW = 0.5  # P(clean) under which a label that correction left alone is suspicious
 COLUMNS = (
@@ -74,7 +74,8 @@ def export(run: Run, path: Path | str) -> int:
     soft_probability (of the corrected label), p_clean, suspicious ("yes" where correction changed
     the label or P(clean) is below 0.5), neighbors (samples it was last mixed with, by ";"),
     label_quality (how likely the given label is right), and true_label where it is known.
-    Appears whole or not at all. Raises StoreError for a run without an epoch.
+    Texts that a spreadsheet would run begin with an apostrophe, see engine/tables.py. Appears
+    whole or not at all. Raises StoreError for a run without an epoch.
     """
     if not run.epochs:
         raise StoreError(f"{run.folder} has no epoch yet: there is nothing to export")
@@ -84,12 +85,11 @@ def export(run: Run, path: Path | str) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(beside, "w", newline="", encoding="utf-8") as file:
-            known = ("true_label",) if "true" in run.labels else ()
-            table = csv.DictWriter(file, fieldnames=COLUMNS + known)
-            table.writeheader()
+            columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
+            write_rows(file, [columns])
             for row in label_rows(run):
                 n_suspicious += row["suspicious"] == "yes"
-                table.writerow(row)
+                write_rows(file, [[row[name] for name in columns]])
         os.replace(beside, path)
     except OSError as error:
         beside.unlink(missing_ok=True)

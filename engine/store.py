@@ -11,14 +11,20 @@
 Row r is epoch r, but in a fork, whose records begin after its parent's epoch. Files are replaced
 whole, or written before the record that makes them count, so a killed process loses the epoch it
 was in, the one before if that was still being written, and nothing else.
+
+A folder may be damaged or come from a stranger: `Run` trusts nothing in it. Types, shapes and sizes
+are checked before they are used (engine/schema.py), links out of the folder are not followed, and
+pickled objects are not read.
 """
 
 import contextlib
 import fcntl
 import json
 import os
-import pickle
+import re
 import zipfile
+import zlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine import schema
 from engine.config import ConfigError, RunConfig, configure
 from engine.state import FIXED_IN_FORK
 
@@ -42,7 +49,8 @@ ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of 
     "weights": ("float32", "(K_max + 1, N)"),
     "panel_features": ("float16", "(P, D)"),
 }
-UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+MOST_JSON = 64 * 2**20  # bytes of one file
 BY_RANK = ("neighbors", "distances", "weights")
 
 
@@ -55,13 +63,20 @@ class Run:
 
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
+        if printable(self.folder.name) != self.folder.name:
+            raise StoreError(
+                f"{printable(self.folder.name)}: the folder's name is not UTF-8; rename the folder"
+            )
         if not (self.folder / "config.json").is_file():
             raise StoreError(f"{self.folder} is no run folder: it has no config.json")
-        self.info: dict[str, Any] = read_json(self.folder / "config.json")
-        if self.info.get("format") != FORMAT:
+        self.info: dict[str, Any] = self._json("config.json")
+        if not isinstance(self.info, dict) or type(self.info.get("format")) is not int:
+            raise StoreError(f"{self.folder}/config.json does not describe a run")
+        if self.info["format"] != FORMAT:
             raise StoreError(
-                f"{self.folder} has format {self.info.get('format')!r}: this version reads {FORMAT}"
+                f"{self.folder} has format {self.info['format']}: this version reads {FORMAT}"
             )
+        self._check("config.json", schema.info, self.info)
 
     @cached_property
     def config(self) -> RunConfig:
@@ -74,24 +89,31 @@ class Run:
     @property
     def epochs(self) -> list[dict[str, Any]]:
         """The records of the epochs that are there, read anew."""
-        return read_json(self.folder / "epochs.json")
+        found = self._json("epochs.json")
+        self._check("epochs.json", schema.records, found, *self._bounds())
+        return found
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
         """given, matrix, panel, and true, matrix_actual and ids where they exist."""
+        sizes = self.info["data"]["n"], len(self.info["data"]["classes"])
         try:
-            with np.load(self.folder / "labels.npz", allow_pickle=False) as file:
-                return dict(file)
-        except UNREADABLE as error:
+            path = schema.own_path(self.folder, "labels.npz")
+            schema.label_files(path, *sizes)
+            with np.load(path, allow_pickle=False) as file:
+                found = dict(file)
+            schema.labels(found, *sizes)
+        except (*UNREADABLE, RuntimeError) as error:  # RuntimeError: an encrypted zip
             raise StoreError(f"{self.folder}/labels.npz cannot be read: {error}") from None
+        return found
 
     @property
     def status(self) -> dict[str, Any]:
         """{"state", "message", "time"}; a writer that died shows as "interrupted"."""
-        try:
-            status = read_json(self.folder / "status.json")
-        except StoreError:
-            status = {"state": "running", "message": "", "time": 0.0}
+        status = {"state": "running", "message": "", "time": 0.0}
+        if os.path.lexists(self.folder / "status.json"):
+            status = self._json("status.json")
+            self._check("status.json", schema.status, status)
         if status["state"] == "running" and not _is_locked(self.folder):
             message = f"the process ended after {len(self.epochs)} epochs; the run can be resumed"
             status = status | {"state": "interrupted", "message": message}
@@ -108,9 +130,29 @@ class Run:
         if n == 0:
             raise StoreError(f"{self.folder} has no epoch yet")
         try:
-            return np.load(self.folder / "arrays" / f"{name}.npy", mmap_mode="r")[:n]
+            rows = read_array(self.folder, f"arrays/{name}.npy", mmap_mode="r")
+            self._check_rows(name, rows, n)
         except UNREADABLE as error:
             raise StoreError(f"{self.folder}: array {name} cannot be read: {error}") from None
+        return rows[:n]
+
+    def _check_rows(self, name: str, rows: np.ndarray, n: int) -> None:
+        kind, meaning = ARRAYS[name]
+        kinds = (kind, "float16") if name == "soft" else (kind,)
+        k = self.info["k_max"]
+        sides = {
+            "N": self.info["data"]["n"], "C": len(self.info["data"]["classes"]), "K_max": k,
+            "K_max + 1": k + 1, "P": len(self.labels["panel"]) if "P" in meaning else 0,
+        }  # fmt: skip
+        allowed = [sides.get(side) for side in meaning.strip("(,)").split(", ")]  # None: any
+        fits = rows.ndim == 1 + len(allowed) and len(rows) >= n and all(
+            side in (there, None) for side, there in zip(allowed, rows.shape[1:], strict=True)
+        )  # fmt: skip
+        if rows.dtype not in kinds or not fits:
+            raise ValueError(
+                f"it has type {rows.dtype} and shape {rows.shape}: allowed are {kind} and at least "
+                f"{n} rows {meaning} with {sides}"
+            )
 
     def mixed_with(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """neighbors (N, K), distances (N, K) and weights (N, K+1) of one row."""
@@ -146,8 +188,8 @@ class Run:
     def kept_states(self) -> list[int]:
         """Epochs whose network is kept, in order."""
         done = {record["epoch"] for record in self.epochs}
-        files = {int(p.stem) for p in (self.folder / "states").glob("*.pt") if p.stem.isdigit()}
-        return sorted(done & files)
+        files = {p.stem for p in (self.folder / "states").glob("*.pt")}
+        return [epoch for epoch in sorted(done) if str(epoch) in files]
 
     def load_state(self, epoch: int) -> dict[str, Any]:
         """What State.pack left after an epoch. Raises StoreError naming the kept ones."""
@@ -159,9 +201,35 @@ class Run:
             )
         path = self.folder / "states" / f"{epoch}.pt"
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (*UNREADABLE, RuntimeError, pickle.UnpicklingError) as error:
-            raise StoreError(f"{path} cannot be read: {error}") from None
+            schema.own_path(self.folder, f"states/{epoch}.pt")
+            with zipfile.ZipFile(path) as archive:  # compressed, a small file may fill the memory
+                if any(member.compress_type for member in archive.infolist()):
+                    raise ValueError("its parts are compressed")
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # what PyTorch raises for a damaged file is of many kinds
+            reason = str(error).partition("\n")[0]
+            raise StoreError(f"{path} cannot be read: {reason}") from None
+        if not isinstance(found, dict):
+            raise StoreError(f"{path} cannot be read: it holds no state of a run")
+        return found
+
+    def _json(self, name: str) -> Any:
+        return read_json(self._own(name))
+
+    def _own(self, name: str) -> Path:
+        try:
+            return Path(schema.own_path(self.folder, name))
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{self.folder / name} cannot be read: {error}") from None
+
+    def _check(self, name: str, check: Callable[..., None], *values: Any) -> None:
+        try:
+            check(*values)
+        except ValueError as error:
+            raise StoreError(f"{self.folder}/{name} is damaged: {error}") from None
+
+    def _bounds(self) -> tuple[int, int]:
+        return self.info["first_epoch"], self.info["k_max"]
 
 
 def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
@@ -230,11 +298,38 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises StoreError."""
+    """Read a JSON file of at most MOST_JSON bytes. Raises StoreError."""
     try:
-        return json.loads(path.read_text())
+        with open(path, "rb") as file:
+            content = file.read(MOST_JSON + 1)
+        if len(content) > MOST_JSON:
+            raise ValueError(f"it is larger than {MOST_JSON >> 20} MB")
+        return json.loads(content)
+    except RecursionError:
+        raise StoreError(f"{path} cannot be read: it is nested too deep") from None
     except (OSError, ValueError) as error:
         raise StoreError(f"{path} cannot be read: {error}") from None
+
+
+def read_array(folder: Path | str, name: str, *, mmap_mode: str | None = None) -> np.ndarray:
+    """An array of a run folder, whose head is checked before. Raises one of UNREADABLE."""
+    path = schema.own_path(folder, name)
+    with open(path, "rb") as file:
+        schema.array_head(file, os.fstat(file.fileno()).st_size)
+    return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+
+
+def printable(name: str) -> str:
+    """A folder's name as text; bytes that are not UTF-8 as \\udc.., see `on_disk`."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def on_disk(root: Path, name: str) -> Path:
+    """The folder in root whose printable name this is."""
+    path = root / name
+    if "\\udc" in name and not path.exists():
+        path = root / re.sub(r"\\udc[89a-f][0-9a-f]", lambda m: chr(int(m[0][2:], 16)), name)
+    return path
 
 
 def _is_locked(folder: Path) -> bool:

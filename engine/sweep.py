@@ -21,6 +21,7 @@ from engine.jobs import BUSY, CLAIMS, Cluster, Processes
 from engine.problem import LABEL_KNOBS, pose
 from engine.state import check_k, load_data
 from engine.store import Run, StoreError, short_name
+from engine.tables import frame_csv
 
 ATTEMPTS = 2  # a run that dies is tried once more
 # knobs that say where a run is computed and what is kept of it, but change none of its numbers
@@ -226,7 +227,7 @@ def save_table(frame, path: Path | str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".csv":
-            frame.to_csv(beside, index=False)
+            frame_csv(frame, beside)
         else:
             frame.to_parquet(beside, index=False)
         os.replace(beside, path)

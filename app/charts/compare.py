@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.charts.base import CLEAN, MUTED, OKABE_ITO, WRONG, class_color, figure, stripes
+from app.plain import plotly
 
 LABELS_NOW = {  # what the loss is taken against -> (color, pattern, words)
     "right": (CLEAN, "", "right as given"),
@@ -73,6 +74,7 @@ def points(
     samples: (P,) data set indices, for the hover.
     """
     fig = figure(height=height, margin=dict(l=4, r=4, t=56, b=4), legend=dict(font_size=12))
+    names = [plotly(name) for name in classes]
     color = np.array([class_color(c) for c in range(len(classes))])
     for marked, symbol, words in ((False, "circle", "label right"), (True, "x", "label wrong now")):
         if not (wrong == marked).any():
@@ -86,7 +88,7 @@ def points(
                 line=dict(width=0.5 if marked else 0, color="white"),
             ),
             customdata=np.stack([samples[own], labels[own]], axis=1),
-            text=[classes[c] for c in labels[own]],
+            text=[names[c] for c in labels[own]],
             hovertemplate="sample %{customdata[0]}<br>label now: %{text}<extra></extra>",
         )  # fmt: skip
         fig.add_scatter(  # the legend's mark, in no class's color

@@ -12,6 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.charts.base import DASHES, OKABE_ITO, SYMBOLS, epoch_line, figure
+from app.plain import plotly
 
 METRICS = {  # of a record -> what it is, in words; all are shares
     "test_accuracy": "test images right",
@@ -54,13 +55,14 @@ def curves(
             x, y = _points([*run.before, *run.records[:1]], metric)
             fig.add_scatter(
                 x=x, y=y, mode="lines", line=line | dict(width=1), opacity=0.6, showlegend=False,
-                name=f"{run.name}, before the fork", hovertemplate=_hover(run.name + " (parent)"),
+                name=f"{plotly(run.name)}, before the fork",
+                hovertemplate=_hover(run.name + " (parent)"),
             )  # fmt: skip
         x, y = _points(run.records, metric)
         step = max(1, len(x) // 12)  # a symbol here and there tells lines apart in gray
         sizes = [7 if i % step == 0 or len(x) <= 12 else 0 for i in range(len(x))]
         fig.add_scatter(
-            x=x, y=y, mode="lines+markers", line=line, name=run.name,
+            x=x, y=y, mode="lines+markers", line=line, name=plotly(run.name),
             marker=dict(symbol=symbol, color=color, size=sizes), hovertemplate=_hover(run.name),
         )  # fmt: skip
     if epoch is not None:
@@ -104,4 +106,4 @@ def _span(fig: go.Figure) -> list[float]:
 
 
 def _hover(name: str) -> str:
-    return f"{name}<br>epoch %{{x}}: %{{y:.1%}}<extra></extra>"
+    return f"{plotly(name)}<br>epoch %{{x}}: %{{y:.1%}}<extra></extra>"

@@ -25,6 +25,7 @@ from app.charts.quantities import (
     value_words,
     values_of,
 )  # fmt: skip
+from app.plain import plotly
 from engine.experiments.statistics import say
 
 ON_MAP = 2000  # points of a map, drawn as SVG
@@ -283,7 +284,7 @@ def _short(value: float, quantity: Quantity, zero: str = "") -> str:
 
 
 def _class(c: Any, classes: Sequence[str] | None) -> str:
-    return str(classes[c]) if classes is not None else str(c)
+    return plotly(classes[c]) if classes is not None else str(c)
 
 
 def _seeds(frame: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.plain import plotly
 
 LINE = 17  # pixels of a line of words
 FRAME = 3  # of SIDE
@@ -36,7 +37,7 @@ def wall(
         )  # fmt: skip
         fig.add_annotation(
             x=column + 0.5, y=row + (SIDE + 2) / cell, yanchor="top", showarrow=False,
-            text=caption.replace("<", "&lt;").replace("\n", "<br>"), font=dict(size=12),
+            text="<br>".join(map(plotly, caption.split("\n"))), font=dict(size=12),
         )  # fmt: skip
     fig.update_xaxes(range=[0, columns], visible=False, fixedrange=True)
     fig.update_yaxes(range=[n_rows, 0], visible=False, fixedrange=True)

@@ -1,12 +1,14 @@
 """Charts of what correction did to the labels; arrays in, figure out."""
 
 from collections.abc import Sequence
+from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
 
 from app.charts.base import HIGHLIGHT, OKABE_ITO, SEQUENTIAL, epoch_line, figure, stripes
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, NEUTRAL, Flips, verdicts
+from app.plain import plotly
 
 KINDS = {  # verdict -> (color, pattern of bars, sign, words)
     HELPFUL: (OKABE_ITO[2], "", "✓", "helpful: a wrong label became right"),
@@ -41,7 +43,7 @@ def flow(
     left = {c: i for i, c in enumerate(used)}
     colors = [_clear(KINDS[k][0], 0.6) if k >= 0 else _clear("#56B4E9", 0.25) for k in kind]
     words = [KINDS[k][3] if k >= 0 else "left alone" for k in kind]
-    side = 24 + 8 * max((len(names[c]) for c in used), default=1)  # room for the names
+    side = 24 + 8 * max((len(unescape(names[c])) for c in used), default=1)  # room for the names
     fig = figure(height=height, margin=dict(l=side, r=side, t=60, b=12))
     heights = _places(used, source, target, counts)
     fig.add_trace(
@@ -168,7 +170,7 @@ def _places(
 
 
 def _short(name: str, most: int = 18) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+    return plotly(name, most)
 
 
 def _clear(color: str, opacity: float) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.plain import plotly
 
 RIGHT_WORDS, WRONG_WORDS = "right labels", "wrong labels"
 BINS = 40
@@ -115,7 +116,7 @@ def label_bars(given: np.ndarray, mixed: np.ndarray, classes: Sequence[str]) -> 
         ("mixed label", mixed, base.CLEAN, ""),
     ):
         fig.add_bar(
-            x=list(classes), y=values, name=words,
+            x=[plotly(name) for name in classes], y=values, name=words,
             marker=dict(color=color, pattern_shape=shape),
             hovertemplate="%{x}: %{y:.1%}<extra>" + words + "</extra>",
         )  # fmt: skip

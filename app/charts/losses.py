@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from app.charts import base
 from app.evidence import ClassLine, Roc, Verdict
+from app.plain import plotly
 
 # name of a group of labels -> color, pattern of bars, symbol; shape beside color
 LOOKS = {
@@ -164,7 +165,7 @@ def trajectories(
             x=list(epochs), y=column, name=group, legendgroup=group, showlegend=group not in shown,
             mode="lines+markers" if len(epochs) <= 40 else "lines",
             line=dict(color=color, dash=dash, width=2),
-            marker=dict(symbol=symbols[group], size=7), hovertemplate=f"{name}: %{{y:.3f}}",
+            marker=dict(symbol=symbols[group], size=7), hovertemplate=f"{plotly(name)}: %{{y:.3f}}",
         )  # fmt: skip
         shown.add(group)
     high = 1.0 if probability else max(float(np.nanmax(values, initial=0.0)), 1e-6)
@@ -206,9 +207,10 @@ def classes(
             marker=dict(color=color, size=11, symbol=symbol, line=dict(color="white", width=1.5)),
             hovertemplate="median %{x:.3f} of %{customdata:,} labels<extra></extra>",
         )  # fmt: skip
+    shown = [plotly(names[line.number], 40) for line in lines]
     ticks = [
-        f"{names[line.number]}  {line.area:.2f}" if line.area is not None else names[line.number]
-        for line in lines
+        f"{name}  {line.area:.2f}" if line.area is not None else name
+        for name, line in zip(shown, lines, strict=True)
     ]
     fig.update_yaxes(
         tickvals=list(range(len(lines))), ticktext=ticks, range=[len(lines) - 0.4, -0.6],

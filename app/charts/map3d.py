@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.plain import plotly
 
 FAINT = 0.12  # of points outside the selection
 
@@ -69,7 +70,7 @@ def _legend(
 ) -> None:  # fmt: skip
     if names is not None:
         for name, color in zip(names, palette, strict=True):
-            _marks(fig, [None] * 3, name, color, "circle")
+            _marks(fig, [None] * 3, plotly(name), color, "circle")
         return
     scale = [[i / (len(palette) - 1), color] for i, color in enumerate(palette)]
     bar = dict(title_text=title, tickvals=[0, 1], ticktext=list(ends), thickness=14, len=0.6)

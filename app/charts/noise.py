@@ -1,12 +1,14 @@
 """Pictures of spoiled labels: transition matrices and the rates of classes."""
 
 from collections.abc import Sequence
+from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from app.charts import base
+from app.plain import plotly
 
 NUMBERED = 20  # classes up to which every cell bears its number
 BRIGHT = 0.6  # place on the color scale from where on black is easier to read than white
@@ -38,7 +40,7 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
     every = 1 if c <= 30 else 5 if c <= 50 else 10
     ticks = list(range(0, c, every))
     text = [labels[i] for i in ticks]
-    long = max(map(len, labels)) > 3
+    long = max(len(unescape(label)) for label in labels) > 3
     size = 13 if c <= 12 else 11
     fig.update_xaxes(
         title_text="given label", range=[-0.5, c - 0.5], tickvals=ticks, ticktext=text,
@@ -65,7 +67,7 @@ def rates(
     fig = base.figure(height=340, x="true class", y="labels that are wrong")
     fig.update_layout(margin_t=40, legend=dict(yref="container", y=0, yanchor="bottom"))
     places = list(range(c))
-    hover = [f"{name}, {size:,} samples" for name, size in zip(names, sizes, strict=True)]
+    hover = [f"{plotly(name)}, {size:,} samples" for name, size in zip(names, sizes, strict=True)]
     fig.add_bar(
         x=places, y=actual, name="actual", customdata=hover, marker=dict(
             color=base.WRONG, line_width=0,
@@ -94,7 +96,8 @@ def sizes(names: Sequence[str], counts: np.ndarray) -> go.Figure:
     fig.update_layout(margin_t=36)
     fig.add_bar(
         x=list(range(len(names))), y=counts, name="samples", marker_color=base.CLEAN,
-        customdata=list(names), hovertemplate="%{customdata}: %{y:,}<extra></extra>",
+        customdata=[plotly(name) for name in names],
+        hovertemplate="%{customdata}: %{y:,}<extra></extra>",
     )  # fmt: skip
     _name_axis(fig, names)
     return fig
@@ -106,13 +109,13 @@ def _name_axis(fig: go.Figure, names: Sequence[str]) -> None:
     labels = _short(names)
     fig.update_xaxes(
         tickvals=ticks, ticktext=[labels[i] for i in ticks], automargin=True, showgrid=False,
-        tickangle=-45 if max(map(len, labels)) * len(ticks) > 80 else 0,
+        tickangle=-45 if max(len(unescape(label)) for label in labels) * len(ticks) > 80 else 0,
         range=[-0.6, len(names) - 0.4], zeroline=False,
     )  # fmt: skip
 
 
 def _short(names: Sequence[str], most: int = 14) -> list[str]:
-    return [name if len(name) <= most else name[: most - 1] + "…" for name in map(str, names)]
+    return [plotly(name, most) for name in names]
 
 
 def _write_cells(fig: go.Figure, values: np.ndarray, highest: float) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.plain import plotly
 
 MOST_BARS = 24
 
@@ -17,14 +18,14 @@ def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
     gap = len(order) > MOST_BARS
     if gap:
         order = np.concatenate([order[: MOST_BARS // 2], order[-(MOST_BARS // 2) :]])
-    labels = [_short(names[c]) for c in order]
+    labels = [plotly(names[c], 18) for c in order]
     fig = base.figure(
         height=100 + 24 * max(len(order), 3), x="images", margin=dict(l=56, r=40, t=40, b=48)
     )
     fig.add_bar(
         x=counts[order], y=list(range(len(order))), orientation="h", marker_color=base.CLEAN,
         text=[f"{count:,}" for count in counts[order]], textposition="auto", cliponaxis=False,
-        customdata=[names[c] for c in order], name="images",
+        customdata=[plotly(names[c]) for c in order], name="images",
         hovertemplate="%{customdata}: %{x:,} images<extra></extra>",
     )  # fmt: skip
     fig.update_yaxes(
@@ -33,9 +34,3 @@ def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
     if gap:
         fig.add_hline(MOST_BARS / 2 - 0.5, line=dict(color=base.MUTED, dash="dot"))
     return fig
-
-
-def _short(name: str, most: int = 18) -> str:
-    # plotly reads a little HTML in labels
-    plain = name.replace("&", "&amp;").replace("<", "&lt;")
-    return plain if len(name) <= most else plain[: most - 1] + "…"

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.plain import plotly
 
 MOST_BARS = 12  # classes shown at once
 MOST_AREAS = 9  # classes with an area of their own; the others share one
@@ -111,7 +112,7 @@ def _areas(fig: go.Figure, epochs: np.ndarray, soft: np.ndarray, classes: Sequen
     weight = soft.max(0)
     shown = np.sort(np.argsort(-weight, kind="stable")[:MOST_AREAS])
     shown = shown[weight[shown] > 0.02]
-    areas = [(str(classes[c]), base.class_color(c), soft[:, c]) for c in shown]
+    areas = [(plotly(classes[c]), base.class_color(c), soft[:, c]) for c in shown]
     others = 1 - soft[:, shown].sum(1)
     if others.max() > 0.005:
         areas.append(("other classes", base.MUTED, others))
@@ -131,7 +132,7 @@ def _strip(
     """Neighbors (R, K) as a heat map of rank and epoch, in the color of the label they brought."""
     ids, carried = story["neighbors"].T, story["carried"].T  # (K, R)
     k, n = ids.shape
-    names = np.array([*classes, ""], dtype=object)  # -1 is no label
+    names = np.array([*map(plotly, classes), ""], dtype=object)  # -1 is no label
     truth = np.full(ids.shape, "", object)
     if true is not None:
         truth = np.where(ids >= 0, "<br>truly " + names[true[ids]], "")
@@ -168,4 +169,4 @@ def _class_scale(n_classes: int) -> list[tuple[float, str]]:
 
 
 def _tick(name: str, note: str | None) -> str:
-    return f"{name}<br><b>{note}</b>" if note else str(name)
+    return f"{plotly(name)}<br><b>{note}</b>" if note else plotly(name)

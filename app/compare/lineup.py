@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from app import overview, reading
+from app import overview, plain, reading
 from app.charts.base import METHODS
 from app.charts.curves import Curve
 from app.runs import RunsError, runs
@@ -49,7 +49,7 @@ def short_names(names: list[str]) -> list[str]:
 
 
 def differences(names: list[str]) -> list[str]:
-    """What is set differently, one phrase each: "K: A 5, B 15"."""
+    """What is set differently, one phrase of Markdown each: "**K**: A 5, B 15"."""
     configs = [reading.run(name).config for name in names]
     told = overview.differing([overview.settings_of(config) for config in configs])
     phrases = []
@@ -107,7 +107,9 @@ def parent_of(name: str) -> str | None:
         return None
     other = Path(parent["run"]).name
     try:
-        return other if same_labels([name, other]) and reading.records(other) else None
+        came_before = reading.run(other).info["first_epoch"] <= parent["epoch"]  # no circle
+        found = came_before and same_labels([name, other]) and reading.records(other)
+        return other if found else None
     except (StoreError, RunsError):
         return None
 
@@ -117,9 +119,13 @@ def _at(name: str, epoch: int) -> tuple[str, int]:
     return found.source, found.row
 
 
+def _words(value: Any) -> str:
+    return "none" if value is None else plain.markdown(value)
+
+
 def _phrase(what: str, values: list[Any]) -> str:
     told = ", ".join(
-        f"{LETTERS[number]} {f'{v:g}' if isinstance(v, float) else v if v is not None else 'none'}"
+        f"{LETTERS[number]} {f'{v:g}' if isinstance(v, float) else _words(v)}"
         for number, v in enumerate(values)
     )
     return f"**{what}**: {told}"

@@ -1,6 +1,5 @@
 """The pictures of Compare: several runs at one epoch, each beside the other."""
 
-import html
 from base64 import b64encode
 from functools import lru_cache
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import base, curves, live
 from app.charts import compare as charts
 from app.choices import bound, get
@@ -28,7 +27,7 @@ def cards(looks: dict[str, lineup.Look], short: dict[str, str], waiting: list[st
     for name in waiting:
         where = runs().where(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
-        shown.append(box(html.escape(name), f"{widgets.SIGNS[where.state]} {where.state}, {told}"))
+        shown.append(box(plain.html(name), f"{widgets.SIGNS[where.state]} {where.state}, {told}"))
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(shown)}</div>')
 
 
@@ -40,10 +39,10 @@ def card(name: str, short: str, number: int, look: lineup.Look) -> str:
         f"{words} <b>{widgets.percent(metrics[key])}</b>"
         for key, words in SHOWN.items() if metrics.get(key) is not None
     )  # fmt: skip
-    note = f'<div style="font-size:13px">{html.escape(look.note)}</div>' if look.note else ""
-    head = f"{line_sample(number)} <b>{html.escape(short)}</b>"
+    note = f'<div style="font-size:13px">{plain.html(look.note)}</div>' if look.note else ""
+    head = f"{line_sample(number)} <b>{plain.html(short)}</b>"
     state = f"{widgets.SIGNS[where.state]} {where.state}"
-    small = f'<span style="font-size:13px;opacity:.8">{state} · {html.escape(name)}</span>'
+    small = f'<span style="font-size:13px;opacity:.8">{state} · {plain.html(name)}</span>'
     return box(f"{head}<br>{small}", f"{numbers}{note}")
 
 
@@ -132,7 +131,7 @@ def loss_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
     for name, place in in_threes(list(looks)):
         loss, kinds = found[name]
         with place:
-            st.markdown(f"**{short[name]}**, epoch {epoch_of(looks[name])}")
+            st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(looks[name])}")
             wrong = widgets.percent(float((kinds == "wrong").mean()))
             widgets.show(
                 charts.losses(loss, kinds, edges), f"compare-losses-{short[name]}",
@@ -164,7 +163,7 @@ def map_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
         now = reading.values(look.source, "soft", look.row)[samples].argmax(1)
         wrong = np.zeros(len(samples), bool) if true is None else now != true[samples]
         with place:
-            st.markdown(f"**{short[name]}**, epoch {epoch_of(look)}")
+            st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(look)}")
             widgets.show(
                 charts.points(
                     layout(look.source, run.info["created"], look.row), now, wrong,
@@ -184,7 +183,7 @@ def class_legend(names: list[list[str]]) -> None:
         return
     chips = "".join(
         f'<span style="white-space:nowrap"><span style="color:{base.class_color(number)}">●</span> '
-        f"{html.escape(name)}</span>"
+        f"{plain.html(name)}</span>"
         for number, name in enumerate(classes)
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 14px;font-size:14px">{chips}</div>')

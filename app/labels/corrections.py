@@ -115,7 +115,8 @@ def _start(run: Run) -> tuple[np.ndarray, list[Flips]]:
     if parent:
         try:
             origin = Run(Path(parent["run"]))
-            if np.array_equal(origin.labels["given"], given):
+            came_before = origin.info["first_epoch"] <= parent["epoch"]  # not itself, no circle
+            if came_before and np.array_equal(origin.labels["given"], given):
                 past = flips(origin).until(parent["epoch"])
                 labels = np.array(given)
                 labels[past.sample] = past.after  # in the order of the epochs: the last one stays

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import widgets
+from app import plain, widgets
 from app.charts import lesson as charts
 from app.choices import get, link, visitor
 from app.lesson import answers
@@ -103,7 +103,7 @@ def missing(step: Step, found: dict[str, Where | None]) -> None:
     """A run is not there yet, or did not end well: say so, and start it on a click."""
     for name, where in found.items():
         if where is not None and where.state in ("failed", "broken"):
-            st.error(f"The run of {RUN_WORDS[name]} is {where.state}: {where.message}")
+            st.error(f"The run of {RUN_WORDS[name]} is {where.state}: {plain.lines(where.message)}")
         elif where is not None and where.state in ("stopped", "interrupted"):
             st.warning(f"The run of {RUN_WORDS[name]} was {where.state} before its end.")
     n = sum(where is None or where.state != "done" for where in found.values())
@@ -213,7 +213,7 @@ def for_teachers(step: Step) -> None:
         try:
             code = answers.class_code(text) if text.strip() else None
         except answers.AnswersError as error:
-            st.error(str(error))
+            st.error(plain.lines(error))
             return
         st.code(teachers_link(code, first), language=None, wrap_lines=True)
         if code is None:

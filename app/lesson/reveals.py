@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import base
 from app.charts import lesson as charts
 from app.choices import get, put
@@ -65,8 +65,8 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     finding = findings.neighborhood(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
-        f"Image {sample} shows a **{name_of(run, 'true', sample)}**, its label says "
-        f"**{name_of(run, 'given', sample)}**. Its neighbors after epoch {row - 1}:"
+        f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
+        f"**{shown_name(run, 'given', sample)}**. Its neighbors after epoch {row - 1}:"
     )
     members = [sample, *neighbors[sample].tolist()]
     strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
@@ -89,9 +89,9 @@ def show_mixing(names: dict[str, str]) -> Finding:
     images = reading.pixels(run, members)
     mixed = np.einsum("k,khwc->hwc", weights[sample], images.astype(float))
     st.markdown(
-        f"Image {sample} shows a **{name_of(run, 'true', sample)}**, its label says "
-        f"**{name_of(run, 'given', sample)}**. The weights in epoch {row}, and what MixNN trained "
-        "on:"
+        f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
+        f"**{shown_name(run, 'given', sample)}**. The weights in epoch {row}, and what MixNN "
+        "trained on:"
     )
     shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
     strip(run, members, shares, extra=(mixed, "mixed"))
@@ -222,6 +222,11 @@ def another(run: str) -> None:
 def name_of(run: str, which: str, sample: int) -> str:
     """The class of a sample by its "given" or "true" label."""
     return reading.class_names(run)[reading.run(run).labels[which][sample]]
+
+
+def shown_name(run: str, which: str, sample: int) -> str:
+    """`name_of` as Markdown."""
+    return plain.markdown(name_of(run, which, sample))
 
 
 def strip(run: str, members: list[int], captions: list[str], extra: tuple | None = None) -> None:

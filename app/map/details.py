@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import base
 from app.choices import get, link, put
 from app.map.coloring import Labels
@@ -50,15 +50,17 @@ def sample_panel(name: str, row: int) -> None:
         )
         return
     at = labels_at(name, row, np.array([sample]))
-    st.markdown(f"**Sample {reading.sample_name(name, sample)}**")
+    st.markdown(f"**Sample {plain.markdown(reading.sample_name(name, sample))}**")
     right = None if at.true is None else at.true[0]
     words = {"given": at.given[0], "true": right, "corrected": at.corrected[0]}
-    lines = [f"{word} **{at.classes[c]}**" for word, c in words.items() if c is not None]
+    lines = [
+        f"{word} **{plain.markdown(at.classes[c])}**" for word, c in words.items() if c is not None
+    ]
     try:
         image = reading.pixels(name, [sample])[0]
         widgets.picture(image, size=112, alt=f"Image of sample {sample}")
     except StoreError as error:
-        st.caption(str(error))
+        st.caption(plain.lines(error))
     st.markdown("  \n".join([*lines, f"P(clean) **{at.clean[0]:.2f}**"]))
     ids, weights = neighbors_of(name, row, sample)
     if not len(ids):
@@ -85,7 +87,7 @@ def mixed_with(name: str, row: int, ids: np.ndarray, weights: np.ndarray) -> Non
     try:
         widgets.wall(reading.pixels(name, ids), captions, size=52, marks=marks)
     except StoreError:
-        st.caption(", ".join(captions).replace("\n", " "))
+        st.caption(plain.markdown(", ".join(captions), plain.MOST_ERROR))
     outside = int((~np.isin(ids, panel)).sum())
     if outside:
         st.caption(f"{outside} of them are not among the samples on the map.")
@@ -106,7 +108,11 @@ def selection(name: str, row: int) -> None:
             on_click=lambda: put(lasso=()),
         )  # fmt: skip
     counts = np.bincount(labels.given, minlength=len(labels.classes))
-    top = [f"{labels.classes[c]} ({counts[c]:,})" for c in counts.argsort()[::-1][:3] if counts[c]]
+    top = [
+        f"{plain.markdown(labels.classes[c])} ({counts[c]:,})"
+        for c in counts.argsort()[::-1][:3]
+        if counts[c]
+    ]
     words = f"Given labels: mostly {', '.join(top)}. Mean P(clean) {labels.clean.mean():.2f}."
     if labels.true is not None:
         spoiled, now = (
@@ -153,7 +159,7 @@ def wall(name: str, labels: Labels, ids: np.ndarray) -> None:
     try:
         images = reading.pixels(name, ids[:WALL])
     except StoreError as error:
-        st.caption(str(error))
+        st.caption(plain.lines(error))
         return
     marks = None
     if labels.true is not None:

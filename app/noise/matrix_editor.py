@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app import plain
 from app.choices import get, link, put
 from app.noise import tables
 from engine.config import RunConfig
@@ -45,7 +46,7 @@ def editor(names: Sequence[str], current: np.ndarray | None, of: RunConfig | Non
     wrong = tables.problems(edited)
     _tools(names, start, edited, wrong, of)
     for sentence in wrong[:WORST]:
-        st.warning(sentence, icon=":material/warning:")
+        st.warning(plain.lines(sentence), icon=":material/warning:")
     if len(wrong) > WORST:
         st.caption(f"And {len(wrong) - WORST} rows more.")
 
@@ -94,7 +95,7 @@ def _upload(names: Sequence[str]) -> None:
     try:
         table = tables.from_csv(file.getvalue(), names)
     except NoiseError as error:
-        st.error(str(error))
+        st.error(plain.lines(error))
         return
     _restart(table)
     st.rerun()

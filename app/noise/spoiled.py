@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from app import plain
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise import observed_matrix
@@ -97,21 +98,22 @@ class Spoiled:
         )
 
     def farthest(self) -> str | None:
-        """The cell in which the draw differs most from the request, in words."""
+        """The cell in which the draw differs most from the request, in Markdown."""
         if self.drawn is None or not self.wrong.any():
             return None
         gap = np.abs(self.drawn - self.matrix) * (self.sizes > 0)[:, None]
         if not gap.any():  # labels of people: what is shown is what came
             return None
         i, j = np.unravel_index(gap.argmax(), gap.shape)
+        true, became = plain.markdown(self.names[i]), plain.markdown(self.names[j])
         if i == j:
             return (
-                f"They differ most at {self.names[i]}: {_percent(self.matrix[i, i])} of it were to "
+                f"They differ most at {true}: {_percent(self.matrix[i, i])} of it were to "
                 f"keep their label, {_percent(self.drawn[i, i])} of {self.sizes[i]:,} samples did. "
                 "The fewer samples a class has, the more chance plays."
             )
         return (
-            f"They differ most at {self.names[i]} → {self.names[j]}: {_percent(self.matrix[i, j])} "
+            f"They differ most at {true} → {became}: {_percent(self.matrix[i, j])} "
             f"requested, {_percent(self.drawn[i, j])} of {self.sizes[i]:,} samples drawn. The "
             "fewer samples a class has, the more chance plays."
         )

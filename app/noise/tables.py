@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from engine.noise import NoiseError
+from engine.tables import frame_csv
 
 TOLERANCE = 1e-3  # a row of three times 0.3333 is meant to sum to 1
 DECIMALS = 5  # of a kept matrix: it stands in the URL
@@ -54,7 +55,7 @@ def tidy(matrix: np.ndarray) -> np.ndarray:
 
 def to_csv(table: pd.DataFrame) -> str:
     """With class names in the first row and column; rows are true classes."""
-    return table.to_csv(index_label="true \\ given")
+    return frame_csv(table, index_label="true \\ given")
 
 
 def from_csv(content: bytes, names: Sequence[str]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.choices import bound, get, put, visitor
 from app.review import exhibits
 from app.review.reviews import Decision
@@ -134,7 +134,7 @@ def _picks(name: str, found: Suspects, sample: int) -> None:
             key = f"pick-{sample}-{number}"
             mark = " (given)" if label == given else ""
             st.button(
-                f"**{exhibits.plain(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
+                f"**{plain.markdown(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
                 key=key, width="stretch", shortcut=keys[label],
                 on_click=_decide, args=(name, sample, label, given),
             )  # fmt: skip
@@ -198,7 +198,7 @@ def _other_classes(name: str, sample: int, given: int, others: list[int]) -> Non
     with st.container(horizontal=True, gap="xxsmall", key="others"):
         for c in others:
             st.button(
-                exhibits.plain(classes[c]), key=f"other-{sample}-{c}",
+                plain.markdown(classes[c]), key=f"other-{sample}-{c}",
                 shortcut=classes[c] if _are_digits(classes) else None,
                 on_click=_decide, args=(name, sample, c, given),
             )  # fmt: skip

@@ -1,7 +1,5 @@
 """What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
 
-import html
-import re
 from functools import lru_cache
 
 import numpy as np
@@ -9,7 +7,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image, ImageOps
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import base
 from app.choices import put
 from app.review import suspects
@@ -21,11 +19,6 @@ from engine.store import Run, StoreError
 LISTED = 200  # rows of the list
 DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-
-
-def plain(text: object) -> str:
-    """A name of the visitor's as Markdown shows it letter by letter."""
-    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", str(text))
 
 
 def suspects_of(name: str) -> Suspects:
@@ -46,7 +39,7 @@ def images_of(name: str) -> Data | None:
     try:
         return reading.data(name)
     except StoreError as error:
-        st.warning(f"{error}. Labels can be reviewed by number, and saved as a table.")
+        st.warning(f"{plain.lines(error)}. Labels can be reviewed by number, and saved as a table.")
         return None
 
 
@@ -62,7 +55,7 @@ def image(
 ) -> None:
     given = reading.class_names(name)[found.given[sample]]
     quality = found.quality[sample]
-    st.markdown(f"**Given label: {plain(given)}**", help=widgets.word("given label"))
+    st.markdown(f"**Given label: {plain.markdown(given)}**", help=widgets.word("given label"))
     if images is not None:
         pixels, smooth = _original(name, sample)
         if pixels is None:
@@ -70,19 +63,19 @@ def image(
         look = "auto" if smooth else "pixelated"
         st.html(
             f'<img src="{widgets.data_url(pixels)}" alt="Sample {sample}, given label '
-            f'{html.escape(given, quote=True)}" style="width:100%;max-width:260px;max-height:280px;'
+            f'{plain.html(given)}" style="width:100%;max-width:260px;max-height:280px;'
             f"object-fit:contain;object-position:left top;image-rendering:{look};"
             'border-radius:6px;display:block">'
         )
     called = reading.sample_name(name, sample)
-    own = "" if called == str(sample) else f" ({plain(called)})"
+    own = "" if called == str(sample) else f" ({plain.markdown(called)})"
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
     if found.suggested[sample] == found.given[sample]:  # else it speaks of the corrected label
         words += f", P(clean) {found.clean[sample]:.2f}"
     st.caption(words, help=f"{widgets.word('label quality')} {widgets.word('P(clean)')}")
     if sample in latest:
         decision = latest[sample]
-        to = f" to {plain(reading.class_names(name)[decision.label])}"
+        to = f" to {plain.markdown(reading.class_names(name)[decision.label])}"
         st.badge(
             f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
             icon=":material/check:", color="green",
@@ -110,9 +103,10 @@ def evidence(name: str, found: Suspects, sample: int, images: Data | None) -> No
     )  # fmt: skip
     n_best, n_given = int((labels == best).sum()), int((labels == given).sum())
     none = "none" if n_given == 0 else n_given
-    text = f"{n_best} of these {len(near)} bear the label **{plain(classes[best])}** (blue frame)"
+    label = plain.markdown(classes[best])
+    text = f"{n_best} of these {len(near)} bear the label **{label}** (blue frame)"
     if best != given:
-        text += f", {none} the given **{plain(classes[given])}** (orange frame)"
+        text += f", {none} the given **{plain.markdown(classes[given])}** (orange frame)"
     st.markdown(f"{text}. Their own labels may be wrong as well.")
 
 

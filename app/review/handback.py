@@ -1,6 +1,5 @@
 """The reviewed labels, in the form the data came in (npz or class folders) and as a table."""
 
-import csv
 import io
 import shutil
 import zipfile
@@ -17,6 +16,7 @@ from app.review.uploads import of_dataset
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.store import Run, StoreError
+from engine.tables import rows_text
 
 COLUMNS = (
     "id", "given", "suggested", "decision", "final", "p_clean", "label_quality", "reviewed_at",
@@ -49,18 +49,17 @@ def table(
     classes: list[str], ids: list[str], found: Suspects, latest: dict[int, Decision],
     accept: float | None = None,
 ) -> str:  # fmt: skip
-    """One row for every sample, as CSV with the COLUMNS."""
+    """One row for every sample, as CSV with the COLUMNS; see engine/tables.py."""
     final, how = final_labels(found, latest, accept)
-    out = io.StringIO(newline="")
-    rows = csv.writer(out)
-    rows.writerow(COLUMNS)
-    for i, name in enumerate(ids):
-        rows.writerow([
+    rows = (
+        (
             name, classes[found.given[i]], classes[found.suggested[i]], how[i], classes[final[i]],
             f"{found.clean[i]:.6f}", f"{found.quality[i]:.6f}",
             latest[i].at if i in latest else "",
-        ])  # fmt: skip
-    return out.getvalue()
+        )
+        for i, name in enumerate(ids)
+    )  # fmt: skip
+    return rows_text([COLUMNS, *rows])
 
 
 def data_set(run: Run, data: Data, final: np.ndarray, root: Path) -> bytes:

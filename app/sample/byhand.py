@@ -3,11 +3,11 @@
 import numpy as np
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import sample as charts
 from app.choices import get, put
 from app.sample import card, equation, story
-from app.sample.subject import Sample, images, plain
+from app.sample.subject import Sample, images
 from engine.store import StoreError
 
 K_SLIDER = "w-mix-k"
@@ -125,7 +125,7 @@ def _answer(of: Sample, mix: story.Mix, pixels: np.ndarray) -> None:
     try:
         network = reading.network(of.name, of.epoch)
     except StoreError as error:
-        st.info(str(error))
+        st.info(plain.lines(error))
         return
     said, _ = network.ask(_batch(np.stack([pixels[0], mixed])))
     with left:
@@ -150,7 +150,7 @@ def _answer(of: Sample, mix: story.Mix, pixels: np.ndarray) -> None:
 
 
 def _top(of: Sample, shares: np.ndarray) -> str:
-    return f"{plain(of.classes[shares.argmax()])} ({shares.max():.0%})".replace("%", " %")
+    return f"{plain.markdown(of.classes[shares.argmax()])} ({shares.max():.0%})".replace("%", " %")
 
 
 def _whole(weights: np.ndarray) -> tuple[int, ...]:

@@ -1,17 +1,15 @@
 """One sample at one epoch, on a card: image, labels, what it was mixed from, its history."""
 
-from html import escape
-
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import base
 from app.charts import sample as charts
 from app.choices import put
 from app.sample import equation, story
-from app.sample.subject import Sample, images, plain
+from app.sample.subject import Sample, images
 from engine.store import StoreError
 from engine.train import corrects
 
@@ -59,7 +57,7 @@ def draw(of: Sample, *, narrow: bool = False, key: str = "") -> None:
     with right:
         st.subheader(f"What epoch {of.epoch} trained on", anchor=False)
         if mix is None:
-            st.info(problem)
+            st.info(plain.lines(problem))
         else:
             st.markdown(told(of, mix))
             if mix.kind != "nothing":
@@ -77,7 +75,7 @@ def say_verdict(of: Sample) -> None:
     since = f", since epoch {of.records[moved[-1]]['epoch']}" if len(moved) else ""
     color, icon, sentence = VERDICTS[story.verdict(of.given, of.corrected, of.true)]
     words = {"given": of.given, "corrected": of.corrected, "true": of.true}
-    named = {word: "" if c is None else plain(of.classes[c]) for word, c in words.items()}
+    named = {word: "" if c is None else plain.markdown(of.classes[c]) for word, c in words.items()}
     text = sentence.format(**named, since=since)
     if of.true is None:
         text += " What it really shows is not known."
@@ -111,7 +109,7 @@ def facts(of: Sample, *, size: int) -> None:
         else equation.picture(image[0], alt, size)
     )  # fmt: skip
     st.html(
-        f'<div class="facts">{picture}<div><b>{escape(of.called)}</b>'
+        f'<div class="facts">{picture}<div><b>{plain.html(of.called)}</b>'
         f"<small> after epoch {of.epoch}</small><dl>{table}</dl></div></div>"
     )
 

@@ -1,11 +1,9 @@
 """A mixed image as a sum, in HTML: weight x image + weight x image ... = mixed image."""
 
-from html import escape
-
 import numpy as np
 import streamlit as st
 
-from app import widgets
+from app import plain, widgets
 from app.charts import base
 from app.sample import story
 from app.sample.subject import Sample, images
@@ -47,7 +45,7 @@ def part_words(of: Sample, mix: story.Mix, i: int) -> str:
     lines = ["itself" if i == 0 else f"sample {index}"]
     lines.append(label_of(of, label, mark=of.mark(index, label)))
     if given != label:
-        lines.append(f"<small>given {escape(of.classes[given])}</small>")
+        lines.append(f"<small>given {plain.html(of.classes[given])}</small>")
     if not np.isnan(mix.clean[i]):
         lines.append(f"P(clean) {mix.clean[i]:.2f}")
     if i and not np.isnan(mix.distances[i]):
@@ -65,7 +63,7 @@ def figure(sign: str, image: str, above: str, below: str) -> str:
 
 def picture(pixels: np.ndarray, alt: str, size: int) -> str:
     return (
-        f'<img src="{widgets.data_url(pixels)}" alt="{escape(alt, quote=True)}" '
+        f'<img src="{widgets.data_url(pixels)}" alt="{plain.html(alt)}" '
         f'style="width:{size}px;height:{size}px">'
     )
 
@@ -75,7 +73,7 @@ def label_of(of: Sample, label: int, mark: str | None = None) -> str:
     sign = of.mark(of.index, label) if mark is None else mark
     kind = {"✓": ' class="right" title="right"', "✗": ' class="wrong" title="wrong"'}.get(sign, "")
     dot = f'<span class="dot" style="background:{base.class_color(label)}"></span>'
-    return f"{dot}{escape(of.classes[label])}<span{kind}> {sign}</span>"
+    return f"{dot}{plain.html(of.classes[label])}<span{kind}> {sign}</span>"
 
 
 def percent(share: float) -> str:

@@ -44,8 +44,3 @@ def images(name: str, ids: np.ndarray) -> np.ndarray | None:
         return reading.pixels(name, ids)
     except StoreError:
         return None
-
-
-def plain(text: str) -> str:
-    """A user's text for Markdown, without its signs."""
-    return "".join(f"\\{c}" if c in r"\`*_{}[]()#+-.!|~$:<>" else c for c in text)

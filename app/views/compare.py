@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from app import overview, reading, widgets
+from app import overview, plain, reading, widgets
 from app.charts import compare as charts
 from app.choices import bound, get, put, settings, visitor
 from app.compare import lineup, sides
@@ -27,7 +27,7 @@ def chosen(rows: list[overview.Row]) -> list[str]:
     asked = list(get("compare"))
     missing = [name for name in asked if name not in there]
     if missing:
-        st.warning(f"Not on this server, and left out: {', '.join(missing)}")
+        st.warning(f"Not on this server, and left out: {plain.markdown(', '.join(missing))}")
     names = [name for name in asked if name in there][: lineup.MOST]
     if not names:
         names = pair_of(rows)
@@ -66,10 +66,10 @@ def pick(rows: list[overview.Row], names: list[str]) -> None:
     with right:
         try:
             config = settings(method="ce", correction=None)
-            told = f"{config.dataset}, {noise_in_words(config)}, seed {config.seed}"
+            told = f"{plain.markdown(config.dataset)}, {noise_in_words(config)}, seed {config.seed}"
             problem = None
         except ConfigError as error:
-            told, problem = "", str(error)
+            told, problem = "", plain.lines(error)
         st.button(
             "Cross-entropy against MixNN", icon=":material/play_arrow:", type="primary",
             on_click=widgets.guarded(start_pair), disabled=problem is not None, key="start-pair",
@@ -103,7 +103,7 @@ def say_differences(names: list[str]) -> None:
     try:
         same = lineup.same_labels(names)
     except StoreError as error:
-        st.caption(str(error))
+        st.caption(plain.lines(error))
         return
     noise = (
         "All learn from exactly the same given labels, so what differs below comes from these "
@@ -121,7 +121,7 @@ def ready(names: list[str]) -> tuple[list[str], list[str]]:
     for name in names:
         where = runs().where(name)
         if where.state == "broken":
-            st.error(f"{where.message}. It is left out.")
+            st.error(f"{plain.lines(where.message)}. It is left out.")
             continue
         try:
             has_epochs = bool(reading.records(name))
@@ -132,8 +132,8 @@ def ready(names: list[str]) -> tuple[list[str], list[str]]:
         elif where.active:
             waiting.append(name)
         else:
-            why = f": {where.message}" if where.message else ""
-            st.warning(f"{name} has no epoch to show; it {where.state}{why}")
+            why = f": {plain.lines(where.message)}" if where.message else ""
+            st.warning(f"{plain.markdown(name)} has no epoch to show; it {where.state}{why}")
     return found, waiting
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
 from app.labels import corrections
@@ -13,6 +13,7 @@ from app.labels.labeled import Labels, changes, flow_table, not_yet
 from engine.noise import observed_matrix
 from engine.report import label_rows
 from engine.store import StoreError
+from engine.tables import frame_csv
 
 MOST_LISTED = 2000  # rows of the list on the page; the CSV has all
 MOST_SHOWN = 16  # images of harmful changes
@@ -208,7 +209,7 @@ def harmful(labels: Labels) -> None:
     try:
         images = reading.pixels(labels.name, found)
     except StoreError as error:
-        st.caption(str(error))
+        st.caption(plain.lines(error))
         images = [None] * len(found)
     with st.container(horizontal=True, key="harmful"):
         for sample, image in zip(found, images, strict=True):
@@ -221,7 +222,7 @@ def card(labels: Labels, sample: int, image: np.ndarray | None, size: int) -> No
     words = f"{was} → {now}\n{100 * labels.confidence[sample]:.0f} %"
     with st.container(width=max(size, 128), gap="xxsmall"):
         if image is None:
-            st.caption(words)
+            st.caption(plain.lines(words))
         else:
             alt = f"sample {sample}, given {was}, corrected {now}"
             widgets.wall([image], [words], size=size, alts=[alt])
@@ -280,7 +281,7 @@ def listing(labels: Labels) -> None:
             try:
                 card(labels, sample, reading.pixels(labels.name, [sample])[0], 150)
             except StoreError as error:
-                st.caption(str(error))
+                st.caption(plain.lines(error))
                 card(labels, sample, None, 150)
         else:
             st.caption("Click the box at the left of a row to see its image here.")
@@ -307,7 +308,7 @@ def save_labels(labels: Labels) -> None:
     """All labels of this epoch as the command line exports them."""
 
     def text() -> str:
-        return pd.DataFrame(label_rows(labels.run, labels.row)).to_csv(index=False)
+        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row)))
 
     st.download_button(
         "All labels, CSV", text, file_name=f"{labels.name}-labels-epoch{labels.epoch}.csv",

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import evidence, judged, reading, widgets
+from app import evidence, judged, plain, reading, widgets
 from app.charts import losses as charts
 from app.choices import bound, get, put
 from app.widgets import percent
@@ -263,11 +263,13 @@ def page() -> None:
     controls(names)
     if doubt := reading.records(name)[row]["mixture"]["warning"]:
         st.warning(
-            f"The mixture itself has doubts in this epoch: {doubt}. Trust P(clean) little here.",
+            f"The mixture itself has doubts in this epoch: {plain.lines(doubt)}. Trust P(clean) "
+            "little here.",
             icon=":material/warning:",
         )
     if not part.any():
-        st.info(f"No training sample belongs to {names[get('class')]}: choose another class.")
+        missing = plain.markdown(names[get("class")])
+        st.info(f"No training sample belongs to {missing}: choose another class.")
         st.stop()
     left, right = st.columns([3, 2], gap="medium")
     with left:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import map3d
 from app.choices import bound, get, put
 from app.map import Picture, layouts, scatter, sheets
@@ -96,7 +96,9 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
         if arrived:
             return
         if state == "failed":
-            st.warning(f"UMAP failed, so this is PCA: {message}", icon=":material/warning:")
+            st.warning(
+                f"UMAP failed, so this is PCA: {plain.lines(message)}", icon=":material/warning:"
+            )
             if st.button("Try UMAP again", icon=":material/refresh:", key="umap-again"):
                 mapper.ask(folder, dims, again=True)
             return
@@ -172,7 +174,7 @@ def thumbnails(name: str, n: int) -> dict | None:
     try:
         return sheets.described(name, n)
     except StoreError as error:
-        st.caption(f"No pictures: {error}")
+        st.caption(f"No pictures: {plain.lines(error)}")
         return None
 
 

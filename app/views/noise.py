@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.charts import noise as charts
 from app.choices import bound, get, link, put, settings
 from app.noise import matrix_editor, spoiled
@@ -31,7 +31,9 @@ def of_run() -> tuple[Spoiled, str]:
     where = runs().where(name)
     if not (runs().folder(name) / "config.json").exists():
         if where.state == "failed":
-            st.error(f"This run failed before its labels were spoiled: {where.message}")
+            st.error(
+                f"This run failed before its labels were spoiled: {plain.lines(where.message)}"
+            )
         elif where.active:
             st.info("The labels are spoiled when this run starts; this page then fills itself.")
             await_labels(name)
@@ -61,7 +63,7 @@ def of_settings() -> tuple[Spoiled | None, object]:
         config = settings()
     except ConfigError as error:
         config = None
-        st.error(str(error))
+        st.error(plain.lines(error))
     shown = config or configure(dataset=dataset)
     with st.container(horizontal=True, vertical_alignment="bottom", key="noise-controls"):
         st.selectbox(
@@ -84,22 +86,25 @@ def of_settings() -> tuple[Spoiled | None, object]:
     if config is None:
         st.stop()
     note = NOISE_NOTES[config.noise]
-    st.caption(f"Data set: {short(dataset)}, chosen on Train. {note[0].upper()}{note[1:]}.")
+    st.caption(
+        f"Data set: {plain.markdown(short(dataset))}, chosen on Train. {note[0].upper()}{note[1:]}."
+    )
     if not is_here(dataset):
         st.info(
-            f"{dataset} is not on this machine yet: it is downloaded when a run starts. Start one "
-            "on Train, or choose another data set there, to see which labels are spoiled."
+            f"{plain.markdown(dataset)} is not on this machine yet: it is downloaded when a run "
+            "starts. Start one on Train, or choose another data set there, to see which labels are "
+            "spoiled."
         )
         st.stop()
     try:
         data = reading.dataset(config)
     except DataError as error:
-        st.error(str(error))
+        st.error(plain.lines(error))
         st.stop()
     try:
         return preview(config, data), data
     except (NoiseError, ConfigError) as error:
-        st.error(f"{error}.")
+        st.error(f"{plain.lines(error)}.")
         return None, data
 
 

@@ -5,7 +5,7 @@ import os
 
 import streamlit as st
 
-from app import widgets
+from app import plain, widgets
 from app.choices import link, visitor
 from app.runs import Where, runs
 
@@ -37,8 +37,10 @@ def row(where: Where) -> None:
     mine = runs().may(name, me)
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.state_badge(where)
-        st.page_link("views/train.py", label=name, query_params=link(run=name, epoch=None))
-        who = "yours" if where.owner == me.id else where.owner[:4] or "command line"
+        st.page_link(
+            "views/train.py", label=plain.markdown(name), query_params=link(run=name, epoch=None)
+        )
+        who = "yours" if where.owner == me.id else plain.markdown(where.owner[:4]) or "command line"
         words = [f"visitor: {who}"]
         if where.state in ("running", "paused"):
             left = widgets.time_left(where.seconds_left)
@@ -61,7 +63,9 @@ def row(where: Where) -> None:
             )  # fmt: skip
         elif me.teacher:
             with st.popover("Delete"):
-                st.markdown(f"Delete **{name}** and everything in it? There is no way back.")
+                st.markdown(
+                    f"Delete **{plain.markdown(name)}** and everything in it? There is no way back."
+                )
                 st.button(
                     "Delete for good", key=f"delete-{name}", type="primary",
                     on_click=widgets.guarded(runs().delete), args=(name, me),
@@ -89,7 +93,7 @@ widgets.head(
 )  # fmt: skip
 passcode()
 for problem in runs().problems:
-    st.warning(f"A waiting run was lost when the server started anew: {problem}")
+    st.warning(f"A waiting run was lost when the server started anew: {plain.lines(problem)}")
 if visitor().teacher:
     left, right = st.columns(2)
     runs().slots = left.number_input("Runs that train at once", 1, 8, runs().slots, key="slots")

@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import reading, widgets
+from app import plain, reading, widgets
 from app.choices import bound, get, put
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
@@ -162,7 +162,9 @@ if sample is None:
 try:
     reading.data(name)
 except StoreError as error:
-    st.warning(f"{error}. The numbers are all here.", icon=":material/image_not_supported:")
+    st.warning(
+        f"{plain.lines(error)}. The numbers are all here.", icon=":material/image_not_supported:"
+    )
 if get("beside") is None:
     card.draw(Sample(name, row, sample))
 else:

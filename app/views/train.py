@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import reading, setup, widgets
+from app import plain, reading, setup, widgets
 from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
@@ -63,9 +63,9 @@ def progress(where: Where) -> None:
             + widgets.time_left(where.seconds_left),
         )
     elif where.state == "failed":
-        st.error(f"This run failed: {where.message}", icon=":material/error:")
+        st.error(f"This run failed: {plain.lines(where.message)}", icon=":material/error:")
     elif where.message:
-        st.warning(where.message)
+        st.warning(plain.lines(where.message))
 
 
 def live_knobs(where: Where, config: RunConfig, latest: dict, cells: list) -> None:
@@ -239,7 +239,7 @@ if not get("guide"):
             changing = st.toggle("Settings", key="show-settings", width="content")
         config = setup.controls() if changing else setup.checked()
         if config is not None:
-            words.markdown(f"**Next run** {setup.in_words(config)}")
+            words.markdown(f"**Next run** {plain.lines(setup.in_words(config))}")
         with begin:
             if st.button("Start", type="primary", icon=":material/play_arrow:", key="start",
                          disabled=config is None):  # fmt: skip

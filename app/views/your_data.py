@@ -5,12 +5,11 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import widgets
+from app import plain, widgets
 from app.charts import review as charts
 from app.choices import bound, get, link, put, visitor
 from app.review import checkup, desk, takehome, uploads
 from app.review.archives import MB, MOST_UPLOADED, UploadError
-from app.review.exhibits import plain
 from app.runs import runs
 from engine.data import load
 from engine.noise import corrupt
@@ -70,8 +69,8 @@ def take_file(file) -> None:
         with st.spinner("Unpacking and checking"):
             about = uploads.receive(file, file.name, runs().root)
     except UploadError as error:
-        st.session_state["refused"] = (file.file_id, plain(error))
-        st.error(plain(error), icon=":material/block:")
+        st.session_state["refused"] = (file.file_id, plain.lines(error))
+        st.error(plain.lines(error), icon=":material/block:")
         return
     put(upload=about.key, step="check")
     st.rerun()
@@ -82,7 +81,7 @@ def go_to_check(receive) -> None:
         with st.spinner("Checking"):
             about = receive()
     except UploadError as error:
-        st.error(plain(error), icon=":material/block:")
+        st.error(plain.lines(error), icon=":material/block:")
         return
     put(upload=about.key, step="check")
     st.rerun()
@@ -117,9 +116,9 @@ def check() -> None:
     try:
         found, pictures = report(about.dataset, about.at)
     except (StoreError, ValueError) as error:
-        st.error(f"{plain(about.name)} can no longer be read: {plain(error)}")
+        st.error(f"{plain.markdown(about.name)} can no longer be read: {plain.lines(error)}")
         return
-    st.markdown(f"**{plain(about.name)}**")
+    st.markdown(f"**{plain.markdown(about.name)}**")
     with st.container(horizontal=True, gap="large", key="counts"):
         for label, value in checkup.summary(found).items():
             st.metric(label, value, width="content")
@@ -140,7 +139,7 @@ def findings(found: checkup.Checkup, pictures: dict[int, np.ndarray], notes) -> 
     if not warnings:
         st.success("Nothing stands in the way of a run.", icon=":material/check_circle:")
     for text in warnings:
-        st.warning(plain(text), icon=":material/warning:")
+        st.warning(plain.markdown(text, plain.MOST_ERROR), icon=":material/warning:")
     if pictures:
         captions = [
             " or ".join(found.classes[label] for label in labels) + "?"
@@ -148,7 +147,7 @@ def findings(found: checkup.Checkup, pictures: dict[int, np.ndarray], notes) -> 
         ]
         widgets.wall(list(pictures.values()), captions, size=72)
     if others:
-        st.caption("\n".join(f"- {plain(text)}" for text in others))
+        st.caption("\n".join(f"- {plain.markdown(text, plain.MOST_ERROR)}" for text in others))
 
 
 def start(dataset: str, at: float) -> None:
@@ -200,7 +199,7 @@ def review() -> None:
         training(name)
         return
     if where.state in ("failed", "stopped", "interrupted"):
-        st.warning(f"This run {words_of(where.state)}: {plain(where.message)}.")
+        st.warning(f"This run {words_of(where.state)}: {plain.lines(where.message)}.")
         st.page_link("views/train.py", label="Resume it on Train", query_params=link(run=name))
     widgets.need_epochs(where)
     desk.desk(name)

@@ -1,0 +1,194 @@
+"""What the files of a run folder must say: a folder may be damaged, or come from a stranger.
+
+Nothing is read from disk here but the heads of arrays. Every check raises ValueError with the part
+of a sentence that names the value and what is allowed; it takes microseconds for each record.
+"""
+
+import os
+import zipfile
+from typing import Any, BinaryIO
+
+import numpy as np
+
+STATES = ("running", "paused", "done", "stopped", "failed", "interrupted")
+PHASES = ("warmup", "early", "main")
+MOST_SAMPLES, MOST_CLASSES, MOST_SIDE = 50_000_000, 100_000, 65_536
+MOST_NUMBER = 2**53  # whole numbers beyond it are not exact in a browser
+MOST_TEXT = 100_000  # characters
+NUMBER = (int, float)
+LABELS = {  # of labels.npz: name -> kinds of NumPy's types, shape in N, C and P
+    "given": ("iu", "N"), "true": ("iu", "N"), "panel": ("iu", "P"), "ids": ("U", "N"),
+    "matrix": ("fiu", "CC"), "matrix_actual": ("fiu", "CC"),
+}  # fmt: skip
+
+
+def info(value: Any) -> None:
+    """config.json, but for the settings, which RunConfig checks."""
+    _is(value, dict, "it")
+    of = _parts(value, "", {
+        "config": dict, "network": str, "precision": str, "device": str, "first_epoch": int,
+        "k_max": int, "parent": (dict, type(None)), "rate_requested": (*NUMBER, type(None)),
+        "rate_actual": (*NUMBER, type(None)), "data": dict, "machine": dict, "created": str,
+    })  # fmt: skip
+    data = _parts(of["data"], "data.", {
+        "n": int, "n_test": int, "shape": list, "classes": list, "notes": list, "fingerprint": str,
+        "has_validation": bool,
+    })  # fmt: skip
+    _within(of["first_epoch"], 0, MOST_NUMBER, "first_epoch")
+    _within(of["k_max"], 0, MOST_SAMPLES, "k_max")
+    _within(data["n"], 1, MOST_SAMPLES, "data.n")
+    _within(data["n_test"], 0, MOST_SAMPLES, "data.n_test")
+    _within(len(data["classes"]), 1, MOST_CLASSES, "the number of data.classes")
+    _each(data["classes"], str, "data.classes")
+    _each(data["notes"], str, "data.notes")
+    _each(data["shape"], int, "data.shape")
+    if len(data["shape"]) != 3 or not all(1 <= side <= MOST_SIDE for side in data["shape"]):
+        raise ValueError(f"data.shape = {_short(data['shape'])}: allowed are channels and sides")
+    for name in ("mean", "std"):
+        if name in data:
+            _each(_is(data[name], list, f"data.{name}"), NUMBER, f"data.{name}")
+    _is(of["machine"].get("commit"), (str, type(None)), "machine.commit")
+    if of["parent"] is not None:
+        parent = _parts(of["parent"], "parent.", {"run": str, "epoch": int})
+        # so that no chain of parents comes back to where it began
+        _within(parent["epoch"], 0, of["first_epoch"] - 1, "parent.epoch")
+
+
+def records(value: Any, first_epoch: int, k_max: int) -> None:
+    """epochs.json: one record an epoch, without gaps."""
+    for number, record in enumerate(_is(value, list, "it")):
+        at = f"record {number}: "
+        of = _parts(record, at, {
+            "epoch": int, "phase": str, "n_neighbors": int, "settings": dict, "metrics": dict,
+            "mixture": dict, "seconds": dict,
+        })  # fmt: skip
+        if of["epoch"] != first_epoch + number:
+            raise ValueError(f"{at}epoch = {of['epoch']}: allowed is {first_epoch + number}")
+        if of["phase"] not in PHASES:
+            raise ValueError(f"{at}phase = {_short(of['phase'])}: allowed are {', '.join(PHASES)}")
+        _within(of["n_neighbors"], 0, k_max, f"{at}n_neighbors")
+        _each(of["settings"].values(), (*NUMBER, str, type(None)), f"{at}settings")
+        _each(of["metrics"].values(), (*NUMBER, type(None)), f"{at}metrics")
+        _each(of["seconds"].values(), NUMBER, f"{at}seconds")
+        mixture = _parts(of["mixture"], f"{at}mixture.", {
+            "means": list, "stds": list, "weights": list, "warning": (str, type(None)),
+        })  # fmt: skip
+        for name in ("means", "stds", "weights"):
+            _each(mixture[name], NUMBER, f"{at}mixture.{name}")
+            _within(len(mixture[name]), 2, 2, f"{at}the number of mixture.{name}")
+
+
+def status(value: Any) -> None:
+    """status.json."""
+    of = _parts(value, "", {"state": str, "message": str, "time": NUMBER})
+    if of["state"] not in STATES:
+        raise ValueError(f"state = {_short(of['state'])}: allowed are {', '.join(STATES)}")
+
+
+def label_files(path: Any, n: int, n_classes: int) -> None:
+    """The heads of labels.npz, before an array is loaded: types, shapes and sizes."""
+    with zipfile.ZipFile(path) as archive:
+        found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        if missing := {"given", "matrix", "panel"} - set(found):
+            raise ValueError(f"it lacks {', '.join(sorted(missing))}")
+        for name, member in found.items():
+            if name not in LABELS:
+                raise ValueError(f"array {name[:60]!r}: allowed are {', '.join(LABELS)}")
+            kinds, letters = LABELS[name]
+            with archive.open(member) as file:
+                kind, shape = array_head(file, member.file_size)
+            sides = {"N": n, "C": n_classes, "P": shape[0] if shape else 0}
+            allowed = tuple(sides[letter] for letter in letters)
+            if kind.kind not in kinds or shape != allowed or sides["P"] > max(n, 0) * len(letters):
+                raise ValueError(f"{name} has type {kind} and shape {shape}: allowed is {allowed}")
+
+
+def labels(found: dict[str, np.ndarray], n: int, n_classes: int) -> None:
+    """labels.npz once it is loaded: every number names a class or a sample that is there."""
+    for name, most in (("given", n_classes), ("true", n_classes), ("panel", n)):
+        values = found.get(name)
+        if values is not None and len(values) and not 0 <= values.min() <= values.max() < most:
+            raise ValueError(f"{name} has {values.min()} to {values.max()}: allowed is 0 to {most}")
+    if not all(np.isfinite(found[name]).all() for name in found if name.startswith("matrix")):
+        raise ValueError("the matrix has a number that is not finite")
+
+
+def array_head(file: BinaryIO, size: int) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape that a .npy file of `size` bytes claims, and has room for."""
+    try:
+        version = np.lib.format.read_magic(file)
+        head = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]  # fmt: skip
+        shape, _, kind = head(file)
+        sides = [int(side) for side in shape]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
+        raise ValueError(f"its head cannot be read ({type(error).__name__})") from None
+    if kind.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    need = int(kind.itemsize)
+    for side in sides:
+        need *= side
+    if kind.itemsize == 0 or min(sides, default=0) < 0 or need > size - file.tell():
+        raise ValueError(f"its head claims type {kind} and shape {shape}, and the file is smaller")
+    return kind, tuple(sides)
+
+
+def own_path(folder: os.PathLike, name: str) -> str:
+    """The path of a regular file in a run folder. Raises OSError; ValueError if it leads out."""
+    path, home = os.path.join(folder, name), os.path.realpath(folder)
+    real = os.path.realpath(path, strict=True)
+    if not real.startswith(home + os.sep):
+        raise ValueError("it leads out of the run folder, and such links are not followed")
+    if not os.path.isfile(real):
+        raise ValueError("it is no file")
+    return path
+
+
+def _parts(value: Any, at: str, kinds: dict[str, Any]) -> dict[str, Any]:
+    """A dict that has these keys with values of these types."""
+    _is(value, dict, at.rstrip(".: ") or "it")
+    for name, kind in kinds.items():
+        if name not in value:
+            raise ValueError(f"{at}{name} is missing")
+        _is(value[name], kind, at + name)
+    return value
+
+
+def _is(value: Any, kind: Any, name: str) -> Any:
+    kinds = kind if isinstance(kind, tuple) else (kind,)
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join("null" if k is type(None) else k.__name__ for k in kinds)
+        raise ValueError(f"{name} = {_short(value)}: allowed is {names}")
+    if isinstance(value, str):
+        _within(len(value), 0, MOST_TEXT, f"the length of {name}")
+        _encodable(value, name)
+    elif isinstance(value, NUMBER) and not abs(value) <= MOST_NUMBER:  # nan, too
+        raise ValueError(f"{name} = {_short(value)}: allowed is up to {MOST_NUMBER}")
+    return value
+
+
+def _encodable(value: str, name: str) -> None:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{name} holds half a character, a surrogate") from None
+
+
+def _each(values: Any, kind: Any, name: str) -> None:
+    for value in values:
+        _is(value, kind, f"a value of {name}")
+
+
+def _within(value: int, low: int, high: int, name: str) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} = {_short(value)}: allowed is {low} to {high}")
+
+
+def _short(value: Any) -> str:
+    """A value in a message; reprs of deep or endless ones are left out."""
+    if isinstance(value, (list, dict)):
+        return f"a {type(value).__name__} of {len(value)}"
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -1,0 +1,235 @@
+"""Texts of strangers are shown as text: names, messages and addresses, on every page."""
+
+import contextlib
+import html
+import os
+import shutil
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import choices, ids, overview, plain, widgets
+from app.runs import EVERYONE, runs
+from engine.store import StoreError
+from tests.app.conftest import app, texts
+from tests.hostile import (
+    NAMES,
+    PAGES,
+    acting,
+    addresses,
+    named_by_strangers,
+    packed,
+    protos,
+)  # fmt: skip
+from tests.poison import IN_ARRAYS, IN_LABELS, IN_STATES, POISONS
+
+WRONG = "Something went wrong here that should not"
+IN_CI = 60  # addresses of the fixed subset
+
+
+def acting_on(at) -> list[str]:
+    return [found for proto in protos(at._tree) for found in acting(proto)]
+
+
+@pytest.fixture
+def hostile(root, template) -> str:
+    return named_by_strangers(template, root)
+
+
+# --- the functions
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_markdown_of_a_name_has_nothing_that_acts(name):
+    shown = plain.markdown(name)
+    message = SimpleNamespace(
+        ListFields=lambda: [(SimpleNamespace(name="body", is_repeated=False), shown)]
+    )
+    assert not list(acting(message))
+    assert len(shown) < 2 * plain.MOST + 20
+
+
+def test_ordinary_names_stay_legible():
+    for name in ("digits-mixnn-symmetric0.4-seed0", "7", "0.4", "cat (tabby)", "Käse 🙂"):
+        assert plain.markdown(name) == plain.plotly(name) == plain.html(name) == name
+    assert plain.markdown("- item") == r"\- item"
+    assert plain.markdown("1. item") == r"1\. item"
+    assert plain.markdown("a_b*c") == r"a\_b\*c"
+
+
+def test_what_cannot_be_encoded_or_turns_its_direction_is_replaced():
+    for function in (plain.text, plain.markdown, plain.html, plain.plotly):
+        shown = function("a\ud800b\u202ec\x00d\ne")
+        assert shown == "a�b�c�d e"
+        assert len(function("x" * 10**6)) == plain.MOST
+
+
+def test_plotly_names_come_back_for_the_table():
+    for name in NAMES[:9]:
+        assert html.unescape(plain.plotly(name)) == name
+        assert not {"<", ">", "$", "%"} & set(plain.plotly(name))
+
+
+# --- pages
+
+
+@pytest.mark.parametrize(("page", "params"), PAGES)
+def test_no_page_lets_a_name_act(page, params, hostile):
+    at = app(page, run=hostile, **params)
+    assert WRONG not in texts(at)
+    assert acting_on(at) == []
+    assert at.header
+
+
+def test_the_check_sees_what_acts(root):
+    """The test above is one that can fail."""
+
+    def page(names):
+        import plotly.graph_objects as go
+        import streamlit as st
+
+        for name in names:
+            st.markdown(f"**{name}**")
+        st.button("x", help=names[0])
+        st.expander(names[1]).html(names[2])
+        st.plotly_chart(go.Figure(go.Bar(x=[names[2]], y=[1])))
+
+    at = AppTest.from_function(page, args=(NAMES,)).run()
+    found = acting_on(at)
+    assert len(found) >= 13
+    assert {text.split(":")[0] for text in found} >= {"HTML", "figure", "Markdown.body"}
+
+
+def test_errors_are_shown_as_text(root, monkeypatch):
+    def fail():
+        raise StoreError(" ".join(NAMES[:6]))
+
+    monkeypatch.setattr(widgets, "chosen_run", fail)
+    assert acting_on(app("train")) == []
+    monkeypatch.setattr(widgets, "chosen_run", lambda: 1 / 0 if False else {}[NAMES[1]])
+    at = app("train")
+    assert WRONG in texts(at)
+    assert acting_on(at) == []
+
+
+# --- addresses
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_no_address_breaks_a_page(part, finished):
+    for page, params in addresses()[: 4 * IN_CI : 4][part::4]:
+        params = {"run": finished} | params
+        at = app(page, **params)
+        assert WRONG not in texts(at), (page, params)
+        assert acting_on(at) == [], (page, params)
+
+
+def test_a_number_with_23_digits_and_a_deep_table_are_told_of(finished):
+    at = app("losses", run=finished, epoch="9" * 23, noise_matrix=packed()[0])
+    said = "\n".join(warning.value for warning in at.warning)
+    assert r"epoch = '99999" in said
+    assert "noise\\_matrix" in said
+    assert "a packed table of numbers" in said
+    assert at.header
+
+
+def test_an_address_without_end_is_not_read(finished):
+    names = [name for name in choices.PARAMS if name not in ("run", "dataset")]
+    at = app("losses", run=finished, **dict.fromkeys(names, "9" * 3000))
+    assert "so it was not read: allowed is 100,000" in texts(at)
+
+
+@pytest.mark.parametrize("name", choices.PARAMS)
+def test_every_parameter_has_an_end(name):
+    param = choices.PARAMS[name]
+    with pytest.raises(ValueError, match="in at most"):
+        param.read("9" * (param.most + 1))
+    for text in packed():  # read, or refused: nothing else
+        with contextlib.suppress(ValueError):
+            param.read(text)
+
+
+def test_a_set_of_samples_has_an_end():
+    with pytest.raises(ValueError):  # noqa: PT011
+        ids.unpack("A" * (ids.LARGEST + 1))
+
+
+def test_the_guard_covers_the_frame(root, monkeypatch):
+    """Not the page alone: what comes before it, and after."""
+    for name in ("sync", "problems"):
+        with monkeypatch.context() as patch:
+            patch.setattr(choices, name, lambda: 1 / 0)
+            at = app("train")
+            assert f"{WRONG}: ZeroDivisionError" in texts(at)
+
+
+# --- run folders
+
+
+def poisoned(root, template, poison) -> str:
+    shutil.copytree(template, root / "poisoned")
+    poison(root / "poisoned")
+    return "poisoned"
+
+
+@pytest.mark.parametrize("kind", POISONS)
+def test_a_poisoned_folder_is_listed_as_broken(kind, finished, root, template, monkeypatch):
+    monkeypatch.setenv("MIXNN_TEST_MARK", str(root.parent / "executed"))
+    name = poisoned(root, template, POISONS[kind])
+    where = runs().where(name)
+    assert where.state == "broken"
+    assert len(where.message) > 20
+    rows = {row["name"]: row for row in overview.rows(root)}
+    if (root / name / "config.json").exists():
+        assert rows[name]["state"] == "broken"
+        assert rows[name]["message"]
+    assert rows[finished]["state"] == "done"
+    assert len(overview.table(rows.values())) == len(rows)
+
+
+LISTS = ("runs", "compare", "train", "losses", "your_data")
+COLLATERAL = ("deep config", "state unknown", "state a list", "records numbers", "epochs a dict")
+
+
+@pytest.mark.parametrize("page", LISTS)
+@pytest.mark.parametrize("own", [True, False])
+def test_bad_folders_never_break_a_list(page, own, finished, root, template):
+    """All kinds that broke pages, beside a good run; a name that is not UTF-8 among them."""
+    for kind in COLLATERAL:
+        shutil.copytree(template, root / kind)
+        POISONS[kind](root / kind)
+    shutil.copytree(os.fsencode(template), os.fsencode(root) + b"/caf\xe9")
+    for run in [finished] if own else [*COLLATERAL, r"caf\udce9"]:
+        at = app(page, run=run, compare=f"{finished},{run}")
+        assert WRONG not in texts(at), run
+        assert not at.exception
+        if not own and page in ("losses", "your_data"):
+            assert "Choose another run, or delete this folder" in texts(at)
+    if page == "runs":
+        bodies = [proto.body for proto in protos(at._tree) if hasattr(proto, "body")]
+        assert sum("broken" in body for body in bodies) == len(COLLATERAL) + 1
+
+
+@pytest.mark.parametrize("page", ["train", "noise", "losses", "map", "sample", "labels", "compare"])
+def test_poisoned_contents_end_in_a_sentence(page, root, template, monkeypatch):
+    monkeypatch.setenv("MIXNN_TEST_MARK", str(root.parent / "executed"))
+    kinds = {
+        "given too large": IN_LABELS, "given claims a terabyte": IN_LABELS,
+        "loss claims a terabyte": IN_ARRAYS, "arrays lead out": IN_ARRAYS,
+        "state pickled": IN_STATES,
+    }  # fmt: skip
+    for kind, among in kinds.items():
+        shutil.copytree(template, root / kind)
+        among[kind](root / kind)
+        at = app(page, run=kind, sample=1, layout="pca")
+        assert WRONG not in texts(at), kind
+    assert not (root.parent / "executed").exists()
+
+
+def test_a_run_in_a_folder_with_a_strange_name_can_be_deleted(root, template):
+    shutil.copytree(os.fsencode(template), os.fsencode(root) + b"/caf\xe9")
+    assert runs().names() == [r"caf\udce9"]
+    assert "not UTF-8" in runs().where(r"caf\udce9").message
+    runs().delete(r"caf\udce9", EVERYONE)
+    assert runs().names() == []

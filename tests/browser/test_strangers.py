@@ -1,0 +1,53 @@
+"""Names of strangers in a real browser: no request leaves, no foreign link, nothing runs."""
+
+from urllib.parse import quote
+
+import pytest
+
+from tests.browser.conftest import go, serve
+from tests.hostile import NAMES, PAGES, named_by_strangers
+
+LINKS = "links => links.map(link => link.href)"
+
+
+@pytest.fixture(scope="module")
+def strange(tmp_path_factory, chromium, server):
+    """A server over one run whose every text is hostile, and its name."""
+    root = tmp_path_factory.mktemp("strange") / "runs"
+    root.mkdir()
+    name = named_by_strangers(server.root / "finished", root)
+    running = serve(root)
+    yield running, name
+    running.stop()
+
+
+def test_no_name_leads_or_calls_out(strange, visit):
+    server, name = strange
+    run = quote(name)
+    tab = visit("", on=server, run=run)
+    left, dialogs = [], []
+    tab.on("request", lambda request: left.append(request.url))
+    tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    asked = [(page, {"run": run} | params) for page, params in PAGES]
+    asked += [("compare", {"compare": quote(",".join(NAMES[:3])), "run": quote(NAMES[0])})]
+    asked += [("losses", {"epoch": quote(NAMES[1]), "dataset": quote(NAMES[0])})]
+    for page, params in asked:
+        go(tab, server, "" if page == "train" else page, **params)
+        tab.wait_for_timeout(700)  # charts are drawn a moment later
+        links = tab.eval_on_selector_all("a[href], [*|href]", LINKS)
+        links = [str(link.get("baseVal")) if isinstance(link, dict) else link for link in links]
+        foreign = [
+            link for link in links if link and not link.startswith((server.url, "#", "data:"))
+        ]
+        assert foreign == [], (page, params)
+        assert tab.locator(".katex").count() == 0, (page, params)
+    own = (server.url, server.url.replace("http", "ws", 1), "data:", "blob:")
+    assert [url for url in left if not url.startswith(own)] == []
+    assert dialogs == []
+
+
+def test_an_address_of_no_page_is_answered_politely(strange, visit):
+    server, _ = strange
+    tab = visit("no_such_page", on=server)
+    assert "What is happening now?" in tab.inner_text("body")
+    assert "not" in tab.inner_text("[role=dialog]").lower()

@@ -1,0 +1,136 @@
+"""Run folders of strangers and damaged ones: refused with a reason, and nothing is executed."""
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine import schema
+from engine.ask import load_network
+from engine.mapper import laid_out, map_file, read_map
+from engine.report import summary
+from engine.runner import Runner
+from engine.store import ARRAYS, Run, StoreError, read_json
+from tests.conftest import blobs, quick
+from tests.poison import IN_ARRAYS, IN_LABELS, IN_STATES, POISONS
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("good") / "run"
+    Runner.new(quick(epochs=3, state_interval=1, k=2), folder, data=blobs()).run()
+    return folder
+
+
+@pytest.fixture
+def folder(good, tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNN_TEST_MARK", str(tmp_path / "executed"))
+    shutil.copytree(good, tmp_path / "poisoned")
+    yield tmp_path / "poisoned"
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_good_folder_is_read_whole(good):
+    run = Run(good)
+    assert run.status["state"] == "done"
+    assert run.kept_states() == [0, 1, 2]
+    for name in ARRAYS:
+        assert len(run.array(name)) == 3
+    assert load_network(run, 2).epoch == 2
+    summary(run)
+
+
+@pytest.mark.parametrize("kind", POISONS)
+def test_a_poisoned_description_is_refused_with_a_sentence(kind, folder):
+    POISONS[kind](folder)
+
+    def look():
+        run = Run(folder)
+        run.status, run.epochs, run.config  # noqa: B018
+        summary(run)
+
+    with pytest.raises(StoreError) as caught:
+        look()
+    assert "poisoned" in str(caught.value)
+    assert 20 < len(str(caught.value)) < 1000
+    assert "root:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", IN_LABELS)
+def test_poisoned_labels_are_refused_before_they_are_loaded(kind, folder):
+    IN_LABELS[kind](folder)
+    with pytest.raises(StoreError, match=r"labels\.npz cannot be read: "):
+        Run(folder).labels  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", IN_ARRAYS)
+def test_poisoned_arrays_are_refused(kind, folder):
+    IN_ARRAYS[kind](folder)
+    run, refused = Run(folder), []
+    for name in ARRAYS:
+        try:
+            np.array(run.array(name))
+        except StoreError:
+            refused.append(name)
+    assert refused == (list(ARRAYS) if kind == "arrays lead out" else [kind.split()[0]])
+
+
+@pytest.mark.parametrize("kind", IN_STATES)
+def test_poisoned_networks_are_refused_and_never_unpickled(kind, folder):
+    IN_STATES[kind](folder)
+    run = Run(folder)
+    if kind == "state names":
+        assert run.kept_states() == [0, 1, 2]
+        return
+    with pytest.raises(StoreError):
+        load_network(run, 1)
+
+
+def test_a_state_of_another_network_is_refused(folder, tmp_path):
+    Runner.new(quick(epochs=1, network="fast"), tmp_path / "other", data=blobs()).run()
+    shutil.copy(tmp_path / "other" / "states" / "0.pt", folder / "states" / "1.pt")
+    with pytest.raises(StoreError, match="no network of its own"):
+        load_network(Run(folder), 1)
+
+
+def test_a_json_file_without_end_is_not_read_whole(folder, monkeypatch):
+    monkeypatch.setattr("engine.store.MOST_JSON", 10_000)
+    (folder / "status.json").write_text('{"state": "' + "x" * 20_000)
+    with pytest.raises(StoreError, match="larger than"):
+        Run(folder).status  # noqa: B018
+    with pytest.raises(StoreError, match="larger than"):
+        read_json(folder / "status.json")
+
+
+def test_a_folder_whose_name_is_not_utf8_says_so(good, tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    shutil.copytree(os.fsencode(good), folder)
+    with pytest.raises(StoreError, match=r"caf\\udce9: the folder's name is not UTF-8"):
+        Run(os.fsdecode(folder))
+
+
+def test_maps_that_are_none_are_left_out(folder):
+    path = map_file(folder, 2, 1)
+    path.parent.mkdir(parents=True)
+    for name in ("x.npy", "²3.npy", "99999999999999999999.npy"):
+        (path.parent / name).write_bytes(b"")
+    assert laid_out(folder, 2) == []
+    np.save(path, np.zeros((4, 2), np.float32))
+    assert read_map(folder, 2, 1).shape == (4, 2)
+    for bad in (np.zeros((4, 3), np.float32), np.full((4, 2), np.nan, np.float32), np.zeros(4)):
+        np.save(path, bad)
+        assert read_map(folder, 2, 1) is None
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+    assert read_map(folder, 2, 1) is None
+
+
+def test_the_check_of_a_long_run_takes_little(good):
+    run = Run(good)
+    records = [record | {"epoch": epoch} for epoch in range(300) for record in run.epochs[:1]]
+    start = time.process_time()
+    schema.records(records, 0, run.info["k_max"])
+    assert time.process_time() - start < 0.1
