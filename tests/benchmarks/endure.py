@@ -50,7 +50,7 @@ def main() -> int:
     settings = {"kills": options.kills, "hours": options.hours, "seed": options.seed}
     seed, status = options.seed, 0
     try:
-        place = Place.make(root)
+        place = Place.make(root, epochs=options.epochs)
         end = time.monotonic() + 3600 * options.hours
         while True:
             _round(place, seed, options.kills, tally, server=not options.no_server)
@@ -70,6 +70,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="kill -9 a round (default: 50)")
     parser.add_argument("--hours", type=float, default=0.0, help="repeat for so long")
+    parser.add_argument("--epochs", type=int, default=24, help="of a run (default: 24)")
     parser.add_argument("--seed", type=int, default=0, help="of the first round")
     parser.add_argument("--folder", type=Path, help="where to work (default: the system's /tmp)")
     parser.add_argument("--no-server", action="store_true", help="leave out the server")
@@ -85,12 +86,14 @@ def _round(place: Place, seed: int, n_kills: int, tally: dict, *, server: bool) 
             killed = kills(place, random, min(MOST_KILLS, n_kills - done))
         done += killed
         tally["kill -9"]["kills"] += killed
+        print(f"seed {seed}: {done} of {n_kills} kills", flush=True)
     for name, fault in FAULTS.items():
         if name == "kill -9":
             continue
         try:
             with _timed(tally[name]):
                 fault(place, random)
+            print(f"seed {seed}: {name}", flush=True)
         except Skipped as why:
             tally[name] |= {"tried": 0, "skipped": str(why)}
     if server:
