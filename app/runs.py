@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from app import overview
+from app.shutdown import at_shutdown
 from engine.config import RunConfig
 from engine.runner import Runner
 from engine.store import (
@@ -28,6 +30,7 @@ from engine.store import (
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK = 0.2  # seconds between two looks at the queue
+PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
 NICENESS = 5  # of training threads, so that pages answer first
 MOST_SHARED = 12  # shared runs queued or running at once
 LIVE_STATES = ("queued", "running", "paused")
@@ -316,17 +319,15 @@ class Runs:
         owner = self._jobs[name].owner if name in self._jobs else self._owners.get(name, "")
         return visitor.teacher or owner in ("", visitor.id)
 
-    def close(self) -> None:
-        """Stop everything and wait for it."""
+    def close(self, patience: float = 30.0) -> None:
+        """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
         self._closed.set()
         with self._lock:
-            jobs = list(self._jobs.values())
+            jobs = [job for job in self._jobs.values() if job.started]
         for job in jobs:
-            job.runner.stop()
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline and any(
-            job.started and job.state in LIVE_STATES for job in jobs
-        ):
+            job.runner.stop("because the server was shut down: it can be resumed")
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(job.state in LIVE_STATES for job in jobs):
             time.sleep(0.02)
 
     # --- inside
@@ -406,10 +407,14 @@ class Runs:
 
     def _watch(self) -> None:
         while not self._closed.wait(TICK):
-            with self._lock:
-                self._reap()
-                self._start_next()
-                self._tidy()
+            try:
+                with self._lock:
+                    if not self._closed.is_set():
+                        self._reap()
+                        self._start_next()
+                        self._tidy()
+            except Exception:  # a full disk, say: the queue goes on when there is room again
+                logging.getLogger(__name__).exception("the queue of runs")
 
     def _start_next(self) -> None:
         training = sum(j.started and j.state in LIVE_STATES for j in self._jobs.values())
@@ -418,8 +423,7 @@ class Runs:
         ]:
             job.started = True
             job.watched = max(job.watched, time.monotonic())
-            name = f"run {job.name}"
-            threading.Thread(target=_work, args=(job.runner,), name=name, daemon=True).start()
+            job.runner.start(NICENESS)
             self._save_queue()
 
     def _reap(self) -> None:
@@ -446,14 +450,9 @@ class Runs:
 @st.cache_resource(show_spinner=False)
 def runs() -> Runs:
     """The one registry of this server."""
-    return Runs.from_environment()
-
-
-def _work(runner: Runner) -> None:
-    """Train in this thread, with less right to the processor than the pages where that exists."""
-    with contextlib.suppress(AttributeError, OSError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    runner.run()
+    made = Runs.from_environment()
+    at_shutdown(lambda: made.close(PATIENCE))
+    return made
 
 
 def _key(config: RunConfig) -> str:

@@ -81,9 +81,9 @@ class Processes:
         try:
             return receiver.recv()
         except EOFError:
-            died = f"its process died with exit code {process.exitcode}"
             killed = process.exitcode == -signal.SIGKILL
-            return died + (", as a system kills that is short of memory" if killed else "")
+            why = " (killed, as a system does that is short of memory)" if killed else ""
+            return f"its process died with exit code {process.exitcode}{why}"
         finally:
             receiver.close()
 

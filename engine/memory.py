@@ -1,6 +1,7 @@
 """A lack of memory, whoever reports it and how, as one sentence that says what to change."""
 
 import errno
+import mmap
 import re
 import resource
 from concurrent.futures.process import BrokenProcessPool
@@ -17,8 +18,11 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _NO_THREAD = re.compile(r"can't start new thread|thread creation failed", re.IGNORECASE)
-_ASKED = re.compile(r"allocate (?:more than )?([\d.]+) ?(bytes|[KMGT]iB)", re.IGNORECASE)
-_UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_ASKED = re.compile(r"allocate (?:more than )?([\d.]+) ?(bytes|[KMGTP]iB)", re.IGNORECASE)
+_UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
+
+
+RESERVE = 512 * 2**20  # bytes of address space without which no run begins
 
 
 class MemoryShortage(RuntimeError):
@@ -50,8 +54,20 @@ def as_shortage(error: BaseException) -> MemoryShortage | None:
     asked = _ASKED.search(words)
     if asked is None:
         return _shortage(where)
-    n_bytes = float(asked[1]) * _UNITS[asked[2].lower()]
+    n_bytes = float(asked[1]) * _UNITS[asked[2][0].lower()]
     return _shortage(f"{where}: {n_bytes / 1e6:,.1f} MB more were needed")
+
+
+def require_reserve() -> None:
+    """Raise MemoryShortage where the system would not give this process RESERVE bytes more.
+
+    With less, a library may end the whole process, all its other runs among it: C++ aborts at an
+    exception that no one catches, as PyTorch's convolutions were seen to do.
+    """
+    try:
+        mmap.mmap(-1, RESERVE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+    except (OSError, ValueError):
+        raise _shortage(f": a run needs {RESERVE / 1e6:,.0f} MB to begin") from None
 
 
 def shows_shortage(words: str) -> bool:

@@ -14,7 +14,7 @@ from engine.config import ConfigError, RunConfig
 from engine.control import Control, Stopped
 from engine.data import Data, DataError
 from engine.device import DeviceError, release_memory
-from engine.memory import MemoryShortage, as_shortage
+from engine.memory import MemoryShortage, as_shortage, require_reserve
 from engine.noise import NoiseError
 from engine.state import State, check_k, load_data
 from engine.store import Run, StoreError, fork_config
@@ -231,6 +231,7 @@ class Runner:
         """Prepare and train to the end; never raises, `status` says how it ended."""
         self._phase = "running"
         try:
+            require_reserve()
             self._state, self._writer = self._prepare(self._data, self._control)
             if self._state is not None:
                 self._train()

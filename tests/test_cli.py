@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +125,40 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes(tmp_path):
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert len(run.epochs) > n
+
+
+def test_a_pipe_that_is_closed_stops_the_run_without_a_word(tmp_path):
+    """As `train ... 2>&1 | head -1` closes it."""
+    folder = tmp_path / "run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "engine", "train", *QUICK[:2], "--epochs", "400",
+         "--out", str(folder)],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout.readline().startswith(b"epoch   0")
+    process.stdout.close()
+    assert process.wait(60) == 141
+    assert Run(folder).status["state"] == "stopped"
+    assert 1 <= len(Run(folder).epochs) < 400
+
+
+def test_output_that_nobody_reads_is_no_failure(tmp_path):
+    """Nothing is written to stderr either, where a traceback would show."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "engine", "methods"]
+    told = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (told.returncode, told.stderr) == (141, b"")
+
+
+def test_resume_gives_a_complete_run_its_last_word(run, tmp_path, capsys):
+    folder = Path(shutil.copytree(run, tmp_path / "run"))
+    status = (folder / "status.json").read_text()
+    (folder / "status.json").write_text(status.replace("done", "running"))
+    assert main(["resume", str(folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["state"] == "done"
+    assert main(["resume", str(folder)]) == 2
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import streamlit as st
 from scipy.spatial import cKDTree
 
 from app import reading
+from app.shutdown import at_shutdown
 from engine import embed
 from engine.mapper import Mapper, laid_out, read_map
 
@@ -16,7 +17,9 @@ AROUND = 10  # points nearest on the map, whose labels are compared
 @st.cache_resource
 def mapper() -> Mapper:
     """The one mapper of this server."""
-    return Mapper()
+    made = Mapper()
+    at_shutdown(made.close)
+    return made
 
 
 def pca(name: str, row: int, dims: int) -> np.ndarray:

@@ -1,0 +1,66 @@
+"""A server with browsers that is told to end: in time, its run stopped, its queue kept."""
+
+import asyncio
+import json
+import signal
+import time
+
+import pytest
+
+from app import shutdown
+from app.runs import runs
+from engine.store import Run, write_json
+from tests.app.conftest import n_epochs, quick_digits
+from tests.browser.conftest import serve
+
+
+def test_outside_a_server_nothing_is_changed(root):
+    before = signal.getsignal(signal.SIGTERM)
+    runs()
+    assert shutdown._thread is None
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+async def _visit(server, root, n: int) -> list:
+    """Visitors who have the page of a run that trains, and then read nothing any more."""
+    viewers = pytest.importorskip("tests.benchmarks.viewers")
+    come = await viewers.crowd(server.url, n)
+    deadline = time.monotonic() + 60
+    while not any(p.exists() and n_epochs(p.parent) > 1 for p in root.glob("*/epochs.json")):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+    for viewer in come:
+        viewer._stop_timers()
+        viewer._reader.cancel()
+    return come
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_path, number):
+    root = tmp_path / "runs"
+    root.mkdir()
+    config = quick_digits(epochs=5000).model_dump(mode="json")
+    wish = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
+    write_json(root / ".queue.json", [wish] * 2)
+    server = serve(root)
+    try:
+
+        async def told_to_end() -> float:
+            viewers = await _visit(server, root, 8)
+            begun = time.monotonic()
+            for _ in range(3):  # an impatient one
+                server.process.send_signal(number)
+                await asyncio.sleep(0.02)
+            await asyncio.to_thread(server.process.wait, 20)
+            assert len(viewers) == 8
+            return time.monotonic() - begun
+
+        assert asyncio.run(told_to_end()) < 10
+    finally:
+        server.process.kill()
+    assert server.process.returncode == 0
+    (run,) = [Run(path.parent) for path in root.glob("*/config.json")]
+    assert run.status["state"] == "stopped"
+    assert "because the server was shut down: it can be resumed" in run.status["message"]
+    assert len(json.loads((root / ".queue.json").read_text())) == 1
+    assert "Traceback" not in (tmp_path / "runs.log").read_text()
