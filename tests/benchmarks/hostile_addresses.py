@@ -1,5 +1,5 @@
-"""python tests/benchmarks/hostile_addresses.py [--n 420] [--seed 0]: a server of its own is asked for
-hostile addresses, every parameter with hostile values. Every one must be answered, without an
+"""python tests/benchmarks/hostile_addresses.py [--n 420] [--seed 0]: a server of its own is asked
+for hostile addresses, every parameter with hostile values. Every one must be answered, without an
 exception box, without "Something went wrong", and with nothing of a stranger's text that acts."""
 
 import argparse
