@@ -37,6 +37,7 @@ def fates_at_end(folder: str, created: str, n_rows: int) -> dict[str, np.ndarray
     """What became of each label by the newest epoch."""
     run = Run(folder)
     prediction = np.array(run.array("prediction")[n_rows - 1])
+    run.check_numbers("prediction", prediction)
     current, _, _ = truth_of(run, n_rows - 1)
     return evidence.fates(run.labels["given"], current, prediction, run.labels.get("true"))
 

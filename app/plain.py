@@ -11,7 +11,7 @@ import unicodedata
 MOST = 200  # characters of a name that are shown
 MOST_ERROR = 1000  # of an error's message
 JOINER = "\u2060"  # takes no room; parts what the browser would make a link or an icon of
-_MARKUP = re.compile(r"([\\`*_<>#|~$:&])")
+_MARKUP = re.compile(r"([\\`*<>#|~$&]|:(?!\s)|(?<!\w)_|_(?!\w))")
 _AT_START = re.compile(
     r"^(\d+)([.)])(?=\s|$)|^()([-+=])"
 )  # lists and headings, before or after a number

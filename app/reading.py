@@ -50,7 +50,10 @@ def row(*names: str) -> int:
 
 def values(name: str, array: str, row: int) -> np.ndarray:
     """One row of an array of the run folder, in memory."""
-    return np.array(run(name).array(array, len(records(name)))[row])
+    of = run(name)
+    found = np.array(of.array(array, len(records(name)))[row])
+    of.check_numbers(array, found)
+    return found
 
 
 def data(name: str) -> Data:

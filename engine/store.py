@@ -158,7 +158,24 @@ class Run:
         """neighbors (N, K), distances (N, K) and weights (N, K+1) of one row."""
         k = self.epochs[row]["n_neighbors"]
         planes = {"neighbors": k, "distances": k, "weights": k + 1}
-        return tuple(np.array(self.array(name)[row, :n].T) for name, n in planes.items())
+        found = tuple(np.array(self.array(name)[row, :n].T) for name, n in planes.items())
+        self.check_numbers("neighbors", found[0])
+        return found
+
+    def check_numbers(self, name: str, values: np.ndarray) -> None:
+        """See to it that a part of an array names classes or samples that are there.
+
+        Raises StoreError; arrays of other numbers pass.
+        """
+        most = {
+            "neighbors": self.info["data"]["n"],
+            "prediction": len(self.info["data"]["classes"]),
+        }
+        if name in most and values.size and not 0 <= values.min() <= values.max() < most[name]:
+            raise StoreError(
+                f"{self.folder}: array {name} has {values.min()} to {values.max()}: allowed is "
+                f"0 to {most[name] - 1}"
+            )
 
     def sample(self, index: int) -> dict[str, np.ndarray]:
         """One sample's whole history, rows first: loss (R,), soft (R, C), neighbors (R, K).
@@ -180,6 +197,7 @@ class Run:
                 history[name] = np.array(rows[:, : k + (name == "weights"), index])
             else:
                 history[name] = np.array(rows[:, index])
+            self.check_numbers(name, history[name])
         unused = np.arange(k) >= used[:, None]
         history["neighbors"][unused], history["distances"][unused] = -1, np.nan
         history["weights"][:, 1:][unused] = 0

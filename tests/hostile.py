@@ -7,6 +7,7 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,8 @@ NAMES = (
 FOLDER = "[log in](mailto:a@evil.example) <b>bold<b> :red[x]"  # a name that a disk takes
 # what of it would act; the escaped forms have other characters between these
 IN_MARKDOWN = re.compile(
-    r"!\[x|\[log in|\]\(|http://evil|www\.evil|a@evil|<a href|<img src=\"http|<b>bold"
-    r"|:red\[|\$\\href"
+    r"(?<!\\)(!\[x|\[log in|<a href|<img src=\"http|<b>bold|:red\[|\$\\href)"
+    r"|\]\(|http://evil|www\.evil|a@evil"
 )
 IN_HTML = re.compile(r"<a href|<img src=\"http|<b>bold")
 PAGES = (
@@ -56,6 +57,10 @@ TEXT = {  # fields that the browser shows as they are, or not at all
     "alt",
     "options",
     "raw_value",
+    "raw_values",
+    "js_content",
+    "css_content",
+    "html_content",
     "value",
     "default",
     "element_id",
@@ -199,6 +204,7 @@ VALUES = (
 )
 
 
+@cache
 def packed() -> list[str]:
     """Packed values that are none, or far too much."""
     nested = "[" * 100_000 + "]" * 100_000

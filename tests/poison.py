@@ -171,6 +171,10 @@ IN_ARRAYS = {
     "clean too short": _array("clean", lambda a: a[:1]),
     "neighbors doubles": _array("neighbors", lambda a: a.astype(float)),
 }
+IN_ROWS = {
+    "neighbors outside": _array("neighbors", lambda a: a + np.int32(10**6)),
+    "prediction negative": _array("prediction", lambda a: a - np.int32(10**6)),
+}
 IN_STATES = {
     "states lead out": _link("states", "/etc"),
     "state pickled": _pickled_state,

@@ -15,7 +15,7 @@ from engine.report import summary
 from engine.runner import Runner
 from engine.store import ARRAYS, Run, StoreError, read_json
 from tests.conftest import blobs, quick
-from tests.poison import IN_ARRAYS, IN_LABELS, IN_STATES, POISONS
+from tests.poison import IN_ARRAYS, IN_LABELS, IN_ROWS, IN_STATES, POISONS
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,16 @@ def test_poisoned_arrays_are_refused(kind, folder):
         except StoreError:
             refused.append(name)
     assert refused == (list(ARRAYS) if kind == "arrays lead out" else [kind.split()[0]])
+
+
+@pytest.mark.parametrize("kind", IN_ROWS)
+def test_rows_that_name_what_is_not_there_are_refused(kind, folder):
+    IN_ROWS[kind](folder)
+    run, name = Run(folder), kind.split()[0]
+    with pytest.raises(StoreError, match=f"array {name} has "):
+        run.sample(3)
+    with pytest.raises(StoreError, match=f"array {name} has "):
+        run.check_numbers(name, np.array(run.array(name)[-1]))
 
 
 @pytest.mark.parametrize("kind", IN_STATES)

@@ -35,6 +35,7 @@ def neighbors_of(name: str, row: int, sample: int) -> tuple[np.ndarray, np.ndarr
     run = reading.run(name)
     k = reading.records(name)[row]["n_neighbors"]
     ids = np.array(run.array("neighbors")[row, :k, sample])
+    run.check_numbers("neighbors", ids)
     return ids, np.array(run.array("weights")[row, : k + 1, sample])
 
 

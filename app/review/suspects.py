@@ -94,6 +94,7 @@ def evidence(run: Run, row: int, sample: int, most: int = 8) -> tuple[np.ndarray
 def _votes(run: Run, row: int, n_classes: int) -> np.ndarray:
     rows = slice(max(0, row + 1 - VOTES), row + 1)
     prediction = np.array(run.array("prediction")[rows])
+    run.check_numbers("prediction", prediction)
     confidence = np.array(run.array("confidence")[rows])
     n_epochs, n = prediction.shape
     # what a vote leaves goes to all other classes alike: more is not kept on disk

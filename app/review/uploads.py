@@ -168,8 +168,8 @@ def clean(root: Path, now: float | None = None) -> int:
 def _datasets(root: Path) -> Iterator[str]:
     """The data sets of all runs."""
     for path in root.glob("*/config.json"):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            yield json.loads(path.read_text())["config"]["dataset"]
+        with contextlib.suppress(StoreError, KeyError, TypeError):
+            yield read_json(path)["config"]["dataset"]
 
 
 @contextlib.contextmanager

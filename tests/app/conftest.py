@@ -1,6 +1,8 @@
 """A runs root of its own for each test, runs in every state, and pages run without a browser."""
 
+import html
 import json
+import re
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 import streamlit as st
 
 from app.map import layouts
+from app.plain import JOINER
 from app.runs import Visitor, runs
 from engine.config import configure
 from engine.data import load
@@ -179,6 +182,7 @@ def app(page: str, **params: str):
 
 
 def texts(at) -> str:
-    """All words on the page, for looking something up."""
+    """All words on the page as a visitor reads them, for looking something up."""
     kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.header)
-    return "\n".join(str(element.value) for kind in kinds for element in kind)
+    said = "\n".join(str(element.value) for kind in kinds for element in kind)
+    return html.unescape(re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", said)).replace(JOINER, "")

@@ -149,4 +149,6 @@ def test_many_classes_are_cut_in_the_middle():
     assert len(shown) == MOST_BARS
     assert shown[:2] == [99, 98]
     assert shown[-1] == 0
-    assert class_counts(["<b>x", "y" * 40], np.array([1, 2])).layout.yaxis.ticktext[1] == "&lt;b>x"
+    assert (
+        class_counts(["<b>x", "y" * 40], np.array([1, 2])).layout.yaxis.ticktext[1] == "&lt;b&gt;x"
+    )
