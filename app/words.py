@@ -104,7 +104,8 @@ WORDS: dict[str, str] = {
     "fork": "A new run that starts from the network of another run after some epoch.",
     "confusion": "A table: of each true class, what it was taken for.",
     "label quality": (
-        "How likely the given label is right, from the soft label and P(clean); the most "
-        "suspicious have the least."
+        "How likely the given label is right: the mean of the probability that the network gives "
+        "it and of its share among the labels of the nearest images; the most suspicious have the "
+        "least."
     ),
 }

@@ -12,6 +12,7 @@ from engine import headline as headlines
 from engine import sweep as sweeps
 from engine.config import ConfigError, RunConfig, configure
 from engine.data import DATASETS
+from engine.label_issues import label_issues
 from engine.mapper import lay_out_next
 from engine.noise import NOISE_NOTES
 from engine.runner import Runner
@@ -42,9 +43,13 @@ def show(*, run: str, as_json: bool) -> int:
 
 
 def export(*, run: str, out: str) -> int:
-    """Write the corrected labels of a run as CSV."""
-    suspicious = report.export(Run(run), out)
-    print(f"wrote {out}: {suspicious} suspicious labels")
+    """Write the given labels of a run, and the changes that are proposed, as CSV."""
+    issues = label_issues(Run(run))
+    if issues.warning:
+        print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
+    suspicious = report.export(Run(run), out, issues)
+    n_proposed = int((issues.proposed != issues.given).sum())
+    print(f"wrote {out}: {suspicious} suspicious labels, {n_proposed} changes proposed")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a run folder says in the end: one object of numbers, and the corrected labels as a table."""
+"""What a run folder says in the end: one object of numbers, and its labels as a table."""
 
 import os
 from collections.abc import Iterator
@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from engine.metrics import label_quality
+from engine.label_issues import LabelIssues, label_issues
 from engine.store import Run, StoreError
 from engine.tables import write_rows
 
-SUSPICIOUS_BELOW = 0.5  # P(clean) under which a label that correction left alone is suspicious
 COLUMNS = (
-    "sample", "given_label", "corrected_label", "soft_probability", "p_clean", "suspicious",
-    "neighbors", "label_quality",
+    "sample", "given_label", "corrected_label", "probability", "p_clean", "suspicious",
+    "neighbors", "label_quality", "soft_label_argmax", "soft_probability",
 )  # fmt: skip
 
 
@@ -24,8 +23,9 @@ def summary(run: Run) -> dict[str, Any]:
     Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
     best_chosen_on names ("validation" or "test"; chosen on test, it is no honest estimate).
     memorized: share of wrong given labels that the network predicts after the last epoch.
-    clean_auroc: P(clean) against whether the current label is right. detection_auroc: the same for
-    the given label, by `metrics.label_quality`. seconds: computing time of all epochs.
+    label_accuracy_corrected: of the raw end state of correction, not of the changes that `export`
+    proposes. clean_auroc: P(clean) against whether the current label is right. detection_auroc: the
+    same for the given label, by `metrics.label_quality`. seconds: computing time of all epochs.
     """
     config, info, records = run.config, run.info, run.epochs
     last = records[-1]["metrics"] if records else {}
@@ -67,13 +67,16 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def export(run: Run, path: Path | str) -> int:
+def export(run: Run, path: Path | str, issues: LabelIssues | None = None) -> int:
     """Write one row per training sample as CSV; returns how many are suspicious.
 
-    Columns: sample (file name or row number), given_label, corrected_label (class names),
-    soft_probability (of the corrected label), p_clean, suspicious ("yes" where correction changed
-    the label or P(clean) is below 0.5), neighbors (samples it was last mixed with, by ";"),
-    label_quality (how likely the given label is right), and true_label where it is known.
+    Columns, by `label_issues` (issues: if the caller has them already): sample (file name or row
+    number), given_label, corrected_label (class names; the given one unless a change is proposed),
+    probability (calibrated, of the class that the network says), p_clean (of the given label,
+    before correction; empty where not known), suspicious ("yes" or "no"), neighbors (samples it was
+    last mixed with, by ";"), label_quality (how likely the given label is right), soft_label_argmax
+    and soft_probability (where correction itself ended, and its weight), and true_label where it is
+    known. Where `LabelIssues.warning` is set, no change is proposed.
     Texts that a spreadsheet would run begin with an apostrophe, see engine/tables.py. Appears
     whole or not at all. Raises StoreError for a run without an epoch.
     """
@@ -87,7 +90,7 @@ def export(run: Run, path: Path | str) -> int:
         with open(beside, "w", newline="", encoding="utf-8") as file:
             columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
             write_rows(file, [columns])
-            for row in label_rows(run):
+            for row in label_rows(run, issues=issues):
                 n_suspicious += row["suspicious"] == "yes"
                 write_rows(file, [[row[name] for name in columns]])
         os.replace(beside, path)
@@ -97,34 +100,40 @@ def export(run: Run, path: Path | str) -> int:
     return n_suspicious
 
 
-def label_rows(run: Run, at: int | None = None) -> Iterator[dict[str, Any]]:
+def label_rows(
+    run: Run, at: int | None = None, issues: LabelIssues | None = None
+) -> Iterator[dict[str, Any]]:
     """The rows that `export` writes, in the order of the samples; at: row of the epoch, or last."""
     records = run.epochs
     at = len(records) - 1 if at is None else at
     classes, labels = run.info["data"]["classes"], run.labels
-    given = labels["given"]
-    n = len(given)
+    found = issues or label_issues(run, at)
+    n = len(found.given)
     ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
-    soft, clean = np.array(run.array("soft")[at]), np.array(run.array("clean")[at])
-    corrected = soft.argmax(1)
-    quality = label_quality(soft, clean, given)
+    suspicious = np.isin(np.arange(n), found.flagged)
     mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
     neighbors = run.mixed_with(mixed[-1])[0] if mixed else np.empty((n, 0), int)
     for i in range(n):
-        suspicious = corrected[i] != given[i] or clean[i] < SUSPICIOUS_BELOW
         row = {
             "sample": ids[i],
-            "given_label": classes[given[i]],
-            "corrected_label": classes[corrected[i]],
-            "soft_probability": f"{soft[i, corrected[i]]:.6f}",
-            "p_clean": f"{clean[i]:.6f}",
-            "suspicious": "yes" if suspicious else "no",
+            "given_label": classes[found.given[i]],
+            "corrected_label": classes[found.proposed[i]],
+            "probability": f"{found.probability[i]:.6f}",
+            "p_clean": known(found.p_clean[i]),
+            "suspicious": "yes" if suspicious[i] else "no",
             "neighbors": ";".join(ids[j] for j in neighbors[i]),
-            "label_quality": f"{quality[i]:.6f}",
+            "label_quality": f"{found.quality[i]:.6f}",
+            "soft_label_argmax": classes[found.moved[i]],
+            "soft_probability": f"{found.moved_weight[i]:.6f}",
         }
         if "true" in labels:
             row["true_label"] = classes[labels["true"][i]]
         yield row
+
+
+def known(share: float) -> str:
+    """A share as it stands in a table; empty for nan."""
+    return "" if np.isnan(share) else f"{share:.6f}"
 
 
 def _best(run: Run, records: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:

@@ -7,6 +7,7 @@ from app import reading
 from app.charts.base import METHODS
 from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
+from app.review import exhibits
 
 ORDER = (HARMFUL, NEUTRAL, HELPFUL, CHANGED, MISSED)  # of the list of changes
 
@@ -94,7 +95,7 @@ def changes(labels: Labels) -> pd.DataFrame:
         | {
             "verdict": np.array(corrections.VERDICTS, dtype=object)[labels.verdicts[found]],
             "confidence": labels.confidence[found],
-            "p_clean": reading.values(labels.name, "clean", labels.row)[found],
+            "p_clean": exhibits.suspects_of(labels.name, labels.row).p_clean[found],
             "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),
             "last_flip": pd.array(np.where(last[found] < 0, None, last[found]), "Int64"),
             "flips": n[found],

@@ -9,8 +9,8 @@ from app import plain, reading, widgets
 from app.choices import bound, get, put, visitor
 from app.review import exhibits
 from app.review.reviews import Decision
-from app.review.suspects import Suspects
 from app.runs import runs
+from engine.label_issues import LabelIssues
 
 MOST_PICKS = 9  # suggestions that have a key
 MOST_SMALL = 48  # characters of small buttons that fit beside each other
@@ -33,7 +33,8 @@ def desk(name: str) -> None:
     runs().touch(name)
     _mend_filters(len(reading.class_names(name)))
     found, latest = exhibits.suspects_of(name), exhibits.reviews_of(name).latest()
-    if not len(found.order) and get("sample") is None:
+    exhibits.warn(found)
+    if not len(found.flagged) and get("sample") is None:
         st.success("No label of this run looks wrong. There is nothing to review.")
         return
     queue, sample = _queue(found, latest), get("sample")
@@ -56,9 +57,9 @@ def desk(name: str) -> None:
     exhibits.listed(name, found, queue, latest, images)
 
 
-def _queue(found: Suspects, latest: dict[int, Decision]) -> np.ndarray:
+def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
     """The suspicious samples that the filters let through, most suspicious first."""
-    order = found.order
+    order = found.flagged
     decided = np.isin(order, list(latest))
     keep = {"open": ~decided, "decided": decided, "all": np.ones(len(order), bool)}[
         get("desk_show")
@@ -71,17 +72,17 @@ def _queue(found: Suspects, latest: dict[int, Decision]) -> np.ndarray:
 
 
 def _progress(
-    name: str, found: Suspects, latest: dict[int, Decision], queue: np.ndarray,
+    name: str, found: LabelIssues, latest: dict[int, Decision], queue: np.ndarray,
     sample: int | None,
 ) -> None:  # fmt: skip
-    among = [latest[s] for s in found.order.tolist() if s in latest]
+    among = [latest[s] for s in found.flagged.tolist() if s in latest]
     counts = {word: sum(d.kind == kind for d in among) for kind, word in exhibits.DONE.items()}
     said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    text = f"**{len(among):,} of {len(found.order):,}** suspicious labels decided"
-    n_other = int((found.suggested != found.given)[found.order].sum())
+    text = f"**{len(among):,} of {len(found.flagged):,}** suspicious labels decided"
+    n_other = int((found.suggested != found.given)[found.flagged].sum())
     told = f"for the first {n_other:,} another label is suggested"
     with st.container(horizontal=True, vertical_alignment="bottom", key="desk-progress"):
-        st.progress(len(among) / max(len(found.order), 1), f"{text}: {said or told}")
+        st.progress(len(among) / max(len(found.flagged), 1), f"{text}: {said or told}")
         if sample is not None:
             _steps(queue, sample)
         with st.popover("Filter •" if _is_filtered() else "Filter", icon=":material/filter_list:"):
@@ -121,7 +122,7 @@ def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
     return widget | {"on_change": change}
 
 
-def _picks(name: str, found: Suspects, sample: int) -> None:
+def _picks(name: str, found: LabelIssues, sample: int) -> None:
     """What it could be, most likely first, each with a key; keep, skip, undo; any other class."""
     classes = reading.class_names(name)
     likely, given = found.likelihood[sample], int(found.given[sample])
@@ -227,13 +228,13 @@ def _is_filtered() -> bool:
     return get("desk_class") is not None or bool(get("desk_sure")) or get("desk_show") != "open"
 
 
-def _all_done(found: Suspects) -> None:
+def _all_done(found: LabelIssues) -> None:
     if _is_filtered():
         st.info("No suspicious label passes the filter.")
         st.button("Clear the filter", on_click=put, icon=":material/filter_list_off:",
                   kwargs=dict(desk_show=None, desk_class=None, desk_sure=None))  # fmt: skip
     else:
-        st.success(f"All {len(found.order):,} suspicious labels are decided. Well done.")
+        st.success(f"All {len(found.flagged):,} suspicious labels are decided. Well done.")
         if st.button("Take the result home", type="primary", key="to-take"):
             put(step="take")
             st.rerun()
@@ -253,10 +254,10 @@ def _decide(name: str, sample: int, label: int, given: int, kind: str | None = N
     put(sample=left[0] if left else None)
 
 
-def _rank(found: Suspects, samples: np.ndarray) -> np.ndarray:
+def _rank(found: LabelIssues, samples: np.ndarray) -> np.ndarray:
     """Places in the order of suspicion; behind all for samples that are not suspicious."""
-    places = np.full(len(found.given), len(found.order))
-    places[found.order] = np.arange(len(found.order))
+    places = np.full(len(found.given), len(found.flagged))
+    places[found.flagged] = np.arange(len(found.flagged))
     return places[samples]
 
 

@@ -12,8 +12,8 @@ from app.charts import base
 from app.choices import put
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
-from app.review.suspects import Suspects
 from engine.data import Data
+from engine.label_issues import LabelIssues, label_issues
 from engine.store import Run, StoreError
 
 LISTED = 200  # rows of the list
@@ -21,12 +21,18 @@ DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 
-def suspects_of(name: str) -> Suspects:
-    """The suspects of a run's newest epoch, computed once for each epoch."""
+def suspects_of(name: str, row: int | None = None) -> LabelIssues:
+    """What a run says of its labels, computed once for each epoch; row: by default the newest."""
     run = reading.run(name)
-    n_records = len(reading.records(name))
+    row = len(reading.records(name)) - 1 if row is None else row
     written = (run.folder / "epochs.json").stat().st_mtime_ns
-    return _suspects(str(run.folder), written, n_records - 1)
+    return _suspects(str(run.folder), written, row)
+
+
+def warn(found: LabelIssues) -> None:
+    """Above everything else: why no change is proposed."""
+    if found.warning:
+        st.warning(found.warning, icon=":material/warning:")
 
 
 def reviews_of(name: str) -> Reviews:
@@ -51,7 +57,7 @@ def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
 
 
 def image(
-    name: str, found: Suspects, sample: int, images: Data | None, latest: dict[int, Decision]
+    name: str, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
 ) -> None:
     given = reading.class_names(name)[found.given[sample]]
     quality = found.quality[sample]
@@ -70,8 +76,8 @@ def image(
     called = reading.sample_name(name, sample)
     own = "" if called == str(sample) else f" ({plain.markdown(called)})"
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
-    if found.suggested[sample] == found.given[sample]:  # else it speaks of the corrected label
-        words += f", P(clean) {found.clean[sample]:.2f}"
+    if not np.isnan(found.p_clean[sample]):
+        words += f", P(clean) {found.p_clean[sample]:.2f}"
     st.caption(words, help=f"{widgets.word('label quality')} {widgets.word('P(clean)')}")
     if sample in latest:
         decision = latest[sample]
@@ -80,11 +86,11 @@ def image(
             f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
             icon=":material/check:", color="green",
         )  # fmt: skip
-    elif sample not in found.order:
+    elif sample not in found.flagged:
         st.caption("This sample was picked elsewhere; its label does not look wrong.")
 
 
-def evidence(name: str, found: Suspects, sample: int, images: Data | None) -> None:
+def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
     run, classes = reading.run(name), reading.class_names(name)
     near, _ = suspects.evidence(run, len(reading.records(name)) - 1, sample)
@@ -111,7 +117,7 @@ def evidence(name: str, found: Suspects, sample: int, images: Data | None) -> No
 
 
 def listed(
-    name: str, found: Suspects, queue: np.ndarray, latest: dict[int, Decision],
+    name: str, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
     images: Data | None,
 ) -> None:  # fmt: skip
     classes, shown = reading.class_names(name), queue[:LISTED]
@@ -151,8 +157,8 @@ def listed(
 
 
 @lru_cache(maxsize=4)
-def _suspects(folder: str, written: int, row: int) -> Suspects:
-    return suspects.find(Run(folder), row)
+def _suspects(folder: str, written: int, row: int) -> LabelIssues:
+    return label_issues(Run(folder), row)
 
 
 def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:

@@ -10,16 +10,18 @@ import numpy as np
 
 from app.review.archives import MB
 from app.review.reviews import Decision
-from app.review.suspects import Suspects
 from app.review.unpacking import Layout
 from app.review.uploads import of_dataset
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
+from engine.label_issues import LabelIssues
+from engine.report import known
 from engine.store import Run, StoreError
 from engine.tables import rows_text
 
 COLUMNS = (
-    "id", "given", "suggested", "decision", "final", "p_clean", "label_quality", "reviewed_at",
+    "id", "given", "suggested", "proposed", "decision", "final", "p_clean", "label_quality",
+    "soft_label_argmax", "reviewed_at",
 )  # fmt: skip
 MOST = 1024 * MB  # of image files in one zip; the table serves beyond
 
@@ -29,33 +31,33 @@ class HandbackError(StoreError):
 
 
 def final_labels(
-    found: Suspects, latest: dict[int, Decision], accept: float | None = None
+    found: LabelIssues, latest: dict[int, Decision], accept: float | None = None
 ) -> tuple[np.ndarray, list[str]]:
     """Labels (N,) int64 after review, and how each came about.
 
     A sample nobody decided on keeps its given label (""), unless accept is a number: then it takes
-    the suggested one ("auto") where that is at least so likely.
+    the proposed one ("auto") where the probability of that is at least so large.
     """
     final, how = found.given.copy(), [""] * len(found.given)
     if accept is not None:
-        for sample in np.flatnonzero((found.suggested != final) & (found.sure() >= accept)):
-            final[sample], how[sample] = found.suggested[sample], "auto"
+        for sample in np.flatnonzero((found.proposed != final) & (found.probability >= accept)):
+            final[sample], how[sample] = found.proposed[sample], "auto"
     for sample, decision in latest.items():
         final[sample], how[sample] = decision.label, decision.kind
     return final, how
 
 
 def table(
-    classes: list[str], ids: list[str], found: Suspects, latest: dict[int, Decision],
+    classes: list[str], ids: list[str], found: LabelIssues, latest: dict[int, Decision],
     accept: float | None = None,
 ) -> str:  # fmt: skip
     """One row for every sample, as CSV with the COLUMNS; see engine/tables.py."""
     final, how = final_labels(found, latest, accept)
     rows = (
         (
-            name, classes[found.given[i]], classes[found.suggested[i]], how[i], classes[final[i]],
-            f"{found.clean[i]:.6f}", f"{found.quality[i]:.6f}",
-            latest[i].at if i in latest else "",
+            name, classes[found.given[i]], classes[found.suggested[i]], classes[found.proposed[i]],
+            how[i], classes[final[i]], known(found.p_clean[i]), f"{found.quality[i]:.6f}",
+            classes[found.moved[i]], latest[i].at if i in latest else "",
         )
         for i, name in enumerate(ids)
     )  # fmt: skip

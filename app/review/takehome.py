@@ -10,8 +10,7 @@ from app import reading, widgets
 from app.choices import bound, get, put
 from app.review import exhibits, handback, uploads
 from app.runs import runs
-
-LEAST_SURE = 0.5  # likelihood below which no suggestion is accepted unseen
+from engine.label_issues import SURE
 
 
 def takehome() -> None:
@@ -19,6 +18,7 @@ def takehome() -> None:
     name = widgets.pick_run()
     found, reviews = exhibits.suspects_of(name), exhibits.reviews_of(name)
     latest = reviews.latest()
+    exhibits.warn(found)
     left, right = st.columns(2, gap="large")
     with left:
         accept = also_accept(found, latest)
@@ -32,19 +32,27 @@ def takehome() -> None:
 def also_accept(found, latest) -> float | None:
     undecided = ~np.isin(np.arange(len(found.given)), list(latest))
     n_open = int((undecided & (found.suggested != found.given)).sum())
-    if not LEAST_SURE <= (get("accept") or 1) <= 1:  # from a link
+    n_proposed = int((undecided & (found.proposed != found.given)).sum())
+    # from a link, or of another run
+    if not SURE <= (get("accept") or 1) <= 1 or (found.warning and get("accept")):
         put(accept=None)
     st.markdown("**Labels nobody decided on**")
+    key = "accept-held" if found.warning else "accept-on"
     on = st.toggle(
-        "Also accept suggestions unseen", value=get("accept") is not None, key="accept-on",
-        help="Without it, a label changes only where you said so.",
-        on_change=lambda: put(accept=0.95 if st.session_state["accept-on"] else None),
+        "Also accept proposed changes unseen", value=get("accept") is not None, key=key,
+        help="Without it, a label changes only where you said so. A change is proposed where the "
+        f"network (probability at least {SURE:g}), the nearest images and the loss before "
+        "correction all speak against the given label.", disabled=found.warning is not None,
+        on_change=lambda: put(accept=SURE if st.session_state[key] else None),
     )  # fmt: skip
     if not on:
-        st.caption(f"They stay as they came. {n_open:,} of them have another label suggested.")
+        st.caption(
+            f"They stay as they came. {n_open:,} of them have another label suggested, "
+            f"{n_proposed:,} of these would be changed unseen."
+        )
         return None
     accept = st.slider(
-        "If at least this likely", LEAST_SURE, 1.0, step=0.01, **bound("accept", 0.95)
+        "If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE)
     )  # fmt: skip
     st.caption("These changes were seen by nobody; in the table they are marked “auto”.")
     return accept
@@ -108,7 +116,9 @@ def changes(name: str, found, final: np.ndarray, how: list[str]) -> None:
     """The labels that change, to be looked over once more."""
     rows = np.flatnonzero(final != found.given)
     if not len(rows):
-        st.info("No label changes yet. Decide on some in step 3, or accept suggestions unseen.")
+        st.info(
+            "No label changes yet. Decide on some in step 3, or accept proposed changes unseen."
+        )
         return
     classes, shown = reading.class_names(name), rows[: exhibits.LISTED]
     table = pd.DataFrame(

@@ -10,6 +10,7 @@ from app.choices import bound, get, link, put
 from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.labels.labeled import Labels, changes, flow_table, not_yet
+from app.review import exhibits
 from engine.noise import observed_matrix
 from engine.report import label_rows
 from engine.store import StoreError
@@ -243,7 +244,9 @@ COLUMNS = {
         "Confidence", format="percent", help="The share of the corrected class in the soft label."
     ),
     "p_clean": st.column_config.NumberColumn(
-        "P(clean)", format="percent", help=widgets.word("P(clean)")
+        "P(clean)",
+        format="percent",
+        help=f"Of the given label, before correction. {widgets.word('P(clean)')}",
     ),
     "first_flip": st.column_config.NumberColumn("First flip", help="Epoch of its first change."),
     "last_flip": st.column_config.NumberColumn("Last flip", help="Epoch of its last change."),
@@ -265,6 +268,8 @@ def listing(labels: Labels) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
+    if warning := exhibits.suspects_of(labels.name, labels.row).warning:
+        st.caption(f"All labels, CSV: {warning}")
     if shown.empty:
         st.markdown("Nothing to list here.")
         return
@@ -308,12 +313,14 @@ def save_labels(labels: Labels) -> None:
     """All labels of this epoch as the command line exports them."""
 
     def text() -> str:
-        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row)))
+        issues = exhibits.suspects_of(labels.name, labels.row)
+        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row, issues)))
 
     st.download_button(
         "All labels, CSV", text, file_name=f"{labels.name}-labels-epoch{labels.epoch}.csv",
         mime="text/csv", type="tertiary", icon=":material/download:", on_click="ignore",
-        help="One row per sample: given and corrected label, P(clean), neighbors, and more.",
+        help="One row per sample: given label, proposed change, P(clean), neighbors, and more. "
+        "The raw end state of correction stands in soft_label_argmax.",
     )  # fmt: skip
 
 

@@ -10,24 +10,30 @@ import pytest
 
 from app.review import handback, uploads
 from app.review.reviews import Decision
-from app.review.suspects import Suspects
 from app.review.unpacking import Layout
 from engine.config import configure
 from engine.data import load
+from engine.label_issues import LabelIssues
 from engine.runner import Runner
 from engine.store import Run
 from tests.app.test_uploads import arrays, pets, png, zipped
 
 
-def suspects_of(given, suggested, sure) -> Suspects:
+def issues_of(given, suggested, proposed, probability) -> LabelIssues:
     given, suggested = np.array(given), np.array(suggested)
     likelihood = np.full((len(given), 3), 0.0)
-    likelihood[np.arange(len(given)), suggested] = sure
+    likelihood[np.arange(len(given)), suggested] = 0.8
     clean = np.linspace(0.1, 0.9, len(given))
-    return Suspects(given, suggested, likelihood, clean, clean / 2, np.arange(len(given)))
+    clean[4] = np.nan
+    return LabelIssues(
+        given=given, suggested=suggested, likelihood=likelihood, p_clean=clean, quality=clean / 2,
+        probability=np.array(probability), flagged=np.arange(len(given)),
+        proposed=np.array(proposed), moved=np.array([2, 2, 2, 2, 2]),
+        moved_weight=np.full(len(given), 0.6), estimate=3, warning=None,
+    )  # fmt: skip
 
 
-FOUND = suspects_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [0.9, 0.8, 0.7, 0.99, 0.84])
+FOUND = issues_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [1, 1, 0, 2, 1], [0.96, 0.8, 0.98, 0.99, 0.99])
 LATEST = {0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
           2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00")}  # fmt: skip
 
@@ -40,20 +46,29 @@ def test_only_what_was_decided_changes():
 
 
 def test_unseen_suggestions_only_where_asked_for_and_never_against_a_decision():
-    final, how = handback.final_labels(FOUND, LATEST, accept=0.85)
+    final, how = handback.final_labels(FOUND, LATEST, accept=0.95)
     assert final.tolist() == [0, 1, 1, 2, 1]
     assert how == ["keep", "", "change", "auto", ""]
 
 
+def test_a_suggestion_that_is_not_proposed_changes_nothing_unseen():
+    """However sure: sample 4 has a suggestion, and no proposal."""
+    final, how = handback.final_labels(FOUND, {}, accept=0.95)
+    assert final.tolist() == [1, 1, 0, 2, 1]
+    assert how == ["auto", "", "auto", "auto", ""]
+
+
 def test_the_table_says_all():
-    text = handback.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.85)
+    text = handback.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.95)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["id"] for row in rows] == ["x", "y", "z", "w", "v"]
     assert [row["final"] for row in rows] == ["a", 'b,"', 'b,"', "ü", 'b,"']
     assert [row["decision"] for row in rows] == ["keep", "", "change", "auto", ""]
+    assert rows[4]["p_clean"] == ""  # not known
     assert rows[2] == {
-        "id": "z", "given": "ü", "suggested": "a", "decision": "change", "final": 'b,"',
-        "p_clean": "0.500000", "label_quality": "0.250000",
+        "id": "z", "given": "ü", "suggested": "a", "proposed": "a", "decision": "change",
+        "final": 'b,"', "p_clean": "0.500000", "label_quality": "0.250000",
+        "soft_label_argmax": "ü",
         "reviewed_at": "2026-01-02T00:00:00+00:00",
     }  # fmt: skip
 

@@ -193,8 +193,9 @@ def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
     run = Run(root / finished)
     export(run, tmp_path / "labels.csv")
     assert list(csv.DictReader((tmp_path / "labels.csv").open())) == list(label_rows(run, 7))
+    assert any(line["given_label"] != line["soft_label_argmax"] for line in label_rows(run, 7))
     early = list(label_rows(run, 1))
-    assert all(line["given_label"] == line["corrected_label"] for line in early)
+    assert all(line["given_label"] == line["soft_label_argmax"] for line in early)
     assert [float(line["p_clean"]) for line in early] == pytest.approx(
         run.array("clean")[1].tolist(), abs=1e-6
     )

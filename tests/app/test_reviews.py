@@ -1,16 +1,14 @@
-"""Decisions that outlive reloads and meet in one file; which labels are suspicious, and why."""
+"""Decisions that outlive reloads and meet in one file; what speaks for a label."""
 
 import json
 import shutil
 import threading
-from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from app.review import suspects
 from app.review.reviews import ReviewError, Reviews
-from engine.metrics import label_quality
 from engine.runner import Runner
 from engine.store import Run
 from tests.conftest import blobs, quick
@@ -119,57 +117,7 @@ def test_the_file_is_written_whole(tmp_path, monkeypatch):
     assert json.loads(before)["format"] == 1
 
 
-# --- which labels, and why
-
-
-def test_suspicious_are_changed_or_unlikely_labels_the_worst_first(run):
-    found = suspects.find(run, 5)
-    soft, clean = run.array("soft")[5], run.array("clean")[5]
-    expected = {
-        i for i in range(120) if soft[i].argmax() != found.given[i] or clean[i] < 0.5
-    }  # fmt: skip
-    assert set(found.order.tolist()) == expected
-    quality = label_quality(np.array(soft), np.array(clean), found.given)
-    assert (np.diff(quality[found.order]) >= 0).all()
-    wrong = np.flatnonzero(found.given != run.labels["true"])
-    assert len(wrong) == 12
-    # on data as easy as this, the first ones are the wrong ones, and the suggestion is the truth
-    assert set(found.order[:12].tolist()) == set(wrong.tolist())
-    assert (found.suggested[wrong] == run.labels["true"][wrong]).all()
-
-
-def test_likelihoods_are_what_the_network_said_without_the_given_label(run):
-    """Against the definition: soft = s given + (1 - s) x average prediction, s = 0.7^steps."""
-    given = run.labels["given"]
-    for row in (2, 5):
-        share = 0.7 ** (row - 1)  # correction starts with epoch 2
-        assert suspects.given_share(run, row) == pytest.approx(share)
-        soft = np.array(run.array("soft")[row], dtype=np.float64)
-        average = (soft - share * np.eye(3)[given]) / (1 - share)
-        found = suspects.likelihoods(run, row)
-        np.testing.assert_allclose(found, average, atol=2e-5)
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
-
-
-def test_before_any_correction_votes_stand_in(run):
-    found = suspects.likelihoods(run, 1)
-    prediction, confidence = run.array("prediction")[:2], run.array("confidence")[:2]
-    by_hand = np.zeros((120, 3))
-    for epoch in range(2):
-        for i in range(120):
-            for c in range(3):
-                sure = confidence[epoch, i]
-                by_hand[i, c] += (sure if c == prediction[epoch, i] else (1 - sure) / 2) / 2
-    np.testing.assert_allclose(found, by_hand, atol=1e-6)
-
-
-def test_a_fork_remembers_what_its_parent_corrected(run, tmp_path):
-    data = blobs(n=120)
-    Runner.fork(run.folder, 3, tmp_path / "fork", data=data, alpha=0.5, epochs=6).run()
-    fork = Run(tmp_path / "fork")
-    assert suspects.given_share(fork, 1) == pytest.approx(0.7**2 * 0.5**2)
-    shutil.rmtree(run.folder)
-    assert suspects.given_share(Run(tmp_path / "fork"), 1) == pytest.approx(0.5**2)
+# --- what speaks for a label
 
 
 def test_neighbors_are_the_nearest_in_the_panel(run):
@@ -192,10 +140,3 @@ def test_outside_the_panel_the_mixing_partners_are_the_neighbors(tmp_path):
     assert near.tolist() == run.mixed_with(2)[0][outside].tolist()
     near, _ = suspects.evidence(run, 0, outside)  # warm-up: nothing was mixed
     assert len(near) == 0
-
-
-def test_sure_is_the_likelihood_of_the_suggestion(run):
-    found = suspects.find(run, 5)
-    np.testing.assert_array_equal(found.sure(), found.likelihood.max(1))
-    other = replace(found, suggested=found.given)
-    assert (other.sure() <= found.sure()).all()

@@ -11,9 +11,11 @@ from app.review import desk, exhibits, uploads
 from app.review.reviews import Reviews
 from app.runs import runs
 from engine.data import load
+from engine.runner import Runner
 from engine.store import Run, read_json
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped
+from tests.conftest import blobs, quick
 from tests.hostile import acting, protos
 
 
@@ -29,7 +31,7 @@ def wrong_digits(n: int = 300) -> bytes:
 
 def open_samples(name: str) -> list[int]:
     found = exhibits.suspects_of(name)
-    return [s for s in found.order.tolist() if s not in exhibits.reviews_of(name).latest()]
+    return [s for s in found.flagged.tolist() if s not in exhibits.reviews_of(name).latest()]
 
 
 def shows(at, sample: int) -> bool:
@@ -47,6 +49,21 @@ def press(at, start: str):
 
 def bring(root, content: bytes, name: str = "mine.npz"):
     return uploads.receive(io.BytesIO(content), name, root)
+
+
+@pytest.fixture
+def sound(root, tmp_path) -> str:
+    """A finished run of which some label changes are proposed."""
+    data = blobs(n=120)
+    images, labels = data.images[:, 0].numpy(), data.labels.numpy()
+    np.savez(tmp_path / "blobs.npz", train_images=images, train_labels=labels,
+             train_true_labels=labels)  # fmt: skip
+    config = quick(
+        dataset=f"npz:{tmp_path / 'blobs.npz'}", noise="symmetric-exclusive", rate=0.1, epochs=6,
+        alpha=0.7, k=3,
+    )  # fmt: skip
+    Runner.new(config, root / "sound").run()
+    return "sound"
 
 
 # --- states of a run
@@ -177,12 +194,12 @@ def test_the_given_label_is_always_offered():
 
 def test_filters_by_class_and_likelihood(finished):
     found = exhibits.suspects_of(finished)
-    kind = int(np.bincount(found.given[found.order]).argmax())
-    expected = [s for s in found.order.tolist() if found.given[s] == kind]
+    kind = int(np.bincount(found.given[found.flagged]).argmax())
+    expected = [s for s in found.flagged.tolist() if found.given[s] == kind]
     at = app("your_data", step="review", run=finished, desk_class=kind)
     assert shows(at, expected[0])
     assert f"The list: {len(expected)} labels" in at.expander[0].label
-    sure = float(np.sort(found.sure()[found.order])[-3]) - 1e-4
+    sure = float(np.sort(found.sure()[found.flagged])[-3]) - 1e-4
     at = app("your_data", step="review", run=finished, desk_sure=sure)
     assert "The list: 3 labels" in at.expander[0].label
     at = app("your_data", step="review", run=finished, desk_show="decided")
@@ -197,15 +214,15 @@ def test_filters_that_a_link_has_wrong_are_forgotten(finished, bad):
 
 
 @pytest.mark.parametrize("bad", ["0.1", "7", "nan"])
-def test_a_likelihood_that_a_link_has_wrong_is_forgotten(finished, bad):
-    at = app("your_data", step="take", run=finished, accept=bad)
+def test_a_likelihood_that_a_link_has_wrong_is_forgotten(sound, bad):
+    at = app("your_data", step="take", run=sound, accept=bad)
     assert not at.toggle(key="accept-on").value
     assert not at.error
 
 
 def test_all_decided(finished):
     reviews, found = exhibits.reviews_of(finished), exhibits.suspects_of(finished)
-    for sample in found.order.tolist():
+    for sample in found.flagged.tolist():
         reviews.decide(sample, "keep", int(found.given[sample]))
     at = app("your_data", step="review", run=finished)
     assert "are decided" in at.success[0].value
@@ -237,20 +254,35 @@ def test_images_that_are_gone_leave_the_labels(root, template):
 # --- taking home
 
 
-def test_taking_home_counts_what_changes(finished):
-    found, reviews = exhibits.suspects_of(finished), exhibits.reviews_of(finished)
-    at = app("your_data", step="take", run=finished)
+def test_taking_home_counts_what_changes(sound):
+    found, reviews = exhibits.suspects_of(sound), exhibits.reviews_of(sound)
+    at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
-    sample = int(found.order[0])
-    reviews.decide(sample, "change", int(found.given[sample] + 1) % 10)
+    assert not at.warning
+    sample = int(found.flagged[0])
+    assert found.proposed[sample] != found.given[sample]
+    reviews.decide(sample, "change", int(found.given[sample] + 1) % 3)
     at.run()
     assert [m.value for m in at.metric] == ["1", "1", "0"]
     at.toggle(key="accept-on").set_value(True).run()
     assert at.query_params["accept"] == "0.95"
-    n_auto = int(((found.suggested != found.given) & (found.sure() >= 0.95)).sum())
-    n_auto -= bool(found.suggested[sample] != found.given[sample] and found.sure()[sample] >= 0.95)
+    n_auto = int((found.proposed != found.given).sum()) - 1
+    assert n_auto > 5
     assert [m.value for m in at.metric] == [str(1 + n_auto), "1", str(n_auto)]
     assert "The truth is known here" in texts(at)
+
+
+@pytest.mark.parametrize("accept", [{}, {"accept": "0.95"}])
+def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(finished, accept):
+    """This run of six epochs on 200 digits."""
+    found = exhibits.suspects_of(finished)
+    assert (found.suggested != found.given).any()
+    for step in ("review", "take"):
+        at = app("your_data", step=step, run=finished, **accept)
+        assert [warning.value for warning in at.warning] == [found.warning]
+    assert at.toggle(key="accept-held").disabled
+    assert "accept" not in at.query_params
+    assert [m.value for m in at.metric] == ["0", "0", "0"]
 
 
 def test_another_round_brings_the_reviewed_labels(finished, root):
