@@ -57,8 +57,9 @@ class Upload:
 def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Upload:
     """Take an uploaded npz or zip into a folder of its own under root, the folder of the runs.
 
-    job says how far it is, and cancels it. The same content again is the upload that is already there. Raises UploadError where it is
-    refused; nothing is left behind then, and nothing is ever written outside its own folder.
+    job says how far it is, and cancels it. The same content again is the upload that is already
+    there. Raises UploadError where it is refused; nothing is left behind then, and nothing is ever
+    written outside its own folder.
     """
     home = root / FOLDER
     home.mkdir(parents=True, exist_ok=True)

@@ -117,12 +117,10 @@ def assemble(
     train, test, val: images (N, C, H, W) uint8 and labels (N,) int64. others: ids and notes.
     Raises DataError where they do not fit.
     """
-    pairs = [
-        None if pair is None else tuple(t.numpy() for t in pair) for pair in (train, test, val)
-    ]
+    parts = [pair and tuple(t.numpy() for t in pair) for pair in (train, test, val)]
     truth = None if true_labels is None else true_labels.numpy()
     return as_data(
-        check_parts(name, pairs[0], pairs[1], classes, val=pairs[2], true_labels=truth, **others)
+        check_parts(name, parts[0], parts[1], classes, val=parts[2], true_labels=truth, **others)
     )
 
 

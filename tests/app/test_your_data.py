@@ -44,6 +44,20 @@ def press(at, start: str):
     return at
 
 
+def upload(at, name: str, content: bytes):
+    """Put a file into the box, and wait as a visitor does."""
+    at.file_uploader[0].upload(name, content).run()
+
+    def settled() -> bool:
+        working = [button for button in at.button if button.key == "cancel-upload"]
+        if working:
+            at.run()
+        return not working
+
+    wait_until(settled)
+    return at
+
+
 def bring(root, content: bytes, name: str = "mine.npz"):
     return uploads.receive(io.BytesIO(content), name, root)
 
@@ -267,7 +281,7 @@ def test_another_round_brings_the_reviewed_labels(finished, root):
 
 def test_from_an_upload_to_the_first_decision(root):
     at = app("your_data", step="bring")
-    at.file_uploader[0].upload("mine.npz", wrong_digits()).run()
+    upload(at, "mine.npz", wrong_digits())
     assert at.query_params["step"] == "check"
     assert [m.value for m in at.metric][0] == "300"
     assert "No test part" in texts(at)
@@ -300,14 +314,14 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
     at = app("your_data")
     receive, received = uploads.receive, []
     monkeypatch.setattr(uploads, "receive", lambda *args: received.append(args) or receive(*args))
-    at.file_uploader[0].upload("mine.zip", content).run()
+    upload(at, "mine.zip", content)
     for _ in range(2):  # the reason stays while the file stands there
         assert not at.exception
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
     assert len(received) == 1  # not unpacked anew at every rerun
     assert not list((root / uploads.FOLDER).iterdir())
-    at.file_uploader[0].upload("pets.zip", zipped(pets()).read()).run()
+    upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
 
 
