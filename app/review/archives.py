@@ -142,6 +142,4 @@ def _most() -> str:
 
 
 def _why(error: Exception) -> str:
-    return shown(str(error)) or {EOFError: "it ends too early"}.get(
-        type(error), type(error).__name__
-    )
+    return shown(str(error)) or "it ends too early"

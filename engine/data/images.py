@@ -43,7 +43,7 @@ def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise ImageError(f"has too many pixels; allowed are {MOST_PIXELS:,}") from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
-        raise ImageError(f"is truncated or damaged ({type(error).__name__})") from error
+        raise ImageError("is truncated or damaged") from error
 
 
 def _check_header(image: Image.Image) -> None:

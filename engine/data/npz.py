@@ -77,7 +77,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except Exception as error:  # a list of members can be damaged in many ways
-        raise DataError(f"{path} is damaged: {error or type(error).__name__}") from error
+        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
 def _header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
@@ -88,7 +88,7 @@ def _header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
     except DataError as error:
         raise DataError(f"{path}: {key} {error}") from None
     except Exception as error:  # as above
-        raise DataError(f"{path} is damaged: {error or type(error).__name__}") from error
+        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
     kind = header.dtype.kind
     if header.dtype.hasobject:
         raise DataError(f"{path}: {key} is an array that is not plain numbers, but Python objects")
@@ -163,7 +163,7 @@ def _array(path: Path, file: zipfile.ZipFile, key: str) -> np.ndarray:
     except MemoryError:
         raise
     except Exception as error:  # bytes of strangers: zipfile, zlib and NumPy fail in many ways
-        raise DataError(f"{path} is damaged: {error or type(error).__name__}") from error
+        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
 def _part(path: Path, file: zipfile.ZipFile, part: str, notes: list[str]) -> Part:
