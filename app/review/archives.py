@@ -142,4 +142,6 @@ def _most() -> str:
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, OSError):  # a place outside the file
+        return "its list of files does not fit what it holds"
     return shown(str(error)) or "it ends too early"

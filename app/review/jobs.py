@@ -23,6 +23,7 @@ from engine.problem import SMALLEST_SIDE
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
+COMMAND = [sys.executable, "-m", "app.review.sandbox"]
 AT_ONCE = 2  # processes that work; others are stopped or not begun
 TURN = 3.0  # seconds of work after which others who wait come first
 MOST_WAITING = 60
@@ -44,6 +45,7 @@ class Job:
     done: int = 0
     total: int = 0
     before: int = 0  # others that come first; 0 while it works
+    peak: int = 0  # bytes of memory that its process took at most
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
@@ -125,6 +127,8 @@ def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any]:
         for words in told:
             if "done" in words:
                 job.what, job.done, job.total = words["done"]
+            elif "peak" in words:
+                job.peak = words["peak"]
             elif "refused" in words:
                 raise UploadError(words["refused"])
             elif "taken" in words:
@@ -170,7 +174,7 @@ class _Process:
         kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "app.review.sandbox", json.dumps(wish)], cwd=ROOT,
+            [*COMMAND, json.dumps(wish)], cwd=ROOT,
             env=kept | threads | {"PYTHONUTF8": "1", "PATH": ""},
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip

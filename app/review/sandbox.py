@@ -135,11 +135,22 @@ def main(wish: dict[str, Any], say: Callable[[dict], None]) -> None:
     np.seterr(all="ignore")  # numbers that are none are refused with a sentence
     try:
         own = Path(wish["own"])
-        say({"taken": unpack(own, wish["name"], limits, wish["smallest"], _reporter(say))})
+        last = {"taken": unpack(own, wish["name"], limits, wish["smallest"], _reporter(say))}
     except UploadError as error:
-        say({"refused": str(error)})
+        last = {"refused": str(error)}
     except MemoryError:
-        say({"refused": f"it takes more memory than the {limits.memory // MB:,} MB allowed"})
+        last = {"refused": f"it takes more memory than the {limits.memory // MB:,} MB allowed"}
+    say({"peak": _peak()})
+    say(last)
+
+
+def _peak() -> int:
+    """Bytes of memory at most so far, 0 where it is not known. getrusage counts the parent's."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 if __name__ == "__main__":

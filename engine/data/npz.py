@@ -211,8 +211,8 @@ def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np
             raise DataError(f"{path}: {key} holds {wrong[0]}; labels must be integers from 0")
         notes.append(f"{key}: whole numbers stored as {labels.dtype} became integers.")
     if len(labels) and labels.dtype.kind != "b":
-        row = int(labels.argmax() if labels.max() > LARGEST_LABEL else labels.argmin())
-        if not -LARGEST_LABEL <= labels[row] <= LARGEST_LABEL:
+        row = int(labels.argmax() if labels.max().item() > LARGEST_LABEL else labels.argmin())
+        if not -LARGEST_LABEL <= labels[row].item() <= LARGEST_LABEL:
             raise DataError(
                 f"{path}: {key} holds {labels[row]} in row {row}; labels count from 0, up to "
                 f"{LARGEST_LABEL:,} at most"
