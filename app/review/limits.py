@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass
 
+from app.review.archives import UploadError
 from engine.data.memory import MB, free_memory
 
 MEMORY_MB, MEGAPIXELS, SECONDS = 2048, 4000, 120
@@ -19,7 +20,7 @@ class Limits:
     @classmethod
     def from_environment(cls) -> "Limits":
         """MIXNN_UPLOAD_MEMORY_MB (never more than half of what is free now),
-        MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS. Raises ValueError on what is no number."""
+        MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS. Raises UploadError on what is no number."""
         return cls(
             memory=min(int(_setting("MIXNN_UPLOAD_MEMORY_MB", MEMORY_MB) * MB), free_memory() // 2),
             pixels=int(_setting("MIXNN_UPLOAD_MEGAPIXELS", MEGAPIXELS) * 1_000_000),
@@ -34,5 +35,5 @@ def _setting(name: str, default: float) -> float:
     except ValueError:
         value = -1.0
     if not 0 < value < 1e9:
-        raise ValueError(f"{name} = {text!r} in the environment: allowed is a number above 0")
+        raise UploadError(f"{name} = {text!r} in the environment: allowed is a number above 0")
     return value

@@ -149,8 +149,9 @@ def _peak(key: str, header: Header) -> int:
         as_it_is = header.dtype == np.uint8 and not header.fortran_order and (
             len(header.shape) == 3 or header.shape[3] == 1
         )  # fmt: skip
-        rows = min(ROWS, header.shape[0]) * header.size // max(1, header.shape[0])
-        return header.n_bytes + (0 if as_it_is else header.size + 24 * rows)
+        at_once = min(ROWS, header.shape[0]) * header.size // max(1, header.shape[0])
+        each = 0 if header.dtype == np.uint8 else 4 if header.dtype.kind in "iu" else 24
+        return header.n_bytes + (0 if as_it_is else header.size + each * at_once)
     if key.endswith("_labels"):
         return header.n_bytes + 32 * header.size  # int64, and what finds a wrong one
     return 4 * header.n_bytes + 200 * header.size  # texts, raw and normalized

@@ -102,11 +102,11 @@ def alive(pid: int) -> bool:
     ],
 )
 def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reason):
-    monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1")
+    monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1" if "seconds" in reason else "100")
     start = time.monotonic()
     with pytest.raises(UploadError, match=reason):
         uploads.receive(file(name), f"{name}.zip", root)
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 60
     assert list((root / uploads.FOLDER).iterdir()) == []
 
 

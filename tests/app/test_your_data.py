@@ -3,11 +3,12 @@
 import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
-from app.review import desk, exhibits, uploads
+from app.review import desk, exhibits, jobs, uploads
 from app.review.reviews import Reviews
 from app.runs import runs
 from engine.data import load
@@ -323,6 +324,52 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
     assert not list((root / uploads.FOLDER).iterdir())
     upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
+
+
+@pytest.fixture
+def endless(monkeypatch) -> None:
+    """Uploads whose process says that it goes on, and does, without end."""
+    code = (
+        "import json, time; print(json.dumps({'done': ['Files unpacked', 3, 10]}), flush=True)\n"
+        "time.sleep(600)"
+    )
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", code])
+
+
+def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
+    at = app("your_data")
+    at.file_uploader[0].upload("mine.zip", b"anything").run()
+    _, bringing = at.session_state["bringing"]
+    wait_until(lambda: bringing.job.total)
+    at.run()
+    assert at.session_state["bringing"][1] is bringing  # not begun once more by a rerun
+    assert at.get("progress")[0].proto.text == "Files unpacked: 3 of 10"
+    assert at.get("progress")[0].proto.value == 30
+    at.button(key="cancel-upload").click().run()
+    bringing.join(10)
+    at.run()
+    assert "canceled" in at.error[0].value
+    assert list((root / uploads.FOLDER).iterdir()) == []
+
+
+def test_another_file_ends_the_one_before(root, endless):
+    at = app("your_data")
+    at.file_uploader[0].upload("first.zip", b"anything").run()
+    _, first = at.session_state["bringing"]
+    assert first.is_alive()
+    at.file_uploader[0].upload("second.zip", b"another").run()
+    first.join(10)
+    assert not first.is_alive()
+    _, second = at.session_state["bringing"]
+    assert second is not first
+    second.job.cancelled.set()
+    second.join(10)
+
+
+def test_a_setting_that_is_no_number_is_named(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "soon")
+    at = upload(app("your_data"), "mine.npz", wrong_digits())
+    assert "MIXNN_UPLOAD_SECONDS = 'soon'" in at.error[0].value.replace("\\", "")
 
 
 def test_an_upload_that_is_gone(root):
