@@ -1,7 +1,6 @@
 """Image files in class folders, train/<class>/*.jpg: decoded and brought to one size."""
 
 import os
-import unicodedata
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,15 @@ from PIL import ExifTags, Image, ImageOps
 
 from engine.data import memory
 from engine.data.images import BYTES_PER_PIXEL, ImageError, open_image
-from engine.data.parts import Arrays, DataError, Part, check_class_names, check_parts, some
+from engine.data.parts import (
+    Arrays,
+    DataError,
+    Part,
+    check_class_names,
+    check_parts,
+    plain_class,
+    some,
+)
 
 if TYPE_CHECKING:
     from engine.data.base import Data
@@ -109,8 +116,7 @@ def _find(path: Path, notes: list[str]) -> tuple[list[str], list[File]]:
     files, ignored = [], []
     for folder, paths in images.items():
         part, kind = folder.parent.name, folder.name
-        # the same name may be stored in two ways, as by a Mac and by Linux
-        label = labels.get(unicodedata.normalize("NFC", kind).strip())
+        label = labels.get(plain_class(kind))
         if label is None:
             ignored.append(f"{part}/{kind}")
         else:

@@ -106,7 +106,7 @@ def check_class_names(where: str, names: Sequence[str]) -> list[str]:
                 f"{where}: the class name {shown(raw)!r} holds a character that cannot be shown; "
                 "allowed are letters, digits, signs and spaces"
             )
-        found.append(unicodedata.normalize("NFC", raw).strip())
+        found.append(plain_class(raw))
     if "" in found:
         raise DataError(f"{where}: the name of class {found.index('')} is empty")
     if len(set(found)) < len(found):
@@ -116,6 +116,11 @@ def check_class_names(where: str, names: Sequence[str]) -> list[str]:
             "are stored do not count); each class needs a name of its own"
         )
     return found
+
+
+def plain_class(name: str) -> str:
+    """A class folder's name as its class is called: a Mac stores accents in another way."""
+    return unicodedata.normalize("NFC", name).strip()
 
 
 def some(names: Sequence[object], most: int = 5) -> str:
