@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from engine import data
-from engine.data import base, memory, npz, parts, registry
+from engine.data import base, memory, npz, npz_headers, parts, registry
 from engine.data import folder as folder_module
 from engine.data.images import ImageError, open_image
 from tests.hostile import animation, eps, png, png_header
@@ -574,8 +574,8 @@ def test_the_estimate_covers_what_reading_takes(tmp_path, code, tail):
     path = tmp_path / "a.npz"
     np.savez(path, train_images=images, train_labels=(np.arange(n) % 2).astype(code))
     with zipfile.ZipFile(path) as file:
-        headers = {k: npz._header(path, file, k) for k in ("train_images", "train_labels")}
-    estimate = sum(npz._peak(*item) for item in headers.items())
+        headers = {k: npz_headers.header(path, file, k) for k in ("train_images", "train_labels")}
+    estimate = sum(npz_headers.peak(*item) for item in headers.items())
     del images
     tracemalloc.start()
     npz.read("x", path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.data import memory
-from engine.data.npy import Header, read_header
+from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
 from engine.data.parts import Arrays, DataError, Part, check_class_names, check_parts, some
 
 if TYPE_CHECKING:
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
 PARTS = ("train", "val", "test")
 KEYS = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
 KEYS += ["train_true_labels", "class_names"]
-KINDS = {"images": "biuf", "labels": "biuf", "names": "USiu"}  # NumPy's letters
-ROWS = 4096  # images converted together
-MOST_CLASSES = 100_000
-MOST_NAME_BYTES = 16 << 20
 LARGEST_LABEL = 2**31 - 1
 
 
@@ -42,13 +38,13 @@ def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:
     could run code, are never opened.
     """
     with _opened(path) as file:
-        headers = {key: _header(path, file, key) for key in KEYS if f"{key}.npy" in file.NameToInfo}
+        headers = {key: header(path, file, key) for key in KEYS if f"{key}.npy" in file.NameToInfo}
         held = some([name.removesuffix(".npy") for name in file.NameToInfo], 10)
-        parts = [part for part in PARTS if _check_headers(path, headers, part, held)]
+        parts = [part for part in PARTS if check_headers(path, headers, part, held)]
         if "train" not in parts:
             raise DataError(f"{path} has no train_images; it holds {held or 'nothing'}")
         what = f"{path}: reading {', '.join(headers)}"
-        memory.check_fits(what, sum(_peak(*item) for item in headers.items()), most_memory)
+        memory.check_fits(what, sum(peak(*item) for item in headers.items()), most_memory)
         notes: list[str] = []
         found = {part: _part(path, file, part, notes) for part in parts}
         true_labels = None
@@ -80,83 +76,6 @@ def _opened(path: Path) -> zipfile.ZipFile:
         raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
-def _header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
-    """Of one of KEYS; refuses types that it cannot have."""
-    try:
-        with file.open(f"{key}.npy") as stream:
-            header = read_header(stream)
-    except DataError as error:
-        raise DataError(f"{path}: {key} {error}") from None
-    except Exception as error:  # as above
-        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
-    kind = header.dtype.kind
-    if header.dtype.hasobject:
-        raise DataError(f"{path}: {key} is an array that is not plain numbers, but Python objects")
-    if kind not in KINDS[key.rpartition("_")[2]] or header.dtype.itemsize == 0:
-        allowed = {
-            "images": "allowed are uint8, integers within 0..255 and floats within 0..1",
-            "labels": "labels must be integers from 0",
-            "names": "names must be texts of one character or more",
-        }[key.rpartition("_")[2]]
-        raise DataError(f"{path}: {key} is {header.dtype}; {allowed}")
-    return header
-
-
-def _check_headers(path: Path, headers: dict[str, Header], part: str, held: str) -> bool:
-    """Whether the file has this part; refuses shapes that cannot be, and lengths that differ."""
-    keys = images, labels = f"{part}_images", f"{part}_labels"
-    if not any(key in headers for key in keys):
-        return False
-    for key in keys:
-        if key not in headers:
-            raise DataError(f"{path} has no {key}; it holds {held}")
-    shape = headers[images].shape
-    if len(shape) not in (3, 4) or (*shape, 1)[3] not in (1, 3) or 0 in shape[1:]:
-        raise DataError(
-            f"{path}: {images} has shape {shape}; allowed are (N, H, W), (N, H, W, 1) and "
-            "(N, H, W, 3)"
-        )
-    others = [labels] + (["train_true_labels"] if part == "train" else [])
-    for key in others:
-        if key not in headers:
-            continue
-        found = headers[key].shape
-        if len(found) not in (1, 2) or (*found, 1)[1] != 1:
-            raise DataError(
-                f"{path}: {key} has shape {found}; one label per image is needed, (N,) or (N, 1)"
-            )
-        if found[0] != shape[0]:
-            who = key.removesuffix("_labels")
-            raise DataError(f"{path}: {shape[0]} {who} images but {found[0]} {who} labels")
-    if part == "train" and "class_names" in headers:
-        _check_names(path, headers["class_names"])
-    return True
-
-
-def _check_names(path: Path, names: Header) -> None:
-    if sum(n != 1 for n in names.shape) > 1:
-        raise DataError(f"{path}: class_names has shape {names.shape}; allowed is (C,)")
-    if names.size > MOST_CLASSES or names.n_bytes > MOST_NAME_BYTES:
-        raise DataError(
-            f"{path}: class_names has {names.size:,} names in {names.n_bytes:,} bytes; allowed are "
-            f"{MOST_CLASSES:,} names and {MOST_NAME_BYTES:,} bytes"
-        )
-
-
-def _peak(key: str, header: Header) -> int:
-    """Bytes that an array takes while it is read and converted: itself and all copies, at most."""
-    if key.endswith("_images"):
-        as_it_is = header.dtype == np.uint8 and not header.fortran_order and (
-            len(header.shape) == 3 or header.shape[3] == 1
-        )  # fmt: skip
-        at_once = min(ROWS, header.shape[0]) * header.size // max(1, header.shape[0])
-        each = 0 if header.dtype == np.uint8 else 4 if header.dtype.kind in "iu" else 24
-        return header.n_bytes + (0 if as_it_is else header.size + each * at_once)
-    if key.endswith("_labels"):
-        return header.n_bytes + 32 * header.size  # int64, and what finds a wrong one
-    return 4 * header.n_bytes + 200 * header.size  # texts, raw and normalized
-
-
 def _array(path: Path, file: zipfile.ZipFile, key: str) -> np.ndarray:
     try:
         with file.open(f"{key}.npy") as stream:
@@ -184,15 +103,16 @@ def _images(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np
         return np.ascontiguousarray(images)
     top = 255 if images.dtype.kind in "iu" else 1
     out = np.empty(images.shape, dtype=np.uint8)
-    for start in range(0, len(images), ROWS):
-        some_images = images[start : start + ROWS]
+    n_rows = max(1, AT_ONCE // max(1, images[:1].size))
+    for start in range(0, len(images), n_rows):
+        some_images = images[start : start + n_rows]
         if not np.all((some_images >= 0) & (some_images <= top)):
             raise DataError(
                 f"{path}: {key} is {images.dtype}; allowed are uint8, integers within 0..255 and "
                 f"floats within 0..1{_range(some_images)}"
             )
         scaled = some_images if top == 255 else np.round(some_images * np.float32(255))
-        out[start : start + ROWS] = scaled.astype(np.uint8)
+        out[start : start + n_rows] = scaled.astype(np.uint8)
     notes.append(f"{key}: {images.dtype} within 0..{top} became uint8 within 0..255.")
     return out
 
