@@ -119,12 +119,12 @@ def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any]:
     used, turn = 0.0, 0.0  # seconds of work in all, and since others came first
     while True:
         start = time.monotonic()
-        told = process.hear(TICK)
+        heard = process.hear(TICK)
         used, turn = used + time.monotonic() - start, turn + time.monotonic() - start
         job.check()
-        if told is None:
+        if heard is None:
             return _ended(process, limits)
-        for words in told:
+        for words in heard:
             if "done" in words:
                 job.what, job.done, job.total = words["done"]
             elif "peak" in words:

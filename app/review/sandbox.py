@@ -154,4 +154,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), lambda told: print(json.dumps(told), flush=True))
+    main(json.loads(sys.argv[1]), lambda words: print(json.dumps(words), flush=True))
