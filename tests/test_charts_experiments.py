@@ -232,13 +232,13 @@ def test_figures_are_saved_as_pictures_by_one_browser(tmp_path):
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no Chrome or Chromium")
     pytest.importorskip("kaleido")
-    from PIL import Image
+    from engine.data.images import open_image
 
     fig = charts.intervals(gains(), metric="test_accuracy", category="variant", zero="MixNN")
     paths, note = figures.save({"gain": fig, "again": fig}, tmp_path / "new", "made")
     assert [p.name for p in paths] == ["made-gain.png", "made-again.png"]
     assert note == ""
-    with Image.open(paths[0]) as picture:
+    with open_image(paths[0]) as picture:
         assert picture.size == (1500, round(1.5 * fig.layout.height))
         assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
     assert paths[0].stat().st_size < 150_000

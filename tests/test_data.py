@@ -1,6 +1,12 @@
 """Loading by name: the data is what the files hold, and what cannot be used says so."""
 
+import io
+import re
+import shutil
+import subprocess
 import tarfile
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +16,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from engine import data
-from engine.data import base, registry
+from engine.data import base, memory, npz, npz_headers, parts, registry
+from engine.data import folder as folder_module
+from engine.data.images import ImageError, open_image
+from tests.hostile_files import animation, eps, png, png_header
 
 REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data" / "cifar10_jpg.tar.xz"
 
@@ -475,8 +484,152 @@ def test_real_photos_are_decoded_as_pillow_does(tmp_path):
     found = data.load(f"folder:{tmp_path}")
     assert (found.n, found.shape, found.n_classes) == (40, (3, 32, 32), 2)
     for image, file in zip(found.images, found.ids, strict=True):
-        with Image.open(tmp_path / file) as expected:
+        with open_image(tmp_path / file) as expected:
             assert (image.permute(1, 2, 0).numpy() == np.asarray(expected)).all()
+
+
+# images
+
+
+def test_nothing_else_opens_images():
+    """Pillow goes by content: EPS called .png would start Ghostscript."""
+    root = Path(__file__).parents[1]
+    rooms = ("engine", "app", "notebooks", "tests")
+    files = [path for room in rooms for path in (root / room).rglob("*")]
+    opener = re.compile(r"Image\.open\b|\bImageFile\.Parser|from PIL\.Image import")
+    found = {
+        path.relative_to(root).as_posix()
+        for path in files
+        if path.suffix in (".py", ".ipynb") and opener.search(path.read_text())
+    }
+    assert found == {"engine/data/images.py"}
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_postscript_called_an_image_is_left_out_and_not_run(tmp_path, two_classes, suffix):
+    marker = tmp_path / "ran"
+    (tmp_path / f"train/cat/x.{suffix}").write_bytes(eps(str(marker)))
+    found = data.load(two_classes)
+    assert f"Left out 1 files that cannot be decoded: train/cat/x.{suffix}." in found.notes[0]
+    assert f"x.{suffix} is no JPEG or PNG image" in found.notes[0]
+    assert not marker.exists()
+
+
+@pytest.mark.skipif(shutil.which("gs") is None, reason="needs Ghostscript")
+def test_the_postscript_of_these_tests_would_run(tmp_path):
+    """Else the tests above would show nothing."""
+    marker, source = tmp_path / "ran", tmp_path / "x.eps"
+    source.write_bytes(eps(str(marker)))
+    command = ["gs", "-q", "-dBATCH", "-dNOPAUSE", "-dNOSAFER", "-sDEVICE=nullpage", str(source)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert marker.read_text() == "ran"
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"no image", "is no JPEG or PNG image"),
+        (png(1)[:-30], "truncated or damaged"),
+        (png_header(60_000, 60_000), "too many pixels|60,000 x 60,000"),
+        (png_header(9_000, 9_000), "9,000 x 9,000 pixels; allowed are 80,000,000"),
+        (png_header(30_001, 1), "30,000 on a side"),
+        (animation(11), "has 11 frames; allowed are 10"),
+    ],
+    ids=["no image", "cut", "billions", "81 million", "long side", "animation"],
+)
+def test_an_image_that_is_refused_says_why(raw, reason):
+    with pytest.raises(ImageError, match=reason), open_image(io.BytesIO(raw)) as image:
+        image.load()
+
+
+def test_the_first_of_a_few_frames_is_read():
+    with open_image(io.BytesIO(animation(3))) as image:
+        assert np.asarray(image.convert("L")).max() == 0
+
+
+def test_a_lack_of_memory_is_not_a_bad_image():
+    with pytest.raises(MemoryError), open_image(io.BytesIO(png(1))):
+        raise MemoryError
+
+
+# memory
+
+
+def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch, two_classes):
+    monkeypatch.setattr(memory, "free_memory", lambda: 100)
+    monkeypatch.setattr(np.lib.format, "read_array", None)
+    with pytest.raises(data.DataError, match="would take 0 MB of memory; 0 MB are free"):
+        data.load(save(tmp_path / "a.npz"))
+    monkeypatch.setattr(folder_module, "_decode", None)
+    with pytest.raises(data.DataError, match="decoding 4 images would take"):
+        data.load(two_classes)
+
+
+@pytest.mark.parametrize("code", ["?", "u1", "u2", "i8", "f2", "f4", "f8"])
+@pytest.mark.parametrize("tail", [(), (3,)])
+def test_the_estimate_covers_what_reading_takes(tmp_path, code, tail):
+    """tracemalloc sees NumPy's arrays; the estimate is at most twice as much."""
+    n = 20_000
+    images = np.zeros((n, 16, 16, *tail), np.dtype(code))
+    path = tmp_path / "a.npz"
+    np.savez(path, train_images=images, train_labels=(np.arange(n) % 2).astype(code))
+    with zipfile.ZipFile(path) as file:
+        headers = {k: npz_headers.header(path, file, k) for k in ("train_images", "train_labels")}
+    estimate = sum(npz_headers.peak(*item) for item in headers.items())
+    del images
+    tracemalloc.start()
+    npz.read("x", path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < estimate + (1 << 20)
+    assert estimate < 2 * peak + (4 << 20)
+
+
+def test_free_memory_is_what_the_container_has_left(tmp_path, monkeypatch):
+    machine = memory.free_memory()
+    assert machine > 1 << 20
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    for name, text in {"max": "1000", "current": "700", "stat": "anon 1\ninactive_file 50"}.items():
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.free_memory() == 350
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free_memory() > 1 << 20
+
+
+# names of classes
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", ""], "the name of class 1 is empty"),
+        (["a", "  "], "the name of class 1 is empty"),
+        (["a" * 201, "b"], "201 characters; allowed are 200"),
+        (["a\nb", "c"], "cannot be shown"),
+        (["a\u202eb", "c"], "cannot be shown"),
+        (["\ud800", "c"], "cannot be shown"),
+        (["caf\u00e9", "cafe\u0301"], "two classes are called 'café'"),
+        (["a", "a "], "two classes are called 'a'"),
+    ],
+)
+def test_class_names_that_cannot_be_shown_or_told_apart(names, reason):
+    with pytest.raises(data.DataError, match=f"^here: .*{reason}"):
+        parts.check_class_names("here", names)
+
+
+def test_ordinary_class_names_stay_as_they_are(tmp_path):
+    names = ["0", "9", "Kätzchen 🐈", "=1+1", "<b>", "a b", "x" * 200]
+    assert parts.check_class_names("here", names) == names
+    assert parts.check_class_names("here", [" cafe\u0301 "]) == ["caf\u00e9"]
+    utf8 = np.array(["Käse".encode(), b"b", b"c"])
+    assert data.load(save(tmp_path / "a.npz", class_names=utf8)).classes == ("Käse", "b", "c")
+
+
+def test_a_class_stored_as_on_a_mac_and_as_on_linux_is_one(tmp_path):
+    files = ["train/cafe\u0301/1.png", "train/dog/1.png", "test/caf\u00e9/2.png"]
+    found = data.load(folder(tmp_path, dict.fromkeys(files, (5, 4))))
+    assert found.classes == ("caf\u00e9", "dog")
+    assert found.test_labels.tolist() == [0]
 
 
 # Downloads

@@ -3,14 +3,12 @@
 import io
 import re
 import stat
-import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.data import DataError
+from engine.data.parts import DataError, is_odd, shown
 
 MB = 1 << 20
 MOST_UPLOADED = 200 * MB
@@ -22,8 +20,7 @@ MOST_AT_ONCE = 24 * MB  # read by zipfile in one go: the list of members, 9 MB f
 LONGEST_NAME = 200  # bytes of one part of a path; file systems end at 255
 CHUNK = MB
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others can ask for gigabytes of memory
-DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
-BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError)
+UTF8_FLAG = 0x800  # of a member whose name is UTF-8
 
 
 class UploadError(DataError):
@@ -38,9 +35,13 @@ class Archive:
         members = file.infolist()
         if len(members) > MOST_FILES:
             raise UploadError(f"it holds {len(members):,} files; allowed are {MOST_FILES:,}")
+        if not all(member.filename for member in members):
+            raise UploadError("it holds a file without a name; pack it again")
         self.members = [member for member in members if not member.is_dir()]
         for member in self.members:
             _check_kind(member)
+        if (n_bytes := sum(member.file_size for member in self.members)) > MOST_UNPACKED:
+            raise UploadError(f"it unpacks to {n_bytes // MB:,} MB, {_most()}")
 
     def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
         """What a member holds, piece by piece. Raises UploadError at a limit or damage."""
@@ -49,15 +50,15 @@ class Archive:
                 while chunk := source.read(CHUNK):
                     self._count(len(chunk))
                     yield chunk
-        except BROKEN as error:
-            raise UploadError(f"{shown(member.filename)} in it is damaged: {error}") from None
+        except (UploadError, MemoryError):
+            raise
+        except Exception as error:  # zipfile and zlib fail in many ways on a stranger's bytes
+            raise UploadError(f"{shown(member.filename)} in it is damaged: {_why(error)}") from None
 
     def _count(self, n: int) -> None:
         self._unpacked += n
         if self._unpacked > MOST_UNPACKED:
-            raise UploadError(
-                f"it unpacks to more than {MOST_UNPACKED // MB:,} MB, which is the most allowed"
-            )
+            raise UploadError(f"it unpacks to {_most()}")
         if self._unpacked > max(RATIO_COUNTS_FROM, MOST_RATIO * self._packed):
             raise UploadError(
                 f"it unpacks to more than {MOST_RATIO} times its size, as a zip bomb does; "
@@ -71,8 +72,10 @@ def opened(path: Path) -> Iterator[Archive]:
     with _Bounded(io.FileIO(path)) as file:
         try:
             archive = zipfile.ZipFile(file)
-        except (*BROKEN, ValueError) as error:
-            raise UploadError(f"it is no zip file that can be read: {error}") from None
+        except (UploadError, MemoryError):
+            raise
+        except Exception as error:  # as above
+            raise UploadError(f"it is no zip file that can be read: {_why(error)}") from None
         with archive:
             yield Archive(archive, path.stat().st_size)
 
@@ -94,17 +97,21 @@ def parts(name: str) -> tuple[str, ...]:
             raise UploadError(
                 f"{shown(part)} in it is a name of {n_bytes} bytes; allowed are {LONGEST_NAME}"
             )
-        if any(map(_is_odd, part)):
+        if any(map(is_odd, part)):
             raise UploadError(
                 f"{shown(name)} in it has a control character in its name; rename that file"
             )
     return found
 
 
-def shown(name: str, most: int = 80) -> str:
-    """A name from outside as it may stand in a message: no odd characters, not endless."""
-    plain = "".join("\N{REPLACEMENT CHARACTER}" if _is_odd(c) else c for c in name)
-    return plain if len(plain) <= most else plain[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+def name_of(member: zipfile.ZipInfo) -> str:
+    """A member's name. A Mac stores UTF-8 and does not say so: the standard's cp437 is garble."""
+    if not member.flag_bits & UTF8_FLAG:
+        try:
+            return member.filename.encode("cp437").decode()
+        except ValueError:  # so it was cp437, or some other code
+            pass
+    return member.filename
 
 
 class _Bounded(io.BufferedReader):
@@ -130,8 +137,11 @@ def _check_kind(member: zipfile.ZipInfo) -> None:
         )
 
 
-def _is_odd(character: str) -> bool:
-    return (
-        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
-        or unicodedata.bidirectional(character) in DIRECTIONS
-    )
+def _most() -> str:
+    return f"more than {MOST_UNPACKED // MB:,} MB, which is the most allowed"
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):  # a place outside the file
+        return "its list of files does not fit what it holds"
+    return shown(str(error)) or "it ends too early"

@@ -9,7 +9,8 @@ import torch
 
 from engine.config import RunConfig, configure
 from engine.data import Data
-from engine.data.base import CHUNK, some
+from engine.data.base import CHUNK
+from engine.data.parts import some
 from engine.metrics import share
 from engine.train import train
 

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import streamlit as st
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from app import plain, reading, widgets
 from app.charts import base
@@ -13,6 +13,7 @@ from app.choices import put
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
 from engine.data import Data
+from engine.data.images import ImageError, open_image
 from engine.label_issues import LabelIssues, label_issues
 from engine.store import Run, StoreError
 
@@ -168,10 +169,10 @@ def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
     if family != "folder":
         return None, False
     try:
-        with Image.open(f"{path}/{reading.sample_name(name, sample)}") as file:
+        with open_image(f"{path}/{reading.sample_name(name, sample)}") as file:
             file.draft("RGB", (600, 600))
             upright = ImageOps.exif_transpose(file).convert("RGB")
             upright.thumbnail((600, 600))
             return np.asarray(upright), max(upright.size) > 64
-    except Exception:  # Pillow's decoders raise errors of many kinds; the loaded pixels will do
+    except ImageError:  # the loaded pixels will do
         return None, False

@@ -14,6 +14,7 @@ from app.review.unpacking import Layout
 from app.review.uploads import of_dataset
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
+from engine.data.parts import plain_class
 from engine.label_issues import LabelIssues
 from engine.report import known
 from engine.store import Run, StoreError
@@ -140,11 +141,14 @@ def folders_again(
             "table, which says where each file belongs"
         )
     homes = [path.relative_to(base).as_posix() for path in files]
-    taken = {home.casefold() for home in homes if home not in moved}
+    plain = {home: _under_class(home) for home in homes}
+    taken = {plain[home].casefold() for home in homes if home not in moved}
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
         for path, home in zip(files, homes, strict=True):
             if home in moved:
-                home = _free(PurePosixPath(home), moved[home], taken)
+                home = _free(PurePosixPath(plain[home]), moved[home], taken)
+            else:
+                home = plain[home]
             target.write(path, _as_it_lay(home, layout))
 
 
@@ -158,6 +162,12 @@ def _free(home: PurePosixPath, kind: str, taken: set[str]) -> str:
         name, number = f"{home.stem}-from-{before}{more}{home.suffix}", number + 1
     taken.add(path.casefold())
     return path
+
+
+def _under_class(home: str) -> str:
+    """A file's path with its folder called as its class, so that one class is one folder."""
+    part, kind, name = home.split("/", 2)
+    return f"{part}/{plain_class(kind)}/{name}"
 
 
 def _as_it_lay(home: str, layout: Layout) -> str:

@@ -9,35 +9,36 @@ MIXNN_FOLDERS lists (separated by colons): without it by nobody, since a visitor
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
+import logging
 import os
-import re
 import shutil
 import tempfile
 import threading
 import time
-import zipfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from app.review.archives import CHUNK, MB, MOST_UPLOADED, UploadError, opened, shown
-from app.review.unpacking import Layout, check_arrays, unpack_images
-from engine.data import DataError, load
+from app.review import jobs
+from app.review.archives import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
+from app.review.jobs import Job
+from app.review.sandbox import INCOMING, check, plain_name
+from app.review.unpacking import Layout
+from engine.data.parts import shown
 from engine.problem import SMALLEST_SIDE
 from engine.store import StoreError, read_json, write_json
 
+log = logging.getLogger(__name__)
 FOLDER = ".uploads"
-INCOMING = ".file"  # an upload before it is known what it is
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after somebody last looked at it
-MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
-MOST_CLASSES = 1000
-MOST_SOFT = 50_000_000  # images x classes: training keeps several tables of this size
+NEW = ".new-"  # begins the folder of an upload that is not taken yet
+FRESH = 5.0  # seconds
+LOCK = "lock"  # held by its server as long as it works on it
 SPARE = 1024 * MB  # disk that an upload leaves free
-# One upload is unpacked at a time: its limits hold for the machine, not for each visitor.
-_unpacking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -53,26 +54,49 @@ class Upload:
     at: float = 0.0  # when it was looked at; what lies in a folder of the server may change
 
 
-def receive(file: BinaryIO, name: str, root: Path) -> Upload:
+def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Upload:
     """Take an uploaded npz or zip into a folder of its own under root, the folder of the runs.
 
-    The same content again is the upload that is already there. Raises UploadError where it is
-    refused; nothing is left behind then, and nothing is ever written outside its own folder.
+    job says how far it is, and cancels it. The same content again is the upload that is already
+    there. Raises UploadError where it is refused; nothing is left behind then, and nothing is ever
+    written outside its own folder.
     """
     home = root / FOLDER
     home.mkdir(parents=True, exist_ok=True)
     clean(root)
-    with _unpacking, _reported(name), tempfile.TemporaryDirectory(dir=home, prefix=".new-") as new:
-        own = Path(new) / "upload"
+    job = job or Job()
+    with _reported(name), _new_folder(home) as new:
+        own = new / "upload"
         own.mkdir()
         key = _copy(file, own / INCOMING)
         if (found := find(key, root)) is not None:
             return found
-        about = _unpack(own, home / key, shown(name))
+        about = _unpack(own, home / key, shown(name), job)
+        job.check()
         write_json(own / "upload.json", asdict(about))
         with contextlib.suppress(OSError):  # the same content came a moment ago
             os.rename(own, home / key)
     return about
+
+
+class Bringing(threading.Thread):
+    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set."""
+
+    def __init__(self, file: BinaryIO, name: str, root: Path):
+        super().__init__(name="upload", daemon=True)
+        self._file, self._name, self._root = file, name, root
+        self.job = Job()
+        self.found: Upload | None = None
+        self.refusal = ""
+
+    def run(self) -> None:
+        try:
+            self.found = receive(self._file, self._name, self._root, self.job)
+        except (UploadError, ValueError, OSError) as error:
+            self.refusal = str(error)
+        except Exception as error:
+            log.error("an upload failed", exc_info=error)
+            self.refusal = f"{shown(self._name)} was not taken: {type(error).__name__}."
 
 
 def named(text: str, root: Path) -> Upload:
@@ -101,12 +125,12 @@ def _point(path: Path, own: Path) -> Upload:
     layout = Layout(parts={part: part for part in ("train", "val", "test")})
     own.mkdir(parents=True, exist_ok=True)
     if form == "folder" and not (path / "train").is_dir():  # the loader wants classes under train/
-        layout, target = Layout(), own / _plain(path.name)
+        layout, target = Layout(), own / plain_name(path.name)
         target.mkdir(exist_ok=True)
         with contextlib.suppress(FileExistsError):
             (target / "train").symlink_to(path)
     about = Upload(own.name, path.name, form, f"{form}:{target}", layout=layout, at=time.time())
-    _check(about)
+    check(form, target, path.name, SMALLEST_SIDE)
     write_json(own / "upload.json", asdict(about))
     return about
 
@@ -149,20 +173,61 @@ def roots() -> list[Path]:
 
 
 def clean(root: Path, now: float | None = None) -> int:
-    """Remove uploads that no run was made of and nobody looked at for a day; returns how many."""
+    """Remove uploads that no run was made of and nobody looked at for a day; returns how many.
+
+    What a server that was killed had begun goes at once.
+    """
     used = set(_datasets(root))
     n_removed = 0
     for own in (root / FOLDER).glob("*/"):
-        mark = own / "upload.json"
-        try:
-            age = (now or time.time()) - (mark if mark.exists() else own).stat().st_mtime
-            dataset = json.loads(mark.read_text())["dataset"] if mark.exists() else ""
-        except (OSError, ValueError, KeyError):
-            continue
-        if age > KEPT and dataset not in used:
+        if own.name.startswith(NEW):
+            old = not _is_held(own)
+        else:
+            old = _age(own, now or time.time()) > KEPT and _dataset_in(own) not in used
+        if old:
             shutil.rmtree(own, ignore_errors=True)
             n_removed += 1
     return n_removed
+
+
+def _age(own: Path, now: float) -> float:
+    """Seconds since somebody looked at an upload."""
+    mark = own / "upload.json"
+    try:
+        return now - (mark if mark.exists() else own).stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _dataset_in(own: Path) -> str:
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return json.loads((own / "upload.json").read_text())["dataset"]
+    return ""
+
+
+@contextlib.contextmanager
+def _new_folder(home: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards, and that other servers see in use."""
+    with (
+        tempfile.TemporaryDirectory(dir=home, prefix=NEW, ignore_cleanup_errors=True) as new,
+        open(Path(new) / LOCK, "w") as lock,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(new)
+
+
+def _is_held(own: Path) -> bool:
+    """Whether a server works on it; one that was made a moment ago may have no lock yet."""
+    if _age(own, time.time()) < FRESH:
+        return True
+    try:
+        with open(own / LOCK) as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # no lock, no server
+        return False
+    return False
 
 
 def _datasets(root: Path) -> Iterator[str]:
@@ -196,57 +261,14 @@ def _copy(file: BinaryIO, path: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def _unpack(own: Path, later: Path, name: str) -> Upload:
-    """Check what was copied to own and unpack it there; later is where own will lie."""
-    path, plain = own / INCOMING, _plain(name)
-    if path.stat().st_size == 0:
-        raise UploadError("it is empty")
-    if not zipfile.is_zipfile(path):
-        raise UploadError("it is neither an .npz file nor a .zip file")
-    with opened(path) as archive:
-        if shutil.disk_usage(own).free < SPARE + sum(m.file_size for m in archive.members):
-            raise UploadError("the server's disk is too full for it; ask whoever runs the server")
-        form, notes, layout = "npz", [], Layout()
-        if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
-            check_arrays(archive)
-            path = path.rename(own / f"{plain}.npz")
-        else:
-            form = "folder"
-            layout, notes = unpack_images(archive, own / plain)
-            path.unlink()
-            path = own / plain
-    about = Upload(later.name, name, form, f"{form}:{path}", tuple(notes), layout)
-    _check(about)
-    return replace(about, dataset=f"{form}:{later.resolve() / path.name}")
-
-
-def _plain(name: str) -> str:
-    """A file name as runs may be called: "my pets (2).zip" becomes "my-pets-2"."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:30] or "data"
-
-
-def _check(about: Upload) -> None:
-    """Load it once, and refuse what no run could be made of."""
-    try:
-        data = load(about.dataset)
-    except DataError as error:
-        path = about.dataset.partition(":")[2]
-        text = str(error).replace(about.dataset, about.name).replace(path, about.name)
-        raise UploadError(text.removeprefix(f"{about.name}: ")) from None
-    except MemoryError:
-        raise UploadError("its images do not fit into the server's memory") from None
-    _, height, width = data.shape
-    n_classes = data.n_classes
-    if min(height, width) < SMALLEST_SIDE or max(height, width) > MOST_SIDE:
-        raise UploadError(
-            f"its images have {width} x {height} pixels; allowed are sides of {SMALLEST_SIDE} to "
-            f"{MOST_SIDE}"
-        )
-    if n_classes > MOST_CLASSES or data.n * n_classes > MOST_SOFT:
-        raise UploadError(
-            f"it has {n_classes:,} classes and {data.n:,} images; allowed are {MOST_CLASSES:,} "
-            f"classes, and {MOST_SOFT // 1_000_000} million as the product of both"
-        )
+def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
+    """Unpack in a process of its own what was copied to own; later is where own will lie."""
+    if shutil.disk_usage(own).free < SPARE + MOST_UNPACKED:
+        raise UploadError("the server's disk is too full for it; ask whoever runs the server")
+    found = jobs.run(own, name, job)
+    dataset = f"{found['form']}:{later.resolve() / found['file']}"
+    layout = Layout(**found["layout"] or {})
+    return Upload(later.name, name, found["form"], dataset, tuple(found["notes"]), layout)
 
 
 def _inside(path: Path, folders: list[Path]) -> bool:

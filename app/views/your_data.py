@@ -16,6 +16,7 @@ from engine.noise import corrupt
 from engine.store import StoreError
 
 STEPS = {"bring": "1 Bring", "check": "2 Check", "review": "3 Review", "take": "4 Take home"}
+PATIENCE = 1.0  # seconds in which most uploads are checked, without a word on how far they are
 EXAMPLE = "digits with wrong labels.npz"
 FOLDERS = """\
 pets.zip
@@ -39,7 +40,9 @@ def bring() -> None:
             f"An .npz file, or a .zip of class folders, up to {MOST_UPLOADED // MB} MB",
             type=["npz", "zip"], max_upload_size=MOST_UPLOADED // MB, key="own-file",
         )  # fmt: skip
-        if file is not None:
+        if file is None:
+            leave_file()
+        else:
             take_file(file)
         if uploads.roots():
             with st.form("named", border=False):
@@ -60,20 +63,45 @@ def bring() -> None:
 
 
 def take_file(file) -> None:
-    """Check an uploaded file once, not at every rerun of the page."""
-    seen, refusal = st.session_state.get("refused", ("", ""))
-    if seen == file.file_id:
-        st.error(refusal, icon=":material/block:")
-        return
-    try:
-        with st.spinner("Unpacking and checking"):
-            about = uploads.receive(file, file.name, runs().root)
-    except UploadError as error:
-        st.session_state["refused"] = (file.file_id, plain.lines(error))
-        st.error(plain.lines(error), icon=":material/block:")
-        return
-    put(upload=about.key, step="check")
-    st.rerun()
+    """Unpack and check an uploaded file once, in the background, while the page says how far."""
+    seen, bringing = st.session_state.get("bringing", ("", None))
+    if seen != file.file_id:
+        leave_file()
+        bringing = uploads.Bringing(file, file.name, runs().root)
+        bringing.start()
+        st.session_state["bringing"] = (file.file_id, bringing)
+        bringing.join(PATIENCE)
+    if bringing.is_alive():
+        unpacking(bringing)
+    elif bringing.found is not None:
+        leave_file()
+        put(upload=bringing.found.key, step="check")
+        st.rerun()
+    else:
+        st.error(plain.lines(bringing.refusal), icon=":material/block:")
+
+
+def leave_file() -> None:
+    """The file in the box is another one, or none: what was begun with it ends."""
+    _, bringing = st.session_state.pop("bringing", ("", None))
+    if bringing is not None:
+        bringing.job.cancelled.set()
+
+
+@st.fragment(run_every=0.5)
+@widgets.guarded
+def unpacking(bringing: uploads.Bringing) -> None:
+    """How far an upload is, and the button that ends it."""
+    if not bringing.is_alive():
+        st.rerun()
+    job = bringing.job
+    share = min(1.0, job.done / job.total) if job.total else 0.0
+    text = f"{job.what}: {job.done:,} of {job.total:,}" if job.total else job.what
+    if job.before:
+        text = f"Waiting: {job.before:,} before you. {text}"
+    st.progress(share, text)
+    if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
+        job.cancelled.set()
 
 
 def go_to_check(receive) -> None:

@@ -1,20 +1,19 @@
-"""The one form in which every data set reaches the engine, and the checks all of them pass."""
+"""The one form in which every data set reaches the engine."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.data.parts import Arrays, check_parts
+
 # Images looked at together: a large set needs no second copy, a busy machine no endless waiting
 # for threads (512 took 5 s on CIFAR-10 where this takes 0.4 s).
 CHUNK = 4096
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the value or file and what is allowed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,90 +110,24 @@ def assemble(
     *,
     val: tuple[Tensor, Tensor] | None = None,
     true_labels: Tensor | None = None,
-    ids: tuple[str, ...] | None = None,
-    notes: Sequence[str] = (),
+    **others: Any,
 ) -> Data:
-    """Check images and labels of each part and make them a Data.
+    """Check images and labels of each part and make them a Data; see `parts.check_parts`.
 
-    train, test, val: images (N, C, H, W) uint8 and labels (N,) int64. Repairs, each with a note:
-    no test part becomes one of length 0; a class without a training sample stays in the class list;
-    images of such a class leave the test and validation parts, since they could only be missed.
-    Raises DataError on an empty training part, on fewer than two classes, on lengths or image
-    shapes that do not fit, and on labels outside 0..n_classes-1.
+    train, test, val: images (N, C, H, W) uint8 and labels (N,) int64. others: ids and notes.
+    Raises DataError where they do not fit.
     """
-    images, labels = train
-    notes = list(notes)
-    for part, values in (("train", labels), ("train_true", true_labels)):
-        if values is not None:
-            _check_part(name, part, images, values, images.shape[1:])
-            _check_below(name, part, values, len(classes))
-    if len(labels) == 0:
-        raise DataError(f"{name}: the training part is empty, at least two images are needed")
-    counts = torch.bincount(labels, minlength=len(classes))
-    if (counts > 0).sum() < 2:
-        only = classes[int(labels[0])]
-        raise DataError(f"{name}: all training images are {only!r}, two classes are needed")
-    empty = [kind for kind, count in zip(classes, counts.tolist(), strict=True) if not count]
-    if empty:
-        notes.append(f"No training image for {some(empty)}: kept as a class that stays unlearned.")
-    if test is None:
-        notes.append("No test part: test accuracy cannot be measured.")
-        test = (images[:0], labels[:0])
-    others = {"test": test, "val": val or (None, None)}
-    for part, (other_images, other_labels) in others.items():
-        if other_labels is not None:
-            _check_part(name, part, other_images, other_labels, images.shape[1:])
-            others[part] = _learnable(part, other_images, other_labels, counts, notes)
-    return Data(
-        name,
-        images,
-        labels,
-        tuple(classes),
-        *others["test"],
-        *others["val"],
-        true_labels=true_labels,
-        ids=ids,
-        notes=tuple(notes),
+    parts = [pair and tuple(t.numpy() for t in pair) for pair in (train, test, val)]
+    truth = None if true_labels is None else true_labels.numpy()
+    return as_data(
+        check_parts(name, parts[0], parts[1], classes, val=parts[2], true_labels=truth, **others)
     )
 
 
-def some(names: Sequence[object], most: int = 5) -> str:
-    """The first few names, and how many more there are: "a, b and 7 more"."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(str(name) for name in names[:most]) + more
-
-
-def _check_part(name: str, part: str, images: Tensor, labels: Tensor, shape: torch.Size) -> None:
-    if len(images) != len(labels):
-        raise DataError(f"{name}: {len(images)} {part} images but {len(labels)} {part} labels")
-    if images.shape[1:] != shape:
-        raise DataError(
-            f"{name}: {part} images are {tuple(images.shape[1:])} (channels, height, width), "
-            f"they must be {tuple(shape)} like the training images"
-        )
-    if len(labels) and labels.min() < 0:
-        row = int(labels.argmin())
-        raise DataError(f"{name}: {part} label {labels[row]} in row {row}; labels count from 0")
-
-
-def _check_below(name: str, part: str, labels: Tensor, n_classes: int) -> None:
-    if len(labels) and labels.max() >= n_classes:
-        row = int(labels.argmax())
-        raise DataError(
-            f"{name}: {part} label {labels[row]} in row {row}; allowed are 0..{n_classes - 1}"
-        )
-
-
-def _learnable(
-    part: str, images: Tensor, labels: Tensor, counts: Tensor, notes: list[str]
-) -> tuple[Tensor, Tensor]:
-    """The images whose class has a training sample; counts (C,) are the training samples."""
-    keep = torch.isin(labels, counts.nonzero())
-    if keep.all():
-        return images, labels
-    dropped = labels[~keep]
-    notes.append(
-        f"Dropped {len(dropped):,} of {len(labels):,} {part} images: no training image has their "
-        f"label ({some(dropped.unique().tolist())})."
-    )
-    return images[keep], labels[keep]
+def as_data(found: Arrays) -> Data:
+    """The same set as tensors that share the arrays' memory."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return Data(**{
+        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for key, value in values.items()
+    })  # fmt: skip

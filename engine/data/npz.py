@@ -1,124 +1,160 @@
 """One .npz file in the MedMNIST layout: train_images, train_labels, test_images and so on."""
 
 import zipfile
-import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from engine.data.base import Data, DataError, assemble, some
+from engine.data import memory
+from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
+from engine.data.parts import Arrays, DataError, Part, check_class_names, check_parts, some
+
+if TYPE_CHECKING:
+    from engine.data.base import Data
 
 PARTS = ("train", "val", "test")
 KEYS = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
 KEYS += ["train_true_labels", "class_names"]
+LARGEST_LABEL = 2**31 - 1
 
 
-def load(name: str, path: Path) -> Data:
+def load(name: str, path: Path) -> "Data":
+    """What `read` reads, as a Data."""
+    from engine.data.base import as_data  # late: torch
+
+    return as_data(read(name, path))
+
+
+def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:
     """Read train_images and train_labels; val_*, test_*, train_true_labels, class_names if present.
 
     Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), labels (N,) or (N, 1) from 0. Without
     class_names the classes are the numbers 0 to the largest training label. Repairs, each with a
     note: other integer images within 0..255 become uint8; float or bool images within 0..1 are
-    scaled to 0..255; whole numbers stored as float become integer labels; those of base.assemble.
-    Raises DataError on all else. Object arrays, which could run code, are never opened.
+    scaled to 0..255; whole numbers stored as float become integer labels; those of check_parts.
+    Types, shapes and memory (most_memory bytes at the peak, None: what is free) are checked by the
+    arrays' headers before any array is read. Raises DataError on all else. Object arrays, which
+    could run code, are never opened.
     """
-    arrays = _read(path)
-    notes: list[str] = []
-    parts = {part: _part(path, arrays, part, notes) for part in PARTS}
-    if parts["train"] is None:
-        raise DataError(f"{path} has no train_images; it holds {some(list(arrays)) or 'nothing'}")
-    true_labels = None
-    if "train_true_labels" in arrays:
-        true_labels = _labels(path, "train_true_labels", arrays["train_true_labels"], notes)
-    if "class_names" in arrays:
-        classes = arrays["class_names"].astype(str).ravel().tolist()
-    else:
-        classes = _numbers(path, parts["train"][1], true_labels)
-    return assemble(
+    with _opened(path) as file:
+        headers = {key: header(path, file, key) for key in KEYS if f"{key}.npy" in file.NameToInfo}
+        held = some([name.removesuffix(".npy") for name in file.NameToInfo], 10)
+        parts = [part for part in PARTS if check_headers(path, headers, part, held)]
+        if "train" not in parts:
+            raise DataError(f"{path} has no train_images; it holds {held or 'nothing'}")
+        what = f"{path}: reading {', '.join(headers)}"
+        memory.check_fits(what, sum(peak(*item) for item in headers.items()), most_memory)
+        notes: list[str] = []
+        found = {part: _part(path, file, part, notes) for part in parts}
+        true_labels = None
+        if "train_true_labels" in headers:
+            true_labels = _labels(path, file, "train_true_labels", notes)
+        if "class_names" in headers:
+            classes = _class_names(path, _array(path, file, "class_names"))
+        else:
+            classes = _numbers(path, found["train"][1], true_labels)
+    return check_parts(
         name,
-        parts["train"],
-        parts["test"],
+        found["train"],
+        found.get("test"),
         classes,
-        val=parts["val"],
+        val=found.get("val"),
         true_labels=true_labels,
         notes=notes,
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray | None]:
-    """The arrays in KEYS by name, and None for each array of another name."""
+def _opened(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
         raise DataError(f"{path} is not there; npz:PATH needs an existing .npz file")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not an .npz file (numpy.savez writes one)")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] if key in KEYS else None for key in archive.files}
-    except ValueError as error:
-        raise DataError(f"{path} holds an array that is not plain numbers: {error}") from error
-    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged: {error}") from error
+        return zipfile.ZipFile(path)
+    except Exception as error:  # a list of members can be damaged in many ways
+        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
-def _part(
-    path: Path, arrays: dict[str, np.ndarray | None], part: str, notes: list[str]
-) -> tuple[Tensor, Tensor] | None:
-    images, labels = f"{part}_images", f"{part}_labels"
-    if images not in arrays and labels not in arrays:
-        return None
-    for key in (images, labels):
-        if key not in arrays:
-            raise DataError(f"{path} has no {key}; it holds {some(list(arrays), 10)}")
+def _array(path: Path, file: zipfile.ZipFile, key: str) -> np.ndarray:
+    try:
+        with file.open(f"{key}.npy") as stream:
+            return np.lib.format.read_array(stream, allow_pickle=False)
+    except MemoryError:
+        raise
+    except Exception as error:  # bytes of strangers: zipfile, zlib and NumPy fail in many ways
+        raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
+
+
+def _part(path: Path, file: zipfile.ZipFile, part: str, notes: list[str]) -> Part:
     return (
-        _images(path, images, arrays[images], notes),
-        _labels(path, labels, arrays[labels], notes),
+        _images(path, file, f"{part}_images", notes),
+        _labels(path, file, f"{part}_labels", notes),
     )
 
 
-def _images(path: Path, key: str, images: np.ndarray, notes: list[str]) -> Tensor:
+def _images(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np.ndarray:
     """(N, H, W[, 1 or 3]) of any number type -> (N, C, H, W) uint8."""
+    images = _array(path, file, key)
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape[1:]:
-        raise DataError(
-            f"{path}: {key} has shape {images.shape}; allowed are (N, H, W), (N, H, W, 1) and "
-            "(N, H, W, 3)"
-        )
-    if images.dtype != np.uint8:
-        top = 255 if np.issubdtype(images.dtype, np.integer) else 1
-        if images.dtype.kind not in "biuf" or not np.all((images >= 0) & (images <= top)):
+    images = images.transpose(0, 3, 1, 2)
+    if images.dtype == np.uint8:
+        return np.ascontiguousarray(images)
+    top = 255 if images.dtype.kind in "iu" else 1
+    out = np.empty(images.shape, dtype=np.uint8)
+    n_rows = max(1, AT_ONCE // max(1, images[:1].size))
+    for start in range(0, len(images), n_rows):
+        some_images = images[start : start + n_rows]
+        if not np.all((some_images >= 0) & (some_images <= top)):
             raise DataError(
                 f"{path}: {key} is {images.dtype}; allowed are uint8, integers within 0..255 and "
-                "floats within 0..1"
+                f"floats within 0..1{_range(some_images)}"
             )
-        notes.append(f"{key}: {images.dtype} within 0..{top} became uint8 within 0..255.")
-        images = images if top == 255 else np.round(images * np.float32(255))
-    return torch.from_numpy(images.astype(np.uint8, copy=False)).permute(0, 3, 1, 2).contiguous()
+        scaled = some_images if top == 255 else np.round(some_images * np.float32(255))
+        out[start : start + n_rows] = scaled.astype(np.uint8)
+    notes.append(f"{key}: {images.dtype} within 0..{top} became uint8 within 0..255.")
+    return out
 
 
-def _labels(path: Path, key: str, labels: np.ndarray, notes: list[str]) -> Tensor:
+def _range(images: np.ndarray) -> str:
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        return ", and some of its values are no finite numbers"
+    return f", and its values reach from {images.min():.6g} to {images.max():.6g}"
+
+
+def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np.ndarray:
     """(N,) or (N, 1) whole numbers -> (N,) int64."""
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim != 1:
-        raise DataError(
-            f"{path}: {key} has shape {labels.shape}; one label per image is needed, (N,) or (N, 1)"
-        )
-    if labels.dtype.kind not in "biuf":
-        raise DataError(f"{path}: {key} is {labels.dtype}; labels must be integers from 0")
+    labels = _array(path, file, key).reshape(-1)
     if labels.dtype.kind == "f":
         wrong = labels[~(labels == np.round(labels)) | ~np.isfinite(labels)]
         if len(wrong):
             raise DataError(f"{path}: {key} holds {wrong[0]}; labels must be integers from 0")
         notes.append(f"{key}: whole numbers stored as {labels.dtype} became integers.")
-    return torch.from_numpy(labels.astype(np.int64))
+    if len(labels) and labels.dtype.kind != "b":
+        row = int(labels.argmax() if labels.max().item() > LARGEST_LABEL else labels.argmin())
+        if not -LARGEST_LABEL <= labels[row].item() <= LARGEST_LABEL:
+            raise DataError(
+                f"{path}: {key} holds {labels[row]} in row {row}; labels count from 0, up to "
+                f"{LARGEST_LABEL:,} at most"
+            )
+    return labels.astype(np.int64)
 
 
-def _numbers(path: Path, labels: Tensor, true_labels: Tensor | None) -> list[str]:
+def _class_names(path: Path, names: np.ndarray) -> list[str]:
+    """Bytes are UTF-8, as of whoever stored "Käse" with NumPy's type S."""
+    where = f"{path}: class_names"
+    try:
+        found = names.ravel().tolist()
+        texts = [raw.decode() if isinstance(raw, bytes) else str(raw) for raw in found]
+    except (ValueError, SystemError):  # NumPy: a number that is no character
+        raise DataError(f"{where} holds bytes that are no UTF-8 text") from None
+    return check_class_names(where, texts)
+
+
+def _numbers(path: Path, labels: np.ndarray, true_labels: np.ndarray | None) -> list[str]:
     """Class names "0", "1", ... up to the largest label."""
-    known = labels if true_labels is None else torch.cat([labels, true_labels])
+    known = labels if true_labels is None else np.concatenate([labels, true_labels])
     largest = int(known.max()) if len(known) else -1
     if largest > len(labels):  # one more than the rows, for labels that count from 1
         raise DataError(

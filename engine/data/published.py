@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.data import npz
-from engine.data.base import Data, DataError
+from engine.data.base import Data
+from engine.data.parts import DataError
 
 
 @dataclass(frozen=True)

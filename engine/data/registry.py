@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from engine.data import digits, folder, npz, published, shapes
-from engine.data.base import Data, DataError
+from engine.data.base import Data
+from engine.data.parts import DataError
 
 IMAGE_SIZES = (8, 512)
 

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.base import Data, DataError, assemble
+from engine.data.base import Data, assemble
+from engine.data.parts import DataError
 
 SIDE = 32
 SHAPE = (3, SIDE, SIDE)

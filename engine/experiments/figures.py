@@ -244,7 +244,10 @@ async def _painted(figures: list["go.Figure"]) -> list[bytes]:
 def _smaller(png: bytes) -> bytes:
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    from engine.data.images import open_image
+
+    with open_image(io.BytesIO(png)) as image:
+        picture = image.convert("RGB")
     for scale in (1, 1.2, 1.5):
         file = io.BytesIO()
         size = (round(picture.width / scale), round(picture.height / scale))

@@ -193,3 +193,13 @@ def test_built_in_data_comes_as_an_npz_that_can_be_learned_again(tmp_path):
     assert again.images.equal(data.images)
     assert again.test_labels.equal(data.test_labels)
     assert again.classes == data.classes
+
+
+def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
+    base = tmp_path / "photos"
+    for home in ("train/cafe\u0301/1.png", "train/dog/1.png"):
+        (base / home).parent.mkdir(parents=True, exist_ok=True)
+        (base / home).write_bytes(png(home.count("dog")))
+    out = io.BytesIO()
+    handback.folders_again(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
+    assert sorted(unpacked(out)) == ["caf\u00e9/1-from-dog.png", "caf\u00e9/1.png"]

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamlit as st
-from PIL import Image
 
 from app import choices, ids, reading
 from app.charts import map3d
 from app.map import HEARD, Picture, coloring, from_bits, layouts, packed, sheets
 from app.map.coloring import Labels, colored
+from engine.data.images import open_image
 from engine.mapper import lay_out_next, map_file
 from tests.app.conftest import app, texts
 
@@ -204,7 +204,8 @@ def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatc
     monkeypatch.setattr(sheets, "PER_SHEET", 50)
     panel = reading.run(finished).labels["panel"]
     content = sheets.sheet(finished, "now", 1)
-    picture = np.array(Image.open(io.BytesIO(content)))
+    with open_image(io.BytesIO(content)) as image:
+        picture = np.array(image)
     for within in (0, 31, 32, 49):
         row, column = divmod(within, sheets.COLUMNS)
         cell = picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]

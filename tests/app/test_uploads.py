@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.review import archives, unpacking, uploads
+from app.review import archives, sandbox, unpacking, uploads
 from app.review.archives import UploadError
-from engine.data import load
+from app.review.limits import Limits
+from engine.data import folder, images, load
 from engine.store import write_json
 
 
@@ -65,6 +66,16 @@ def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
         uploads.receive(file, name, root)
     assert leftovers(root.parent) == []
     assert str(caught.value).startswith(name)
+    return str(caught.value)
+
+
+def refused_here(root: Path, file: io.BytesIO, **limits) -> str:
+    """The reason that the other process would give, found in this one, where limits can shrink."""
+    own = root / "own"
+    own.mkdir()
+    (own / sandbox.INCOMING).write_bytes(file.read())
+    with pytest.raises(UploadError) as caught:
+        sandbox.unpack(own, "mine.zip", Limits(**limits), 8, lambda what, done, total: None)
     return str(caught.value)
 
 
@@ -205,7 +216,7 @@ def test_a_bomb_is_stopped_while_it_unpacks(root, monkeypatch):
         archives.Archive, "_count", lambda self, n: (read.append(n), count(self, n))
     )
     bomb = zipped(pets() | {"cat/zeros.png": bytes(50 * archives.MB)})
-    assert "zip bomb" in refused(root, bomb)
+    assert "zip bomb" in refused_here(root, bomb)
     assert sum(read) < 12 * archives.MB
 
 
@@ -214,7 +225,7 @@ def test_a_bomb_whose_header_says_it_is_small(root, monkeypatch):
     raw = bytearray(zipped({"cat/zeros.png": bytes(50 * archives.MB)}).read())
     declared = struct.pack("<L", 50 * archives.MB)
     raw = raw.replace(declared, struct.pack("<L", 10))
-    message = refused(root, io.BytesIO(bytes(raw)))
+    message = refused_here(root, io.BytesIO(bytes(raw)))
     assert "damaged" in message or "bomb" in message
 
 
@@ -225,27 +236,36 @@ def test_arrays_can_be_a_bomb_too(root, monkeypatch):
         out, train_images=np.zeros((40_000, 32, 32), np.uint8), train_labels=np.zeros(40_000)
     )
     out.seek(0)
-    assert "zip bomb" in refused(root, out, "mine.npz")
+    assert "zip bomb" in refused_here(root, out)
 
 
 def test_more_than_fits_in_all(root, monkeypatch):
     monkeypatch.setattr(archives, "MOST_UNPACKED", 300)
-    assert "MB, which is the most allowed" in refused(root, zipped(pets()))
+    assert "MB, which is the most allowed" in refused_here(root, zipped(pets()))
 
 
 def test_too_many_files(root, monkeypatch):
     monkeypatch.setattr(archives, "MOST_FILES", 5)
-    assert "it holds 6 files; allowed are 5" in refused(root, zipped(pets()))
+    assert "it holds 6 files; allowed are 5" in refused_here(root, zipped(pets()))
 
 
 def test_a_list_of_members_that_would_fill_the_memory(root, monkeypatch):
     monkeypatch.setattr(archives, "MOST_AT_ONCE", 200)
-    assert "list of files is too long" in refused(root, zipped(pets()))
+    assert "list of files is too long" in refused_here(root, zipped(pets()))
 
 
 def test_an_image_of_too_many_pixels(root, monkeypatch):
-    monkeypatch.setattr(unpacking, "MOST_PIXELS", 100)
-    assert "cat/big.png" in refused(root, zipped({"cat/big.png": png(side=11), "dog/1.png": png()}))
+    monkeypatch.setattr(images, "MOST_PIXELS", 100)
+    file = zipped({"cat/big.png": png(side=11), "dog/1.png": png()})
+    message = refused_here(root, file)
+    assert "two classes are needed. Left out 1 files that cannot be decoded" in message
+    assert "cat/big.png has 11 x 11 pixels; allowed are 100" in message
+
+
+def test_more_pixels_than_an_upload_may_have_are_refused_by_their_headers(root, monkeypatch):
+    monkeypatch.setattr(folder, "_decode", None)
+    reason = refused_here(root, zipped(pets()), pixels=6 * 64 - 1)
+    assert "million pixels in all, which is the most allowed" in reason
 
 
 def test_a_full_disk(root, monkeypatch):
@@ -298,11 +318,12 @@ def test_arrays_no_run_can_be_made_of(root, changes, reason):
 
 
 def test_too_many_classes(root, monkeypatch):
-    monkeypatch.setattr(uploads, "MOST_CLASSES", 2)
-    assert "3 classes" in refused(root, arrays())
-    monkeypatch.setattr(uploads, "MOST_CLASSES", 1000)
-    monkeypatch.setattr(uploads, "MOST_SOFT", 17)
-    assert "as the product" in refused(root, arrays())
+    monkeypatch.setattr(unpacking, "MOST_CLASSES", 2)
+    assert "3 classes" in refused_here(root, arrays())
+    monkeypatch.setattr(unpacking, "MOST_CLASSES", 1000)
+    monkeypatch.setattr(unpacking, "MOST_SOFT", 17)
+    (root / "own").rename(root / "first")
+    assert "as the product" in refused_here(root, arrays())
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,12 @@
 import io
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
-from app.review import desk, exhibits, uploads
+from app.review import desk, exhibits, jobs, uploads
 from app.review.reviews import Reviews
 from app.runs import runs
 from engine.data import load
@@ -44,6 +45,20 @@ def press(at, start: str):
     assert found, [button.key for button in at.button]
     found[0].click().run()
     assert not at.exception
+    return at
+
+
+def upload(at, name: str, content: bytes):
+    """Put a file into the box, and wait as a visitor does."""
+    at.file_uploader[0].upload(name, content).run()
+
+    def settled() -> bool:
+        working = [button for button in at.button if button.key == "cancel-upload"]
+        if working:
+            at.run()
+        return not working
+
+    wait_until(settled)
     return at
 
 
@@ -300,7 +315,7 @@ def test_another_round_brings_the_reviewed_labels(finished, root):
 
 def test_from_an_upload_to_the_first_decision(root):
     at = app("your_data", step="bring")
-    at.file_uploader[0].upload("mine.npz", wrong_digits()).run()
+    upload(at, "mine.npz", wrong_digits())
     assert at.query_params["step"] == "check"
     assert [m.value for m in at.metric][0] == "300"
     assert "No test part" in texts(at)
@@ -333,15 +348,61 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
     at = app("your_data")
     receive, received = uploads.receive, []
     monkeypatch.setattr(uploads, "receive", lambda *args: received.append(args) or receive(*args))
-    at.file_uploader[0].upload("mine.zip", content).run()
+    upload(at, "mine.zip", content)
     for _ in range(2):  # the reason stays while the file stands there
         assert not at.exception
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
     assert len(received) == 1  # not unpacked anew at every rerun
     assert not list((root / uploads.FOLDER).iterdir())
-    at.file_uploader[0].upload("pets.zip", zipped(pets()).read()).run()
+    upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
+
+
+@pytest.fixture
+def endless(monkeypatch) -> None:
+    """Uploads whose process says that it goes on, and does, without end."""
+    code = (
+        "import json, time; print(json.dumps({'done': ['Files unpacked', 3, 10]}), flush=True)\n"
+        "time.sleep(600)"
+    )
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", code])
+
+
+def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
+    at = app("your_data")
+    at.file_uploader[0].upload("mine.zip", b"anything").run()
+    _, bringing = at.session_state["bringing"]
+    wait_until(lambda: bringing.job.total)
+    at.run()
+    assert at.session_state["bringing"][1] is bringing  # not begun once more by a rerun
+    assert at.get("progress")[0].proto.text == "Files unpacked: 3 of 10"
+    assert at.get("progress")[0].proto.value == 30
+    at.button(key="cancel-upload").click().run()
+    bringing.join(10)
+    at.run()
+    assert "canceled" in at.error[0].value
+    assert list((root / uploads.FOLDER).iterdir()) == []
+
+
+def test_another_file_ends_the_one_before(root, endless):
+    at = app("your_data")
+    at.file_uploader[0].upload("first.zip", b"anything").run()
+    _, first = at.session_state["bringing"]
+    assert first.is_alive()
+    at.file_uploader[0].upload("second.zip", b"another").run()
+    first.join(10)
+    assert not first.is_alive()
+    _, second = at.session_state["bringing"]
+    assert second is not first
+    second.job.cancelled.set()
+    second.join(10)
+
+
+def test_a_setting_that_is_no_number_is_named(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "soon")
+    at = upload(app("your_data"), "mine.npz", wrong_digits())
+    assert "MIXNN_UPLOAD_SECONDS = 'soon'" in at.error[0].value.replace("\\", "")
 
 
 def test_an_upload_that_is_gone(root):

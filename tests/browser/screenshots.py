@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from engine.config import configure
 from engine.data import load
+from engine.data.images import open_image
 from engine.runner import Runner
 from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, Server, go, serve
 
@@ -53,9 +53,9 @@ def take(tab: Page, server: Server, page: str, params: dict[str, str], out: Path
     address = "" if page == "train" else page
     go(tab, server, address, **params)
     tab.wait_for_timeout(6000)
-    image = Image.open(io.BytesIO(tab.screenshot()))
-    image.convert("RGB").quantize(192).save(out, optimize=True)
-    print(out.name, image.size)
+    with open_image(io.BytesIO(tab.screenshot())) as image:
+        image.convert("RGB").quantize(192).save(out, optimize=True)
+        print(out.name, image.size)
 
 
 def main() -> None:

@@ -1,0 +1,57 @@
+"""The one place that opens image files: which formats, how large, and what a bad file says.
+
+Pillow tells formats by content, not by name, and some of its readers start other programs
+(Ghostscript for EPS) or were hardly ever attacked. Only the formats named here are read.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from engine.data.parts import DataError
+
+FORMATS = ("JPEG", "PNG")
+MOST_PIXELS = 80_000_000  # a phone's 50 million, not the billions that a small file can claim
+LONGEST_SIDE = 30_000  # pixels
+MOST_FRAMES = 10  # cameras store previews and depth as further frames; animations have more
+BYTES_PER_PIXEL = 16  # while one is decoded: 4, a copy that is turned or converted, coefficients
+
+
+class ImageError(DataError):
+    """An image file that is not read; the message says why and what is allowed."""
+
+
+@contextmanager
+def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
+    """An image of one of FORMATS as Pillow opens it: header checked, not decoded yet.
+
+    Decode inside the with block; it is the first frame. Raises ImageError on another format, on
+    too many pixels or frames, and on a truncated or damaged file, whether it shows when the file
+    is opened or when it is decoded. A MemoryError passes.
+    """
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            _check_header(image)
+            yield image
+    except (DataError, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError(f"is no {' or '.join(FORMATS)} image") from None
+    except Image.DecompressionBombError:
+        raise ImageError(f"has too many pixels; allowed are {MOST_PIXELS:,}") from None
+    except Exception as error:  # Pillow's decoders raise errors of many kinds
+        raise ImageError("is truncated or damaged") from error
+
+
+def _check_header(image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+        raise ImageError(
+            f"has {width:,} x {height:,} pixels; allowed are {MOST_PIXELS:,} in all and "
+            f"{LONGEST_SIDE:,} on a side"
+        )
+    if (n_frames := getattr(image, "n_frames", 1)) > MOST_FRAMES:
+        raise ImageError(f"has {n_frames:,} frames; allowed are {MOST_FRAMES}")

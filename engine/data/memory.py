@@ -1,0 +1,51 @@
+"""How much memory is free, and a refusal before data is read that would not fit."""
+
+import os
+from pathlib import Path
+
+from engine.data.parts import DataError
+
+MB = 1 << 20
+GROUP = Path("/sys/fs/cgroup")  # of a container; its files speak of this process's own group
+
+
+def free_memory() -> int:
+    """Bytes that this process could still take without pushing others out, about.
+
+    The least of what the machine has (Linux: MemAvailable) and what its container may have.
+    """
+    return min(_of_machine(), _of_container())
+
+
+def check_fits(what: str, n_bytes: int, most: int | None = None) -> None:
+    """Raise DataError where n_bytes, the peak while what is read, are more than most.
+
+    most: bytes; None is what is free.
+    """
+    allowed = free_memory() if most is None else most
+    if n_bytes > allowed:
+        why = "are free" if most is None else "are allowed"
+        raise DataError(
+            f"{what} would take {n_bytes / MB:,.0f} MB of memory; {allowed / MB:,.0f} MB {why}"
+        )
+
+
+def _of_machine() -> int:
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    pages = os.sysconf("SC_PHYS_PAGES")  # not Linux: half of what the machine has
+    return pages * os.sysconf("SC_PAGE_SIZE") // 2
+
+
+def _of_container() -> int:
+    try:
+        most = int((GROUP / "memory.max").read_text())
+        used = int((GROUP / "memory.current").read_text())
+        kinds = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
+        return max(0, most - used + int(kinds.get("inactive_file", 0)))  # files kept can go
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return 1 << 62

@@ -1,0 +1,181 @@
+"""A labeled image set as NumPy arrays, and the checks all of them pass; knows no torch."""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LONGEST_CLASS_NAME = 200  # characters
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
+
+Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,) int64
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message names the value or file and what is allowed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """What `engine.data.Data` holds, before it becomes tensors; fields as there."""
+
+    name: str
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    val_images: np.ndarray | None = None
+    val_labels: np.ndarray | None = None
+    true_labels: np.ndarray | None = None
+    ids: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def check_parts(
+    name: str,
+    train: Part,
+    test: Part | None,
+    classes: Sequence[str],
+    *,
+    val: Part | None = None,
+    true_labels: np.ndarray | None = None,
+    ids: tuple[str, ...] | None = None,
+    notes: Sequence[str] = (),
+) -> Arrays:
+    """Check images and labels of each part, without a copy of the images.
+
+    Repairs, each with a note: no test part becomes one of length 0; a class without a training
+    sample stays in the class list; images of such a class leave the test and validation parts,
+    since they could only be missed. Raises DataError on an empty training part, on fewer than two
+    classes, on lengths or image shapes that do not fit, and on labels outside 0..n_classes-1.
+    """
+    images, labels = train
+    notes = list(notes)
+    for part, values in (("train", labels), ("train_true", true_labels)):
+        if values is not None:
+            _check_part(name, part, images, values, images.shape[1:])
+            _check_below(name, part, values, len(classes))
+    if len(labels) == 0:
+        raise DataError(f"{name}: the training part is empty, at least two images are needed")
+    counts = np.bincount(labels, minlength=len(classes))
+    if (counts > 0).sum() < 2:
+        only = classes[int(labels[0])]
+        raise DataError(f"{name}: all training images are {only!r}, two classes are needed")
+    empty = [kind for kind, count in zip(classes, counts.tolist(), strict=True) if not count]
+    if empty:
+        notes.append(f"No training image for {some(empty)}: kept as a class that stays unlearned.")
+    if test is None:
+        notes.append("No test part: test accuracy cannot be measured.")
+        test = (images[:0], labels[:0])
+    others = {"test": test, "val": val or (None, None)}
+    for part, (other_images, other_labels) in others.items():
+        if other_labels is not None:
+            _check_part(name, part, other_images, other_labels, images.shape[1:])
+            others[part] = _learnable(part, other_images, other_labels, counts, notes)
+    return Arrays(
+        name,
+        images,
+        labels,
+        tuple(classes),
+        *others["test"],
+        *others["val"],
+        true_labels=true_labels,
+        ids=ids,
+        notes=tuple(notes),
+    )
+
+
+def check_class_names(where: str, names: Sequence[str]) -> list[str]:
+    """The names of the classes as they are shown: NFC-normalized, without spaces at their ends.
+
+    Raises DataError, which begins with where, on a name that is empty, longer than 200 characters
+    or holds what cannot be shown (control characters, lone surrogates, marks that reorder text),
+    and on two names that are the same.
+    """
+    found = []
+    for raw in names:
+        if len(raw) > LONGEST_CLASS_NAME:
+            raise DataError(
+                f"{where}: the class name {shown(raw, 40)!r} has {len(raw):,} characters; allowed "
+                f"are {LONGEST_CLASS_NAME}"
+            )
+        if any(map(is_odd, raw)):
+            raise DataError(
+                f"{where}: the class name {shown(raw)!r} holds a character that cannot be shown; "
+                "allowed are letters, digits, signs and spaces"
+            )
+        found.append(plain_class(raw))
+    if "" in found:
+        raise DataError(f"{where}: the name of class {found.index('')} is empty")
+    if len(set(found)) < len(found):
+        twice = next(name for i, name in enumerate(found) if name in found[:i])
+        raise DataError(
+            f"{where}: two classes are called {twice!r} (spaces at the ends and the way accents "
+            "are stored do not count); each class needs a name of its own"
+        )
+    return found
+
+
+def plain_class(name: str) -> str:
+    """A class folder's name as its class is called: a Mac stores accents in another way."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
+def some(names: Sequence[object], most: int = 5) -> str:
+    """The first few names, and how many more there are: "a, b and 7 more"."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(str(name) for name in names[:most]) + more
+
+
+def shown(name: str, most: int = 80) -> str:
+    """A name from outside as it may stand in a message: no odd characters, not endless."""
+    plain = "".join("\N{REPLACEMENT CHARACTER}" if is_odd(c) else c for c in name[:most])
+    return plain if len(name) <= most else plain[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def is_odd(character: str) -> bool:
+    """Whether it is a control character, a lone surrogate, or reorders the text around it."""
+    return (
+        unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+        or unicodedata.bidirectional(character) in DIRECTIONS
+    )
+
+
+def _check_part(
+    name: str, part: str, images: np.ndarray, labels: np.ndarray, shape: tuple[int, ...]
+) -> None:
+    if len(images) != len(labels):
+        raise DataError(f"{name}: {len(images)} {part} images but {len(labels)} {part} labels")
+    if images.shape[1:] != shape:
+        raise DataError(
+            f"{name}: {part} images are {tuple(images.shape[1:])} (channels, height, width), "
+            f"they must be {tuple(shape)} like the training images"
+        )
+    if len(labels) and labels.min() < 0:
+        row = int(labels.argmin())
+        raise DataError(f"{name}: {part} label {labels[row]} in row {row}; labels count from 0")
+
+
+def _check_below(name: str, part: str, labels: np.ndarray, n_classes: int) -> None:
+    if len(labels) and labels.max() >= n_classes:
+        row = int(labels.argmax())
+        raise DataError(
+            f"{name}: {part} label {labels[row]} in row {row}; allowed are 0..{n_classes - 1}"
+        )
+
+
+def _learnable(
+    part: str, images: np.ndarray, labels: np.ndarray, counts: np.ndarray, notes: list[str]
+) -> Part:
+    """The images whose class has a training sample; counts (C,) are the training samples."""
+    keep = np.isin(labels, np.flatnonzero(counts))
+    if keep.all():
+        return images, labels
+    dropped = labels[~keep]
+    notes.append(
+        f"Dropped {len(dropped):,} of {len(labels):,} {part} images: no training image has their "
+        f"label ({some(np.unique(dropped).tolist())})."
+    )
+    return images[keep], labels[keep]

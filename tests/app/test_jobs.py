@@ -1,0 +1,213 @@
+"""Uploads in turns: an evil one ends with a sentence, and holds nobody."""
+
+import contextlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from app.review import jobs, uploads
+from app.review.archives import UploadError
+from app.review.jobs import Job, Turns
+from tests.app.conftest import wait_until
+from tests.app.test_uploads import arrays, pets, zipped
+
+ROOT = Path(__file__).resolve().parents[2]
+# An upload whose name tells what its process does, once nothing but the limits is left.
+EVIL = """
+import json, os, signal, sys, time
+from app.review import sandbox
+from app.review.limits import Limits
+wish = json.loads(sys.argv[1])
+do = wish["name"].partition(".")[0]
+say = lambda told: print(json.dumps(told), flush=True)
+if do == "mine":
+    sandbox.main(wish, say)
+    sys.exit()
+sandbox.confine(Limits(**wish["limits"]))
+say({"done": ["Evil", os.getpid(), 9]})
+if do == "grow":
+    hoard = [bytearray(1 << 24) for _ in range(10_000)]
+elif do == "spin":
+    while True:
+        pass
+elif do == "sleep":
+    time.sleep(600)
+elif do == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif do == "talk":
+    while True:
+        sys.stdout.write("x" * 65_536)
+elif do == "fall":
+    raise RuntimeError("what nobody thought of")
+"""
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", EVIL])
+    monkeypatch.setattr(jobs, "TURN", 0.2)
+    monkeypatch.setenv("MIXNN_UPLOAD_MEMORY_MB", "200")
+    (tmp_path / "runs").mkdir()
+    return tmp_path / "runs"
+
+
+def file(name: str) -> io.BytesIO:
+    return io.BytesIO(name.encode())
+
+
+@contextlib.contextmanager
+def begun(root: Path, *names: str):
+    """Uploads under way, each in its thread; they are canceled at the end."""
+    found = [uploads.Bringing(file(name + str(i)), f"{name}.zip", root)
+             for i, name in enumerate(names)]  # fmt: skip
+    for bringing in found:
+        bringing.start()
+    try:
+        yield found
+    finally:
+        for bringing in found:
+            bringing.job.cancelled.set()
+        for bringing in found:
+            bringing.join(10)
+            assert not bringing.is_alive()
+
+
+def works(bringing: uploads.Bringing) -> bool:
+    return bringing.job.what == "Evil"
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("grow", "more memory than the 200 MB allowed"),
+        ("spin", "longer than the 1 seconds allowed"),
+        ("sleep", "longer than the 1 seconds allowed"),
+        ("die", "more memory than"),
+        ("talk", "endless messages"),
+        ("fall", "whoever runs the server finds the reason in its log"),
+    ],
+)
+def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reason):
+    monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1" if "seconds" in reason else "100")
+    start = time.monotonic()
+    with pytest.raises(UploadError, match=reason):
+        uploads.receive(file(name), f"{name}.zip", root)
+    assert time.monotonic() - start < 60
+    assert list((root / uploads.FOLDER).iterdir()) == []
+
+
+def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
+    code = (
+        "from app.review.limits import Limits; from app.review.sandbox import confine\n"
+        "confine(Limits(seconds=1))\nwhile True: pass"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60)
+    assert ended.returncode == -signal.SIGXCPU
+
+
+def test_an_evil_upload_holds_no_honest_one(root):
+    """More of them than places, and none that ends by itself."""
+    with begun(root, "spin", "sleep", "spin", "spin") as evil:
+        wait_until(lambda: sum(map(works, evil)) >= 2)
+        for content in (arrays(), zipped(pets())):
+            start = time.monotonic()
+            about = uploads.receive(content, "mine.zip", root)
+            assert time.monotonic() - start < 20
+            assert uploads.find(about.key, root) == about
+        assert all(bringing.is_alive() for bringing in evil)
+    assert len(list((root / uploads.FOLDER).iterdir())) == 2
+
+
+def test_cancel_ends_the_process_and_leaves_nothing(root):
+    with begun(root, "spin") as (bringing,):
+        wait_until(lambda: works(bringing))
+        pid = bringing.job.done
+        assert alive(pid)
+        bringing.job.cancelled.set()
+        bringing.join(10)
+        assert "was canceled" in bringing.refusal
+        assert not alive(pid)
+        assert list((root / uploads.FOLDER).iterdir()) == []
+
+
+def test_who_waits_knows_how_many_come_first(root, monkeypatch):
+    monkeypatch.setattr(jobs, "TURN", 600)
+    with begun(root, "sleep", "sleep", "sleep", "sleep") as all_four:
+        wait_until(lambda: sorted(b.job.before for b in all_four) == [0, 0, 1, 2])
+        wait_until(lambda: any(map(works, all_four)))
+        last = max(all_four, key=lambda b: b.job.before)
+        next(b for b in all_four if works(b)).job.cancelled.set()
+        wait_until(lambda: last.job.before == 1)
+
+
+def test_more_than_can_wait_are_turned_away():
+    turns = Turns(1, most=2)
+    inside, jobs_inside = threading.Event(), [Job(), Job()]
+
+    def stay(job: Job) -> None:
+        with contextlib.suppress(UploadError), turns.place(job):
+            inside.wait(20)
+
+    threads = [threading.Thread(target=stay, args=(job,)) for job in jobs_inside]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: sorted(job.before for job in jobs_inside) == [0, 1])
+    with pytest.raises(UploadError, match="2 other uploads"), turns.place(Job()):
+        pass
+    inside.set()
+    for thread in threads:
+        thread.join()
+    with turns.place(Job()):
+        pass
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
+    code = (
+        "import io, sys; from pathlib import Path; from app.review import jobs, uploads\n"
+        f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
+        "b = uploads.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
+        "while b.job.what != 'Evil': pass\n"
+        "print(b.job.done, flush=True); b.join()"
+    )
+    server = subprocess.Popen(
+        [sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    pid = int(server.stdout.readline())
+    (left,) = (root / uploads.FOLDER).iterdir()
+    monkeypatch.setattr(uploads, "FRESH", 0)
+    assert uploads.clean(root) == 0  # its server works on it
+    if stopped:
+        os.kill(pid, signal.SIGSTOP)
+    server.kill()
+    server.wait()
+    server.stdout.close()
+    wait_until(lambda: not alive(pid), seconds=10)
+    assert left.exists()
+    assert uploads.clean(root) == 1
+    assert not left.exists()
+
+
+def test_the_process_sees_no_secret_and_no_program(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_PASSCODE", "4711")
+    code = "import json, os; print(json.dumps({'refused': repr(sorted(os.environ.items()))}))"
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", code])
+    with pytest.raises(UploadError) as caught:
+        uploads.receive(file("x"), "x.zip", root)
+    assert "4711" not in str(caught.value)
+    assert "('PATH', '')" in str(caught.value)
