@@ -12,7 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
 
-from app import choices, widgets  # noqa: E402
+from app import choices, endpoints, widgets  # noqa: E402
+from app.runs import ELSEWHERE, runs  # noqa: E402
 
 PAGES = [
     ("train", "Train", "play_circle"),
@@ -55,8 +56,11 @@ def main() -> None:
     choices.sync()
     for problem in choices.problems():
         st.warning(problem)
+    if not runs().alone:
+        st.warning(ELSEWHERE, icon=":material/dns:")
     try:
-        page.run()
+        with endpoints.page():
+            page.run()
     except Exception as error:  # a page never shows a traceback
         widgets.explain(error)
     if not guide:

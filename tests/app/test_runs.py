@@ -192,8 +192,10 @@ def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
     again = runs.share(quick_digits())
     wait_until(lambda: runs.where(again).state == "done")
     (runs.folder(again) / "config.json").write_text("{")
-    assert registry().shared(quick_digits()).state == "broken"
-    assert registry().share(quick_digits()) != again
+    runs.close()
+    after = registry()
+    assert after.shared(quick_digits()).state == "broken"
+    assert after.share(quick_digits()) != again
 
 
 def test_shared_runs_have_a_limit_of_their_own(registry, monkeypatch):
