@@ -32,10 +32,11 @@ def visitor() -> Visitor:
     token, _ = decode_xsrf_token_string(st.context.cookies.get("_streamlit_xsrf", ""))
     if token is None:
         token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
+    address = st.context.ip_address
     return Visitor(
         hashlib.sha256(token).hexdigest()[:12],
         st.session_state.get(TEACHER, False) or _in_list(),
-        st.context.ip_address or "",
+        address if isinstance(address, str) else "",
         st.session_state.get(CHOICES, {}).get("key", ""),
     )
 
