@@ -288,6 +288,7 @@ def test_owners_take_turns(registry):
     running = first
     for _ in range(5):
         runs.stop(running, TEACHER)
+        wait_until(lambda last=running: not runs.where(last).active)
         wait_until(lambda: any(w.state == "running" for w in runs.active()))
         running = next(w.name for w in runs.active() if w.state == "running")
         order.append(running)
