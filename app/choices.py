@@ -5,9 +5,8 @@ they change, so they survive page switches, and the URL always says them all.
 """
 
 import base64
-import hashlib
 import json
-import secrets
+import re
 import time
 import zlib
 from collections.abc import Callable
@@ -15,17 +14,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
-from streamlit.web.server.starlette.starlette_app_utils import decode_xsrf_token_string
 
 from app import ids
 from app.lesson.answers import CODE_WORDS, class_code
 from app.lesson.lessons import RATE, RATES, SEEDS
 from app.review.uploads import may_read
-from app.runs import Visitor, runs
+from app.runs import runs
 from app.sample.samples import SEARCHES
+from app.visitors import CHOICES as KEPT
+from app.visitors import visitor as visitor
 from engine.config import METHODS, ConfigError, RunConfig, configure
 
-KEPT, MIRROR, PROBLEMS = "choices", "choices.mirror", "choices.problems"
+MIRROR, PROBLEMS = "choices.mirror", "choices.problems"
 SHOWN, LEFT = "choices.shown", "choices.left"  # by widgets now, and before others changed it
 MOST_NUMBER = 2**53 - 1  # beyond it a browser's whole numbers are not exact
 MOST_TEXT, MOST_PACKED = 4_000, 60_000  # characters of a value in the URL, and of a packed one
@@ -74,6 +74,12 @@ def between(low: int, high: int) -> Callable[[str], int]:
         return int(text)
 
     return parse
+
+
+def share_key(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text):
+        raise ValueError(text)
+    return text
 
 
 def one_number(*options: float) -> Callable[[str], float]:
@@ -184,6 +190,7 @@ PARAMS: dict[str, Param] = {
     "preset": _choice("auto", "reference", "fast", "best", "plain"),
     # the selection, shared by all pages
     "run": Param(),
+    "key": Param(None, share_key, words="the key of a share link"),
     "epoch": _whole,  # None: the newest
     "sample": _whole,
     "beside": _whole,  # a second sample
@@ -346,20 +353,12 @@ def settings(**changes: Any) -> RunConfig:
     knobs = {name: value for name, value in picked.items() if value is not None}
     if knobs.get("noise") != "matrix":
         knobs.pop("noise_matrix", None)
-    if not may_read(knobs["dataset"], runs().root):
+    if not (may_read(knobs["dataset"], runs().root) and runs().may_use(knobs["dataset"])):
         raise ConfigError(
             f"dataset = {knobs['dataset']!r}: allowed is a named data set, one uploaded on Your "
             "data, or a path inside the folders that MIXNN_FOLDERS names on the server"
         )
     return configure(**knobs)
-
-
-def visitor() -> Visitor:
-    """Who is looking: the browser's own token of Streamlit, hashed; else the session."""
-    token, _ = decode_xsrf_token_string(st.context.cookies.get("_streamlit_xsrf", ""))
-    if token is None:
-        token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
-    return Visitor(hashlib.sha256(token).hexdigest()[:12], st.session_state.get("teacher", False))
 
 
 def _kept() -> dict[str, Any]:

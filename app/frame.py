@@ -5,7 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import choices, plain, widgets
+from app import choices, endpoints, plain, widgets
+from app.runs import ELSEWHERE, runs
 
 APP = Path(__file__).resolve().parent
 
@@ -57,7 +58,10 @@ def main() -> None:
     choices.sync()
     for problem in choices.problems():
         st.warning(plain.markdown(problem, plain.MOST_ERROR))
-    widgets.guarded(page.run)()
+    if not runs().alone:
+        st.warning(ELSEWHERE, icon=":material/dns:")
+    with endpoints.page():
+        widgets.guarded(page.run)()
     if not guide:
         path_line()
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,22 @@ COLUMNS = (
 DEPTH = 3  # folders below the runs root that are searched for sweeps
 
 
-def rows(root: Path, active: Mapping[str, str] | None = None) -> list[Row]:
+def rows(
+    root: Path, active: Mapping[str, str] | None = None, *,
+    shown: Callable[[Path], bool] = lambda folder: True,
+) -> list[Row]:  # fmt: skip
     """One row per run in a folder, newest first; keys are COLUMNS, and "setup" and "settings".
 
     active: name -> state of runs that a registry knows better than the files (queued, paused). A
     run that cannot be read has state "broken" and a message; numbers that are not there are None.
+    shown: which run folders are listed.
     """
     active = active or {}
-    found = [_row(folder, active.get(printable(folder.name))) for folder in run_folders(root)]
+    found = [
+        _row(folder, active.get(printable(folder.name)))
+        for folder in run_folders(root)
+        if shown(folder)
+    ]
     there = {row["name"] for row in found}
     waiting = [_blank(name, state) for name, state in active.items() if name not in there]
     return waiting + sorted(found, key=lambda row: row["created"] or "", reverse=True)
@@ -77,14 +85,16 @@ def holds_runs(folder: Path | str) -> bool:
     return bool(parts) and not parts & {"arrays", "states"}
 
 
-def sweep_folders(root: Path) -> dict[str, Path]:
+def sweep_folders(
+    root: Path, *, shown: Callable[[Path], bool] = lambda folder: True
+) -> dict[str, Path]:
     """Name -> folder of those, root among them, whose runs differ in K, alpha or noise rate.
 
-    The one with the most combinations comes first.
+    The one with the most combinations comes first. shown: which run folders count.
     """
     found, sizes = {}, {}
     for folder in _nested(root, DEPTH):
-        seen = [row for row in rows(folder) if row["settings"]]
+        seen = [row for row in rows(folder, shown=shown) if row["settings"]]
         if any(len({row[axis] for row in seen}) > 1 for axis in SWEPT):
             name = "all runs" if folder == root else printable(folder.relative_to(root).as_posix())
             found[name] = folder

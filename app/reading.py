@@ -74,7 +74,9 @@ def data(name: str) -> Data:
 
 
 def dataset(config: RunConfig) -> Data:
-    """The data set that settings name. Raises DataError."""
+    """The data set that settings name. Raises DataError; also for one of another visitor."""
+    if not runs().may_use(config.dataset):
+        raise DataError("this data set is not yours: bring it yourself on Your data")
     stamp = _stamp(config.dataset.partition(":")[2])
     return _dataset(config.dataset, config.limit, config.data_seed, config.image_size, stamp)
 

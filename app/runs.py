@@ -7,130 +7,85 @@ import os
 import shutil
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-from app import overview
+from app import housekeeping, overview
+from app.access import Access, RunsError, Seen, not_there
+from app.jobs import LIVE_STATES, Job, Where, in_turn, park
+from app.ledger import Ledger
 from app.shutdown import at_shutdown
+from app.visitors import EVERYONE, Visitor, on_a_page, visitor
 from engine.config import RunConfig
 from engine.runner import Runner
-from engine.store import (
-    Run,
-    StoreError,
-    fork_config,
-    free_folder,
-    on_disk,
-    printable,
-    read_json,
-    write_json,
-)  # fmt: skip
+from engine.store import Run, StoreError, fork_config, free_folder, on_disk, printable
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK = 0.2  # seconds between two looks at the queue
+TAKE_EVERY = 3.0  # seconds between two tries to become the server that trains
+TIDY_EVERY = 3600.0  # seconds between two looks for runs to be tidied away
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
 NICENESS = 5  # of training threads, so that pages answer first
 MOST_SHARED = 12  # shared runs queued or running at once
-LIVE_STATES = ("queued", "running", "paused")
-
-
-class RunsError(ValueError):
-    """A wish that the registry refuses; the message says what is allowed."""
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Who asks: one browser, and whether the passcode was given there."""
-
-    id: str
-    teacher: bool = False
-
-
-EVERYONE = Visitor("everyone", teacher=True)  # whom shared runs belong to
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a run stands; epochs and batches count from 0."""
-
-    name: str
-    state: str  # queued running paused done stopped failed interrupted broken
-    epoch: int = 0  # the one under way; of an ended run the last one
-    n_epochs: int = 0
-    position: int = 0  # in the queue, 1 is next; 0: not queued
-    stage: str = ""
-    batch: int = 0
-    n_batches: int = 0
-    seconds_left: float | None = None
-    message: str = ""
-    owner: str = ""
-    pinned: bool = False
-    unwatched: float = 0.0  # seconds since somebody looked at it; only while active
-
-    @property
-    def active(self) -> bool:
-        return self.state in LIVE_STATES
-
-
-@dataclass
-class _Job:
-    """A run that this process has to do with; `wish` is all that a restart needs to queue it."""
-
-    wish: dict[str, Any]
-    runner: Runner
-    watched: float
-    started: bool = False
-    note: str = ""  # why it was stopped by the registry
-
-    @property
-    def name(self) -> str:
-        return self.wish["name"]
-
-    @property
-    def owner(self) -> str:
-        return self.wish["visitor"]
-
-    @property
-    def state(self) -> str:
-        if not self.started:
-            return "queued"
-        state = self.runner.status.state
-        return "running" if state == "queued" else state  # its thread has just been made
+DAY, GB = 86400.0, 1e9
+log = logging.getLogger(__name__)
+ELSEWHERE = (
+    "Another server uses this runs folder: this one shows its runs and starts none. It takes over "
+    "when the other one ends."
+)
+__all__ = ["EVERYONE", "GB", "LIVE_STATES", "Runs", "RunsError", "Visitor", "Where", "runs"]
 
 
 class Runs:
     """Queue, slots, limits and reaper over the run folders of one root.
 
-    slots: runs that train at once. per_visitor: runs that one visitor may have queued or running.
+    slots: runs that train at once. per_visitor, per_address, most_queued: runs that one visitor,
+    all visitors of one address, and all together may have queued or running; a teacher may more.
     reap_after: seconds after which a run that nobody watches is stopped, unless pinned; it can be
-    resumed. Every method may be called from any thread.
+    resumed. keep_days, keep_bytes: what is kept of visitors' ended runs, see `housekeeping`. clock:
+    seconds, only growing. Every method may be called from any thread.
+
+    Of several servers over one root only one trains; `alone` says whether it is this one. The
+    wishes of a server that is not raise RunsError.
     """
 
     def __init__(
-        self, root: Path | str, *, slots: int = 1, per_visitor: int = 3, reap_after: float = 1800.0
-    ):
+        self, root: Path | str, *, slots: int = 1, per_visitor: int = 3, per_address: int = 90,
+        most_queued: int = 200, reap_after: float = 1800.0, keep_days: float = 30.0,
+        keep_bytes: float = 20 * GB, clock: Callable[[], float] = time.monotonic,
+    ):  # fmt: skip
         self.root = Path(root)
         self.slots, self.per_visitor, self.reap_after = slots, per_visitor, reap_after
+        self.per_address, self.most_queued = per_address, most_queued
+        self.keep_days, self.keep_bytes = keep_days, keep_bytes
         self.problems: list[str] = []  # queued runs that a restart could not take up
+        self._clock = clock
         self._lock = threading.RLock()
-        self._jobs: dict[str, _Job] = {}  # in the order of their coming
+        self._jobs: dict[str, Job] = {}  # in the order of their coming
+        self._served: dict[str, int] = {}  # owner -> when it was given a place last
         self._closed = threading.Event()
         self.root.mkdir(parents=True, exist_ok=True)
-        self._owners = self._read("owners.json", {})
-        self._shared = self._read("shared.json", {})  # settings -> name, see `share`
-        self._requeue()
+        self.ledger = Ledger(self.root)
+        self.access = Access(self.root, self.ledger, self._dataset)
+        self._tried, self._tidied = clock(), clock() - TIDY_EVERY
+        self._take()
         threading.Thread(target=self._watch, name="runs", daemon=True).start()
 
     @classmethod
     def from_environment(cls) -> "Runs":
-        """MIXNN_RUNS (folder), MIXNN_SLOTS, MIXNN_PER_VISITOR, MIXNN_REAP_MINUTES."""
+        """MIXNN_RUNS (folder) and the settings of the constructor, see README.md."""
         return cls(
             os.environ.get("MIXNN_RUNS") or ROOT / "runs",
             slots=int(_number("MIXNN_SLOTS", 1)),
             per_visitor=int(_number("MIXNN_PER_VISITOR", 3)),
+            per_address=int(_number("MIXNN_PER_ADDRESS", 90)),
+            most_queued=int(_number("MIXNN_MOST_QUEUED", 200)),
             reap_after=60 * _number("MIXNN_REAP_MINUTES", 30),
+            keep_days=_number("MIXNN_KEEP_DAYS", 30),
+            keep_bytes=GB * _number("MIXNN_KEEP_GB", 20),
         )
 
     # --- what there is
@@ -166,44 +121,63 @@ class Runs:
             job = self._jobs.get(name)
             if job is not None:
                 return self._where_job(job)
-            owner = self._owners.get(name, "")
+        owner, pinned = self.access.owner(name), self.ledger.table("kept").get(name) == "pinned"
         if not folder.is_dir():
-            raise RunsError(f"run = {name!r} is not there: choose another one")
+            raise RunsError(not_there(name))
         try:
             run = Run(folder)
             status, records = run.status, run.epochs
             return Where(
                 name, status["state"], records[-1]["epoch"] if records else 0, run.config.epochs,
-                message=status["message"], owner=owner,
+                message=status["message"], owner=owner, pinned=pinned,
             )  # fmt: skip
         except StoreError as error:
-            return Where(name, "broken", message=str(error), owner=owner)
+            return Where(name, "broken", message=str(error), owner=owner, pinned=pinned)
 
     def active(self) -> list[Where]:
-        """Runs that train, then those that wait, in their order."""
+        """Runs that have a place, those that are paused without one, then those that wait."""
         with self._lock:
-            jobs = [job for job in self._jobs.values() if job.state in LIVE_STATES]
-            return [self._where_job(job) for job in sorted(jobs, key=lambda job: not job.started)]
+            live = [job for job in self._jobs.values() if job.live]
+            waiting = in_turn(live, self._served)
+            begun = [job for job in live if job not in waiting]
+            begun.sort(key=lambda job: job.parked)
+            return [self._where_job(job, waiting) for job in (*begun, *waiting)]
 
-    def _where_job(self, job: _Job) -> Where:
-        status = job.runner.status
-        state = job.state
-        waiting = [j.name for j in self._jobs.values() if not j.started]
+    @property
+    def alone(self) -> bool:
+        """Whether no other server uses this root."""
+        return self.ledger.mine
+
+    def tidied(self) -> dict[str, Any]:
+        """What was tidied away last: {"at", "old", "large"}, empty if nothing was."""
+        return self.ledger.table("tidied")
+
+    def private(self, name: str) -> bool:
+        """Whether only some visitors may see a run."""
+        return self.access.private(name)
+
+    def link_key(self, name: str) -> str:
+        """The key of a run's share link; "" where there is none."""
+        return self.access.link_key(name)
+
+    def _where_job(self, job: Job, waiting: list[Job] | None = None) -> Where:
+        status, state = job.runner.status, job.state
+        if waiting is None:
+            waiting = in_turn(self._jobs.values(), self._served)
         return Where(
             job.name, state, status.epoch, status.n_epochs,
-            position=waiting.index(job.name) + 1 if job.name in waiting else 0,
+            position=waiting.index(job) + 1 if job in waiting else 0,
             stage=status.stage, batch=status.batch, n_batches=status.n_batches,
             seconds_left=status.seconds_left,
-            message=self._message(job), owner=job.owner, pinned=job.wish["pinned"],
-            unwatched=time.monotonic() - job.watched if state in LIVE_STATES else 0.0,
+            message=job.message, owner=job.owner, pinned=job.wish["pinned"],
+            unwatched=self._clock() - job.watched if state in LIVE_STATES else 0.0,
         )  # fmt: skip
 
-    @staticmethod
-    def _message(job: _Job) -> str:
-        status = job.runner.status
-        if status.state == "failed" and not status.foreseen:
-            return f"unexpected failure: {status.message}"
-        return job.note or status.message
+    def _dataset(self, name: str) -> str | None:
+        """The data set of a run that waits or trains here; it may have no folder yet."""
+        with self._lock:
+            job = self._jobs.get(name)
+            return None if job is None else job.runner.config.dataset
 
     # --- wishes
 
@@ -218,12 +192,11 @@ class Runs:
         early goes on. Raises RunsError where too many shared runs wait.
         """
         with self._lock:
+            self._check_alone()
             found = self.shared(config)
             if found is not None and (found.active or found.state == "done"):
                 return found.name
-            n_active = sum(
-                job.owner == EVERYONE.id and job.state in LIVE_STATES for job in self._jobs.values()
-            )
+            n_active = sum(job.owner == EVERYONE.id and job.live for job in self._jobs.values())
             if n_active >= MOST_SHARED:
                 raise RunsError(
                     f"{n_active} shared runs are queued or running: allowed are {MOST_SHARED} at "
@@ -233,14 +206,13 @@ class Runs:
                 self.resume(found.name, EVERYONE)
                 return found.name
             name = self._add("new", EVERYONE, False, config=config.model_dump(mode="json"))
-            self._shared[_key(config)] = name
-            write_json(self.root / ".shared.json", self._shared)
+            self.ledger.put("shared", _key(config), name)
             return name
 
     def shared(self, config: RunConfig) -> Where | None:
         """Where the run that `share` would give stands; None where it is not there."""
         with self._lock:
-            name = self._shared.get(_key(config))
+            name = self.ledger.table("shared").get(_key(config))
             try:
                 found = None if name is None else self.where(name)
             except RunsError:  # deleted meanwhile
@@ -261,7 +233,8 @@ class Runs:
     def resume(self, name: str, visitor: Visitor) -> None:
         """Queue a run that ended early, to go on after its last epoch. Raises StoreError."""
         with self._lock:
-            if name in self._jobs and self._jobs[name].state in LIVE_STATES:
+            self._check_alone()
+            if name in self._jobs and self._jobs[name].live:
                 raise RunsError(f"{name} is {self._jobs[name].state} already")
             self._check_owner(name, visitor)
             self._add("resume", visitor, False, name=name)
@@ -270,11 +243,14 @@ class Runs:
         self._own(name, visitor).runner.pause()
 
     def go_on(self, name: str, visitor: Visitor) -> None:
-        self._own(name, visitor).runner.go_on()
+        """Go on after a pause; a run that lost its place meanwhile waits for one first."""
+        with self._lock:
+            self._own(name, visitor).go("go_on")
 
     def step(self, name: str, visitor: Visitor) -> None:
         """Train one epoch, then pause."""
-        self._own(name, visitor).runner.step()
+        with self._lock:
+            self._own(name, visitor).go("step")
 
     def change(self, name: str, visitor: Visitor, **live: Any) -> None:
         """Change live knobs from the next epoch on. Raises ConfigError."""
@@ -293,31 +269,76 @@ class Runs:
             self._save_queue()
 
     def pin(self, name: str, visitor: Visitor, on: bool) -> None:
-        """Let a run go on although nobody watches it."""
-        self._own(name, visitor).wish["pinned"] = on
+        """Let a run go on although nobody watches it, and stay when old runs are tidied away."""
+        with self._lock:
+            self._check_owner(name, visitor)
+            if name in self._jobs:
+                self._jobs[name].wish["pinned"] = on
+                self._save_queue()
+            if self.ledger.table("kept").get(name) != "teacher":
+                self.ledger.put("kept", name, "pinned" if on else None)
 
     def delete(self, name: str, visitor: Visitor) -> None:
         """Remove an ended run for good; the teacher's right."""
         if not visitor.teacher:
             raise RunsError(f"{name} can be deleted by the teacher only")
         with self._lock:
+            self._check_alone()
             if self.where(name).active:
                 raise RunsError(f"{name} is active: stop it before you delete it")
-            shutil.rmtree(self.folder(name), ignore_errors=True)
-            self._jobs.pop(name, None)
-            if self._owners.pop(name, None) is not None:
-                write_json(self.root / ".owners.json", self._owners)
+            self._remove(name)
+
+    def limit(self, visitor: Visitor, *, slots: int, per_visitor: int) -> None:
+        """Change how many runs train at once, and how many a visitor may have; the teacher's."""
+        if not visitor.teacher:
+            raise RunsError("the teacher only changes the limits")
+        self.slots, self.per_visitor = slots, per_visitor
+
+    def claim(self, upload: str, visitor: Visitor) -> None:
+        """Keep that a visitor brought an upload; the same content may be of several."""
+        self._check_alone()
+        self.ledger.add("uploads", upload, visitor.id)
+
+    def share_link(self, name: str, visitor: Visitor) -> str:
+        """The key that lets whoever has it look at a private run; made where there is none."""
+        self._check_owner(name, visitor)
+        return self.access.share_link(name)
+
+    def revoke(self, name: str, visitor: Visitor) -> None:
+        """Make the share link of a run void."""
+        self._check_owner(name, visitor)
+        self.ledger.put("links", name, None)
+
+    def tidy(self, now: float | None = None) -> list[str]:
+        """Remove old runs of visitors, see `housekeeping`; returns their names.
+
+        now: seconds since 1970.
+        """
+        now = time.time() if now is None else now
+        old, large = housekeeping.choose(
+            self.root, self.ledger, set(self._jobs), now, self.keep_days * DAY, self.keep_bytes
+        )
+        gone = []
+        for name in (*old, *large):
+            with self._lock:
+                if name in self._jobs or self.ledger.table("kept").get(name):
+                    continue  # resumed or pinned meanwhile
+                self._remove(name)
+                gone.append(name)
+        if gone:
+            housekeeping.note(self.ledger, now, [n for n in old if n in gone],
+                              [n for n in large if n in gone])  # fmt: skip
+        return gone
 
     def touch(self, name: str) -> None:
         """Somebody looks at this run now."""
         with self._lock:
             if name in self._jobs:
-                self._jobs[name].watched = time.monotonic()
+                self._jobs[name].watched = self._clock()
 
     def may(self, name: str, visitor: Visitor) -> bool:
-        """Whether a visitor may steer a run: its owner, the teacher, or anyone if it has none."""
-        owner = self._jobs[name].owner if name in self._jobs else self._owners.get(name, "")
-        return visitor.teacher or owner in ("", visitor.id)
+        """Whether a visitor may steer a run and decide on its labels, see `Access.may`."""
+        return self.access.may(name, visitor)
 
     def close(self, patience: float = 30.0) -> None:
         """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
@@ -327,20 +348,27 @@ class Runs:
         for job in jobs:
             job.runner.stop("because the server was shut down: it can be resumed")
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline and any(job.state in LIVE_STATES for job in jobs):
+        while time.monotonic() < deadline and any(job.live for job in jobs):
             time.sleep(0.02)
+        self.ledger.release()
 
     # --- inside
 
-    def _own(self, name: str, visitor: Visitor) -> _Job:
+    def _own(self, name: str, visitor: Visitor) -> Job:
         with self._lock:
             job = self._jobs.get(name)
-            if job is None or job.state not in LIVE_STATES:
+            if job is None or not job.live:
+                self._check_alone()
                 raise RunsError(f"{name} is not running: resume it, or start another")
             self._check_owner(name, visitor)
             return job
 
+    def _check_alone(self) -> None:
+        if not self.alone:
+            raise RunsError(ELSEWHERE)
+
     def _check_owner(self, name: str, visitor: Visitor) -> None:
+        self._check_alone()
         if not self.may(name, visitor):
             raise RunsError(
                 f"{name} belongs to another visitor: you may watch it, or start or fork your own"
@@ -348,23 +376,42 @@ class Runs:
 
     def _add(self, kind: str, visitor: Visitor, pinned: bool, **wish: Any) -> str:
         with self._lock:
-            mine = [j for j in self._jobs.values() if j.owner == visitor.id]
-            n_active = sum(job.state in LIVE_STATES for job in mine)
-            if n_active >= self.per_visitor and not visitor.teacher:
+            self._check_alone()
+            if not visitor.teacher:
+                self._check_limits(visitor)
+            owner = visitor.id
+            if kind == "resume":  # whoever resumes it, it stays its owner's
+                owner = self.access.owner(wish["name"]) or owner
+            wish |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
+            name = self._queue(wish)
+            if pinned or visitor.teacher and kind != "resume":
+                self.ledger.put("kept", name, "teacher" if visitor.teacher else "pinned")
+            return name
+
+    def _check_limits(self, visitor: Visitor) -> None:
+        """Raise RunsError where a visitor, its address, or all together have their most."""
+        live = [job for job in self._jobs.values() if job.live]
+        found = [
+            (sum(job.owner == visitor.id for job in live), self.per_visitor, "you have"),
+            (
+                sum(job.wish.get("from") == visitor.address for job in live), self.per_address,
+                "all at your network address together have",
+            ),
+            (len(live), self.most_queued, "this server has"),
+        ]  # fmt: skip
+        for number, most, who in found:
+            if number >= most:
                 raise RunsError(
-                    f"you have {n_active} runs queued or running: allowed are {self.per_visitor} "
-                    "at once; wait for one, or stop one"
+                    f"{who} {number} runs queued or running: allowed are {most} at once; wait for "
+                    "one, or stop one"
                 )
-            wish |= {"kind": kind, "visitor": visitor.id, "pinned": pinned}
-            return self._queue(wish)
 
     def _queue(self, wish: dict[str, Any]) -> str:
-        job = _Job(wish, self._runner(wish), time.monotonic())
+        job = Job(wish, self._runner(wish), self._clock())
         # a run that comes again stands at the end
         self._jobs.pop(job.name, None)
         self._jobs[job.name] = job
-        self._owners[job.name] = job.owner
-        write_json(self.root / ".owners.json", self._owners)
+        self.ledger.put("owners", job.name, job.owner)
         self._save_queue()
         return job.name
 
@@ -386,48 +433,65 @@ class Runs:
             return Runner.fork(parent, wish["epoch"], folder, **wish["knobs"])
         return Runner.new(config, folder)
 
-    def _requeue(self) -> None:
-        """Take up the runs that waited when the server went down."""
-        for wish in self._read("queue.json", []):
+    def _take(self) -> None:
+        """Become the server that trains here, if no other one is, and take up the queue."""
+        self._tried = self._clock()
+        if not self.ledger.take():
+            return
+        for wish in self.ledger.table("queue"):
             try:
-                self._queue(wish)
+                self._queue(dict(wish))
             except Exception as error:  # a parent that is gone, an older format
-                self.problems.append(f"{wish.get('name', 'a queued run')}: {error}")
+                name = wish.get("name") if isinstance(wish, dict) else None
+                self.problems.append(f"{name or 'a queued run'}: {error}")
 
     def _save_queue(self) -> None:
-        waiting = [job.wish for job in self._jobs.values() if not job.started]
-        write_json(self.root / ".queue.json", waiting)
+        self.ledger.replace("queue", [job.wish for job in self._jobs.values() if not job.started])
 
-    def _read(self, name: str, empty: Any) -> Any:
-        path = self.root / f".{name}"
-        try:
-            return read_json(path) if path.exists() else empty
-        except StoreError:
-            return empty
+    def _remove(self, name: str) -> None:
+        shutil.rmtree(self.folder(name), ignore_errors=True)
+        self._jobs.pop(name, None)
+        self.ledger.forget(name)
 
     def _watch(self) -> None:
         while not self._closed.wait(TICK):
             try:
-                with self._lock:
-                    if not self._closed.is_set():
-                        self._reap()
-                        self._start_next()
-                        self._tidy()
+                self._look()
             except Exception:  # a full disk, say: the queue goes on when there is room again
-                logging.getLogger(__name__).exception("the queue of runs")
+                log.exception("the queue of runs")
+
+    def _look(self) -> None:
+        now = self._clock()
+        if not self.alone:
+            if now - self._tried >= TAKE_EVERY:
+                with self._lock:
+                    self._take()
+            return
+        with self._lock:
+            if self._closed.is_set():
+                return
+            self._reap()
+            park(self._jobs.values(), self.slots, now)
+            self._start_next()
+            self._give_back_folders()
+        if now - self._tidied >= TIDY_EVERY:
+            self._tidied = now
+            self.tidy()
 
     def _start_next(self) -> None:
-        training = sum(j.started and j.state in LIVE_STATES for j in self._jobs.values())
-        for job in [j for j in self._jobs.values() if not j.started][
-            : max(self.slots - training, 0)
-        ]:
+        free = self.slots - sum(job.holds_place for job in self._jobs.values())
+        for job in in_turn(self._jobs.values(), self._served)[: max(free, 0)]:
+            self._served[job.owner] = max(self._served.values(), default=0) + 1
+            job.watched = max(job.watched, self._clock())
+            if job.parked:
+                job.unpark()
+                continue
             job.started = True
-            job.watched = max(job.watched, time.monotonic())
             job.runner.start(NICENESS)
             self._save_queue()
 
     def _reap(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         for job in self._jobs.values():
             unwatched = now - job.watched
             if job.state not in ("running", "paused") or job.wish["pinned"] or job.note:
@@ -439,20 +503,25 @@ class Runs:
                 )
                 job.runner.stop()
 
-    def _tidy(self) -> None:
+    def _give_back_folders(self) -> None:
         """Give back the reserved folder of a run that failed before its first file."""
         for job in self._jobs.values():
-            if job.state not in LIVE_STATES and not job.runner.ready:
+            if not job.live and not job.runner.ready:
                 with contextlib.suppress(OSError):  # gone already, or not empty
                     self.folder(job.name).rmdir()
 
 
 @st.cache_resource(show_spinner=False)
-def runs() -> Runs:
-    """The one registry of this server."""
+def _registry() -> Runs:
     made = Runs.from_environment()
     at_shutdown(lambda: made.close(PATIENCE))
     return made
+
+
+def runs() -> Runs | Seen:
+    """The one registry of this server; on a page, as its visitor may see it."""
+    registry = _registry()
+    return Seen(registry, visitor()) if on_a_page() else registry
 
 
 def _key(config: RunConfig) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain
+from app import endpoints, plain
 from app.choices import get, link, put
 from app.noise import tables
 from engine.config import RunConfig
@@ -86,6 +86,7 @@ def _tools(names, start: np.ndarray, edited: pd.DataFrame, wrong: list[str], of)
 
 def _upload(names: Sequence[str]) -> None:
     """Take a file into the table, once."""
+    endpoints.expect_file()
     file = st.file_uploader(
         f"A table of {len(names)} × {len(names)} numbers, with or without class names",
         type="csv", max_upload_size=1, key=f"matrix-file-{st.session_state[ROUND]}",

@@ -9,7 +9,7 @@ from app import plain, reading, widgets
 from app.choices import bound, get, put, visitor
 from app.review import exhibits
 from app.review.reviews import Decision
-from app.runs import runs
+from app.runs import RunsError, runs
 from engine.label_issues import LabelIssues
 
 MOST_PICKS = 9  # suggestions that have a key
@@ -23,6 +23,8 @@ HOW_LIKELY = (
     "How likely each label is: what the network said of this image, averaged over the epochs. The "
     "given label counts only as far as the network agrees with it."
 )
+READ_ONLY = "This run belongs to another visitor, who decides on its labels: you may look at them."
+FORK = " Fork it, or start your own, to decide yourself."
 SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious"}
 
 
@@ -31,6 +33,8 @@ SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious
 def desk(name: str) -> None:
     """Everything of one run that a reviewer needs, on one screen."""
     runs().touch(name)
+    if not runs().may(name, visitor()):
+        st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
     _mend_filters(len(reading.class_names(name)))
     found, latest = exhibits.suspects_of(name), exhibits.reviews_of(name).latest()
     exhibits.warn(found)
@@ -129,14 +133,14 @@ def _picks(name: str, found: LabelIssues, sample: int) -> None:
     order = offered(likely, given)
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
-    styles = []
+    styles, off = [], not runs().may(name, visitor())
     with st.container(gap="xxsmall", key="picks"):
         for number, label in enumerate(order, start=1):
             key = f"pick-{sample}-{number}"
             mark = " (given)" if label == given else ""
             st.button(
                 f"**{plain.markdown(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
-                key=key, width="stretch", shortcut=keys[label],
+                key=key, width="stretch", shortcut=keys[label], disabled=off,
                 on_click=_decide, args=(name, sample, label, given),
             )  # fmt: skip
             styles.append(
@@ -149,17 +153,18 @@ def _picks(name: str, found: LabelIssues, sample: int) -> None:
     with st.container(horizontal=True, gap="small", key="desk-keys"):
         st.button(
             "Keep", key=f"keep-{sample}", shortcut="K", on_click=_decide,
-            args=(name, sample, given, given), icon=":material/check:",
+            args=(name, sample, given, given), icon=":material/check:", disabled=off,
             help="The given label is right",
         )  # fmt: skip
         st.button(
             "Skip", key=f"skip-{sample}", shortcut="S", on_click=_decide,
-            args=(name, sample, given, given, "skip"), icon=":material/skip_next:",
+            args=(name, sample, given, given, "skip"), icon=":material/skip_next:", disabled=off,
             help="I cannot tell: leave it as it is",
         )  # fmt: skip
         st.button(
             "Undo", key=f"undo-{sample}", shortcut="U", on_click=_undo, args=(name,),
             icon=":material/undo:", help="Take back your last decision and return to it",
+            disabled=off,
         )  # fmt: skip
 
 
@@ -185,14 +190,14 @@ def _are_digits(classes: list[str]) -> bool:
 
 def _other_classes(name: str, sample: int, given: int, others: list[int]) -> None:
     """Every class that has no row: small buttons where few and short, else a list."""
-    classes = reading.class_names(name)
+    classes, off = reading.class_names(name), not runs().may(name, visitor())
     if not others:
         return
     if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
         key = f"other-{sample}"
         st.selectbox(
             "Another class", others, index=None, format_func=lambda c: classes[c], key=key,
-            placeholder="Another class", label_visibility="collapsed",
+            placeholder="Another class", label_visibility="collapsed", disabled=off,
             on_change=_decide_other, args=(name, sample, given, key),
         )  # fmt: skip
         return
@@ -200,7 +205,7 @@ def _other_classes(name: str, sample: int, given: int, others: list[int]) -> Non
         for c in others:
             st.button(
                 plain.markdown(classes[c]), key=f"other-{sample}-{c}",
-                shortcut=classes[c] if _are_digits(classes) else None,
+                shortcut=classes[c] if _are_digits(classes) else None, disabled=off,
                 on_click=_decide, args=(name, sample, c, given),
             )  # fmt: skip
 
@@ -243,6 +248,7 @@ def _all_done(found: LabelIssues) -> None:
 @widgets.guarded
 def _decide(name: str, sample: int, label: int, given: int, kind: str | None = None) -> None:
     """Keep the decision and go on to the next open one of the list."""
+    _check_owner(name)
     kind = kind or ("keep" if label == given else "change")
     reviews, found = exhibits.reviews_of(name), exhibits.suspects_of(name)
     queue = _queue(found, reviews.latest())
@@ -252,6 +258,12 @@ def _decide(name: str, sample: int, label: int, given: int, kind: str | None = N
     reviews.decide(sample, kind, label, by=visitor().id)
     left = [s for s in (*later.tolist(), *queue.tolist()) if s != sample]
     put(sample=left[0] if left else None)
+
+
+def _check_owner(name: str) -> None:
+    """Raise RunsError for a visitor whose decisions do not count here."""
+    if not runs().may(name, visitor()):
+        raise RunsError(READ_ONLY)
 
 
 def _rank(found: LabelIssues, samples: np.ndarray) -> np.ndarray:
@@ -268,6 +280,7 @@ def _decide_other(name: str, sample: int, given: int, key: str) -> None:
 
 @widgets.guarded
 def _undo(name: str) -> None:
+    _check_owner(name)
     taken = exhibits.reviews_of(name).undo(visitor().id)
     if taken is None:
         st.toast("Nothing of yours to take back.")

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app import reading, widgets
-from app.choices import bound, get, put
+from app.choices import bound, get, put, visitor
 from app.review import exhibits, handback, uploads
 from app.runs import runs
 from engine.label_issues import SURE
@@ -94,7 +94,7 @@ def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
             file_name=f"{name}-labels.csv", mime="text/csv", key="save-table",
             icon=":material/table:", on_click="ignore",
         )  # fmt: skip
-        again = data is not None and st.button(
+        again = data is not None and runs().may(name, visitor()) and st.button(
             "Another round with these labels", icon=":material/replay:", key="again",
             help="Brings the reviewed data set back to step 2: a network that learns from better "
             "labels finds wrong ones that this one missed.",
@@ -108,6 +108,7 @@ def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
         with st.spinner("Packing and checking"):
             file = io.BytesIO(handback.data_set(run, data, final, root))
             about = uploads.receive(file, f"{name}-reviewed.{suffix}", root)
+        runs().claim(about.key)
         put(upload=about.key, step="check")
         st.rerun()
 

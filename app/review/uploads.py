@@ -110,6 +110,8 @@ def named(text: str, root: Path) -> Upload:
     if not _inside(path, roots()):
         allowed = ", ".join(map(str, roots()))
         raise UploadError(f"{shown(text)} cannot be read: allowed is what lies in {allowed}.")
+    if _inside(path, [root]):  # uploads and runs, of whomever
+        raise UploadError(f"{shown(text)} lies in the folder of the runs: upload a file instead.")
     own = root / FOLDER / hashlib.sha256(str(path).encode()).hexdigest()[:16]
     with _reported(shown(path.name)):
         try:

@@ -17,8 +17,9 @@ QUICK_LOOK, SLOW_LOOK = 1.5, 4.0  # seconds between two looks at runs that train
 
 
 def listed() -> list[overview.Row]:
-    """All runs of the server as table rows."""
-    return overview.rows(runs().root, {where.name: where.state for where in runs().active()})
+    """All runs that the visitor may see, as table rows."""
+    active = {where.name: where.state for where in runs().active()}
+    return overview.rows(runs().root, active, shown=runs().sees_folder)
 
 
 def chosen(rows: list[overview.Row]) -> list[str]:
@@ -268,7 +269,7 @@ def all_runs(rows: list[overview.Row], names: list[str]) -> None:
 def sweeps() -> None:
     """Heat maps over K, alpha and noise rate of a folder of runs."""
     st.subheader("Sweeps: which K, alpha and noise?", anchor=False)
-    folders = overview.sweep_folders(runs().root)
+    folders = overview.sweep_folders(runs().root, shown=runs().sees_folder)
     if not folders:
         st.markdown(
             "No folder of runs here differs in K, alpha or noise rate. Train some, and their "
@@ -278,7 +279,7 @@ def sweeps() -> None:
     first, second, third = st.columns(3)
     with first:
         folder = st.selectbox("Folder", list(folders), **_one_of("sweep", list(folders)))
-    rows = overview.rows(folders[folder])
+    rows = overview.rows(folders[folder], shown=runs().sees_folder)
     setups = overview.setups(rows)
     if not setups:
         st.markdown("None of its runs has finished yet.")

@@ -1,13 +1,14 @@
 """Runs: who trains, who waits, what is there? A teacher's view behind a passcode."""
 
-import hmac
 import os
 
 import streamlit as st
 
 from app import plain, widgets
 from app.choices import link, visitor
-from app.runs import Where, runs
+from app.passcode import passcodes
+from app.runs import GB, Where, runs
+from app.visitors import TEACHER, has_login
 
 SHOWN = 50  # ended runs listed at once
 
@@ -16,7 +17,10 @@ def passcode() -> None:
     """Ask for the teacher's passcode, where the server has one."""
     secret = os.environ.get("MIXNN_PASSCODE", "")
     if visitor().teacher:
-        st.success("You are the teacher here: you may steer every run.", icon=":material/school:")
+        st.success(
+            "You are the teacher here: you may see, steer and stop every run.",
+            icon=":material/school:",
+        )  # fmt: skip
         return
     with st.expander("I am the teacher", icon=":material/key:"):
         if not secret:
@@ -25,10 +29,23 @@ def passcode() -> None:
         with st.form("passcode", border=False):
             said = st.text_input("Passcode", type="password")
             if st.form_submit_button("Unlock"):
-                if hmac.compare_digest(said.encode(), secret.encode()):
-                    st.session_state["teacher"] = True
+                refusal = passcodes().unlock(said, visitor())
+                if not refusal:
+                    st.session_state[TEACHER] = True
                     st.rerun()
-                st.error("That is not the passcode.")
+                st.error(refusal)
+
+
+def login() -> None:
+    """Streamlit's own login, where the server has it: teachers are those of MIXNN_TEACHERS."""
+    if not has_login():
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if st.user.get("is_logged_in", False):
+            st.button("Log out", key="logout", on_click=st.logout)
+            st.caption(f"Logged in as {st.user.get('email', 'somebody without an address')}.")
+        else:
+            st.button("Log in", key="login", icon=":material/login:", on_click=st.login)
 
 
 def row(where: Where) -> None:
@@ -47,16 +64,19 @@ def row(where: Where) -> None:
             words += [f"epoch {where.epoch} of {where.n_epochs - 1}{left}"]
             words += [f"last watched {widgets.minutes(where.unwatched)} ago"]
         if where.pinned:
-            words.append("goes on unwatched")
+            words.append("goes on unwatched, and is kept" if where.active else "kept")
+        if runs().private(name):
+            words.append("private")
         st.caption(" · ".join(words))
         st.space("stretch")
+        if where.state != "queued":
+            st.button(
+                "Let go" if where.pinned else "Pin", key=f"pin-{name}", disabled=not mine,
+                help="A pinned run goes on although nobody watches it, and is kept when old runs "
+                "are removed",
+                on_click=widgets.guarded(runs().pin), args=(name, me, not where.pinned),
+            )  # fmt: skip
         if where.active:
-            if where.state != "queued":
-                st.button(
-                    "Let go" if where.pinned else "Pin", key=f"pin-{name}", disabled=not mine,
-                    help="A pinned run goes on although nobody watches it",
-                    on_click=widgets.guarded(runs().pin), args=(name, me, not where.pinned),
-                )  # fmt: skip
             st.button(
                 "Stop", key=f"stop-{name}", disabled=not mine,
                 on_click=widgets.guarded(runs().stop), args=(name, me),
@@ -76,10 +96,11 @@ def row(where: Where) -> None:
 @widgets.guarded
 def active() -> None:
     """The queue, always fresh."""
-    found = runs().active()
-    training = sum(where.state != "queued" for where in found)
-    st.subheader(f"{training} training, {len(found) - training} waiting", anchor=False)
-    if not found:
+    found, (training, waiting) = runs().active(), runs().n_active()
+    st.subheader(f"{training} training, {waiting} waiting", anchor=False)
+    if hidden := training + waiting - len(found):
+        st.caption(f"{hidden} of them are private to other visitors.")
+    elif not found:
         st.caption("Nothing trains now. Whatever is started comes here first.")
     for where in found:
         row(where)
@@ -92,18 +113,29 @@ widgets.head(
     "fork", "epoch",
 )  # fmt: skip
 passcode()
+login()
 for problem in runs().problems:
     st.warning(f"A waiting run was lost when the server started anew: {plain.lines(problem)}")
 if visitor().teacher:
     left, right = st.columns(2)
-    runs().slots = left.number_input("Runs that train at once", 1, 8, runs().slots, key="slots")
-    runs().per_visitor = right.number_input(
+    slots = left.number_input("Runs that train at once", 1, 8, runs().slots, key="slots")
+    most = right.number_input(
         "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit"
     )
+    runs().limit(visitor(), slots=slots, per_visitor=most)
 active()
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)
+gone = runs().tidied()
+st.caption(
+    f"A visitor's run that is neither pinned nor decided on is removed {runs().keep_days:g} days "
+    f"after its end, or, the oldest first, when all take more than {runs().keep_bytes / GB:g} GB."
+    + (
+        f" Last on {gone['at'][:10]}: {gone['old']} for their age, {gone['large']} for their size."
+        if gone else ""
+    )
+)  # fmt: skip
 if len(ended) > SHOWN:
     st.caption(f"The newest {SHOWN} are listed; Compare has them all.")
 for name in ended[:SHOWN]:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import plain, reading, setup, widgets
+from app import plain, reading, setup, sharing, widgets
 from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
@@ -163,6 +163,7 @@ def watch(name: str, every: float | None) -> None:
                 st.rerun()
             widgets.state_badge(where)
             controls(where)
+            sharing.share(name)
         progress(where)
         if where.state == "broken" or not (runs().folder(name) / "epochs.json").exists():
             return
@@ -181,7 +182,12 @@ def watch(name: str, every: float | None) -> None:
 
 
 def another(name: str) -> None:
-    """The same with another noise, K or method: a new run beside it, or a fork."""
+    """The same with another noise, K or method: a new run beside it, or a fork.
+
+    Not for a private run that was shared: its data are the owner's.
+    """
+    if runs().private(name) and not runs().may(name, visitor()):
+        return
     run = reading.run(name)
     config, kept = run.config, run.kept_states()
     with st.expander("Change the noise rate or the method: a new run beside it, or a fork"):

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import plain, widgets
+from app import endpoints, plain, widgets
 from app.charts import review as charts
 from app.choices import bound, get, link, put, visitor
 from app.review import checkup, desk, takehome, uploads
@@ -36,6 +36,7 @@ def bring() -> None:
     """Upload, name a folder, or try the example."""
     left, right = st.columns([3, 2], gap="large")
     with left:
+        endpoints.expect_file()
         file = st.file_uploader(
             f"An .npz file, or a .zip of class folders, up to {MOST_UPLOADED // MB} MB",
             type=["npz", "zip"], max_upload_size=MOST_UPLOADED // MB, key="own-file",
@@ -54,7 +55,8 @@ def bring() -> None:
             go_to_check(lambda: uploads.receive(example(), EXAMPLE, runs().root))
         st.caption(
             "What you bring stays on this server: in a folder of its own, deleted a day after you "
-            "last looked at it unless a run was made of it."
+            "last looked at it unless a run was made of it. You and the teacher see it, nobody "
+            "else, unless you share a run that was made of it."
         )
     with right:
         st.markdown("**How it should look**")
@@ -75,6 +77,7 @@ def take_file(file) -> None:
         unpacking(bringing)
     elif bringing.found is not None:
         leave_file()
+        runs().claim(bringing.found.key)
         put(upload=bringing.found.key, step="check")
         st.rerun()
     else:
@@ -111,6 +114,7 @@ def go_to_check(receive) -> None:
     except UploadError as error:
         st.error(plain.lines(error), icon=":material/block:")
         return
+    runs().claim(about.key)
     put(upload=about.key, step="check")
     st.rerun()
 
@@ -131,7 +135,9 @@ def example() -> io.BytesIO:
 
 def check() -> None:
     """The report, and the start of a run."""
-    about = uploads.find(get("upload") or "", runs().root)
+    key = get("upload") or ""
+    # what another visitor brought is answered like what is gone
+    about = uploads.find(key, runs().root) if runs().may_open(key) else None
     if about is None:
         if get("upload"):
             st.warning(

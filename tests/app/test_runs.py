@@ -192,8 +192,10 @@ def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
     again = runs.share(quick_digits())
     wait_until(lambda: runs.where(again).state == "done")
     (runs.folder(again) / "config.json").write_text("{")
-    assert registry().shared(quick_digits()).state == "broken"
-    assert registry().share(quick_digits()) != again
+    runs.close()
+    after = registry()
+    assert after.shared(quick_digits()).state == "broken"
+    assert after.share(quick_digits()) != again
 
 
 def test_shared_runs_have_a_limit_of_their_own(registry, monkeypatch):
@@ -246,3 +248,145 @@ def test_a_bad_environment_is_named(monkeypatch, text):
     monkeypatch.setenv("MIXNN_SLOTS", text)
     with pytest.raises(RunsError, match=f"MIXNN_SLOTS = '{text}'.*above 0"):
         Runs.from_environment()
+
+
+class Clock:
+    """Seconds that go on when a test says so, beside the real ones."""
+
+    ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.ahead
+
+
+def ann_at(number: int, address: str = "10.0.0.1") -> Visitor:
+    return Visitor(f"cookie{number}", address=address)
+
+
+def test_fresh_cookies_of_one_address_share_a_limit_and_a_class_fits(registry):
+    runs = registry(per_address=6, most_queued=8)
+    for number in range(6):
+        runs.submit(LONG, visitor=ann_at(number))
+    with pytest.raises(RunsError, match="network address together have 6 runs.*allowed are 6"):
+        runs.submit(LONG, visitor=ann_at(99))
+    for number in range(2):
+        runs.submit(LONG, visitor=ann_at(number, f"10.0.1.{number}"))
+    with pytest.raises(RunsError, match="this server has 8 runs queued or running"):
+        runs.submit(LONG, visitor=ann_at(0, "10.0.2.1"))
+    runs.submit(LONG, visitor=TEACHER)
+    assert Runs.__init__.__kwdefaults__["per_address"] >= 30 * 3  # thirty behind one address
+
+
+def test_owners_take_turns(registry):
+    runs = registry()
+    first, *anns = (runs.submit(LONG, visitor=ANN) for _ in range(3))
+    wait_until(lambda: runs.where(first).state == "running")
+    bobs = [runs.submit(LONG, visitor=BOB) for _ in range(2)]
+    cat = runs.submit(LONG, visitor=Visitor("cat"))
+    assert [runs.where(name).position for name in (bobs[0], cat, bobs[1])][:2] == [1, 2]
+    order = []
+    running = first
+    for _ in range(5):
+        runs.stop(running, TEACHER)
+        wait_until(lambda last=running: not runs.where(last).active)
+        wait_until(lambda: any(w.state == "running" for w in runs.active()))
+        running = next(w.name for w in runs.active() if w.state == "running")
+        order.append(running)
+    assert order == [bobs[0], cat, anns[0], bobs[1], anns[1]]
+
+
+def test_a_paused_run_gives_its_place_back_while_others_wait(registry):
+    clock = Clock()
+    runs = registry(clock=clock)
+    paused = runs.submit(LONG, visitor=ANN, pinned=True)
+    wait_until(lambda: runs.where(paused).epoch > 1)
+    runs.pause(paused, ANN)
+    wait_until(lambda: runs.where(paused).state == "paused")
+    waiting = runs.submit(LONG, visitor=BOB)
+    time.sleep(0.5)
+    assert runs.where(waiting).state == "queued"  # for a minute
+    clock.ahead = 61
+    wait_until(lambda: runs.where(waiting).state == "running")
+    assert runs.where(paused).state == "paused"
+    runs.go_on(paused, ANN)
+    assert (runs.where(paused).state, runs.where(paused).position) == ("queued", 1)
+    epoch = runs.where(paused).epoch
+    runs.stop(waiting, BOB)
+    wait_until(lambda: runs.where(paused).state == "running")
+    wait_until(lambda: runs.where(paused).epoch > epoch)  # it went on where it stood
+
+
+def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
+    monkeypatch.setattr("app.jobs.MOST_PARKED", 1)
+    clock = Clock()
+    runs = registry(clock=clock)
+    names = [runs.submit(LONG, visitor=visitor) for visitor in (ANN, BOB, TEACHER)]
+    for name in names[:2]:
+        wait_until(lambda name=name: runs.where(name).epoch > 1)
+        runs.pause(name, TEACHER)
+        wait_until(lambda name=name: runs.where(name).state == "paused")
+        time.sleep(0.5)
+        clock.ahead += 61
+    wait_until(lambda: runs.where(names[2]).state == "running")
+    wait_until(lambda: runs.where(names[0]).state == "stopped")
+    assert "paused while others waited" in runs.where(names[0]).message
+    assert runs.where(names[1]).state == "paused"
+    runs.stop(names[1], TEACHER)  # the teacher frees any
+    wait_until(lambda: runs.where(names[1]).state == "stopped")
+
+
+def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry):
+    first = registry()
+    clock = Clock()
+    second = registry(clock=clock)
+    running = first.submit(LONG, visitor=ANN)
+    waiting = first.submit(quick_digits(), visitor=BOB)
+    assert first.alone
+    assert not second.alone
+    for wish in (
+        lambda: second.submit(LONG, visitor=BOB), lambda: second.share(LONG),
+        lambda: second.resume(running, ANN), lambda: second.stop(running, ANN),
+        lambda: second.claim("abc", ANN), lambda: second.delete(running, TEACHER),
+        lambda: second.pin(running, ANN, True), lambda: second.share_link(running, ANN),
+    ):  # fmt: skip
+        with pytest.raises(RunsError, match="Another server uses this runs folder"):
+            wish()
+    clock.ahead = 10
+    time.sleep(0.5)
+    assert not second.active()  # it did not take up the queue
+    assert second.where(waiting).owner == "bob"  # but reads whose runs they are
+    first.close()
+    clock.ahead = 20
+    wait_until(lambda: second.alone)
+    wait_until(lambda: second.where(waiting).state == "done")
+    assert {running, waiting} <= set(second.ledger.table("owners"))
+
+
+def test_a_run_stays_its_owners_when_the_teacher_resumes_it(registry):
+    runs = registry()
+    name = runs.submit(LONG, visitor=ANN)
+    wait_until(lambda: runs.where(name).epoch > 1)
+    runs.stop(name, ANN)
+    wait_until(lambda: runs.where(name).state == "stopped")
+    runs.resume(name, TEACHER)
+    assert runs.where(name).owner == "ann"
+
+
+def test_a_pin_holds_after_the_end_and_a_restart(registry):
+    before = registry()
+    name = before.submit(quick_digits(), visitor=ANN, pinned=True)
+    wait_until(lambda: before.where(name).state == "done")
+    before.close()
+    after = registry()
+    assert after.where(name).pinned
+    after.pin(name, ANN, False)
+    assert not after.where(name).pinned
+
+
+def test_damaged_tables_stop_no_server(registry, tmp_path):
+    registry().close()
+    for name, text in (("owners", "[1"), ("queue", '[3, "x", {"kind": "new"}]'), ("kept", "7")):
+        (tmp_path / "runs" / f".{name}.json").write_text(text)
+    runs = registry()
+    assert len(runs.problems) == 3
+    assert runs.names() == []

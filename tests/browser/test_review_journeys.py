@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from engine.data import load
-from tests.browser.conftest import go, settled
+from tests.browser.conftest import finished_run, go, settled
 
 N = 300
 
@@ -126,8 +126,10 @@ def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
     assert after == expected
 
 
-def test_two_reviewers_at_once_keep_each_others_decisions(visit, server):
-    one, two = visit(), visit()
+def test_two_reviewers_at_once_keep_each_others_decisions(visit, own_server):
+    server = own_server()  # without a passcode anyone decides on a run that belongs to nobody
+    finished_run(server.root)
+    one, two = visit(on=server), visit(on=server)
     for tab in (one, two):
         go(tab, server, "your_data", step="review", run="finished")
         tab.get_by_text("What does it show?").wait_for()

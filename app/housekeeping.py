@@ -1,0 +1,101 @@
+"""Which ended runs of visitors are tidied away: old ones, and the oldest beyond a size.
+
+These stay: pinned runs and a teacher's (table "kept"), a lesson's, those without an owner, those
+with decisions about labels, those that wait or train, and those that a run that stays was forked
+from.
+"""
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.ledger import Ledger
+from app.visitors import EVERYONE
+from engine.store import StoreError, read_json
+
+log = logging.getLogger(__name__)
+FILES = ("config.json", "epochs.json", "status.json")  # the newest tells when a run was written
+
+
+def choose(
+    root: Path, ledger: Ledger, busy: set[str], now: float, keep_seconds: float, keep_bytes: float
+) -> tuple[list[str], list[str]]:
+    """Names of the runs that are too old, and of those beyond keep_bytes, the oldest first.
+
+    busy: runs that the registry has to do with. now: seconds since 1970. keep_bytes: of the disk,
+    for all runs that have an owner.
+    """
+    owners = ledger.table("owners")
+    there = {name for name in owners if name and name == Path(name).name and (root / name).is_dir()}
+    ages = {name: now - _written(root / name) for name in there}
+    fixed = {name for name in there if _stays(name, root, ledger, busy)}
+    by_age = sorted(there - fixed, key=lambda name: -ages[name])
+    parents = {path.parent.name: _parent(path) for path in root.glob("*/config.json")}
+    old = _without_parents(parents, [name for name in by_age if ages[name] > keep_seconds])
+    sizes = {name: _size(root / name) for name in there - set(old)}
+    beyond, large = sum(sizes.values()) - keep_bytes, []
+    for name in (name for name in by_age if name in sizes):
+        gone = {*old, *large, name}
+        if beyond > 0 and name not in {p for run, p in parents.items() if run not in gone}:
+            large.append(name)
+            beyond -= sizes[name]
+    return old, large
+
+
+def note(ledger: Ledger, now: float, old: list[str], large: list[str]) -> None:
+    """Keep and log what was removed."""
+    at = datetime.fromtimestamp(now, UTC).isoformat(timespec="minutes")
+    ledger.replace("tidied", {"at": at, "old": len(old), "large": len(large)})
+    log.warning("tidied away: %d old runs, %d beyond the size: %s", len(old), len(large),
+                ", ".join((*old, *large)))  # fmt: skip
+
+
+def _stays(name: str, root: Path, ledger: Ledger, busy: set[str]) -> bool:
+    owner = ledger.table("owners").get(name)
+    return (
+        not owner
+        or owner == EVERYONE.id
+        or name in busy
+        or name in ledger.table("kept")
+        or name in ledger.table("shared").values()
+        or _has_decisions(root / name)
+    )
+
+
+def _has_decisions(folder: Path) -> bool:
+    path = folder / "review.json"
+    if not path.exists():
+        return False
+    try:
+        return bool(read_json(path)["log"])
+    except (StoreError, KeyError, TypeError, RecursionError):
+        return True  # whatever it is, somebody may want it
+
+
+def _without_parents(parents: dict[str, str | None], names: list[str]) -> list[str]:
+    """Those of names that no run outside of them was forked from, nor one that stays thereby."""
+    gone = set(names)
+    while True:
+        needed = {parent for name, parent in parents.items() if name not in gone}
+        if not gone & needed:
+            return [name for name in names if name in gone]
+        gone -= needed
+
+
+def _parent(path: Path) -> str | None:
+    try:
+        parent = read_json(path).get("parent")
+        return Path(parent["run"]).name if parent else None
+    except (StoreError, AttributeError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _written(folder: Path) -> float:
+    """When a run was written last, in seconds since 1970; that of the folder where none was."""
+    times = [(folder / name).stat().st_mtime for name in FILES if (folder / name).exists()]
+    return max(times, default=folder.stat().st_mtime)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the disk below a folder; links are not followed."""
+    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))

@@ -1,0 +1,136 @@
+"""A run that the server has to do with, and in which order those that wait get a place."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from engine.runner import Runner
+
+LIVE_STATES = ("queued", "running", "paused")
+PARK_AFTER = 60.0  # seconds after which a paused run gives its place to one that waits
+MOST_PARKED = 4  # runs that stay paused in memory without a place
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where a run stands; epochs and batches count from 0."""
+
+    name: str
+    state: str  # queued running paused done stopped failed interrupted broken
+    epoch: int = 0  # the one under way; of an ended run the last one
+    n_epochs: int = 0
+    position: int = 0  # in the queue, 1 is next; 0: not queued
+    stage: str = ""
+    batch: int = 0
+    n_batches: int = 0
+    seconds_left: float | None = None
+    message: str = ""
+    owner: str = ""
+    pinned: bool = False
+    unwatched: float = 0.0  # seconds since somebody looked at it; only while active
+
+    @property
+    def active(self) -> bool:
+        return self.state in LIVE_STATES
+
+
+@dataclass
+class Job:
+    """A run that this process has to do with; `wish` is all that a restart needs to queue it."""
+
+    wish: dict[str, Any]
+    runner: Runner
+    watched: float
+    started: bool = False
+    note: str = ""  # why it was stopped by the registry
+    paused_at: float | None = None
+    parked: bool = False  # it stays paused, and another run has its place
+    back: str = ""  # go_on | step: what it does when it has a place again
+
+    @property
+    def name(self) -> str:
+        return self.wish["name"]
+
+    @property
+    def owner(self) -> str:
+        return self.wish["visitor"]
+
+    @property
+    def state(self) -> str:
+        if not self.started:
+            return "queued"
+        state = self.runner.status.state
+        if state == "paused" and self.back:
+            return "queued"
+        return "running" if state == "queued" else state  # its thread has just been made
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE_STATES
+
+    @property
+    def holds_place(self) -> bool:
+        return self.started and not self.parked and self.live
+
+    @property
+    def message(self) -> str:
+        status = self.runner.status
+        if status.state == "failed" and not status.foreseen:
+            return f"unexpected failure: {status.message}"
+        return self.note or status.message
+
+    def go(self, how: str) -> None:
+        """Go on after a pause (how: go_on or step); a parked run first waits for a place."""
+        if self.parked:
+            self.back = how
+        else:
+            getattr(self.runner, how)()
+
+    def unpark(self) -> None:
+        """It has a place again."""
+        self.parked, self.paused_at, how, self.back = False, None, self.back, ""
+        getattr(self.runner, how)()
+
+
+def in_turn(jobs: Iterable[Job], served: Mapping[str, int]) -> list[Job]:
+    """Jobs that wait, in the order in which they get a place: the owners take turns.
+
+    First who has the fewest runs before, then who was served the longest ago, then who came first.
+    served: owner -> a number that grows from one start of a run to the next.
+    """
+    jobs = list(jobs)
+    before = Counter(job.owner for job in jobs if job.holds_place)
+    keyed = []
+    for number, job in enumerate(job for job in jobs if job.state == "queued"):
+        keyed.append((before[job.owner], served.get(job.owner, 0), number, job))
+        before[job.owner] += 1
+    return [job for *_, job in sorted(keyed, key=lambda key: key[:3])]
+
+
+def park(jobs: Iterable[Job], slots: int, now: float) -> None:
+    """Let runs that have been paused for PARK_AFTER seconds give their places to those that wait.
+
+    They keep their memory and go on where they stand; of more than MOST_PARKED the one that was
+    paused first is stopped, and can be resumed. now: seconds of the clock of `paused_at`.
+    """
+    jobs = list(jobs)
+    for job in jobs:
+        paused = job.started and job.runner.status.state == "paused"
+        job.paused_at = (now if job.paused_at is None else job.paused_at) if paused else None
+    wanted = sum(job.state == "queued" for job in jobs)
+    wanted -= slots - sum(job.holds_place for job in jobs)
+    long = [
+        job for job in jobs
+        if job.holds_place and job.paused_at is not None and now - job.paused_at >= PARK_AFTER
+    ]  # fmt: skip
+    for job in sorted(long, key=_paused_at)[: max(wanted, 0)]:
+        job.parked = True
+    parked = sorted((j for j in jobs if j.parked and j.live and not j.note), key=_paused_at)
+    for job in parked[: max(len(parked) - MOST_PARKED, 0)]:
+        job.note = "stopped because it was paused while others waited: resume it to go on"
+        job.runner.stop()
+
+
+def _paused_at(job: Job) -> float:
+    return job.paused_at or 0.0

@@ -1,0 +1,73 @@
+"""Who is looking: one browser, told by Streamlit's own cookie, and whether it is the teacher."""
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+
+import streamlit as st
+from streamlit.errors import StreamlitSecretNotFoundError
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.web.server.starlette.starlette_app_utils import decode_xsrf_token_string
+
+CHOICES = "choices"  # of the session: what the visitor picked, see app.choices
+TEACHER = "teacher"  # of the session: the passcode was given
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Who asks: one browser, whether it is the teacher's, its address and the key of its link."""
+
+    id: str
+    teacher: bool = False
+    address: str = ""  # of the connection; empty on the server's own machine
+    key: str = ""  # of a share link
+
+
+EVERYONE = Visitor("everyone", teacher=True)  # whom shared runs belong to
+
+
+def visitor() -> Visitor:
+    """Who is looking: the browser's own token of Streamlit, hashed; else the session."""
+    token, _ = decode_xsrf_token_string(st.context.cookies.get("_streamlit_xsrf", ""))
+    if token is None:
+        token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
+    address = st.context.ip_address
+    return Visitor(
+        hashlib.sha256(token).hexdigest()[:12],
+        st.session_state.get(TEACHER, False) or _in_list(),
+        address if isinstance(address, str) else "",
+        st.session_state.get(CHOICES, {}).get("key", ""),
+    )
+
+
+def on_a_page() -> bool:
+    """Whether this code runs for a visitor's page, and not for the server itself."""
+    return get_script_run_ctx(suppress_warning=True) is not None
+
+
+def has_teacher() -> bool:
+    """Whether this server knows a teacher, by passcode or by login."""
+    return bool(os.environ.get("MIXNN_PASSCODE") or (_listed() and has_login()))
+
+
+def has_login() -> bool:
+    """Whether .streamlit/secrets.toml configures Streamlit's own login (OpenID Connect)."""
+    try:
+        return "auth" in st.secrets
+    except StreamlitSecretNotFoundError:
+        return False
+
+
+def _in_list() -> bool:
+    """Whether who logged in stands in MIXNN_TEACHERS; an unverified address does not count."""
+    listed = _listed()
+    if not listed or not has_login() or not st.user.get("is_logged_in", False):
+        return False
+    verified = st.user.get("email_verified") is True
+    return verified and str(st.user.get("email", "")).strip().lower() in listed
+
+
+def _listed() -> set[str]:
+    given = os.environ.get("MIXNN_TEACHERS", "").split(",")
+    return {address.strip().lower() for address in given if address.strip()}

@@ -1,0 +1,270 @@
+"""Who sees what: every page as a stranger, by share link, and after it was revoked."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import reading, widgets
+from app.review import exhibits, uploads
+from app.review.reviews import Reviews
+from app.runs import Runs, RunsError, Visitor, runs
+from engine.data import load
+from engine.store import Run, write_json
+from tests.app.conftest import MAIN, quick_digits, texts, wait_until
+
+PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
+         "runs")  # fmt: skip
+ANN, BOB = b"ann-----", b"bob-----"  # the tokens of two browsers
+NAME, GONE = "npz-zebras-mixnn", "npz-zebras-gone0"
+CLASSES = [f"zebra{n}kind" for n in range(10)]
+
+
+def who(token: bytes, **more) -> Visitor:
+    from hashlib import sha256
+
+    return Visitor(sha256(token).hexdigest()[:12], **more)
+
+
+def open_as(token: bytes, page: str, **params) -> AppTest:
+    """A page as the browser with this token sees it."""
+    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    if page != "train":
+        at.switch_page(f"views/{page}.py")
+    at.session_state["visitor"] = token
+    for name, value in params.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def everything(at: AppTest) -> str:
+    """All that was sent to the browser: every element with its data."""
+    parts = []
+
+    def walk(node) -> None:
+        parts.append(str(getattr(node, "proto", "")))
+        for child in getattr(node, "children", {}).values():
+            walk(child)
+
+    walk(at._tree)
+    return "\n".join(parts)
+
+
+def press(at: AppTest, start: str) -> None:
+    """Press a button of the desk, also a disabled one, as a client without a browser can."""
+    button = next(b for b in at.button if b.key and b.key.startswith(start))
+    button.proto.disabled = False
+    button.click().run()
+
+
+def secrets_of(name: str) -> list[str]:
+    """What nobody else may see of a run beside its name: classes, file, pictures, a number."""
+    picture = widgets.data_url(reading.pixels(name, [0])[0])
+    return ["zebra0kind", "zebra9kind", "own.npz", "0.73519", picture[-60:], "73.5 %"]
+
+
+@pytest.fixture
+def private(root, template_unknown, monkeypatch) -> str:
+    """Ann's run on what she brought, on a server with a passcode; a public run beside it."""
+    monkeypatch.setenv("MIXNN_PASSCODE", "open")
+    shutil.copytree(template_unknown, root / NAME)
+    info = json.loads((root / NAME / "config.json").read_text())
+    info["data"]["classes"] = CLASSES
+    write_json(root / NAME / "config.json", info)
+    epochs = json.loads((root / NAME / "epochs.json").read_text())
+    epochs[-1]["metrics"]["test_accuracy"] = 0.73519
+    write_json(root / NAME / "epochs.json", epochs)
+    runs().ledger.put("owners", NAME, who(ANN).id)
+    return NAME
+
+
+def links_to(name: str) -> dict[str, dict[str, str]]:
+    """Addresses that ask for a run in every way there is, by page."""
+    asked = {page: {"run": name, "sample": "0"} for page in PAGES}
+    asked["compare"] |= {"compare": name, "like": "npz"}
+    asked["noise"] |= {"noise_of": "run"}
+    return asked | {"your_data": {"run": name, "step": "review"}}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_no_page_shows_a_private_run_to_a_stranger(private, template, beside):
+    hidden = secrets_of(private)
+    if beside:
+        shutil.copytree(template, runs().root / "public")
+        hidden.pop(4)  # its first digit is the same
+    for page, params in links_to(private).items():
+        mine = everything(open_as(ANN, page, **params))  # fills every cache first
+        assert page == "lesson" or private in mine, page
+        theirs = everything(open_as(BOB, page, **params))
+        assert not [text for text in hidden if text in theirs], page
+        # the name comes back from the address as often as that of a run that is not there
+        params = {key: value.replace(private, GONE) for key, value in params.items()}
+        assert theirs.count(private) == everything(open_as(BOB, page, **params)).count(GONE), page
+        assert private not in everything(open_as(BOB, page, sample="0"))
+    for step in ("take", "check", "bring"):
+        theirs = everything(open_as(BOB, "your_data", run=private, step=step))
+        assert not [text for text in hidden if text in theirs], step
+
+
+def test_the_answer_is_that_of_a_run_that_is_not_there(private):
+    for page in ("train", "losses", "sample", "map"):
+        asked = texts(open_as(BOB, page, run=private))
+        assert asked.replace(private, GONE) == texts(open_as(BOB, page, run=GONE))
+
+
+def test_a_link_lets_look_and_not_decide_and_can_be_revoked(private, template):
+    shutil.copytree(template, runs().root / "public")
+    key = runs().share_link(private, who(ANN))
+    assert len(key) >= 22  # 128 bits
+    at = open_as(BOB, "your_data", run=private, step="review", key=key)
+    assert "zebra" in everything(at)
+    assert "you may look" in texts(at)
+    deciding = [b for b in at.button if b.key and b.key.startswith(("pick-", "keep-", "undo-"))]
+    assert deciding
+    assert all(button.disabled for button in deciding)
+    press(at, "keep-")
+    assert "belongs to another visitor" in texts(at)
+    assert Reviews(runs().root / private, 200, 10).log() == []
+    shared = open_as(BOB, "train", run=private, key=key)
+    assert {"fork", "beside"}.isdisjoint(b.key for b in shared.button)
+    assert "Shared with you" in texts(shared)
+    assert private not in everything(open_as(BOB, "runs", key="x" * 22))
+    runs().revoke(private, who(ANN))
+    assert "zebra0kind" not in everything(open_as(BOB, "losses", run=private, key=key))
+    assert runs().share_link(private, who(ANN)) != key
+
+
+def test_the_owner_makes_and_revokes_the_link_on_the_page(private):
+    at = open_as(ANN, "train", run=private)
+    at.button(key=f"share-{private}").click().run()
+    key = runs().link_key(private)
+    assert any(f"run={private}&key={key}" in code.value for code in at.code)
+    at.button(key=f"revoke-{private}").click().run()
+    assert runs().link_key(private) == ""
+    with pytest.raises(RunsError, match="another visitor"):
+        runs().share_link(private, who(BOB))
+
+
+def test_the_teacher_sees_all(private):
+    at = AppTest.from_file(str(MAIN), default_timeout=60)
+    at.session_state["visitor"], at.session_state["teacher"] = BOB, True
+    at.query_params["run"] = private
+    assert private in everything(at.run())
+
+
+def test_a_key_opens_one_run(private):
+    other = shutil.copytree(runs().root / private, runs().root / "npz-other")
+    runs().ledger.put("owners", other.name, who(ANN).id)
+    key = runs().share_link(private, who(ANN))
+    access = runs().access
+    assert access.sees(private, who(BOB, key=key))
+    assert not access.sees("npz-other", who(BOB, key=key))
+    assert not access.sees(private, who(BOB))
+    assert not access.sees(private, who(BOB, key=key[:-1]))
+
+
+@pytest.mark.parametrize("passcode", ["", "open"])
+def test_runs_without_an_owner(root, template, template_unknown, monkeypatch, passcode):
+    monkeypatch.setenv("MIXNN_PASSCODE", passcode)
+    shutil.copytree(template, root / "public")
+    shutil.copytree(template_unknown, root / "own")
+    (root / "sweep").mkdir(parents=True)
+    shutil.copytree(template_unknown, root / "sweep" / "own")
+    access = runs().access
+    assert access.sees("public", who(BOB))
+    assert access.sees("own", who(BOB)) == access.may("own", who(BOB)) == (not passcode)
+    assert access.sees_folder(root / "sweep" / "own", who(BOB)) == (not passcode)
+    assert access.sees("own", who(BOB, teacher=True))
+
+
+def test_all_runs_can_be_private_but_a_lessons(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_PRIVATE", "1")
+    ann = who(ANN)
+    mine = runs().submit(quick_digits(), visitor=ann)
+    shared = runs().share(quick_digits(seed=5))
+    assert runs().access.sees(mine, ann)
+    assert not runs().access.sees(mine, who(BOB))
+    assert runs().access.sees(shared, who(BOB))
+    at = open_as(BOB, "runs")
+    assert mine not in everything(at)
+    assert shared in everything(at)
+
+
+def test_a_fork_of_a_private_run_is_private_and_its_owners(private):
+    ann = who(ANN)
+    fork = runs().fork(private, 2, visitor=ann, k=2)
+    wait_until(lambda: runs().where(fork).state == "done")
+    assert runs().access.sees(fork, ann)
+    assert not runs().access.sees(fork, who(BOB))
+
+
+def archive() -> io.BytesIO:
+    data = load("digits", limit=200)
+    out = io.BytesIO()
+    np.savez(out, train_images=data.images[:, 0].numpy(), train_labels=data.labels.numpy())
+    out.seek(0)
+    return out
+
+
+def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_PASSCODE", "open")
+    about = uploads.receive(archive(), "zebras.npz", root)
+    runs().claim(about.key, who(ANN))
+    assert "zebras" in texts(open_as(ANN, "your_data", upload=about.key, step="check"))
+    assert "zebras" not in texts(open_as(BOB, "your_data", upload=about.key, step="check"))
+    for page in ("train", "noise"):
+        at = open_as(BOB, page, dataset=about.dataset, noise_of="settings")
+        assert "allowed is a named data set" in texts(at)
+        assert about.key not in " ".join(str(chart.proto) for chart in at.get("plotly_chart"))
+    again = uploads.receive(archive(), "other.npz", root)
+    runs().claim(again.key, who(BOB))
+    assert again.key == about.key
+    assert runs().access.may_open(about.key, who(ANN))
+    assert runs().access.may_open(about.key, who(BOB))
+
+
+def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
+    monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
+    about = uploads.receive(archive(), "zebras.npz", root)
+    with pytest.raises(uploads.UploadError, match="lies in the folder of the runs"):
+        uploads.named(about.dataset.partition(":")[2], root)
+
+
+def test_only_the_owner_decides_on_a_public_run(root, template):
+    shutil.copytree(template, root / "public")
+    runs().ledger.put("owners", "public", who(ANN).id)
+    for token, n_kept in ((BOB, 0), (ANN, 1)):
+        at = open_as(token, "your_data", run="public", step="review")
+        assert ("Fork it" in texts(at)) == (token == BOB)
+        press(at, "keep-")
+        assert len(exhibits.reviews_of("public").log()) == n_kept
+    at = open_as(BOB, "your_data", run="public", step="review")
+    press(at, "undo-")
+    assert len(exhibits.reviews_of("public").log()) == 1
+
+
+def test_a_page_gets_nothing_ungated_from_the_registry(private):
+    from app.access import Seen
+
+    seen = Seen(runs(), who(BOB))
+    for method in ("folder", "where", "touch", "link_key", "private"):
+        with pytest.raises(RunsError, match="is not there"):
+            getattr(seen, method)(private)
+    for method in ("may", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
+        with pytest.raises(RunsError, match="is not there"):
+            getattr(seen, method)(private, who(BOB))
+    for name in ("ledger", "access", "_jobs", "close", "tidy"):
+        with pytest.raises(AttributeError):
+            getattr(seen, name)
+    public = {name for name in vars(Runs) if not name.startswith("_")}
+    assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(Seen)) | {
+        "alone", "limit", "tidied", "shared",
+    }  # fmt: skip
+    config = Run(runs().root / private).config
+    with pytest.raises(RunsError, match="not yours"):
+        seen.submit(config, visitor=who(BOB))

@@ -1,0 +1,89 @@
+"""Which runs of visitors are tidied away, and which stay."""
+
+import json
+import logging
+import os
+import shutil
+
+import pytest
+
+from app.housekeeping import choose
+from app.runs import Runs, Visitor
+from tests.app.conftest import app, texts
+
+DAY = 86400.0
+NOW = 2_000_000_000.0
+
+
+@pytest.fixture
+def runs(tmp_path, template):
+    made = Runs(tmp_path / "runs", keep_days=30)
+    yield made
+    made.close()
+
+
+def add(runs: Runs, template, name: str, days: float, owner: str = "ann") -> None:
+    """A run that ended so many days ago."""
+    folder = shutil.copytree(template, runs.root / name)
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (NOW - days * DAY,) * 2)
+    if owner:
+        runs.ledger.put("owners", name, owner)
+
+
+def test_old_runs_of_visitors_go_and_the_others_stay(runs, template, caplog):
+    add(runs, template, "old", 31)
+    add(runs, template, "young", 29)
+    add(runs, template, "by-command", 400, owner="")
+    add(runs, template, "lesson", 400, owner="everyone")
+    add(runs, template, "pinned", 400)
+    runs.pin("pinned", Visitor("ann"), True)
+    add(runs, template, "teachers", 400)
+    runs.ledger.put("kept", "teachers", "teacher")
+    add(runs, template, "decided", 400)
+    entry = {"sample": 0, "kind": "keep", "label": 0, "at": "", "by": ""}
+    (runs.root / "decided" / "review.json").write_text(json.dumps({"format": 1, "log": [entry]}))
+    runs.ledger.put("links", "old", "key")
+    with caplog.at_level(logging.WARNING):
+        assert runs.tidy(NOW) == ["old"]
+    assert "1 old runs" in caplog.text
+    assert "old" not in runs.names()
+    assert "old" not in runs.ledger.table("owners")
+    assert "old" not in runs.ledger.table("links")
+    assert {"young", "by-command", "lesson", "pinned", "teachers", "decided"} == set(runs.names())
+    assert runs.tidied() == {"at": "2033-05-18T03:33+00:00", "old": 1, "large": 0}
+    assert runs.tidy(NOW) == []
+
+
+def test_a_parent_stays_as_long_as_its_fork(runs, template):
+    add(runs, template, "parent", 50)
+    add(runs, template, "fork", 40)
+    add(runs, template, "grandchild", 10)
+    for child, parent in (("fork", "parent"), ("grandchild", "fork")):
+        path = runs.root / child / "config.json"
+        info = json.loads(path.read_text()) | {"parent": {"run": f"/x/{parent}", "epoch": 1}}
+        times = path.stat().st_mtime
+        path.write_text(json.dumps(info))
+        os.utime(path, (times, times))
+    assert runs.tidy(NOW) == []
+    assert sorted(runs.tidy(NOW + 25 * DAY)) == ["fork", "grandchild", "parent"]
+
+
+def test_beyond_the_size_the_oldest_go_first(runs, template):
+    for number in range(4):
+        add(runs, template, f"run{number}", 4 - number)
+    size = sum(512 * p.lstat().st_blocks for p in (runs.root / "run0").rglob("*"))
+    old, large = choose(runs.root, runs.ledger, set(), NOW, 30 * DAY, 2.5 * size)
+    assert (old, large) == ([], ["run0", "run1"])
+    assert choose(runs.root, runs.ledger, {"run0"}, NOW, 30 * DAY, 2.5 * size)[1] == [
+        "run1", "run2",
+    ]  # fmt: skip
+
+
+def test_the_page_says_what_was_removed(root):
+    from app.runs import runs
+
+    runs().ledger.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
+    said = texts(app("runs"))
+    assert "removed 30 days after its end" in said
+    assert "Last on 2026-11-26: 3 for their age, 1 for their size." in said

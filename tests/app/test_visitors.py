@@ -1,0 +1,51 @@
+"""Who is the teacher by login, where the server has one."""
+
+import pytest
+import streamlit as st
+
+from app import visitors
+from app.visitors import has_teacher, visitor
+
+MAIL = "Miss@School.org"
+
+
+@pytest.fixture
+def user(monkeypatch):
+    """Change who is logged in, on a server with a login whose teacher is miss@school.org."""
+    monkeypatch.setattr(visitors, "has_login", lambda: True)
+    monkeypatch.setenv("MIXNN_TEACHERS", "head@school.org, miss@school.org")
+    known: dict = {}
+    monkeypatch.setattr(st, "user", known)
+    monkeypatch.setattr(st, "session_state", {})
+
+    return known
+
+
+def test_a_verified_address_of_the_list_is_a_teacher(user):
+    user.update(is_logged_in=True, email=MAIL, email_verified=True)
+    assert visitor().teacher
+    assert has_teacher()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"email_verified": False}, {"email_verified": None}, {"email_verified": "true"},
+     {"is_logged_in": False}, {"email": "pupil@school.org"}, {"email": ""}],
+)  # fmt: skip
+def test_nobody_else_is(user, more):
+    user.update({"is_logged_in": True, "email": MAIL, "email_verified": True} | more)
+    assert not visitor().teacher
+
+
+def test_without_a_list_or_a_login_nothing_changes(user, monkeypatch):
+    user.update(is_logged_in=True, email=MAIL, email_verified=True)
+    monkeypatch.setattr(visitors, "has_login", lambda: False)
+    assert not visitor().teacher
+    assert not has_teacher()
+    monkeypatch.setattr(visitors, "has_login", lambda: True)
+    monkeypatch.setenv("MIXNN_TEACHERS", " , ")
+    assert not visitor().teacher
+
+
+def test_no_secrets_file_means_no_login():
+    assert not visitors.has_login()

@@ -1,0 +1,48 @@
+"""What two browsers see of each other's data, on one server with a teacher."""
+
+import numpy as np
+
+from tests.browser.conftest import PASSCODE, go
+from tests.browser.test_review_journeys import digits, learn
+
+PAGES = ("", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "runs")
+CLASSES = np.array([f"zebra{n}kind" for n in range(10)])
+
+
+def everything(tab) -> str:
+    """The whole page as the browser has it."""
+    return tab.content() + tab.locator("body").inner_text()
+
+
+def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_path):
+    images, labels, _ = digits()
+    np.savez(tmp_path / "zebras.npz", train_images=images, train_labels=labels, class_names=CLASSES)
+    server = own_server(MIXNN_PASSCODE=PASSCODE)
+    ann, bob = visit(on=server), visit(on=server)
+    learn(ann, server, tmp_path / "zebras.npz")
+    name = next(p.name for p in server.root.iterdir() if p.name.startswith("npz"))
+    assert "zebra" in everything(ann)
+    for page in PAGES:
+        go(bob, server, page, run=name, compare=name, step="review")
+        seen = everything(bob).replace(f"run = '{name}'", "").replace(f"left out: {name}", "")
+        assert "zebra" not in seen, page
+
+    go(ann, server, run=name)
+    ann.get_by_role("button", name="Share").click()
+    ann.get_by_role("button", name="Make a link").click()
+    address = ann.locator("[data-testid='stCode']").filter(has_text="key=").inner_text().strip()
+    query = dict(part.split("=", 1) for part in address.partition("?")[2].split("&"))
+    assert query["run"] == name
+    go(bob, server, "your_data", step="review", **query)
+    bob.get_by_text("you may look at them").wait_for()
+    assert "zebra" in everything(bob)
+    bob.keyboard.press("k")
+    bob.wait_for_timeout(1000)
+    assert not (server.root / name / "review.json").exists()
+    go(bob, server, "losses", **query)
+    assert "zebra" in everything(bob)
+
+    ann.get_by_role("button", name="Revoke the link").click()
+    ann.get_by_role("button", name="Make a link").wait_for()
+    go(bob, server, "losses", **query)
+    assert "zebra" not in everything(bob).replace(f"run = '{name}'", "").replace(name, "")
