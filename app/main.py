@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
 
-from app import choices, widgets  # noqa: E402
+from app import choices, looks, widgets  # noqa: E402
 
 PAGES = [
     ("train", "Train", "play_circle"),
@@ -56,7 +56,7 @@ def main() -> None:
     for problem in choices.problems():
         st.warning(problem)
     try:
-        page.run()
+        looks.in_turn(page.run)
     except Exception as error:  # a page never shows a traceback
         widgets.explain(error)
     if not guide:

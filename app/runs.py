@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 
 from app import overview
+from app.pace import turns
 from engine.config import RunConfig
 from engine.runner import Runner
 from engine.store import Run, StoreError, fork_config, free_folder, read_json, write_json
@@ -445,7 +446,7 @@ def _work(runner: Runner) -> None:
     """Train in this thread, with less right to the processor than the pages where that exists."""
     with contextlib.suppress(AttributeError, OSError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-    runner.run()
+    runner.run(turns.courtesy)
 
 
 def _key(config: RunConfig) -> str:

@@ -197,9 +197,12 @@ class Runner:
 
     # --- the thread
 
-    def run(self) -> None:
-        """Prepare and train to the end; never raises, `status` says how it ended."""
-        self._phase = "running"
+    def run(self, courtesy: Callable[[], None] = lambda: None) -> None:
+        """Prepare and train to the end; never raises, `status` says how it ended.
+
+        courtesy: called after every batch; it may wait a moment while others need the processor.
+        """
+        self._phase, self._control.courtesy = "running", courtesy
         try:
             self._state, self._writer = self._prepare(self._data, self._control)
             self._done, self._k_max = self._state.epoch + 1, self._writer.k_max

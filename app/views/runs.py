@@ -5,7 +5,7 @@ import os
 
 import streamlit as st
 
-from app import widgets
+from app import looks, widgets
 from app.choices import link, visitor
 from app.runs import Where, runs
 
@@ -68,10 +68,9 @@ def row(where: Where) -> None:
                 )  # fmt: skip
 
 
-@st.fragment(run_every=2.0)
 @widgets.guarded
 def active() -> None:
-    """The queue, always fresh."""
+    """The queue."""
     found = runs().active()
     training = sum(where.state != "queued" for where in found)
     st.subheader(f"{training} training, {len(found) - training} waiting", anchor=False)
@@ -96,7 +95,7 @@ if visitor().teacher:
     runs().per_visitor = right.number_input(
         "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit"
     )
-active()
+looks.keep_looking("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import widgets
+from app import looks, widgets
 from app.charts import review as charts
 from app.choices import bound, get, link, put, visitor
 from app.review import checkup, desk, takehome, uploads
@@ -213,13 +213,13 @@ def words_of(state: str) -> str:
 def training(name: str) -> None:
     """How far the run is; the page goes on to the desk by itself."""
 
-    @st.fragment(run_every=1.0)
+    def changed() -> str | None:
+        runs().touch(name)
+        return None if runs().where(name).active else "app"
+
     @widgets.guarded
     def progress() -> None:
         where = runs().where(name)
-        runs().touch(name)
-        if not where.active:
-            st.rerun()
         if where.state == "queued":
             st.info(f"Waiting for its turn: number {where.position} in the queue.")
             return
@@ -233,7 +233,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    progress()
+    looks.keep_looking("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train.py", label="Watch it learn on Train", icon=":material/monitoring:",
         query_params=link(run=name),
