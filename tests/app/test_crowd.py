@@ -15,7 +15,7 @@ from served import server_process, wait_for  # noqa: E402
 from starved import limited  # noqa: E402
 from viewers import Viewer  # noqa: E402
 
-VIEWERS, CORES, SECONDS = 8, 0.1, 10.0
+VIEWERS, CORES, SECONDS = 8, 0.05, 10.0
 
 
 async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:

@@ -25,6 +25,7 @@ from engine.store import StoreError, read_json
 PAGES = ("", "losses", "map", "labels", "sample", "noise", "compare", "lesson", "your_data", "runs")
 SHORT = {"limit": 400, "epochs": 4, "warmup": 1, "correction_start": 2}
 READINGS = 20
+SECONDS_KEPT = 5  # that the server remembers visitors who left, here; they hold three files each
 MOST = {"rss_mb": 1.05, "threads": 1.0, "files": 1.0, "processes": 1.0}  # growth that is none
 
 
@@ -42,12 +43,14 @@ async def visit(url: str, number: int, seconds: list[float], n: int, starts: boo
     return visitor.problems
 
 
-async def quiet(root: Path) -> None:
-    """Wait until no run is queued or training, and a moment more for sessions to end."""
+async def quiet(url: str, root: Path) -> None:
+    """Wait until no run is queued or training and the server forgot the visitors who left."""
     ended = ("done", "failed", "stopped")
     while not all(_state(folder) in ended for folder in root.iterdir() if folder.is_dir()):
         await asyncio.sleep(0.2)
-    await asyncio.sleep(2)
+    await asyncio.sleep(SECONDS_KEPT + 1)
+    await (await Viewer.join(url)).leave()  # sessions past their time end when another one does
+    await asyncio.sleep(1)
 
 
 def _state(folder: Path) -> str:
@@ -69,7 +72,7 @@ async def live(url: str, pid: int, root: Path, views: int, runs: int) -> dict[st
         started += starts
         problems |= set(await visit(url, number, seconds, len(PAGES), starts))
         if (number + 1) % every == 0:
-            await quiet(root)
+            await quiet(url, root)
             readings.append({"views": len(seconds), "runs": started, **usage(pid)})
             say(readings[-1])
     return {"readings": readings, "seconds": spread(seconds), "problems": sorted(problems)}
@@ -106,7 +109,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "runs"
         root.mkdir()
-        with server_process(root, MIXNN_PER_VISITOR="50") as server:
+        kept = {"STREAMLIT_SERVER_DISCONNECTED_SESSION_TTL": str(SECONDS_KEPT)}
+        with server_process(root, MIXNN_PER_VISITOR="50", **kept) as server:
             found = asyncio.run(
                 live(server.url, server.process.pid, root, arguments.views, arguments.runs)
             )
