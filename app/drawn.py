@@ -3,12 +3,11 @@
 A look of a viewer runs in the process that trains, so what it computes is taken from the training.
 """
 
-from functools import lru_cache
-
 import pyarrow as pa
 
 from app import reading
 from app.charts import live
+from app.once import once
 from engine.signs import Sign, signs
 
 STAGES = "Where does the time go?"
@@ -28,7 +27,7 @@ PICTURES = {  # title -> (metric -> legend, what it means)
 }
 
 
-@lru_cache(maxsize=16)
+@once(maxsize=16)
 def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
     """Data and look of the live charts after n epochs, by their titles.
 
@@ -53,7 +52,7 @@ def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]
     }
 
 
-@lru_cache(maxsize=16)
+@once(maxsize=16)
 def suffering(name: str, created: str, n: int) -> list[Sign]:
     """What the run suffers from after n epochs, if it does. created: as above."""
     run = reading.run(name)

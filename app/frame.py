@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import choices, endpoints, plain, widgets
+from app import choices, endpoints, looks, plain, widgets
 from app.runs import ELSEWHERE, runs
 
 APP = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ def main() -> None:
     if not runs().alone:
         st.warning(ELSEWHERE, icon=":material/dns:")
     with endpoints.page():
-        widgets.guarded(page.run)()
+        widgets.guarded(looks.in_turn)(page.run)
     if not guide:
         path_line()
 

@@ -17,6 +17,7 @@ from app import housekeeping, overview
 from app.access import Access, RunsError, Seen, not_there
 from app.jobs import LIVE_STATES, Job, Where, in_turn, park
 from app.ledger import Ledger
+from app.pace import turns
 from app.shutdown import at_shutdown
 from app.visitors import EVERYONE, Visitor, on_a_page, visitor
 from engine.config import RunConfig
@@ -487,7 +488,7 @@ class Runs:
                 job.unpark()
                 continue
             job.started = True
-            job.runner.start(NICENESS)
+            job.runner.start(NICENESS, turns.courtesy)
             self._save_queue()
 
     def _reap(self) -> None:

@@ -4,7 +4,6 @@ import functools
 import html
 import io
 import logging
-import time
 from base64 import b64encode
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image
 
-from app import plain, reading
+from app import looks, plain, reading
 from app.choices import bound, get, link, put
 from app.runs import RunsError, Where, runs
 from app.words import WORDS
@@ -145,13 +144,13 @@ def need_epochs(where: Where) -> None:
     st.info("The first epoch is under way; this page fills itself in a moment.")
     runs().touch(where.name)
 
-    @st.fragment(run_every=1.0)
-    def wait() -> None:
+    def changed() -> str | None:
+        runs().touch(where.name)
         path = runs().folder(where.name) / "epochs.json"
-        if path.exists() and reading.records(where.name) or not runs().where(where.name).active:
-            st.rerun()
+        there = path.exists() and reading.records(where.name)
+        return None if not there and runs().where(where.name).active else "app"
 
-    wait()
+    looks.keep_looking("wait-epoch", changed, every=1.0)
     st.stop()
 
 
@@ -177,7 +176,6 @@ def scrub(*names: str, follow: bool = True) -> int:
 
     def play() -> None:
         st.session_state["playing"] = not playing
-        st.session_state["played"] = time.monotonic()
         if not playing and row >= len(epochs) - 1:
             go_to(0)
 
@@ -207,26 +205,24 @@ def scrub(*names: str, follow: bool = True) -> int:
 def _advance(names: Sequence[str], n_epochs: list[int], playing: bool) -> None:
     """Go on by itself: while it plays, or when a live run has a new epoch."""
 
-    @st.fragment(run_every=PLAY_SECONDS if playing else 1.0)
-    @guarded
-    def tick() -> None:
-        if not playing:
-            for name in names:
-                runs().touch(name)
-            now = [len(reading.records(name)) for name in names]
-            if now != n_epochs or not any(runs().where(name).active for name in names):
-                st.rerun()
-            return
-        if time.monotonic() - st.session_state.get("played", 0.0) < PLAY_SECONDS * 0.8:
-            return  # this is the page's own run, not the timer
-        st.session_state["played"] = time.monotonic()
+    def follow() -> str | None:
+        for name in names:
+            runs().touch(name)
+        now = [len(reading.records(name)) for name in names]
+        live = any(runs().where(name).active for name in names)
+        return None if now == n_epochs and live else "app"
+
+    def play() -> str:
         epochs, row = reading.epochs(*names), reading.row(*names) + 1
         if row >= len(epochs) - 1:
             st.session_state["playing"] = False
         put(epoch=epochs[min(row, len(epochs) - 1)])
-        st.rerun()
+        return "app"
 
-    tick()
+    if playing:
+        looks.keep_looking("play", play, every=PLAY_SECONDS)
+    else:
+        looks.keep_looking("follow", follow, every=1.0)
 
 
 def show(

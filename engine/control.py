@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,7 @@ class Control:
         self.progress = Progress()
         self.seconds_waited = 0.0  # in pauses
         self.waiting = False  # the training thread stands still because of a pause
+        self.courtesy: Callable[[], None] = lambda: None  # called after every batch; may wait
 
     # --- wishes, from any thread
 
@@ -83,6 +85,7 @@ class Control:
     def tick(self, epoch: int, stage: str, batch: int, n_batches: int) -> None:
         """Say how far the run is; stand still while paused. Raises Stopped."""
         self.progress = Progress(epoch, stage, batch, n_batches)
+        self.courtesy()
         self.wait()
 
     def end_epoch(self) -> bool:

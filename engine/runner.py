@@ -138,11 +138,11 @@ class Runner:
 
     # --- wishes, from any thread
 
-    def start(self, niceness: int = 0) -> "Runner":
+    def start(self, niceness: int = 0, courtesy: Callable[[], None] = lambda: None) -> "Runner":
         """Run in a thread of its own; one that the system refuses fails the run.
 
         niceness: how much later than the process's other threads it is served, where the system
-        knows that of threads.
+        knows that of threads. courtesy: see `run`.
         """
         if self._thread is not None:
             raise RuntimeError(f"the run in {self.folder} was started already")
@@ -151,7 +151,7 @@ class Runner:
             if niceness:
                 with contextlib.suppress(AttributeError, OSError):
                     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-            self.run()
+            self.run(courtesy)
 
         self._thread = threading.Thread(target=run, name=f"run {self.folder.name}", daemon=True)
         try:
@@ -227,9 +227,12 @@ class Runner:
 
     # --- the thread
 
-    def run(self) -> None:
-        """Prepare and train to the end; never raises, `status` says how it ended."""
-        self._phase = "running"
+    def run(self, courtesy: Callable[[], None] = lambda: None) -> None:
+        """Prepare and train to the end; never raises, `status` says how it ended.
+
+        courtesy: called after every batch; it may wait a moment while others need the processor.
+        """
+        self._phase, self._control.courtesy = "running", courtesy
         try:
             require_reserve()
             self._state, self._writer = self._prepare(self._data, self._control)

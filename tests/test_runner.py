@@ -353,6 +353,16 @@ def test_resume_is_bit_equal_to_an_uninterrupted_run(method, tmp_path, data):
     assert_same_rows(whole, parts)
 
 
+def test_courtesy_slows_a_run_and_changes_nothing(tmp_path, data):
+    config, calls = quick(epochs=2), []
+    plain = finish(Runner.new(config, tmp_path / "plain", data=data))
+    polite = Runner.new(config, tmp_path / "polite", data=data)
+    polite.run(lambda: calls.append(time.sleep(0.001)))
+    assert_same_rows(plain, Run(polite.folder))
+    assert_same_state(plain.load_state(1), Run(polite.folder).load_state(1))
+    assert len(calls) > 2
+
+
 def test_resume_keeps_live_changes(tmp_path, data):
     runner = Runner.new(quick(epochs=6), tmp_path / "run", data=data)
     runner.pause()

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, widgets
+from app import looks, plain, widgets
 from app.charts import lesson as charts
 from app.choices import get, link, visitor
 from app.lesson import answers
@@ -118,12 +118,13 @@ def missing(step: Step, found: dict[str, Where | None]) -> None:
 def progress(step: Step) -> None:
     """How far the runs are, until all of them have ended."""
 
-    @st.fragment(run_every=1.0)
+    def changed() -> str | None:
+        found = [runs().shared(config_of(name)) for name in step.runs]
+        return None if any(where is not None and where.active for where in found) else "app"
+
     @widgets.guarded
-    def tick() -> None:
+    def lines() -> None:
         found = {name: runs().shared(config_of(name)) for name in step.runs}
-        if not any(where is not None and where.active for where in found.values()):
-            st.rerun()
         what = "The network trains" if len(found) == 1 else "The networks train"
         run = "run" if len(found) == 1 else "runs"
         st.markdown(f"{what} now. All who are in this lesson see the same {run}.")
@@ -132,7 +133,7 @@ def progress(step: Step) -> None:
                 runs().touch(where.name)
                 progress_line(RUN_WORDS[name], where)
 
-    tick()
+    looks.keep_looking("lesson-runs", changed, every=1.0, draw=lines)
 
 
 def progress_line(words: str, where: Where) -> None:
@@ -157,10 +158,18 @@ def class_bars(step: Step, finding: Finding) -> None:
     if code is None:
         return
 
-    @st.fragment(run_every=3.0)
+    def count() -> dict[str, int]:
+        return answers.counts(runs().root, code, step.number)
+
+    @st.fragment(key="class-bars")
     @widgets.guarded
     def bars() -> None:
-        draw_bars(step, finding, answers.counts(runs().root, code, step.number))
+        with looks.turn():
+            given = count()
+            draw_bars(step, finding, given)
+            looks.keep_looking(
+                "class-answers", lambda: None if count() == given else "class-bars", every=3.0
+            )
 
     bars()
 

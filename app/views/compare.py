@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from app import overview, plain, reading, widgets
+from app import looks, overview, plain, reading, widgets
 from app.charts import compare as charts
 from app.choices import bound, get, put, settings, visitor
 from app.compare import lineup, sides
@@ -124,11 +124,7 @@ def ready(names: list[str]) -> tuple[list[str], list[str]]:
         if where.state == "broken":
             st.error(f"{plain.lines(where.message)}. It is left out.")
             continue
-        try:
-            has_epochs = bool(reading.records(name))
-        except StoreError:
-            has_epochs = False
-        if has_epochs:
+        if has_epochs(name):
             found.append(name)
         elif where.active:
             waiting.append(name)
@@ -136,6 +132,13 @@ def ready(names: list[str]) -> tuple[list[str], list[str]]:
             why = f": {plain.lines(where.message)}" if where.message else ""
             st.warning(f"{plain.markdown(name)} has no epoch to show; it {where.state}{why}")
     return found, waiting
+
+
+def has_epochs(name: str) -> bool:
+    try:
+        return bool(reading.records(name))
+    except StoreError:
+        return False
 
 
 def side_by_side(names: list[str], waiting: list[str]) -> None:
@@ -149,48 +152,52 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
             "Follow the runs", icon=":material/skip_next:", on_click=lambda: put(epoch=None),
             help="Show the newest epoch that all have reached, as it comes",
         )  # fmt: skip
-    n_ready = len(names)
 
-    @st.fragment(run_every=QUICK_LOOK if training else None)
+    def progress() -> list:
+        return [(w.state, w.position) for w in map(runs().where, names + waiting)] + [
+            len(reading.records(name)) for name in names
+        ]
+
+    @st.fragment(key="compare-quick")
     @widgets.guarded
     def quick() -> None:
-        now, still = ready(names + waiting)
-        if training and (len(now) != n_ready or not _touch(names + waiting)):
-            st.rerun()
-        epoch = reading.epochs(*names)[reading.row(*names)]
-        sides.cards({name: lineup.look(name, epoch) for name in names}, short, still)
-        sides.curve_pictures(names, short, epoch, training)
+        with looks.turn():
+            seen = progress()
+            _, still = ready(names + waiting)
+            epoch = reading.epochs(*names)[reading.row(*names)]
+            sides.cards({name: lineup.look(name, epoch) for name in names}, short, still)
+            sides.curve_pictures(names, short, epoch, training)
+            if training:
+                looks.keep_looking("compare", lambda: changed(seen), every=QUICK_LOOK)
 
-    @st.fragment(run_every=SLOW_LOOK if follows else None)
-    @widgets.guarded
-    def slow() -> None:
-        late = time.monotonic() - drawn > 0.8 * SLOW_LOOK  # else this is the page's own run
-        if late and reading.row(*names) != row:
-            st.rerun()
-        epoch = reading.epochs(*names)[reading.row(*names)]
-        looks = {name: lineup.look(name, epoch) for name in names}
-        sides.loss_pictures(looks, short)
-        sides.map_pictures(looks, short)
+    def changed(seen: list) -> str | None:
+        late = time.monotonic() - drawn > SLOW_LOOK
+        if any(map(has_epochs, waiting)) or not _touch(names + waiting):
+            return "app"
+        if follows and late and reading.row(*names) != row:
+            return "app"
+        return "compare-quick" if progress() != seen else None
 
     short = dict(zip(names, lineup.short_names(names), strict=True))
     quick()
-    slow()
+    epoch = reading.epochs(*names)[reading.row(*names)]
+    sight = {name: lineup.look(name, epoch) for name in names}
+    sides.loss_pictures(sight, short)
+    sides.map_pictures(sight, short)
 
 
 def wait(names: list[str]) -> None:
     """None of the runs has an epoch yet: say so, and look again soon."""
 
-    @st.fragment(run_every=1.0)
+    def changed() -> str | None:
+        return "app" if any(map(has_epochs, names)) or not _touch(names) else None
+
     @widgets.guarded
-    def look() -> None:
-        found, waiting = ready(names)
-        _touch(names)
-        if found or not waiting:
-            st.rerun()
-        sides.cards({}, {}, waiting)
+    def cards() -> None:
+        sides.cards({}, {}, ready(names)[1])
 
     st.info("The first epochs are under way; this page fills itself in a moment.")
-    look()
+    looks.keep_looking("compare-wait", changed, every=1.0, draw=cards)
 
 
 def _touch(names: list[str]) -> bool:

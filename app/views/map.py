@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import looks, plain, reading, widgets
 from app.charts import map3d
 from app.choices import bound, get, put
 from app.map import Picture, layouts, scatter, sheets
@@ -85,16 +85,10 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
     arrived = shown.kind == "umap" and shown.row == row
     before = len(layouts.umap_epochs(name, dims))
 
-    @st.fragment(run_every=None if arrived else POLL)
     @widgets.guarded
-    def tick() -> None:
-        mapper.ask(folder, dims)
+    def progress() -> None:
         state, message = mapper.state(folder, dims)
         done, n = len(layouts.umap_epochs(name, dims)), len(reading.records(name))
-        if done != before:
-            st.rerun()
-        if arrived:
-            return
         if state == "failed":
             st.warning(
                 f"UMAP failed, so this is PCA: {plain.lines(message)}", icon=":material/warning:"
@@ -106,7 +100,12 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
         what = "UMAP gets ready (about 10 seconds)" if state == "warming up" else "UMAP on its way"
         st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Until then: {instead}.")
 
-    tick()
+    def changed() -> str | None:
+        mapper.ask(folder, dims)
+        return "app" if len(layouts.umap_epochs(name, dims)) != before else None
+
+    if not arrived:
+        looks.keep_looking("follow-umap", changed, every=POLL, draw=progress)
 
 
 def sentence(shown: Shown, labels: Labels) -> str:

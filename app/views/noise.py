@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import looks, plain, reading, widgets
 from app.charts import noise as charts
 from app.choices import bound, get, link, put, settings
 from app.noise import matrix_editor, spoiled
@@ -46,14 +46,12 @@ def of_run() -> tuple[Spoiled, str]:
 def await_labels(name: str) -> None:
     """Come back by itself when the run has its labels."""
 
-    @st.fragment(run_every=1.0)
-    @widgets.guarded
-    def wait() -> None:
+    def changed() -> str | None:
         runs().touch(name)
-        if (runs().folder(name) / "config.json").exists() or not runs().where(name).active:
-            st.rerun()
+        there = (runs().folder(name) / "config.json").exists()
+        return None if not there and runs().where(name).active else "app"
 
-    wait()
+    looks.keep_looking("wait-labels", changed, every=1.0)
 
 
 def of_settings() -> tuple[Spoiled | None, object]:

@@ -4,7 +4,7 @@ import os
 
 import streamlit as st
 
-from app import plain, widgets
+from app import looks, plain, widgets
 from app.choices import link, visitor
 from app.passcode import passcodes
 from app.runs import GB, Where, runs
@@ -92,10 +92,9 @@ def row(where: Where) -> None:
                 )  # fmt: skip
 
 
-@st.fragment(run_every=2.0)
 @widgets.guarded
 def active() -> None:
-    """The queue, always fresh."""
+    """The queue."""
     found, (training, waiting) = runs().active(), runs().n_active()
     st.subheader(f"{training} training, {waiting} waiting", anchor=False)
     if hidden := training + waiting - len(found):
@@ -123,7 +122,7 @@ if visitor().teacher:
         "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit"
     )
     runs().limit(visitor(), slots=slots, per_visitor=most)
-active()
+looks.keep_looking("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import plain, reading, setup, sharing, widgets
+from app import looks, plain, reading, setup, sharing, widgets
 from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
@@ -147,29 +147,37 @@ def table(records: list[dict]):
     )
 
 
-def watch(name: str, every: float | None) -> None:
-    """The chosen run: it looks again every so many seconds while the run is active."""
+def watch(name: str) -> None:
+    """The chosen run, drawn again after each epoch while it is active."""
 
-    @st.fragment(run_every=every)
+    @st.fragment(key="watch")
     @widgets.guarded
     def view() -> None:
-        where = runs().where(name)
-        runs().touch(name)
-        if where.active != (every is not None):
-            st.rerun()  # it has ended, or was resumed: another timer, other widgets
-        with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
-            st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
-            if get("run") != name:
-                st.rerun()
-            widgets.state_badge(where)
-            controls(where)
-            sharing.share(name)
-        progress(where)
-        if where.state == "broken" or not (runs().folder(name) / "epochs.json").exists():
-            return
+        with looks.turn():
+            draw(name)
+
+    view()
+
+
+def n_records(name: str) -> int:
+    there = (runs().folder(name) / "epochs.json").exists()
+    return len(reading.records(name)) if there else 0
+
+
+def draw(name: str) -> None:
+    where = runs().where(name)
+    runs().touch(name)
+    drawn = n_records(name)
+    with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
+        st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
+        if get("run") != name:
+            st.rerun()
+        widgets.state_badge(where)
+        controls(where)
+        sharing.share(name)
+    bar = st.container()
+    if where.state != "broken" and drawn:
         records = reading.records(name)
-        if not records:
-            return
         config = reading.run(name).config
         cells = st.columns([1, 1, 1, 1, 1.3, 1.3] if where.active else 4)
         numbers(name, records, cells[:4])
@@ -178,7 +186,19 @@ def watch(name: str, every: float | None) -> None:
         told(name, records)
         pictures(name, records)
 
-    view()
+    def changed() -> str | None:
+        runs().touch(name)
+        now = runs().where(name)
+        if not now.active:
+            return "app"  # it has ended: other widgets below
+        return "watch" if now.state != where.state or n_records(name) != drawn else None
+
+    with bar:  # last, so that the browser asks again when it has everything
+        if where.active:
+            look = widgets.guarded(lambda: progress(runs().where(name)))
+            looks.keep_looking("look", changed, every=QUICK_LOOK, draw=look)
+        else:
+            progress(where)
 
 
 def another(name: str) -> None:
@@ -261,6 +281,6 @@ else:
     if get("run") != chosen:
         put(run=chosen)
     where = runs().where(chosen)
-    watch(chosen, QUICK_LOOK if where.active else None)
+    watch(chosen)
     if where.state != "broken" and (runs().folder(chosen) / "config.json").exists():
         another(chosen)

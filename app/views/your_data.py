@@ -5,7 +5,7 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import endpoints, plain, widgets
+from app import endpoints, looks, plain, widgets
 from app.charts import review as charts
 from app.choices import bound, get, link, put, visitor
 from app.review import checkup, desk, takehome, uploads
@@ -91,20 +91,23 @@ def leave_file() -> None:
         bringing.job.cancelled.set()
 
 
-@st.fragment(run_every=0.5)
-@widgets.guarded
 def unpacking(bringing: uploads.Bringing) -> None:
     """How far an upload is, and the button that ends it."""
-    if not bringing.is_alive():
-        st.rerun()
-    job = bringing.job
-    share = min(1.0, job.done / job.total) if job.total else 0.0
-    text = f"{job.what}: {job.done:,} of {job.total:,}" if job.total else job.what
-    if job.before:
-        text = f"Waiting: {job.before:,} before you. {text}"
-    st.progress(share, text)
-    if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
-        job.cancelled.set()
+
+    @widgets.guarded
+    def progress() -> None:
+        job = bringing.job
+        share = min(1.0, job.done / job.total) if job.total else 0.0
+        text = f"{job.what}: {job.done:,} of {job.total:,}" if job.total else job.what
+        if job.before:
+            text = f"Waiting: {job.before:,} before you. {text}"
+        st.progress(share, text)
+        if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
+            job.cancelled.set()
+
+    looks.keep_looking(
+        "unpacking", lambda: None if bringing.is_alive() else "app", every=0.5, draw=progress
+    )
 
 
 def go_to_check(receive) -> None:
@@ -246,13 +249,13 @@ def words_of(state: str) -> str:
 def training(name: str) -> None:
     """How far the run is; the page goes on to the desk by itself."""
 
-    @st.fragment(run_every=1.0)
+    def changed() -> str | None:
+        runs().touch(name)
+        return None if runs().where(name).active else "app"
+
     @widgets.guarded
     def progress() -> None:
         where = runs().where(name)
-        runs().touch(name)
-        if not where.active:
-            st.rerun()
         if where.state == "queued":
             st.info(f"Waiting for its turn: number {where.position} in the queue.")
             return
@@ -266,7 +269,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    progress()
+    looks.keep_looking("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train.py", label="Watch it learn on Train", icon=":material/monitoring:",
         query_params=link(run=name),

@@ -12,7 +12,7 @@ from engine.store import StoreError, read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from tests.browser.conftest import serve  # noqa: E402
+from tests.browser.conftest import Server, serve  # noqa: E402
 
 
 class Epochs:
@@ -54,9 +54,16 @@ class Epochs:
 @contextmanager
 def server(root: Path) -> Iterator[str]:
     """The app over a runs root; gives its address."""
-    running = serve(root)
-    try:
+    with server_process(root) as running:
         yield running.url
+
+
+@contextmanager
+def server_process(root: Path, **environment: str) -> Iterator[Server]:
+    """The same; gives the server with its process."""
+    running = serve(root, **environment)
+    try:
+        yield running
     finally:
         running.stop()
 

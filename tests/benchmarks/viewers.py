@@ -1,13 +1,16 @@
 """Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
 
-A Viewer asks for pages, presses buttons, and looks again at every fragment's interval.
+A Viewer asks for pages, presses buttons, and looks again as a browser does: some time after the
+component of app/looks.py came with a new serial number, and at every fragment's interval.
 """
 
 import asyncio
+import json
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlencode
 
 from streamlit.proto.Alert_pb2 import Alert
@@ -22,6 +25,8 @@ except ImportError:
     ) from None
 
 PATIENCE = 120.0  # seconds for one answer
+LOOK = "mixnn.look"  # component of app/looks.py
+RARE = 30.0  # seconds of an interval
 FULL, FRAGMENT = ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 
 
@@ -41,12 +46,16 @@ class Viewer:
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)  # label or key -> ids
     pages: list[str] = field(default_factory=list)  # addresses, the first page's is ""
     problems: list[str] = field(default_factory=list)  # errors that a page showed
-    latencies: list[float] = field(default_factory=list)  # of fragments, seconds
+    latencies: list[float] = field(default_factory=list)  # of looks, seconds
+    busy: int = 0  # answers that said that the server is busy
 
     def __post_init__(self):
         self.query, self._page = "", ""
-        self._timers: dict[str, asyncio.Task] = {}
-        self._due: dict[str, float] = {}  # fragment -> when it was asked for, unanswered
+        self._timers: dict[str, asyncio.Task] = {}  # of fragments, and of components by their ids
+        self._intervals: dict[str, float] = {}
+        self._serials: dict[str, int] = {}  # of components, as last received
+        self._seen: set[str] = set()  # components of the page since it was drawn as a whole
+        self._due: dict[str, float] = {}  # component or fragment -> when it asked, unanswered
         self._runs: dict[str, dict[str, float]] = {}  # script run -> what it answers
         self._drawn: asyncio.Future | None = None
         self._n_bytes = 0
@@ -56,17 +65,19 @@ class Viewer:
     async def join(cls, url: str) -> "Viewer":
         """Connect to the app at http://host:port."""
         address = url.replace("http", "ws", 1) + "/_stcore/stream"
-        return cls(await connect(address, subprotocols=["streamlit"], max_size=None))
+        return cls(
+            await connect(address, subprotocols=["streamlit"], max_size=None, ping_interval=None)
+        )
 
     async def leave(self) -> None:
         self._stop_timers()
         self._reader.cancel()
         await self.socket.close()
 
-    async def open(self, page: str, **query: str | int) -> Answer:
+    async def open(self, page: str, *, patience: float = PATIENCE, **query: str | int) -> Answer:
         """Go to a page ("" is the first one), without or with a link's choices."""
         self._page, self.query = page, urlencode(query)
-        return await self._whole()
+        return await self._whole(patience=patience)
 
     async def press(self, button: str) -> Answer:
         """Press a button by its label or its key; raises KeyError where it is not there."""
@@ -76,18 +87,18 @@ class Viewer:
         message.rerun_script.fragment_id = fragment
         return await self._whole(message)
 
-    async def _whole(self, message: BackMsg | None = None) -> Answer:
+    async def _whole(self, message: BackMsg | None = None, patience: float = PATIENCE) -> Answer:
         message = message or BackMsg()
         self._drawn, self._n_bytes = asyncio.get_running_loop().create_future(), 0
         start = time.perf_counter()
         await self._send(message)
         done, _ = await asyncio.wait(
-            {self._drawn, self._reader}, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED
+            {self._drawn, self._reader}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
         )
         if self._reader in done:
             raise RuntimeError("the server hung up") from self._reader.exception()
         if not done:
-            raise TimeoutError(f"no answer in {PATIENCE:g} s: {self.problems or 'no error shown'}")
+            raise TimeoutError(f"no answer in {patience:g} s: {self.problems or 'no error shown'}")
         end = self._drawn.result()
         return Answer(end - start, self._n_bytes)
 
@@ -105,9 +116,10 @@ class Viewer:
     def _on_new_session(self, message: ForwardMsg) -> None:
         run = message.metadata.run
         if not run.fragment_ids:
-            self._stop_timers()
+            self._stop_intervals()
             self.buttons.clear()
-        asked = run.fragment_ids or list(self._due)
+            self._seen.clear()
+        asked = run.fragment_ids or [f for f in self._due if f not in self._serials]
         self._runs[run.script_run_id] = {f: self._due.pop(f) for f in asked if f in self._due}
 
     def _on_script_finished(self, message: ForwardMsg) -> None:
@@ -117,6 +129,11 @@ class Viewer:
             self._due |= asked
             return
         self.latencies += [now - then for then in asked.values()]
+        if not message.metadata.run.fragment_ids:
+            for gone in self._serials.keys() - self._seen:  # the browser removes them now
+                del self._serials[gone]
+                self._timers.pop(gone).cancel()
+                self._due.pop(gone, None)
         if self._drawn and not self._drawn.done() and not message.metadata.run.fragment_ids:
             self._drawn.set_result(now)
 
@@ -133,15 +150,52 @@ class Viewer:
             ids = element.button.id, message.delta.fragment_id
             self.buttons[element.button.label] = ids
             self.buttons[element.button.id.split("-", 2)[-1]] = ids  # $$ID-hash-key
+        elif kind == "bidi_component" and element.bidi_component.component_name == LOOK:
+            self._on_look(element.bidi_component, message.delta.fragment_id)
         elif kind == "exception":
             self.problems.append(element.exception.message)
         elif kind == "alert" and element.alert.format == Alert.ERROR:
             self.problems.append(element.alert.body)
+        elif kind == "alert" and "server is busy" in element.alert.body:
+            self.busy += 1
+
+    def _on_look(self, component: Any, fragment: str) -> None:
+        """What the component's script does with new data: it sets its timer, once."""
+        self._seen.add(component.id)
+        data = json.loads(component.json)
+        if self._serials.get(component.id) == data["serial"]:
+            return
+        self._serials[component.id] = data["serial"]
+        if component.id in self._due:
+            self.latencies.append(time.perf_counter() - self._due.pop(component.id))
+        if component.id in self._timers:
+            self._timers[component.id].cancel()
+        timer = self._ask(component.id, fragment, data)
+        self._timers[component.id] = asyncio.create_task(timer)
+
+    async def _ask(self, component: str, fragment: str, data: dict) -> None:
+        await asyncio.sleep(data["wait"])
+        message = BackMsg()
+        message.rerun_script.fragment_id = fragment
+        message.rerun_script.widget_states.widgets.add(
+            id=f"$$STREAMLIT_INTERNAL_KEY_{component}__events",
+            json_trigger_value=json.dumps([{"event": "look", "value": data["serial"]}]),
+        )
+        self._due[component] = time.perf_counter()
+        await self._send(message)
+
+    def oldest(self) -> float:
+        """Seconds that the oldest unanswered look waits; 0 for none."""
+        due = [*self._due.values(), *(t for asked in self._runs.values() for t in asked.values())]
+        return time.perf_counter() - min(due) if due else 0.0
 
     def _on_auto_rerun(self, message: ForwardMsg) -> None:
         rerun = message.auto_rerun
+        if self._intervals.get(rerun.fragment_id) == rerun.interval:
+            return  # the browser lets a timer of the same interval go on
         if rerun.fragment_id in self._timers:
             self._timers[rerun.fragment_id].cancel()
+        self._intervals[rerun.fragment_id] = rerun.interval
         timer = self._look(rerun.fragment_id, rerun.interval)
         self._timers[rerun.fragment_id] = asyncio.create_task(timer)
 
@@ -149,6 +203,7 @@ class Viewer:
         for fragment in message.stop_auto_rerun.fragment_ids:
             if fragment in self._timers:
                 self._timers.pop(fragment).cancel()
+            self._intervals.pop(fragment, None)
 
     async def _look(self, fragment: str, interval: float) -> None:
         """Ask for a fragment at its interval, whether or not the last answer has come."""
@@ -157,13 +212,19 @@ class Viewer:
             message = BackMsg()
             message.rerun_script.fragment_id = fragment
             message.rerun_script.is_auto_rerun = True
-            self._due.setdefault(fragment, time.perf_counter())
+            if interval < RARE:  # a rare one only sees to it that no viewer is forgotten
+                self._due.setdefault(fragment, time.perf_counter())
             await self._send(message)
 
     def _stop_timers(self) -> None:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+    def _stop_intervals(self) -> None:
+        for fragment in self._intervals:
+            self._timers.pop(fragment).cancel()
+        self._intervals.clear()
 
 
 async def crowd(url: str, n: int, page: str = "", **query: str) -> list[Viewer]:

@@ -1,0 +1,159 @@
+"""The pace of a server with many visitors: turns to compute, and when a viewer looks again.
+
+Thirty pages that compute at once in one interpreter finish thirty times later, each of them; in
+turns the first is done after one thirtieth of that time. Knows nothing of Streamlit.
+"""
+
+import heapq
+import itertools
+import random
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+
+AT_ONCE = 2  # scripts that compute at once: one may wait for the disk while another computes
+LONG = 3.0  # seconds; a turn held longer no longer counts: a check of an upload takes minutes
+BEHIND = 2.0  # seconds that a look waits longer than a page which came with it
+MOST_WAITING = 100  # pages in line; whoever comes then is asked to come back
+PATIENCE = 12.0  # seconds in line, then likewise
+POLL = 0.5  # seconds between two looks of a waiting script whether it is still wanted
+COURTESY = 0.02  # seconds at most that training waits after a batch while a page computes
+SHARE = 0.4  # of the turns that looks may take together
+LONGEST = 20.0  # seconds at most between two looks of one viewer
+
+
+class Busy(Exception):
+    """There was no turn in time."""
+
+
+class _Ticket:
+    def __init__(self, since: float):
+        self.since, self.called = since, threading.Event()
+
+
+class Turns:
+    """Turns to compute, at most `at_once` at a time, first come first served.
+
+    Safe from any thread; a turn within a turn of the same thread is the same turn.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE, *, clock: Callable[[], float] = time.monotonic):
+        self._at_once, self._clock = at_once, clock
+        self._lock = threading.Lock()
+        self._waiting: list[tuple[float, int, _Ticket]] = []  # a heap
+        self._numbers = itertools.count()
+        self._held: dict[_Ticket, float] = {}  # since when
+        self._idle = threading.Event()
+        self._idle.set()
+        self._mine = threading.local()
+
+    @contextmanager
+    def turn(
+        self, *, since: float | None = None, patience: float | None = None,
+        wanted: Callable[[], None] = lambda: None,
+    ) -> Iterator[bool]:  # fmt: skip
+        """Wait for a turn and hold it; gives whether it is a turn of its own.
+
+        since: place in line, a time of the clock; by default now. patience: seconds in line at
+        most, None without end. wanted: called now and then while waiting; what it raises ends the
+        wait. Raises Busy where there is no turn in time, or where too many wait.
+        """
+        if getattr(self._mine, "held", False):
+            yield False
+            return
+        ticket = self._wait(since, patience, wanted)
+        self._mine.held = True
+        try:
+            yield True
+        finally:
+            self._mine.held = False
+            self._give_back(ticket)
+
+    def _wait(self, since, patience, wanted) -> _Ticket:
+        now = self._clock()
+        ticket = _Ticket(now if since is None else since)
+        with self._lock:
+            if patience is not None and len(self._waiting) >= MOST_WAITING:
+                raise Busy
+            heapq.heappush(self._waiting, (ticket.since, next(self._numbers), ticket))
+            self._call()
+        try:
+            while not ticket.called.wait(POLL):
+                wanted()
+                with self._lock:
+                    self._call()  # a turn may have become a long one
+                if patience is not None and self._clock() - now > patience:
+                    raise Busy
+        except BaseException:
+            self._give_back(ticket)
+            raise
+        return ticket
+
+    def _call(self) -> None:
+        """Call those whose turn it is; with the lock held."""
+        while self._waiting and self._n_counted() < self._at_once:
+            _, _, ticket = heapq.heappop(self._waiting)
+            self._held[ticket] = self._clock()
+            self._idle.clear()
+            ticket.called.set()
+
+    def _n_counted(self) -> int:
+        now = self._clock()
+        return sum(now - since < LONG for since in self._held.values())
+
+    def _give_back(self, ticket: _Ticket) -> None:
+        with self._lock:
+            if self._held.pop(ticket, None) is None:  # it left the line
+                self._waiting = [entry for entry in self._waiting if entry[2] is not ticket]
+                heapq.heapify(self._waiting)
+            self._call()
+            if not self._held:
+                self._idle.set()
+
+    @property
+    def n_waiting(self) -> int:
+        return len(self._waiting)
+
+    def courtesy(self) -> None:
+        """Let pages that compute now go first, for a moment; training calls it after a batch."""
+        if self._idle.is_set():
+            return
+        with self._lock:
+            busy = self._n_counted()
+        if busy:
+            self._idle.wait(COURTESY)
+
+
+class Pace:
+    """How long a viewer waits from one answer to the next look, from what looks took lately."""
+
+    def __init__(
+        self, at_once: int = AT_ONCE, *, clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+    ):  # fmt: skip
+        self._at_once, self._clock, self._chance = at_once, clock, chance
+        self._lock = threading.Lock()
+        self._seconds = 0.0  # that a look takes
+        self._viewers: dict[Hashable, float] = {}  # when each looked last
+
+    def note(self, seconds: float) -> None:
+        """A look held its turn for so long."""
+        with self._lock:
+            self._seconds += 0.05 * (seconds - self._seconds)
+
+    def seconds(self, viewer: Hashable, base: float) -> float:
+        """Until this viewer's next look, base to LONGEST; 15 % more or less, lest all come at once.
+
+        All viewers' looks together take SHARE of the turns at most.
+        """
+        now = self._clock()
+        with self._lock:
+            self._viewers[viewer] = now
+            for other in [v for v, t in self._viewers.items() if now - t > 3 * LONGEST]:
+                del self._viewers[other]
+            needed = len(self._viewers) * self._seconds / self._at_once / SHARE
+        return min(max(base, needed), LONGEST) * (0.85 + 0.3 * self._chance())
+
+
+turns, pace = Turns(), Pace()

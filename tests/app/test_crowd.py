@@ -1,0 +1,44 @@
+"""Viewers of a live run on a server that has nearly no processor: answers keep coming."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("psutil")
+pytest.importorskip("websockets")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import crowd  # noqa: E402
+from served import server_process, wait_for  # noqa: E402
+from starved import limited  # noqa: E402
+from viewers import Viewer  # noqa: E402
+
+VIEWERS, CORES, SECONDS = 8, 0.05, 10.0
+
+
+async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
+    await (await Viewer.join(url)).open("")
+    wait_for(lambda: (root / crowd.RUN / "epochs.json").exists())
+    viewers = [await Viewer.join(url) for _ in range(VIEWERS)]
+    for viewer in viewers:
+        await viewer.open("", run=crowd.RUN)
+    with limited(pid, CORES):
+        await crowd.minute(viewers, pid, 5.0)
+        found = await crowd.minute(viewers, pid, SECONDS)
+    for viewer in viewers:
+        await viewer.leave()
+    return found, viewers
+
+
+def test_answers_keep_coming_on_a_starved_server(tmp_path):
+    root = tmp_path / "runs"
+    root.mkdir()
+    crowd.prepare(root)
+    with server_process(root) as server:
+        found, _ = asyncio.run(look_on(server.url, root, server.process.pid))
+    print(found)
+    assert found["fewest_of_a_viewer"] >= 1
+    assert found["oldest"] < 10
+    assert found["errors"] == 0

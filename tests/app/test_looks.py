@@ -1,0 +1,65 @@
+"""Pages in their turn, and looks that draw again only what has changed."""
+
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from app import looks, pace
+from app.pace import AT_ONCE, turns
+from tests.app.conftest import app
+
+
+@contextmanager
+def all_turns_taken():
+    """Other scripts hold every turn."""
+    let_go, holding = threading.Event(), threading.Barrier(AT_ONCE + 1)
+
+    def hold():
+        with turns.turn():
+            holding.wait(10)
+            let_go.wait(30)
+
+    threads = [threading.Thread(target=hold, daemon=True) for _ in range(AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    holding.wait(10)
+    try:
+        yield
+    finally:
+        let_go.set()
+        for thread in threads:
+            thread.join(10)
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(pace, "POLL", 0.05)
+    monkeypatch.setattr(pace, "LONG", 1000.0)
+    monkeypatch.setattr(looks, "PATIENCE", 0.3)
+
+
+def components(at) -> list:
+    return [c for c in at.get("bidi_component") if c.proto.component_name == "mixnn.look"]
+
+
+def test_a_page_that_finds_no_turn_says_so_and_comes_back_by_itself(impatient):
+    with all_turns_taken():
+        at = app("noise")
+        assert [box.value for box in at.info] == [looks.BUSY]
+        assert not at.header
+        assert len(components(at)) == 1
+    at.run()
+    assert at.header
+    assert looks.BUSY not in [box.value for box in at.info]
+    assert not at.exception
+
+
+def test_who_comes_back_keeps_the_place_in_line(impatient):
+    with all_turns_taken():
+        at = app("noise")
+        came = at.session_state[looks.SINCE]
+        at.run()
+        assert at.session_state[looks.SINCE] == came
+    at.run()
+    assert looks.SINCE not in at.session_state

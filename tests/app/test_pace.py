@@ -1,0 +1,244 @@
+"""Turns to compute, the pace of looks, and what is computed once for all."""
+
+import threading
+import time
+
+import pytest
+
+from app import pace as pace_module
+from app.once import once
+from app.pace import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Script:
+    """A thread that takes a turn and holds it until it is let go."""
+
+    def __init__(self, turns: Turns, order: list, name: str, **line):
+        self.let_go, self.error = threading.Event(), None
+
+        def work():
+            try:
+                with turns.turn(**line):
+                    order.append(name)
+                    self.let_go.wait(10)
+            except BaseException as error:
+                self.error = error
+
+        self.thread = threading.Thread(target=work, daemon=True)
+        self.thread.start()
+
+    def end(self):
+        self.let_go.set()
+        self.thread.join(10)
+
+
+def until(true, seconds: float = 5.0):
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(pace_module, "POLL", 0.01)
+
+
+def test_no_more_compute_at_once_than_allowed_and_pages_come_before_looks():
+    clock, order = Clock(), []
+    turns = Turns(2, clock=clock)
+    first = [Script(turns, order, name) for name in "ab"]
+    until(lambda: len(order) == 2)
+    look = Script(turns, order, "look", since=clock.now + BEHIND)
+    until(lambda: turns.n_waiting == 1)
+    clock.now += 1
+    page = Script(turns, order, "page")
+    until(lambda: turns.n_waiting == 2)
+    assert len(order) == 2
+    first[0].end()
+    until(lambda: len(order) == 3)
+    first[1].end()
+    until(lambda: len(order) == 4)
+    assert order[2:] == ["page", "look"]
+    look.end(), page.end()
+
+
+def test_a_look_that_waited_long_enough_comes_before_a_new_page():
+    clock, order = Clock(), []
+    turns = Turns(1, clock=clock)
+    first = Script(turns, order, "a")
+    until(lambda: order)
+    look = Script(turns, order, "look", since=clock.now + BEHIND)
+    until(lambda: turns.n_waiting == 1)
+    clock.now += BEHIND + 0.5
+    page = Script(turns, order, "page")
+    until(lambda: turns.n_waiting == 2)
+    first.end()
+    until(lambda: len(order) == 2)
+    look.end(), page.end()
+    assert order == ["a", "look", "page"]
+
+
+def test_a_turn_within_a_turn_is_the_same_one():
+    turns = Turns(1)
+    with turns.turn() as own, turns.turn() as inner:
+        assert own
+        assert not inner
+    with turns.turn() as own:
+        assert own
+
+
+def test_a_long_turn_keeps_nobody_waiting():
+    clock, order = Clock(), []
+    turns = Turns(1, clock=clock)
+    check = Script(turns, order, "check")
+    until(lambda: order)
+    page = Script(turns, order, "page")
+    until(lambda: turns.n_waiting == 1)
+    clock.now += LONG + 0.1
+    until(lambda: len(order) == 2)
+    check.end(), page.end()
+
+
+def test_who_waits_too_long_or_comes_to_a_long_line_is_sent_away():
+    clock, order = Clock(), []
+    turns = Turns(1, clock=clock)
+    first = Script(turns, order, "a")
+    until(lambda: order)
+    late = Script(turns, order, "late", patience=5)
+    until(lambda: turns.n_waiting == 1)
+    clock.now += 2
+    assert late.thread.is_alive()
+    turns._held = dict.fromkeys(turns._held, clock.now + 10)  # a short turn still
+    clock.now += 4
+    late.thread.join(5)
+    assert isinstance(late.error, Busy)
+    assert turns.n_waiting == 0
+    line = [Script(turns, order, "line") for _ in range(MOST_WAITING)]
+    until(lambda: turns.n_waiting == MOST_WAITING)
+    with pytest.raises(Busy), turns.turn(patience=5):
+        pass
+    for script in [first, *line]:
+        script.let_go.set()
+    for script in [first, *line]:
+        script.thread.join(10)
+    assert order.count("line") == MOST_WAITING
+
+
+def test_a_script_that_is_no_longer_wanted_leaves_the_line():
+    class Stopped(BaseException):
+        pass
+
+    def wanted():
+        if gone.is_set():
+            raise Stopped
+
+    gone, order, turns = threading.Event(), [], Turns(1)
+    first = Script(turns, order, "a")
+    until(lambda: order)
+    closed = Script(turns, order, "closed", wanted=wanted)
+    until(lambda: turns.n_waiting == 1)
+    gone.set()
+    closed.thread.join(5)
+    assert isinstance(closed.error, Stopped)
+    assert turns.n_waiting == 0
+    first.end()
+    with turns.turn():
+        pass
+
+
+def test_training_waits_a_moment_for_pages_and_not_at_all_without(monkeypatch):
+    monkeypatch.setattr(pace_module, "COURTESY", 0.2)
+    clock, order = Clock(), []
+    turns = Turns(1, clock=clock)
+    began = time.monotonic()
+    for _ in range(1000):
+        turns.courtesy()
+    assert time.monotonic() - began < 0.1
+    page = Script(turns, order, "page")
+    until(lambda: order)
+    began = time.monotonic()
+    turns.courtesy()
+    assert 0.15 < time.monotonic() - began < 2
+    clock.now += LONG + 1  # a check of an upload shall not slow training for minutes
+    began = time.monotonic()
+    turns.courtesy()
+    assert time.monotonic() - began < 0.1
+    page.end()
+
+
+def test_looks_take_a_share_of_the_turns_however_many_look():
+    clock = Clock()
+    pace = Pace(2, clock=clock, chance=lambda: 0.5)
+    assert pace.seconds("one", 1.4) == pytest.approx(1.4)
+    for _ in range(300):
+        pace.note(0.2)
+    for viewer in range(30):
+        wait = pace.seconds(viewer, 1.4)
+    assert 31 * 0.2 / wait == pytest.approx(2 * SHARE, rel=0.01)
+    for _ in range(300):
+        pace.note(5.0)
+    assert pace.seconds("one", 1.4) == LONGEST
+    for _ in range(300):
+        pace.note(0.001)
+    assert pace.seconds("one", 1.4) == pytest.approx(1.4)
+    clock.now += 3 * LONGEST + 1  # they left
+    for _ in range(300):
+        pace.note(0.2)
+    assert pace.seconds("one", 0.1) == pytest.approx(0.2 / 2 / SHARE, rel=0.01)
+
+
+def test_not_all_viewers_look_at_the_same_moment():
+    pace = Pace()
+    waits = [pace.seconds("one", 1.0) for _ in range(100)]
+    assert min(waits) < 0.9
+    assert max(waits) > 1.1
+    assert min(waits) >= 0.85
+    assert max(waits) <= 1.15
+
+
+def test_what_thirty_want_at_once_is_computed_once():
+    computed, barrier = [], threading.Barrier(30)
+
+    @once(maxsize=4)
+    def drawn(n: int) -> int:
+        computed.append(n)
+        time.sleep(0.05)
+        return n * n
+
+    def ask(i):
+        barrier.wait()
+        found[i] = drawn(7)
+
+    found = [None] * 30
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [49] * 30
+    assert computed == [7]
+
+
+def test_a_failure_is_tried_again():
+    tries = []
+
+    @once(maxsize=4)
+    def drawn(n: int) -> int:
+        tries.append(n)
+        if len(tries) == 1:
+            raise OSError("once")
+        return n
+
+    with pytest.raises(OSError, match="once"):
+        drawn(1)
+    assert drawn(1) == 1
+    assert drawn(1) == 1
+    assert tries == [1, 1]
