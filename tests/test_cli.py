@@ -84,10 +84,10 @@ def test_export_is_the_last_epoch_row_by_row(run, tmp_path, capsys):
         assert row["suspicious"] == ("yes" if doubt else "no")
         assert row["neighbors"] == ";".join(ids[j] for j in neighbors[i])
         suspicious += doubt
-    told = capsys.readouterr()
-    assert f"{suspicious} suspicious labels, 0 changes proposed" in told.out
+    printed = capsys.readouterr()
+    assert f"{suspicious} suspicious labels, 0 changes proposed" in printed.out
     # a small run after four epochs: the network contradicts more labels than can be wrong
-    assert told.err.startswith("warning: No label change is proposed")
+    assert printed.err.startswith("warning: No label change is proposed")
     assert 0 < suspicious < len(rows)
 
 
@@ -159,7 +159,7 @@ def test_bad_settings_say_so_and_leave_nothing_behind(arguments, message, tmp_pa
 )
 def test_bad_data_says_so_without_a_traceback(arguments, message, tmp_path, capsys):
     assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 1
-    told = capsys.readouterr().err
+    printed = capsys.readouterr().err
     assert message in told
     assert "Traceback" not in told
     assert not (tmp_path / "run").exists()
