@@ -65,8 +65,8 @@ def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.
     soft: (N, C) soft labels. Half of 1 + m, m being the margin of the given label's weight over
     the largest other one; where the given label is still the first, m shrinks by P(clean), which
     then speaks of the given label too. So every label that correction has changed lies below 0.5,
-    and one it has left alone does not. It is what one epoch can say as it ends; `label_issues`, which
-    has the whole run and the neighbors, ranks better on hard images. Returns (N,).
+    and one it has left alone does not. It is what one epoch can say as it ends; `label_issues`,
+    which has the whole run and the neighbors, ranks better on hard images. Returns (N,).
     """
     margin = np.empty(len(given), np.float32)
     step = max(CHUNK // soft.shape[1], 1)

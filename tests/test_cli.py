@@ -159,7 +159,7 @@ def test_bad_settings_say_so_and_leave_nothing_behind(arguments, message, tmp_pa
 )
 def test_bad_data_says_so_without_a_traceback(arguments, message, tmp_path, capsys):
     assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 1
-    printed = capsys.readouterr().err
+    told = capsys.readouterr().err
     assert message in told
     assert "Traceback" not in told
     assert not (tmp_path / "run").exists()
