@@ -86,10 +86,10 @@ def test_export_is_the_last_epoch_row_by_row(run, tmp_path, capsys):
         assert row["suspicious"] == ("yes" if doubt else "no")
         assert row["neighbors"] == ";".join(ids[j] for j in neighbors[i])
         suspicious += doubt
-    told = capsys.readouterr()
-    assert f"{suspicious} suspicious labels, 0 changes proposed" in told.out
+    printed = capsys.readouterr()
+    assert f"{suspicious} suspicious labels, 0 changes proposed" in printed.out
     # a small run after four epochs: the network contradicts more labels than can be wrong
-    assert told.err.startswith("warning: No label change is proposed")
+    assert printed.err.startswith("warning: No label change is proposed")
     assert 0 < suspicious < len(rows)
 
 
