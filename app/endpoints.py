@@ -25,7 +25,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 log = logging.getLogger(__name__)
 MB = 1_000_000
 PER_SESSION = 2  # times the largest upload: bytes that one session may keep in memory
-IN_ALL = 2000  # MB that all sessions may keep, unless MIXNN_UPLOAD_MEMORY_MB says otherwise
+IN_ALL = 2000  # MB that all sessions may keep, unless MIXNN_UPLOADS_TOTAL_MB says otherwise
 SHOWN = "endpoints.uploader"  # of the session: this page shows an uploader
 USED = {  # what is replaced or read below
     "": ("is_active_session", "uploaded_file_mgr", "stats_mgr"),
@@ -100,7 +100,7 @@ def uploads() -> Uploads:
     """The one of this server; it narrows the server's runtime when it is made."""
     largest = st.get_option("server.maxUploadSize") * 1024 * 1024
     try:
-        most = float(os.environ.get("MIXNN_UPLOAD_MEMORY_MB") or IN_ALL)
+        most = float(os.environ.get("MIXNN_UPLOADS_TOTAL_MB") or IN_ALL)
     except ValueError:
         most = IN_ALL
     made = Uploads(PER_SESSION * largest, int(most * MB))

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 APP = Path(__file__).resolve().parent
@@ -12,4 +14,14 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
 
-app = st.App(APP / "frame.py")
+from app import endpoints  # noqa: E402
+
+
+@asynccontextmanager
+async def lifespan(_: st.App) -> AsyncIterator[None]:
+    """From the server's start, before the first visitor, to its end."""
+    endpoints.uploads()
+    yield
+
+
+app = st.App(APP / "frame.py", lifespan=lifespan)
