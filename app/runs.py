@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 import threading
@@ -19,7 +20,7 @@ from app.jobs import LIVE_STATES, Job, Where, in_turn, park
 from app.ledger import Ledger
 from app.pace import turns
 from app.shutdown import at_shutdown
-from app.visitors import EVERYONE, Visitor, on_a_page, visitor
+from app.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
 from engine.config import RunConfig
 from engine.runner import Runner
 from engine.store import Run, StoreError, fork_config, free_folder, on_disk, printable
@@ -77,7 +78,12 @@ class Runs:
 
     @classmethod
     def from_environment(cls) -> "Runs":
-        """MIXNN_RUNS (folder) and the settings of the constructor, see README.md."""
+        """MIXNN_RUNS (folder) and the settings of the constructor, see app/README.md.
+
+        Where the server knows no teacher, whoever uses it also runs it: nothing is removed then
+        unless the settings say so.
+        """
+        days, size = (30, 20) if has_teacher() else (math.inf, math.inf)
         return cls(
             os.environ.get("MIXNN_RUNS") or ROOT / "runs",
             slots=int(_number("MIXNN_SLOTS", 1)),
@@ -85,8 +91,8 @@ class Runs:
             per_address=int(_number("MIXNN_PER_ADDRESS", 90)),
             most_queued=int(_number("MIXNN_MOST_QUEUED", 200)),
             reap_after=60 * _number("MIXNN_REAP_MINUTES", 30),
-            keep_days=_number("MIXNN_KEEP_DAYS", 30),
-            keep_bytes=GB * _number("MIXNN_KEEP_GB", 20),
+            keep_days=_number("MIXNN_KEEP_DAYS", days),
+            keep_bytes=GB * _number("MIXNN_KEEP_GB", size),
         )
 
     # --- what there is

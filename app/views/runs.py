@@ -1,5 +1,6 @@
 """Runs: who trains, who waits, what is there? A teacher's view behind a passcode."""
 
+import math
 import os
 
 import streamlit as st
@@ -105,6 +106,23 @@ def active() -> None:
         row(where)
 
 
+def kept() -> str:
+    """When runs are removed, and when that happened last."""
+    when = []
+    if math.isfinite(days := runs().keep_days):
+        when.append(f"{days:g} days after its end")
+    if math.isfinite(most := runs().keep_bytes):
+        when.append(f"the oldest first, when all take more than {most / GB:g} GB")
+    if not when:
+        return "Runs stay until they are deleted."
+    text = f"A visitor's run that is neither pinned nor decided on is removed {', or '.join(when)}."
+    gone = runs().tidied()
+    if gone:
+        text += f" Last on {gone['at'][:10]}: {gone['old']} for their age, "
+        text += f"{gone['large']} for their size."
+    return text
+
+
 widgets.head(
     "What runs on this server?",
     "Runs share the processor, so they wait in a queue and train one after the other. They go on "
@@ -126,15 +144,7 @@ looks.keep_looking("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)
-gone = runs().tidied()
-st.caption(
-    f"A visitor's run that is neither pinned nor decided on is removed {runs().keep_days:g} days "
-    f"after its end, or, the oldest first, when all take more than {runs().keep_bytes / GB:g} GB."
-    + (
-        f" Last on {gone['at'][:10]}: {gone['old']} for their age, {gone['large']} for their size."
-        if gone else ""
-    )
-)  # fmt: skip
+st.caption(kept())
 if len(ended) > SHOWN:
     st.caption(f"The newest {SHOWN} are listed; Compare has them all.")
 for name in ended[:SHOWN]:
