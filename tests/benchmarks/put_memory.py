@@ -47,7 +47,7 @@ def put(server: Server, session: str, token: str, number: int) -> int:
 
 def token_of(server: Server) -> str:
     connection = http.client.HTTPConnection(server.url.removeprefix("http://"), timeout=60)
-    connection.request("GET", "/_stcore/host-config")
+    connection.request("GET", "/_stcore/health")
     cookies = connection.getresponse().getheader("Set-Cookie") or ""
     found = re.search(r"_streamlit_xsrf=([^;]+)", cookies)
     return found.group(1) if found else ""
