@@ -1,6 +1,7 @@
 """What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
 
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -168,10 +169,14 @@ def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
     family, _, path = run.config.dataset.partition(":")
     if family != "folder":
         return None, False
+    home = Path(path).expanduser().resolve()
+    file = (home / reading.sample_name(name, sample)).resolve()
+    if not file.is_relative_to(home):  # names in a run folder of others may lead anywhere
+        return None, False
     try:
-        with open_image(f"{path}/{reading.sample_name(name, sample)}") as file:
-            file.draft("RGB", (600, 600))
-            upright = ImageOps.exif_transpose(file).convert("RGB")
+        with open_image(file) as image:
+            image.draft("RGB", (600, 600))
+            upright = ImageOps.exif_transpose(image).convert("RGB")
             upright.thumbnail((600, 600))
             return np.asarray(upright), max(upright.size) > 64
     except ImageError:  # the loaded pixels will do
