@@ -84,6 +84,10 @@ class _Job:
         return self.wish["visitor"]
 
     @property
+    def unborn(self) -> bool:
+        return not self.started or self.state in LIVE_STATES and not self.runner.ready
+
+    @property
     def state(self) -> str:
         if not self.started:
             return "queued"
@@ -107,6 +111,7 @@ class Runs:
         self.problems: list[str] = []  # queued runs that a restart could not take up
         self._lock = threading.RLock()
         self._jobs: dict[str, _Job] = {}  # in the order of their coming
+        self._saved: list[dict[str, Any]] | None = None  # what .queue.json holds
         self._closed = threading.Event()
         self.root.mkdir(parents=True, exist_ok=True)
         self._owners = self._read("owners.json", {})
@@ -382,13 +387,22 @@ class Runs:
         """Take up the runs that waited when the server went down."""
         for wish in self._read("queue.json", []):
             try:
+                if wish["kind"] != "resume" and "name" in wish:
+                    folder = self.folder(wish["name"])
+                    if (folder / "config.json").exists():
+                        continue  # it began just before the end, and can be resumed
+                    shutil.rmtree(folder, ignore_errors=True)  # half made: nothing in it counts
+                    folder.mkdir()
                 self._queue(wish)
             except Exception as error:  # a parent that is gone, an older format
                 self.problems.append(f"{wish.get('name', 'a queued run')}: {error}")
 
     def _save_queue(self) -> None:
-        waiting = [job.wish for job in self._jobs.values() if not job.started]
-        write_json(self.root / ".queue.json", waiting)
+        """What a restart has to begin: what waits, and what has begun but has no folder yet."""
+        wishes = [dict(job.wish) for job in self._jobs.values() if job.unborn]
+        if wishes != self._saved:
+            write_json(self.root / ".queue.json", wishes)
+            self._saved = wishes
 
     def _read(self, name: str, empty: Any) -> Any:
         path = self.root / f".{name}"
@@ -405,6 +419,7 @@ class Runs:
                         self._reap()
                         self._start_next()
                         self._tidy()
+                        self._save_queue()
             except Exception:  # a full disk, say: the queue goes on when there is room again
                 logging.getLogger(__name__).exception("the queue of runs")
 
@@ -416,7 +431,6 @@ class Runs:
             job.started = True
             job.watched = max(job.watched, time.monotonic())
             job.runner.start(NICENESS)
-            self._save_queue()
 
     def _reap(self) -> None:
         now = time.monotonic()
