@@ -70,6 +70,11 @@ class Job:
         return self.state in LIVE_STATES
 
     @property
+    def to_begin(self) -> bool:
+        """Whether it waits, or began and has no folder yet."""
+        return not self.started or self.live and not self.runner.ready
+
+    @property
     def holds_place(self) -> bool:
         return self.started and not self.parked and self.live
 

@@ -447,13 +447,23 @@ class Runs:
             return
         for wish in self.ledger.table("queue"):
             try:
-                self._queue(dict(wish))
+                wish = dict(wish)
+                if wish["kind"] != "resume" and "name" in wish:
+                    folder = self.folder(wish["name"])
+                    if (folder / "config.json").exists():
+                        continue  # it began just before the end, and can be resumed
+                    shutil.rmtree(folder, ignore_errors=True)  # half made: nothing in it counts
+                    folder.mkdir()
+                self._queue(wish)
             except Exception as error:  # a parent that is gone, an older format
                 name = wish.get("name") if isinstance(wish, dict) else None
                 self.problems.append(f"{name or 'a queued run'}: {error}")
 
     def _save_queue(self) -> None:
-        self.ledger.replace("queue", [job.wish for job in self._jobs.values() if not job.started])
+        """Keep what a restart has to begin: what waits, and what began and has no folder yet."""
+        wishes = [dict(job.wish) for job in self._jobs.values() if job.to_begin]
+        if wishes != self.ledger.table("queue"):
+            self.ledger.replace("queue", wishes)
 
     def _remove(self, name: str) -> None:
         shutil.rmtree(self.folder(name), ignore_errors=True)
@@ -481,6 +491,7 @@ class Runs:
             park(self._jobs.values(), self.slots, now)
             self._start_next()
             self._give_back_folders()
+            self._save_queue()
         if now - self._tidied >= TIDY_EVERY:
             self._tidied = now
             self.tidy()
@@ -495,7 +506,6 @@ class Runs:
                 continue
             job.started = True
             job.runner.start(NICENESS, turns.courtesy)
-            self._save_queue()
 
     def _reap(self) -> None:
         now = self._clock()

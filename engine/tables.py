@@ -14,7 +14,7 @@ from os import PathLike
 from typing import Any, TextIO
 
 # tab, carriage return and line feed are cut off by some spreadsheets, full-width signs made narrow
-_RUN = re.compile(r"'*([\t\r\n]|\s*[=+\-@＝＋－＠])")  # noqa: RUF001
+_RUN = re.compile(r"'*(\s*[=+\-@＝＋－＠]|\s*[\t\r\n])")  # noqa: RUF001
 
 
 def safe_cell(value: Any) -> Any:

@@ -12,7 +12,7 @@ from engine import label_evidence
 from engine.config import configure
 from engine.label_issues import calibrated, label_issues
 from engine.runner import Runner
-from engine.store import Run
+from engine.store import Run, StoreError
 from tests.benchmarks.bench_label_guard import photos, shares
 from tests.conftest import SHARED, blobs, quick
 
@@ -280,7 +280,7 @@ def test_a_fork_that_lost_its_parent_and_does_not_correct_has_no_evidence(run, t
     np.testing.assert_array_equal(found.proposed, found.given)
 
 
-def test_a_folder_that_calls_itself_its_parent_ends(run):
+def test_a_folder_that_calls_itself_its_parent_is_refused(run):
     parent = {"run": str(run.folder), "epoch": 3}
-    again = rewrite(run, "config.json", lambda info: info.update(parent=parent))
-    assert len(label_evidence.history(again, 5)) == 6
+    with pytest.raises(StoreError, match="parent.epoch = 3"):
+        rewrite(run, "config.json", lambda info: info.update(parent=parent))

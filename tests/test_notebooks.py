@@ -215,6 +215,6 @@ def test_a_wall_holds_each_image_and_its_words():
     fig = images.wall(pictures, [f"label {i}\n<b>" for i in range(13)], marks=["#D55E00"] * 13)
     assert len(fig.layout.images) == 13
     assert len({(i.x, i.y) for i in fig.layout.images}) == 13
-    assert fig.layout.annotations[12].text == "label 12<br>&lt;b>"
+    assert fig.layout.annotations[12].text == "label 12<br>&lt;b&gt;"
     colored = images.wall(np.zeros((2, 4, 6, 3)), ["a", "b"])
     assert all(i.source.startswith("data:image/png;base64,") for i in colored.layout.images)

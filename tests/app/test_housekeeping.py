@@ -80,10 +80,22 @@ def test_beyond_the_size_the_oldest_go_first(runs, template):
     ]  # fmt: skip
 
 
-def test_the_page_says_what_was_removed(root):
+def test_the_page_says_what_was_removed(root, monkeypatch):
     from app.runs import runs
 
+    monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")
     runs().ledger.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
     said = texts(app("runs"))
     assert "removed 30 days after its end" in said
     assert "Last on 2026-11-26: 3 for their age, 1 for their size." in said
+
+
+def test_without_a_teacher_nothing_is_removed_unless_a_setting_says_so(root, monkeypatch):
+    from app.runs import Runs
+
+    monkeypatch.delenv("MIXNN_PASSCODE", raising=False)
+    assert "Runs stay until they are deleted." in texts(app("runs"))
+    monkeypatch.setenv("MIXNN_KEEP_DAYS", "7")
+    registry = Runs.from_environment()
+    registry.close()
+    assert (registry.keep_days, registry.keep_bytes) == (7, float("inf"))

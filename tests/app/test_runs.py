@@ -1,6 +1,8 @@
 """The registry of runs: queue, slots, limits, owners, reaper, restart."""
 
+import errno
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +10,9 @@ import pytest
 
 from app.runs import Runs, RunsError, Visitor
 from engine.config import ConfigError
+from engine.control import Stopped
 from engine.store import Run, StoreError
+from engine.writer import RunWriter
 from tests.app.conftest import n_epochs, quick_digits, wait_until
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
@@ -122,6 +126,46 @@ def test_a_restart_takes_up_the_queue_and_knows_the_owners(registry):
     assert after.where(first).state == "stopped"
     assert after.where(second).owner == "bob"
     assert not after.may(first, BOB)
+
+
+def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(registry, monkeypatch):
+    real, reached, go = RunWriter.create, threading.Event(), threading.Event()
+
+    def late(folder, *arguments, **keywords):
+        (folder / "labels.npz").write_bytes(b"half")
+        reached.set()
+        assert go.wait(30)
+        raise Stopped  # as the end of the process would
+
+    monkeypatch.setattr(RunWriter, "create", late)
+    before = registry()
+    name = before.submit(quick_digits(), visitor=ANN)
+    assert reached.wait(60)
+    time.sleep(0.5)  # the registry looks at its queue meanwhile
+    before._closed.set()
+    go.set()
+    monkeypatch.setattr(RunWriter, "create", real)
+    after = registry()
+    wait_until(lambda: after.where(name).state == "done")
+    assert n_epochs(after.folder(name)) == 6
+    assert registry().where(name).state == "done"
+
+
+def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    runs = registry()
+    first = runs.submit(LONG, visitor=ANN)
+    second = runs.submit(quick_digits(epochs=40), visitor=ANN)
+    wait_until(lambda: runs.where(first).epoch > 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("app.runs.write_json", full)
+        runs.stop(first, ANN)
+        wait_until(lambda: runs.where(second).state == "running")
+        time.sleep(0.5)
+    runs.submit(quick_digits(), visitor=ANN)  # the registry still looks at its queue
+    wait_until(lambda: runs.where(second).state == "done")
 
 
 def test_a_stopped_run_is_resumed_to_its_end(registry):

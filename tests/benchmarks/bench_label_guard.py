@@ -16,10 +16,10 @@ import tarfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from engine import label_evidence
 from engine.config import RunConfig, configure
+from engine.data.images import open_image
 from engine.label_issues import LabelIssues, label_issues
 from engine.metrics import label_quality
 from engine.runner import Runner
@@ -50,7 +50,7 @@ def photos(path: Path, rate: float, seed: int) -> np.ndarray:
     parts = {"train": chosen, "test": [np.arange(TESTED)] * len(CLASSES)}
     images = {
         part: np.stack([
-            np.asarray(Image.open(io.BytesIO(files[part, name][sorted(files[part, name])[row]])))
+            _pixels(files[part, name][sorted(files[part, name])[row]])
             for name, rows in zip(CLASSES, picked, strict=True) for row in rows
         ])
         for part, picked in parts.items()
@@ -60,6 +60,11 @@ def photos(path: Path, rate: float, seed: int) -> np.ndarray:
         test_labels=np.repeat(np.arange(len(CLASSES)), TESTED),
     )  # fmt: skip
     return true
+
+
+def _pixels(jpeg: bytes) -> np.ndarray:
+    with open_image(io.BytesIO(jpeg)) as image:
+        return np.asarray(image)
 
 
 def shares(found: LabelIssues, true: np.ndarray) -> dict[str, float]:

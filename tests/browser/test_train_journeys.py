@@ -151,6 +151,7 @@ def test_the_teacher_stops_a_run_of_somebody_else(visit, server):
     teacher.get_by_label("Passcode").fill("guess")
     button(teacher, "Unlock").click()
     teacher.get_by_text("That is not the passcode").wait_for()
+    teacher.wait_for_timeout(1100)  # one try a second
     teacher.get_by_label("Passcode").fill(PASSCODE)
     button(teacher, "Unlock").click()
     teacher.get_by_text("You are the teacher here").wait_for()
