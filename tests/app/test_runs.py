@@ -143,6 +143,7 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
     assert reached.wait(60)
     time.sleep(0.5)  # the registry looks at its queue meanwhile
     before._closed.set()
+    before.ledger.release()
     go.set()
     monkeypatch.setattr(RunWriter, "create", real)
     after = registry()
@@ -160,7 +161,7 @@ def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry, monkeypatc
     second = runs.submit(quick_digits(epochs=40), visitor=ANN)
     wait_until(lambda: runs.where(first).epoch > 0)
     with monkeypatch.context() as patch:
-        patch.setattr("app.runs.write_json", full)
+        patch.setattr("app.ledger.write_json", full)
         runs.stop(first, ANN)
         wait_until(lambda: runs.where(second).state == "running")
         time.sleep(0.5)
