@@ -11,7 +11,6 @@ whether a session is there, the manager of uploaded files to keep one, the manag
 
 import contextlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,6 +20,8 @@ from starlette.exceptions import HTTPException
 from streamlit import runtime
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from app.environment import number
 
 log = logging.getLogger(__name__)
 MB = 1_000_000
@@ -99,10 +100,7 @@ def fits(run: Any) -> bool:
 def uploads() -> Uploads:
     """The one of this server; it narrows the server's runtime when it is made."""
     largest = st.get_option("server.maxUploadSize") * 1024 * 1024
-    try:
-        most = float(os.environ.get("MIXNN_UPLOADS_TOTAL_MB") or IN_ALL)
-    except ValueError:
-        most = IN_ALL
+    most = number("MIXNN_UPLOADS_TOTAL_MB", IN_ALL)
     made = Uploads(PER_SESSION * largest, int(most * MB))
     if runtime.exists() and fits(runtime.get_instance()):
         made.narrow(runtime.get_instance())

@@ -1,6 +1,7 @@
 """The runs of this server: who waits, who trains, who watches. One registry in the process."""
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -14,7 +15,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import housekeeping, overview
+from app import environment, housekeeping, overview
 from app.access import Access, RunsError, Seen, not_there
 from app.jobs import LIVE_STATES, Job, Where, in_turn, park
 from app.ledger import Ledger
@@ -84,15 +85,16 @@ class Runs:
         unless the settings say so.
         """
         days, size = (30, 20) if has_teacher() else (math.inf, math.inf)
+        number = functools.partial(environment.number, error=RunsError)
         return cls(
             os.environ.get("MIXNN_RUNS") or ROOT / "runs",
-            slots=int(_number("MIXNN_SLOTS", 1)),
-            per_visitor=int(_number("MIXNN_PER_VISITOR", 3)),
-            per_address=int(_number("MIXNN_PER_ADDRESS", 90)),
-            most_queued=int(_number("MIXNN_MOST_QUEUED", 200)),
-            reap_after=60 * _number("MIXNN_REAP_MINUTES", 30),
-            keep_days=_number("MIXNN_KEEP_DAYS", days),
-            keep_bytes=GB * _number("MIXNN_KEEP_GB", size),
+            slots=int(number("MIXNN_SLOTS", 1)),
+            per_visitor=int(number("MIXNN_PER_VISITOR", 3)),
+            per_address=int(number("MIXNN_PER_ADDRESS", 90)),
+            most_queued=int(number("MIXNN_MOST_QUEUED", 200)),
+            reap_after=60 * number("MIXNN_REAP_MINUTES", 30),
+            keep_days=number("MIXNN_KEEP_DAYS", days),
+            keep_bytes=GB * number("MIXNN_KEEP_GB", size),
         )
 
     # --- what there is
@@ -544,14 +546,3 @@ def runs() -> Runs | Seen:
 def _key(config: RunConfig) -> str:
     """The settings as a text; the same settings give the same one."""
     return json.dumps(config.model_dump(mode="json"), sort_keys=True)
-
-
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name, "")
-    try:
-        value = float(text or default)
-    except ValueError:
-        value = -1.0
-    if value <= 0:
-        raise RunsError(f"{name} = {text!r} in the environment: allowed is a number above 0")
-    return value

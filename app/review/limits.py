@@ -1,8 +1,9 @@
 """What an upload may take of the server: memory, pixels and seconds."""
 
-import os
+import functools
 from dataclasses import dataclass
 
+from app.environment import number
 from app.review.archives import UploadError
 from engine.data.memory import MB, free_memory
 
@@ -21,19 +22,9 @@ class Limits:
     def from_environment(cls) -> "Limits":
         """MIXNN_UPLOAD_MEMORY_MB (never more than half of what is free now),
         MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS. Raises UploadError on what is no number."""
+        setting = functools.partial(number, error=UploadError)
         return cls(
-            memory=min(int(_setting("MIXNN_UPLOAD_MEMORY_MB", MEMORY_MB) * MB), free_memory() // 2),
-            pixels=int(_setting("MIXNN_UPLOAD_MEGAPIXELS", MEGAPIXELS) * 1_000_000),
-            seconds=_setting("MIXNN_UPLOAD_SECONDS", SECONDS),
+            memory=min(int(setting("MIXNN_UPLOAD_MEMORY_MB", MEMORY_MB) * MB), free_memory() // 2),
+            pixels=int(setting("MIXNN_UPLOAD_MEGAPIXELS", MEGAPIXELS) * 1_000_000),
+            seconds=setting("MIXNN_UPLOAD_SECONDS", SECONDS),
         )
-
-
-def _setting(name: str, default: float) -> float:
-    text = os.environ.get(name, "")
-    try:
-        value = float(text or default)
-    except ValueError:
-        value = -1.0
-    if not 0 < value < 1e9:
-        raise UploadError(f"{name} = {text!r} in the environment: allowed is a number above 0")
-    return value

@@ -3,8 +3,10 @@
     python tests/benchmarks/endure.py --kills 1000    # kill -9 at random times, every fault once
     python tests/benchmarks/endure.py --hours 24      # all of it again and again, beside a server
 
-It stops at the first difference, says which seed made it, and keeps the folder. What each fault
-is stands in faults.py. The server, which viewers visit meanwhile, needs the package websockets.
+With --hours one server lives from beginning to end: in each round a visitor opens its pages and
+trains a run there, and its memory, threads and open files are noted. It stops at the first
+difference, says which seed made it, and keeps the folder. See faults.py for each fault. The
+servers need the package websockets.
 """
 
 import argparse
@@ -48,20 +50,30 @@ def main() -> int:
     tally = {name: {"tried": 0, "seconds": 0.0} for name in (*FAULTS, "server")}
     tally["kill -9"]["kills"] = 0
     settings = {"kills": options.kills, "hours": options.hours, "seed": options.seed}
-    seed, status = options.seed, 0
+    seed, status, lasting = options.seed, 0, None
     try:
         place = Place.make(root, epochs=options.epochs)
         end = time.monotonic() + 3600 * options.hours
+        if options.hours and not options.no_server:
+            (root / "lasting").mkdir()
+            lasting, tally["lasting server"] = serve(root / "lasting"), {"rounds": []}
         while True:
             _round(place, seed, options.kills, tally, server=not options.no_server)
+            if lasting is not None:
+                tally["lasting server"]["rounds"].append(asyncio.run(_use(lasting)))
             _print(tally)
             seed += 1
             if time.monotonic() >= end:
                 break
+        if lasting is not None:
+            lasting.stop()
         shutil.rmtree(root)
     except Difference as difference:
         print(f"seed {seed}: {difference}\nthe folder stays: {root}", flush=True)
         tally["difference"], status = f"seed {seed}: {difference}", 1
+    finally:
+        if lasting is not None:
+            lasting.stop()
     finish("endure", machine(torch.device("cpu")), settings, tally, options.out)
     return status
 
@@ -159,9 +171,37 @@ async def _visit(server: Server, name: str, *, wait_for_all: bool) -> dict[str, 
         await asyncio.sleep(0.2)
     else:
         raise Difference(f"{server.root}: the queue stands still")
-    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
     await viewer.leave()
-    return {f"{name}: MB": round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)}
+    return {f"{name}: MB": _taken(server)["MB"]}
+
+
+async def _use(server: Server) -> dict[str, int]:
+    """A visitor of a server that goes on: trains a run, opens every page; what it takes then."""
+    from tests.benchmarks.viewers import Viewer
+
+    viewer, before = await Viewer.join(server.url), len(_folders(server.root))
+    await viewer.open("")
+    await viewer.press("start")
+    deadline = time.monotonic() + 600
+    while len(_folders(server.root)) == before or not all(map(_is_done, _folders(server.root))):
+        if time.monotonic() > deadline:
+            raise Difference(f"{server.root}: the queue stands still")
+        await asyncio.sleep(0.5)
+    for page in PAGES:
+        await viewer.open(page)
+    await viewer.leave()
+    return _taken(server)
+
+
+def _taken(server: Server) -> dict[str, int]:
+    """Memory in MB, threads and open files of a server."""
+    home = Path(f"/proc/{server.process.pid}")
+    pages = int((home / "statm").read_text().split()[1])
+    return {
+        "MB": round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6),
+        "threads": len(list((home / "task").iterdir())),
+        "files": len(list((home / "fd").iterdir())),
+    }
 
 
 def _folders(root: Path) -> list[Path]:
@@ -181,8 +221,8 @@ def _print(tally: dict) -> None:
     for name, row in tally.items():
         words = ", ".join(f"{key} {value}" for key, value in row.items() if key != "rounds")
         print(f"{name:18s} {words}", flush=True)
-    for row in tally["server"].get("rounds", [])[-1:]:
-        print(f"{'':18s} {row}", flush=True)
+        for round_ in row.get("rounds", [])[-1:]:
+            print(f"{'':18s} {round_}", flush=True)
 
 
 if __name__ == "__main__":
