@@ -4,12 +4,12 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from app.once import newest
 from engine.config import RunConfig
 from engine.report import summary
 from engine.store import Run, StoreError, printable
@@ -176,7 +176,7 @@ def _row(folder: Path, state: str | None) -> Row:
     return row if state is None else row | {"state": state}
 
 
-@lru_cache(maxsize=4096)
+@newest(maxsize=4096)
 def _cached(folder: Path, stamp: tuple[int, ...]) -> Row:
     row = _blank(printable(folder.name), "broken")
     try:

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app.choices import get
+from app.once import newest
 from app.runs import runs
 from app.sample import story
 from engine.ask import Network, load_network
@@ -131,7 +132,7 @@ def _run(folder: str, stamp: tuple[int, int]) -> Run:
     return Run(folder)
 
 
-@lru_cache(maxsize=128)
+@newest(maxsize=128)
 def _records(of: Run, stamp: tuple[int, int]) -> list[dict[str, Any]]:
     return of.epochs
 

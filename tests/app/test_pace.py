@@ -2,11 +2,12 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from app import pace as pace_module
-from app.once import once
+from app.once import newest, once
 from app.pace import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
 
 
@@ -242,3 +243,21 @@ def test_a_failure_is_tried_again():
     assert drawn(1) == 1
     assert drawn(1) == 1
     assert tries == [1, 1]
+
+
+def test_of_each_key_only_the_newest_value_is_kept_and_made_once():
+    made = []
+
+    @newest(maxsize=8)
+    def value(key: str, stamp: int) -> list[int]:
+        made.append((key, stamp))
+        time.sleep(0.02)
+        return [stamp]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(value, ["a"] * 8, [1] * 8)) == [[1]] * 8
+    assert made == [("a", 1)]
+    assert value("a", 2) == [2]
+    assert value("b", 1) == [1]
+    assert value("a", 1) == [1]  # the older one was let go, and is made again
+    assert made == [("a", 1), ("a", 2), ("b", 1), ("a", 1)]
