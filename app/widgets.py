@@ -102,10 +102,8 @@ def chosen_run() -> str | None:
     names = runs().names()
     chosen = get("run")
     if chosen is not None and chosen not in names:
-        st.error(
-            f"run = {plain.markdown(repr(chosen))} is not on this server: showing the newest one "
-            "instead"
-        )
+        instead = ": showing the newest one instead" if names else ""
+        st.error(f"run = {plain.markdown(repr(chosen))} is not on this server{instead}.")
         chosen = None
     if chosen is None and names:
         chosen = names[0]
