@@ -1,8 +1,8 @@
 """Which ended runs of visitors are tidied away: old ones, and the oldest beyond a size.
 
 These stay: pinned runs and a teacher's (table "kept"), a lesson's, those without an owner, those
-with decisions about labels, those that wait or train, and those that a run that stays was forked
-from.
+with decisions about labels, those that wait or train, here or on the command line, those that a run
+that stays or waits was forked from, and links to folders elsewhere.
 """
 
 import logging
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.ledger import Ledger
 from app.visitors import EVERYONE
-from engine.store import StoreError, read_json
+from engine.store import StoreError, is_locked, read_json
 
 log = logging.getLogger(__name__)
 FILES = ("config.json", "epochs.json", "status.json")  # the newest tells when a run was written
@@ -22,8 +22,8 @@ def choose(
 ) -> tuple[list[str], list[str]]:
     """Names of the runs that are too old, and of those beyond keep_bytes, the oldest first.
 
-    busy: runs that the registry has to do with. now: seconds since 1970. keep_bytes: of the disk,
-    for all runs that have an owner.
+    busy: runs that wait or train, and those that they will be forked from. now: seconds since
+    1970. keep_bytes: of the disk, for all runs that have an owner.
     """
     owners = ledger.table("owners")
     there = {name for name in owners if name and name == Path(name).name and (root / name).is_dir()}
@@ -56,6 +56,8 @@ def _stays(name: str, root: Path, ledger: Ledger, busy: set[str]) -> bool:
         not owner
         or owner == EVERYONE.id
         or name in busy
+        or (root / name).is_symlink()
+        or is_locked(root / name)
         or name in ledger.table("kept")
         or name in ledger.table("shared").values()
         or _has_decisions(root / name)

@@ -9,6 +9,7 @@ from engine.runner import Runner
 
 LIVE_STATES = ("queued", "running", "paused")
 PARK_AFTER = 60.0  # seconds after which a paused run gives its place to one that waits
+TRAINS_AGAIN = 20.0  # seconds of training that end a pause; less is a trick to keep the place
 MOST_PARKED = 4  # runs that stay paused in memory without a place
 
 
@@ -44,7 +45,8 @@ class Job:
     watched: float
     started: bool = False
     note: str = ""  # why it was stopped by the registry
-    paused_at: float | None = None
+    paused_at: float | None = None  # since when it is paused, short whiles of training aside
+    training_at: float | None = None  # since when it trains without a pause
     parked: bool = False  # it stays paused, and another run has its place
     back: str = ""  # go_on | step: what it does when it has a place again
 
@@ -92,6 +94,16 @@ class Job:
         else:
             getattr(self.runner, how)()
 
+    def note_pause(self, paused: bool, now: float) -> None:
+        """Keep since when it is paused; only training for a while ends that, not a moment of it."""
+        if paused:
+            self.training_at = None
+            self.paused_at = now if self.paused_at is None else self.paused_at
+        else:
+            self.training_at = now if self.training_at is None else self.training_at
+            if now - self.training_at >= TRAINS_AGAIN:
+                self.paused_at = None
+
     def unpark(self) -> None:
         """It has a place again."""
         self.parked, self.paused_at, how, self.back = False, None, self.back, ""
@@ -121,13 +133,13 @@ def park(jobs: Iterable[Job], slots: int, now: float) -> None:
     """
     jobs = list(jobs)
     for job in jobs:
-        paused = job.started and job.runner.status.state == "paused"
-        job.paused_at = (now if job.paused_at is None else job.paused_at) if paused else None
+        job.note_pause(job.started and job.runner.status.state == "paused", now)
     wanted = sum(job.state == "queued" for job in jobs)
     wanted -= slots - sum(job.holds_place for job in jobs)
     long = [
         job for job in jobs
-        if job.holds_place and job.paused_at is not None and now - job.paused_at >= PARK_AFTER
+        if job.holds_place and job.training_at is None and job.paused_at is not None
+        and now - job.paused_at >= PARK_AFTER
     ]  # fmt: skip
     for job in sorted(long, key=_paused_at)[: max(wanted, 0)]:
         job.parked = True

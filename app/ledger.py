@@ -93,8 +93,12 @@ class Ledger:
 
     def forget(self, run: str) -> None:
         """Remove what is kept about a run."""
-        for name in ("owners", "links", "kept"):
-            self.put(name, run, None)
+        with self._lock:
+            for name in ("owners", "links", "kept"):
+                self.put(name, run, None)
+            shared = self.table("shared")
+            if run in shared.values():
+                self.replace("shared", {k: name for k, name in shared.items() if name != run})
 
     def replace(self, name: str, table: Any) -> None:
         """Replace a table."""

@@ -33,6 +33,7 @@ TIDY_EVERY = 3600.0  # seconds between two looks for runs to be tidied away
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
 NICENESS = 5  # of training threads, so that pages answer first
 MOST_SHARED = 12  # shared runs queued or running at once
+MOST_ENDED = 100  # runs whose end is remembered beside their folders
 DAY, GB = 86400.0, 1e9
 log = logging.getLogger(__name__)
 ELSEWHERE = (
@@ -227,7 +228,8 @@ class Runs:
             except RunsError:  # deleted meanwhile
                 return None
             gone = found and found.state == "done" and not self.folder(name).is_dir()
-            return None if gone else found
+            # a name may have been given to another run after the teacher deleted the shared one
+            return None if gone or self.access.owner(name or "") != EVERYONE.id else found
 
     def fork(
         self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **knobs: Any
@@ -273,8 +275,7 @@ class Runs:
                 job.runner.stop()
                 return
             del self._jobs[name]
-            with contextlib.suppress(OSError):  # the reserved folder of a new run is empty
-                self.folder(name).rmdir()
+            self._give_back(name)
             self._save_queue()
 
     def pin(self, name: str, visitor: Visitor, on: bool) -> None:
@@ -295,7 +296,8 @@ class Runs:
             self._check_alone()
             if self.where(name).active:
                 raise RunsError(f"{name} is active: stop it before you delete it")
-            self._remove(name)
+            if not self._remove(name):
+                raise RunsError(f"{name} cannot be removed: see to the rights on its folder")
 
     def limit(self, visitor: Visitor, *, slots: int, per_visitor: int) -> None:
         """Change how many runs train at once, and how many a visitor may have; the teacher's."""
@@ -324,16 +326,20 @@ class Runs:
         now: seconds since 1970.
         """
         now = time.time() if now is None else now
+        with self._lock:
+            live = [job for job in self._jobs.values() if job.live]
+        busy = {job.name for job in live} | {job.wish.get("parent", "") for job in live}
         old, large = housekeeping.choose(
-            self.root, self.ledger, set(self._jobs), now, self.keep_days * DAY, self.keep_bytes
+            self.root, self.ledger, busy, now, self.keep_days * DAY, self.keep_bytes
         )
         gone = []
         for name in (*old, *large):
             with self._lock:
-                if name in self._jobs or self.ledger.table("kept").get(name):
+                job = self._jobs.get(name)
+                if job is not None and job.live or self.ledger.table("kept").get(name):
                     continue  # resumed or pinned meanwhile
-                self._remove(name)
-                gone.append(name)
+                if self._remove(name):
+                    gone.append(name)
         if gone:
             housekeeping.note(self.ledger, now, [n for n in old if n in gone],
                               [n for n in large if n in gone])  # fmt: skip
@@ -420,6 +426,8 @@ class Runs:
         # a run that comes again stands at the end
         self._jobs.pop(job.name, None)
         self._jobs[job.name] = job
+        if wish["kind"] != "resume":  # nothing of a run that had this name before
+            self.ledger.forget(job.name)
         self.ledger.put("owners", job.name, job.owner)
         self._save_queue()
         return job.name
@@ -467,10 +475,26 @@ class Runs:
         if wishes != self.ledger.table("queue"):
             self.ledger.replace("queue", wishes)
 
-    def _remove(self, name: str) -> None:
-        shutil.rmtree(self.folder(name), ignore_errors=True)
+    def _remove(self, name: str) -> bool:
+        """Remove a run's folder, or the link to it, and what is kept of it; whether it is gone."""
+        folder = self.folder(name)
+        if folder.is_symlink():
+            folder.unlink()
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            return False
         self._jobs.pop(name, None)
         self.ledger.forget(name)
+        return True
+
+    def _give_back(self, name: str) -> None:
+        """Remove the reserved folder of a run that never began, and all that is kept of it."""
+        folder = self.folder(name)
+        with contextlib.suppress(OSError):  # gone already, or not empty
+            folder.rmdir()
+        if not folder.exists():
+            self.ledger.forget(name)
 
     def _watch(self) -> None:
         while not self._closed.wait(TICK):
@@ -492,7 +516,7 @@ class Runs:
             self._reap()
             park(self._jobs.values(), self.slots, now)
             self._start_next()
-            self._give_back_folders()
+            self._let_go()
             self._save_queue()
         if now - self._tidied >= TIDY_EVERY:
             self._tidied = now
@@ -522,12 +546,28 @@ class Runs:
                 )
                 job.runner.stop()
 
-    def _give_back_folders(self) -> None:
-        """Give back the reserved folder of a run that failed before its first file."""
-        for job in self._jobs.values():
-            if not job.live and not job.runner.ready:
-                with contextlib.suppress(OSError):  # gone already, or not empty
-                    self.folder(job.name).rmdir()
+    def _let_go(self) -> None:
+        """Give back the folders of runs that failed before their first file; forget old ends.
+
+        What is kept of a run goes with its folder, whoever removed that: its name may be given to
+        another one.
+        """
+        ended = [job for job in self._jobs.values() if not job.live]
+        for job in [j for j in ended if not j.runner.ready and j.wish["kind"] != "resume"]:
+            folder = self.folder(job.name)
+            if (folder / "config.json").exists():  # a run of somebody else, made meanwhile
+                ended.remove(job)
+                del self._jobs[job.name]
+                self.ledger.forget(job.name)
+            with contextlib.suppress(OSError):  # gone already, or not empty
+                folder.rmdir()
+        for job in ended[:-MOST_ENDED]:
+            del self._jobs[job.name]
+        for name in {
+            name for table in ("owners", "links", "kept") for name in self.ledger.table(table)
+        }:
+            if name not in self._jobs and not os.path.lexists(self.root / name):
+                self.ledger.forget(name)
 
 
 @st.cache_resource(show_spinner=False)

@@ -114,7 +114,7 @@ class Run:
         if os.path.lexists(self.folder / "status.json"):
             status = self._json("status.json")
             self._check("status.json", schema.status, status)
-        if status["state"] == "running" and not _is_locked(self.folder):
+        if status["state"] == "running" and not is_locked(self.folder):
             message = f"the process ended after {len(self.epochs)} epochs; the run can be resumed"
             status = status | {"state": "interrupted", "message": message}
         return status
@@ -350,7 +350,7 @@ def on_disk(root: Path, name: str) -> Path:
     return path
 
 
-def _is_locked(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a writer holds the folder; asked with a shared lock, so that readers never meet."""
     try:
         with open(folder / "lock") as file:

@@ -6,10 +6,11 @@ import os
 import shutil
 
 import pytest
+from filelock import FileLock
 
 from app.housekeeping import choose
 from app.runs import Runs, Visitor
-from tests.app.conftest import app, texts
+from tests.app.conftest import app, quick_digits, texts, wait_until
 
 DAY = 86400.0
 NOW = 2_000_000_000.0
@@ -53,6 +54,34 @@ def test_old_runs_of_visitors_go_and_the_others_stay(runs, template, caplog):
     assert {"young", "by-command", "lesson", "pinned", "teachers", "decided"} == set(runs.names())
     assert runs.tidied() == {"at": "2033-05-18T03:33+00:00", "old": 1, "large": 0}
     assert runs.tidy(NOW) == []
+
+
+def test_a_run_that_trains_on_the_command_line_and_a_link_stay(runs, template, tmp_path):
+    for name in ("trains", "elsewhere"):
+        add(runs, template, name, 50)
+    (runs.root / "elsewhere").rename(tmp_path / "elsewhere")
+    (runs.root / "elsewhere").symlink_to(tmp_path / "elsewhere")
+    with FileLock(runs.root / "trains" / "lock"):
+        assert runs.tidy(NOW) == []
+    assert runs.tidy(NOW) == ["trains"]
+    assert runs.access.owner("elsewhere") == "ann"
+
+
+def test_a_parent_stays_while_a_fork_of_it_waits(runs, template):
+    ann = Visitor("ann")
+    add(runs, template, "parent", 50)
+    runs.slots = 0  # so that it waits
+    fork = runs.fork("parent", 2, visitor=ann, epochs=8)
+    assert runs.tidy(NOW) == []
+    runs.stop(fork, ann)
+    assert runs.tidy(NOW) == ["parent"]
+
+
+def test_a_run_that_ended_here_is_tidied_like_any_other(runs):
+    name = runs.submit(quick_digits(), visitor=Visitor("ann"))
+    wait_until(lambda: runs.where(name).state == "done")
+    assert runs.tidy(NOW) == [name]
+    assert name not in runs.names()
 
 
 def test_a_parent_stays_as_long_as_its_fork(runs, template):

@@ -361,6 +361,55 @@ def test_a_paused_run_gives_its_place_back_while_others_wait(registry):
     wait_until(lambda: runs.where(paused).epoch > epoch)  # it went on where it stood
 
 
+def test_a_moment_of_training_does_not_keep_the_place(registry):
+    clock = Clock()
+    runs = registry(clock=clock)
+    paused = runs.submit(LONG, visitor=ANN, pinned=True)
+    wait_until(lambda: runs.where(paused).epoch > 1)
+    runs.pause(paused, ANN)
+    waiting = runs.submit(LONG, visitor=BOB)
+    for _ in range(2):
+        wait_until(lambda: runs.where(paused).state == "paused")
+        time.sleep(0.5)
+        clock.ahead += 40
+        if runs.where(waiting).state == "queued":
+            runs.go_on(paused, ANN)
+            time.sleep(0.5)
+            runs.pause(paused, ANN)
+    wait_until(lambda: runs.where(waiting).state == "running")
+
+
+def test_nothing_is_kept_of_a_run_that_never_began(registry):
+    runs = registry(slots=1)
+    runs.submit(LONG, visitor=ANN)
+    name = runs.submit(quick_digits(), visitor=ANN, pinned=True)
+    runs.share_link(name, ANN)
+    runs.stop(name, ANN)
+    assert runs.submit(quick_digits(), visitor=BOB) == name
+    assert (runs.link_key(name), runs.ledger.table("kept"), runs.access.owner(name)) == (
+        "", {}, BOB.id,
+    )  # fmt: skip
+
+
+def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
+    runs = registry()
+    shutil.copytree(template, runs.root / "mine")
+    runs.ledger.put("owners", "mine", ANN.id)
+    shutil.rmtree(runs.root / "mine")  # by hand
+    wait_until(lambda: "mine" not in runs.ledger.table("owners"))
+    shutil.copytree(template, runs.root / "mine")  # of the command line
+    assert runs.access.owner("mine") == ""
+
+
+def test_a_shared_run_is_never_a_run_of_somebody(registry):
+    runs = registry()
+    lesson = runs.share(quick_digits())
+    wait_until(lambda: runs.where(lesson).state == "done")
+    runs.delete(lesson, TEACHER)
+    assert runs.submit(quick_digits(epochs=7), visitor=BOB) == lesson  # the same name
+    assert runs.shared(quick_digits()) is None
+
+
 def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
     monkeypatch.setattr("app.jobs.MOST_PARKED", 1)
     clock = Clock()
