@@ -30,6 +30,7 @@ SHOWN, LEFT = "choices.shown", "choices.left"  # by widgets now, and before othe
 MOST_NUMBER = 2**53 - 1  # beyond it a browser's whole numbers are not exact
 MOST_TEXT, MOST_PACKED = 4_000, 60_000  # characters of a value in the URL, and of a packed one
 MOST_URL = 100_000  # characters of all values together
+MOST_SHAPES = 50_000  # drawn by the server for whoever asks
 STALE = 3.0  # seconds in which a browser may still send a URL that was replaced
 
 
@@ -357,6 +358,12 @@ def settings(**changes: Any) -> RunConfig:
         raise ConfigError(
             f"dataset = {knobs['dataset']!r}: allowed is a named data set, one uploaded on Your "
             "data, or a path inside the folders that MIXNN_FOLDERS names on the server"
+        )
+    family, _, argument = knobs["dataset"].partition(":")
+    if family == "shapes" and argument.isdecimal() and int(argument) > MOST_SHAPES:
+        raise ConfigError(
+            f"dataset = {knobs['dataset']!r}: allowed are up to {MOST_SHAPES:,} shapes here, more "
+            "on the command line"
         )
     return configure(**knobs)
 

@@ -20,13 +20,13 @@ from engine.store import Run, StoreError
 def run(name: str) -> Run:
     """The run of this name. Raises StoreError or RunsError."""
     folder = runs().folder(name)
-    return _run(str(folder), _stamp(folder / "config.json"))
+    return _run(str(folder), stamp_of(folder / "config.json"))
 
 
 def records(name: str) -> list[dict[str, Any]]:
     """The records of its epochs that are there now; not to be changed. Raises StoreError."""
     of = run(name)
-    return _records(of, _stamp(of.folder / "epochs.json"))
+    return _records(of, stamp_of(of.folder / "epochs.json"))
 
 
 def epochs(*names: str) -> list[int]:
@@ -78,7 +78,7 @@ def dataset(config: RunConfig) -> Data:
     """The data set that settings name. Raises DataError; also for one of another visitor."""
     if not runs().may_use(config.dataset):
         raise DataError("this data set is not yours: bring it yourself on Your data")
-    stamp = _stamp(config.dataset.partition(":")[2])
+    stamp = stamp_of(config.dataset.partition(":")[2])
     return _dataset(config.dataset, config.limit, config.data_seed, config.image_size, stamp)
 
 
@@ -100,7 +100,7 @@ def sample_name(name: str, index: int) -> str:
 def history(name: str, sample: int) -> dict[str, np.ndarray]:
     """A sample's whole history, see `story.history`; not to be changed."""
     of, n = run(name), len(records(name))
-    return _history(str(of.folder), _stamp(of.folder / "epochs.json"), sample, n)
+    return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n)
 
 
 def network(name: str, epoch: int) -> Network:
@@ -114,7 +114,7 @@ def network(name: str, epoch: int) -> Network:
         raise StoreError(f"{name} keeps no network, so none can be asked (knob state_interval)")
     nearest = min(kept, key=lambda there: abs(there - epoch))
     path = of.folder / "states" / f"{nearest}.pt"
-    return _network(str(of.folder), nearest, _stamp(path))
+    return _network(str(of.folder), nearest, stamp_of(path))
 
 
 @lru_cache(maxsize=64)
@@ -137,7 +137,7 @@ def _records(of: Run, stamp: tuple[int, int]) -> list[dict[str, Any]]:
     return of.epochs
 
 
-def _stamp(path: os.PathLike) -> tuple[int, int]:
+def stamp_of(path: os.PathLike) -> tuple[int, int]:
     """Changes whenever a file is replaced; (0, 0) for one that is not there."""
     try:
         stat = os.stat(path)

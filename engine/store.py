@@ -22,6 +22,7 @@ import fcntl
 import json
 import os
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -51,6 +52,7 @@ ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of 
 }
 UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 MOST_JSON = 64 * 2**20  # bytes of one file
+MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
 BY_RANK = ("neighbors", "distances", "weights")
 
 
@@ -316,12 +318,19 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file of at most MOST_JSON bytes. Raises StoreError."""
+    """Read a JSON file of at most MOST_JSON bytes and MOST_PARTS parts. Raises StoreError.
+
+    Nothing but a plain file is opened: a pipe would be waited for without end.
+    """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("it is no plain file")
         with open(path, "rb") as file:
             content = file.read(MOST_JSON + 1)
         if len(content) > MOST_JSON:
             raise ValueError(f"it is larger than {MOST_JSON >> 20} MB")
+        if content.count(b"[") + content.count(b"{") > MOST_PARTS:
+            raise ValueError(f"it has more than {MOST_PARTS:,} lists and objects")
         return json.loads(content)
     except RecursionError:
         raise StoreError(f"{path} cannot be read: it is nested too deep") from None
@@ -353,6 +362,8 @@ def on_disk(root: Path, name: str) -> Path:
 def is_locked(folder: Path) -> bool:
     """Whether a writer holds the folder; asked with a shared lock, so that readers never meet."""
     try:
+        if not stat.S_ISREG(os.stat(folder / "lock").st_mode):
+            return False
         with open(folder / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

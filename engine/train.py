@@ -281,7 +281,10 @@ def predict(
 
     network: in evaluation mode. doubled: the mean over each image and its mirror.
     """
-    chunks = images.split(EVALUATION_BATCH[state.device.type])
+    height, width = images.shape[-2:]
+    # as many pixels in a batch of large images as in one of 64 x 64
+    size = EVALUATION_BATCH[state.device.type] * 64 * 64 // max(64 * 64, height * width)
+    chunks = images.split(max(size, 1))
     for number, chunk in enumerate(chunks):
         chunk = normalize(chunk, state.mean, state.std)
         said = _forward(state, network, chunk)

@@ -720,3 +720,21 @@ def test_is_here_knows_what_needs_a_download(tmp_path):
     assert not data.is_here("cifar10", tmp_path)
     (tmp_path / "cifar10.npz").touch()
     assert data.is_here("cifar10", tmp_path)
+
+
+def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
+    out = io.BytesIO()
+    Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(out, "JPEG", progressive=True)
+    honest = out.getvalue()
+    with open_image(io.BytesIO(honest)) as image:
+        image.load()
+    start = honest.rindex(b"\xff\xda")
+    hostile = honest[:-2] + honest[start:-2] * 100 + honest[-2:]
+    with pytest.raises(ImageError, match="scans; allowed are 64"), open_image(io.BytesIO(hostile)):
+        pass
+
+
+@pytest.mark.parametrize("name", ["\u0958" * 101, "\u200b\u200c", "\U0001d160" * 49, "x" * 241])
+def test_class_names_that_grow_or_show_nothing_are_refused(name):
+    with pytest.raises(data.DataError, match="allowed are|is empty"):
+        parts.check_class_names("mine.npz", ["cat", name])

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -144,3 +146,25 @@ def test_the_check_of_a_long_run_takes_little(good):
     start = time.process_time()
     schema.records(records, 0, run.info["k_max"])
     assert time.process_time() - start < 0.1
+
+
+@pytest.mark.parametrize("name", ["config.json", "epochs.json", "status.json", "lock"])
+def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    code = (
+        "import sys; from engine.store import Run, StoreError\n"
+        "try: run = Run(sys.argv[1]); run.epochs; print(run.status['state'])\n"
+        "except StoreError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(folder)]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    words = ("no file", "no plain file", "no run folder")
+    assert said.strip() in ("done", "running") or any(word in said for word in words)
+
+
+def test_a_json_file_of_endless_lists_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "config.json"
+    path.write_text("[" + "[]," * 600_000 + "1]")
+    with pytest.raises(StoreError, match="more than 500,000 lists and objects"):
+        read_json(path)

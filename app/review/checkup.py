@@ -20,6 +20,8 @@ FEW = 500  # images, below which suggestions are rough
 SMALL_SIDE = 28  # pixels up to which the small network does
 PANEL = 20_000  # images whose features are kept, to find neighbors of any of them later
 PICTURED = 12  # contradictions that are shown
+PIXELS = 64 * 64  # of an image up to which a batch has its full size
+LEAST_BATCH = 8
 TIMED = 256  # images that are trained on to time an epoch
 
 
@@ -87,6 +89,10 @@ def suited(data: Data, *, mirror: bool, thorough: bool = True) -> RunConfig:
         name: getattr(base, name)
         for name in ("network", "k", "alpha", "learning_rate", "weight_decay", "batch_size")
     }
+    # a batch of large images takes as much memory as one of 64 x 64 pixels, and smaller steps
+    share_of_batch = min(1.0, PIXELS / (data.shape[1] * data.shape[2]))
+    knobs["batch_size"] = max(LEAST_BATCH, round(base.batch_size * share_of_batch))
+    knobs["learning_rate"] = base.learning_rate * knobs["batch_size"] / base.batch_size
     moved = "none" if small else "shift"
     scale = 1.0 if thorough else 0.5
     return configure(
@@ -102,7 +108,8 @@ def suited(data: Data, *, mirror: bool, thorough: bool = True) -> RunConfig:
 
 def seconds(data: Data, config: RunConfig) -> float:
     """About how long a run takes on this machine: two epochs of a few images, scaled up."""
-    rows = np.linspace(0, data.n - 1, min(data.n, TIMED)).astype(int)
+    timed = min(TIMED, max(4 * config.batch_size, data.n_classes))
+    rows = np.linspace(0, data.n - 1, min(data.n, timed)).astype(int)
     few = replace(
         data.subset(np.unique(rows)), test_images=data.images[:0], test_labels=data.labels[:0],
         val_images=None, val_labels=None,

@@ -1,5 +1,6 @@
 """What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
 
+import threading
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import ImageOps
 from app import plain, reading, widgets
 from app.charts import base
 from app.choices import put
+from app.once import once
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
 from engine.data import Data
@@ -19,6 +21,7 @@ from engine.label_issues import LabelIssues, label_issues
 from engine.store import Run, StoreError
 
 LISTED = 200  # rows of the list
+_decoding = threading.Lock()
 DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
@@ -173,11 +176,18 @@ def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
     file = (home / reading.sample_name(name, sample)).resolve()
     if not file.is_relative_to(home):  # names in a run folder of others may lead anywhere
         return None, False
+    found = _shrunk(str(file), reading.stamp_of(file))
+    return (None, False) if found is None else found
+
+
+@once(maxsize=64)
+def _shrunk(path: str, stamp: tuple[int, int]) -> tuple[np.ndarray, bool] | None:
+    """An image file up to 600 pixels, and whether it is large; one at a time, they take memory."""
     try:
-        with open_image(file) as image:
+        with _decoding, open_image(path) as image:
             image.draft("RGB", (600, 600))
             upright = ImageOps.exif_transpose(image).convert("RGB")
             upright.thumbnail((600, 600))
             return np.asarray(upright), max(upright.size) > 64
     except ImageError:  # the loaded pixels will do
-        return None, False
+        return None

@@ -16,7 +16,10 @@ from engine.data.parts import DataError
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 80_000_000  # a phone's 50 million, not the billions that a small file can claim
 LONGEST_SIDE = 30_000  # pixels
+MOST_SCANS = 64  # of a JPEG; progressive ones have about ten, each goes over all pixels
 MOST_FRAMES = 10  # cameras store previews and depth as further frames; animations have more
+START_OF_SCAN = b"\xff\xda"
+CHUNK = 1 << 20  # bytes
 BYTES_PER_PIXEL = 16  # while one is decoded: 4, a copy that is turned or converted, coefficients
 
 
@@ -35,6 +38,8 @@ def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
     try:
         with Image.open(source, formats=FORMATS) as image:
             _check_header(image)
+            if image.format == "JPEG":
+                _check_scans(image.fp)
             yield image
     except (DataError, MemoryError):
         raise
@@ -55,3 +60,15 @@ def _check_header(image: Image.Image) -> None:
         )
     if (n_frames := getattr(image, "n_frames", 1)) > MOST_FRAMES:
         raise ImageError(f"has {n_frames:,} frames; allowed are {MOST_FRAMES}")
+
+
+def _check_scans(file: BinaryIO) -> None:
+    """Count the scans of a JPEG: inside compressed data the two bytes of a marker do not occur."""
+    place, n_scans, last = file.tell(), 0, b""
+    file.seek(0)
+    while chunk := file.read(CHUNK):
+        n_scans += (last + chunk).count(START_OF_SCAN)
+        last = chunk[-1:]
+    file.seek(place)
+    if n_scans > MOST_SCANS:
+        raise ImageError(f"has {n_scans:,} scans; allowed are {MOST_SCANS}")

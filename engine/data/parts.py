@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LONGEST_CLASS_NAME = 200  # characters
+LONGEST_CLASS_BYTES = 240  # of UTF-8; file systems end at 255
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
 
 Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,) int64
@@ -90,15 +91,17 @@ def check_parts(
 def check_class_names(where: str, names: Sequence[str]) -> list[str]:
     """The names of the classes as they are shown: NFC-normalized, without spaces at their ends.
 
-    Raises DataError, which begins with where, on a name that is empty, longer than 200 characters
-    or holds what cannot be shown (control characters, lone surrogates, marks that reorder text),
-    and on two names that are the same.
+    Raises DataError, which begins with where, on a name that shows nothing, that is longer than 200
+    characters or 240 bytes of UTF-8, or that holds what cannot be shown (control characters, lone
+    surrogates, marks that reorder text), and on two names that are the same.
     """
     found = []
     for raw in names:
-        if len(raw) > LONGEST_CLASS_NAME:
+        # before and after: a few characters become more of them
+        n = max(len(raw), len(plain_class(raw))) if len(raw) <= LONGEST_CLASS_NAME else len(raw)
+        if n > LONGEST_CLASS_NAME:
             raise DataError(
-                f"{where}: the class name {shown(raw, 40)!r} has {len(raw):,} characters; allowed "
+                f"{where}: the class name {shown(raw, 40)!r} has {n:,} characters; allowed "
                 f"are {LONGEST_CLASS_NAME}"
             )
         if any(map(is_odd, raw)):
@@ -107,8 +110,13 @@ def check_class_names(where: str, names: Sequence[str]) -> list[str]:
                 "allowed are letters, digits, signs and spaces"
             )
         found.append(plain_class(raw))
-    if "" in found:
-        raise DataError(f"{where}: the name of class {found.index('')} is empty")
+        if len(found[-1].encode()) > LONGEST_CLASS_BYTES:
+            raise DataError(
+                f"{where}: the class name {shown(raw, 40)!r} has {len(found[-1].encode())} bytes; "
+                f"allowed are {LONGEST_CLASS_BYTES}"
+            )
+        if not any(unicodedata.category(c)[0] in "LNPSM" for c in found[-1]):
+            raise DataError(f"{where}: the name of class {len(found) - 1} is empty")
     if len(set(found)) < len(found):
         twice = next(name for i, name in enumerate(found) if name in found[:i])
         raise DataError(

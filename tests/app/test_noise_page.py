@@ -326,3 +326,8 @@ def test_a_queued_run_waits(root):
     second = runs().submit(quick_digits(seed=2), visitor=ANYONE)
     at = app("noise", run=second)
     assert "spoiled when this run starts" in texts(at)
+
+
+def test_an_address_draws_no_million_shapes(root):
+    at = app("noise", dataset="shapes:999999")
+    assert "allowed are up to 50,000 shapes here" in texts(at)
