@@ -9,6 +9,7 @@ Each table is a JSON file in the runs root, `.NAME.json`, replaced whole:
     kept      run -> why it is not tidied away: "pinned" or "teacher"
     queue     [the wishes of runs that wait]
     tidied    what was tidied away last
+    teachers  [the visitors that gave the right passcode, newest last]
 """
 
 import fcntl
@@ -21,7 +22,7 @@ from engine.store import StoreError, read_json, write_json
 
 TABLES = {
     "owners": dict, "shared": dict, "uploads": dict, "links": dict, "kept": dict, "queue": list,
-    "tidied": dict,
+    "tidied": dict, "teachers": list,
 }  # fmt: skip
 
 

@@ -1,109 +1,220 @@
-"""The teacher's passcode: tries are counted, so that it cannot be guessed."""
+"""The teacher's passcode: few guesses for all together, and turns that nobody can take away."""
 
 import hmac
+import ipaddress
 import logging
+import math
 import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
+from app.runs import runs
 from app.visitors import Visitor
 
 log = logging.getLogger(__name__)
-PAUSE = 1.0  # seconds between two tries of one client
-PER_MINUTE = 10  # tries of one client
-FREE = 5  # failures of all clients together that delay nobody
-MOST_DELAY = 30.0  # seconds; so that the teacher gets in while others try
-DECAY = 60.0  # seconds in which the count of failures halves
-MOST_CLIENTS = 10_000  # remembered at once; the oldest go
+PAUSE = 1.0  # seconds between two tries of one browser
+PER_MINUTE = 10  # tries of one browser
+FREE = 5  # turns that come without a delay
+GROWTH = 1 / 30  # seconds that each further turn adds to the delay between two turns
+MOST_DELAY = 2.0  # seconds between two turns, at most
+HALVED = 300.0  # seconds in which the count of turns halves
+KEPT = 15.0  # seconds that a turn is kept for its browser, from when it was asked to come back
+LONGEST = 20.0  # seconds after which one who waits is asked to come back, at most
+MOST_BESIDE = 40  # that wait at one address
+MOST_WAITING = 300  # of all addresses
+MOST_REMEMBERED = 10_000  # cookies, addresses, neighborhoods; the oldest go
+MOST_TEACHERS = 100
 
 
 @dataclass
-class _Client:
-    tries: deque = field(default_factory=lambda: deque(maxlen=PER_MINUTE))  # times
-    asked: float | None = None  # since when it waits for the delay that all have
+class _Place:
+    """A browser that waits for its turn, or has it."""
+
+    names: tuple[str, str, str]  # its neighborhood, its address, its cookie
+    ready: float  # from when on its own limits allow a try
+    asked: float = 0.0  # when it was asked to come back
+    turn: float | None = None  # since when it has its turn
+
+    def over(self, now: float) -> bool:
+        """Whether its turn was not taken."""
+        return self.turn is not None and max(self.turn, self.asked) + KEPT < now
 
 
 class Passcode:
-    """Counts tries by cookie and by address, and failures of all clients.
+    """Gives out turns to try the passcode, and compares it.
 
-    A client is a cookie, and an address as well: fresh cookies from one address share its tries. A
-    browser that gave the right passcode before is counted by its cookie alone, so that nobody
-    beside the teacher, behind the same address, can lock it out. clock: seconds, only growing.
+    A turn is one try. A browser has one a second and ten a minute; all browsers together, however
+    many cookies and addresses they use, have 5 at once, then one after a delay that grows to 2 s:
+    below 400 in any ten minutes.
+
+    Who presses gets a place, and turns go around: first among neighborhoods (IPv6 /48, IPv4 /16),
+    then among their addresses (IPv6 /64), then among the cookies there; whoever had none, or its
+    last one longest ago, is next. Of equals, oldest and newest take every other turn. Presses of
+    others never take a place or a turn away and one's own early presses do not delay it; a turn
+    waits until the time that the page named, and 15 s more. So one who comes fresh waits at most
+    2 s for each cookie at its address, or each other address, that never had a turn either, and
+    next to nothing beside any number that had theirs.
+
+    Not guaranteed: a turn soon at an address with a flood of ever fresh cookies (beyond 40 that
+    wait there, places are lost), or among ever fresh neighborhoods (beyond 300 that wait in all).
+    Browsers that gave the right passcode before do not queue; ten wrong tries in a row end that.
+
+    clock: seconds, only growing. teachers: cookies that gave it before; remember: called with
+    their new list. Every method may be called from any thread.
     """
 
-    def __init__(self, secret: str, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self, secret: str, clock: Callable[[], float] = time.monotonic,
+        teachers: Sequence[str] = (), remember: Callable[[list[str]], None] = lambda _: None,
+    ):  # fmt: skip
         self._secret, self._clock = secret, clock
+        self._teachers, self._remember = list(teachers), remember
         self._lock = threading.Lock()
-        self._clients: dict[str, _Client] = {}
-        self._known: set[str] = set()  # cookies that gave it before
-        self._failures, self._failed = 0.0, 0.0  # how many, as of when
+        self._places: dict[str, _Place] = {}  # by cookie, in the order of their coming
+        self._last: dict[str, float] = {}  # neighborhood, address or cookie -> its last turn
+        self._tries: dict[str, deque[float]] = {}  # cookie -> times
+        self._next = -math.inf  # when the next turn is given
+        self._turns, self._counted = 0.0, 0.0  # how many of late, as of when
+        self._newest = False  # whether the newest of equals is next
 
     def unlock(self, said: str, visitor: Visitor) -> str:
         """Try a passcode; returns "" where it is right, else why not, with the time to wait."""
         with self._lock:
-            now, clients = self._clock(), self._of(visitor)
-            seconds = self._wait(now, clients, visitor.id in self._known)
+            now, me = self._clock(), visitor.id
+            known = me in self._teachers
+            seconds = self._ready(me) - now if known else self._queue(now, visitor)
             if seconds > 0:
-                return f"Too many tries: try again in {int(seconds) + 1} s."
-            for client in clients:
-                client.tries.append(now)
-                client.asked = None
+                return f"Too many tries: try again in {math.ceil(seconds)} s."
+            self._places.pop(me, None)
+            tries = self._tries.pop(me, None) or deque(maxlen=PER_MINUTE)
+            tries.append(now)
+            _keep(self._tries, me, tries)
             if self._secret and hmac.compare_digest(said.encode(), self._secret.encode()):
-                self._known.add(visitor.id)
+                self._know([*(t for t in self._teachers if t != me), me][-MOST_TEACHERS:])
+                del self._tries[me]
                 return ""
-            self._failures, self._failed = self._count(now) + 1, now
-            number = self._failures
+            if me in self._teachers and len(tries) == PER_MINUTE:  # the passcode is another one now
+                self._know([t for t in self._teachers if t != me])
         log.warning(
-            "%s wrong passcode from %s, browser %s (about %.0f of late)",
-            time.strftime("%Y-%m-%d %H:%M:%S%z"), visitor.address or "this machine", visitor.id,
-            number,
+            "%s wrong passcode from %s, browser %s (about %.0f tries of late)",
+            time.strftime("%Y-%m-%d %H:%M:%S%z"), visitor.address or "this machine", me,
+            self._count(now),
         )  # fmt: skip
         return "That is not the passcode."
 
-    def _of(self, visitor: Visitor) -> list[_Client]:
-        """What is counted of a client: its cookie and, unless it is known, its address."""
-        names = [f"cookie {visitor.id}"]
-        if visitor.id not in self._known:
-            names.append(f"address {visitor.address}")
-        found = []
-        for name in names:
-            found.append(self._clients.pop(name, None) or _Client())
-            self._clients[name] = found[-1]
-        while len(self._clients) > MOST_CLIENTS:
-            del self._clients[next(iter(self._clients))]
-        return found
+    def _know(self, teachers: list[str]) -> None:
+        """Replace the browsers that gave the right passcode, newest last."""
+        if teachers != self._teachers:
+            self._teachers = teachers
+            self._remember(teachers)
 
-    def _wait(self, now: float, clients: list[_Client], known: bool) -> float:
-        """Seconds until these may try."""
-        waits = [0.0]
-        for client in clients:
-            if client.tries:
-                waits.append(client.tries[-1] + PAUSE - now)
-            if len(client.tries) == PER_MINUTE:
-                waits.append(client.tries[0] + 60 - now)
-        delay = 0.0 if known else self._delay(now)
-        if delay:
-            # each client waits from its own first request on: the fastest cannot take all turns
-            for client in clients:
-                client.asked = now if client.asked is None else client.asked
-            waits.append(max(client.asked for client in clients) + delay - now)
-        return max(waits)
+    def _ready(self, cookie: str) -> float:
+        """From when on one browser's own limits allow a try."""
+        tries = self._tries.get(cookie)
+        if not tries:
+            return -math.inf
+        return max(tries[-1] + PAUSE, tries[0] + 60 if len(tries) == PER_MINUTE else -math.inf)
+
+    def _queue(self, now: float, visitor: Visitor) -> float:
+        """Seconds until a browser should come back; 0 where it has its turn."""
+        self._give_turns(now)
+        place = self._places.get(visitor.id)
+        if place is None or place.over(now):
+            place = self._enter(now, visitor)
+            self._give_turns(now)
+        if place.turn is not None:
+            return 0.0
+        if place.asked <= now:
+            order = self._order(place)
+            ahead = sum(p.turn is None and self._order(p) < order for p in self._places.values())
+            queue = self._next - now + ahead * self._delay(now)
+            place.asked = now + max(min(queue, LONGEST), place.ready - now, 0.5)
+        return place.asked - now
+
+    def _enter(self, now: float, visitor: Visitor) -> _Place:
+        """Give a browser a place; where there are too many, another one loses its place."""
+        names = _neighborhood(visitor.address), f"at {visitor.address}", visitor.id
+        self._places.pop(visitor.id, None)
+        waiting = [place for place in self._places.values() if place.turn is None]
+        beside = [place for place in waiting if place.names[1] == names[1]]
+        if len(beside) >= MOST_BESIDE:
+            self._drop(beside)
+        elif len(self._places) >= MOST_WAITING:
+            self._drop(waiting)
+        place = self._places[visitor.id] = _Place(names, max(now, self._ready(visitor.id)))
+        return place
+
+    def _drop(self, places: list[_Place]) -> None:
+        """Remove the one whose turn is farthest away: of equals the middle one."""
+        worst = max(map(self._order, places))
+        equals = [place for place in places if self._order(place) == worst]
+        del self._places[equals[len(equals) // 2].names[2]]
+
+    def _order(self, place: _Place) -> tuple[float, ...]:
+        """Who is next: the smallest."""
+        return tuple(self._last.get(name, -math.inf) for name in place.names)
+
+    def _give_turns(self, now: float) -> None:
+        """Give the turns that came up until now, and clear those that were not taken."""
+        while self._next <= now:
+            waiting = [place for place in self._places.values() if place.turn is None]
+            at = max(self._next, min((place.ready for place in waiting), default=math.inf))
+            if at > now:
+                break
+            fit = [place for place in waiting if place.ready <= at]
+            first = min(reversed(fit) if self._newest else fit, key=self._order)
+            self._newest = not self._newest
+            first.turn = at
+            for name in first.names:
+                _keep(self._last, name, at)
+            self._turns, self._counted = self._count(at) + 1, at
+            self._next = at + self._delay(at)
+            self._clear(now)
+
+    def _clear(self, now: float) -> None:
+        """Remove turns that were not taken."""
+        for cookie in [c for c, place in self._places.items() if place.over(now)]:
+            del self._places[cookie]
 
     def _count(self, now: float) -> float:
-        return self._failures * 0.5 ** ((now - self._failed) / DECAY)
+        return self._turns * 0.5 ** ((now - self._counted) / HALVED)
 
     def _delay(self, now: float) -> float:
-        """Seconds that every client waits: doubled with each failure beyond the free ones."""
-        beyond = self._count(now) - FREE
-        return 0.0 if beyond < 0 else min(2.0 ** min(beyond, 10.0), MOST_DELAY)
+        """Seconds between two turns of all."""
+        return min(max(self._count(now) - FREE + 1, 0.0) * GROWTH, MOST_DELAY)
+
+
+def _keep(table: dict, name: str, value: object) -> None:
+    """Set the newest entry of a table; the oldest goes where there are too many."""
+    table.pop(name, None)
+    table[name] = value
+    if len(table) > MOST_REMEMBERED:
+        del table[next(iter(table))]
+
+
+def _neighborhood(address: str) -> str:
+    """The network around an address: one provider or customer mostly has all of it."""
+    try:
+        inner = ipaddress.ip_network(address)
+    except ValueError:
+        return "near "
+    return f"near {inner.supernet(new_prefix=16 if inner.version == 4 else 48)}"
 
 
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
-    """The one of this server, from MIXNN_PASSCODE."""
-    return Passcode(os.environ.get("MIXNN_PASSCODE", ""))
+    """The one of this server, from MIXNN_PASSCODE; teachers' browsers stand in the ledger."""
+    ledger = runs().ledger
+
+    def remember(teachers: list[str]) -> None:
+        if ledger.mine:
+            ledger.replace("teachers", teachers)
+
+    return Passcode(
+        os.environ.get("MIXNN_PASSCODE", ""), teachers=ledger.table("teachers"), remember=remember
+    )

@@ -1,6 +1,7 @@
 """Who is looking: one browser, told by Streamlit's own cookie, and whether it is the teacher."""
 
 import hashlib
+import ipaddress
 import os
 import secrets
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ class Visitor:
 
     id: str
     teacher: bool = False
-    address: str = ""  # of the connection; empty on the server's own machine
+    address: str = ""  # see `network`; empty on the server's own machine
     key: str = ""  # of a share link
 
 
@@ -36,9 +37,26 @@ def visitor() -> Visitor:
     return Visitor(
         hashlib.sha256(token).hexdigest()[:12],
         st.session_state.get(TEACHER, False) or _in_list(),
-        address if isinstance(address, str) else "",
+        network(address) if isinstance(address, str) else "",
         st.session_state.get(CHOICES, {}).get("key", ""),
     )
+
+
+def network(address: str) -> str:
+    """What limits by address count: an IPv4 address, the /64 of an IPv6 one, "" for this machine.
+
+    Whoever has one IPv6 address mostly has all 2**64 of its /64. IPv4 within IPv6 (::ffff:1.2.3.4)
+    is IPv4; what is no address comes back as it is.
+    """
+    try:
+        ip = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if ip.is_loopback:
+        return ""
+    # a zone (fe80::1%eth0) is no part of the number
+    return str(ip) if ip.version == 4 else str(ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
 def on_a_page() -> bool:
