@@ -15,7 +15,7 @@ from typing import Any
 from app.jobs import Where
 from app.ledger import Ledger
 from app.review import uploads
-from app.visitors import EVERYONE, Visitor, has_teacher
+from app.visitors import EVERYONE, Visitor, has_teacher, note_read
 from engine.config import RunConfig
 from engine.store import StoreError, read_json
 
@@ -140,7 +140,11 @@ class Seen:
         return self._runs.access.sees(name, self.who)
 
     def sees_folder(self, folder: Path) -> bool:
-        return self._runs.access.sees_folder(folder, self.who)
+        access = self._runs.access
+        seen = access.sees_folder(folder, self.who)
+        if seen and folder.parent == access.root and access.private(folder.name):
+            note_read(folder.name)
+        return seen
 
     def names(self) -> list[str]:
         return [name for name in self._runs.names() if self.sees(name)]
@@ -183,6 +187,7 @@ class Seen:
         self._runs.folder(name)
         if not self.sees(name):
             raise RunsError(not_there(name))
+        note_read(name)
 
     def _check_data(self, dataset: str) -> None:
         if not self.may_use(dataset):

@@ -2,16 +2,20 @@
 
 import io
 import json
+import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import reading, widgets
 from app.review import exhibits, uploads
 from app.review.reviews import Reviews
 from app.runs import Runs, RunsError, Visitor, runs
+from app.visitors import acting_as
 from engine.data import load
 from engine.store import Run, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
@@ -268,3 +272,68 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
     config = Run(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):
         seen.submit(config, visitor=who(BOB))
+
+
+@pytest.fixture
+def saved(monkeypatch) -> list:
+    """What the download buttons that are drawn would run when they are clicked: (label, make)."""
+    drawn = []
+    monkeypatch.setattr(
+        st, "download_button", lambda label, data, *_, **__: drawn.append((label, data))
+    )
+    return drawn
+
+
+def in_a_thread(make):
+    """As Streamlit makes a deferred file: in a thread that belongs to no page."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(make).result(timeout=60)
+
+
+def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, template, saved):
+    shutil.copytree(template, runs().root / "public")
+    soft = np.load(runs().root / private / "arrays" / "soft.npy", mmap_mode="r+")
+    soft[:, :9] = np.roll(soft[:, :9], 1, axis=2)  # labels that changed, for Labels to list
+    soft.flush()
+    key = runs().share_link(private, who(ANN))
+    found = 0
+    for page, params in links_to(private).items():
+        for more in ({"step": "review"}, {"step": "take"}) if page == "your_data" else ({},):
+            open_as(BOB, page, key=key, lasso="0,1,2", **params | more)
+    shared = list(saved)
+    labels = {label for label, _ in shared}
+    assert {"CSV", "All labels, CSV", "A table of all labels (.csv)", "Save as CSV"} <= labels
+    assert any(label.startswith("The data set, reviewed") for label in labels)
+    for _, make in shared:
+        found += "zebra0kind" in str(in_a_thread(make))
+    assert found >= 3
+    runs().revoke(private, who(ANN))
+    for label, make in shared:
+        with pytest.raises(RunsError, match="is not there"):
+            pytest.fail(f"{label}: {in_a_thread(make)[:80]!r}")
+    saved.clear()
+    open_as(BOB, "losses", run="public", key=key)
+    open_as(ANN, "your_data", run=private, step="take")
+    assert len(saved) > 3
+    assert all(in_a_thread(make) for _, make in saved)  # the others go on
+
+
+def test_a_thread_without_a_page_reads_no_private_run(private, template):
+    shutil.copytree(template, runs().root / "public")
+    assert in_a_thread(lambda: reading.run("public").folder.name) == "public"
+    with pytest.raises(RunsError, match="is not there"):
+        in_a_thread(lambda: reading.run(private))
+    with acting_as(who(ANN)):
+        assert reading.run(private).folder.name == private
+    with acting_as(who(BOB)), pytest.raises(RunsError, match="is not there"):
+        reading.run(private)
+
+
+def test_every_download_asks_again():
+    app = MAIN.parent
+    calls = [
+        path.relative_to(app).as_posix()
+        for path in app.rglob("*.py")
+        if re.search(r"\bdownload_button\b", path.read_text()) and path.name != "downloads.py"
+    ]
+    assert calls == []
