@@ -10,7 +10,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.jobs import Where
 from app.ledger import Ledger
@@ -70,11 +70,13 @@ class Access:
         """
         if who.teacher or not is_own(dataset):
             return True
-        key = upload_of(dataset, self.root)
-        if key is None:
-            allowed = not has_teacher() or uploads.may_read(dataset, self.root)
-        else:
+        key = uploads.key_of(dataset, self.root)
+        if key is not None:
             allowed = self.may_open(key, who)
+        elif has_teacher():
+            allowed = uploads.may_read(dataset, self.root)
+        else:
+            allowed = uploads.is_outside(dataset, self.root)
         if allowed:
             return True
         owners = self._ledger.table("owners")
@@ -106,6 +108,14 @@ class Access:
     def _has_key(self, name: str, who: Visitor) -> bool:
         key = self.link_key(name)
         return bool(key) and hmac.compare_digest(key.encode(), who.key.encode())
+
+
+class Lost(NamedTuple):
+    """A waiting run that a restart could not take up; "" where name or owner are not known."""
+
+    name: str
+    owner: str
+    reason: str
 
 
 def _gated(method: str) -> Callable:
@@ -158,6 +168,12 @@ class Seen:
         waiting = sum(where.state == "queued" for where in found)
         return len(found) - waiting, waiting
 
+    @property
+    def problems(self) -> list[str]:
+        """Waiting runs that a restart could not take up: those that the visitor may see."""
+        found = self._runs.problems
+        return [f"{lost.name or 'a queued run'}: {lost.reason}" for lost in found if self._of(lost)]
+
     def submit(self, config: RunConfig, **options: Any) -> str:
         self._check_data(config.dataset)
         return self._runs.submit(config, **options)
@@ -183,6 +199,11 @@ class Seen:
             raise AttributeError(f"{name}: not for pages, or to be added to access.Seen")
         return getattr(self._runs, name)
 
+    def _of(self, lost: Lost) -> bool:
+        if lost.name and self.sees(lost.name):
+            return True
+        return self.who.teacher or (lost.owner == self.who.id if lost.owner else not has_teacher())
+
     def _check(self, name: str) -> None:
         self._runs.folder(name)
         if not self.sees(name):
@@ -195,8 +216,8 @@ class Seen:
 
 
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "problems", "alone", "share", "shared", "tidied",
-    "keep_days", "keep_bytes",
+    "root", "slots", "per_visitor", "limit", "alone", "share", "shared", "tidied", "keep_days",
+    "keep_bytes",
 )  # fmt: skip
 
 
@@ -208,15 +229,6 @@ def not_there(name: str) -> str:
 def is_own(dataset: str) -> bool:
     """Whether a data set is one that somebody brought."""
     return dataset.partition(":")[0] in OWN
-
-
-def upload_of(dataset: str, root: Path) -> str | None:
-    """The key of the upload that a data set lies in; None where it is none."""
-    home = (root / uploads.FOLDER).resolve()
-    path = Path(dataset.partition(":")[2]).expanduser().resolve()
-    if path.is_relative_to(home) and path != home:
-        return path.relative_to(home).parts[0]
-    return None
 
 
 def dataset_of(folder: Path) -> str | None:

@@ -106,7 +106,8 @@ def files(name: str, found, latest, accept, final: np.ndarray) -> None:
     if again:
         with st.spinner("Packing and checking"):
             file = io.BytesIO(handback.data_set(run, data, final, root))
-            about = uploads.receive(file, f"{name}-reviewed.{suffix}", root)
+            file_name = f"{name}-reviewed.{suffix}"
+            about = uploads.receive(file, file_name, root, owner=visitor().id)
         runs().claim(about.key)
         put(upload=about.key, step="check")
         st.rerun()
