@@ -10,12 +10,12 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.jobs import Where
 from app.ledger import Ledger
 from app.review import uploads
-from app.visitors import EVERYONE, Visitor, has_teacher
+from app.visitors import EVERYONE, Visitor, has_teacher, note_read
 from engine.config import RunConfig
 from engine.store import StoreError, read_json
 
@@ -70,11 +70,13 @@ class Access:
         """
         if who.teacher or not is_own(dataset):
             return True
-        key = upload_of(dataset, self.root)
-        if key is None:
-            allowed = not has_teacher() or uploads.may_read(dataset, self.root)
-        else:
+        key = uploads.key_of(dataset, self.root)
+        if key is not None:
             allowed = self.may_open(key, who)
+        elif has_teacher():
+            allowed = uploads.may_read(dataset, self.root)
+        else:
+            allowed = uploads.is_outside(dataset, self.root)
         if allowed:
             return True
         owners = self._ledger.table("owners")
@@ -106,6 +108,14 @@ class Access:
     def _has_key(self, name: str, who: Visitor) -> bool:
         key = self.link_key(name)
         return bool(key) and hmac.compare_digest(key.encode(), who.key.encode())
+
+
+class Lost(NamedTuple):
+    """A waiting run that a restart could not take up; "" where name or owner are not known."""
+
+    name: str
+    owner: str
+    reason: str
 
 
 def _gated(method: str) -> Callable:
@@ -140,7 +150,11 @@ class Seen:
         return self._runs.access.sees(name, self.who)
 
     def sees_folder(self, folder: Path) -> bool:
-        return self._runs.access.sees_folder(folder, self.who)
+        access = self._runs.access
+        seen = access.sees_folder(folder, self.who)
+        if seen and folder.parent == access.root and access.private(folder.name):
+            note_read(folder.name)
+        return seen
 
     def names(self) -> list[str]:
         return [name for name in self._runs.names() if self.sees(name)]
@@ -153,6 +167,12 @@ class Seen:
         found = self._runs.active()
         waiting = sum(where.state == "queued" for where in found)
         return len(found) - waiting, waiting
+
+    @property
+    def problems(self) -> list[str]:
+        """Waiting runs that a restart could not take up: those that the visitor may see."""
+        found = self._runs.problems
+        return [f"{lost.name or 'a queued run'}: {lost.reason}" for lost in found if self._of(lost)]
 
     def submit(self, config: RunConfig, **options: Any) -> str:
         self._check_data(config.dataset)
@@ -179,10 +199,16 @@ class Seen:
             raise AttributeError(f"{name}: not for pages, or to be added to access.Seen")
         return getattr(self._runs, name)
 
+    def _of(self, lost: Lost) -> bool:
+        if lost.name and self.sees(lost.name):
+            return True
+        return self.who.teacher or (lost.owner == self.who.id if lost.owner else not has_teacher())
+
     def _check(self, name: str) -> None:
         self._runs.folder(name)
         if not self.sees(name):
             raise RunsError(not_there(name))
+        note_read(name)
 
     def _check_data(self, dataset: str) -> None:
         if not self.may_use(dataset):
@@ -190,8 +216,8 @@ class Seen:
 
 
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "problems", "alone", "share", "shared", "tidied",
-    "keep_days", "keep_bytes",
+    "root", "slots", "per_visitor", "limit", "alone", "share", "shared", "tidied", "keep_days",
+    "keep_bytes",
 )  # fmt: skip
 
 
@@ -203,15 +229,6 @@ def not_there(name: str) -> str:
 def is_own(dataset: str) -> bool:
     """Whether a data set is one that somebody brought."""
     return dataset.partition(":")[0] in OWN
-
-
-def upload_of(dataset: str, root: Path) -> str | None:
-    """The key of the upload that a data set lies in; None where it is none."""
-    home = (root / uploads.FOLDER).resolve()
-    path = Path(dataset.partition(":")[2]).expanduser().resolve()
-    if path.is_relative_to(home) and path != home:
-        return path.relative_to(home).parts[0]
-    return None
 
 
 def dataset_of(folder: Path) -> str | None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import choices, endpoints, looks, plain, widgets
 from app.runs import ELSEWHERE, runs
+from app.visitors import page_begins
 
 APP = Path(__file__).resolve().parent
 
@@ -55,6 +56,7 @@ def main() -> None:
     st.set_page_config("MixNN Lab", icon, layout="wide")
     st.html(APP / "style.css")
     page, guide = navigation()
+    page_begins()
     choices.sync()
     for problem in choices.problems():
         st.warning(plain.markdown(problem, plain.MOST_ERROR))

@@ -93,7 +93,7 @@ def sweep_folders(
     The one with the most combinations comes first. shown: which run folders count.
     """
     found, sizes = {}, {}
-    for folder in _nested(root, DEPTH):
+    for folder in nested(root):
         seen = [row for row in rows(folder, shown=shown) if row["settings"]]
         if any(len({row[axis] for row in seen}) > 1 for axis in SWEPT):
             name = "all runs" if folder == root else printable(folder.relative_to(root).as_posix())
@@ -206,13 +206,13 @@ def _blank(name: str, state: str) -> Row:
     return empty | texts | {"name": name, "state": state}
 
 
-def _nested(folder: Path, depth: int) -> Iterator[Path]:
+def nested(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
     """A folder and those below it that are no runs themselves."""
     yield folder
     if depth:
         for entry in _folders(folder):
             if not _stamp(Path(entry.path))[0]:
-                yield from _nested(Path(entry.path), depth - 1)
+                yield from nested(Path(entry.path), depth - 1)
 
 
 def _folders(root: Path | str) -> list[os.DirEntry]:

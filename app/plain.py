@@ -7,6 +7,7 @@ st.text show their texts as they are and need none. No Streamlit: charts use it,
 import html as _html
 import re
 import unicodedata
+from pathlib import Path
 
 MOST = 200  # characters of a name that are shown
 MOST_ERROR = 1000  # of an error's message
@@ -15,6 +16,7 @@ _MARKUP = re.compile(r"([\\`*<>#|~$&]|:(?!\s)|(?<!\w)_|_(?!\w))")
 _AT_START = re.compile(
     r"^(\d+)([.)])(?=\s|$)|^()([-+=])"
 )  # lists and headings, before or after a number
+_FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)*(?=[^/\s'\"])")  # before a path's last part
 # after Markdown is read, these are looked for in its texts, so that a backslash does not help
 _LINKED = re.compile(r":(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)
 
@@ -55,6 +57,18 @@ def plotly(value: object, most: int = MOST) -> str:
     "&lt;a href='x'&gt;5 &#36;&lt;/a&gt;"
     """
     return "".join(_ENTITIES.get(c, c) for c in text(value, most))
+
+
+def without_paths(value: object, root: Path | str) -> str:
+    """A text without the server's folders: what lies in root by its name, other paths by the last.
+
+    >>> without_paths("/srv/my runs/a is gone; see npz:/home/ann/b.npz", "/srv/my runs")
+    'a is gone; see npz:b.npz'
+    """
+    found = str(value)
+    for folder in {str(root), str(Path(root).resolve())}:
+        found = found.replace(f"{folder}/", "")
+    return _FOLDERS.sub("", found)
 
 
 def lines(value: object, most: int = MOST_ERROR) -> str:

@@ -141,7 +141,7 @@ def stamp_of(path: os.PathLike) -> tuple[int, int]:
     """Changes whenever a file is replaced; (0, 0) for one that is not there."""
     try:
         stat = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return 0, 0
     return stat.st_mtime_ns, stat.st_ino
 

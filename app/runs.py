@@ -15,8 +15,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import environment, housekeeping, overview
-from app.access import Access, RunsError, Seen, not_there
+from app import environment, housekeeping, overview, plain
+from app.access import Access, Lost, RunsError, Seen, not_there
 from app.jobs import LIVE_STATES, Job, Where, in_turn, park
 from app.ledger import Ledger
 from app.pace import turns
@@ -65,7 +65,7 @@ class Runs:
         self.slots, self.per_visitor, self.reap_after = slots, per_visitor, reap_after
         self.per_address, self.most_queued = per_address, most_queued
         self.keep_days, self.keep_bytes = keep_days, keep_bytes
-        self.problems: list[str] = []  # queued runs that a restart could not take up
+        self.problems: list[Lost] = []  # queued runs that a restart could not take up
         self._clock = clock
         self._lock = threading.RLock()
         self._jobs: dict[str, Job] = {}  # in the order of their coming
@@ -466,8 +466,15 @@ class Runs:
                     folder.mkdir()
                 self._queue(wish)
             except Exception as error:  # a parent that is gone, an older format
-                name = wish.get("name") if isinstance(wish, dict) else None
-                self.problems.append(f"{name or 'a queued run'}: {error}")
+                self.problems.append(self._lost(wish, error))
+
+    def _lost(self, wish: Any, error: Exception) -> Lost:
+        """Give back the reserved folder of a wish that cannot be taken up; what is said of it."""
+        wish = wish if isinstance(wish, dict) else {}
+        name, owner = str(wish.get("name") or ""), str(wish.get("visitor") or "")
+        with contextlib.suppress(OSError, RunsError):  # that of a run to resume is not empty
+            self.folder(name).rmdir()
+        return Lost(name, owner, plain.without_paths(error, self.root))
 
     def _save_queue(self) -> None:
         """Keep what a restart has to begin: what waits, and what began and has no folder yet."""

@@ -1,9 +1,13 @@
 """Who is looking: one browser, told by Streamlit's own cookie, and whether it is the teacher."""
 
+import contextlib
 import hashlib
 import ipaddress
 import os
 import secrets
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import streamlit as st
@@ -13,6 +17,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_xsrf_token
 
 CHOICES = "choices"  # of the session: what the visitor picked, see app.choices
 TEACHER = "teacher"  # of the session: the passcode was given
+READ = "read"  # of the session: the runs that its page has read since it was drawn whole
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,19 @@ class Visitor:
 
 
 EVERYONE = Visitor("everyone", teacher=True)  # whom shared runs belong to
+NOBODY = Visitor("nobody")  # owns nothing
+_acting: ContextVar[Visitor | None] = ContextVar("acting", default=None)
 
 
 def visitor() -> Visitor:
-    """Who is looking: the browser's own token of Streamlit, hashed; else the session."""
+    """Who is looking: the browser's own token of Streamlit, hashed; else the session.
+
+    Within `acting_as` the visitor it names; in a thread without a page NOBODY.
+    """
+    if (who := _acting.get()) is not None:
+        return who
+    if not _has_page() and not _is_server():
+        return NOBODY
     token, _ = decode_xsrf_token_string(st.context.cookies.get("_streamlit_xsrf", ""))
     if token is None:
         token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
@@ -60,8 +74,45 @@ def network(address: str) -> str:
 
 
 def on_a_page() -> bool:
-    """Whether this code runs for a visitor's page, and not for the server itself."""
+    """Whether this code runs for a visitor, and not for the server itself.
+
+    Only the main thread is the server's own: a download is made in a thread that has no page.
+    """
+    return _acting.get() is not None or _has_page() or not _is_server()
+
+
+@contextlib.contextmanager
+def acting_as(who: Visitor) -> Iterator[None]:
+    """Act for a visitor in this thread, where it has no page."""
+    token = _acting.set(who)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
+def page_begins() -> None:
+    """The page is drawn whole now: it has read no run yet."""
+    st.session_state[READ] = frozenset()
+
+
+def note_read(name: str) -> None:
+    """The visitor's page reads a run."""
+    if _has_page() and name not in (known := runs_read()):
+        st.session_state[READ] = known | {name}
+
+
+def runs_read() -> frozenset[str]:
+    """The runs that the visitor's page has read since it was drawn whole."""
+    return st.session_state.get(READ, frozenset())
+
+
+def _has_page() -> bool:
     return get_script_run_ctx(suppress_warning=True) is not None
+
+
+def _is_server() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def has_teacher() -> bool:

@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image
 
-from app import looks, plain, reading
+from app import downloads, looks, plain, reading
 from app.choices import bound, get, link, put
 from app.runs import RunsError, Where, runs
 from app.words import WORDS
@@ -248,10 +248,9 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
     def text() -> str:
         return frame_csv(data() if callable(data) else data)
 
-    st.download_button(
-        "CSV", text, file_name=f"{name}.csv", mime="text/csv", type="tertiary",
-        icon=":material/download:", key=f"csv-{name}", help="Save the numbers of this picture",
-        on_click="ignore",
+    downloads.button(
+        "CSV", text, f"{name}.csv", mime="text/csv", type="tertiary", key=f"csv-{name}",
+        help="Save the numbers of this picture",
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import endpoints, plain
+from app import downloads, endpoints, plain
 from app.choices import get, link, put
 from app.noise import tables
 from engine.config import RunConfig
@@ -67,13 +67,8 @@ def _tools(names, start: np.ndarray, edited: pd.DataFrame, wrong: list[str], of)
             args=(tables.frame(start, names),),
             help="Back to the noise shown above.",
         )
-        st.download_button(
-            "Save as CSV",
-            lambda: tables.to_csv(edited),
-            "noise-matrix.csv",
-            "text/csv",
-            on_click="ignore",
-            icon=":material/download:",
+        downloads.button(
+            "Save as CSV", lambda: tables.to_csv(edited), "noise-matrix.csv", mime="text/csv"
         )
         with st.popover("Load a CSV", icon=":material/upload:"):
             _upload(names)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reading, widgets
+from app import downloads, reading, widgets
 from app.choices import bound, get, put, visitor
 from app.review import exhibits, handback, uploads
 from app.runs import runs
@@ -25,7 +25,7 @@ def takehome() -> None:
     final, how = handback.final_labels(found, latest, accept)
     with right:
         outcome(name, found, final, how)
-    downloads(name, found, latest, accept, final)
+    files(name, found, latest, accept, final)
     changes(name, found, final, how)
 
 
@@ -74,7 +74,7 @@ def outcome(name: str, found, final: np.ndarray, how: list[str]) -> None:
         )
 
 
-def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
+def files(name: str, found, latest, accept, final: np.ndarray) -> None:
     run, classes, root = reading.run(name), reading.class_names(name), runs().root
     ids = [reading.sample_name(name, i) for i in range(len(final))]
     data = exhibits.images_of(name)
@@ -82,17 +82,16 @@ def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
     suffix = "zip" if family == "folder" else "npz"
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         if data is not None:
-            st.download_button(
+            downloads.button(
                 f"The data set, reviewed (.{suffix})",
                 lambda: handback.data_set(run, data, final, root),
-                file_name=f"{name}-reviewed.{suffix}", key="save-data", type="primary",
-                icon=":material/folder_zip:", on_click="ignore",
+                f"{name}-reviewed.{suffix}", key="save-data", type="primary",
+                icon=":material/folder_zip:",
             )  # fmt: skip
-        st.download_button(
+        downloads.button(
             "A table of all labels (.csv)",
             lambda: handback.table(classes, ids, found, latest, accept),
-            file_name=f"{name}-labels.csv", mime="text/csv", key="save-table",
-            icon=":material/table:", on_click="ignore",
+            f"{name}-labels.csv", mime="text/csv", key="save-table", icon=":material/table:",
         )  # fmt: skip
         again = data is not None and runs().may(name, visitor()) and st.button(
             "Another round with these labels", icon=":material/replay:", key="again",
@@ -107,7 +106,8 @@ def downloads(name: str, found, latest, accept, final: np.ndarray) -> None:
     if again:
         with st.spinner("Packing and checking"):
             file = io.BytesIO(handback.data_set(run, data, final, root))
-            about = uploads.receive(file, f"{name}-reviewed.{suffix}", root)
+            file_name = f"{name}-reviewed.{suffix}"
+            about = uploads.receive(file, file_name, root, owner=visitor().id)
         runs().claim(about.key)
         put(upload=about.key, step="check")
         st.rerun()

@@ -1,6 +1,6 @@
 """What a visitor brings: checked, laid into a folder of its own, and named for `engine.data.load`.
 
-    RUNS/.uploads/KEY/upload.json   what it is; KEY is made of the file's content
+    RUNS/.uploads/KEY/upload.json   what it is; KEY is made of who brought it and its content
                       NAME.npz      the file itself, or
                       NAME/         its images as train/<class>/..., val/..., test/...
 
@@ -19,16 +19,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from app import overview
+from app.ledger import Ledger
 from app.review import jobs
 from app.review.archives import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
 from app.review.jobs import Job
 from app.review.sandbox import INCOMING, check, plain_name
 from app.review.unpacking import Layout
-from engine.data.parts import shown
+from engine.data.parts import has_control, shown
 from engine.problem import SMALLEST_SIDE
 from engine.store import StoreError, read_json, write_json
 
@@ -54,12 +56,15 @@ class Upload:
     at: float = 0.0  # when it was looked at; what lies in a folder of the server may change
 
 
-def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Upload:
+def receive(
+    file: BinaryIO, name: str, root: Path, job: Job | None = None, *, owner: str = ""
+) -> Upload:
     """Take an uploaded npz or zip into a folder of its own under root, the folder of the runs.
 
-    job says how far it is, and cancels it. The same content again is the upload that is already
-    there. Raises UploadError where it is refused; nothing is left behind then, and nothing is ever
-    written outside its own folder.
+    job says how far it is, and cancels it. owner: the visitor's id; "" for what is the same for
+    all, such as the example. The same content again of the same owner is the upload that is already
+    there, under its new name. Raises UploadError where it is refused; nothing is left behind then,
+    and nothing is ever written outside its own folder.
     """
     home = root / FOLDER
     home.mkdir(parents=True, exist_ok=True)
@@ -68,8 +73,10 @@ def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Up
     with _reported(name), _new_folder(home) as new:
         own = new / "upload"
         own.mkdir()
-        key = _copy(file, own / INCOMING)
+        key = _key(owner, _copy(file, own / INCOMING))
         if (found := find(key, root)) is not None:
+            found = replace(found, name=shown(name))
+            write_json(home / key / "upload.json", asdict(found))
             return found
         about = _unpack(own, home / key, shown(name), job)
         job.check()
@@ -82,16 +89,16 @@ def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Up
 class Bringing(threading.Thread):
     """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set."""
 
-    def __init__(self, file: BinaryIO, name: str, root: Path):
+    def __init__(self, file: BinaryIO, name: str, root: Path, owner: str):
         super().__init__(name="upload", daemon=True)
-        self._file, self._name, self._root = file, name, root
+        self._file, self._name, self._root, self._owner = file, name, root, owner
         self.job = Job()
         self.found: Upload | None = None
         self.refusal = ""
 
     def run(self) -> None:
         try:
-            self.found = receive(self._file, self._name, self._root, self.job)
+            self.found = receive(self._file, self._name, self._root, self.job, owner=self._owner)
         except (UploadError, ValueError, OSError) as error:
             self.refusal = str(error)
         except Exception as error:
@@ -101,13 +108,13 @@ class Bringing(threading.Thread):
 
 def named(text: str, root: Path) -> Upload:
     """A folder, or an npz file, of the server. Raises UploadError outside MIXNN_FOLDERS."""
-    path = Path(text.strip()).expanduser().resolve()
+    path = _path(text.strip())
     if not roots():
         raise UploadError(
             "Folders of the server can be named only where MIXNN_FOLDERS was set when it started: "
             "upload a file instead."
         )
-    if not _inside(path, roots()):
+    if path is None or not _inside(path, roots()):
         allowed = ", ".join(map(str, roots()))
         raise UploadError(f"{shown(text)} cannot be read: allowed is what lies in {allowed}.")
     if _inside(path, [root]):  # uploads and runs, of whomever
@@ -154,18 +161,34 @@ def find(key: str, root: Path) -> Upload | None:
 
 def of_dataset(dataset: str, root: Path) -> Upload | None:
     """The upload that a run's data set came from; None where it came another way."""
-    home, path = (root / FOLDER).resolve(), Path(dataset.partition(":")[2]).absolute()
-    if path.is_relative_to(home) and path != home:
-        return find(path.relative_to(home).parts[0], root)
-    return None
+    key = key_of(dataset, root)
+    return None if key is None else find(key, root)
+
+
+def key_of(dataset: str, root: Path) -> str | None:
+    """The key of the upload that a data set lies in; None where it lies in none."""
+    home, path = (root / FOLDER).resolve(), _path(dataset.partition(":")[2])
+    if path is None or not path.is_relative_to(home) or path == home:
+        return None
+    key = path.relative_to(home).parts[0]
+    return key if key.isalnum() else None
 
 
 def may_read(dataset: str, root: Path) -> bool:
-    """Whether a visitor may name this data set: the built-in ones, uploads, and MIXNN_FOLDERS."""
-    family, _, path = dataset.partition(":")
-    if family not in ("npz", "folder"):
-        return True
-    return _inside(Path(path).expanduser(), [root / FOLDER, *roots()])
+    """Whether a visitor may name this data set: the built-in ones, uploads, and MIXNN_FOLDERS.
+
+    Of the folder of the runs only uploads, also where MIXNN_FOLDERS encloses it.
+    """
+    family, _, text = dataset.partition(":")
+    if family not in ("npz", "folder") or key_of(dataset, root) is not None:
+        return not has_control(dataset)
+    return is_outside(dataset, root) and _inside(_path(text), roots())
+
+
+def is_outside(dataset: str, root: Path) -> bool:
+    """Whether a data set names a path, and one that lies outside the folder of the runs."""
+    path = _path(dataset.partition(":")[2])
+    return path is not None and not _inside(path, [root])
 
 
 def roots() -> list[Path]:
@@ -177,15 +200,18 @@ def roots() -> list[Path]:
 def clean(root: Path, now: float | None = None) -> int:
     """Remove uploads that no run was made of and nobody looked at for a day; returns how many.
 
+    Runs that wait count, and those of sweeps in folders below root.
     What a server that was killed had begun goes at once.
     """
     used = set(_datasets(root))
+    keys = {key_of(dataset, root) for dataset in used}
     n_removed = 0
     for own in (root / FOLDER).glob("*/"):
         if own.name.startswith(NEW):
             old = not _is_held(own)
         else:
-            old = _age(own, now or time.time()) > KEPT and _dataset_in(own) not in used
+            unused = own.name not in keys and _dataset_in(own) not in used
+            old = unused and _age(own, now or time.time()) > KEPT
         if old:
             shutil.rmtree(own, ignore_errors=True)
             n_removed += 1
@@ -233,10 +259,14 @@ def _is_held(own: Path) -> bool:
 
 
 def _datasets(root: Path) -> Iterator[str]:
-    """The data sets of all runs."""
-    for path in root.glob("*/config.json"):
-        with contextlib.suppress(StoreError, KeyError, TypeError):
-            yield read_json(path)["config"]["dataset"]
+    """The data sets of all runs, first of those that wait: they may begin meanwhile."""
+    for wish in Ledger(root).table("queue"):
+        with contextlib.suppress(KeyError, TypeError):  # a fork has its parent's
+            yield str(wish["config"]["dataset"])
+    for folder in overview.nested(root):
+        for own in overview.run_folders(folder):
+            with contextlib.suppress(StoreError, KeyError, TypeError, RecursionError):
+                yield str(read_json(own / "config.json")["config"]["dataset"])
 
 
 @contextlib.contextmanager
@@ -251,7 +281,7 @@ def _reported(name: str) -> Iterator[None]:
 
 
 def _copy(file: BinaryIO, path: Path) -> str:
-    """Copy an upload to path; returns 16 hex digits made of its content."""
+    """Copy an upload to path; returns the SHA-256 of its content."""
     digest, size = hashlib.sha256(), 0
     with path.open("wb") as out:
         while chunk := file.read(CHUNK):
@@ -260,7 +290,13 @@ def _copy(file: BinaryIO, path: Path) -> str:
                 raise UploadError(f"it has more than {MOST_UPLOADED // MB} MB, the most allowed")
             digest.update(chunk)
             out.write(chunk)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()
+
+
+def _key(owner: str, content: str) -> str:
+    """The key of an upload: 16 hex digits made of its owner and the SHA-256 of its content."""
+    both = hashlib.sha256(f"{owner} {content}".encode()).hexdigest()
+    return (both if owner else content)[:16]
 
 
 def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
@@ -271,6 +307,16 @@ def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
     dataset = f"{found['form']}:{later.resolve() / found['file']}"
     layout = Layout(**found["layout"] or {})
     return Upload(later.name, name, found["form"], dataset, tuple(found["notes"]), layout)
+
+
+def _path(text: str) -> Path | None:
+    """The path that a text names; None where it names none on any disk."""
+    if has_control(text):
+        return None
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # ~somebody who has no home here
+        return None
 
 
 def _inside(path: Path, folders: list[Path]) -> bool:

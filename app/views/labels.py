@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import downloads, plain, reading, widgets
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
 from app.labels import corrections
@@ -316,9 +316,9 @@ def save_labels(labels: Labels) -> None:
         issues = exhibits.suspects_of(labels.name, labels.row)
         return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row, issues)))
 
-    st.download_button(
-        "All labels, CSV", text, file_name=f"{labels.name}-labels-epoch{labels.epoch}.csv",
-        mime="text/csv", type="tertiary", icon=":material/download:", on_click="ignore",
+    downloads.button(
+        "All labels, CSV", text, f"{labels.name}-labels-epoch{labels.epoch}.csv",
+        mime="text/csv", type="tertiary",
         help="One row per sample: given label, proposed change, P(clean), neighbors, and more. "
         "The raw end state of correction stands in soft_label_argmax.",
     )  # fmt: skip

@@ -69,7 +69,7 @@ def take_file(file) -> None:
     seen, bringing = st.session_state.get("bringing", ("", None))
     if seen != file.file_id:
         leave_file()
-        bringing = uploads.Bringing(file, file.name, runs().root)
+        bringing = uploads.Bringing(file, file.name, runs().root, visitor().id)
         bringing.start()
         st.session_state["bringing"] = (file.file_id, bringing)
         bringing.join(PATIENCE)

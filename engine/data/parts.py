@@ -143,6 +143,11 @@ def shown(name: str, most: int = 80) -> str:
     return plain if len(name) <= most else plain[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
+def has_control(text: str) -> bool:
+    """Whether a text holds control characters, such as NUL, which no path may."""
+    return any(unicodedata.category(character) == "Cc" for character in text)
+
+
 def is_odd(character: str) -> bool:
     """Whether it is a control character, a lone surrogate, or reorders the text around it."""
     return (

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.data import digits, folder, npz, published, shapes
 from engine.data.base import Data
-from engine.data.parts import DataError
+from engine.data.parts import DataError, has_control, shown
 
 IMAGE_SIZES = (8, 512)
 
@@ -104,6 +104,8 @@ def load(
     Raises DataError naming what is wrong and what is allowed.
     """
     key, colon, argument = name.partition(":")
+    if has_control(name):
+        raise DataError(f"the name {shown(name)!r} holds control characters, which no data set has")
     if key not in DATASETS:
         close = difflib.get_close_matches(key.lower(), DATASETS, n=1)
         guess = f"; did you mean {close[0]!r}?" if close else "."
@@ -162,4 +164,8 @@ def stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
 def _path(request: Request) -> Path:
     if not request.argument:
         raise DataError(f"{request.name!r} needs a path after a colon, like npz:/data/mine.npz")
-    return Path(request.argument).expanduser()
+    try:
+        return Path(request.argument).expanduser()
+    except RuntimeError:
+        home = request.argument.partition("/")[0]
+        raise DataError(f"{request.name!r}: there is no home folder {home!r} here") from None

@@ -2,17 +2,23 @@
 
 import io
 import json
+import re
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app import reading, widgets
+from app.access import Seen
 from app.review import exhibits, uploads
 from app.review.reviews import Reviews
 from app.runs import Runs, RunsError, Visitor, runs
-from engine.data import load
+from app.visitors import acting_as
+from engine.data import DataError, load
 from engine.store import Run, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
 
@@ -221,11 +227,14 @@ def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
         at = open_as(BOB, page, dataset=about.dataset, noise_of="settings")
         assert "allowed is a named data set" in texts(at)
         assert about.key not in " ".join(str(chart.proto) for chart in at.get("plotly_chart"))
-    again = uploads.receive(archive(), "other.npz", root)
+    again = uploads.receive(archive(), "other.npz", root, owner=who(BOB).id)
     runs().claim(again.key, who(BOB))
-    assert again.key == about.key
-    assert runs().access.may_open(about.key, who(ANN))
-    assert runs().access.may_open(about.key, who(BOB))
+    assert runs().access.may_open(again.key, who(BOB))
+    assert not runs().access.may_open(again.key, who(ANN))
+    assert not runs().access.may_open(about.key, who(BOB))
+    theirs = texts(open_as(BOB, "your_data", upload=again.key, step="check"))
+    assert "other" in theirs
+    assert "zebras" not in theirs
 
 
 def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
@@ -233,6 +242,62 @@ def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     about = uploads.receive(archive(), "zebras.npz", root)
     with pytest.raises(uploads.UploadError, match="lies in the folder of the runs"):
         uploads.named(about.dataset.partition(":")[2], root)
+    with pytest.raises(uploads.UploadError, match="cannot be read: allowed is"):
+        uploads.named(f"{root.parent}/a\0b", root)
+
+
+@pytest.mark.parametrize("passcode", ["", "open"])
+def test_of_the_runs_folder_only_ones_own_upload_is_a_data_set(root, monkeypatch, passcode):
+    monkeypatch.setenv("MIXNN_PASSCODE", passcode)
+    monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
+    about = uploads.receive(archive(), "zebras.npz", root, owner=who(ANN).id)
+    runs().claim(about.key, who(ANN))
+    access = runs().access
+    assert access.may_use(about.dataset, who(ANN))
+    assert not access.may_use(about.dataset, who(BOB))
+    assert access.may_use(f"npz:{root.parent}/x.npz", who(BOB))
+    for inside in ("run/labels.npz", "", ".uploads", ".uploads/.new-x/upload/x.npz", "../runs/x"):
+        assert not access.may_use(f"npz:{root}/{inside}", who(ANN)), inside
+
+
+@pytest.mark.parametrize("text", ["folder:/x\0y", "npz:/x\x1fy.npz", "npz:~no-such-user/x.npz"])
+@pytest.mark.parametrize("teacher", [False, True])
+def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teacher):
+    assert not runs().access.may_use(text, who(BOB))
+    for page in ("train", "noise"):
+        at = AppTest.from_file(str(MAIN), default_timeout=60)
+        if page != "train":
+            at.switch_page(f"views/{page}.py")
+        at.session_state["visitor"], at.session_state["teacher"] = BOB, teacher
+        at.query_params["dataset"], at.query_params["noise_of"] = text, "settings"
+        at.run()
+        assert not at.exception
+        assert "went wrong" not in texts(at)
+        assert "allowed is a named data set" in texts(at)
+    with pytest.raises(DataError, match="control characters|no home folder"):
+        load(text)
+
+
+def test_only_those_who_may_see_it_learn_of_a_waiting_run_that_was_lost(root, template_unknown):
+    shutil.copytree(template_unknown, root / "parent")
+    shutil.copytree(template_unknown, root / "other")
+    first = Runs(root)
+    first._look = lambda: None  # nothing starts
+    time.sleep(0.4)
+    lost = [first.fork(of, 2, visitor=who(b), k=2) for of, b in (("parent", ANN), ("other", BOB))]
+    first.close(0)  # as a server that was killed: the queue stays
+    shutil.rmtree(root / "parent")
+    shutil.rmtree(root / "other")
+    st.cache_resource.clear()
+    said = {token: Seen(runs(), who(token)).problems for token in (ANN, BOB, b"zoe-----")}
+    assert [len(problems) for problems in said.values()] == [1, 1, 0]
+    assert said[ANN][0].startswith(f"{lost[0]}: parent is no run folder")
+    assert str(root) not in str(said)
+    assert len(Seen(runs(), who(BOB, teacher=True)).problems) == 2
+    assert runs().names() == []
+    assert not any((root / name).exists() for name in lost)
+    for token, n in ((ANN, 1), (b"zoe-----", 0)):
+        assert texts(open_as(token, "runs")).count("A waiting run was lost") == n
 
 
 def test_only_the_owner_decides_on_a_public_run(root, template):
@@ -249,8 +314,6 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
 
 
 def test_a_page_gets_nothing_ungated_from_the_registry(private):
-    from app.access import Seen
-
     seen = Seen(runs(), who(BOB))
     for method in ("folder", "where", "touch", "link_key", "private"):
         with pytest.raises(RunsError, match="is not there"):
@@ -268,3 +331,68 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
     config = Run(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):
         seen.submit(config, visitor=who(BOB))
+
+
+@pytest.fixture
+def saved(monkeypatch) -> list:
+    """What the download buttons that are drawn would run when they are clicked: (label, make)."""
+    drawn = []
+    monkeypatch.setattr(
+        st, "download_button", lambda label, data, *_, **__: drawn.append((label, data))
+    )
+    return drawn
+
+
+def in_a_thread(make):
+    """As Streamlit makes a deferred file: in a thread that belongs to no page."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(make).result(timeout=60)
+
+
+def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, template, saved):
+    shutil.copytree(template, runs().root / "public")
+    soft = np.load(runs().root / private / "arrays" / "soft.npy", mmap_mode="r+")
+    soft[:, :9] = np.roll(soft[:, :9], 1, axis=2)  # labels that changed, for Labels to list
+    soft.flush()
+    key = runs().share_link(private, who(ANN))
+    found = 0
+    for page, params in links_to(private).items():
+        for more in ({"step": "review"}, {"step": "take"}) if page == "your_data" else ({},):
+            open_as(BOB, page, key=key, lasso="0,1,2", **params | more)
+    shared = list(saved)
+    labels = {label for label, _ in shared}
+    assert {"CSV", "All labels, CSV", "A table of all labels (.csv)", "Save as CSV"} <= labels
+    assert any(label.startswith("The data set, reviewed") for label in labels)
+    for _, make in shared:
+        found += "zebra0kind" in str(in_a_thread(make))
+    assert found >= 3
+    runs().revoke(private, who(ANN))
+    for label, make in shared:
+        with pytest.raises(RunsError, match="is not there"):
+            pytest.fail(f"{label}: {in_a_thread(make)[:80]!r}")
+    saved.clear()
+    open_as(BOB, "losses", run="public", key=key)
+    open_as(ANN, "your_data", run=private, step="take")
+    assert len(saved) > 3
+    assert all(in_a_thread(make) for _, make in saved)  # the others go on
+
+
+def test_a_thread_without_a_page_reads_no_private_run(private, template):
+    shutil.copytree(template, runs().root / "public")
+    assert in_a_thread(lambda: reading.run("public").folder.name) == "public"
+    with pytest.raises(RunsError, match="is not there"):
+        in_a_thread(lambda: reading.run(private))
+    with acting_as(who(ANN)):
+        assert reading.run(private).folder.name == private
+    with acting_as(who(BOB)), pytest.raises(RunsError, match="is not there"):
+        reading.run(private)
+
+
+def test_every_download_asks_again():
+    app = MAIN.parent
+    calls = [
+        path.relative_to(app).as_posix()
+        for path in app.rglob("*.py")
+        if re.search(r"\bdownload_button\b", path.read_text()) and path.name != "downloads.py"
+    ]
+    assert calls == []

@@ -6,6 +6,7 @@ import stat
 import struct
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,8 +142,20 @@ def test_an_unreadable_image_among_others_is_left_out_by_the_loader(root):
 
 def test_the_same_content_is_the_same_upload(root):
     first = uploads.receive(arrays(), "mine.npz", root)
-    assert uploads.receive(arrays(), "again.npz", root) == first
+    again = uploads.receive(arrays(), "again.npz", root)
+    assert again == replace(first, name="again.npz") == uploads.find(first.key, root)
     assert len(list((root / ".uploads").iterdir())) == 1
+
+
+def test_the_same_content_of_two_visitors_is_two_uploads(root):
+    first = uploads.receive(arrays(), "patients.npz", root, owner="ann")
+    second = uploads.receive(arrays(), "b.npz", root, owner="bob")
+    assert second.key != first.key
+    assert "patients" not in f"{second}{second.dataset}"
+    assert uploads.find(first.key, root) == first
+    again = uploads.receive(arrays(), "c.npz", root, owner="bob")
+    assert (again.key, again.name, again.dataset) == (second.key, "c.npz", second.dataset)
+    assert uploads.receive(arrays(), "x.npz", root).key not in (first.key, second.key)
 
 
 def test_the_form_is_told_by_content_and_not_by_name(root):
@@ -401,10 +414,28 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
         uploads.named(str(tmp_path / "photos" / "way out"), root)
 
 
-def test_uploads_may_be_read_by_those_who_know_their_key(root):
+def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
     about = uploads.receive(arrays(), "mine.npz", root)
     assert uploads.may_read(about.dataset, root)
     assert not uploads.may_read(f"npz:{root}/.uploads/../x.npz", root)
+    for text in (
+        "npz:/tmp/a\0b.npz",
+        "folder:/x\x1fy",
+        f"{about.dataset}\n",
+        "npz:~no-such-user/x",
+    ):
+        assert not uploads.may_read(text, root)
+    monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
+    assert uploads.may_read(about.dataset, root)
+    assert uploads.may_read(f"npz:{root.parent}/x.npz", root)
+    for inside in (
+        "run/labels.npz",
+        "",
+        ".uploads",
+        ".uploads/.new-abc/upload/x.npz",
+        ".owners.json",
+    ):
+        assert not uploads.may_read(f"npz:{root}/{inside}", root)
     shutil.copy(root / ".uploads" / about.key / "upload.json", root)
     for key in ("", "..", "../x", "abc"):
         assert uploads.find(key, root) is None
@@ -422,3 +453,17 @@ def test_old_uploads_without_a_run_go(root):
     assert uploads.clean(root, now=time.time() + 25 * 3600) == 1
     assert uploads.find(idle.key, root) is None
     assert uploads.find(used.key, root) == used
+
+
+def test_an_upload_stays_for_a_run_that_waits_and_for_one_of_a_sweep(root):
+    waits = uploads.receive(arrays(), "a.npz", root)
+    swept = uploads.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
+    later = time.time() + 25 * 3600
+    write_json(root / ".queue.json", [3, {"kind": "new", "config": {"dataset": waits.dataset}}])
+    (root / "of ann" / "sweep" / "k3").mkdir(parents=True)
+    path = root / "of ann" / "sweep" / "k3" / "config.json"
+    write_json(path, {"config": {"dataset": swept.dataset}})
+    assert uploads.clean(root, now=later) == 0
+    write_json(root / ".queue.json", [])
+    path.unlink()
+    assert uploads.clean(root, now=later) == 2

@@ -347,7 +347,9 @@ def test_the_example_is_one_click(root):
 def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, monkeypatch):
     at = app("your_data")
     receive, received = uploads.receive, []
-    monkeypatch.setattr(uploads, "receive", lambda *args: received.append(args) or receive(*args))
+    monkeypatch.setattr(
+        uploads, "receive", lambda *args, **more: received.append(args) or receive(*args, **more)
+    )
     upload(at, "mine.zip", content)
     for _ in range(2):  # the reason stays while the file stands there
         assert not at.exception
