@@ -80,12 +80,15 @@ def receive(file: BinaryIO, name: str, root: Path, job: Job | None = None) -> Up
 
 
 class Bringing(threading.Thread):
-    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set."""
+    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set.
 
-    def __init__(self, file: BinaryIO, name: str, root: Path):
+    visitor: whose it is, of whom only a few are unpacked at once; empty: not counted.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, root: Path, visitor: str = ""):
         super().__init__(name="upload", daemon=True)
         self._file, self._name, self._root = file, name, root
-        self.job = Job()
+        self.job = Job(visitor)
         self.found: Upload | None = None
         self.refusal = ""
 
