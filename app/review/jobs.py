@@ -1,126 +1,71 @@
-"""Uploads on their way: each unpacked by a process of its own, a few at once, in turns."""
+"""Uploads on their way: each unpacked by a process of its own, in turns."""
 
 import contextlib
 import json
 import logging
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from app.review.archives import MB, UploadError
 from app.review.limits import Limits
+from app.review.sandbox import INCOMING
+from app.review.turns import TICK, Job, Turns
 from engine.problem import SMALLEST_SIDE
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "app.review.sandbox"]
-AT_ONCE = 2  # processes that work; others are stopped or not begun
-TURN = 3.0  # seconds of work after which others who wait come first
-MOST_WAITING = 60
-TICK = 0.1
+TURN = 2.0  # seconds of work after which others who have worked less come first
 MOST_SAID = 4 * MB  # of a process's words
 NO_MEMORY = ("MemoryError", "Cannot allocate memory", "can't start new thread")
 NEEDED = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
-
-
-class Cancelled(UploadError):
-    """The visitor wants it no more."""
-
-
-@dataclass
-class Job:
-    """How far an upload is. Written by the thread that waits for it, read by the page."""
-
-    what: str = "Copied"
-    done: int = 0
-    total: int = 0
-    before: int = 0  # others that come first; 0 while it works
-    peak: int = 0  # bytes of memory that its process took at most
-    cancelled: threading.Event = field(default_factory=threading.Event)
-
-    def check(self) -> None:
-        if self.cancelled.is_set():
-            raise Cancelled("it was canceled")
-
-
-class Turns:
-    """A queue with a few places at its front, in which a long job goes back to the end."""
-
-    def __init__(self, at_once: int = AT_ONCE, most: int = MOST_WAITING):
-        self._at_once, self._most = at_once, most
-        self._queue: deque[Job] = deque()  # the first at_once work
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def place(self, job: Job) -> Iterator[None]:
-        """Wait for a turn; the place is given up at the end. Raises UploadError when it is full."""
-        with self._changed:
-            if len(self._queue) >= self._most:
-                raise UploadError(
-                    f"{len(self._queue)} other uploads are being unpacked; try again in a minute"
-                )
-            self._queue.append(job)
-        try:
-            self._wait(job)
-            yield
-        finally:
-            with self._changed:
-                self._queue.remove(job)
-                job.before = 0
-                self._changed.notify_all()
-
-    def others_wait(self) -> bool:
-        with self._changed:
-            return len(self._queue) > self._at_once
-
-    def yield_to_others(self, job: Job) -> None:
-        """Go to the end of the queue and wait there."""
-        with self._changed:
-            self._queue.remove(job)
-            self._queue.append(job)
-            self._changed.notify_all()
-        self._wait(job)
-
-    def _wait(self, job: Job) -> None:
-        with self._changed:
-            while True:
-                job.before = max(0, self._queue.index(job) + 1 - self._at_once)
-                if not job.before:
-                    return
-                job.check()
-                self._changed.wait(TICK)
-
-
 turns = Turns()
 
 
 def run(own: Path, name: str, job: Job) -> dict[str, Any]:
-    """What `sandbox.unpack` returns, from a process under limits. Raises UploadError."""
+    """What `sandbox.unpack` returns, from a process under limits. Raises UploadError.
+
+    own holds the upload as INCOMING; its parent keeps it meanwhile, to start over.
+    """
+    kept = (own / INCOMING).rename(own.parent / INCOMING)
     with turns.place(job):
-        limits = Limits.from_environment()  # now: others have taken memory meanwhile
-        process = _Process(own, name, limits)
-        try:
-            return _watch(process, job, limits)
-        finally:
-            process.end()
+        while True:
+            limits = Limits.from_environment()  # now: others have taken memory meanwhile
+            _renew(own, kept)
+            process = _Process(own, name, limits)
+            turns.begin(job, process)
+            if (taken := _watch(process, job, limits)) is not None:
+                return taken
+            job.what, job.done, job.total = "Starting over, because others waited", 0, 0
 
 
-def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any]:
-    used, turn = 0.0, 0.0  # seconds of work in all, and since others came first
+def _renew(own: Path, kept: Path) -> None:
+    """Leave nothing in own but the upload."""
+    shutil.rmtree(own)
+    own.mkdir()
+    try:
+        os.link(kept, own / INCOMING)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(kept, own / INCOMING)
+
+
+def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any] | None:
+    """What the process took; None where it was ended in favor of others."""
+    used, turn = 0.0, 0.0  # seconds of work of this process, and since others came first
     while True:
         start = time.monotonic()
         heard = process.hear(TICK)
-        used, turn = used + time.monotonic() - start, turn + time.monotonic() - start
+        passed = time.monotonic() - start
+        used, turn, job.spent = used + passed, turn + passed, job.spent + passed
         job.check()
         if heard is None:
             return _ended(process, limits)
@@ -135,9 +80,11 @@ def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any]:
                 return words["taken"]
         if used > limits.seconds:
             raise UploadError(_too_long(limits))
-        if turn > TURN and turns.others_wait():
+        if turn > TURN and turns.others_wait(job):
             process.signal(signal.SIGSTOP)
             turns.yield_to_others(job)
+            if turns.process(job) is None:
+                return None
             process.signal(signal.SIGCONT)
             turn = 0.0
 

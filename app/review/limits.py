@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.environment import number
 from app.review.archives import UploadError
+from app.review.turns import STARTED
 from engine.data.memory import MB, free_memory
 
 MEMORY_MB, MEGAPIXELS, SECONDS = 2048, 4000, 120
@@ -20,11 +21,15 @@ class Limits:
 
     @classmethod
     def from_environment(cls) -> "Limits":
-        """MIXNN_UPLOAD_MEMORY_MB (never more than half of what is free now),
-        MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS. Raises UploadError on what is no number."""
+        """MIXNN_UPLOAD_MEMORY_MB, MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS.
+
+        Never more memory than lets all processes there may be fit into half of what is free now.
+        Raises UploadError on what is no number.
+        """
         setting = functools.partial(number, error=UploadError)
+        share = free_memory() // 2 // STARTED
         return cls(
-            memory=min(int(setting("MIXNN_UPLOAD_MEMORY_MB", MEMORY_MB) * MB), free_memory() // 2),
+            memory=min(int(setting("MIXNN_UPLOAD_MEMORY_MB", MEMORY_MB) * MB), share),
             pixels=int(setting("MIXNN_UPLOAD_MEGAPIXELS", MEGAPIXELS) * 1_000_000),
             seconds=setting("MIXNN_UPLOAD_SECONDS", SECONDS),
         )

@@ -87,12 +87,15 @@ def receive(
 
 
 class Bringing(threading.Thread):
-    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set."""
+    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set.
+
+    owner: the visitor whose it is, of whom only a few are unpacked at once.
+    """
 
     def __init__(self, file: BinaryIO, name: str, root: Path, owner: str):
         super().__init__(name="upload", daemon=True)
         self._file, self._name, self._root, self._owner = file, name, root, owner
-        self.job = Job()
+        self.job = Job(owner)
         self.found: Upload | None = None
         self.refusal = ""
 

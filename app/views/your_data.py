@@ -70,6 +70,7 @@ def take_file(file) -> None:
     if seen != file.file_id:
         leave_file()
         bringing = uploads.Bringing(file, file.name, runs().root, visitor().id)
+        bringing.job.touch()
         bringing.start()
         st.session_state["bringing"] = (file.file_id, bringing)
         bringing.join(PATIENCE)
@@ -97,6 +98,7 @@ def unpacking(bringing: uploads.Bringing) -> None:
     @widgets.guarded
     def progress() -> None:
         job = bringing.job
+        job.touch()
         share = min(1.0, job.done / job.total) if job.total else 0.0
         text = f"{job.what}: {job.done:,} of {job.total:,}" if job.total else job.what
         if job.before:

@@ -10,11 +10,14 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 
-from app.review import jobs, uploads
+from app.review import jobs, limits, turns, uploads
 from app.review.archives import UploadError
-from app.review.jobs import Job, Turns
+from app.review.turns import Job, Turns
+from engine.data import load
 from tests.app.conftest import wait_until
 from tests.app.test_uploads import arrays, pets, zipped
 
@@ -63,9 +66,9 @@ def file(name: str) -> io.BytesIO:
 
 
 @contextlib.contextmanager
-def begun(root: Path, *names: str):
+def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
-    found = [uploads.Bringing(file(name + str(i)), f"{name}.zip", root)
+    found = [uploads.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
              for i, name in enumerate(names)]  # fmt: skip
     for bringing in found:
         bringing.start()
@@ -155,24 +158,105 @@ def test_who_waits_knows_how_many_come_first(root, monkeypatch):
 
 
 def test_more_than_can_wait_are_turned_away():
-    turns = Turns(1, most=2)
+    line = Turns(1, most=2)
     inside, jobs_inside = threading.Event(), [Job(), Job()]
 
     def stay(job: Job) -> None:
-        with contextlib.suppress(UploadError), turns.place(job):
+        with contextlib.suppress(UploadError), line.place(job):
             inside.wait(20)
 
     threads = [threading.Thread(target=stay, args=(job,)) for job in jobs_inside]
     for thread in threads:
         thread.start()
     wait_until(lambda: sorted(job.before for job in jobs_inside) == [0, 1])
-    with pytest.raises(UploadError, match="2 other uploads"), turns.place(Job()):
+    with pytest.raises(UploadError, match="2 other uploads"), line.place(Job()):
         pass
     inside.set()
     for thread in threads:
         thread.join()
-    with turns.place(Job()):
+    with line.place(Job()):
         pass
+
+
+def started(root: Path) -> set[int]:
+    """Processes of this server's uploads, stopped ones included."""
+    found = psutil.Process().children()
+    return {p.pid for p in found if p.is_running() and str(root) in " ".join(p.cmdline())}
+
+
+def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
+    """Working or waiting; not one whose page looks, nor one that has no page."""
+    monkeypatch.setattr(turns, "UNSEEN", 1.0)
+    monkeypatch.setattr(jobs, "TURN", 600)
+    with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as found:
+        wait_until(lambda: sum(map(works, found)) == 2)
+        working = [b for b in found if works(b)]
+        waiting = [b for b in found if not works(b)]
+        left, kept = [working[0], waiting[0]], [working[1], waiting[1], waiting[2]]
+        for bringing in [*left, waiting[1]]:
+            bringing.job.touch()
+
+        def gone() -> bool:
+            waiting[1].job.touch()
+            return not any(bringing.is_alive() for bringing in left)
+
+        wait_until(gone, seconds=10)
+        assert all("page was closed or left" in bringing.refusal for bringing in left)
+        assert not alive(left[0].job.done)
+        assert all(bringing.is_alive() for bringing in kept)
+
+
+def test_a_visitor_has_only_two_uploads_in_the_line(root):
+    with begun(root, "sleep", "sleep", visitor="a") as (first, _):
+        wait_until(lambda: len(started(root)) == 2)
+        third = uploads.Bringing(arrays(), "mine.npz", root, "a")
+        third.run()
+        assert "2 other uploads of yours are being unpacked" in third.refusal
+        other = uploads.Bringing(arrays(), "mine.npz", root, "b")
+        other.run()
+        assert other.found is not None
+        first.job.cancelled.set()
+        first.join(10)
+        again = uploads.Bringing(zipped(pets()), "mine.zip", root, "a")
+        again.run()
+        assert again.found is not None
+
+
+def test_stopped_processes_are_few_and_hold_no_honest_one(root):
+    """Each keeps its memory: the one that worked longest is ended for a new one."""
+    seen, honest = [], uploads.Bringing(zipped(pets()), "mine.zip", root)
+    with begun(root, *["spin"] * 8) as evil:
+        # each had a turn, four processes at a time
+        wait_until(lambda: seen.append(len(started(root))) or all(b.job.spent for b in evil))
+        start = time.monotonic()
+        honest.start()
+        wait_until(lambda: seen.append(len(started(root))) or not honest.is_alive())
+        assert honest.found is not None, honest.refusal
+        assert time.monotonic() - start < 10
+        assert max(seen) == turns.STARTED
+        assert all(bringing.is_alive() for bringing in evil)
+
+
+def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkeypatch):
+    monkeypatch.setattr(jobs, "TURN", 0.05)  # less than a process needs to start
+    ends, end = [], jobs._Process.end
+    monkeypatch.setattr(jobs._Process, "end", lambda self: ends.append(self) or end(self))
+    contents = [arrays(train_labels=np.arange(6) % n) for n in (2, 3)]
+    contents += [zipped(pets(prefix)) for prefix in ("", "a/", "b/", "c/")]
+    found = [uploads.Bringing(content, "mine.zip", root) for content in contents]
+    for bringing in found:
+        bringing.start()
+    for bringing in found:
+        bringing.join(60)
+    assert [bringing.refusal for bringing in found] == [""] * len(found)
+    assert len(ends) > len(found)
+    for bringing in found:
+        assert len(load(bringing.found.dataset).labels) > 0
+
+
+def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
+    monkeypatch.setattr(limits, "free_memory", lambda: 4 << 30)
+    assert limits.Limits.from_environment().memory * turns.STARTED <= 2 << 30
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
