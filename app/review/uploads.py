@@ -92,7 +92,7 @@ class Bringing(threading.Thread):
     owner: the visitor whose it is, of whom only a few are unpacked at once.
     """
 
-    def __init__(self, file: BinaryIO, name: str, root: Path, owner: str):
+    def __init__(self, file: BinaryIO, name: str, root: Path, owner: str = ""):
         super().__init__(name="upload", daemon=True)
         self._file, self._name, self._root, self._owner = file, name, root, owner
         self.job = Job(owner)
