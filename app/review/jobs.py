@@ -24,7 +24,7 @@ from engine.problem import SMALLEST_SIDE
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "app.review.sandbox"]
-TURN = 2.0  # seconds of work after which others who have worked less come first
+TURN = 1.0  # seconds of work after which others who have worked less come first
 MOST_SAID = 4 * MB  # of a process's words
 NO_MEMORY = ("MemoryError", "Cannot allocate memory", "can't start new thread")
 NEEDED = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")

@@ -4,11 +4,12 @@ import io
 import json
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from app.review import desk, exhibits, jobs, uploads
+from app.review import desk, exhibits, jobs, turns, uploads
 from app.review.reviews import Reviews
 from app.runs import runs
 from engine.data import load
@@ -385,6 +386,22 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     at.run()
     assert "canceled" in at.error[0].value
     assert list((root / uploads.FOLDER).iterdir()) == []
+
+
+def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
+    """The page's looks keep it; without them it ends."""
+    monkeypatch.setattr(turns, "UNSEEN", 2.0)
+    at = app("your_data")
+    at.file_uploader[0].upload("mine.zip", b"anything").run()
+    _, bringing = at.session_state["bringing"]
+    assert bringing.job.visitor
+    start = time.monotonic()
+    while time.monotonic() < start + 3:
+        at.run()
+        time.sleep(0.1)
+        assert bringing.is_alive()
+    bringing.join(10)
+    assert "page was closed or left" in bringing.refusal
 
 
 def test_another_file_ends_the_one_before(root, endless):
