@@ -13,7 +13,7 @@ AT_ONCE = 2  # processes that work; others are stopped or not begun
 STARTED = 4  # processes that there are, stopped ones included: each keeps its memory
 MOST_WAITING = 60
 OF_ONE_VISITOR = 2  # uploads in the line at once
-UNSEEN = 30.0  # seconds after which an upload whose page is gone is canceled
+UNSEEN = 90.0  # seconds; a browser lets a hidden tab look once a minute
 TICK = 0.1
 
 
