@@ -5,6 +5,7 @@ import ipaddress
 import logging
 import math
 import os
+import random
 import threading
 import time
 from collections import deque
@@ -21,10 +22,10 @@ PAUSE = 1.0  # seconds between two tries of one browser
 PER_MINUTE = 10  # tries of one browser
 FREE = 5  # turns that come without a delay
 GROWTH = 1 / 30  # seconds that each further turn adds to the delay between two turns
-MOST_DELAY = 2.0  # seconds between two turns, at most
+MOST_DELAY = 1.7  # seconds between two turns, at most
 HALVED = 300.0  # seconds in which the count of turns halves
 KEPT = 15.0  # seconds that a turn is kept for its browser, from when it was asked to come back
-LONGEST = 20.0  # seconds after which one who waits is asked to come back, at most
+LONGEST = 10.0  # seconds after which one who waits is asked to come back, at most
 MOST_BESIDE = 40  # that wait at one address
 MOST_WAITING = 300  # of all addresses
 MOST_REMEMBERED = 10_000  # cookies, addresses, neighborhoods; the oldest go
@@ -49,20 +50,19 @@ class Passcode:
     """Gives out turns to try the passcode, and compares it.
 
     A turn is one try. A browser has one a second and ten a minute; all browsers together, however
-    many cookies and addresses they use, have 5 at once, then one after a delay that grows to 2 s:
-    below 400 in any ten minutes.
+    many cookies and addresses they use, have 5 at once, then one after a delay that grows to 1.7 s:
+    below 400 in ten minutes. Browsers that gave the right passcode before have turns of their own;
+    ten wrong tries in a row end that.
 
     Who presses gets a place, and turns go around: first among neighborhoods (IPv6 /48, IPv4 /16),
-    then among their addresses (IPv6 /64), then among the cookies there; whoever had none, or its
-    last one longest ago, is next. Of equals, oldest and newest take every other turn. Presses of
-    others never take a place or a turn away and one's own early presses do not delay it; a turn
-    waits until the time that the page named, and 15 s more. So one who comes fresh waits at most
-    2 s for each cookie at its address, or each other address, that never had a turn either, and
-    next to nothing beside any number that had theirs.
+    then among their addresses (IPv6 /64), then among the cookies there. Whoever had none, or its
+    last one longest ago, is next; of equals, who came first. Others' presses neither take a place
+    or turn away nor delay it, and one's own early presses do not either; a turn is kept until 15 s
+    after the time that the page named. So a fresh browser waits at most 1.7 s for each that waits
+    at its address, and as much for each other neighborhood and address that waits.
 
-    Not guaranteed: a turn soon at an address with a flood of ever fresh cookies (beyond 40 that
-    wait there, places are lost), or among ever fresh neighborhoods (beyond 300 that wait in all).
-    Browsers that gave the right passcode before do not queue; ten wrong tries in a row end that.
+    Not guaranteed: a turn soon where more than 40 fresh cookies wait at one address or more than
+    300 in all (one of them loses its place then), or among very many neighborhoods.
 
     clock: seconds, only growing. teachers: cookies that gave it before; remember: called with
     their new list. Every method may be called from any thread.
@@ -80,7 +80,6 @@ class Passcode:
         self._tries: dict[str, deque[float]] = {}  # cookie -> times
         self._next = -math.inf  # when the next turn is given
         self._turns, self._counted = 0.0, 0.0  # how many of late, as of when
-        self._newest = False  # whether the newest of equals is next
 
     def unlock(self, said: str, visitor: Visitor) -> str:
         """Try a passcode; returns "" where it is right, else why not, with the time to wait."""
@@ -144,16 +143,16 @@ class Passcode:
         beside = [place for place in waiting if place.names[1] == names[1]]
         if len(beside) >= MOST_BESIDE:
             self._drop(beside)
-        elif len(self._places) >= MOST_WAITING:
+        elif len(waiting) >= MOST_WAITING:
             self._drop(waiting)
         place = self._places[visitor.id] = _Place(names, max(now, self._ready(visitor.id)))
         return place
 
     def _drop(self, places: list[_Place]) -> None:
-        """Remove the one whose turn is farthest away: of equals the middle one."""
+        """Remove one of those that had a turn last; any of them, so that no rhythm wins."""
         worst = max(map(self._order, places))
         equals = [place for place in places if self._order(place) == worst]
-        del self._places[equals[len(equals) // 2].names[2]]
+        del self._places[random.choice(equals).names[2]]
 
     def _order(self, place: _Place) -> tuple[float, ...]:
         """Who is next: the smallest."""
@@ -167,8 +166,7 @@ class Passcode:
             if at > now:
                 break
             fit = [place for place in waiting if place.ready <= at]
-            first = min(reversed(fit) if self._newest else fit, key=self._order)
-            self._newest = not self._newest
+            first = min(fit, key=self._order)
             first.turn = at
             for name in first.names:
                 _keep(self._last, name, at)

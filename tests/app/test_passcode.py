@@ -1,11 +1,18 @@
 """The passcode: how often it can be tried, and that the teacher gets in all the same."""
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
-from app.passcode import MOST_DELAY, Passcode
-from app.visitors import Visitor
+from app import passcode
+from app.passcode import KEPT, LONGEST, Passcode
+from app.runs import Runs
+from app.visitors import Visitor, network
+
+WRONG = "That is not the passcode."
+TICK = 0.5  # seconds between two presses of an attacker's cookie
+Attack = Callable[[int], list[Visitor]]  # who presses in a tick
 
 
 class Clock:
@@ -20,64 +27,171 @@ def clock() -> Clock:
     return Clock()
 
 
-def client(number: int, address: str = "10.0.0.1") -> Visitor:
-    return Visitor(f"cookie{number}", address=address)
+def client(cookie: object, address: str = "10.0.0.1") -> Visitor:
+    return Visitor(f"cookie {cookie}", address=network(address))
 
 
-def guesses(gate: Passcode, clock: Clock, seconds: int, visitor_of) -> int:
-    """Wrong tries that are really compared, of one every tenth of a second."""
+def guesses(gate: Passcode, clock: Clock, seconds: float, attack: Attack) -> int:
+    """Wrong tries that are really compared."""
     n = 0
-    for tick in range(10 * seconds):
-        n += gate.unlock("wrong", visitor_of(tick)) == "That is not the passcode."
-        clock.now += 0.1
+    for tick in range(int(seconds / TICK)):
+        for visitor in attack(tick):
+            if gate.unlock("wrong", visitor) == WRONG:
+                n += 1
+                getattr(attack, "guessed", id)(visitor)
+        clock.now += TICK
     return n
+
+
+def seconds_asked(said: str) -> int:
+    assert "try again in" in said
+    return int(said.split()[-2])
+
+
+def way_in(
+    gate: Passcode, clock: Clock, attack: Attack, teacher: Visitor, every: float | None = None
+) -> float:
+    """Seconds until the right passcode opens, pressed as asked or regularly."""
+    start = clock.now
+    while said := gate.unlock("open", teacher):
+        guesses(gate, clock, every or seconds_asked(said), attack)
+        assert clock.now - start < 300, "never"
+    return clock.now - start
+
+
+def crowd(addresses: list[str], a_tick: int = 10, renew: bool = True) -> Callable[[], Attack]:
+    """One cookie at each address, some of which press in a tick; renew: after each guess."""
+
+    def start() -> Attack:
+        known = {}
+
+        def press(tick: int) -> list[Visitor]:
+            some = [
+                (tick * a_tick + k) % len(addresses) for k in range(min(a_tick, len(addresses)))
+            ]
+            return [known.setdefault(k, client(f"{k} {tick}", addresses[k])) for k in some]
+
+        press.guessed = lambda visitor: renew and known.pop(int(visitor.id.split()[1]))
+        return press
+
+    return start
+
+
+# attack, the teacher's address, most guesses in ten minutes
+ATTACKS = {
+    "three tabs beside the teacher": (lambda: lambda _: 3 * [client("s", "")], "", 100),
+    "thirty cookies beside": (crowd(30 * [""], 30, renew=False), "", 400),
+    "thirty cookies beside, fresh after each guess": (crowd(30 * [""], 30), "", 400),
+    "one /64": (crowd([f"2001:db8::{k:x}" for k in range(2000)]), "2001:db9::1", 400),
+    "a hundred /64 of one /48": (
+        crowd([f"2001:db8:0:{k:x}::1" for k in range(100)]),
+        "2001:db9::1",
+        400,
+    ),
+    "one /48": (crowd([f"2001:db8:0:{k:x}::1" for k in range(2000)]), "2001:db9::1", 400),
+    "fifty IPv4": (crowd([f"{k + 20}.1.2.3" for k in range(50)], 50), "", 400),
+}
 
 
 def test_one_try_a_second(clock):
     gate = Passcode("open", clock)
-    assert gate.unlock("wrong", client(1)) == "That is not the passcode."
+    assert gate.unlock("wrong", client(1)) == WRONG
     assert "try again in" in gate.unlock("open", client(1))  # the right one does not pass either
     clock.now += 1.01
     assert gate.unlock("open", client(1)) == ""
 
 
-def test_ten_a_minute_by_cookie_and_by_address(clock):
-    assert guesses(Passcode("open", clock), clock, 60, lambda _: client(1)) <= 10
-    clock.now += 600
-    assert guesses(Passcode("open", clock), clock, 60, client) <= 10  # a fresh cookie each time
+def test_ten_a_minute(clock):
+    assert guesses(Passcode("open", clock), clock, 60, lambda _: [client(1)]) == 10
 
 
-def test_many_addresses_meet_a_growing_delay_that_decays(clock):
+@pytest.mark.parametrize("name", ATTACKS)
+def test_few_guesses_for_all_together(clock, name):
+    start, _, most = ATTACKS[name]
+    n = guesses(Passcode("open", clock), clock, 600, start())
+    print(f"{name}: {n} guesses")
+    assert 5 <= n <= most
+
+
+@pytest.mark.parametrize("every", [None, 5.0])
+@pytest.mark.parametrize("after", [1, 20, 130])
+@pytest.mark.parametrize("name", ATTACKS)
+def test_the_teacher_gets_in(clock, name, after, every):
+    start, address, _ = ATTACKS[name]
+    gate, attack = Passcode("open", clock), start()
+    guesses(gate, clock, after, attack)
+    seconds = way_in(gate, clock, attack, client("teacher", address), every)
+    print(f"{name}, begun {after} s before, every {every}: {seconds} s")
+    assert seconds <= 60
+
+
+def test_the_delay_of_all_grows_and_decays(clock):
     gate = Passcode("open", clock)
-    n = guesses(gate, clock, 60, lambda tick: client(tick, f"10.0.{tick % 50}.1"))
-    assert n <= 5 + 50 * 60 / MOST_DELAY  # without it: 50 addresses x 10
+
+    def free() -> int:
+        fresh = [client(f"{clock.now} {k}", f"{k + 20}.1.2.3") for k in range(9)]
+        return sum(gate.unlock("wrong", visitor) == WRONG for visitor in fresh)
+
+    assert free() == 5
+    attack = ATTACKS["fifty IPv4"][0]()
+    first, second, third = (guesses(gate, clock, 30, attack) for _ in range(3))
+    assert first > second > third
     clock.now += 3600
-    waits = []
-    for number in range(14):
-        said = gate.unlock("wrong", client(number, f"10.1.{number}.1"))
-        if "try again" in said:
-            waits.append(int(said.split()[-2]))
-            clock.now += waits[-1]
-            said = gate.unlock("wrong", client(number, f"10.1.{number}.1"))
-        assert said == "That is not the passcode."
-    assert len(waits) == 14 - 5  # so many failures are free
-    assert waits[0] < waits[2] < waits[-1] <= MOST_DELAY + 1
-    clock.now += 3600
-    assert gate.unlock("open", client(1)) == ""
+    assert free() >= 4
 
 
-def test_the_teacher_gets_in_while_others_guess(clock):
+def test_a_turn_is_kept_and_early_presses_cost_nothing(clock):
+    attack = ATTACKS["thirty cookies beside"][0]()
     gate = Passcode("open", clock)
-    attack = lambda tick: client(tick, f"10.0.{tick % 50}.1")  # noqa: E731
-    guesses(gate, clock, 60, attack)
-    teacher = client(7777, "10.9.9.9")
-    start = clock.now
-    while gate.unlock("open", teacher):
-        guesses(gate, clock, 1, attack)
-        assert clock.now - start < MOST_DELAY + 3
-    # known from now on: nobody beside it, at the same address, locks it out
-    guesses(gate, clock, 30, lambda tick: client(tick, "10.9.9.9"))
-    assert gate.unlock("open", teacher) == ""
+    guesses(gate, clock, 5, attack)
+    gate.unlock("wrong", client("teacher", ""))
+    clock.now += 1
+    asked = seconds_asked(gate.unlock("open", client("teacher", "")))
+    assert asked <= LONGEST
+    guesses(gate, clock, asked + KEPT - 1, attack)  # others pressed all the time
+    assert gate.unlock("open", client("teacher", "")) == ""
+    clock.now += 10
+    pressed = [gate.unlock("wrong", client("other", "")) for _ in range(5)]
+    waits = [seconds_asked(said) for said in pressed if said != WRONG]
+    assert waits == sorted(waits, reverse=True)
+
+
+def test_turns_that_nobody_takes_do_not_stay(clock):
+    gate = Passcode("open", clock)
+    for k in range(2000):
+        gate.unlock("wrong", client(k, f"2{k:03x}:db8::1"))
+    assert len(gate._places) <= passcode.MOST_WAITING + 10
+    clock.now += 3600
+    assert gate.unlock("open", client("teacher")) == ""
+    assert not gate._places
+
+
+def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
+    kept: list[list[str]] = []
+    gate = Passcode("open", clock, remember=kept.append)
+    assert gate.unlock("open", client("teacher")) == ""
+    flood = lambda tick: [client(f"{tick} {k}") for k in range(50)]  # noqa: E731
+    again = Passcode("open", clock, teachers=kept[-1], remember=kept.append)  # after a restart
+    guesses(again, clock, 30, flood)
+    assert again.unlock("open", client("teacher")) == ""
+    for _ in range(10):
+        clock.now += 7
+        assert again.unlock("wrong", client("teacher")) == WRONG
+    assert kept[-1] == []
+
+
+def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
+    monkeypatch.setenv("MIXNN_PASSCODE", "open")
+    runs = Runs(tmp_path)
+    monkeypatch.setattr(passcode, "runs", lambda: runs)
+    try:
+        passcode.passcodes.clear()
+        assert passcode.passcodes().unlock("open", client("teacher")) == ""
+        passcode.passcodes.clear()
+        assert passcode.passcodes()._teachers == ["cookie teacher"]
+    finally:
+        passcode.passcodes.clear()
+        runs.close()
 
 
 def test_no_passcode_lets_nobody_in(clock):

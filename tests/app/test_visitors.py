@@ -4,7 +4,7 @@ import pytest
 import streamlit as st
 
 from app import visitors
-from app.visitors import has_teacher, visitor
+from app.visitors import has_teacher, network, visitor
 
 MAIL = "Miss@School.org"
 
@@ -49,3 +49,18 @@ def test_without_a_list_or_a_login_nothing_changes(user, monkeypatch):
 
 def test_no_secrets_file_means_no_login():
     assert not visitors.has_login()
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("::1", ""), ("127.0.0.1", ""),
+     ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", ""),
+     ("testclient", "testclient")],
+)  # fmt: skip
+def test_limits_by_address_count_the_64_of_ipv6(address, counted):
+    assert network(address) == counted
+
+
+def test_a_visitor_has_the_network(monkeypatch):
+    monkeypatch.setattr(type(st.context), "ip_address", "2001:db8::7")
+    assert visitor().address == "2001:db8::/64"
