@@ -89,7 +89,7 @@ def receive(
 class Bringing(threading.Thread):
     """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set."""
 
-    def __init__(self, file: BinaryIO, name: str, root: Path, owner: str):
+    def __init__(self, file: BinaryIO, name: str, root: Path, owner: str = ""):
         super().__init__(name="upload", daemon=True)
         self._file, self._name, self._root, self._owner = file, name, root, owner
         self.job = Job()
