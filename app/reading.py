@@ -2,6 +2,7 @@
 
 import os
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import streamlit as st
 
 from app.choices import get
 from app.once import newest
-from app.runs import runs
+from app.runs import RunsError, runs
 from app.sample import story
 from engine.ask import Network, load_network
 from engine.config import RunConfig
@@ -18,9 +19,30 @@ from engine.store import Run, StoreError
 
 
 def run(name: str) -> Run:
-    """The run of this name. Raises StoreError or RunsError."""
-    folder = runs().folder(name)
-    return _run(str(folder), stamp_of(folder / "config.json"))
+    """The run of this name. Raises StoreError or RunsError.
+
+    Of a fork, those that it goes back to are taken as gone unless the visitor may see them all.
+    """
+    found = _at(runs().folder(name))
+    return found if found.info.get("parent") is None or _traced(found) else _at(found.folder, True)
+
+
+def _at(folder: Path, alone: bool = False) -> Run:
+    return _run(str(folder), stamp_of(folder / "config.json"), alone)
+
+
+def _traced(fork: Run) -> bool:
+    """Whether all runs that a fork goes back to lie in the folder of the runs and may be seen."""
+    home, passed = runs().root.resolve(), {fork.folder.name}
+    while (origin := fork.origin) is not None:
+        if origin.parent.resolve() != home or origin.name in passed:
+            return False
+        passed.add(origin.name)
+        try:
+            fork = _at(runs().folder(origin.name))
+        except (RunsError, StoreError):
+            return False
+    return True
 
 
 def records(name: str) -> list[dict[str, Any]]:
@@ -100,7 +122,7 @@ def sample_name(name: str, index: int) -> str:
 def history(name: str, sample: int) -> dict[str, np.ndarray]:
     """A sample's whole history, see `story.history`; not to be changed."""
     of, n = run(name), len(records(name))
-    return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n)
+    return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n, of.alone)
 
 
 def network(name: str, epoch: int) -> Network:
@@ -118,8 +140,10 @@ def network(name: str, epoch: int) -> Network:
 
 
 @lru_cache(maxsize=64)
-def _history(folder: str, stamp: tuple[int, int], sample: int, n: int) -> dict[str, np.ndarray]:
-    return story.history(Run(folder), sample, n)
+def _history(
+    folder: str, stamp: tuple[int, int], sample: int, n: int, alone: bool
+) -> dict[str, np.ndarray]:
+    return story.history(Run(folder, alone=alone), sample, n)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
@@ -128,8 +152,8 @@ def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
 
 
 @lru_cache(maxsize=128)
-def _run(folder: str, stamp: tuple[int, int]) -> Run:
-    return Run(folder)
+def _run(folder: str, stamp: tuple[int, int], alone: bool) -> Run:
+    return Run(folder, alone=alone)
 
 
 @newest(maxsize=128)

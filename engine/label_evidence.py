@@ -132,13 +132,13 @@ def _add_mixed(
 
 
 def _parents(run: Run, seen: list[Path]) -> list[Moment]:
-    parent = run.info["parent"]
-    if parent is None or not (Path(parent["run"]) / "epochs.json").is_file():
+    folder = run.origin
+    if folder is None or not (folder / "epochs.json").is_file():
         return []
-    if Path(parent["run"]).resolve() in seen:  # a folder that names itself
+    if folder.resolve() in seen:  # a folder that names itself
         return []
-    before = Run(parent["run"])
-    rows = [row for row, record in enumerate(before.epochs) if record["epoch"] <= parent["epoch"]]
+    before, epoch = Run(folder), run.info["parent"]["epoch"]
+    rows = [row for row, record in enumerate(before.epochs) if record["epoch"] <= epoch]
     if not rows or not np.array_equal(before.labels["given"], run.labels["given"]):
         return []
     return history(before, rows[-1], seen)

@@ -61,10 +61,13 @@ class StoreError(RuntimeError):
 
 
 class Run:
-    """A run folder to read, while it is written or after. Raises StoreError if it is none."""
+    """A run folder to read, while it is written or after. Raises StoreError if it is none.
 
-    def __init__(self, folder: Path | str):
-        self.folder = Path(folder)
+    alone: of a fork, take the run that it was forked from as gone.
+    """
+
+    def __init__(self, folder: Path | str, *, alone: bool = False):
+        self.folder, self.alone = Path(folder), alone
         if printable(self.folder.name) != self.folder.name:
             raise StoreError(
                 f"{printable(self.folder.name)}: the folder's name is not UTF-8; rename the folder"
@@ -87,6 +90,19 @@ class Run:
             return RunConfig(**self.info["config"])
         except ValueError as error:
             raise StoreError(f"{self.folder}/config.json is broken: {error}") from None
+
+    @property
+    def origin(self) -> Path | None:
+        """The folder of the run it was forked from; None where it is none, or that one is gone.
+
+        It lies beside the fork, also where both were moved, or where the fork says.
+        """
+        parent = self.info.get("parent")
+        if parent is None or self.alone:
+            return None
+        said = Path(parent["run"])
+        places = (self.folder.parent / said.name, said)
+        return next((place for place in places if (place / "config.json").is_file()), None)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,10 +67,10 @@ def flips(run: Run) -> Flips:
     A fork goes on from its parent's soft labels where it has the same given labels; if the parent
     is gone, its changes count as flips of the fork's first epoch. Raises StoreError.
     """
-    stamp = (run.folder / "config.json").stat().st_mtime_ns
+    key = run.folder, (run.folder / "config.json").stat().st_mtime_ns, run.alone
     with _lock:
-        history = _histories.setdefault((run.folder, stamp), _History())
-        _histories.move_to_end((run.folder, stamp))
+        history = _histories.setdefault(key, _History())
+        _histories.move_to_end(key)
         while len(_histories) > MOST_HISTORIES:
             _histories.popitem(last=False)
     return history.read(run)
@@ -112,9 +111,9 @@ class _History:
 def _start(run: Run) -> tuple[np.ndarray, list[Flips]]:
     """The labels before a run's first epoch, and the flips that led there."""
     given, parent = run.labels["given"], run.info.get("parent")
-    if parent:
+    if (folder := run.origin) is not None:
         try:
-            origin = Run(Path(parent["run"]))
+            origin = Run(folder)
             came_before = origin.info["first_epoch"] <= parent["epoch"]  # not itself, no circle
             if came_before and np.array_equal(origin.labels["given"], given):
                 past = flips(origin).until(parent["epoch"])

@@ -31,7 +31,7 @@ def suspects_of(name: str, row: int | None = None) -> LabelIssues:
     run = reading.run(name)
     row = len(reading.records(name)) - 1 if row is None else row
     written = (run.folder / "epochs.json").stat().st_mtime_ns
-    return _suspects(str(run.folder), written, row)
+    return _suspects(str(run.folder), written, row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -162,8 +162,8 @@ def listed(
 
 
 @lru_cache(maxsize=4)
-def _suspects(folder: str, written: int, row: int) -> LabelIssues:
-    return label_issues(Run(folder), row)
+def _suspects(folder: str, written: int, row: int, alone: bool) -> LabelIssues:
+    return label_issues(Run(folder, alone=alone), row)
 
 
 def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:

@@ -122,7 +122,7 @@ def before(run: Run, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     given = run.labels["given"]
     origin = run.info["parent"]
     if origin is not None:
-        parent = _parent(run, Path(origin["run"]))
+        parent = _parent(run)
         if np.array_equal(parent.labels["given"], given):
             epochs = [record["epoch"] for record in parent.epochs]
             return before(parent, epochs.index(origin["epoch"]) + 1, ids)
@@ -166,12 +166,11 @@ def _columns(mix: Mix) -> tuple[np.ndarray, ...]:
     return mix.parts, mix.weights, mix.distances, mix.clean, mix.soft
 
 
-def _parent(run: Run, folder: Path) -> Run:
-    """The run that a fork came from: where it was, or beside the fork where both were moved."""
-    for place in (folder, run.folder.parent / folder.name):
-        if (place / "config.json").is_file():
-            return Run(place)
+def _parent(run: Run) -> Run:
+    """The run that a fork came from. Raises StoreError where that is gone."""
+    if (folder := run.origin) is not None:
+        return Run(folder)
     raise StoreError(
-        f"{run.folder.name} is a fork of {folder.name}, which is gone: "
+        f"{run.folder.name} is a fork of {Path(run.info['parent']['run']).name}, which is gone: "
         "what its first epoch began with is not known"
     )

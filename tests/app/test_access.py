@@ -14,12 +14,15 @@ from streamlit.testing.v1 import AppTest
 
 from app import reading, widgets
 from app.access import Seen
+from app.labels import corrections
 from app.review import exhibits, uploads
 from app.review.reviews import Reviews
 from app.runs import Runs, RunsError, Visitor, runs
+from app.sample import story
 from app.visitors import acting_as
 from engine.data import DataError, load
-from engine.store import Run, write_json
+from engine.label_evidence import history
+from engine.store import Run, StoreError, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
@@ -396,3 +399,26 @@ def test_every_download_asks_again():
         if re.search(r"\bdownload_button\b", path.read_text()) and path.name != "downloads.py"
     ]
     assert calls == []
+
+
+def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, tmp_path):
+    fork = runs().fork(private, 2, visitor=who(ANN), k=2)
+    wait_until(lambda: runs().where(fork).state == "done")
+    key = runs().share_link(fork, who(ANN))
+    with acting_as(who(ANN)):
+        assert reading.run(fork).origin == root / private
+        assert reading.history(fork, 0)["moved"].shape == (3,)
+        assert corrections.flips(reading.run(fork)) is not None
+    with acting_as(who(BOB, key=key)):
+        assert reading.run(fork).origin is None
+        with pytest.raises(StoreError, match="is gone"):
+            story.before(reading.run(fork), 0, np.array([0]))
+        assert all(m.run.folder.name == fork for m in history(reading.run(fork), 0))
+    shutil.move(root / private, tmp_path / private)  # where no visitor may look
+    path = root / fork / "config.json"
+    info = json.loads(path.read_text())
+    info["parent"]["run"] = str(tmp_path / private)
+    write_json(path, info)
+    assert Run(root / fork).origin == tmp_path / private  # the command line may
+    with acting_as(who(ANN)):
+        assert reading.run(fork).origin is None
