@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import math
@@ -228,8 +229,9 @@ class Runs:
             except RunsError:  # deleted meanwhile
                 return None
             gone = found and found.state == "done" and not self.folder(name).is_dir()
-            # a name may have been given to another run after the teacher deleted the shared one
-            return None if gone or self.access.owner(name or "") != EVERYONE.id else found
+            # the name may be another run's, after the teacher deleted the shared one
+            owned = self.access.owner(name or "") not in ("", EVERYONE.id)
+            return None if gone or owned else found
 
     def fork(
         self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **knobs: Any
@@ -570,9 +572,8 @@ class Runs:
                 folder.rmdir()
         for job in ended[:-MOST_ENDED]:
             del self._jobs[job.name]
-        for name in {
-            name for table in ("owners", "links", "kept") for name in self.ledger.table(table)
-        }:
+        tables = [self.ledger.table(name) for name in ("owners", "links", "kept")]
+        for name in {*itertools.chain(*tables), *self.ledger.table("shared").values()}:
             if name not in self._jobs and not os.path.lexists(self.root / name):
                 self.ledger.forget(name)
 
