@@ -738,3 +738,8 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
 def test_class_names_that_grow_or_show_nothing_are_refused(name):
     with pytest.raises(data.DataError, match="allowed are|is empty"):
         parts.check_class_names("mine.npz", ["cat", name])
+
+
+def test_a_path_that_the_system_refuses_is_a_sentence():
+    with pytest.raises(data.DataError, match="cannot be read: File name too long"):
+        data.load("npz:" + "x" * 5000)

@@ -67,7 +67,8 @@ def receive(
     and nothing is ever written outside its own folder.
     """
     home = root / FOLDER
-    home.mkdir(parents=True, exist_ok=True)
+    with _reported(name):
+        home.mkdir(parents=True, exist_ok=True)
     clean(root)
     job = job or Job()
     with _reported(name), _new_folder(home) as new:

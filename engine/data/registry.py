@@ -121,7 +121,10 @@ def load(
                 f"image_size {image_size} with {name!r}: only folder: takes one, "
                 f"{low} to {high} pixels"
             )
-    data = entry.load(Request(name, argument, data_folder(root), seed, image_size))
+    try:
+        data = entry.load(Request(name, argument, data_folder(root), seed, image_size))
+    except OSError as error:  # a name too long, a path that may not be read
+        raise DataError(f"{shown(name)!r} cannot be read: {error.strerror or error}") from None
     if limit is None:
         return data
     n_classes = len(data.labels.unique())
