@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.runs import runs
+from app.runs import registry
 from app.visitors import Visitor
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def _neighborhood(address: str) -> str:
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
     """The one of this server, from MIXNN_PASSCODE; teachers' browsers stand in the ledger."""
-    ledger = runs().ledger
+    ledger = registry().ledger
 
     def remember(teachers: list[str]) -> None:
         if ledger.mine:

@@ -362,6 +362,9 @@ class Runs:
         self._closed.set()
         with self._lock:
             jobs = [job for job in self._jobs.values() if job.started]
+            if self.alone:
+                with contextlib.suppress(OSError):  # a full disk: what was kept last holds
+                    self._save_queue()
         for job in jobs:
             job.runner.stop("because the server was shut down: it can be resumed")
         deadline = time.monotonic() + patience
@@ -579,7 +582,8 @@ class Runs:
 
 
 @st.cache_resource(show_spinner=False)
-def _registry() -> Runs:
+def registry() -> Runs:
+    """The one registry of this server, for the server itself; pages take `runs`."""
     made = Runs.from_environment()
     at_shutdown(lambda: made.close(PATIENCE))
     return made
@@ -587,8 +591,8 @@ def _registry() -> Runs:
 
 def runs() -> Runs | Seen:
     """The one registry of this server; on a page, as its visitor may see it."""
-    registry = _registry()
-    return Seen(registry, visitor()) if on_a_page() else registry
+    found = registry()
+    return Seen(found, visitor()) if on_a_page() else found
 
 
 def _key(config: RunConfig) -> str:
