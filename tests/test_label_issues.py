@@ -1,7 +1,6 @@
 """Which labels look wrong: each piece of evidence by hand, and that proposals do no harm."""
 
 import json
-import os
 import shutil
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from engine.label_issues import calibrated, label_issues
 from engine.runner import Runner
 from engine.store import Run, StoreError
 from tests.benchmarks.bench_label_guard import photos, shares
-from tests.conftest import SHARED, blobs, quick
+from tests.conftest import SHARED, blobs, quick, slow
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
         assert abs(found.estimate / len(true) - rate) < 0.1
 
 
-@pytest.mark.skipif(os.environ.get("MIXNN_SLOW") != "1", reason="minutes: only with MIXNN_SLOW=1")
+@slow
 @pytest.mark.skipif(not (SHARED / "data").exists(), reason="no ../shared/data beside the project")
 @pytest.mark.parametrize("rate", [0.0, 0.05])
 def test_proposed_changes_of_photos_do_no_harm(tmp_path, rate):

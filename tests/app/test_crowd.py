@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import slow
+
 pytest.importorskip("psutil")
 pytest.importorskip("websockets")
 sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
@@ -32,6 +34,7 @@ async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
     return found, viewers
 
 
+@slow
 def test_answers_keep_coming_on_a_starved_server(tmp_path):
     root = tmp_path / "runs"
     root.mkdir()

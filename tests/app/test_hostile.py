@@ -18,11 +18,12 @@ from engine.data import DataError, load
 from engine.data.npy import read_header
 from engine.data.parts import check_class_names, is_odd
 from tests import hostile_files as hostile
+from tests.conftest import SLOW
 from tests.hostile_files import BOMB, Case
 
 MARKER = Path("/tmp/mixnn-postscript-ran")
 CASES = list(hostile.cases(str(MARKER)))
-SMALL = [case for case in CASES if case.size != BOMB]
+SMALL = [case for case in CASES if case.size != BOMB][:: 1 if SLOW else 3]
 NO_SENTENCE = re.compile(r"Traceback|\w+Error\b|\w+Exception\b|Errno|0x[0-9a-f]{6}|in its log")
 BUDGET_MB = 700
 

@@ -183,7 +183,7 @@ def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
 def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     runs = Runs(tmp_path)
-    monkeypatch.setattr(passcode, "runs", lambda: runs)
+    monkeypatch.setattr(passcode, "registry", lambda: runs)
     try:
         passcode.passcodes.clear()
         assert passcode.passcodes().unlock("open", client("teacher")) == ""

@@ -12,6 +12,7 @@ from app.runs import runs
 from engine.store import Run, write_json
 from tests.app.conftest import n_epochs, quick_digits
 from tests.browser.conftest import serve
+from tests.conftest import slow
 
 
 def test_outside_a_server_nothing_is_changed(root):
@@ -35,7 +36,7 @@ async def _visit(server, root, n: int) -> list:
     return come
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=slow)])
 def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_path, number):
     root = tmp_path / "runs"
     root.mkdir()
