@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from engine import noise, spoil
-from engine.config import ConfigError, RunConfig
-from engine.data import Data, DataError, human
+from engine.config import RunConfig
+from engine.data import Data, human
 from engine.data.registry import data_folder, stratified
+from engine.errors import ConfigError, DataError, NoiseError
 from engine.folds import out_of_fold
-from engine.noise import Noise, NoiseError
+from engine.noise import Noise
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Knobs that fix the labels, beside the seed of the noise.
