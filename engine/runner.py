@@ -13,7 +13,7 @@ from typing import Any
 from engine.config import RunConfig
 from engine.control import Control, Stopped
 from engine.data import Data
-from engine.device import release_memory
+from engine.device import release_memory, session
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
 from engine.state import State, check_k, load_data
@@ -249,7 +249,8 @@ class Runner:
         self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
         self._check_room(self._state.config.changed_live(**self._control.pending))
         self._writer.write_status("running")
-        with WriteBehind(self._writer) as behind:
+        state = self._state
+        with session(state.device, state.compile), WriteBehind(self._writer) as behind:
             for snapshot in train(
                 self.config, self._state.data, state=self._state, control=self._control
             ):

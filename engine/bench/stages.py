@@ -61,7 +61,11 @@ def measure(
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
     state = State(config, data)
     measured_on = machine.machine(state.device)
-    with machine.threads(state.threads), tempfile.TemporaryDirectory() as folder:
+    with (
+        machine.session(state.device, state.compile),
+        machine.threads(state.threads),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         say("a first look at the whole set")
         bench = _Bench(state, images, Path(folder) / "run")
         cases = bench.cases()
