@@ -23,7 +23,8 @@ from app.runs import runs
 from app.sample.samples import SEARCHES
 from app.visitors import CHOICES as KEPT
 from app.visitors import visitor as visitor
-from engine.config import METHODS, ConfigError, RunConfig, configure
+from engine.config import METHODS, RunConfig, configure
+from engine.errors import ConfigError
 
 MIRROR, PROBLEMS = "choices.mirror", "choices.problems"
 SHOWN, LEFT = "choices.shown", "choices.left"  # by widgets now, and before others changed it

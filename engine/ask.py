@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from engine import model
 from engine.augment import normalize
 from engine.device import choose_threads, threads
+from engine.errors import StoreError
+from engine.models.inference import forward
 from engine.state import load_data
-from engine.store import Run, StoreError
+from engine.store import Run
 
 BATCH = 512
 
@@ -26,7 +28,7 @@ class Network:
     shape: tuple[int, int, int]  # (C, H, W) of an image
     precision: str  # "float32" or "bf16", as trained
     threads: int
-    doubled: bool = False  # what it says is the mean over an image and its mirror, as in training
+    mirrored: bool = False  # average over an image and its mirror image, as in training
 
     def ask(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What it says of images (B, C, H, W), uint8 or float in [0, 255].
@@ -49,13 +51,7 @@ class Network:
 
     def _say(self, images: Tensor) -> tuple[Tensor, Tensor]:
         images = normalize(images, self.mean, self.std)
-        views = [images, images.flip(3)] if self.doubled else [images]
-        said = []
-        for view in views:
-            view = view.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                said.append([part.float() for part in self.model(view)])
-        logits, features = (sum(parts) / len(views) for parts in zip(*said, strict=True))
+        logits, features = forward(self.model, images, self.precision, mirrored=self.mirrored)
         return logits.softmax(1), features
 
 
@@ -79,8 +75,8 @@ def load_network(run: Run, epoch: int) -> Network:
         ) from None
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
-    doubled = run.config.flip_average == "all"
-    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads, doubled)
+    mirrored = run.config.flip_average == "all"
+    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
 
 
 def ask(run: Run, epoch: int, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,13 @@
 """From losses to P(clean): a two-component Gaussian mixture on the per-sample losses."""
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from engine.device import threads
 
 # Two normal components closer than this many pooled standard deviations make one hump
 # (Ashman's D, Ashman et al. 1994).
@@ -76,7 +77,7 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
         means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
         converged, n_iter = True, 0
     else:
-        with _one_thread():
+        with threads(1):  # the same bits for any number of threads; more would mostly wait
             clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
         distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
         if distance < SEPARATED:
@@ -158,14 +159,3 @@ def _expect(x: Tensor, components: list[tuple[float, float, float]]):
     ]
     whole = torch.logaddexp(*parts)
     return tuple((part - whole).exp() for part in parts), float(whole.mean())
-
-
-@contextmanager
-def _one_thread():
-    """The same bits for any number of threads; beside another load, more would only wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

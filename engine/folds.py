@@ -8,6 +8,7 @@ from torch import Tensor
 
 from engine import augment, device, model, optim
 from engine.data import Data
+from engine.models.inference import forward
 
 STREAM = 3  # keeps these draws apart from a run's noise and shuffling
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4  # as in the presets of engine.config
@@ -128,5 +129,4 @@ class _Learner:
         return torch.cat(chunks).softmax(1).cpu().numpy()
 
     def _logits(self, net: torch.nn.Module, images: Tensor) -> Tensor:
-        images = augment.normalize(images, self.mean, self.std)
-        return net(images.contiguous(memory_format=torch.channels_last))[0]
+        return forward(net, augment.normalize(images, self.mean, self.std))[0]

@@ -101,8 +101,9 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     with ThreadPoolExecutor(
         torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        found = pool.map(search, filled.tolist(), near[filled].tolist())
-        return torch.cat(list(found))[order.argsort()]
+        found = list(pool.map(search, filled.tolist(), near[filled].tolist()))
+    torch.set_num_threads(torch.get_num_threads())  # new threads would inherit the pool's 1
+    return torch.cat(found)[order.argsort()]
 
 
 def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from engine import noise, spoil
-from engine.config import ConfigError, RunConfig
-from engine.data import Data, DataError, human
+from engine import model, noise, spoil
+from engine.config import RunConfig
+from engine.data import Data, human
 from engine.data.registry import data_folder, stratified
+from engine.errors import ConfigError, DataError, NoiseError
 from engine.folds import out_of_fold
-from engine.noise import Noise, NoiseError
+from engine.noise import Noise
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Knobs that fix the labels, beside the seed of the noise.
@@ -22,6 +23,9 @@ LABEL_KNOBS = (
 )  # fmt: skip
 # Half of the images teach a network what to say of the others: 99 % of digits are right so.
 MARGIN_FOLDS = dict(n_folds=2, epochs=10, seed=0)
+# As chosen on the two-core machine that the stored results come from.
+MARGIN_THREADS = 2
+LOCK_POLL = 0.1  # seconds between two checks for stop and pause while another run trains them
 MOST_MARGINS = 4  # data sets whose margins are kept in memory, 20 MB for CIFAR-100
 
 Tick = Callable[[int, int], None]  # batches done, batches in all
@@ -131,20 +135,37 @@ def _of_people(config: RunConfig, data: Data, labels: np.ndarray) -> Noise:
     return spoil.labels_of_people(labels, clean, given, n_classes=data.n_classes, rows=rows)
 
 
-_margins: dict[str, np.ndarray] = {}  # fingerprint of a data set -> what networks say of it
-_learning = threading.Lock()  # two runs that start together learn it once
+_margins: dict[str, np.ndarray] = {}  # fingerprint of a data set -> out-of-fold probabilities
+_margins_lock = threading.Lock()  # guards the dict, for moments only
+_training_locks: dict[str, threading.Lock] = {}  # fingerprint -> held while its networks train
 
 
 def _eta(data: Data, labels: np.ndarray, tick: Tick | None) -> np.ndarray:
-    """What networks say of images that they have not seen, (N, C) float32.
+    """Out-of-fold class probabilities, (N, C) float32, of networks trained once per data set.
 
-    A function of the data set alone, whatever the settings of the run.
+    A function of the data set alone, whatever the settings of the run and the machine's cores.
+    Runs that need the same ones meanwhile wait; if the training fails or is stopped, the next run
+    in line starts it over. Raises what tick raises.
     """
     fingerprint = data.fingerprint()
-    with _learning:
-        if fingerprint not in _margins:
-            eta = out_of_fold(data, labels, **MARGIN_FOLDS, tick=tick)
-            while len(_margins) >= MOST_MARGINS:
-                del _margins[next(iter(_margins))]
-            _margins[fingerprint] = eta
-        return _margins[fingerprint]
+    training = _training_locks.setdefault(fingerprint, threading.Lock())
+    while not training.acquire(timeout=LOCK_POLL):
+        if tick is not None:
+            tick(0, 1)
+    try:
+        with _margins_lock:
+            eta = _margins.get(fingerprint)
+        if eta is None:
+            eta = out_of_fold(data, labels, **MARGIN_FOLDS, threads=_n_threads(data), tick=tick)
+            with _margins_lock:
+                while len(_margins) >= MOST_MARGINS:
+                    del _margins[next(iter(_margins))]
+                _margins[fingerprint] = eta
+        return eta
+    finally:
+        training.release()
+
+
+def _n_threads(data: Data) -> int:
+    """CPU threads of the margin networks: the same on every machine, since sums depend on it."""
+    return 1 if model.choose("auto", data.shape) == "small" else MARGIN_THREADS

@@ -1,6 +1,5 @@
 """What a run is about, and where it stands between two epochs: made, packed, unpacked."""
 
-import copy
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -11,10 +10,12 @@ from torch import Tensor
 
 from engine import device as machine
 from engine import model, optim
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.control import Control
 from engine.data import Data, load
+from engine.errors import ConfigError
 from engine.labels import ema_update, one_hot
+from engine.models.averaging import WeightAverage
 from engine.problem import pose
 
 TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
@@ -76,7 +77,7 @@ class State:
         # for the training step alone; two sizes of batches are two shapes, see train.draw_batches
         self.compiled = model.compiled(self.model, self.compile)
         # the moving average of the weights, in evaluation mode
-        self.average = copy.deepcopy(self.model).eval() if config.weight_ema else None
+        self.average = WeightAverage(self.model, config.weight_ema) if config.weight_ema else None
         self.n_steps = 0  # of the optimizer
         self.optimizer = optim.build(
             config.optimizer, self.model.parameters(),
@@ -105,27 +106,16 @@ class State:
         moved = ema_update(self.memory[batch], seen, self.config.elr_beta)
         self.memory[batch] = moved.to(self.memory.dtype)
 
-    @torch.no_grad()
     def step(self) -> None:
         """Move the weights by their gradients, and their moving average after them."""
         self.optimizer.step()
         self.n_steps += 1
-        if self.average is None:
-            return
-        # an average that is young forgets its random beginning faster
-        momentum = min(self.config.weight_ema, self.n_steps / (self.n_steps + 10))
-        pairs = list(zip(
-            self.average.state_dict().values(), self.model.state_dict().values(), strict=True
-        ))  # fmt: skip
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        torch._foreach_lerp_(*map(list, zip(*floats, strict=True)), 1 - momentum)
-        for mean, value in pairs:
-            if not mean.is_floating_point():  # batches that batch normalization has counted
-                mean.copy_(value)
+        if self.average is not None:
+            self.average.update(self.n_steps)
 
     def evaluation_network(self) -> torch.nn.Module:
         """The network that looks at the set and is tested, as it is now, in evaluation mode."""
-        network = self.model if self.average is None else self.average
+        network = self.model if self.average is None else self.average.network
         return model.for_evaluation(network, self.device, self.precision, self.compile)
 
     def pack(self) -> dict[str, Any]:

@@ -34,7 +34,8 @@ import numpy as np
 import torch
 
 from engine import schema
-from engine.config import ConfigError, RunConfig, configure
+from engine.config import RunConfig, configure
+from engine.errors import ConfigError, StoreError
 from engine.state import FIXED_IN_FORK
 
 FORMAT = 1
@@ -54,10 +55,6 @@ UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZip
 MOST_JSON = 64 * 2**20  # bytes of one file
 MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
 BY_RANK = ("neighbors", "distances", "weights")
-
-
-class StoreError(RuntimeError):
-    """A run folder that cannot be written or read; the message says what to do."""
 
 
 class Run:

@@ -3,6 +3,7 @@
 `train` is a generator of one Snapshot per epoch. It knows nothing of files, threads or pages.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,17 +18,15 @@ from engine.clean import CleanFit, fit_clean_probability, normalize_losses
 from engine.config import LIVE, RunConfig
 from engine.control import Control, Stopwatch
 from engine.data import Data
-from engine.device import keep_memory, threads
+from engine.device import session, threads
+from engine.errors import TrainingError
 from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.model import EVALUATION_BATCH
+from engine.models.inference import forward
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
 from engine.state import State, check_k
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
 
 
 def train(
@@ -44,16 +43,12 @@ def train(
     if state.config != config:
         raise ValueError("config is not the one that state was made with")
     control = control or Control()
-    if state.device.type == "cuda":
-        torch.backends.cudnn.deterministic = True  # the same seed shall give the same arrays
-    else:
-        keep_memory()
     features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
 
     first = state.epoch + 1
 
     for epoch in range(first, state.config.epochs):
-        with threads(state.threads):
+        with session(state.device, state.compile), threads(state.threads):
             control.tick(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
             check_k(config, state.data.n)
@@ -93,9 +88,10 @@ def train(
                 }
 
             state.epoch = epoch
-            snapshot = leave_behind(
-                state, phase, measured, seconds.spent, seen, scaled_loss, fit, partners
-            )
+            with seconds.of("snapshot"):
+                snapshot = leave_behind(
+                    state, phase, measured, seconds.spent, seen, scaled_loss, fit, partners
+                )
         yield snapshot
 
 
@@ -216,7 +212,7 @@ def train_epoch(
         total += values.detach().sum()
         control.tick(epoch, "training", number + 1, len(batches))
     mean = float(total) / state.data.n
-    if not torch.isfinite(torch.tensor(mean)):
+    if not math.isfinite(mean):
         raise TrainingError(
             f"the training loss became {mean} in epoch {epoch}: try a learning_rate below "
             f"{config.learning_rate:g}"
@@ -244,8 +240,8 @@ def look(state: State, network: nn.Module, control: Control, epoch: int, *, corr
     config, parts = state.config, []
     total = torch.zeros(state.data.n_classes, device=state.device)
     goal = _class_shares(state) if correct and config.align != "none" else None
-    doubled = config.flip_average == "all"
-    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", doubled)
+    mirrored = config.flip_average == "all"
+    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
     start = 0
     for logits, features in chunks:
         rows = slice(start, start + len(logits))
@@ -275,11 +271,11 @@ def look(state: State, network: nn.Module, control: Control, epoch: int, *, corr
 @torch.no_grad()
 def predict(
     state: State, network: nn.Module, images: Tensor, control: Control, epoch: int, stage: str,
-    doubled: bool = False,
+    mirrored: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Logits (B, C) and features (B, D), float32, of uint8 images, chunk by chunk in their order.
 
-    network: in evaluation mode. doubled: the mean over each image and its mirror.
+    network: in evaluation mode. mirrored: the mean over each image and its mirror image.
     """
     height, width = images.shape[-2:]
     # as many pixels in a batch of large images as in one of 64 x 64
@@ -287,12 +283,9 @@ def predict(
     chunks = images.split(max(size, 1))
     for number, chunk in enumerate(chunks):
         chunk = normalize(chunk, state.mean, state.std)
-        said = _forward(state, network, chunk)
-        if doubled:
-            mirrored = _forward(state, network, chunk.flip(3))
-            said = tuple((a + b) / 2 for a, b in zip(said, mirrored, strict=True))
+        outputs = _forward(state, network, chunk, mirrored)
         control.tick(epoch, stage, number + 1, len(chunks))
-        yield said
+        yield outputs
 
 
 def judge(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
@@ -316,22 +309,20 @@ def learning_rate(config: RunConfig, epoch: float) -> float:
     )  # fmt: skip
 
 
-def _forward(state: State, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    images = images.contiguous(memory_format=state.layout)
-    bf16 = state.precision == "bf16"
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        try:
-            logits, features = network(images)
-        except RuntimeError as error:
-            compiles = state.compile != "none"
-            if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
-                raise
-            why = " ".join(str(error).partition("\n\n")[0].split())
-            raise TrainingError(
-                f"the network cannot be compiled on this machine ({why}): "
-                'with compile = "none" it trains as well, more slowly'
-            ) from error
-    return logits.float(), features.float()
+def _forward(
+    state: State, network: nn.Module, images: Tensor, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    try:
+        return forward(network, images, state.precision, mirrored=mirrored)
+    except RuntimeError as error:
+        compiles = state.compile != "none"
+        if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
+            raise
+        why = " ".join(str(error).partition("\n\n")[0].split())
+        raise TrainingError(
+            f"the network cannot be compiled on this machine ({why}): "
+            'with compile = "none" it trains as well, more slowly'
+        ) from error
 
 
 def _class_shares(state: State) -> Tensor:
@@ -350,8 +341,9 @@ def _measure_part(
     images = getattr(state.data, f"{part}_images")
     if images is None or not len(images):
         return {}
-    doubled = state.config.flip_average != "none"
-    logits = [said[0] for said in predict(state, network, images, control, epoch, part, doubled)]
+    mirrored = state.config.flip_average != "none"
+    outputs = predict(state, network, images, control, epoch, part, mirrored)
+    logits = [logits for logits, _ in outputs]
     confidence, prediction = torch.cat(logits).softmax(1).max(1)
     hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
     return {
@@ -364,14 +356,20 @@ def leave_behind(
     state: State, phase: str, measured: dict[str, float | None], seconds: dict[str, float],
     seen: Look, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
 ) -> Snapshot:  # fmt: skip
-    """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth."""
+    """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth.
+
+    seconds: by stage; kept as the object it is, so that it may still be added to.
+    """
     tensors = dict(
         loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean, prediction=seen.prediction,
         confidence=seen.confidence, soft=state.soft, neighbors=partners.neighbors.int(),
         distances=partners.distances, weights=partners.weights,
         panel_features=seen.features[state.panel],
     )  # fmt: skip
-    arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
+    arrays = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
+        for name, tensor in tensors.items()
+    }
     problem = state.problem
     measured |= metrics.of_labels(
         problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
@@ -386,6 +384,6 @@ def leave_behind(
             "weights": fit.weights.tolist(), "converged": fit.converged, "n_iter": fit.n_iter,
             "warning": fit.warning,
         },
-        seconds=dict(seconds),
+        seconds=seconds,
         **arrays,
     )  # fmt: skip

@@ -1,15 +1,18 @@
 """Labels of a run by each noise model, and what a resumed or forked run takes over of them."""
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from engine import problem
+from engine import model, problem
 from engine.control import Control, Stopped
 from engine.data.base import assemble
-from engine.noise import NoiseError, observed_matrix
+from engine.errors import NoiseError
+from engine.noise import observed_matrix
 from engine.problem import LABEL_KNOBS, margins_known, pose
 from engine.runner import Runner
 from engine.spoil import corrupt_by_image, corrupt_by_margin
@@ -75,7 +78,7 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
     posed = pose(quick(noise="margin"), data, tick=lambda *now: seen.append(now))
     assert margins_known(data)
     assert seen[-1] == (len(seen), len(seen))
-    eta = problem.out_of_fold(data, data.labels.numpy(), **problem.MARGIN_FOLDS)
+    eta = problem.out_of_fold(data, data.labels.numpy(), **problem.MARGIN_FOLDS, threads=1)
     alone = corrupt_by_margin(data.labels.numpy(), eta, 0.4)
     np.testing.assert_array_equal(posed.given, alone.labels)
     assert posed.rate_actual == pytest.approx(0.4, abs=0.15)
@@ -198,6 +201,84 @@ def test_a_run_can_be_stopped_while_margins_are_learned(data, learned, tmp_path)
     runner.stop()
     runner.run()
     assert runner.status.state == "stopped"
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
+    monkeypatch.setattr(problem, "_margins", {})
+    monkeypatch.setattr("engine.device._THREADS", cores)
+    monkeypatch.setattr("engine.device.cores", lambda: cores)
+    counts, build = [], model.build
+
+    def watched(*arguments, **knobs):
+        counts.append(torch.get_num_threads())
+        return build(*arguments, **knobs)
+
+    monkeypatch.setattr(model, "build", watched)
+    monkeypatch.setattr(model, "choose", lambda *_: "fast")
+    monkeypatch.setattr(problem, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
+    pose(quick(noise="margin"), blobs(24))
+    assert set(counts) == {2}
+
+
+class Behind:
+    """A second run that needs the margins while a first one trains them."""
+
+    def __init__(self, data):
+        self.control, self.error = Control(), None
+        self._thread = threading.Thread(target=self._run, args=(data,))
+        self._thread.start()
+
+    def _run(self, data):
+        try:
+            self.given = pose(
+                quick(noise="margin"), data, tick=lambda *n: self.control.tick(0, "margins", *n)
+            ).given
+        except Exception as error:
+            self.error = error
+
+    def join(self):
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+
+def test_a_run_that_waits_for_margins_can_be_stopped(data, learned):
+    def tick(*_):
+        second = Behind(data)
+        second.control.stop()
+        second.join()
+        assert isinstance(second.error, Stopped)
+
+    pose(quick(noise="margin"), data, tick=tick)
+    assert learned == [96]
+
+
+def test_margins_of_one_data_set_do_not_wait_for_those_of_another(data, learned):
+    def tick(*_):
+        second = Behind(blobs(60))
+        second.join()
+        assert second.error is None
+
+    pose(quick(noise="margin"), data, tick=tick)
+    assert learned == [96, 60]
+
+
+def test_the_next_run_starts_over_when_the_first_one_fails(data, learned):
+    waiting = []
+
+    def tick(*_):
+        waiting.append(Behind(data))
+        while waiting[0].control.progress.stage != "margins":
+            time.sleep(0.01)
+        raise Stopped
+
+    with pytest.raises(Stopped):
+        pose(quick(noise="margin"), data, tick=tick)
+    waiting[0].join()
+    assert waiting[0].error is None
+    assert learned == [96, 96]
+    np.testing.assert_array_equal(waiting[0].given, pose(quick(noise="margin"), data).given)
+    assert learned == [96, 96]
 
 
 def test_human_labels_follow_the_images(people):

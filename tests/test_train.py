@@ -2,20 +2,24 @@
 
 import copy
 import threading
+import time
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from engine.config import METHODS, ConfigError, configure, reference_preset
+from engine import metrics
+from engine.config import METHODS, configure, reference_preset
 from engine.control import Control, Stopped
 from engine.data.base import assemble
+from engine.device import session
+from engine.errors import ConfigError, TrainingError
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest
 from engine.problem import pose
 from engine.state import State
-from engine.train import TrainingError, corrects, draw_batches, learning_rate, plan, predict, train
+from engine.train import corrects, draw_batches, learning_rate, plan, predict, train
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
@@ -35,10 +39,10 @@ def assert_same(first, second):
     assert first.mixture == second.mixture
 
 
-def logits_of(state: State, images: torch.Tensor, doubled: bool = False) -> torch.Tensor:
+def logits_of(state: State, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
     """What the network of a state says in evaluation mode."""
     network = state.evaluation_network()
-    chunks = predict(state, network, images, Control(), 0, "evaluation", doubled)
+    chunks = predict(state, network, images, Control(), 0, "evaluation", mirrored)
     return torch.cat([logits for logits, _ in chunks])
 
 
@@ -55,7 +59,7 @@ def test_shapes_and_types(data):
     np.testing.assert_allclose(last.weights.sum(1), 1, atol=1e-5)
     assert last.settings == {"k": 2, "alpha": 0.9, "correction": "ema", "correction_start": 2}
     assert set(last.seconds) == {
-        "neighbors", "training", "evaluation", "mixture", "test"
+        "neighbors", "training", "evaluation", "mixture", "test", "snapshot"
     }  # fmt: skip
 
 
@@ -152,7 +156,7 @@ def test_an_image_and_its_mirror_are_asked_together(data):
     state = State(config, data)
     *_, last = train(config, data, state=state)
     both = (logits_of(state, data.images) + logits_of(state, data.images.flip(3))) / 2
-    torch.testing.assert_close(logits_of(state, data.images, doubled=True), both)
+    torch.testing.assert_close(logits_of(state, data.images, mirrored=True), both)
     np.testing.assert_allclose(last.confidence, both.softmax(1).max(1).values, atol=1e-6)
 
 
@@ -457,6 +461,46 @@ def test_a_pause_is_no_computing_time(data):
     threading.Timer(0.5, control.resume).start()
     assert sum(next(epochs).seconds.values()) < 0.4
     assert control.seconds_waited > 0.4
+
+
+def test_every_second_of_an_epoch_belongs_to_a_stage(data, monkeypatch):
+    of_labels = metrics.of_labels
+
+    def slow(*arguments):
+        time.sleep(0.3)
+        return of_labels(*arguments)
+
+    monkeypatch.setattr(metrics, "of_labels", slow)
+    epochs = train(quick(epochs=4), data)
+    next(epochs)
+    for _ in range(3):
+        start = time.perf_counter()
+        snapshot = next(epochs)
+        seconds = time.perf_counter() - start
+        assert snapshot.seconds["snapshot"] >= 0.3
+        assert 0.95 * seconds < sum(snapshot.seconds.values()) <= seconds
+
+
+def test_arrays_of_a_snapshot_are_copies(data):
+    state = State(quick(), data)
+    snapshot = next(train(quick(), data, state=state))
+    soft = snapshot.soft.copy()
+    state.soft.zero_()
+    np.testing.assert_array_equal(snapshot.soft, soft)
+    for name in ARRAYS:
+        assert getattr(snapshot, name).flags.c_contiguous, name
+
+
+def test_nothing_process_wide_is_set_between_two_epochs(data, monkeypatch):
+    limits = []
+    monkeypatch.setattr("engine.device._set_memory_limits", lambda *both: limits.append(both))
+    epochs = train(quick(epochs=2), data)
+    next(epochs)
+    assert limits == [(2**30, 2**31 - 1), (2**25, 2**26)]  # as glibc would set them
+    with session(torch.device("cpu")):  # whoever drives the run holds them meanwhile
+        next(epochs)
+        assert limits[2:] == [(2**30, 2**31 - 1)]
+    assert limits[3:] == [(2**25, 2**26)]
 
 
 def test_runs_in_turns_keep_their_threads(data):

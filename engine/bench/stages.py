@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine import device as machine
 from engine import train as method
 from engine.bench.reference_way import ReferenceWay
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.control import Control
+from engine.errors import ConfigError
 from engine.labels import ema_update
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest
@@ -60,7 +61,11 @@ def measure(
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
     state = State(config, data)
     measured_on = machine.machine(state.device)
-    with machine.threads(state.threads), tempfile.TemporaryDirectory() as folder:
+    with (
+        machine.session(state.device, state.compile),
+        machine.threads(state.threads),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         say("a first look at the whole set")
         bench = _Bench(state, images, Path(folder) / "run")
         cases = bench.cases()

@@ -6,13 +6,10 @@ import annotated_types as limits
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from engine.config.presets import BEST, FAST, METHODS, PRESETS, reference_preset
+from engine.errors import ConfigError
 
 # Knobs that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
-
-
-class ConfigError(ValueError):
-    """A knob, or a combination of knobs, that is not allowed; the message names value and range."""
 
 
 class RunConfig(BaseModel):
