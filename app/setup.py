@@ -6,7 +6,14 @@ from app import plain
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
 from engine import model
-from engine.config import METHOD_NOTES, METHODS, ConfigError, RunConfig, configure
+from engine.config import (
+    METHOD_NOTES,
+    METHODS,
+    PRESET_NAMES,
+    ConfigError,
+    RunConfig,
+    configure,
+)
 from engine.data import DATASETS, DataError, human
 from engine.data.registry import data_folder
 from engine.noise import NOISE_NOTES, WITHOUT_RATE, NoiseError, transition_matrix
@@ -61,7 +68,7 @@ def controls() -> RunConfig | None:
         )  # fmt: skip
         row[2].selectbox(
             "Network", NETWORKS,
-            help=WORDS["network"] + " Auto: small up to 28 pixels, fast above.",
+            help=WORDS["network"] + " Auto: small up to 28 pixels, resnet9-w16 above.",
             **bound("network", base.network),
         )  # fmt: skip
         row[3].number_input(
@@ -69,10 +76,10 @@ def controls() -> RunConfig | None:
         )
         row = st.columns(4, gap="medium")
         row[0].selectbox(
-            "Preset", ("auto", "reference", "fast", "best", "plain"), **bound("preset"),
-            help="auto: tuned for the data set; reference: as in the authors' code; fast and best: "
-            "minutes on a GPU, for photographs of 32 x 32; plain: the method as it stands in the "
-            "paper.",
+            "Preset", PRESET_NAMES, **bound("preset"),
+            help="auto: tuned for the data set; reference: as in the authors' code; cifar10-fast "
+            "and cifar10-best: minutes on a GPU, for photographs of 32 x 32; plain: the method as "
+            "described in the paper.",
         )  # fmt: skip
         row[1].number_input(
             "Learning rate", 0.0001, 1.0, step=0.01, format="%.4f",
