@@ -17,13 +17,14 @@ from app.ledger import Ledger
 from app.review import uploads
 from app.visitors import EVERYONE, Visitor, has_teacher, note_read
 from engine.config import RunConfig
-from engine.store import StoreError, read_json
+from engine.errors import EngineError, StoreError
+from engine.store import read_json
 
 OWN = ("npz", "folder")  # families of data sets that somebody brought
 KEY_BYTES = 16  # of a share link
 
 
-class RunsError(ValueError):
+class RunsError(EngineError, ValueError):
     """A wish that the registry refuses; the message says what is allowed."""
 
 

@@ -28,10 +28,10 @@ from engine.config import (
     NETWORK_ALIASES,
     PRESET_ALIASES,
     PRESET_NAMES,
-    ConfigError,
     RunConfig,
     configure,
 )
+from engine.errors import ConfigError
 
 MIRROR, PROBLEMS = "choices.mirror", "choices.problems"
 SHOWN, LEFT = "choices.shown", "choices.left"  # by widgets now, and before others changed it

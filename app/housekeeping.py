@@ -11,7 +11,8 @@ from pathlib import Path
 
 from app.ledger import Ledger
 from app.visitors import EVERYONE
-from engine.store import StoreError, is_locked, read_json
+from engine.errors import StoreError
+from engine.store import is_locked, read_json
 
 log = logging.getLogger(__name__)
 FILES = ("config.json", "epochs.json", "status.json")  # the newest tells when a run was written

@@ -18,7 +18,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from engine.store import StoreError, read_json, write_json
+from engine.errors import StoreError
+from engine.store import read_json, write_json
 
 TABLES = {
     "owners": dict, "shared": dict, "uploads": dict, "links": dict, "kept": dict, "queue": list,

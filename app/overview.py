@@ -11,8 +11,9 @@ import pandas as pd
 
 from app.once import newest
 from engine.config import RunConfig
+from engine.errors import StoreError
 from engine.report import summary
-from engine.store import Run, StoreError, printable
+from engine.store import Run, printable
 
 Row = dict[str, Any]
 FILES = ("config.json", "epochs.json", "status.json", "labels.npz")

@@ -14,8 +14,9 @@ from app.runs import RunsError, runs
 from app.sample import story
 from engine.ask import Network, load_network
 from engine.config import RunConfig
-from engine.data import Data, DataError, is_here, load
-from engine.store import Run, StoreError
+from engine.data import Data, is_here, load
+from engine.errors import DataError, StoreError
+from engine.store import Run
 
 
 def run(name: str) -> Run:

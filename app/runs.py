@@ -24,8 +24,9 @@ from app.pace import turns
 from app.shutdown import at_shutdown
 from app.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
 from engine.config import RunConfig
+from engine.errors import StoreError
 from engine.runner import Runner
-from engine.store import Run, StoreError, fork_config, free_folder, on_disk, printable
+from engine.store import Run, fork_config, free_folder, on_disk, printable
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK = 0.2  # seconds between two looks at the queue

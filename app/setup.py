@@ -6,17 +6,11 @@ from app import plain
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
 from engine import model
-from engine.config import (
-    METHOD_NOTES,
-    METHODS,
-    PRESET_NAMES,
-    ConfigError,
-    RunConfig,
-    configure,
-)
-from engine.data import DATASETS, DataError, human
+from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
+from engine.data import DATASETS, human
 from engine.data.registry import data_folder
-from engine.noise import NOISE_NOTES, WITHOUT_RATE, NoiseError, transition_matrix
+from engine.errors import ConfigError, DataError, NoiseError
+from engine.noise import NOISE_NOTES, WITHOUT_RATE, transition_matrix
 from engine.spoil import MARGIN_TYPES
 
 NETWORKS = ("auto", *model.NETWORKS)

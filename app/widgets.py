@@ -16,10 +16,9 @@ from PIL import Image
 
 from app import downloads, looks, plain, reading
 from app.choices import bound, get, link, put
-from app.runs import RunsError, Where, runs
+from app.runs import Where, runs
 from app.words import WORDS
-from engine.runner import FORESEEN
-from engine.store import StoreError
+from engine.errors import EngineError, StoreError
 from engine.tables import frame_csv
 
 log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ def word(name: str) -> str:
 def explain(error: Exception) -> None:
     """Say on the page, as plain text, what went wrong; a traceback goes to the server's log."""
     said = plain.markdown(error, plain.MOST_ERROR)
-    if isinstance(error, (*FORESEEN, RunsError)):
+    if isinstance(error, EngineError):
         st.error(said, icon=":material/error:")
         return
     log.error("a page failed", exc_info=error)

@@ -9,13 +9,10 @@ from collections.abc import Sequence
 
 from engine import __version__, commands, config
 from engine import headline as headlines
-from engine.config import ConfigError, RunConfig, allowed
-from engine.data import DataError
-from engine.device import DeviceError
+from engine.config import RunConfig, allowed
+from engine.errors import EngineError, MemoryShortage, TrainingError
 from engine.mapper import DIMS
 from engine.memory import as_shortage
-from engine.noise import NoiseError
-from engine.store import StoreError
 from engine.terminal import INTERRUPTED
 
 
@@ -33,9 +30,9 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _write_nowhere()
         return 128 + signal.SIGPIPE
-    except (ConfigError, DeviceError, NoiseError, DataError, StoreError) as error:
+    except EngineError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, MemoryShortage | TrainingError) else 2
     except KeyboardInterrupt:
         return INTERRUPTED
     except (MemoryError, RuntimeError, ImportError, OSError) as error:

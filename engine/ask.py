@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from engine import model
 from engine.augment import normalize
 from engine.device import choose_threads, threads
+from engine.errors import StoreError
 from engine.state import load_data
-from engine.store import Run, StoreError
+from engine.store import Run
 
 BATCH = 512
 

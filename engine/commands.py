@@ -10,8 +10,9 @@ from tqdm import tqdm
 from engine import config, report
 from engine import headline as headlines
 from engine import sweep as sweeps
-from engine.config import ConfigError, RunConfig, configure
+from engine.config import RunConfig, configure
 from engine.data import DATASETS
+from engine.errors import ConfigError
 from engine.label_issues import label_issues
 from engine.mapper import lay_out_next
 from engine.noise import NOISE_NOTES

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 
+from engine.errors import DeviceError
+
 # as torch found it: cores, or OMP_NUM_THREADS; later calls would see what a run has set
 _THREADS = torch.get_num_threads()
 
@@ -19,10 +21,6 @@ _THREADS = torch.get_num_threads()
 COMPILES_IN_THREADS = 2, 14  # version of torch
 COMPILE_FROM = 1_000_000  # images: where compiling has paid several times over
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
-
-
-class DeviceError(ValueError):
-    """A device that this machine does not have."""
 
 
 def choose_device(name: str) -> torch.device:

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.device import choose_device, choose_threads, cores, limit_threads
+from engine.errors import ConfigError, EngineError
 from engine.memory import as_shortage
-from engine.runner import FORESEEN, Runner
+from engine.runner import Runner
 
 POLL = 0.5  # seconds that a look at the runs waits for one to end
 PATIENCE = 2.0  # seconds that a run waits for another sweep to let go of it
@@ -236,7 +237,7 @@ def _work(config: RunConfig, folder: Path, threads: int, told_to_stop: Callable[
             return _run(config, folder, told_to_stop)
     except Timeout:
         return BUSY
-    except (*FORESEEN, OSError, MemoryError) as error:
+    except (EngineError, OSError, MemoryError) as error:
         return str(as_shortage(error) or error)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.errors import StoreError
 from engine.label_evidence import (
     Moment,
     average_prediction,
@@ -15,7 +16,7 @@ from engine.label_evidence import (
     likelihoods,
     neighbor_votes,
 )
-from engine.store import Run, StoreError
+from engine.store import Run
 
 SURE = 0.95  # calibrated probability from which a change is proposed
 CLEAN = 0.5  # P(clean) below which the losses speak against a label

@@ -27,8 +27,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from engine import embed
+from engine.errors import StoreError
 from engine.memory import as_shortage, shows_shortage
-from engine.store import UNREADABLE, Run, StoreError, read_array
+from engine.store import UNREADABLE, Run, read_array
 
 DIMS = (2, 3)
 POLL = 0.5  # seconds between two looks at a run that has no new epoch

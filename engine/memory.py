@@ -8,6 +8,8 @@ from concurrent.futures.process import BrokenProcessPool
 
 import torch
 
+from engine.errors import MemoryShortage
+
 ADVICE = (
     "use fewer samples (limit), smaller images (image_size), a smaller batch (batch_size) or a "
     "smaller network, or stop other runs"
@@ -23,10 +25,6 @@ _UNITS = {"b": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
 
 RESERVE = 512 * 2**20  # bytes of address space without which no run begins
-
-
-class MemoryShortage(RuntimeError):
-    """Not enough memory; the message says how much was asked for and what to change."""
 
 
 def as_shortage(error: BaseException) -> MemoryShortage | None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.errors import NoiseError
+
 # Class -> class it is mistaken for; classes not named keep their label.
 ASYMMETRIC: dict[str, dict[int, int]] = {
     # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog (Patrini et al. 2017)
@@ -45,10 +47,6 @@ BY_SAMPLE = ("instance", "margin", "human")  # need more than labels, see engine
 WITHOUT_RATE = ("none", "matrix", "human")  # rate is not looked at
 
 NOISE_STREAM = 2
-
-
-class NoiseError(ValueError):
-    """A noise model, rate or matrix that is not allowed."""
 
 
 @dataclass(frozen=True, eq=False)

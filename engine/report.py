@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from engine.errors import StoreError
 from engine.label_issues import LabelIssues, label_issues
-from engine.store import Run, StoreError
+from engine.store import Run
 from engine.tables import write_rows
 
 COLUMNS = (

@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.control import Control, Stopped
-from engine.data import Data, DataError
-from engine.device import DeviceError, release_memory
-from engine.memory import MemoryShortage, as_shortage, require_reserve
-from engine.noise import NoiseError
+from engine.data import Data
+from engine.device import release_memory
+from engine.errors import ConfigError, EngineError, StoreError
+from engine.memory import as_shortage, require_reserve
 from engine.state import State, check_k, load_data
-from engine.store import Run, StoreError, fork_config
-from engine.train import TrainingError, train
+from engine.store import Run, fork_config
+from engine.train import train
 from engine.writer import K_ROOM, RunWriter, WriteBehind
-
-FORESEEN = (
-    ConfigError, DeviceError, NoiseError, DataError, StoreError, TrainingError, MemoryShortage
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -273,7 +269,7 @@ class Runner:
         if shortage is not None:
             self._state = self._data = None
             traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
-        self._foreseen = isinstance(shortage or error, FORESEEN)
+        self._foreseen = isinstance(shortage or error, EngineError)
         self._end("failed", str(shortage or error) or type(error).__name__)
 
     def _end(self, phase: str, message: str = "") -> None:

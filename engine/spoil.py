@@ -4,14 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.noise import (
-    NOISE_STREAM,
-    Noise,
-    NoiseError,
-    check_rate,
-    checked_labels,
-    observed_matrix,
-)
+from engine.errors import NoiseError
+from engine.noise import NOISE_STREAM, Noise, check_rate, checked_labels, observed_matrix
 
 # Share of a label's chance to stay, as a function of the margin (0 to 1) between two classes.
 MARGIN_TYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from engine import device as machine
 from engine import model, optim
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.control import Control
 from engine.data import Data, load
+from engine.errors import ConfigError
 from engine.labels import ema_update, one_hot
 from engine.problem import pose
 

@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 
 from engine import schema
-from engine.config import FIXED_IN_FORK, NETWORK_ALIASES, ConfigError, RunConfig
+from engine.config import FIXED_IN_FORK, NETWORK_ALIASES, RunConfig
+from engine.errors import ConfigError, StoreError
 
 FORMAT = 1
 ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of all samples together
@@ -52,10 +53,6 @@ UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZip
 MOST_JSON = 64 * 2**20  # bytes of one file
 MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
 BY_RANK = ("neighbors", "distances", "weights")
-
-
-class StoreError(RuntimeError):
-    """A run folder that cannot be written or read; the message says what to do."""
 
 
 class Run:

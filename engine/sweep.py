@@ -16,18 +16,12 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from engine.config import (
-    LABEL_SETTINGS,
-    NETWORK_ALIASES,
-    ConfigError,
-    RunConfig,
-    configure,
-    unknown,
-)
+from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
+from engine.errors import ConfigError, StoreError
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
 from engine.problem import pose
 from engine.state import check_k, load_data
-from engine.store import Run, StoreError, short_name
+from engine.store import Run, short_name
 from engine.tables import frame_csv
 
 ATTEMPTS = 2  # a run that dies is tried once more

@@ -18,16 +18,13 @@ from engine.config import LIVE, RunConfig
 from engine.control import Control, Stopwatch
 from engine.data import Data
 from engine.device import keep_memory, threads
+from engine.errors import TrainingError
 from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.model import EVALUATION_BATCH
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
 from engine.state import State, check_k
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
 
 
 def train(

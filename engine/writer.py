@@ -17,10 +17,11 @@ from filelock import FileLock, Timeout
 
 from engine import __version__
 from engine.device import machine, threads
+from engine.errors import StoreError
 from engine.noise import observed_matrix
 from engine.snapshot import Snapshot
 from engine.state import State
-from engine.store import ARRAYS, BY_RANK, FORMAT, Run, StoreError, write_json
+from engine.store import ARRAYS, BY_RANK, FORMAT, Run, write_json
 
 K_ROOM = 20  # a live K may grow to this; unused planes are holes that take no room on disk
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from engine.ask import ask, channel_stats, load_network
-from engine.data import DataError
+from engine.errors import DataError, StoreError
 from engine.runner import Runner
-from engine.store import Run, StoreError
+from engine.store import Run
 from tests.conftest import blobs, quick
 
 

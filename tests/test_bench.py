@@ -9,7 +9,7 @@ import torch
 from engine.__main__ import main
 from engine.bench import stages
 from engine.bench.reference_way import ReferenceWay
-from engine.config import ConfigError
+from engine.errors import ConfigError
 from tests.conftest import blobs, quick
 
 

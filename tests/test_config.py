@@ -6,17 +6,9 @@ from typing import get_args
 import pytest
 
 from engine import losses, model, noise
-from engine.config import (
-    LIVE,
-    METHOD_NOTES,
-    METHODS,
-    PRESETS,
-    ConfigError,
-    RunConfig,
-    allowed,
-    configure,
-)
+from engine.config import LIVE, METHOD_NOTES, METHODS, PRESETS, RunConfig, allowed, configure
 from engine.data import DATASETS
+from engine.errors import ConfigError
 
 
 def choices(name: str) -> set[str]:

@@ -18,7 +18,8 @@ from sklearn.datasets import load_digits
 from engine import data
 from engine.data import base, memory, npz, npz_headers, parts, registry
 from engine.data import folder as folder_module
-from engine.data.images import ImageError, open_image
+from engine.data.images import open_image
+from engine.errors import DataError, ImageError
 from tests.hostile_files import animation, eps, png, png_header
 
 REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data" / "cifar10_jpg.tar.xz"
@@ -112,10 +113,10 @@ def test_fingerprint_is_of_the_values_and_changes_with_each_of_them():
 
 
 def test_an_unknown_name_lists_the_choices_and_suggests_a_close_one():
-    with pytest.raises(data.DataError, match="did you mean 'cifar10'") as error:
+    with pytest.raises(DataError, match="did you mean 'cifar10'") as error:
         data.load("CIFAR-10")
     assert all(entry.usage in str(error.value) for entry in data.DATASETS.values())
-    with pytest.raises(data.DataError, match="'zzz'") as error:
+    with pytest.raises(DataError, match="'zzz'") as error:
         data.load("zzz")
     assert "did you mean" not in str(error.value)
 
@@ -133,7 +134,7 @@ def test_an_unknown_name_lists_the_choices_and_suggests_a_close_one():
     ],
 )
 def test_requests_that_make_no_sense_are_refused(name, options, message):
-    with pytest.raises(data.DataError, match=message):
+    with pytest.raises(DataError, match=message):
         data.load(name, **options)
 
 
@@ -260,7 +261,7 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
 )  # fmt: skip
 def test_npz_errors_name_the_array_and_what_is_allowed(tmp_path, changes, message):
     name = save(tmp_path / "bad.npz", **changes)
-    with pytest.raises(data.DataError, match=message) as error:
+    with pytest.raises(DataError, match=message) as error:
         data.load(name)
     assert "bad.npz" in str(error.value)
 
@@ -279,7 +280,7 @@ def test_files_that_are_no_npz_are_named(tmp_path):
         ("damaged.npz", "is damaged"),
         ("", "is not there"),
     ]:
-        with pytest.raises(data.DataError, match=message):
+        with pytest.raises(DataError, match=message):
             data.load(f"npz:{tmp_path / file}")
 
 
@@ -457,14 +458,14 @@ def test_folders_of_unknown_or_empty_classes_are_ignored_with_a_note(tmp_path, t
     ],
 )
 def test_folders_without_two_classes_are_refused(tmp_path, files, message):
-    with pytest.raises(data.DataError, match=message):
+    with pytest.raises(DataError, match=message):
         data.load(folder(tmp_path, files))
 
 
 def test_a_folder_of_broken_files_only_is_refused(tmp_path):
     (tmp_path / "train/a").mkdir(parents=True)
     (tmp_path / "train/a/1.png").write_bytes(b"no image")
-    with pytest.raises(data.DataError, match="no readable"):
+    with pytest.raises(DataError, match="no readable"):
         data.load(f"folder:{tmp_path}")
 
 
@@ -558,10 +559,10 @@ def test_a_lack_of_memory_is_not_a_bad_image():
 def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch, two_classes):
     monkeypatch.setattr(memory, "free_memory", lambda: 100)
     monkeypatch.setattr(np.lib.format, "read_array", None)
-    with pytest.raises(data.DataError, match="would take 0 MB of memory; 0 MB are free"):
+    with pytest.raises(DataError, match="would take 0 MB of memory; 0 MB are free"):
         data.load(save(tmp_path / "a.npz"))
     monkeypatch.setattr(folder_module, "_decode", None)
-    with pytest.raises(data.DataError, match="decoding 4 images would take"):
+    with pytest.raises(DataError, match="decoding 4 images would take"):
         data.load(two_classes)
 
 
@@ -613,7 +614,7 @@ def test_free_memory_is_what_the_container_has_left(tmp_path, monkeypatch):
     ],
 )
 def test_class_names_that_cannot_be_shown_or_told_apart(names, reason):
-    with pytest.raises(data.DataError, match=f"^here: .*{reason}"):
+    with pytest.raises(DataError, match=f"^here: .*{reason}"):
         parts.check_class_names("here", names)
 
 
@@ -690,7 +691,7 @@ def test_no_network_says_what_was_tried_and_what_works_without(tmp_path, monkeyp
         raise OSError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR100", offline)
-    with pytest.raises(data.DataError, match=r"CIFAR100 .*cifar100\.npz: no route.*npz:PATH"):
+    with pytest.raises(DataError, match=r"CIFAR100 .*cifar100\.npz: no route.*npz:PATH"):
         data.load("cifar100", root=tmp_path)
 
 
@@ -700,7 +701,7 @@ def test_a_write_that_fails_leaves_no_file_behind(tmp_path, monkeypatch, fake_to
         raise OSError("no space left")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(data.DataError, match="no space left"):
+    with pytest.raises(DataError, match="no space left"):
         data.load("cifar10", root=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -736,10 +737,10 @@ def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():
 
 @pytest.mark.parametrize("name", ["\u0958" * 101, "\u200b\u200c", "\U0001d160" * 49, "x" * 241])
 def test_class_names_that_grow_or_show_nothing_are_refused(name):
-    with pytest.raises(data.DataError, match="allowed are|is empty"):
+    with pytest.raises(DataError, match="allowed are|is empty"):
         parts.check_class_names("mine.npz", ["cat", name])
 
 
 def test_a_path_that_the_system_refuses_is_a_sentence():
-    with pytest.raises(data.DataError, match="cannot be read: File name too long"):
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
         data.load("npz:" + "x" * 5000)

@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from engine.__main__ import main
-from engine.config import ConfigError
+from engine.errors import ConfigError
 from engine.experiments import features, finding, humps, training
 from engine.experiments.base import plan
 from engine.experiments.registry import EXPERIMENTS, configs_of

@@ -12,10 +12,11 @@ import pytest
 
 from engine import schema
 from engine.ask import load_network
+from engine.errors import StoreError
 from engine.mapper import laid_out, map_file, read_map
 from engine.report import summary
 from engine.runner import Runner
-from engine.store import ARRAYS, Run, StoreError, read_json
+from engine.store import ARRAYS, Run, read_json
 from tests.conftest import blobs, quick
 from tests.poison import IN_ARRAYS, IN_LABELS, IN_ROWS, IN_STATES, POISONS
 
@@ -153,7 +154,7 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     code = (
-        "import sys; from engine.store import Run, StoreError\n"
+        "import sys; from engine.errors import StoreError; from engine.store import Run\n"
         "try: run = Run(sys.argv[1]); run.epochs; print(run.status['state'])\n"
         "except StoreError as error: print(error)"
     )

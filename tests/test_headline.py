@@ -13,7 +13,7 @@ import pytest
 from engine import headline
 from engine.__main__ import main
 from engine.config import BEST, FAST, METHODS
-from engine.noise import NoiseError
+from engine.errors import NoiseError
 from engine.runner import Runner
 from engine.state import State
 from engine.store import Run

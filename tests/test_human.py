@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from engine.data import DataError, human
+from engine.data import human
+from engine.errors import DataError
 from tests.conftest import SHARED
 
 rng = np.random.default_rng(0)

@@ -9,9 +9,10 @@ import pytest
 
 from engine import label_evidence
 from engine.config import configure
+from engine.errors import StoreError
 from engine.label_issues import calibrated, label_issues
 from engine.runner import Runner
-from engine.store import Run, StoreError
+from engine.store import Run
 from tests.benchmarks.bench_label_guard import photos, shares
 from tests.conftest import SHARED, blobs, quick, slow
 

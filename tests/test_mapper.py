@@ -13,9 +13,9 @@ import pytest
 
 from engine import embed, mapper
 from engine.__main__ import main
+from engine.errors import StoreError
 from engine.mapper import Mapper, Service, laid_out, lay_out_next, map_file, read_map
 from engine.runner import Runner
-from engine.store import StoreError
 from tests.conftest import blobs, quick
 
 EPOCHS = 3

@@ -15,8 +15,9 @@ import torch
 
 from engine import jobs, mapper
 from engine.__main__ import main
+from engine.errors import MemoryShortage
 from engine.mapper import Mapper, Service
-from engine.memory import MemoryShortage, as_shortage
+from engine.memory import as_shortage
 from engine.runner import Runner
 from engine.store import Run
 from tests.conftest import quick

@@ -9,12 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import cross_val_predict
 
+from engine.errors import NoiseError
 from engine.noise import (
     ASYMMETRIC,
     BY_SAMPLE,
     CIFAR100_SUPERCLASS,
     NOISE_NOTES,
-    NoiseError,
     corrupt,
     observed_matrix,
     transition_matrix,

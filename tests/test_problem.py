@@ -9,7 +9,8 @@ import torch
 from engine import problem
 from engine.control import Control, Stopped
 from engine.data.base import assemble
-from engine.noise import NoiseError, observed_matrix
+from engine.errors import NoiseError
+from engine.noise import observed_matrix
 from engine.problem import LABEL_KNOBS, margins_known, pose
 from engine.runner import Runner
 from engine.spoil import corrupt_by_image, corrupt_by_margin

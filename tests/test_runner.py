@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config import ConfigError
 from engine.control import Stopped
+from engine.errors import ConfigError, StoreError
 from engine.runner import Runner
 from engine.state import State
-from engine.store import ARRAYS, Run, StoreError
+from engine.store import ARRAYS, Run
 from engine.train import train
 from engine.writer import RunWriter
 from tests.conftest import blobs, quick

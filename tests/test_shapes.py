@@ -5,6 +5,7 @@ import pytest
 
 from engine import data
 from engine.data import shapes
+from engine.errors import DataError
 
 POLYGONS = [name for name, outline in shapes.CLASSES.items() if hasattr(outline, "args")]
 
@@ -39,7 +40,7 @@ def test_load_gives_train_and_test_of_every_class_in_equal_numbers():
 
 @pytest.mark.parametrize("n", ["49", "1000001", "1e4", "-5", "ten"])
 def test_numbers_out_of_range_are_refused(n):
-    with pytest.raises(data.DataError, match="50..1000000"):
+    with pytest.raises(DataError, match="50..1000000"):
         data.load(f"shapes:{n}")
 
 

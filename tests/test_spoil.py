@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import chisquare, kstest, truncnorm
 
 from engine import spoil
-from engine.noise import NoiseError, observed_matrix
+from engine.errors import NoiseError
+from engine.noise import observed_matrix
 from engine.spoil import MARGIN_TYPES, corrupt_by_image, corrupt_by_margin, labels_of_people
 
 rng = np.random.default_rng(0)

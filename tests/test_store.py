@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from engine import store, writer
-from engine.config import ConfigError
 from engine.control import Control
+from engine.errors import ConfigError, StoreError
 from engine.runner import Runner
 from engine.state import State
-from engine.store import ARRAYS, BY_RANK, Run, StoreError, fork_config
+from engine.store import ARRAYS, BY_RANK, Run, fork_config
 from engine.train import train
 from engine.writer import RunWriter
 from tests.conftest import blobs, quick

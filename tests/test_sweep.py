@@ -18,9 +18,10 @@ import pytest
 
 from engine import jobs, terminal
 from engine.__main__ import main
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
+from engine.errors import ConfigError, StoreError
 from engine.state import State, load_data
-from engine.store import ARRAYS, Run, StoreError
+from engine.store import ARRAYS, Run
 from engine.sweep import Progress, grid, run_name, save_table, sweep, table, values
 from engine.writer import RunWriter
 

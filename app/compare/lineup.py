@@ -10,7 +10,7 @@ from app import overview, plain, reading
 from app.charts.base import METHODS
 from app.charts.curves import Curve
 from app.runs import RunsError, runs
-from engine.store import StoreError
+from engine.errors import StoreError
 
 MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"

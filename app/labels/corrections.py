@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from engine.config import RunConfig
-from engine.store import Run, StoreError
+from engine.errors import StoreError
+from engine.store import Run
 
 # What became of a label. The first two were not changed.
 RIGHT, MISSED, HELPFUL, HARMFUL, NEUTRAL, CHANGED, KEPT = range(7)

@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from engine.errors import EngineError
+
 FOLDER = ".answers"  # beside the runs; the dot keeps it out of their list
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 CODE_WORDS = "letters, digits and hyphens, at most 24"
@@ -23,7 +25,7 @@ MOST_BYTES = 1 << 20  # of one class: about ten thousand answers
 MOST_CLASSES = 1000
 
 
-class AnswersError(ValueError):
+class AnswersError(EngineError, ValueError):
     """A class code or an answer that is not taken; the message says what is allowed."""
 
 

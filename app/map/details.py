@@ -8,7 +8,7 @@ from app import plain, reading, widgets
 from app.charts import base
 from app.choices import get, link, put
 from app.map.coloring import Labels
-from engine.store import StoreError
+from engine.errors import StoreError
 
 WALL, TABLE = 60, 2000  # samples of a selection that are shown as pictures, and in the table
 

@@ -11,7 +11,7 @@ from app import downloads, endpoints, plain
 from app.choices import get, link, put
 from app.noise import tables
 from engine.config import RunConfig
-from engine.noise import NoiseError
+from engine.errors import NoiseError
 
 TABLE, ROUND = "matrix.table", "matrix.round"  # what is edited; its number of fresh starts
 WORST = 5  # problems that are named

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from engine.noise import NoiseError
+from engine.errors import NoiseError
 from engine.tables import frame_csv
 
 TOLERANCE = 1e-3  # a row of three times 0.3333 is meant to sum to 1

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.data.parts import DataError, is_odd, shown
+from engine.data.parts import is_odd, shown
+from engine.errors import DataError
 
 MB = 1 << 20
 MOST_UPLOADED = 200 * MB

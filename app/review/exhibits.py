@@ -16,9 +16,10 @@ from app.once import once
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
 from engine.data import Data
-from engine.data.images import ImageError, open_image
+from engine.data.images import open_image
+from engine.errors import ImageError, StoreError
 from engine.label_issues import LabelIssues, label_issues
-from engine.store import Run, StoreError
+from engine.store import Run
 
 LISTED = 200  # rows of the list
 _decoding = threading.Lock()

@@ -15,9 +15,10 @@ from app.review.uploads import of_dataset
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
+from engine.errors import StoreError
 from engine.label_issues import LabelIssues
 from engine.report import known
-from engine.store import Run, StoreError
+from engine.store import Run
 from engine.tables import rows_text
 
 COLUMNS = (

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from engine.store import StoreError, read_json, write_json
+from engine.errors import StoreError
+from engine.store import read_json, write_json
 
 FORMAT = 1
 KINDS = ("keep", "change", "skip")

@@ -29,7 +29,7 @@ from app.review.limits import Limits
 from app.review.unpacking import Report, check_arrays, check_counts, unpack_images
 from engine.data import folder, npz
 from engine.data.memory import MB
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 INCOMING = ".file"  # an upload before it is known what it is
 MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 
 from app.review.archives import Archive, UploadError, name_of, parts, shown
 from engine.data.folder import PARTS, SUFFIXES
-from engine.data.images import ImageError, open_image
+from engine.data.images import open_image
 from engine.data.npy import read_header
-from engine.data.parts import DataError, check_class_names, some
+from engine.data.parts import check_class_names, some
+from engine.errors import DataError, ImageError
 
 MOST_CLASSES = 1000
 MOST_SOFT = 50_000_000  # images x classes: training keeps several tables of this size

@@ -31,8 +31,9 @@ from app.review.jobs import Job
 from app.review.sandbox import INCOMING, check, plain_name
 from app.review.unpacking import Layout
 from engine.data.parts import has_control, shown
+from engine.errors import StoreError
 from engine.problem import SMALLEST_SIDE
-from engine.store import StoreError, read_json, write_json
+from engine.store import read_json, write_json
 
 log = logging.getLogger(__name__)
 FOLDER = ".uploads"

@@ -8,7 +8,7 @@ from app.charts import sample as charts
 from app.choices import get, put
 from app.sample import card, equation, story
 from app.sample.subject import Sample, images
-from engine.store import StoreError
+from engine.errors import StoreError
 
 K_SLIDER = "w-mix-k"
 MOST = 7  # neighbors offered; more where the epoch itself used more

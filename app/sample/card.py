@@ -10,7 +10,7 @@ from app.charts import sample as charts
 from app.choices import put
 from app.sample import equation, story
 from app.sample.subject import Sample, images
-from engine.store import StoreError
+from engine.errors import StoreError
 from engine.train import corrects
 
 VERDICTS = {  # of story.verdict: color of the badge, icon, sentence

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from engine.errors import StoreError
 from engine.mixing import mixing_weights, weighted_sum
-from engine.store import Run, StoreError
+from engine.store import Run
 
 
 @dataclass(frozen=True, eq=False)

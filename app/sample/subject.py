@@ -3,7 +3,7 @@
 import numpy as np
 
 from app import reading
-from engine.store import StoreError
+from engine.errors import StoreError
 
 
 class Sample:

@@ -10,8 +10,7 @@ from app.choices import bound, get, put, settings, visitor
 from app.compare import lineup, sides
 from app.runs import runs
 from app.setup import noise_in_words
-from engine.config import ConfigError
-from engine.store import StoreError
+from engine.errors import ConfigError, StoreError
 
 QUICK_LOOK, SLOW_LOOK = 1.5, 4.0  # seconds between two looks at runs that train
 

@@ -11,9 +11,9 @@ from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.labels.labeled import Labels, changes, flow_table, not_yet
 from app.review import exhibits
+from engine.errors import StoreError
 from engine.noise import observed_matrix
 from engine.report import label_rows
-from engine.store import StoreError
 from engine.tables import frame_csv
 
 MOST_LISTED = 2000  # rows of the list on the page; the CSV has all

@@ -12,7 +12,7 @@ from app.map import Picture, layouts, scatter, sheets
 from app.map.coloring import COLORINGS, Labels, colored
 from app.map.details import labels_at, neighbors_of, sample_panel, selection, table
 from app.runs import runs
-from engine.store import StoreError
+from engine.errors import StoreError
 
 POLL = 1.0  # seconds between two looks at the mapper
 LAYOUTS = {"umap": "UMAP", "pca": "PCA"}

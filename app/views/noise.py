@@ -15,9 +15,10 @@ from app.runs import runs
 from app.setup import noise_details, noise_kinds
 from app.widgets import percent
 from app.words import WORDS
-from engine.config import ConfigError, RunConfig, configure
-from engine.data import Data, DataError, is_here
-from engine.noise import BY_SAMPLE, NOISE_NOTES, NoiseError
+from engine.config import RunConfig, configure
+from engine.data import Data, is_here
+from engine.errors import ConfigError, DataError, NoiseError
+from engine.noise import BY_SAMPLE, NOISE_NOTES
 from engine.problem import margins_known
 
 AT_ONCE = 2000  # images whose margins are learned in seconds, without being asked

@@ -7,7 +7,7 @@ from app import plain, reading, widgets
 from app.choices import bound, get, put
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
-from engine.store import StoreError
+from engine.errors import StoreError
 
 
 def labels_at(name: str, row: int) -> samples.Labels:

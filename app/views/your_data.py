@@ -12,8 +12,8 @@ from app.review import checkup, desk, takehome, uploads
 from app.review.archives import MB, MOST_UPLOADED, UploadError
 from app.runs import runs
 from engine.data import load
+from engine.errors import StoreError
 from engine.noise import corrupt
-from engine.store import StoreError
 
 STEPS = {"bring": "1 Bring", "check": "2 Check", "review": "3 Review", "take": "4 Take home"}
 PATIENCE = 1.0  # seconds in which most uploads are checked, without a word on how far they are

@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from engine import device as machine
 from engine import train as method
 from engine.bench.reference_way import ReferenceWay
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.control import Control
+from engine.errors import ConfigError
 from engine.labels import ema_update
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest

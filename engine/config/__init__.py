@@ -5,7 +5,6 @@ from engine.config.knobs import (
     GROUPS,
     LABEL_SETTINGS,
     LIVE,
-    ConfigError,
     RunConfig,
     allowed,
     configure,
@@ -25,6 +24,6 @@ from engine.config.presets import (
 
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
-    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "ConfigError", "RunConfig",
+    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "RunConfig",
     "allowed", "configure", "did_you_mean", "group_of", "reference_preset", "unknown",
 ]  # fmt: skip

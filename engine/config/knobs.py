@@ -15,6 +15,7 @@ from pydantic import (
 
 from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
 from engine.config.presets import BEST, FAST, METHODS, PRESET_NAMES, PRESETS, reference_preset
+from engine.errors import ConfigError
 
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
@@ -42,10 +43,6 @@ def _in(group: str) -> Any:
 
 
 _data, _noise, _method, _network, _optimization, _machine, _run = map(_in, GROUPS)
-
-
-class ConfigError(ValueError):
-    """A setting or a combination of settings that is not allowed."""
 
 
 class RunConfig(BaseModel):

@@ -2,13 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from engine.data.parts import DataError
-
 if TYPE_CHECKING:
     from engine.data.base import Data
     from engine.data.registry import DATASETS, is_here, load
 
-__all__ = ["DATASETS", "Data", "DataError", "is_here", "load"]
+__all__ = ["DATASETS", "Data", "is_here", "load"]
 
 
 def __getattr__(name: str) -> Any:

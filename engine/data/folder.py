@@ -12,16 +12,9 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from engine.data import memory
-from engine.data.images import BYTES_PER_PIXEL, ImageError, open_image
-from engine.data.parts import (
-    Arrays,
-    DataError,
-    Part,
-    check_class_names,
-    check_parts,
-    plain_class,
-    some,
-)
+from engine.data.images import BYTES_PER_PIXEL, open_image
+from engine.data.parts import Arrays, Part, check_class_names, check_parts, plain_class, some
+from engine.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from engine.data.base import Data

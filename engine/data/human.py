@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 SOURCE = "https://github.com/UCSC-REAL/cifar-10-100n"
 FILES = {  # any one of a data set's files will do

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from engine.data.parts import DataError
+from engine.errors import DataError, ImageError
 
 FORMATS = ("JPEG", "PNG")
 MOST_PIXELS = 80_000_000  # a phone's 50 million, not the billions that a small file can claim
@@ -21,10 +21,6 @@ MOST_FRAMES = 10  # cameras store previews and depth as further frames; animatio
 START_OF_SCAN = b"\xff\xda"
 CHUNK = 1 << 20  # bytes
 BYTES_PER_PIXEL = 16  # while one is decoded: 4, a copy that is turned or converted, coefficients
-
-
-class ImageError(DataError):
-    """An image file that is not read; the message says why and what is allowed."""
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 MB = 1 << 20
 GROUP = Path("/sys/fs/cgroup")  # of a container; its files speak of this process's own group

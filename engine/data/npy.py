@@ -7,7 +7,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 MOST_AXES = 8
 DAMAGED = (OSError, EOFError, zipfile.BadZipFile, zlib.error)  # said by what is read from

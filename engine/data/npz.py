@@ -8,7 +8,8 @@ import numpy as np
 
 from engine.data import memory
 from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
-from engine.data.parts import Arrays, DataError, Part, check_class_names, check_parts, some
+from engine.data.parts import Arrays, Part, check_class_names, check_parts, some
+from engine.errors import DataError
 
 if TYPE_CHECKING:
     from engine.data.base import Data

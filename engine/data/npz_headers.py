@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.data.npy import Header, read_header
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 KINDS = {"images": "biuf", "labels": "biuf", "names": "USiu"}  # NumPy's letters
 AT_ONCE = 1 << 20  # elements converted together

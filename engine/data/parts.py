@@ -6,15 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.errors import DataError
+
 LONGEST_CLASS_NAME = 200  # characters
 LONGEST_CLASS_BYTES = 240  # of UTF-8; file systems end at 255
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
 
 Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,) int64
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message names the value or file and what is allowed."""
 
 
 @dataclass(frozen=True, eq=False)

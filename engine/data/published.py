@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.data import npz
 from engine.data.base import Data
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import numpy as np
 
 from engine.data import digits, folder, npz, published, shapes
 from engine.data.base import Data
-from engine.data.parts import DataError, has_control, shown
+from engine.data.parts import has_control, shown
+from engine.errors import DataError
 
 IMAGE_SIZES = (8, 512)
 

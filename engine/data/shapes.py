@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.data.base import Data, assemble
-from engine.data.parts import DataError
+from engine.errors import DataError
 
 SIDE = 32
 SHAPE = (3, SIDE, SIDE)

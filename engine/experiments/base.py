@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from engine.config import ConfigError, RunConfig, configure
+from engine.config import RunConfig, configure
+from engine.errors import ConfigError
 from engine.store import Run
 from engine.sweep import grid, run_name
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.device import choose_device, machine
+from engine.errors import ConfigError
 from engine.experiments import features, finding, humps, training
 from engine.experiments.base import Experiment, Findings, Material, Plan, gather
 from engine.experiments.figures import FIGURES, save

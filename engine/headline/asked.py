@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.config import METHODS, PRESET_ALIASES, ConfigError, RunConfig, configure
+from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
 from engine.data import Data
 from engine.device import choose_device
-from engine.noise import NoiseError
+from engine.errors import ConfigError, NoiseError
 from engine.problem import pose
 from engine.state import check_k, load_data
 from engine.sweep import run_name

@@ -7,10 +7,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from engine.config import ConfigError, RunConfig
+from engine.config import RunConfig
 from engine.data import Data
+from engine.errors import ConfigError, StoreError
 from engine.runner import Runner
-from engine.store import Run, StoreError, read_json, write_json
+from engine.store import Run, read_json, write_json
 from engine.sweep import Progress, run_name
 
 SITTINGS = "sittings.json"  # in a run folder: seconds and epochs of each time that it was taken up

@@ -20,9 +20,10 @@ from app.review.reviews import Reviews
 from app.runs import Runs, RunsError, Visitor, runs
 from app.sample import story
 from app.visitors import acting_as
-from engine.data import DataError, load
+from engine.data import load
+from engine.errors import DataError, StoreError
 from engine.label_evidence import history
-from engine.store import Run, StoreError, write_json
+from engine.store import Run, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",

@@ -14,9 +14,10 @@ from app.review import archives, sandbox, uploads
 from app.review.archives import UploadError
 from app.review.jobs import Job
 from app.review.limits import Limits
-from engine.data import DataError, load
+from engine.data import load
 from engine.data.npy import read_header
 from engine.data.parts import check_class_names, is_odd
+from engine.errors import DataError
 from tests import hostile_files as hostile
 from tests.conftest import SLOW
 from tests.hostile_files import BOMB, Case

@@ -11,7 +11,8 @@ from app.noise.spoiled import Spoiled
 from engine import problem
 from engine.config import configure
 from engine.data import load
-from engine.noise import NoiseError, corrupt
+from engine.errors import NoiseError
+from engine.noise import corrupt
 from engine.problem import margins_known, pose
 from tests.app.conftest import app, texts
 

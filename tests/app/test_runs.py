@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.runs import Runs, RunsError, Visitor
-from engine.config import ConfigError
 from engine.control import Stopped
-from engine.store import Run, StoreError
+from engine.errors import ConfigError, StoreError
+from engine.store import Run
 from engine.writer import RunWriter
 from tests.app.conftest import n_epochs, quick_digits, wait_until
 

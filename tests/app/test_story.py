@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from app.sample import story
+from engine.errors import StoreError
 from engine.runner import Runner
-from engine.store import Run, StoreError
+from engine.store import Run
 from tests.app.conftest import quick_digits
 from tests.conftest import blobs, quick
 

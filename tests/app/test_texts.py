@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import choices, ids, overview, plain, widgets
 from app.runs import EVERYONE, runs
-from engine.store import StoreError
+from engine.errors import StoreError
 from tests.app.conftest import app, texts
 from tests.hostile import (
     NAMES,

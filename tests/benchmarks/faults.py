@@ -24,9 +24,10 @@ import numpy as np
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from engine.config import RunConfig, configure  # noqa: E402
+from engine.errors import StoreError  # noqa: E402
 from engine.jobs import LOADED  # noqa: E402
 from engine.runner import Runner  # noqa: E402
-from engine.store import ARRAYS, Run, StoreError, read_json, write_json  # noqa: E402
+from engine.store import ARRAYS, Run, read_json, write_json  # noqa: E402
 
 PATIENCE = 300.0  # seconds for one process
 MB = 2**20

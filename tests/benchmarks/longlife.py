@@ -20,7 +20,8 @@ from starved import usage
 from viewers import Viewer, spread
 
 from engine.device import machine
-from engine.store import StoreError, read_json
+from engine.errors import StoreError
+from engine.store import read_json
 
 PAGES = ("", "losses", "map", "labels", "sample", "noise", "compare", "lesson", "your_data", "runs")
 SHORT = {"limit": 400, "epochs": 4, "warmup": 1, "correction_start": 2}

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from engine.store import StoreError, read_json
+from engine.errors import StoreError
+from engine.store import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
