@@ -8,6 +8,7 @@ from engine.config.knobs import (
     RunConfig,
     allowed,
     configure,
+    corrects,
     group_of,
     unknown,
 )
@@ -25,5 +26,5 @@ from engine.config.presets import (
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
     "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "RunConfig",
-    "allowed", "configure", "did_you_mean", "group_of", "reference_preset", "unknown",
+    "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
 ]  # fmt: skip

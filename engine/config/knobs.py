@@ -324,6 +324,15 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     return _validated((row | base if method == "mixnn" else base | row) | settings)
 
 
+def corrects(config: RunConfig, epoch: int) -> bool:
+    """Whether soft labels move in this epoch, counted from 0."""
+    return (
+        config.correction == "ema"
+        and epoch >= config.correction_start
+        and (epoch + 1) % config.correction_interval == 0
+    )
+
+
 def group_of(name: str) -> str:
     """The group of a setting, one of GROUPS."""
     return RunConfig.model_fields[name].json_schema_extra["group"]
