@@ -1,11 +1,12 @@
 """The controls of the next run: data, noise, method, training. Used by Train and its neighbors."""
 
+from typing import get_args
+
 import streamlit as st
 
 from app import plain
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
-from engine import model
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
 from engine.data.registry import data_folder
@@ -13,7 +14,7 @@ from engine.errors import ConfigError, DataError, NoiseError
 from engine.noise import NOISE_NOTES, WITHOUT_RATE, transition_matrix
 from engine.spoil import MARGIN_TYPES
 
-NETWORKS = ("auto", *model.NETWORKS)
+NETWORKS = get_args(RunConfig.model_fields["network"].annotation)
 EPOCHS, SEEDS = (0, 1000), (0, 2**32 - 1)
 KEPT_WITH_DATA = ("dataset", "noise", "rate", "seed")  # what a change of data set leaves alone
 

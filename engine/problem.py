@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from engine import noise, spoil
-from engine.config import LABEL_SETTINGS, RunConfig
+from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
 from engine.data import Data, human
 from engine.data.registry import data_folder, stratified
 from engine.errors import ConfigError, DataError, NoiseError
 from engine.folds import out_of_fold
 from engine.noise import Noise
 
-SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Half of the images teach a network what to say of the others: 99 % of digits are right so.
 MARGIN_FOLDS = dict(n_folds=2, epochs=10, seed=0)
 MOST_MARGINS = 4  # data sets whose margins are kept in memory, 20 MB for CIFAR-100

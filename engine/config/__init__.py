@@ -5,6 +5,7 @@ from engine.config.knobs import (
     GROUPS,
     LABEL_SETTINGS,
     LIVE,
+    SMALLEST_SIDE,
     RunConfig,
     allowed,
     configure,
@@ -25,6 +26,6 @@ from engine.config.presets import (
 
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
-    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "RunConfig",
+    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
     "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
 ]  # fmt: skip

@@ -17,6 +17,7 @@ from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
 from engine.config.presets import BEST, FAST, METHODS, PRESET_NAMES, PRESETS, reference_preset
 from engine.errors import ConfigError
 
+SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
 # Settings that a network and its images cannot survive.
@@ -57,7 +58,10 @@ class RunConfig(BaseModel):
     dataset: str = _data("digits", min_length=1, description="data set, see `datasets`")
     limit: int | None = _data(None, ge=2, description="train on a stratified subset of this size")
     image_size: int | None = _data(
-        None, ge=8, le=512, description="side in pixels to which images of a folder are resized"
+        None,
+        ge=SMALLEST_SIDE,
+        le=512,
+        description="side in pixels to which images of a folder are resized",
     )
     data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of drawn data sets"
