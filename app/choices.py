@@ -9,7 +9,7 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,14 @@ from app.runs import runs
 from app.sample.samples import SEARCHES
 from app.visitors import CHOICES as KEPT
 from app.visitors import visitor as visitor
-from engine.config import METHODS, RunConfig, configure
+from engine.config import (
+    METHODS,
+    NETWORK_ALIASES,
+    PRESET_ALIASES,
+    PRESET_NAMES,
+    RunConfig,
+    configure,
+)
 from engine.errors import ConfigError
 
 MIRROR, PROBLEMS = "choices.mirror", "choices.problems"
@@ -93,8 +100,11 @@ def one_number(*options: float) -> Callable[[str], float]:
     return parse
 
 
-def one_of(*options: str) -> Callable[[str], str]:
+def one_of(*options: str, aliases: Mapping[str, str] | None = None) -> Callable[[str], str]:
+    """A parser of these words. aliases: older words, as links may hold them -> current ones."""
+
     def parse(text: str) -> str:
+        text = (aliases or {}).get(text, text)
         if text not in options:
             raise ValueError(text)
         return text
@@ -102,9 +112,13 @@ def one_of(*options: str) -> Callable[[str], str]:
     return parse
 
 
-def _choice(*options: str, default: str | None = None) -> Param:
+def _choice(
+    *options: str, default: str | None = None, aliases: Mapping[str, str] | None = None
+) -> Param:
     return Param(
-        options[0] if default is None else default, one_of(*options), words=" | ".join(options)
+        options[0] if default is None else default,
+        one_of(*options, aliases=aliases),
+        words=" | ".join(options),
     )
 
 
@@ -175,7 +189,7 @@ KNOBS: dict[str, Param] = {
     "warmup": _whole,
     "correction_start": _whole,
     "correction": Param(None),
-    "network": Param(None),
+    "network": Param(None, lambda text: NETWORK_ALIASES.get(text, text)),
     "epochs": _whole,
     "seed": Param(0, whole, words="a whole number from 0"),
     "limit": _whole,
@@ -189,7 +203,7 @@ KNOBS: dict[str, Param] = {
 PARAMS: dict[str, Param] = {
     **KNOBS,
     "method": _choice(*METHODS, default="mixnn"),
-    "preset": _choice("auto", "reference", "fast", "best", "plain"),
+    "preset": _choice(*PRESET_NAMES, aliases=PRESET_ALIASES),
     # the selection, shared by all pages
     "run": Param(),
     "key": Param(None, share_key, words="the key of a share link"),

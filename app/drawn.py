@@ -3,12 +3,16 @@
 A look of a viewer runs in the process that trains, so what it computes is taken from the training.
 """
 
-import pyarrow as pa
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from app import reading
-from app.charts import live
 from app.once import once
 from engine.signs import Sign, signs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 STAGES = "Where does the time go?"
 PICTURES = {  # title -> (metric -> legend, what it means)
@@ -33,6 +37,10 @@ def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]
 
     created: when the run was, so that one that takes a deleted one's name is another.
     """
+    import pyarrow as pa  # late: before the first epoch there is nothing to draw
+
+    from app.charts import live
+
     run, records = reading.run(name), reading.records(name)[:n]
     config, first = run.config, run.info["first_epoch"]
     epochs = (first, max(config.epochs - 1, first + 1))

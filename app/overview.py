@@ -1,19 +1,22 @@
 """All runs of a folder as table rows, read again only where a file changed; sweeps among them."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from app.once import newest
 from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.report import summary
 from engine.store import Run, printable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 FILES = ("config.json", "epochs.json", "status.json", "labels.npz")
@@ -56,6 +59,8 @@ def rows(
 
 def table(found: Iterable[Row]) -> pd.DataFrame:
     """Rows as a data frame of COLUMNS."""
+    import pandas as pd  # late: pages without a table need none
+
     frame = pd.DataFrame([{name: row[name] for name in COLUMNS} for row in found], columns=COLUMNS)
     numbers = ["rate", "rate_actual", "alpha", *METRICS]
     frame[numbers] = frame[numbers].astype(float)
@@ -67,6 +72,8 @@ def table(found: Iterable[Row]) -> pd.DataFrame:
 
 def bears(frame: pd.DataFrame, words: str) -> pd.Series:
     """Which rows of `table` hold every one of these words, in any column."""
+    import pandas as pd
+
     lines = frame.itertuples(index=False)
     texts = pd.Series([" ".join(map(str, line)).lower() for line in lines], frame.index, str)
     found = pd.Series(True, index=frame.index)
@@ -130,6 +137,8 @@ def setups(found: Iterable[Row]) -> dict[str, list[Row]]:
 
 def cells(group: list[Row], metric: str) -> pd.DataFrame:
     """A sweep in numbers: k, alpha, rate, n, mean, std (over seeds, of a sample; nan for one)."""
+    import pandas as pd
+
     frame = pd.DataFrame(group)[[*SWEPT, metric]].astype(float)
     frame = frame.dropna(subset=[metric])
     found = frame.groupby(list(SWEPT))[metric].agg(n="count", mean="mean", std="std")

@@ -1,9 +1,11 @@
 """Reading run folders for the pages: what has not changed on disk is not read twice."""
 
+from __future__ import annotations
+
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import streamlit as st
@@ -12,11 +14,14 @@ from app.choices import get
 from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
-from engine.ask import Network, load_network
 from engine.config import RunConfig
-from engine.data import Data, is_here, load
+from engine.data import is_here, load
 from engine.errors import DataError, StoreError
 from engine.store import Run
+
+if TYPE_CHECKING:
+    from engine.ask import Network
+    from engine.data import Data
 
 
 def run(name: str) -> Run:
@@ -149,6 +154,8 @@ def _history(
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
 def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
+    from engine.ask import load_network  # late: torch
+
     return load_network(Run(folder), epoch)
 
 

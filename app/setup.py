@@ -1,19 +1,20 @@
 """The controls of the next run: data, noise, method, training. Used by Train and its neighbors."""
 
+from typing import get_args
+
 import streamlit as st
 
 from app import plain
 from app.choices import KNOBS, bound, get, put, settings
 from app.words import WORDS
-from engine import model
-from engine.config import METHOD_NOTES, METHODS, RunConfig, configure
+from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
 from engine.data.registry import data_folder
 from engine.errors import ConfigError, DataError, NoiseError
 from engine.noise import NOISE_NOTES, WITHOUT_RATE, transition_matrix
 from engine.spoil import MARGIN_TYPES
 
-NETWORKS = ("auto", *model.NETWORKS)
+NETWORKS = get_args(RunConfig.model_fields["network"].annotation)
 EPOCHS, SEEDS = (0, 1000), (0, 2**32 - 1)
 KEPT_WITH_DATA = ("dataset", "noise", "rate", "seed")  # what a change of data set leaves alone
 
@@ -62,7 +63,7 @@ def controls() -> RunConfig | None:
         )  # fmt: skip
         row[2].selectbox(
             "Network", NETWORKS,
-            help=WORDS["network"] + " Auto: small up to 28 pixels, fast above.",
+            help=WORDS["network"] + " Auto: small up to 28 pixels, resnet9-w16 above.",
             **bound("network", base.network),
         )  # fmt: skip
         row[3].number_input(
@@ -70,10 +71,10 @@ def controls() -> RunConfig | None:
         )
         row = st.columns(4, gap="medium")
         row[0].selectbox(
-            "Preset", ("auto", "reference", "fast", "best", "plain"), **bound("preset"),
-            help="auto: tuned for the data set; reference: as in the authors' code; fast and best: "
-            "minutes on a GPU, for photographs of 32 x 32; plain: the method as it stands in the "
-            "paper.",
+            "Preset", PRESET_NAMES, **bound("preset"),
+            help="auto: tuned for the data set; reference: as in the authors' code; cifar10-fast "
+            "and cifar10-best: minutes on a GPU, for photographs of 32 x 32; plain: the method as "
+            "described in the paper.",
         )  # fmt: skip
         row[1].number_input(
             "Learning rate", 0.0001, 1.0, step=0.01, format="%.4f",

@@ -1,16 +1,16 @@
 """Pieces that two or more pages use: page head, run picker, epoch scrubber, charts, images."""
 
+from __future__ import annotations
+
 import functools
 import html
 import io
 import logging
 from base64 import b64encode
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
-import plotly.graph_objects as go
 import streamlit as st
 from PIL import Image
 
@@ -20,6 +20,10 @@ from app.runs import Where, runs
 from app.words import WORDS
 from engine.errors import EngineError, StoreError
 from engine.tables import frame_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
 
 log = logging.getLogger(__name__)
 SIGNS = {  # of a run's state: shape beside color
@@ -255,6 +259,8 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
 
 def points(fig: go.Figure) -> pd.DataFrame:
     """The points of a figure as a long table: trace, x, y (and z)."""
+    import pandas as pd  # late: pages without a figure need none
+
     tables = []
     for number, trace in enumerate(fig.data):
         values = {axis: getattr(trace, axis, None) for axis in ("x", "y", "z")}
@@ -268,6 +274,8 @@ def points(fig: go.Figure) -> pd.DataFrame:
 
 
 def _table(trace: Any, values: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
     if trace.type == "sankey":
         names, flow = list(trace.node.label), trace.link
         return pd.DataFrame(

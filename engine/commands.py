@@ -1,50 +1,68 @@
-"""What each command does: options in, exit status out. The options stand in __main__.py."""
+"""What each command does: options in, exit status out. The options are in cli/parser.py.
+
+Each command imports what it computes with, so that one that only reads starts without PyTorch.
+"""
 
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
-
-from engine import config, report
-from engine import headline as headlines
-from engine import sweep as sweeps
-from engine.config import RunConfig, configure
-from engine.data import DATASETS
-from engine.errors import ConfigError
-from engine.label_issues import label_issues
-from engine.mapper import lay_out_next
-from engine.noise import NOISE_NOTES
-from engine.runner import Runner
-from engine.store import Run, free_folder, read_json, write_json
-from engine.terminal import INTERRUPTED, follow, print_summary, print_table, watch_sweep
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+    from engine.sweep import Progress
 
 
-def train(*, out: str | None, as_json: bool, method: str, preset: str, **knobs: Any) -> int:
-    """Train one run and print what came of it."""
-    settings = configure(method=method, preset=preset, **_named(knobs))
-    return follow(Runner.new(settings, out or free_folder(settings, Path("runs"))), as_json)
+def train(
+    *, out: str | None, as_json: bool, config: str | None, method: str | None, preset: str | None,
+    **settings: Any,
+) -> int:  # fmt: skip
+    """Train one run and print its results."""
+    from engine.config import configure
+    from engine.runner import Runner
+    from engine.store import free_folder
+    from engine.terminal import follow
+
+    chosen = _named(settings)
+    if config is None:
+        made = configure(method=method or "mixnn", preset=preset or "auto", **chosen)
+    else:
+        made = _base(config, preset).varied(method=method, **chosen)
+    return follow(Runner.new(made, out or free_folder(made, Path("runs"))), as_json)
 
 
 def resume(*, run: str, as_json: bool) -> int:
     """Go on with a run after its last whole epoch."""
+    from engine.runner import Runner
+    from engine.store import Run
+    from engine.terminal import follow
+
     return follow(Runner.resume(run), as_json, shown=len(Run(run).epochs))
 
 
-def fork(*, run: str, epoch: int, out: str, as_json: bool, **knobs: Any) -> int:
+def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> int:
     """Start a new run from the state of another after an epoch."""
-    return follow(Runner.fork(run, epoch, out, **_named(knobs)), as_json)
+    from engine.runner import Runner
+    from engine.terminal import follow
+
+    return follow(Runner.fork(run, epoch, out, **_named(settings)), as_json)
 
 
 def show(*, run: str, as_json: bool) -> int:
     """Print a run's settings and results."""
+    from engine.store import Run
+    from engine.terminal import print_summary
+
     print_summary(Run(run), as_json)
     return 0
 
 
 def export(*, run: str, out: str) -> int:
     """Write the given labels of a run, and the changes that are proposed, as CSV."""
+    from engine import report
+    from engine.label_issues import label_issues
+    from engine.store import Run
+
     issues = label_issues(Run(run))
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
@@ -55,16 +73,20 @@ def export(*, run: str, out: str) -> int:
 
 
 def sweep(
-    *, out: str, jobs: int | None, ray: str | None, table: str | None, **axes: str | None
-) -> int:
-    """Train a run for every combination of the knobs' values, and write one table of them all."""
+    *, out: str, jobs: int | None, ray: str | None, table: str | None, config: str | None,
+    **axes: str | None,
+) -> int:  # fmt: skip
+    """Train a run for every combination of the settings' values; write one table of them all."""
+    from engine import sweep as sweeps
+
     root, file = Path(out), Path(table or Path(out) / "table.parquet")
     sweeps.check_table_name(file)
     named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
     if named.get("noise_matrix", ["none"]) != ["none"]:
         named.setdefault("noise", ["matrix"])
-    configs = sweeps.grid({name: _plain(name, values) for name, values in named.items()})
-    status = _brought_to_end(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
+    chosen = {name: _plain(name, values) for name, values in named.items()}
+    configs = sweeps.grid(_base_axes(config, chosen) | chosen)
+    status = _finish(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
     folders = [root / sweeps.run_name(config) for config in configs]
     there = [folder for folder in folders if (folder / "config.json").exists()]
     if there:
@@ -75,26 +97,27 @@ def sweep(
 
 def experiment(
     *, names: list[str], form: str, out: str, runs: str, jobs: int | None, ray: str | None,
-    seed: str | None, **knobs: Any,
+    seed: str | None, **settings: Any,
 ) -> int:  # fmt: skip
     """Answer questions about the method by many runs: tables, figures and sentences."""
-    # late: other commands need no pandas
+    from engine import sweep as sweeps
     from engine.experiments.base import plan
     from engine.experiments.registry import EXPERIMENTS, answer, configs_of
+    from engine.terminal import INTERRUPTED, print_table
 
     if not names:
         print_table(
             [("experiment", "question"), *((n, e.question) for n, e in EXPERIMENTS.items())]
         )
         return 0
-    chosen = _named(knobs)
+    chosen = _named(settings)
     made = plan(form, sweeps.values(seed or ""), **chosen)
     names = list(EXPERIMENTS) if names == ["all"] else names
-    asked = {name: configs_of(name, made, chosen) for name in names}
+    configs_by_name = {name: configs_of(name, made, chosen) for name in names}
     status = 0
-    for name, configs in asked.items():
+    for name, configs in configs_by_name.items():
         progress = sweeps.sweep(configs, Path(runs), jobs=jobs, ray=ray)
-        status = max(status, _brought_to_end(configs, progress))
+        status = max(status, _finish(configs, progress))
         if status == INTERRUPTED:
             return status
         findings = answer(name, made, configs, Path(runs), Path(out))
@@ -105,16 +128,21 @@ def experiment(
 
 def bench(
     *, images: int | None, turns: int, reference: int, profile: bool, out: str | None,
-    against: str | None, **knobs: Any,
+    against: str | None, **settings: Any,
 ) -> int:  # fmt: skip
-    """Measure what an epoch costs, stage by stage, beside plain cross-entropy."""
+    """Measure what an epoch costs, stage by stage, compared with plain cross-entropy."""
+    from tqdm import tqdm
+
     from engine.bench.stages import compared, measure, rows_of
+    from engine.config import configure
+    from engine.store import read_json, write_json
+    from engine.terminal import print_table
 
     before = None if against is None else read_json(Path(against))
-    settings = configure(**{"dataset": "shapes:50000"} | _named(knobs))
+    config = configure(**{"dataset": "shapes:50000"} | _named(settings))
     with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
         result = measure(
-            settings, images=images, turns=turns, reference=reference, profile=profile,
+            config, images=images, turns=turns, reference=reference, profile=profile,
             say=bar.set_description_str,
         )  # fmt: skip
     if out is not None:
@@ -128,31 +156,42 @@ def bench(
 
 def headline(
     *, preset: str, noise: str, beside: str, ablation: bool, seed: str, out: str, runs: str,
-    minutes: float | None, **knobs: Any,
+    minutes: float | None, **settings: Any,
 ) -> int:  # fmt: skip
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
+    from engine import headline as headlines
+    from engine import sweep as sweeps
+    from engine.store import write_json
+    from engine.terminal import print_table
+
     presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
     rows = headlines.rows(
-        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(knobs)
+        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(settings)
     )
+    presets = list(dict.fromkeys(row.preset for row in rows))  # by their current names
     data, rows, notes = headlines.load(rows, lenient="all" in noises)
     configs = headlines.configs_of(rows)
-    status = _brought_to_end(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
-    told = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
-    for one in told:
+    status = _finish(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
+    results = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
+    for one in results:
         path = Path(out) / f"headline-{one['preset']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, one, indent=1)
         print(f"wrote {path}")
-    for note in dict.fromkeys(note for one in told for note in one["notes"]):
+    for note in dict.fromkeys(note for one in results for note in one["notes"]):
         print(f"note: {note}")
     print()
-    print_table(headlines.table(told))
+    print_table(headlines.table(results))
     return status
 
 
 def lay_out(*, run: str, dims: list[int]) -> int:
-    """Lay out the UMAP maps of all epochs ahead, so that nobody waits for them later."""
+    """Compute the UMAP maps of all epochs ahead, so that nobody waits for them later."""
+    from tqdm import tqdm
+
+    from engine.mapper import lay_out_next
+    from engine.store import Run
+
     epochs = len(Run(run).epochs)
     for d in dims:
         with tqdm(total=epochs, unit="epoch", file=sys.stderr, disable=None) as bar:
@@ -165,6 +204,9 @@ def lay_out(*, run: str, dims: list[int]) -> int:
 
 def datasets() -> int:
     """List the data sets."""
+    from engine.data import DATASETS
+    from engine.terminal import print_table
+
     rows = [("name", "train", "test", "classes", "shape", "what it is")]
     for entry in DATASETS.values():
         shape = "x".join(map(str, entry.shape)) if entry.shape else "-"
@@ -176,46 +218,92 @@ def datasets() -> int:
 
 
 def methods() -> int:
-    """List the methods, each a set of knobs, and the noise models."""
+    """List the methods, each a set of settings, and the noise models."""
+    from engine.config import METHOD_NOTES, METHODS
+    from engine.noise import NOISE_NOTES
+    from engine.terminal import print_table
+
     rows = [("method", "mixing", "loss", "correction", "what it does")]
-    for name, row in config.METHODS.items():
+    for name, row in METHODS.items():
         made_of = (row["mixing"], row["loss"], row["correction"])
-        rows.append((name, *made_of, config.METHOD_NOTES[name]))
+        rows.append((name, *made_of, METHOD_NOTES[name]))
     print_table(rows)
     print()
     print_table([("noise", "what it does"), *NOISE_NOTES.items()])
     return 0
 
 
-def _brought_to_end(configs: list[RunConfig], progress: Iterator[sweeps.Progress]) -> int:
-    """Bring runs to their end and say what failed or is left; returns the exit status."""
+def _finish(configs: "list[RunConfig]", progress: "Iterator[Progress]") -> int:
+    """Bring runs to their end and print what failed or is left; returns the exit status."""
+    from engine.terminal import INTERRUPTED, watch_sweep
+
     for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
         print(f"note: {doubt}", file=sys.stderr)
     try:
         ended = watch_sweep(progress)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; run the same command to continue", file=sys.stderr)
         return INTERRUPTED
     for name, why in ended.failed.items():
         times = " twice" if name in ended.retried else ""
         print(f"error: {name} failed{times}: {why}", file=sys.stderr)
     if n_left := ended.n_runs - ended.runs_done - len(ended.failed):
-        print(f"time is up with {n_left} runs to go; the same command goes on", file=sys.stderr)
+        print(
+            f"time limit reached, {n_left} runs left; run the same command to continue",
+            file=sys.stderr,
+        )
         return INTERRUPTED
     return 1 if ended.failed else 0
 
 
 def _named(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; "none" stands for no value, a matrix is read from its file."""
-    knobs = {name: value for name, value in options.items() if value is not None}
-    for name, value in knobs.items():
+    from engine.config import RunConfig
+
+    settings = {name: value for name, value in options.items() if value is not None}
+    for name, value in settings.items():
         optional = name in RunConfig.model_fields and RunConfig.model_fields[name].default is None
         if optional and value == "none":
-            knobs[name] = None
-    if knobs.get("noise_matrix"):
-        knobs["noise_matrix"] = _read_matrix(Path(str(knobs["noise_matrix"])))
-        knobs.setdefault("noise", "matrix")
-    return knobs
+            settings[name] = None
+    if settings.get("noise_matrix"):
+        settings["noise_matrix"] = _read_matrix(Path(str(settings["noise_matrix"])))
+        settings.setdefault("noise", "matrix")
+    return settings
+
+
+def _base(file: str, preset: str | None) -> "RunConfig":
+    """The settings in a file: the config.json of a run (or its folder), or settings by name.
+
+    Raises ConfigError, and StoreError for a file that cannot be read.
+    """
+    from engine.config import configure
+    from engine.errors import ConfigError
+    from engine.store import read_json
+
+    if preset is not None:
+        raise ConfigError(f"preset = {preset!r}: allowed without --config, whose file has it all")
+    path = Path(file) / "config.json" if Path(file).is_dir() else Path(file)
+    content = read_json(path)
+    settings = content.get("config", content) if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"config = {file!r}: allowed is a JSON object of settings")
+    try:
+        return configure(**{"preset": "plain"} | settings)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"config = {file!r}: {error}") from None
+
+
+def _base_axes(file: str | None, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The settings in a file as axes of one value each, without those that the axes replace."""
+    if file is None:
+        return {}
+    replaced = {"state_interval", *axes}
+    if "method" in axes:
+        replaced |= {"mixing", "loss", "correction"}
+    if axes.get("noise", ["matrix"]) != ["matrix"]:
+        replaced.add("noise_matrix")
+    base = _base(file, next(iter(axes.get("preset", [])), None))
+    return {name: [value] for name, value in base.model_dump().items() if name not in replaced}
 
 
 def _plain(name: str, values: list[Any]) -> list[Any]:
@@ -225,6 +313,8 @@ def _plain(name: str, values: list[Any]) -> list[Any]:
 
 def _read_matrix(path: Path) -> list[list[float]]:
     """Rows of numbers from a text file, separated by commas or white space."""
+    from engine.errors import ConfigError
+
     try:
         lines = [line.replace(",", " ").split() for line in path.read_text().splitlines()]
         return [[float(word) for word in line] for line in lines if line]

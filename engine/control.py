@@ -5,9 +5,10 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 class Stopped(Exception):
@@ -113,7 +114,7 @@ class Control:
 class Stopwatch:
     """Seconds spent in each stage of an epoch, pauses left out, on a GPU with what was queued."""
 
-    def __init__(self, device: torch.device, control: Control):
+    def __init__(self, device: "torch.device", control: Control):
         self.spent: dict[str, float] = {}
         self._device, self._control = device, control
 
@@ -122,5 +123,7 @@ class Stopwatch:
         start = time.perf_counter() - self._control.seconds_waited
         yield
         if self._device.type == "cuda":
+            import torch  # late: whoever only steers a run needs none
+
             torch.cuda.synchronize(self._device)
         self.spent[stage] = time.perf_counter() - self._control.seconds_waited - start

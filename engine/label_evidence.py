@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from engine.neighbors import nearest
+from engine.config import corrects
 from engine.store import Run
-from engine.train import corrects
 
 EPOCHS = 5  # newest epochs whose predictions are averaged
 NEIGHBORS = 20  # that vote on a label, fewer where classes are small; at least FEWEST
@@ -107,6 +105,10 @@ def neighbor_votes(moments: list[Moment], before: list[Moment]) -> np.ndarray:
     features = np.array(at.run.array("panel_features")[at.row], dtype=np.float32)
     if len(panel) > FEWEST and np.isfinite(features).all():
         k = min(max(len(panel) // (2 * n_classes), FEWEST), NEIGHBORS)
+        import torch  # late: the rest needs none
+
+        from engine.neighbors import nearest
+
         found = panel[nearest(torch.from_numpy(features), k)[0].numpy()]
         np.add.at(votes, (np.repeat(panel, k), given[found].ravel()), 1)
     outside = votes.sum(1) == 0

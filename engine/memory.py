@@ -4,9 +4,8 @@ import errno
 import mmap
 import re
 import resource
+import sys
 from concurrent.futures.process import BrokenProcessPool
-
-import torch
 
 from engine.errors import MemoryShortage
 
@@ -48,7 +47,9 @@ def as_shortage(error: BaseException) -> MemoryShortage | None:
         known = isinstance(error, MemoryError)
     if not known:
         return None
-    where = " on the GPU" if isinstance(error, torch.OutOfMemoryError) else ""
+    torch = sys.modules.get("torch")  # only where it is loaded can it have raised
+    on_gpu = torch is not None and isinstance(error, torch.OutOfMemoryError)
+    where = " on the GPU" if on_gpu else ""
     asked = _ASKED.search(words)
     if asked is None:
         return _shortage(where)

@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 
 from engine import model, noise, spoil
-from engine.config import RunConfig
+from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
 from engine.data import Data, human
 from engine.data.registry import data_folder, stratified
 from engine.errors import ConfigError, DataError, NoiseError
 from engine.folds import out_of_fold
 from engine.noise import Noise
 
-SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
-# Knobs that fix the labels, beside the seed of the noise.
-LABEL_KNOBS = (
-    "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
-    "human_labels",
-)  # fmt: skip
 # Half of the images teach a network what to say of the others: 99 % of digits are right so.
 MARGIN_FOLDS = dict(n_folds=2, epochs=10, seed=0)
 # As chosen on the two-core machine that the stored results come from.
@@ -90,7 +84,7 @@ def _taken_over(
     if kept is None or "matrix" not in kept:  # packed before there was noise worth keeping
         return None
     before = RunConfig.model_validate_json(kept["config"])
-    same = all(getattr(before, name) == getattr(config, name) for name in LABEL_KNOBS)
+    same = all(getattr(before, name) == getattr(config, name) for name in LABEL_SETTINGS)
     if not same or noise_seed(before) != noise_seed(config):
         return None
     return np.asarray(kept["given"]), np.asarray(kept["matrix"]), kept["rate_requested"]

@@ -3,23 +3,24 @@
 import contextlib
 import os
 import statistics
+import sys
 import threading
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.config import RunConfig
 from engine.control import Control, Stopped
-from engine.data import Data
-from engine.device import release_memory, session
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
-from engine.state import State, check_k, load_data
 from engine.store import Run, fork_config
-from engine.train import train
 from engine.writer import K_ROOM, RunWriter, WriteBehind
+
+if TYPE_CHECKING:
+    from engine.data import Data
+    from engine.state import State
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Runner:
 
     def __init__(
         self, folder: Path, config: RunConfig,
-        prepare: Callable[[Data | None, Control], tuple[State | None, RunWriter]],
-        data: Data | None,
+        prepare: Callable[["Data | None", Control], tuple["State | None", RunWriter]],
+        data: "Data | None",
         k_max: int | None = None,
     ):  # fmt: skip
         self.folder, self.config = Path(folder), config
@@ -66,18 +67,20 @@ class Runner:
         self._done = 0  # epochs that are behind the run
 
     @classmethod
-    def new(cls, config: RunConfig, folder: Path | str, *, data: Data | None = None) -> "Runner":
+    def new(cls, config: RunConfig, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
         """A run from its first epoch. data: config's data set where it is loaded already."""
         folder = Path(folder)
 
-        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
+        def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
+            from engine.state import State, load_data
+
             state = State(config, data or load_data(config), control=control)
             return state, RunWriter.create(folder, state)
 
         return cls(folder, config, prepare, data)
 
     @classmethod
-    def resume(cls, folder: Path | str, *, data: Data | None = None) -> "Runner":
+    def resume(cls, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
         """A run that goes on after its last whole epoch, also where "done" is all that it lacks.
 
         Raises StoreError where the run is done.
@@ -91,9 +94,11 @@ class Runner:
                 f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
             )
 
-        def prepare(data: Data | None, control: Control) -> tuple[State | None, RunWriter]:
+        def prepare(data: "Data | None", control: Control) -> tuple["State | None", RunWriter]:
             if complete:
                 return None, RunWriter.resume(run.folder)
+            from engine.state import State, load_data
+
             data = _same_data(run, data or load_data(config))
             if records:
                 packed = run.load_state(records[-1]["epoch"])
@@ -113,7 +118,7 @@ class Runner:
 
     @classmethod
     def fork(
-        cls, parent: Path | str, epoch: int, folder: Path | str, *, data: Data | None = None,
+        cls, parent: Path | str, epoch: int, folder: Path | str, *, data: "Data | None" = None,
         **knobs: Any,
     ) -> "Runner":  # fmt: skip
         """A new run from the state of another one after `epoch`, with other knobs.
@@ -124,7 +129,9 @@ class Runner:
         config = fork_config(run, epoch, **knobs)
         packed = run.load_state(epoch)
 
-        def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
+        def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
+            from engine.state import State, load_data
+
             data = _same_data(run, data or load_data(config))
             state = State(config, data, packed, control, _labels(run))
             origin = {"run": str(run.folder.resolve()), "epoch": epoch}
@@ -184,6 +191,8 @@ class Runner:
             **self._control.pending | live
         )
         if state:
+            from engine.state import check_k
+
             check_k(changed, state.data.n)
         self._check_room(changed)
         self._control.change(**live)
@@ -246,6 +255,9 @@ class Runner:
             self._ended.set()
 
     def _train(self) -> None:
+        from engine.device import session
+        from engine.train import train
+
         self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
         self._check_room(self._state.config.changed_live(**self._control.pending))
         self._writer.write_status("running")
@@ -280,7 +292,10 @@ class Runner:
             self._writer.close()
         # the folder holds all that anyone still needs: let go of network and images
         self._data = self._prepare = self._state = None
-        release_memory()
+        if "torch" in sys.modules:
+            from engine.device import release_memory
+
+            release_memory()
         self._phase = phase
 
 
@@ -294,7 +309,7 @@ def _labels(run: Run) -> dict[str, Any]:
     }
 
 
-def _same_data(run: Run, data: Data) -> Data:
+def _same_data(run: Run, data: "Data") -> "Data":
     """data, if it is what the run was made with. Raises StoreError."""
     then, now = run.info["data"]["fingerprint"], data.fingerprint()
     if then != now:

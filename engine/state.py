@@ -21,8 +21,6 @@ from engine.problem import pose
 TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
 # Entries of the table of soft labels from which on it is kept in half precision: 1 GB as float32.
 HALF_FROM = 2**28
-# Knobs that a network and its images cannot survive.
-FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
 
 
 def load_data(config: RunConfig) -> Data:

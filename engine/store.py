@@ -31,12 +31,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from engine import schema
-from engine.config import RunConfig, configure
+from engine.config import FIXED_IN_FORK, NETWORK_ALIASES, RunConfig
 from engine.errors import ConfigError, StoreError
-from engine.state import FIXED_IN_FORK
 
 FORMAT = 1
 ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of all samples together
@@ -79,6 +77,8 @@ class Run:
                 f"{self.folder} has format {self.info['format']}: this version reads {FORMAT}"
             )
         self._check("config.json", schema.info, self.info)
+        network = self.info["network"]
+        self.info["network"] = NETWORK_ALIASES.get(network, network)
 
     @cached_property
     def config(self) -> RunConfig:
@@ -232,6 +232,8 @@ class Run:
                 f"epoch = {epoch}: {self.folder} keeps the network of "
                 f"{_ranges(kept) or 'no epoch'} (knob state_interval)"
             )
+        import torch  # late: reading anything else needs none
+
         path = self.folder / "states" / f"{epoch}.pt"
         try:
             schema.own_path(self.folder, f"states/{epoch}.pt")
@@ -277,16 +279,9 @@ def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
             f"epoch = {epoch}: {run.folder} has epochs {_ranges(sorted(records)) or 'none'}"
         )
     before = run.config.changed(**records[epoch]["settings"])
-    method = knobs.pop("method", None)
-    base = before.model_dump()
-    if method is not None:
-        row = configure(method=method, preset="plain").model_dump()
-        base |= {name: row[name] for name in ("mixing", "loss", "correction")}
-    if before.noise_seed is None and "noise_seed" not in knobs:
-        base["noise_seed"] = before.seed
-    if knobs.get("noise", before.noise) != "matrix":
-        base["noise_matrix"] = None
-    config = before.changed(**base | knobs)
+    if before.noise_seed is None:
+        knobs.setdefault("noise_seed", before.seed)
+    config = before.varied(**knobs)
     for name in FIXED_IN_FORK:
         if getattr(config, name) != getattr(before, name):
             raise ConfigError(

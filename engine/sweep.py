@@ -16,10 +16,10 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from engine.config import RunConfig, configure
+from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
 from engine.errors import ConfigError, StoreError
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
-from engine.problem import LABEL_KNOBS, pose
+from engine.problem import pose
 from engine.state import check_k, load_data
 from engine.store import Run, short_name
 from engine.tables import frame_csv
@@ -27,7 +27,7 @@ from engine.tables import frame_csv
 ATTEMPTS = 2  # a run that dies is tried once more
 # knobs that say where a run is computed and what is kept of it, but change none of its numbers
 ASIDE = ("device", "threads", "state_interval")
-DATA_KNOBS = ("dataset", "limit", "image_size", "data_seed")
+DATA_SETTINGS = ("dataset", "limit", "image_size", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
 WHOLE = ("limit", "image_size", "noise_seed", "epoch")  # columns of the table that may miss values
 MOST = 10_000  # values of a range, runs of a grid
@@ -56,7 +56,7 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     """
     for name, values in axes.items():
         if name not in (*RunConfig.model_fields, "method", "preset"):
-            raise ConfigError(f"{name} = {list(values)}: no such knob; `train -h` lists them")
+            raise unknown(name, list(values))
         if not len(values):
             raise ConfigError(f"{name} = []: allowed is one value or more")
         if any(value in values[:row] for row, value in enumerate(values)):
@@ -119,6 +119,9 @@ def run_name(config: RunConfig) -> str:
         name: value for name, value in config.model_dump(mode="json").items()
         if name not in ASIDE and value != defaults[name]
     }  # fmt: skip
+    older = {name: old for old, name in NETWORK_ALIASES.items()}
+    if config.network in older:  # folders of older runs keep their names
+        settings["network"] = older[config.network]
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     return f"{short_name(config)}-{digest[:8]}"
 
@@ -130,12 +133,12 @@ def check(configs: Sequence[RunConfig]) -> None:
     """
     by_data: dict[tuple, list[RunConfig]] = {}
     for config in configs:
-        by_data.setdefault(_values(config, DATA_KNOBS), []).append(config)
+        by_data.setdefault(_values(config, DATA_SETTINGS), []).append(config)
     for alike in by_data.values():
         data = load_data(alike[0])
         for config in alike:
             check_k(config, data.n)
-        for config in {_values(config, LABEL_KNOBS): config for config in alike}.values():
+        for config in {_values(config, LABEL_SETTINGS): config for config in alike}.values():
             slow = config.noise in SLOW_NOISE
             pose(config.changed(noise="symmetric") if slow else config, data)
 

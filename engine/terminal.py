@@ -6,19 +6,21 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from engine import report
-from engine.runner import Runner
 from engine.store import Run
-from engine.sweep import Progress
+
+if TYPE_CHECKING:
+    from engine.runner import Runner
+    from engine.sweep import Progress
 
 INTERRUPTED = 130  # what shells say after Ctrl-C
 
 
-def follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
+def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
     """Run to the end and tell how it went; Ctrl-C stops the run cleanly.
 
     shown: epochs that are there already.
@@ -57,7 +59,7 @@ def follow(runner: Runner, as_json: bool, shown: int = 0) -> int:
     return INTERRUPTED if status.state == "stopped" else 0
 
 
-def _watch(runner: Runner, shown: int) -> None:
+def _watch(runner: "Runner", shown: int) -> None:
     """A progress bar where a person looks, and a line per epoch, until the run ends."""
     with tqdm(
         total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
@@ -109,7 +111,7 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
         print(line.rstrip())
 
 
-def watch_sweep(progress: Iterator[Progress]) -> Progress:
+def watch_sweep(progress: "Iterator[Progress]") -> "Progress":
     """A progress bar over all epochs, or a line per finished run where nobody looks at a terminal,
     and a line per run that died; returns the last progress.
 

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from engine import losses, metrics, optim
 from engine.augment import augment, distort, normalize
 from engine.clean import CleanFit, fit_clean_probability, normalize_losses
-from engine.config import LIVE, RunConfig
+from engine.config import LIVE, RunConfig, corrects
 from engine.control import Control, Stopwatch
 from engine.data import Data
 from engine.device import session, threads
@@ -107,15 +107,6 @@ def plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
         if phase == "early" and config.early_loss != "same":
             loss = config.early_loss
     return phase, mixing, loss
-
-
-def corrects(config: RunConfig, epoch: int) -> bool:
-    """Whether labels move in this epoch."""
-    return (
-        config.correction == "ema"
-        and epoch >= config.correction_start
-        and (epoch + 1) % config.correction_interval == 0
-    )
 
 
 def draw_batches(state: State, phase: str) -> list[Tensor]:

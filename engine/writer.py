@@ -9,19 +9,19 @@ import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from filelock import FileLock, Timeout
 
 from engine import __version__
-from engine.device import machine, threads
 from engine.errors import StoreError
 from engine.noise import observed_matrix
 from engine.snapshot import Snapshot
-from engine.state import State
 from engine.store import ARRAYS, BY_RANK, FORMAT, Run, write_json
+
+if TYPE_CHECKING:
+    from engine.state import State
 
 K_ROOM = 20  # a live K may grow to this; unused planes are holes that take no room on disk
 
@@ -35,12 +35,14 @@ class RunWriter:
         self._records: list[dict[str, Any]] = []
 
     @classmethod
-    def create(cls, folder: Path, state: State, parent: dict[str, Any] | None = None):
+    def create(cls, folder: Path, state: "State", parent: dict[str, Any] | None = None):
         """A new run folder. parent: {"run": path, "epoch": E} of a fork. Raises StoreError."""
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
+        from engine.device import machine
+
         data, problem = state.data, state.problem
         info = {
             "format": FORMAT,
@@ -213,8 +215,10 @@ class WriteBehind:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def write(self, snapshot: Snapshot, state: State) -> None:
+    def write(self, snapshot: Snapshot, state: "State") -> None:
         """Hand over one epoch and the state after it. Raises what writing the one before raised."""
+        from engine.device import threads
+
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
             packed = _copied(state.pack())
@@ -244,6 +248,8 @@ class WriteBehind:
 
 def torch_save(value: dict[str, Any], path: Path) -> None:
     """Replace a file of tensors whole."""
+    import torch
+
     buffer = io.BytesIO()  # torch would hide the system's word of a full disk behind its own
     torch.save(value, buffer)
     beside = path.with_suffix(".tmp")
@@ -257,6 +263,8 @@ def torch_save(value: dict[str, Any], path: Path) -> None:
 
 def _copied(value: Any) -> Any:
     """Its tensors, within dicts and lists, as copies in memory that training does not change."""
+    import torch
+
     if isinstance(value, torch.Tensor):
         return value.to("cpu", copy=True)
     if isinstance(value, dict):

@@ -4,11 +4,14 @@ A plotly chart in Streamlit is mounted anew by every change of its data; a Vega-
 key is not, so it keeps what the visitor did to it.
 """
 
-from typing import Any
+from __future__ import annotations
 
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from app.charts.base import OKABE_ITO
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HEIGHT = 230
 LINE, MARK = "line", "mark"  # kinds of rows: points of curves, and events such as a changed K
@@ -25,6 +28,8 @@ def curve_rows(
     an event stand beside its line, each a little lower than those before: to the left of it from
     the epoch `turn` on.
     """
+    import pandas as pd  # late: the page that draws nothing yet needs none
+
     rows = [
         (LINE, record["epoch"], words, record["metrics"].get(name), "", "")
         for record in records
@@ -129,6 +134,8 @@ def curves_spec(
 
 def stage_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
     """Seconds of each stage of each epoch: epoch, stage, seconds."""
+    import pandas as pd
+
     rows = [
         (record["epoch"], stage, record["seconds"].get(stage, 0.0))
         for record in records

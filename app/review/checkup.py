@@ -1,18 +1,22 @@
 """What can be said of a data set before anything runs, and the settings that suit it."""
 
+from __future__ import annotations
+
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from engine.config import RunConfig, configure
-from engine.data import Data
-from engine.data.base import CHUNK
 from engine.data.parts import some
 from engine.metrics import share
-from engine.train import train
+
+if TYPE_CHECKING:
+    import torch
+
+    from engine.data import Data
 
 IMBALANCE = 10  # largest to smallest class, from where on it is worth a word
 TINY = 10  # images, below which a class can hardly be learned
@@ -73,6 +77,10 @@ def alike(images: torch.Tensor) -> list[tuple[int, ...]]:
 
 def is_blank(images: torch.Tensor) -> np.ndarray:
     """(N,) bool: images of one color, which show nothing."""
+    import torch  # late: reading a result of the checks needs none
+
+    from engine.data.base import CHUNK
+
     flat = [chunk.flatten(2) for chunk in images.split(CHUNK)]
     return torch.cat([(chunk.amax(2) == chunk.amin(2)).all(1) for chunk in flat]).numpy()
 
@@ -108,6 +116,8 @@ def suited(data: Data, *, mirror: bool, thorough: bool = True) -> RunConfig:
 
 def seconds(data: Data, config: RunConfig) -> float:
     """About how long a run takes on this machine: two epochs of a few images, scaled up."""
+    from engine.train import train
+
     timed = min(TIMED, max(4 * config.batch_size, data.n_classes))
     rows = np.linspace(0, data.n - 1, min(data.n, timed)).astype(int)
     few = replace(
@@ -124,6 +134,8 @@ def seconds(data: Data, config: RunConfig) -> float:
 
 
 def _digests(images: torch.Tensor) -> list[bytes]:
+    from engine.data.base import CHUNK
+
     return [
         hashlib.blake2b(image.tobytes(), digest_size=16).digest()
         for chunk in images.split(CHUNK)

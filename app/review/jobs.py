@@ -19,7 +19,7 @@ from app.review.archives import MB, UploadError
 from app.review.limits import Limits
 from app.review.sandbox import INCOMING
 from app.review.turns import TICK, Job, Turns
-from engine.problem import SMALLEST_SIDE
+from engine.config import SMALLEST_SIDE
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]

@@ -30,9 +30,9 @@ from app.review.archives import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadE
 from app.review.jobs import Job
 from app.review.sandbox import INCOMING, check, plain_name
 from app.review.unpacking import Layout
+from engine.config import SMALLEST_SIDE
 from engine.data.parts import has_control, shown
 from engine.errors import StoreError
-from engine.problem import SMALLEST_SIDE
 from engine.store import read_json, write_json
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from app.charts import sample as charts
 from app.choices import put
 from app.sample import equation, story
 from app.sample.subject import Sample, images
+from engine.config import corrects
 from engine.errors import StoreError
-from engine.train import corrects
 
 VERDICTS = {  # of story.verdict: color of the badge, icon, sentence
     "right": ("green", "check_circle", "The given label **{given}** is right, and it was kept."),

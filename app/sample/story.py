@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from engine.errors import StoreError
-from engine.mixing import mixing_weights, weighted_sum
 from engine.store import Run
 
 
@@ -96,6 +94,10 @@ def candidates(
 
 def rule(clean: np.ndarray) -> np.ndarray:
     """MixNN's weights (K+1,) of a sample and its neighbors by their P(clean) (K+1,), own first."""
+    import torch  # late: reading a history needs none
+
+    from engine.mixing import mixing_weights
+
     own_first = torch.from_numpy(np.asarray(clean, np.float64))
     others = torch.arange(1, len(clean)).expand(len(clean), -1)
     return mixing_weights(own_first, others)[0].numpy()
@@ -103,6 +105,10 @@ def rule(clean: np.ndarray) -> np.ndarray:
 
 def mixed_image(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The weighted sum (H, W, C) float of images (K+1, H, W, C) in [0, 255] by weights (K+1,)."""
+    import torch
+
+    from engine.mixing import weighted_sum
+
     parts = torch.from_numpy(np.asarray(images, np.float64))
     mixed = weighted_sum(parts[None], torch.from_numpy(np.asarray(weights, np.float64))[None])
     return mixed[0].numpy().clip(0, 255)

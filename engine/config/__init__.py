@@ -1,9 +1,31 @@
-"""Settings of a run: every knob, and the methods and presets that name sets of them."""
+"""Settings of a run, and the methods and presets that name sets of them."""
 
-from engine.config.knobs import LIVE, RunConfig, allowed, configure
-from engine.config.presets import BEST, FAST, METHOD_NOTES, METHODS, PRESETS, reference_preset
+from engine.config.knobs import (
+    FIXED_IN_FORK,
+    GROUPS,
+    LABEL_SETTINGS,
+    LIVE,
+    SMALLEST_SIDE,
+    RunConfig,
+    allowed,
+    configure,
+    corrects,
+    group_of,
+    unknown,
+)
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
+from engine.config.presets import (
+    BEST,
+    FAST,
+    METHOD_NOTES,
+    METHODS,
+    PRESET_NAMES,
+    PRESETS,
+    reference_preset,
+)
 
 __all__ = [
-    "BEST", "FAST", "LIVE", "METHODS", "METHOD_NOTES", "PRESETS", "RunConfig",
-    "allowed", "configure", "reference_preset",
+    "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
+    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
+    "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
 ]  # fmt: skip

@@ -1,15 +1,49 @@
-"""Every knob of a run in one validated object, and what each may be."""
+"""Every setting of a run in one validated object, and what each may be."""
 
+from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as limits
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-from engine.config.presets import BEST, FAST, METHODS, PRESETS, reference_preset
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
+from engine.config.presets import BEST, FAST, METHODS, PRESET_NAMES, PRESETS, reference_preset
 from engine.errors import ConfigError
 
-# Knobs that may change while a run trains; a change takes effect at the next epoch.
+SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
+# Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
+# Settings that a network and its images cannot survive.
+FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
+# Settings that fix the labels, together with the seed of the noise.
+LABEL_SETTINGS = (
+    "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
+    "human_labels",
+)  # fmt: skip
+GROUPS = {  # name -> heading
+    "data": "data set",
+    "noise": "label noise",
+    "method": "method",
+    "network": "network and augmentation",
+    "optimization": "optimization",
+    "machine": "machine",
+    "run": "seed and stored results",
+}
+
+
+def _in(group: str) -> Any:
+    """A pydantic Field whose metadata names its group."""
+    return partial(Field, json_schema_extra={"group": group})
+
+
+_data, _noise, _method, _network, _optimization, _machine, _run = map(_in, GROUPS)
 
 
 class RunConfig(BaseModel):
@@ -21,167 +55,174 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    # --- what is learned from
-    dataset: str = Field("digits", min_length=1, description="data set, see `datasets`")
-    limit: int | None = Field(None, ge=2, description="train on a stratified subset of this size")
-    image_size: int | None = Field(
-        None, ge=8, le=512, description="side in pixels to which images of a folder are resized"
+    dataset: str = _data("digits", min_length=1, description="data set, see `datasets`")
+    limit: int | None = _data(None, ge=2, description="train on a stratified subset of this size")
+    image_size: int | None = _data(
+        None,
+        ge=SMALLEST_SIDE,
+        le=512,
+        description="side in pixels to which images of a folder are resized",
     )
-    data_seed: int = Field(
+    data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of drawn data sets"
     )
-    # --- how labels are spoiled
     noise: Literal[
         "none", "symmetric", "symmetric-exclusive", "asymmetric", "asymmetric-as-published",
         "pair", "matrix", "instance", "margin", "human",
-    ] = Field("symmetric", description="noise model, see `methods`")  # fmt: skip
-    rate: float = Field(0.4, ge=0, le=1, description="requested noise rate")
-    noise_seed: int | None = Field(
+    ] = _noise("symmetric", description="noise model, see `methods`")  # fmt: skip
+    rate: float = _noise(0.4, ge=0, le=1, description="requested noise rate")
+    noise_seed: int | None = _noise(
         None, ge=0, lt=2**32, description="seed of the noise; none: the run's seed"
     )
-    noise_matrix: tuple[tuple[float, ...], ...] | None = Field(
+    noise_matrix: tuple[tuple[float, ...], ...] | None = _noise(
         None, description="C x C transition matrix for noise `matrix`, rows are true classes"
     )
-    margin_type: Literal["I", "II", "III"] = Field(
+    margin_type: Literal["I", "II", "III"] = _noise(
         "I", description="how noise `margin` grows as the margin shrinks (Zhang et al. 2021)"
     )
-    human_labels: Literal["aggre", "random1", "random2", "random3", "worse", "noisy"] = Field(
+    human_labels: Literal["aggre", "random1", "random2", "random3", "worse", "noisy"] = _noise(
         "worse", description="which labels noise `human` takes; noisy is the set of CIFAR-100N"
     )
-    # --- the method
-    mixing: Literal["none", "mixup", "neighbors"] = Field(
+    mixing: Literal["none", "mixup", "neighbors"] = _method(
         "neighbors", description="what a training sample is mixed with"
     )
-    loss: Literal["ce", "linear", "gce", "sce", "elr"] = Field("ce", description="training loss")
-    correction: Literal["none", "ema"] = Field("ema", description="how labels are corrected")
-    k: int = Field(1, ge=1, le=100, description="K, neighbors mixed into a sample")
-    alpha: float = Field(
+    loss: Literal["ce", "linear", "gce", "sce", "elr"] = _method("ce", description="training loss")
+    correction: Literal["none", "ema"] = _method("ema", description="how labels are corrected")
+    k: int = _method(1, ge=1, le=100, description="K, neighbors mixed into a sample")
+    alpha: float = _method(
         0.9, ge=0, le=1, description="momentum of the soft labels: share of the old label kept"
     )
-    warmup: int = Field(10, ge=0, description="epochs of plain cross-entropy before mixing")
-    correction_start: int = Field(
+    warmup: int = _method(10, ge=0, description="epochs of plain cross-entropy before mixing")
+    correction_start: int = _method(
         60, ge=0, description="first epoch that corrects labels (not before warmup)"
     )
-    correction_interval: int = Field(
+    correction_interval: int = _method(
         1, ge=1, description="labels move in every n-th epoch (reference: 10)"
     )
-    correction_source: Literal["evaluation", "batch"] = Field(
+    correction_source: Literal["evaluation", "batch"] = _method(
         "evaluation",
         description="predictions that move labels: whole-set evaluation pass, or the training-mode "
         "prediction on each unmixed augmented batch (reference)",
     )
-    sharpen: float = Field(
+    sharpen: float = _method(
         1.0,
         gt=0,
         le=1,
         description="temperature of the predictions that move labels: surer below 1",
     )
-    align: Literal["none", "uniform", "given"] = Field(
+    align: Literal["none", "uniform", "given"] = _method(
         "none",
         description="class shares that the predictions that move labels are brought nearer to: "
         "all equal, or those of the given labels",
     )
-    weighting: Literal["clean", "equal"] = Field(
+    weighting: Literal["clean", "equal"] = _method(
         "clean",
         description="what neighbors are weighted by: P(clean), or all equally, as if it were 1",
     )
-    neighbor_scope: Literal["dataset", "batch"] = Field(
+    neighbor_scope: Literal["dataset", "batch"] = _method(
         "dataset", description="where neighbors are searched (reference: batch)"
     )
-    neighbor_backend: Literal["auto", "exact", "ivf", "hnsw"] = Field(
+    neighbor_backend: Literal["auto", "exact", "ivf", "hnsw"] = _method(
         "auto", description="how neighbors are searched"
     )
-    early_mixing: Literal["neighbors", "mixup", "none"] = Field(
+    early_mixing: Literal["neighbors", "mixup", "none"] = _method(
         "neighbors",
         description="what mixing `neighbors` does between warmup and correction_start "
         "(reference: mixup)",
     )
-    early_loss: Literal["same", "ce", "linear", "gce", "sce", "elr"] = Field(
+    early_loss: Literal["same", "ce", "linear", "gce", "sce", "elr"] = _method(
         "same",
         description="loss of mixing `neighbors` between warmup and correction_start "
         "(reference: linear)",
     )
-    early_extra: int = Field(
+    early_extra: int = _method(
         0, ge=0, description="epochs that early_mixing outlasts correction_start (reference: 1)"
     )
-    loss_history: int = Field(
+    loss_history: int = _method(
         1, ge=1, le=100, description="epochs over which the losses behind P(clean) are averaged"
     )
-    warmup_shuffle: bool = Field(True, description="shuffle during warm-up (reference: no)")
-    warmup_augment: bool = Field(True, description="augment during warm-up (reference: no)")
-    mixup_beta: float = Field(
+    warmup_shuffle: bool = _method(True, description="shuffle during warm-up (reference: no)")
+    warmup_augment: bool = _method(True, description="augment during warm-up (reference: no)")
+    mixup_beta: float = _method(
         1.0, gt=0, le=100, description="a of the Beta(a, a) that mixup draws from"
     )
-    gce_q: float = Field(0.7, gt=0, le=1, description="q of GCE (Zhang and Sabuncu 2018)")
-    sce_a: float = Field(0.1, ge=0, description="weight of cross-entropy in SCE (Wang et al. 2019)")
-    sce_b: float = Field(1.0, ge=0, description="weight of reverse cross-entropy in SCE")
-    elr_beta: float = Field(0.7, ge=0, le=1, description="momentum of ELR's targets (Liu 2020)")
-    elr_lambda: float = Field(3.0, ge=0, description="weight of ELR's regularizer")
-    # --- network and optimization
-    network: Literal["auto", "small", "fast", "resnet9", "resnet18", "resnet34"] = Field(
-        "auto", description="network; auto: small up to 28 pixels, fast above"
+    gce_q: float = _method(0.7, gt=0, le=1, description="q of GCE (Zhang and Sabuncu 2018)")
+    sce_a: float = _method(
+        0.1, ge=0, description="weight of cross-entropy in SCE (Wang et al. 2019)"
     )
-    augment: Literal["none", "shift", "crop-flip"] = Field(
+    sce_b: float = _method(1.0, ge=0, description="weight of reverse cross-entropy in SCE")
+    elr_beta: float = _method(0.7, ge=0, le=1, description="momentum of ELR's targets (Liu 2020)")
+    elr_lambda: float = _method(3.0, ge=0, description="weight of ELR's regularizer")
+    network: Literal["auto", "small", "resnet9-w16", "resnet9", "resnet18", "resnet34"] = _network(
+        "auto", description="network; auto: small up to 28 pixels, resnet9-w16 above"
+    )
+    augment: Literal["none", "shift", "crop-flip"] = _network(
         "crop-flip", description="augmentation: none, random shift, random shift and mirror"
     )
-    padding: int = Field(4, ge=0, le=64, description="largest shift of the crop, in pixels")
-    cutout: int = Field(
+    padding: int = _network(4, ge=0, le=64, description="largest shift of the crop, in pixels")
+    cutout: int = _network(
         0, ge=0, le=256, description="side of the square cut out of a training image (0: none)"
     )
-    jitter: float = Field(
+    jitter: float = _network(
         0.0, ge=0, lt=1, description="strength of random brightness, contrast and saturation"
     )
-    epochs: int = Field(300, ge=1, le=100_000, description="epochs in all")
-    batch_size: int = Field(128, ge=2, le=65_536, description="samples in a training batch")
-    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="optimizer")
-    learning_rate: float = Field(0.02, gt=0, le=100, description="highest learning rate")
-    learning_rate_min: float = Field(0.001, ge=0, description="lowest learning rate")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of SGD")
-    nesterov: bool = Field(False, description="Nesterov's momentum in SGD")
-    weight_decay: float = Field(1e-3, ge=0, le=1, description="weight decay")
-    weight_ema: float = Field(
+    epochs: int = _optimization(300, ge=1, le=100_000, description="epochs in all")
+    batch_size: int = _optimization(128, ge=2, le=65_536, description="samples in a training batch")
+    optimizer: Literal["sgd", "adamw"] = _optimization("sgd", description="optimizer")
+    learning_rate: float = _optimization(0.02, gt=0, le=100, description="highest learning rate")
+    learning_rate_min: float = _optimization(0.001, ge=0, description="lowest learning rate")
+    momentum: float = _optimization(0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = _optimization(False, description="Nesterov's momentum in SGD")
+    weight_decay: float = _optimization(1e-3, ge=0, le=1, description="weight decay")
+    weight_ema: float = _optimization(
         0.0,
         ge=0,
         lt=1,
         description="momentum of a moving average of the weights, which then looks at the set and "
         "is tested (Tarvainen and Valpola 2017); 0: none",
     )
-    flip_average: Literal["none", "test", "all"] = Field(
+    flip_average: Literal["none", "test", "all"] = _network(
         "none",
         description="what is said of an image is the mean over it and its mirror: on tests alone, "
         "or in the look at the training set as well",
     )
-    schedule: Literal["constant", "cosine", "one-cycle", "warm-restarts"] = Field(
+    schedule: Literal["constant", "cosine", "one-cycle", "warm-restarts"] = _optimization(
         "cosine", description="course of the learning rate"
     )
-    schedule_period: int = Field(10, ge=1, description="epochs of one cycle of warm-restarts")
-    # --- the machine, and what is kept
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of everything random in the run")
-    device: str = Field(
+    schedule_period: int = _optimization(
+        10, ge=1, description="epochs of one cycle of warm-restarts"
+    )
+    seed: int = _run(0, ge=0, lt=2**32, description="seed of everything random in the run")
+    device: str = _machine(
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
-    precision: Literal["auto", "float32", "bf16"] = Field(
+    precision: Literal["auto", "float32", "bf16"] = _machine(
         "auto", description="auto: bf16 where the machine has it and the network gains by it"
     )
-    compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = Field(
+    compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = _machine(
         "auto",
         description="mode of torch.compile for the network; the last two use CUDA graphs; auto: "
         "default for a long run of a larger network on a CPU, else none",
     )
-    threads: int = Field(
+    threads: int = _machine(
         0, ge=0, le=1024, description="CPU threads; 0: one for the small network, else all cores"
     )
-    best_on: Literal["validation", "test"] = Field(
+    best_on: Literal["validation", "test"] = _run(
         "validation",
         description="split that names the best epoch; test where there is no validation part "
         "(reference: test)",
     )
-    panel_size: int = Field(
+    panel_size: int = _run(
         5000, ge=2, le=100_000, description="samples whose features are kept for the map"
     )
-    state_interval: int = Field(
+    state_interval: int = _run(
         1, ge=1, description="keep the network of every so many epochs for forks (newest: always)"
     )
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _current_name(cls, value: Any) -> Any:
+        return NETWORK_ALIASES.get(value, value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _fits_together(self):
@@ -206,7 +247,7 @@ class RunConfig(BaseModel):
 
     @property
     def method(self) -> str:
-        """Name of the method these knobs make; "custom" where no row of METHODS does."""
+        """Name of the method that these settings make; "custom" where no row of METHODS does."""
         made = (self.mixing, self.loss, self.correction)
         for name, row in METHODS.items():
             if made == (row["mixing"], row["loss"], row["correction"]):
@@ -228,49 +269,89 @@ class RunConfig(BaseModel):
             )
         return doubts
 
-    def changed(self, **knobs: Any) -> "RunConfig":
-        """The same settings but for these knobs, validated anew. Raises ConfigError."""
-        return _validated(self.model_dump() | knobs)
+    def changed(self, **settings: Any) -> "RunConfig":
+        """The same settings but for these, validated again. Raises ConfigError."""
+        return _validated(self.model_dump() | settings)
 
-    def changed_live(self, **knobs: Any) -> "RunConfig":
-        """Like `changed`, for a run that trains: only the knobs in LIVE may change."""
-        for name, value in knobs.items():
+    def varied(self, *, method: str | None = None, **settings: Any) -> "RunConfig":
+        """Like `changed`, but a method replaces mixing, loss and correction, and another noise
+        than `matrix` drops the matrix. Raises ConfigError.
+        """
+        base = {}
+        if method is not None:
+            row = configure(method=method, preset="plain")
+            base = {name: getattr(row, name) for name in ("mixing", "loss", "correction")}
+        if settings.get("noise", self.noise) != "matrix":
+            base["noise_matrix"] = None
+        return self.changed(**base | settings)
+
+    def changed_live(self, **settings: Any) -> "RunConfig":
+        """Like `changed`, for a run that trains: only the settings in LIVE may change."""
+        for name, value in settings.items():
             if name not in LIVE:
                 raise ConfigError(
                     f"{name} = {value!r} cannot change while a run trains: "
                     f"allowed are {', '.join(LIVE)}; fork the run for anything else"
                 )
-        return self.changed(**knobs)
+        return self.changed(**settings)
 
 
-def configure(*, method: str = "mixnn", preset: str = "auto", **knobs: Any) -> RunConfig:
-    """Settings of a run: the preset's, over them the method's, over them the knobs named here.
+def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -> RunConfig:
+    """Settings of a run: the preset's, over them the method's, over them those named here.
 
-    MixNN takes the preset's loss where that has one: "mixnn" by "fast" or "best" is "mixnn-elr".
-    preset "auto" is the tuned one of the data set, "reference" the authors' settings, "fast" and
-    "best" are for a GPU and photographs of 32 x 32, "plain" none.
-    Raises ConfigError; its message names the knob, its value and what is allowed.
+    MixNN takes the preset's loss where that has one: "mixnn" by "cifar10-fast" or "cifar10-best"
+    is "mixnn-elr". preset "auto" is the tuned one of the data set, "reference" the authors'
+    settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
+    none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
     if method not in METHODS:
-        raise ConfigError(f"method = {method!r}: allowed are {', '.join(METHODS)}")
-    dataset = str(knobs.get("dataset", "digits"))
+        raise ConfigError(
+            f"method = {method!r}: allowed are {', '.join(METHODS)}{did_you_mean(method, METHODS)}"
+        )
+    dataset = str(settings.get("dataset", "digits"))
     family = dataset.partition(":")[0]
-    rate = {"rate": knobs["rate"]} if "rate" in knobs else {}
+    rate = {"rate": settings["rate"]} if "rate" in settings else {}
     presets = {
         "auto": lambda: PRESETS.get(family, {}),
         "reference": lambda: reference_preset(family, _validated(rate).rate),
-        "fast": lambda: FAST,
-        "best": lambda: BEST,
+        "cifar10-fast": lambda: FAST,
+        "cifar10-best": lambda: BEST,
         "plain": dict,
     }
-    if preset not in presets:
-        raise ConfigError(f"preset = {preset!r}: allowed are {', '.join(presets)}")
-    made, row = presets[preset](), METHODS[method]
-    return _validated((row | made if method == "mixnn" else made | row) | knobs)
+    preset = PRESET_ALIASES.get(preset, preset)
+    if preset not in PRESET_NAMES:
+        raise ConfigError(
+            f"preset = {preset!r}: allowed are {', '.join(PRESET_NAMES)}"
+            f"{did_you_mean(preset, PRESET_NAMES)}"
+        )
+    base, row = presets[preset](), METHODS[method]
+    return _validated((row | base if method == "mixnn" else base | row) | settings)
+
+
+def corrects(config: RunConfig, epoch: int) -> bool:
+    """Whether soft labels move in this epoch, counted from 0."""
+    return (
+        config.correction == "ema"
+        and epoch >= config.correction_start
+        and (epoch + 1) % config.correction_interval == 0
+    )
+
+
+def group_of(name: str) -> str:
+    """The group of a setting, one of GROUPS."""
+    return RunConfig.model_fields[name].json_schema_extra["group"]
+
+
+def unknown(name: str, value: Any = None) -> ConfigError:
+    """The error of a setting that is not known; it names the nearest one that is."""
+    guess = did_you_mean(name, RunConfig.model_fields)
+    return ConfigError(
+        f"{name} = {value!r}: no such setting{guess}; `python -m engine train -h` lists them"
+    )
 
 
 def allowed(name: str) -> str:
-    """What a knob may be, in words: "a whole number from 1 to 100"."""
+    """What a setting may be, in words: "a whole number from 1 to 100"."""
     field = RunConfig.model_fields[name]
     kinds = [a for a in _flat(field.annotation) if a is not type(None)]
     options = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
@@ -303,11 +384,12 @@ def _validated(values: dict[str, Any]) -> RunConfig:
 
 
 def _say(error: dict[str, Any]) -> str:
-    """One of pydantic's errors as a sentence that names knob, value and what is allowed."""
+    """One of pydantic's errors as a sentence that names setting, value and what is allowed."""
     if not error["loc"]:  # from _fits_together, already a sentence
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
     name = str(error["loc"][0])
     if name not in RunConfig.model_fields:
-        return f"{name} = {error['input']!r}: no such knob; `python -m engine train -h` lists them"
+        return str(unknown(name, error["input"]))
     words = "auto, cpu, cuda or cuda:N" if name == "device" else allowed(name)
-    return f"{name} = {error['input']!r}: allowed is {words}"
+    guess = did_you_mean(str(error["input"]), words.split(" | ")) if " | " in words else ""
+    return f"{name} = {error['input']!r}: allowed is {words}{guess}"

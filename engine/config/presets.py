@@ -1,4 +1,4 @@
-"""Methods and presets: named sets of knobs, of which `configure` makes settings."""
+"""Methods and presets: named sets of settings, of which `configure` makes settings."""
 
 import math
 from typing import Any
@@ -27,14 +27,16 @@ METHOD_NOTES = {
     "sce": "symmetric cross-entropy (Wang et al. 2019)",
 }
 
+PRESET_NAMES = ("auto", "reference", "cifar10-fast", "cifar10-best", "plain")
+
 # Tuned on the CPU for minutes, not for records; the README says what they reach.
 _SMALL_GRAY = dict(
     network="small", augment="none", epochs=30, warmup=2, correction_start=3,
     k=5, alpha=0.8, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 _SMALL_COLOR = dict(
-    network="fast", augment="crop-flip", padding=4, epochs=40, warmup=15, correction_start=25,
-    k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
+    network="resnet9-w16", augment="crop-flip", padding=4, epochs=40, warmup=15,
+    correction_start=25, k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
 )  # fmt: skip
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": _SMALL_GRAY,

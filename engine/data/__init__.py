@@ -13,6 +13,10 @@ def __getattr__(name: str) -> Any:
     """The rest needs torch: a second and 500 MB, which a process that only reads files spares."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "Data":
+        from engine.data.base import Data
+
+        return Data
     from engine.data import registry
 
     return getattr(registry, name)

@@ -1,18 +1,23 @@
 """Handwritten digits of scikit-learn, 8x8 gray: always there, and a run takes seconds."""
 
-import numpy as np
-import torch
+from typing import TYPE_CHECKING
 
-from engine.data.base import Data, assemble
+import numpy as np
+
+if TYPE_CHECKING:
+    from engine.data.base import Data
 
 SHAPE = (1, 8, 8)
 N_TRAIN, N_TEST = 1437, 360
 
 
-def load(name: str) -> Data:
+def load(name: str) -> "Data":
     """1,437 training and 360 test digits, (N, 1, 8, 8) uint8; the split never changes."""
+    import torch
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
+
+    from engine.data.base import assemble
 
     images, labels = load_digits(return_X_y=True)
     # The file counts 0..16 inked dots per 4x4 block.

@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from engine.errors import DataError
 
@@ -95,6 +94,8 @@ def _from_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _from_pickle(path: Path) -> dict:
+    import torch  # late: the names of the sets need none
+
     with _reading, torch.serialization.safe_globals(_ARRAY_PARTS):
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):

@@ -4,12 +4,15 @@ import os
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.data import npz
-from engine.data.base import Data
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.data.base import Data
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ SOURCES = {
 _downloading = threading.Lock()
 
 
-def load(name: str, root: Path) -> Data:
+def load(name: str, root: Path) -> "Data":
     """Load one of SOURCES from root/<name>.npz, which the first call downloads and writes.
 
     Training images stand in torchvision's order. Raises DataError where the download fails.

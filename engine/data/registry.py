@@ -1,17 +1,20 @@
 """The names that can be asked for, what each one is, and load(), which finds and loads it."""
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config.names import did_you_mean
 from engine.data import digits, folder, npz, published, shapes
-from engine.data.base import Data
 from engine.data.parts import has_control, shown
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from engine.data.base import Data
 
 IMAGE_SIZES = (8, 512)
 
@@ -33,7 +36,7 @@ class DataSet:
 
     usage: str
     description: str
-    load: Callable[[Request], Data]
+    load: Callable[[Request], "Data"]
     shape: tuple[int, int, int] | None = None  # (C, H, W)
     n_train: int | None = None
     n_test: int | None = None
@@ -95,7 +98,7 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     image_size: int | None = None,
-) -> Data:
+) -> "Data":
     """Load a data set by its name in DATASETS.
 
     root is where downloads are kept, by default the environment variable MIXNN_DATA or data/ in the
@@ -108,8 +111,7 @@ def load(
     if has_control(name):
         raise DataError(f"the name {shown(name)!r} holds control characters, which no data set has")
     if key not in DATASETS:
-        close = difflib.get_close_matches(key.lower(), DATASETS, n=1)
-        guess = f"; did you mean {close[0]!r}?" if close else "."
+        guess = did_you_mean(key, DATASETS) or "."
         choices = ", ".join(entry.usage for entry in DATASETS.values())
         raise DataError(f"no data set is called {name!r}{guess} Choose from {choices}")
     entry = DATASETS[key]

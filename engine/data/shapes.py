@@ -3,13 +3,16 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from engine.data.base import Data, assemble
 from engine.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from engine.data.base import Data
 
 SIDE = 32
 SHAPE = (3, SIDE, SIDE)
@@ -24,12 +27,14 @@ def n_test(n_train: int) -> int:
     return min(n_train // 5, 10_000)
 
 
-def load(name: str, argument: str = "", seed: int = 0) -> Data:
+def load(name: str, argument: str = "", seed: int = 0) -> "Data":
     """Draw argument (default 10,000) training images and a fifth of that, at most 10,000, to test.
 
     The same seed gives the same images, and a smaller set is the beginning of a larger one.
     Raises DataError where argument is not a whole number in 50..1,000,000.
     """
+    from engine.data.base import assemble  # late: torch
+
     low, high = N_RANGE
     n = argument or str(N_TRAIN)
     if not n.isdecimal() or not low <= int(n) <= high:
@@ -39,11 +44,13 @@ def load(name: str, argument: str = "", seed: int = 0) -> Data:
     return assemble(name, train, test, list(CLASSES), true_labels=train[1])
 
 
-def draw(n: int, *, seed: int, part: int) -> tuple[Tensor, Tensor]:
+def draw(n: int, *, seed: int, part: int) -> "tuple[Tensor, Tensor]":
     """Images (n, 3, 32, 32) uint8 and labels (n,) int64; each ten in a row hold all ten classes.
 
     part numbers independent streams of one seed: 0 for training, 1 for test.
     """
+    import torch  # late: the list of data sets needs none
+
     images = np.empty((n, *SHAPE), dtype=np.uint8)
     labels = np.empty(n, dtype=np.int64)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.config import METHODS, RunConfig, configure
+from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
 from engine.data import Data
 from engine.device import choose_device
 from engine.errors import ConfigError, NoiseError
@@ -13,7 +13,7 @@ from engine.problem import pose
 from engine.state import check_k, load_data
 from engine.sweep import run_name
 
-PRESETS = ("reference", "fast", "best")
+PRESETS = ("reference", "cifar10-fast", "cifar10-best")
 NOISES: dict[str, dict[str, Any]] = {
     **{f"symmetric{r}": dict(noise="symmetric", rate=r) for r in (0.8, 0.2, 0.4, 0.6)},
     "asymmetric0.4": dict(noise="asymmetric", rate=0.4),
@@ -50,6 +50,7 @@ def rows(
     ingredients in turn. knobs: over what preset, method and noise say; dataset is cifar10 without
     one. Of a run's networks the first and the newest are kept. Raises ConfigError.
     """
+    presets = [PRESET_ALIASES.get(preset, preset) for preset in presets]
     _check("preset", presets, PRESETS)
     _check("noise", noises, [*NOISES, "all"])
     noises = [n for name in noises for n in (NOISES if name == "all" else [name])]

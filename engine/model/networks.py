@@ -26,10 +26,10 @@ def build(network: str, shape: tuple[int, int, int], n_classes: int, *, seed: in
 
 
 def choose(network: str, shape: tuple[int, int, int]) -> str:
-    """What "auto" means for images of shape (C, H, W): "small" up to 28 pixels, else "fast"."""
+    """What "auto" means for images (C, H, W): "small" up to 28 pixels, else "resnet9-w16"."""
     if network != "auto":
         return network
-    return "small" if max(shape[1:]) <= 28 else "fast"
+    return "small" if max(shape[1:]) <= 28 else "resnet9-w16"
 
 
 class Network(nn.Module):
@@ -47,7 +47,7 @@ class Network(nn.Module):
 def small(channels: int, n_classes: int) -> Network:
     """Four convolutions for images of 8 x 8 to 28 x 28; 128 features.
 
-    Here as in `fast`, the Identity keeps the numbers that layers have in stored networks.
+    Here as in `resnet9`, the Identity keeps the numbers that layers have in stored networks.
     """
     body = nn.Sequential(
         _conv(channels, 32), _conv(32, 32, pool=True), nn.Identity(),
@@ -56,7 +56,7 @@ def small(channels: int, n_classes: int) -> Network:
     return Network(body, nn.Linear(128, n_classes))
 
 
-def fast(channels: int, n_classes: int, width: int = 16) -> Network:
+def resnet9(channels: int, n_classes: int, width: int = 16) -> Network:
     """Nine layers, residual, for 32 x 32, after D. Page's ResNet-9; 8 width features.
 
     Width 16 is for a CPU; ResNet-9 itself has 64.
@@ -102,8 +102,8 @@ def _conv(inputs: int, outputs: int, *, pool: bool = False) -> nn.Module:
 
 NETWORKS = {
     "small": small,
-    "fast": fast,
-    "resnet9": partial(fast, width=64),
+    "resnet9-w16": resnet9,
+    "resnet9": partial(resnet9, width=64),
     "resnet18": partial(resnet, 18),
     "resnet34": partial(resnet, 34),
 }
