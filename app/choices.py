@@ -9,8 +9,9 @@ import json
 import re
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -92,8 +93,13 @@ def one_number(*options: float) -> Callable[[str], float]:
     return parse
 
 
-def one_of(*options: str) -> Callable[[str], str]:
+def one_of(
+    *options: str, aliases: Mapping[str, str] = MappingProxyType({})
+) -> Callable[[str], str]:
+    """aliases: words of earlier links -> the option that they are now."""
+
     def parse(text: str) -> str:
+        text = aliases.get(text, text)
         if text not in options:
             raise ValueError(text)
         return text
@@ -101,10 +107,11 @@ def one_of(*options: str) -> Callable[[str], str]:
     return parse
 
 
-def _choice(*options: str, default: str | None = None) -> Param:
-    return Param(
-        options[0] if default is None else default, one_of(*options), words=" | ".join(options)
-    )
+def _choice(
+    *options: str, default: str | None = None, aliases: Mapping[str, str] = MappingProxyType({})
+) -> Param:
+    parse = one_of(*options, aliases=aliases)
+    return Param(options[0] if default is None else default, parse, words=" | ".join(options))
 
 
 def _flag(text: str) -> bool:
@@ -199,7 +206,9 @@ PARAMS: dict[str, Param] = {
         (), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one", MOST_PACKED
     ),  # fmt: skip
     # how a page shows it
-    "search": Param(None, one_of(*SEARCHES), words=" | ".join(SEARCHES)),  # of samples
+    "search": Param(  # of samples
+        None, one_of(*SEARCHES, aliases={"missed": "wrong"}), words=" | ".join(SEARCHES)
+    ),
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
     "find": Param(""),  # part of a sample's name
     "mix": Param(
@@ -223,7 +232,14 @@ PARAMS: dict[str, Param] = {
     "sweep": Param(),  # the folder whose heat maps Compare shows
     "sweep_of": Param(),
     "sweep_metric": Param(),
-    "changes": _choice("all", "harmful", "neutral", "helpful", "missed"),  # listed on Labels
+    "changes": _choice(  # listed on Labels
+        "all",
+        "corrected",
+        "missed",
+        "harmed",
+        "changed",
+        aliases={"helpful": "corrected", "harmful": "harmed", "neutral": "changed"},
+    ),  # fmt: skip
     "confusion": _choice("after", "before"),
     "kept": Param(False, _flag, lambda on: "1" if on else "0", "0 or 1"),  # in the flow of labels
     "lesson": Param(1, between(1, 6), words="a step, 1 to 6"),
