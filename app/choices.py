@@ -214,7 +214,9 @@ PARAMS: dict[str, Param] = {
         (), ids.unpack, ids.pack, "a packed set of samples, or the name of a kept one", MOST_PACKED
     ),  # fmt: skip
     # how a page shows it
-    "search": Param(None, one_of(*SEARCHES), words=" | ".join(SEARCHES)),  # of samples
+    "search": Param(  # of samples
+        None, one_of(*SEARCHES, aliases={"missed": "wrong"}), words=" | ".join(SEARCHES)
+    ),
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
     "find": Param(""),  # part of a sample's name
     "mix": Param(
@@ -238,7 +240,14 @@ PARAMS: dict[str, Param] = {
     "sweep": Param(),  # the folder whose heat maps Compare shows
     "sweep_of": Param(),
     "sweep_metric": Param(),
-    "changes": _choice("all", "harmful", "neutral", "helpful", "missed"),  # listed on Labels
+    "changes": _choice(  # listed on Labels
+        "all",
+        "corrected",
+        "missed",
+        "harmed",
+        "changed",
+        aliases={"helpful": "corrected", "harmful": "harmed", "neutral": "changed"},
+    ),  # fmt: skip
     "confusion": _choice("after", "before"),
     "kept": Param(False, _flag, lambda on: "1" if on else "0", "0 or 1"),  # in the flow of labels
     "lesson": Param(1, between(1, 6), words="a step, 1 to 6"),

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.analysis.label_outcomes import LabelOutcome, groups
+
 BINS = 40
 CUT = 0.98  # quantile of all bars of a run at which the zoomed axis ends
 
@@ -137,27 +139,6 @@ def spans(x: np.ndarray, accused: np.ndarray) -> list[tuple[float, float]]:
     return [(float(x[a]), float(x[b - 1])) for a, b in edges.reshape(-1, 2)]
 
 
-def fates(
-    given: np.ndarray, current: np.ndarray, prediction: np.ndarray, true: np.ndarray | None
-) -> dict[str, np.ndarray]:
-    """What became of the labels (N,) of a run: name -> rows of such samples, in this order.
-
-    Without the truth only what correction did can be told.
-    """
-    if true is None:
-        found = {"kept": current == given, "changed": current != given}
-    else:
-        wrong = given != true
-        found = {
-            "clean": ~wrong & (current == true),
-            "corrected": wrong & (current == true),
-            "memorized": wrong & (current != true) & (prediction == given),
-            "wrong": wrong & (current != true) & (prediction != given),
-            "harmed": ~wrong & (current != true),
-        }
-    return {name: np.flatnonzero(mask) for name, mask in found.items() if mask.any()}
-
-
 def typical(rows: np.ndarray, members: np.ndarray, n: int = 3) -> np.ndarray:
     """The n members (M,) whose losses over the epochs stay nearest to their group's median.
 
@@ -167,6 +148,25 @@ def typical(rows: np.ndarray, members: np.ndarray, n: int = 3) -> np.ndarray:
     spread = np.nanmedian(values, axis=1, keepdims=True)
     distance = np.nan_to_num(np.abs(values - spread), nan=np.inf).mean(0)
     return members[np.argsort(distance, kind="stable")[:n]]
+
+
+def examples(
+    rows: np.ndarray, outcomes: np.ndarray, memorized: np.ndarray | None, n: int = 3
+) -> np.ndarray:
+    """The n most typical samples of each label outcome, (S,) int64, in the order of the outcomes.
+
+    rows: (R, N) losses of a few epochs; outcomes: (N,) values of LabelOutcome; memorized: (N,) bool
+    or None. Missed labels that the network has memorized are a group of their own.
+    """
+    found = groups(outcomes)
+    missed = found.pop(LabelOutcome.MISSED, np.empty(0, np.int64))
+    if memorized is None:
+        parts = [missed]
+    else:
+        parts = [missed[~memorized[missed]], missed[memorized[missed]]]
+    members = [*found.items(), *((LabelOutcome.MISSED, part) for part in parts if len(part))]
+    members.sort(key=lambda group: group[0])
+    return np.concatenate([typical(rows, samples, n) for _, samples in members])
 
 
 @dataclass(frozen=True, eq=False)

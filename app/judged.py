@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 from app import evidence
+from engine.analysis.label_outcomes import memorized, outcomes
 from engine.store import Run
 
 LOOKS = 6  # epochs in which typical samples are looked for
@@ -33,18 +34,19 @@ def fixed_axes(folder: str, created: str, n_rows: int, kind: str, of_class: int 
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def fates_at_end(folder: str, created: str, n_rows: int) -> dict[str, np.ndarray]:
-    """What became of each label by the newest epoch."""
+def outcomes_at_end(folder: str, created: str, n_rows: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """By the newest epoch: the LabelOutcome (N,) of each label, and which are memorized (N,)."""
     run = Run(folder)
     prediction = np.array(run.array("prediction")[n_rows - 1])
     run.check_numbers("prediction", prediction)
     current, _, _ = truth_of(run, n_rows - 1)
-    return evidence.fates(run.labels["given"], current, prediction, run.labels.get("true"))
+    given, true = run.labels["given"], run.labels.get("true")
+    return outcomes(given, true, current), memorized(given, true, prediction)
 
 
-def typical(run: Run, fates: dict[str, np.ndarray], n_rows: int) -> np.ndarray:
-    """Three samples of each fate, by their losses in a few epochs."""
+def examples(run: Run, codes: np.ndarray, learned: np.ndarray | None, n_rows: int) -> np.ndarray:
+    """Three typical samples of each label outcome, by their losses in a few epochs."""
     rows = np.unique(np.linspace(0, n_rows - 1, LOOKS).astype(int))
     values = run.array("loss")
     looks = [np.array(values[row]) for row in rows]
-    return np.concatenate([evidence.typical(looks, members) for members in fates.values()])
+    return evidence.examples(looks, codes, learned)

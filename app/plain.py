@@ -1,15 +1,15 @@
 """Texts of others (names, file names, addresses, errors) as text: no markup of theirs acts.
 
 One function for each target. Vega-Lite, tables of st.dataframe, options of st.selectbox and
-st.text show their texts as they are and need none. No Streamlit: charts use it, too.
+st.text show their texts as they are and need none. For texts in figures see charts/escaping.py.
 """
 
 import html as _html
 import re
-import unicodedata
 from pathlib import Path
 
-MOST = 200  # characters of a name that are shown
+from app.charts.escaping import MOST, text
+
 MOST_ERROR = 1000  # of an error's message
 JOINER = "\u2060"  # takes no room; parts what the browser would make a link or an icon of
 _MARKUP = re.compile(r"([\\`*<>#|~$&]|:(?!\s)|(?<!\w)_|_(?!\w))")
@@ -19,16 +19,6 @@ _AT_START = re.compile(
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)*(?=[^/\s'\"])")  # before a path's last part
 # after Markdown is read, these are looked for in its texts, so that a backslash does not help
 _LINKED = re.compile(r":(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)
-
-
-def text(value: object, most: int = MOST) -> str:
-    """One line of at most `most` characters that can be encoded and does not turn its direction.
-
-    Control characters, line breaks, lone surrogates and marks of direction become spaces or "�".
-    """
-    found = str(value)
-    cut = found if len(found) <= most else found[: most - 1] + "…"
-    return "".join(map(_visible, cut))
 
 
 def markdown(value: object, most: int = MOST) -> str:
@@ -48,17 +38,6 @@ def html(value: object, most: int = MOST) -> str:
     return _html.escape(text(value, most), quote=True)
 
 
-def plotly(value: object, most: int = MOST) -> str:
-    """A name, tick, annotation or hover text of a figure: no tag, template or formula acts.
-
-    `html.unescape` gives the text back, as long as it was not cut.
-
-    >>> plotly("<a href='x'>5 $</a>")
-    "&lt;a href='x'&gt;5 &#36;&lt;/a&gt;"
-    """
-    return "".join(_ENTITIES.get(c, c) for c in text(value, most))
-
-
 def without_paths(value: object, root: Path | str) -> str:
     """A text without the server's folders: what lies in root by its name, other paths by the last.
 
@@ -76,18 +55,6 @@ def lines(value: object, most: int = MOST_ERROR) -> str:
     return "  \n".join(markdown(line, most) for line in str(value)[:most].splitlines() if line)
 
 
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "$": "&#36;", "%": "&#37;"}
-_DIRECTIONS = set(
-    map(chr, (*range(0x200E, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A)))
-)
-
-
 def _escaped(found: re.Match) -> str:
     number, sign = (found[1], found[2]) if found[1] else ("", found[4])
     return f"{number}\\{sign}"
-
-
-def _visible(c: str) -> str:
-    if c in "\n\r\t\v\f\x85\u2028\u2029":
-        return " "
-    return "�" if c in _DIRECTIONS or unicodedata.category(c) in ("Cc", "Cs") else c

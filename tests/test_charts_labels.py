@@ -8,7 +8,8 @@ import pytest
 
 from app.charts import compare, curves, labels
 from app.labels import corrections
-from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, KEPT, MISSED, NEUTRAL, RIGHT, Flips
+from app.labels.corrections import Flips
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.runner import Runner
 from engine.store import Run
 from tests.conftest import blobs, quick
@@ -43,16 +44,6 @@ def by_hand(run: Run) -> list[tuple[int, int, int, int]]:
 def as_list(flips: Flips) -> list[tuple[int, ...]]:
     columns = (flips.epoch, flips.sample, flips.before, flips.after)
     return list(zip(*(column.tolist() for column in columns), strict=True))
-
-
-def test_verdicts_of_every_case():
-    given, corrected, true = np.array(
-        [(0, 0, 0), (0, 0, 1), (0, 1, 1), (0, 1, 0), (0, 1, 2)]
-    ).T  # fmt: skip
-    found = corrections.verdicts(given, corrected, true)
-    assert found.tolist() == [RIGHT, MISSED, HELPFUL, HARMFUL, NEUTRAL]
-    unknown = corrections.verdicts(given, corrected, None)
-    assert unknown.tolist() == [KEPT, KEPT, CHANGED, CHANGED, CHANGED]
 
 
 def test_flips_are_those_found_label_by_label(run):
@@ -110,26 +101,30 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
 
 
 def test_the_sentence_counts_what_became_of_the_labels():
-    counts = [900, 1, 514, 3, 2, 0, 0]
-    text = corrections.sentence(counts, 9)
-    assert "**514 of 517 wrong labels right**" in text
-    assert "**3 of 903 right labels**" in text
-    assert "1 were left alone and 2 became another wrong one" in text
-    assert "**7 of 10 labels**" in corrections.sentence([0, 0, 0, 0, 0, 7, 3], 9)
-    assert "No label was wrong" in corrections.sentence([10, 0, 0, 1, 0, 0, 0], 9)
+    def sentence(truth_known: bool = True, **counts: int) -> str:
+        found = {outcome: counts.get(outcome.word, 0) for outcome in LabelOutcome}
+        return corrections.sentence(found, 9, truth_known=truth_known)
+
+    text = sentence(clean=900, missed=1, corrected=514, harmed=3, changed=2)
+    assert "**corrected 514 of 517 wrong labels**" in text
+    assert "**harmed 3 of 903 right labels**" in text
+    assert "missed 1 and changed 2 to another wrong one" in text
+    assert "**changed 7 of 10 labels**" in sentence(False, changed=7, kept=3)
+    assert "true labels are not known" in sentence(False, changed=10)
+    assert "No label was wrong" in sentence(clean=10, harmed=1)
 
 
-def test_the_flow_holds_each_changed_label_once_in_the_color_of_its_verdict():
+def test_the_flow_holds_each_changed_label_once_in_the_color_of_its_outcome():
     rng = np.random.default_rng(0)
     given, corrected, true = rng.integers(3, size=(3, 400))
     (trace,) = labels.flow(given, corrected, true, CLASSES).data
     names = list(trace.node.label)
     for kind, test in (
-        (HELPFUL, (given != true) & (corrected == true)),
-        (HARMFUL, (given == true) & (corrected != true)),
-        (NEUTRAL, (given != true) & (corrected != true) & (given != corrected)),
+        (LabelOutcome.CORRECTED, (given != true) & (corrected == true)),
+        (LabelOutcome.HARMED, (given == true) & (corrected != true)),
+        (LabelOutcome.CHANGED, (given != true) & (corrected != true) & (given != corrected)),
     ):
-        words = labels.KINDS[kind][3]
+        words = labels.in_words(kind, True)
         found = {}
         for i, told in enumerate(trace.link.customdata):
             if told == words:
@@ -161,15 +156,15 @@ def test_nothing_flows_where_nothing_changed():
     assert labels.flow(same, same, same, CLASSES).data[0].link.value == ()
 
 
-def test_bars_of_flips_count_each_epoch_and_verdict(run):
+def test_bars_of_flips_count_each_epoch_and_outcome(run):
     flips, true = corrections.flips(run), run.labels["true"]
     fig = labels.flips_over_time(flips, true, (0, 7), begins=2)
     bars = {trace.name[2:]: np.array(trace.y) for trace in fig.data}
-    assert set(bars) == {"helpful", "harmful", "neutral"}
+    assert set(bars) == {"corrected", "harmed", "changed"}
     for epoch in range(8):
         here = [flip for flip in by_hand(run) if flip[0] == epoch]
-        assert bars["helpful"][epoch] == sum(true[s] == after for _, s, _, after in here)
-        assert bars["harmful"][epoch] == sum(true[s] == before for _, s, before, _ in here)
+        assert bars["corrected"][epoch] == sum(true[s] == after for _, s, _, after in here)
+        assert bars["harmed"][epoch] == sum(true[s] == before for _, s, before, _ in here)
     assert sum(bar.sum() for bar in bars.values()) == len(by_hand(run))
     (unknown,) = labels.flips_over_time(flips, None, (0, 7)).data
     assert sum(unknown.y) == len(by_hand(run))
@@ -185,14 +180,14 @@ def test_cells_bear_percent_and_none_for_many_classes():
 
 def test_losses_are_split_by_what_the_labels_are_now():
     given, corrected, true = np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0])
-    kinds = compare.kinds_now(given, corrected, true)
-    assert kinds.tolist() == ["right", "repaired", "wrong", "wrong"]
+    codes = outcomes(given, true, corrected)
     loss = np.array([0.1, 0.6, 5.0, np.nan])
-    shares = compare.histogram(loss, kinds, np.array([0, 0.5, 1.0]))
-    assert {kind: share.tolist() for kind, share in shares.items()} == {
-        "right": [0.25, 0], "repaired": [0, 0.25], "wrong": [0, 0.5],
+    shares = compare.histogram(loss, codes, np.array([0, 0.5, 1.0]))
+    assert {kind.word: share.tolist() for kind, share in shares.items()} == {
+        "clean": [0.25, 0], "corrected": [0, 0.25], "missed": [0, 0.25], "harmed": [0, 0.25],
     }  # fmt: skip
-    assert set(compare.kinds_now(given, corrected, None)) == {"unknown"}
+    fig = compare.losses(loss, codes, np.array([0, 0.5, 1.0]))
+    assert [bar.name for bar in fig.data] == ["clean", "corrected", "missed", "harmed"]
 
 
 def test_a_sweep_has_a_map_per_rate_and_words_where_no_run_is():

@@ -1,6 +1,10 @@
 """The look that all charts share. No Streamlit: notebooks draw with the same functions."""
 
+from typing import NamedTuple
+
 import plotly.graph_objects as go
+
+from engine.analysis.label_outcomes import LabelOutcome
 
 # Okabe and Ito 2008: told apart with every kind of color vision; black left out for dark pages
 OKABE_ITO = (
@@ -19,6 +23,26 @@ METHODS = {  # in words, in the order that gives them their colors
 }  # fmt: skip
 GRID = dict(gridcolor="rgba(128,128,128,0.22)", zerolinecolor="rgba(128,128,128,0.35)")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+
+
+class OutcomeStyle(NamedTuple):
+    """How a label outcome is drawn: by color, and by shape for who cannot tell the colors apart."""
+
+    color: str
+    pattern: str  # of bars
+    dash: str  # of lines
+    symbol: str  # of points
+    mark: str  # in texts
+
+
+OUTCOMES: dict[LabelOutcome, OutcomeStyle] = {
+    LabelOutcome.CLEAN: OutcomeStyle(CLEAN, "", "solid", "circle", "●"),
+    LabelOutcome.CORRECTED: OutcomeStyle("#009E73", "/", "dash", "square", "✓"),
+    LabelOutcome.MISSED: OutcomeStyle("#E69F00", ".", "dot", "diamond", "○"),
+    LabelOutcome.HARMED: OutcomeStyle(WRONG, "x", "dashdot", "x", "✕"),
+    LabelOutcome.KEPT: OutcomeStyle(MUTED, "", "solid", "circle", "●"),
+    LabelOutcome.CHANGED: OutcomeStyle("#CC79A7", "-", "longdash", "triangle-up", "→"),
+}
 
 
 def class_color(number: int) -> str:

@@ -6,26 +6,13 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.charts.base import CLEAN, MUTED, OKABE_ITO, WRONG, class_color, figure, stripes
-from app.plain import plotly
+from app.charts.base import MUTED, OUTCOMES, class_color, figure, stripes
+from app.charts.escaping import plotly
+from engine.analysis.label_outcomes import LabelOutcome, groups
 
-LABELS_NOW = {  # what the loss is taken against -> (color, pattern, words)
-    "right": (CLEAN, "", "right as given"),
-    "repaired": (OKABE_ITO[2], "/", "repaired"),
-    "wrong": (WRONG, "x", "wrong now"),
-    "unknown": (MUTED, "", "truth not known"),
-}
 N_BINS = 40
 ON_MAP = 1200  # points; drawn as SVG, since browsers allow few WebGL charts on a page
 NO_RUN = "no run"
-
-
-def kinds_now(given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None) -> np.ndarray:
-    """A key of LABELS_NOW for each label (N,)."""
-    if true is None:
-        return np.full(len(given), "unknown")
-    right = corrected == true
-    return np.select([right & (given == true), right], ["right", "repaired"], "wrong")
 
 
 def common_bins(losses: Sequence[np.ndarray]) -> np.ndarray:
@@ -35,34 +22,36 @@ def common_bins(losses: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def losses(
-    loss: np.ndarray, kinds: np.ndarray, edges: np.ndarray, *, height: int = 290
+    loss: np.ndarray, outcomes: np.ndarray, edges: np.ndarray, *, height: int = 290
 ) -> go.Figure:  # fmt: skip
-    """Histogram of one run's losses (N,) split by `kinds_now`; the last bin holds all beyond.
+    """Histogram of one run's losses (N,) split by label outcome; the last bin holds all beyond.
 
-    edges: (B + 1,), the same for all runs.
+    outcomes: (N,) values of LabelOutcome. edges: (B + 1,), the same for all runs.
     """
     fig = figure(height=height, x="loss", y="share of labels", barmode="stack", bargap=0.03)
     legend = dict(font_size=12, traceorder="normal", y=-0.38, yanchor="top")
     fig.update_layout(margin=dict(l=56, r=8, t=32, b=84), legend=legend)
-    for kind, shares in histogram(loss, kinds, edges).items():
-        color, pattern, words = LABELS_NOW[kind]
+    for kind, shares in histogram(loss, outcomes, edges).items():
+        style = OUTCOMES[kind]
         fig.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2, y=shares, width=np.diff(edges), name=words,
-            marker=dict(color=color, line_width=0, pattern=stripes(pattern)),
-            hovertemplate=f"loss about %{{x:.2f}}: %{{y:.1%}}<br>{words}<extra></extra>",
+            x=(edges[:-1] + edges[1:]) / 2, y=shares, width=np.diff(edges), name=kind.word,
+            marker=dict(color=style.color, line_width=0, pattern=stripes(style.pattern)),
+            hovertemplate=f"loss about %{{x:.2f}}: %{{y:.1%}}<br>{kind.word}<extra></extra>",
         )  # fmt: skip
     fig.update_yaxes(tickformat=".0%", rangemode="tozero")
     fig.update_xaxes(range=[edges[0], edges[-1]])
     return fig
 
 
-def histogram(loss: np.ndarray, kinds: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of all labels in each bin (B,), for each kind that occurs."""
+def histogram(
+    loss: np.ndarray, outcomes: np.ndarray, edges: np.ndarray
+) -> dict[LabelOutcome, np.ndarray]:
+    """Share of all labels in each bin (B,), for each outcome that occurs."""
     clipped = np.clip(np.nan_to_num(loss, nan=edges[-1], posinf=edges[-1]), edges[0], edges[-1])
     return {
-        kind: np.histogram(clipped[kinds == kind], edges)[0] / max(len(loss), 1)
-        for kind in LABELS_NOW if (kinds == kind).any()
-    }  # fmt: skip
+        kind: np.histogram(clipped[samples], edges)[0] / max(len(loss), 1)
+        for kind, samples in groups(outcomes).items()
+    }
 
 
 def points(

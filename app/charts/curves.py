@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from app.charts.base import DASHES, OKABE_ITO, SYMBOLS, epoch_line, figure
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 METRICS = {  # of a record -> what it is, in words; all are shares
     "test_accuracy": "test images right",

@@ -16,6 +16,7 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 from app.charts.base import HIGHLIGHT, MUTED, class_color
+from app.charts.escaping import plotly
 from app.charts.panels import FONT, SMALL, Panels, looks_of, padded
 from app.charts.quantities import (
     QUANTITIES,
@@ -25,7 +26,6 @@ from app.charts.quantities import (
     value_words,
     values_of,
 )  # fmt: skip
-from app.plain import plotly
 from engine.experiments.statistics import say
 
 ON_MAP = 2000  # points of a map, drawn as SVG

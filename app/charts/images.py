@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 LINE = 17  # pixels of a line of words
 FRAME = 3  # of SIDE

@@ -6,43 +6,50 @@ from html import unescape
 import numpy as np
 import plotly.graph_objects as go
 
-from app.charts.base import HIGHLIGHT, OKABE_ITO, SEQUENTIAL, epoch_line, figure, stripes
-from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, NEUTRAL, Flips, verdicts
-from app.plain import plotly
+from app.charts.base import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
+from app.charts.escaping import plotly
+from app.labels.corrections import Flips
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
 
-KINDS = {  # verdict -> (color, pattern of bars, sign, words)
-    HELPFUL: (OKABE_ITO[2], "", "✓", "helpful: a wrong label became right"),
-    HARMFUL: (OKABE_ITO[3], "x", "✕", "harmful: a right label became wrong"),
-    NEUTRAL: ("#8A94A0", "/", "○", "neutral: wrong before and after"),
-    CHANGED: (OKABE_ITO[1], ".", "→", "changed; the truth is not known"),
-}
 MOST_CLASSES = 12  # of a flow; the rest flows as one
 WRITTEN_UP_TO = 12  # classes whose cells still bear numbers
+
+
+def changes(truth_known: bool) -> tuple[LabelOutcome, ...]:
+    """The outcomes of labels that correction changed, in order."""
+    same = (LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.KEPT)
+    return tuple(kind for kind in LabelOutcome.possible(truth_known) if kind not in same)
+
+
+def in_words(kind: LabelOutcome, truth_known: bool) -> str:
+    """An outcome with its meaning, for legends and hover texts."""
+    return f"{kind.word}: {kind.meaning(truth_known)}"
 
 
 def flow(
     given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None, classes: Sequence[str],
     *, kept: bool = False, height: int = 430,
 ) -> go.Figure:  # fmt: skip
-    """Sankey of labels: given class at the left, corrected class at the right, by verdict.
+    """Sankey of labels: given class at the left, corrected class at the right, by outcome.
 
     given, corrected, true: (N,) class ids, true None where it is not known. kept: show the labels
-    that were left alone too. Of many classes the busiest are shown, the others flow as one.
+    that did not change too. Of many classes the busiest are shown, the others flow as one.
     """
-    kinds = verdicts(given, corrected, true)
+    codes = outcomes(given, true, corrected)
     moved = given != corrected
     n_classes = len(classes)
     place, names = _busiest(given[moved], corrected[moved], classes)
     shown = np.ones(len(given), bool) if kept else moved
-    code = np.where(moved, kinds, -1)[shown].astype(np.int64) + 1
-    key = (code * n_classes + place[given[shown]]) * n_classes + place[corrected[shown]]
+    key = codes[shown].astype(np.int64) * n_classes + place[given[shown]]
+    key = key * n_classes + place[corrected[shown]]
     found, counts = np.unique(key, return_counts=True)
-    kind = found // n_classes**2 - 1
+    kinds = [LabelOutcome(code) for code in found // n_classes**2]
     source, target = found // n_classes % n_classes, found % n_classes
     used = sorted({*source.tolist(), *target.tolist()})
     left = {c: i for i, c in enumerate(used)}
-    colors = [_clear(KINDS[k][0], 0.6) if k >= 0 else _clear("#56B4E9", 0.25) for k in kind]
-    words = [KINDS[k][3] if k >= 0 else "left alone" for k in kind]
+    strong = changes(true is not None)  # labels that did not change are background
+    colors = [_clear(OUTCOMES[kind].color, 0.6 if kind in strong else 0.25) for kind in kinds]
+    words = [in_words(kind, true is not None) for kind in kinds]
     side = 24 + 8 * max((len(unescape(names[c])) for c in used), default=1)  # room for the names
     fig = figure(height=height, margin=dict(l=side, r=side, t=60, b=12))
     heights = _places(used, source, target, counts)
@@ -118,16 +125,16 @@ def flips_over_time(
     first, last = epochs
     fig = figure(height=height, x="epoch", y="labels that flipped", barmode="stack", bargap=0.15)
     fig.update_layout(margin=dict(l=60, r=12, t=64, b=44))
-    kinds = verdicts(flips.before, flips.after, None if true is None else true[flips.sample])
-    for kind, (color, pattern, sign, words) in KINDS.items():
-        if (kind == CHANGED) != (true is None):
-            continue
-        counts = np.bincount(flips.epoch[kinds == kind] - first, minlength=last - first + 1)
+    true = None if true is None else true[flips.sample]
+    codes = outcomes(flips.before, true, flips.after)
+    for kind in changes(true is not None):
+        style = OUTCOMES[kind]
+        counts = np.bincount(flips.epoch[codes == kind] - first, minlength=last - first + 1)
         fig.add_trace(
             go.Bar(
-                x=np.arange(first, last + 1), y=counts, name=f"{sign} {words.partition(':')[0]}",
-                marker=dict(color=color, line_width=0, pattern=stripes(pattern)),
-                hovertemplate=f"epoch %{{x}}: %{{y}}<br>{words}<extra></extra>",
+                x=np.arange(first, last + 1), y=counts, name=f"{style.mark} {kind.word}",
+                marker=dict(color=style.color, line_width=0, pattern=stripes(style.pattern)),
+                hovertemplate=f"epoch %{{x}}: %{{y}}<br>{kind.word}<extra></extra>",
             )
         )  # fmt: skip
     if begins is not None and first <= begins <= last:

@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 RIGHT_WORDS, WRONG_WORDS = "right labels", "wrong labels"
 BINS = 40

@@ -6,23 +6,15 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
+from app.charts.escaping import plotly
 from app.evidence import ClassLine, Roc, Verdict
-from app.plain import plotly
+from engine.analysis.label_outcomes import LabelOutcome
 
 # name of a group of labels -> color, pattern of bars, symbol; shape beside color
 LOOKS = {
     "right": (base.CLEAN, "", "circle"),
     "wrong": (base.WRONG, "/", "diamond"),
     "all": ("#009E73", "", "circle"),
-}
-FATES = {  # what became of a label -> color, dash
-    "clean": (base.CLEAN, "solid"),
-    "kept": (base.CLEAN, "solid"),
-    "corrected": ("#009E73", "dash"),
-    "changed": ("#009E73", "dash"),
-    "memorized": (base.WRONG, "dot"),
-    "wrong": ("#E69F00", "longdash"),
-    "harmed": ("#CC79A7", "dashdot"),
 }
 MOST_CLASSES = 20
 CURVE_POINTS = 201
@@ -151,21 +143,25 @@ def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
 
 
 def trajectories(
-    epochs: Sequence[int], values: np.ndarray, names: Sequence[str], groups: Sequence[str],
-    *, now: int, y: str, probability: bool,
+    epochs: Sequence[int], values: np.ndarray, names: Sequence[str], outcomes: Sequence[int],
+    *, memorized: Sequence[bool] | None = None, now: int, y: str, probability: bool,
 ) -> go.Figure:  # fmt: skip
-    """Values (R, S) of S samples over R epochs; groups: the fate of each, a key of FATES."""
+    """Values (R, S) of S samples over R epochs, in the color of the outcome of each one's label.
+
+    outcomes: (S,) values of LabelOutcome. memorized: (S,) which wrong labels the network predicts;
+    their lines are thicker.
+    """
     fig = base.figure(height=380, x="epoch", y=y)
     fig.update_layout(margin_t=ROOM, legend=BELOW)
-    symbols = dict(zip(FATES, base.SYMBOLS, strict=False))
     shown: set[str] = set()
-    for name, group, column in zip(names, groups, values.T, strict=True):
-        color, dash = FATES[group]
+    learned = [False] * len(names) if memorized is None else memorized
+    for name, code, flag, column in zip(names, outcomes, learned, values.T, strict=True):
+        style, group = base.OUTCOMES[LabelOutcome(code)], outcome_name(code, flag)
         fig.add_scatter(
             x=list(epochs), y=column, name=group, legendgroup=group, showlegend=group not in shown,
             mode="lines+markers" if len(epochs) <= 40 else "lines",
-            line=dict(color=color, dash=dash, width=2),
-            marker=dict(symbol=symbols[group], size=7), hovertemplate=f"{plotly(name)}: %{{y:.3f}}",
+            line=dict(color=style.color, dash=style.dash, width=4 if flag else 2),
+            marker=dict(symbol=style.symbol, size=7), hovertemplate=f"{plotly(name)}: %{{y:.3f}}",
         )  # fmt: skip
         shown.add(group)
     high = 1.0 if probability else max(float(np.nanmax(values, initial=0.0)), 1e-6)
@@ -175,6 +171,11 @@ def trajectories(
     base.epoch_line(fig, now, "", base.HIGHLIGHT)
     fig.update_layout(hovermode="closest")
     return fig
+
+
+def outcome_name(outcome: int, memorized: bool = False) -> str:
+    """The word of a LabelOutcome, and whether the network has memorized the wrong label."""
+    return LabelOutcome(outcome).word + (", memorized" if memorized else "")
 
 
 def classes(

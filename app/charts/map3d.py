@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 FAINT = 0.12  # of points outside the selection
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 NUMBERED = 20  # classes up to which every cell bears its number
 BRIGHT = 0.6  # place on the color scale from where on black is easier to read than white

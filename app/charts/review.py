@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 MOST_BARS = 24
 

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.charts import base
-from app.plain import plotly
+from app.charts.escaping import plotly
 
 MOST_BARS = 12  # classes shown at once
 MOST_AREAS = 9  # classes with an area of their own; the others share one

@@ -14,6 +14,7 @@ from app.charts import compare as charts
 from app.choices import bound, get
 from app.compare import lineup
 from app.runs import runs
+from engine.analysis.label_outcomes import counts, outcomes
 from engine.embed import pca
 
 ALWAYS = ("test_accuracy", "memorized", "label_accuracy")
@@ -123,28 +124,31 @@ def loss_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
     st.subheader("Losses: can each tell right labels from wrong ones?", anchor=False)
     st.markdown(
         "How surprised each network is by the labels as they are now. Two humps far apart mean "
-        "that wrong labels stand out; one hump near 0 that keeps its crosses means that wrong "
-        "labels were learned by heart."
+        "that wrong labels stand out; one hump near 0 that holds missed labels means that these "
+        "are memorized."
     )
     found = {name: losses_at(look) for name, look in looks.items()}
     edges = charts.common_bins([loss for loss, _ in found.values()])
     for name, place in in_threes(list(looks)):
-        loss, kinds = found[name]
+        loss, codes = found[name]
         with place:
             st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(looks[name])}")
-            wrong = widgets.percent(float((kinds == "wrong").mean()))
+            shares = ", ".join(
+                f"{widgets.percent(n / len(loss))} {kind.word}"
+                for kind, n in counts(codes).items() if n
+            )  # fmt: skip
             widgets.show(
-                charts.losses(loss, kinds, edges), f"compare-losses-{short[name]}",
-                alt=f"Histogram of the losses of {short[name]}; {wrong} of its labels are wrong",
+                charts.losses(loss, codes, edges), f"compare-losses-{short[name]}",
+                alt=f"Histogram of the losses of {short[name]}; of its labels {shares}",
             )  # fmt: skip
 
 
 def losses_at(look: lineup.Look) -> tuple[np.ndarray, np.ndarray]:
-    """Losses (N,) and what their labels are, `charts.kinds_now` (N,)."""
+    """Losses (N,) and the LabelOutcome (N,) of each label."""
     labels = reading.run(look.source).labels
     corrected = reading.values(look.source, "soft", look.row).argmax(1)
-    kinds = charts.kinds_now(labels["given"], corrected, labels.get("true"))
-    return reading.values(look.source, "loss", look.row), kinds
+    codes = outcomes(labels["given"], labels.get("true"), corrected)
+    return reading.values(look.source, "loss", look.row), codes
 
 
 def map_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What correction did to the labels of a run: verdict of each label, and every flip. No Streamlit.
+"""What correction did to the labels of a run, in sentences, and every flip. No Streamlit.
 
 Labels are (N,) integer class ids: given, corrected (argmax of the soft label), true (None where
 the truth is not known).
@@ -6,21 +6,17 @@ the truth is not known).
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from engine.analysis.label_outcomes import LabelOutcome
 from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.store import Run
 
-# What became of a label. The first two were not changed.
-RIGHT, MISSED, HELPFUL, HARMFUL, NEUTRAL, CHANGED, KEPT = range(7)
-VERDICTS = (
-    "right, left alone", "wrong, left alone", "helpful", "harmful", "neutral", "changed", "kept",
-)  # fmt: skip
 MOST_HISTORIES = 6  # runs whose flips are remembered; 50,000 samples take a few MB
 
 
@@ -44,22 +40,6 @@ class Flips:
         last[self.sample] = self.epoch
         first[self.sample[::-1]] = self.epoch[::-1]  # the last one written is the earliest
         return first, last, np.bincount(self.sample, minlength=n)
-
-
-def verdicts(given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None) -> np.ndarray:
-    """What became of each label (N,) int8, a number of VERDICTS.
-
-    Helpful: a wrong label became right. Harmful: a right one became wrong. Neutral: a wrong one
-    became another wrong one. Without the truth only CHANGED and KEPT can be told.
-    """
-    changed = given != corrected
-    if true is None:
-        return np.where(changed, CHANGED, KEPT).astype(np.int8)
-    found = np.where(given == true, RIGHT, MISSED)
-    found[changed] = NEUTRAL
-    found[changed & (corrected == true)] = HELPFUL
-    found[changed & (given == true)] = HARMFUL
-    return found.astype(np.int8)
 
 
 def flips(run: Run) -> Flips:
@@ -142,23 +122,23 @@ def begins(config: RunConfig, record: dict[str, Any]) -> int | None:
     return settings["correction_start"] if settings["correction"] == "ema" else None
 
 
-def sentence(counts: Sequence[int], epoch: int) -> str:
-    """What became of the labels, in words; counts of each of VERDICTS."""
-    n_wrong = counts[MISSED] + counts[HELPFUL] + counts[NEUTRAL]
-    n_right = counts[RIGHT] + counts[HARMFUL]
-    if n_wrong + n_right == 0:
+def sentence(counts: Mapping[LabelOutcome, int], epoch: int, *, truth_known: bool) -> str:
+    """What became of the labels, in words; counts of each outcome."""
+    clean, corrected, missed, harmed, kept, changed = (counts[outcome] for outcome in LabelOutcome)
+    n_right, n_wrong = clean + harmed, corrected + missed + changed
+    if not truth_known:
         return (
-            f"Up to epoch {epoch} correction has changed **{counts[CHANGED]:,} of "
-            f"{counts[CHANGED] + counts[KEPT]:,} labels**. The truth is not known here, so whether "
-            "that helped only your own eye can tell."
+            f"Up to epoch {epoch} correction has **changed {changed:,} of {changed + kept:,} "
+            "labels**. The true labels are not known, so whether that helped only your own eye can "
+            "tell."
         )
-    spoiled = f"**{counts[HARMFUL]:,} of {n_right:,} right labels**"
+    text = f"**harmed {harmed:,} of {n_right:,} right labels**"
     if n_wrong == 0:
-        return f"No label was wrong at the start; up to epoch {epoch} correction spoiled {spoiled}."
+        return f"No label was wrong at the start; up to epoch {epoch} correction {text}."
     return (
-        f"Up to epoch {epoch} correction has made **{counts[HELPFUL]:,} of {n_wrong:,} wrong "
-        f"labels right** and has spoiled {spoiled}. Of the other wrong labels "
-        f"{counts[MISSED]:,} were left alone and {counts[NEUTRAL]:,} became another wrong one."
+        f"Up to epoch {epoch} correction has **corrected {corrected:,} of {n_wrong:,} wrong "
+        f"labels** and {text}. Of the other wrong labels it missed {missed:,} and changed "
+        f"{changed:,} to another wrong one."
     )
 
 

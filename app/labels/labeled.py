@@ -6,10 +6,14 @@ import pandas as pd
 from app import reading
 from app.charts.base import METHODS
 from app.labels import corrections
-from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.review import exhibits
+from engine.analysis import label_outcomes
+from engine.analysis.label_outcomes import LabelOutcome
 
-ORDER = (HARMFUL, NEUTRAL, HELPFUL, CHANGED, MISSED)  # of the list of changes
+# of the list of changes: what deserves a look comes first
+ORDER = (
+    LabelOutcome.HARMED, LabelOutcome.CHANGED, LabelOutcome.CORRECTED, LabelOutcome.MISSED,
+)  # fmt: skip
 
 
 class Labels:
@@ -26,8 +30,8 @@ class Labels:
         soft = reading.values(name, "soft", row)
         self.corrected = soft.argmax(1)
         self.confidence = soft[np.arange(len(soft)), self.corrected]
-        self.verdicts = corrections.verdicts(self.given, self.corrected, self.true)
-        self.counts = np.bincount(self.verdicts, minlength=len(corrections.VERDICTS)).tolist()
+        self.outcomes = label_outcomes.outcomes(self.given, self.true, self.corrected)
+        self.counts = label_outcomes.counts(self.outcomes)
         self.flips = corrections.flips(self.run)
         self.begins = corrections.begins(self.run.config, self.record)
 
@@ -63,13 +67,13 @@ def not_yet(labels: Labels) -> str:
 
 
 def flow_table(labels: Labels) -> pd.DataFrame:
-    """Given and corrected class, verdict and how many, over all labels."""
+    """Given and corrected class, outcome and how many, over all labels."""
     names = np.array(labels.classes, dtype=object)
     frame = pd.DataFrame(
         {
             "given": names[labels.given],
             "corrected": names[labels.corrected],
-            "verdict": np.array(corrections.VERDICTS, dtype=object)[labels.verdicts],
+            "outcome": label_outcomes.words(labels.outcomes),
         }
     )
     return frame.value_counts(sort=False).rename("labels").reset_index()
@@ -79,10 +83,10 @@ def changes(labels: Labels) -> pd.DataFrame:
     """Every label that was changed or is wrong, the doubtful ones first."""
     flips = labels.flips.until(labels.epoch)
     first, last, n = flips.per_sample(len(labels.given))
-    rank = np.full(len(corrections.VERDICTS), -1)
+    rank = np.full(len(LabelOutcome), -1)
     rank[list(ORDER)] = range(len(ORDER))
-    found = np.flatnonzero(rank[labels.verdicts] >= 0)
-    found = found[np.lexsort((-labels.confidence[found], rank[labels.verdicts[found]]))]
+    found = np.flatnonzero(rank[labels.outcomes] >= 0)
+    found = found[np.lexsort((-labels.confidence[found], rank[labels.outcomes[found]]))]
     names = np.array(labels.classes, dtype=object)
     columns = {"sample": found}
     if "ids" in labels.run.labels:
@@ -93,7 +97,7 @@ def changes(labels: Labels) -> pd.DataFrame:
     return pd.DataFrame(
         columns
         | {
-            "verdict": np.array(corrections.VERDICTS, dtype=object)[labels.verdicts[found]],
+            "outcome": label_outcomes.words(labels.outcomes[found]),
             "confidence": labels.confidence[found],
             "p_clean": exhibits.suspects_of(labels.name, labels.row).p_clean[found],
             "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.analysis.label_outcomes import LabelOutcome, counts, outcomes
 from engine.metrics import auroc, share
 
 FALLS = 0.03  # of test accuracy from its best epoch, from which on it has fallen: 11 of 360 images
@@ -192,8 +193,8 @@ def correction(
 ) -> Finding:  # fmt: skip
     """Step 5, of MixNN beside plain training: how many labels are right in the end?"""
     before, after = (given == true).mean(), (corrected == true).mean()
-    mended = int(((given != true) & (corrected == true)).sum())
-    spoiled = int(((given == true) & (corrected != true)).sum())
+    found = counts(outcomes(given, true, corrected))
+    n_corrected, n_harmed = found[LabelOutcome.CORRECTED], found[LabelOutcome.HARMED]
     test, test_plain = (r[-1]["metrics"]["test_accuracy"] for r in (records, plain))
     if after - before > 0.02 and test - test_plain > COSTS:
         fourth = "So the network made itself better labels than it was given."
@@ -206,12 +207,13 @@ def correction(
         (
             f"{pc(before)} of the labels were right as given, and {pc(after)} are right after "
             f"epoch {records[-1]['epoch']}.",
-            f"{mended:,} wrong labels became right, and {spoiled:,} right ones became wrong.",
+            f"Of the wrong labels {n_corrected:,} were corrected, and of the right ones "
+            f"{n_harmed:,} were harmed: they are wrong now.",
             f"On the test MixNN ends at {pc(test)}, plain training on the same labels at "
             f"{pc(test_plain)}.",
             fourth,
         ),
-        {"before": before, "after": after, "mended": mended, "spoiled": spoiled},
+        {"before": before, "after": after, "corrected": n_corrected, "harmed": n_harmed},
     )
 
 

@@ -12,6 +12,7 @@ from app.choices import get, put
 from app.lesson import findings
 from app.lesson.findings import Finding
 from app.lesson.lessons import RUN_WORDS
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.signs import signs
 
 N_SHOWN = 8  # changed labels on the wall
@@ -132,24 +133,26 @@ def show_correction(names: dict[str, str]) -> Finding:
 
 
 def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
-    """Some changed labels: harmful ones first, since they are few."""
-    changed = np.flatnonzero(corrected != given)
-    harmful = changed[corrected[changed] != true[changed]][: N_SHOWN // 4]
-    good = changed[corrected[changed] == true[changed]][: N_SHOWN - len(harmful)]
-    shown = np.concatenate([good, harmful]).astype(int)
+    """Some labels that correction changed: corrected ones, and a few that are wrong now."""
+    codes = outcomes(given, true, corrected)
+    bad = np.flatnonzero(np.isin(codes, (LabelOutcome.HARMED, LabelOutcome.CHANGED)))
+    bad = bad[: N_SHOWN // 4]
+    good = np.flatnonzero(codes == LabelOutcome.CORRECTED)[: N_SHOWN - len(bad)]
+    shown = np.concatenate([good, bad]).astype(int)
     if not len(shown):
         st.caption("No label was changed in this run.")
         return
-    st.markdown("Some changed labels: ✓ is right now, ✗ is wrong now.")
+    kinds = [LabelOutcome(code) for code in codes[shown]]
+    legend = [f"{base.OUTCOMES[kind].mark} {kind.word}" for kind in sorted(set(kinds))]
+    st.markdown(f"Some labels that were changed: {', '.join(legend)}.")
     classes = reading.class_names(run)
-    hits = corrected[shown] == true[shown]
     widgets.wall(
         reading.pixels(run, shown),
         [
-            f"{classes[given[i]]} → {classes[corrected[i]]} {'✓' if hit else '✗'}"
-            for i, hit in zip(shown, hits, strict=True)
+            f"{classes[given[i]]} → {classes[corrected[i]]} {base.OUTCOMES[kind].mark}"
+            for i, kind in zip(shown, kinds, strict=True)
         ],
-        size=62, marks=[base.CLEAN if hit else base.WRONG for hit in hits],
+        size=62, marks=[base.OUTCOMES[kind].color for kind in kinds],
         alts=[
             f"shows {classes[true[i]]}, label {classes[given[i]]} became {classes[corrected[i]]}"
             for i in shown

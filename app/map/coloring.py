@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from plotly.colors import sample_colorscale
 
-from app.charts.base import CLEAN, MUTED, SEQUENTIAL, WRONG, class_color
+from app.charts.base import MUTED, OUTCOMES, SEQUENTIAL, class_color
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
 
 COLORINGS = {  # name in the URL -> words
     "given": "Given label",
@@ -18,10 +19,6 @@ COLORINGS = {  # name in the URL -> words
     "changed": "Changed in this epoch",
 }
 SHADES = 64  # of a value's color scale
-CHANGES = {  # what a change did -> its color
-    "unchanged": MUTED, "changed": "#E69F00", "wrong → right": CLEAN, "right → wrong": WRONG,
-    "wrong → wrong": "#CC79A7",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,16 +75,16 @@ def _by_value(labels: Labels, by: str) -> tuple[np.ndarray, list[str], dict[str,
 
 
 def _by_change(labels: Labels) -> tuple[np.ndarray, list[str], dict[str, Any]]:
-    changed = labels.corrected != labels.before
+    """The outcomes of this epoch's changes; labels that it did not change are background."""
+    codes = outcomes(labels.before, labels.true, labels.corrected)
+    kinds = [LabelOutcome.CORRECTED, LabelOutcome.HARMED, LabelOutcome.CHANGED]
     if labels.true is None:
-        color, names = changed.astype(int), ["unchanged", "changed"]
-    else:
-        right, was = labels.corrected == labels.true, labels.before == labels.true
-        color = np.select([~changed, ~was & right, was & ~right], [0, 1, 2], 3)
-        names = ["unchanged", "wrong → right", "right → wrong", "wrong → wrong"]
-    counts = np.bincount(color, minlength=len(names))
-    legend = {"names": [f"{name} ({n:,})" for name, n in zip(names, counts, strict=True)]}
-    return color, [CHANGES[name] for name in names], legend | {"quiet": 0}
+        kinds = [LabelOutcome.CHANGED]
+    color = np.select([codes == kind for kind in kinds], range(1, len(kinds) + 1), 0)
+    counts = np.bincount(color, minlength=len(kinds) + 1)
+    words = ["not changed", *(kind.word for kind in kinds)]
+    legend = {"names": [f"{word} ({n:,})" for word, n in zip(words, counts, strict=True)]}
+    return color, [MUTED, *(OUTCOMES[kind].color for kind in kinds)], legend | {"quiet": 0}
 
 
 @cache

@@ -10,42 +10,44 @@ from app.charts import sample as charts
 from app.choices import put
 from app.sample import equation, story
 from app.sample.subject import Sample, images
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.config import corrects
 from engine.errors import StoreError
 
-VERDICTS = {  # of story.verdict: color of the badge, icon, sentence
-    "right": ("green", "check_circle", "The given label **{given}** is right, and it was kept."),
-    "mended": (
+OUTCOMES = {  # color of the box, icon, sentence
+    LabelOutcome.CLEAN: (
+        "green", "check_circle", "Clean: the given label **{given}** is right, and it was kept.",
+    ),
+    LabelOutcome.CORRECTED: (
         "green", "auto_fix_high",
-        "Mended: the given label **{given}** was wrong; it is **{corrected}** now, and that is "
+        "Corrected: the given label **{given}** was wrong; it is **{corrected}** now, and that is "
         "right{since}.",
     ),
-    "harmed": (
+    LabelOutcome.MISSED: (
+        "orange", "error",
+        "Missed: the label is **{given}** as it was given, but this is **{true}**.",
+    ),
+    LabelOutcome.HARMED: (
         "red", "warning",
         "Harmed: the given label **{given}** was right, and correction made it **{corrected}**"
         "{since}.",
     ),
-    "missed": (
+    LabelOutcome.KEPT: ("blue", "info", "Kept: the label is **{given}** as it was given."),
+    LabelOutcome.CHANGED: (
         "orange", "error",
-        "Still wrong: the label is **{given}** as it was given, but this is **{true}**.",
-    ),
-    "astray": (
-        "orange", "error",
-        "Still wrong: correction changed **{given}** to **{corrected}**{since}, but this is "
+        "Changed: correction turned **{given}** into **{corrected}**{since}, but this is "
         "**{true}**.",
     ),
-    "kept": ("blue", "info", "The given label **{given}** was kept."),
-    "changed": (
-        "blue", "edit",
-        "Correction changed the given label **{given}** to **{corrected}**{since}.",
-    ),
 }  # fmt: skip
+CHANGED_UNKNOWN = (
+    "blue", "edit", "Changed: correction turned **{given}** into **{corrected}**{since}.",
+)  # fmt: skip
 BOXES = {"green": st.success, "red": st.error, "orange": st.warning, "blue": st.info}
 
 
 def draw(of: Sample, *, narrow: bool = False, key: str = "") -> None:
     """The whole card; narrow: for half the page; key: tells two cards apart."""
-    say_verdict(of)
+    say_outcome(of)
     mix, problem = None, ""
     try:
         mix = story.trained_on(of.run, of.records, of.row, of.index)
@@ -69,11 +71,13 @@ def draw(of: Sample, *, narrow: bool = False, key: str = "") -> None:
     often(of)
 
 
-def say_verdict(of: Sample) -> None:
+def say_outcome(of: Sample) -> None:
     """What became of the label, in one sentence."""
     moved = np.flatnonzero(of.history["moved"][: of.row + 1])
     since = f", since epoch {of.records[moved[-1]]['epoch']}" if len(moved) else ""
-    color, icon, sentence = VERDICTS[story.verdict(of.given, of.corrected, of.true)]
+    outcome = LabelOutcome(int(outcomes(of.given, of.true, of.corrected)))
+    unknown = outcome is LabelOutcome.CHANGED and of.true is None
+    color, icon, sentence = CHANGED_UNKNOWN if unknown else OUTCOMES[outcome]
     words = {"given": of.given, "corrected": of.corrected, "true": of.true}
     named = {word: "" if c is None else plain.markdown(of.classes[c]) for word, c in words.items()}
     text = sentence.format(**named, since=since)

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -20,6 +22,11 @@ class Labels:
     @property
     def corrected(self) -> np.ndarray:
         return self.soft.argmax(1)
+
+    @property
+    def outcomes(self) -> np.ndarray:
+        """(N,) int8, values of LabelOutcome."""
+        return outcomes(self.given, self.true, self.corrected)
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,13 @@ def most_corrected(labels: Labels) -> np.ndarray:
 
 def wrongly_corrected(labels: Labels) -> np.ndarray:
     """Samples whose given label was right and whose corrected one is not, the surest first."""
-    corrected = labels.corrected
-    harmed = (labels.given == labels.true) & (corrected != labels.true)
+    harmed = labels.outcomes == LabelOutcome.HARMED
     return _ordered(-labels.soft.max(1), harmed)
 
 
 def still_wrong(labels: Labels) -> np.ndarray:
     """Samples whose given and corrected label are wrong, the highest P(clean) first."""
-    wrong = (labels.given != labels.true) & (labels.corrected != labels.true)
+    wrong = np.isin(labels.outcomes, (LabelOutcome.MISSED, LabelOutcome.CHANGED))
     return _ordered(-labels.clean, wrong)
 
 
@@ -70,18 +76,18 @@ def named(labels: Labels, text: str) -> np.ndarray:
 
 SEARCHES: dict[str, Search] = {
     "corrected": Search(
-        "Most corrected",
+        "Largest change",
         "Labels that correction has changed; those moved furthest from the given label first.",
         most_corrected,
     ),
     "harmed": Search(
-        "Wrongly corrected",
-        "Harm done: the given label was right, the corrected one is wrong; the surest first.",
+        "Harmed",
+        "The given label was right, the corrected one is wrong; the most confident first.",
         wrongly_corrected, needs_truth=True,
     ),
-    "missed": Search(
-        "Still wrong",
-        "The given label was wrong and the corrected one still is; those that look cleanest first.",
+    "wrong": Search(
+        "Missed or changed",
+        "The given label was wrong and the corrected one still is; the highest P(clean) first.",
         still_wrong, needs_truth=True,
     ),
     "doubted": Search(

@@ -158,17 +158,6 @@ def history(run: Run, sample: int, n: int) -> dict[str, np.ndarray]:
     return found | {"carried": carried, "moved": np.diff(corrected, prepend=start) != 0}
 
 
-def verdict(given: int, corrected: int, true: int | None) -> str:
-    """What correction did to a label: kept, changed (truth unknown), right, mended, harmed, ..."""
-    if true is None:
-        return "kept" if corrected == given else "changed"
-    if given == true:
-        return "right" if corrected == true else "harmed"
-    if corrected == true:
-        return "mended"
-    return "missed" if corrected == given else "astray"
-
-
 def _columns(mix: Mix) -> tuple[np.ndarray, ...]:
     return mix.parts, mix.weights, mix.distances, mix.clean, mix.soft
 

@@ -5,26 +5,21 @@ import pandas as pd
 import streamlit as st
 
 from app import downloads, plain, reading, widgets
+from app.charts import base
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
 from app.labels import corrections
-from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.labels.labeled import Labels, changes, flow_table, not_yet
 from app.review import exhibits
+from engine.analysis.label_outcomes import LabelOutcome
 from engine.errors import StoreError
 from engine.noise import observed_matrix
 from engine.report import label_rows
 from engine.tables import frame_csv
 
 MOST_LISTED = 2000  # rows of the list on the page; the CSV has all
-MOST_SHOWN = 16  # images of harmful changes
-LISTS = {
-    "all": ("All changes", (HARMFUL, NEUTRAL, HELPFUL, CHANGED)),
-    "harmful": ("✕ Harmful", (HARMFUL,)),
-    "neutral": ("○ Neutral", (NEUTRAL,)),
-    "helpful": ("✓ Helpful", (HELPFUL,)),
-    "missed": ("Wrong, left alone", (MISSED,)),
-}
+MOST_SHOWN = 16  # images of harmed labels
+LISTED = ("corrected", "missed", "harmed", "changed")  # outcomes that the list may be filtered by
 
 
 def say(labels: Labels) -> None:
@@ -39,7 +34,8 @@ def say(labels: Labels) -> None:
                 on_click=lambda: put(epoch=soon[0]),
             )  # fmt: skip
         return
-    st.markdown(corrections.sentence(labels.counts, labels.epoch))
+    truth_known = labels.true is not None
+    st.markdown(corrections.sentence(labels.counts, labels.epoch, truth_known=truth_known))
     n = len(labels.given)
     with st.container(horizontal=True):
         if labels.true is None:
@@ -54,22 +50,31 @@ def say(labels: Labels) -> None:
             "Labels right", widgets.percent(right), f"{gained:+.1f} points", border=True,
             help=f"{widgets.percent(n_right / n)} of the given labels were right.",
         )  # fmt: skip
-        for words, part, whole in (
-            ("✓ Wrong labels repaired", counts[HELPFUL], wrong),
-            ("✕ Right labels spoiled", counts[HARMFUL], n_right),
-            ("Wrong labels left alone", counts[MISSED], wrong),
+        for kind, whole, of in (
+            (LabelOutcome.CORRECTED, wrong, "wrong"),
+            (LabelOutcome.MISSED, wrong, "wrong"),
+            (LabelOutcome.HARMED, n_right, "right"),
         ):
-            share = widgets.percent(part / whole if whole else None)
-            st.metric(words, f"{part:,} of {whole:,}", share, **plain)
+            share = widgets.percent(counts[kind] / whole if whole else None)
+            st.metric(
+                titled(kind), f"{counts[kind]:,} of {whole:,}", share, help=f"{kind.meaning()} "
+                f"Of all given labels that were {of}.", **plain,
+            )  # fmt: skip
+
+
+def titled(kind: LabelOutcome) -> str:
+    """ "✓ Corrected", with the mark that it has in charts."""
+    return f"{base.OUTCOMES[kind].mark} {kind.word.capitalize()}"
 
 
 def flow(labels: Labels) -> None:
     """Which labels became which."""
     st.subheader("Which labels became which?", anchor=False)
-    kinds = (CHANGED,) if labels.true is None else (HELPFUL, HARMFUL, NEUTRAL)
-    legend([charts.KINDS[kind] for kind in kinds])
+    truth_known = labels.true is not None
+    kinds = LabelOutcome.possible(truth_known) if get("kept") else charts.changes(truth_known)
+    legend(kinds, truth_known)
     st.toggle(
-        "Show labels that were left alone, too", **bound("kept"), disabled=not labels.n_changed
+        "Show labels that did not change, too", **bound("kept"), disabled=not labels.n_changed
     )
     fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
     widgets.show(
@@ -80,14 +85,14 @@ def flow(labels: Labels) -> None:
     )  # fmt: skip
 
 
-def legend(kinds: list[tuple[str, str, str, str]]) -> None:
-    """Colors of a picture in words, each with its sign."""
+def legend(kinds: tuple[LabelOutcome, ...], truth_known: bool) -> None:
+    """Colors of a picture in words, each with its mark."""
     spans = "".join(
         '<span style="white-space:nowrap"><span style="display:inline-block;width:14px;'
-        f"height:14px;background:{color};border-radius:3px;vertical-align:-2px;"
-        'margin-right:6px"></span>'
-        f"{sign} {words}</span>"
-        for color, _, sign, words in kinds
+        f"height:14px;background:{base.OUTCOMES[kind].color};border-radius:3px;"
+        'vertical-align:-2px;margin-right:6px"></span>'
+        f"{base.OUTCOMES[kind].mark} {charts.in_words(kind, truth_known)}</span>"
+        for kind in kinds
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 18px;font-size:14px">{spans}</div>')
 
@@ -187,16 +192,16 @@ def over_time(labels: Labels) -> None:
     )  # fmt: skip
     widgets.show(
         fig, f"{labels.name}-flips",
-        alt="Bars: how many labels flipped in each epoch, helpful, harmful and neutral ones",
+        alt="Bars: how many labels flipped in each epoch, by outcome",
     )  # fmt: skip
 
 
-def harmful(labels: Labels) -> None:
-    """Right labels that correction spoiled, with their images."""
+def harmed(labels: Labels) -> None:
+    """Right labels that correction made wrong, with their images."""
     if labels.true is None:
         return
-    found = np.flatnonzero(labels.verdicts == HARMFUL)
-    st.subheader("✕ Harmful: right labels that were spoiled", anchor=False)
+    found = np.flatnonzero(labels.outcomes == LabelOutcome.HARMED)
+    st.subheader(f"{titled(LabelOutcome.HARMED)}: right labels that are wrong now", anchor=False)
     if not len(found):
         st.markdown("None: no label that was right has been changed.")
         return
@@ -212,7 +217,7 @@ def harmful(labels: Labels) -> None:
     except StoreError as error:
         st.caption(plain.lines(error))
         images = [None] * len(found)
-    with st.container(horizontal=True, key="harmful"):
+    with st.container(horizontal=True, key="harmed"):
         for sample, image in zip(found, images, strict=True):
             card(labels, sample, image, 96)
 
@@ -239,7 +244,7 @@ COLUMNS = {
     "given": "Given",
     "corrected": "Corrected",
     "true": "True",
-    "verdict": "Verdict",
+    "outcome": "Outcome",
     "confidence": st.column_config.NumberColumn(
         "Confidence", format="percent", help="The share of the corrected class in the soft label."
     ),
@@ -260,11 +265,14 @@ def listing(labels: Labels) -> None:
     every = changes(labels)
     if labels.true is not None:
         st.segmented_control(
-            "Which", list(LISTS), format_func=lambda key: LISTS[key][0], required=True,
+            "Which", ["all", *LISTED], required=True, format_func=lambda key: "All changes"
+            if key == "all" else titled(LabelOutcome[key.upper()]),
             label_visibility="collapsed", **bound("changes"),
         )  # fmt: skip
-    kinds = LISTS[get("changes")][1] if labels.true is not None else (CHANGED,)
-    shown = every[every["verdict"].isin([corrections.VERDICTS[kind] for kind in kinds])]
+    kinds = [kind.word for kind in charts.changes(labels.true is not None)]
+    if labels.true is not None and get("changes") != "all":
+        kinds = [get("changes")]
+    shown = every[every["outcome"].isin(kinds)]
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
@@ -342,7 +350,7 @@ def page() -> None:
         with right:
             confusion(labels)
         over_time(labels)
-        harmful(labels)
+        harmed(labels)
         listing(labels)
         transitions(labels)
     else:

@@ -5,24 +5,17 @@ import pandas as pd
 import streamlit as st
 
 from app import evidence, judged, plain, reading, widgets
+from app.charts import base
 from app.charts import losses as charts
 from app.choices import bound, get, put
 from app.widgets import percent
 from app.words import WORDS
+from engine.analysis.label_outcomes import LabelOutcome
 from engine.store import Run
 
 MOST_LINES = 12
 PLACES = np.linspace(0, 1, charts.CURVE_POINTS)
 TITLES = {"scaled": "scaled loss (0: least, 1: largest of the epoch)", "plain": "loss"}
-FATE_WORDS = {
-    "clean": "clean from the start",
-    "corrected": "was wrong, is corrected",
-    "memorized": "wrong, and learned by heart",
-    "wrong": "wrong, but not believed",
-    "harmed": "was right, made wrong",
-    "kept": "label kept",
-    "changed": "label changed",
-}
 
 
 def controls(names: list[str]) -> None:
@@ -153,8 +146,8 @@ def course(run: Run, name: str, row: int) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="course-controls"):
         st.segmented_control(
             "Samples", ("typical", "chosen"), **bound("who"),
-            help="Typical: three of each fate, nearest to the middle of their group. Chosen: the "
-            "sample below and those that you selected on the Map.",
+            help="Typical: three of each outcome, nearest to the middle of their group. Chosen: "
+            "the sample below and those that you selected on the Map.",
         )  # fmt: skip
         st.segmented_control(
             "Shown",
@@ -167,32 +160,35 @@ def course(run: Run, name: str, row: int) -> None:
                 "Sample", 0, len(run.labels["given"]) - 1, placeholder="number", width=150,
                 **bound("sample", within=(0, len(run.labels["given"]) - 1)),
             )  # fmt: skip
-    fates = judged.fates_at_end(str(run.folder), run.info["created"], len(records))
-    samples = chosen(run) if get("who") == "chosen" else judged.typical(run, fates, len(records))
+    codes, learned = judged.outcomes_at_end(str(run.folder), run.info["created"], len(records))
+    if get("who") == "chosen":
+        samples = chosen(run)
+    else:
+        samples = judged.examples(run, codes, learned, len(records))
     if not len(samples):
         st.info("No sample is chosen yet: type a number above, or select some on the Map.")
         return
-    fate = {int(i): group for group, members in fates.items() for i in samples if i in members}
     array = run.array("loss" if get("lines") == "loss" else "clean")[: len(records)]
     values = np.stack([row[samples] for row in array])
     short = [in_short(run, name, int(i)) for i in samples]
     names = [f"#{i} {text}" for i, text in zip(samples, short, strict=True)]
-    groups = [fate[int(i)] for i in samples]
+    codes = codes[samples].tolist()
+    flags = [False] * len(samples) if learned is None else learned[samples].tolist()
+    groups = [charts.outcome_name(*pair) for pair in zip(codes, flags, strict=True)]
     fig = charts.trajectories(
-        [record["epoch"] for record in records], values, names, groups,
+        [record["epoch"] for record in records], values, names, codes, memorized=flags,
         now=records[row]["epoch"], y="loss" if get("lines") == "loss" else "P(clean)",
         probability=get("lines") == "clean",
     )  # fmt: skip
-    for trace in fig.data:
-        trace.name = FATE_WORDS.get(trace.name, trace.name)
     table = pd.DataFrame(values, columns=[str(i) for i in samples])
     table.insert(0, "epoch", [record["epoch"] for record in records])
     widgets.show(
         fig, "loss-course", data=table,
         alt=f"{get('lines')} of {len(samples)} samples over {len(records)} epochs: "
-        + ", ".join(f"{n} ({FATE_WORDS[g]})" for n, g in zip(names, groups, strict=True)),
+        + ", ".join(f"{n} ({g})" for n, g in zip(names, groups, strict=True)),
     )  # fmt: skip
-    faces(name, samples, short, groups)
+    meanings(codes, run.labels.get("true") is not None)
+    faces(name, samples, short, groups, [base.OUTCOMES[code].color for code in codes])
 
 
 def chosen(run: Run) -> np.ndarray:
@@ -214,10 +210,19 @@ def in_short(run: Run, name: str, index: int) -> str:
     return f"{names[labels['true'][index]]} → {given}"
 
 
-def faces(name: str, samples: np.ndarray, names: list[str], groups: list[str]) -> None:
+def meanings(codes: list[int], truth_known: bool) -> None:
+    """What the words of the outcomes mean, at the newest epoch."""
+    found = sorted(map(LabelOutcome, set(codes)))
+    text = " ".join(f"**{kind.word}**: {kind.meaning(truth_known)}" for kind in found)
+    learned = " **memorized**: the network predicts the wrong label that was given."
+    st.caption("At the newest epoch, " + text + (learned if truth_known else ""))
+
+
+def faces(
+    name: str, samples: np.ndarray, names: list[str], groups: list[str], colors: list[str]
+) -> None:
     """The images of the lines, to be opened on Sample."""
-    colors = [charts.FATES[group][0] for group in groups]
-    captions = [f"{n}\n{FATE_WORDS[g]}" for n, g in zip(names, groups, strict=True)]
+    captions = [f"{n}\n{g}" for n, g in zip(names, groups, strict=True)]
     widgets.linked_wall(name, samples, captions, marks=colors)
 
 

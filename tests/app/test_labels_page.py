@@ -40,16 +40,16 @@ def counted(folder, row: int = -1) -> dict[str, int]:
     """What became of the labels, one by one."""
     run = Run(folder)
     soft = run.array("soft")[row]
-    found = dict(wrong=0, right=0, repaired=0, spoiled=0, neutral=0, missed=0)
+    found = dict(wrong=0, right=0, corrected=0, harmed=0, changed=0, missed=0)
     for given, true, row_soft in zip(run.labels["given"], run.labels["true"], soft, strict=True):
         now = int(row_soft.argmax())
         found["wrong" if given != true else "right"] += 1
         if given == true:
-            found["spoiled"] += now != true
+            found["harmed"] += now != true
         elif now == given:
             found["missed"] += 1
         else:
-            found["repaired" if now == true else "neutral"] += 1
+            found["corrected" if now == true else "changed"] += 1
     return found
 
 
@@ -82,14 +82,14 @@ def test_a_finished_run_in_numbers(root, finished):
     at = page(run=finished)
     assert not at.error
     found = counted(root / finished)
-    assert found["repaired"] > 0
-    assert f"**{found['repaired']} of {found['wrong']} wrong labels right**" in texts(at)
-    assert f"**{found['spoiled']} of {found['right']} right labels**" in texts(at)
+    assert found["corrected"] > 0
+    assert f"**corrected {found['corrected']} of {found['wrong']} wrong labels**" in texts(at)
+    assert f"**harmed {found['harmed']} of {found['right']} right labels**" in texts(at)
     told = metrics(at)
-    assert told["✓ Wrong labels repaired"] == f"{found['repaired']} of {found['wrong']}"
-    assert told["✕ Right labels spoiled"] == f"{found['spoiled']} of {found['right']}"
-    assert told["Wrong labels left alone"] == f"{found['missed']} of {found['wrong']}"
-    right = (found["right"] - found["spoiled"] + found["repaired"]) / 200
+    assert told["✓ Corrected"] == f"{found['corrected']} of {found['wrong']}"
+    assert told["✕ Harmed"] == f"{found['harmed']} of {found['right']}"
+    assert told["○ Missed"] == f"{found['missed']} of {found['wrong']}"
+    right = (found["right"] - found["harmed"] + found["corrected"]) / 200
     assert told["Labels right"] == f"{100 * right:.1f} %"
 
 
@@ -109,8 +109,8 @@ def test_the_list_holds_every_change_with_its_flips(root, finished):
         names = [run.info["data"]["classes"][c[sample]] for c in (given, now, true)]
         assert [line["given"], line["corrected"], line["true"]] == names
         assert line["confidence"] == pytest.approx(soft[-1, sample].max())
-        verdict = "helpful" if now[sample] == true[sample] else "neutral"
-        assert line["verdict"] == ("harmful" if given[sample] == true[sample] else verdict)
+        outcome = "corrected" if now[sample] == true[sample] else "changed"
+        assert line["outcome"] == ("harmed" if given[sample] == true[sample] else outcome)
 
 
 def test_an_earlier_epoch_shows_its_own_labels(root, finished):
@@ -129,7 +129,7 @@ def test_before_correction_it_says_when_it_starts(finished):
     assert not at.dataframe
     (button,) = [button for button in at.button if "labels change first" in button.label]
     button.click().run()
-    assert "wrong labels right" in texts(at)
+    assert "correction has **corrected" in texts(at)
 
 
 def test_a_method_without_correction_says_so(root, finished):
@@ -156,12 +156,12 @@ def test_a_run_that_ends_before_correction_says_so(root, finished):
     assert "would start at epoch 3, but the run ends with epoch 1" in texts(at)
 
 
-def test_harmful_changes_stand_apart_with_image_and_link(root, finished):
+def test_harmed_labels_stand_apart_with_image_and_link(root, finished):
     run = Run(root / finished)
     sample = int(np.flatnonzero(run.labels["given"] == run.labels["true"])[7])
     spoil(root / finished, sample)
     at = page(run=finished)
-    assert "Harmful: right labels that were spoiled" in [h.value for h in at.subheader][3]
+    assert "Harmed: right labels that are wrong now" in [h.value for h in at.subheader][3]
     links = [link for link in at.get("page_link") if link.proto.label == f"Sample {sample}"]
     assert f"sample={sample}" in links[0].proto.query_string
     walls = [element.proto.body for element in at.get("html") if "<figure" in element.proto.body]
@@ -172,9 +172,18 @@ def test_a_filter_keeps_one_kind(root, finished):
     found = counted(root / finished)
     at = page(run=finished, changes="missed")
     assert len(frame(at)) == found["missed"] > 0
-    at.segmented_control(key="w-changes").set_value("helpful").run()
-    assert len(frame(at)) == found["repaired"]
-    assert set(frame(at)["verdict"]) == {"helpful"}
+    at.segmented_control(key="w-changes").set_value("corrected").run()
+    assert len(frame(at)) == found["corrected"]
+    assert set(frame(at)["outcome"]) == {"corrected"}
+
+
+@pytest.mark.parametrize(
+    ("old", "now"), [("helpful", "corrected"), ("harmful", "harmed"), ("neutral", "changed")]
+)
+def test_links_of_earlier_versions_show_the_same_list(finished, old, now):
+    at = page(run=finished, changes=old)
+    assert at.segmented_control(key="w-changes").value == now
+    assert "allowed is" not in texts(at)
 
 
 def test_a_marked_row_is_the_chosen_sample(root, finished):
@@ -220,11 +229,11 @@ def test_without_the_truth_it_shows_what_is_possible(root, finished):
     at = page(run=finished)
     assert not at.error
     text = texts(at)
-    assert "truth is not known" in text
+    assert "true labels are not known" in text
     assert "true labels of this data are not known" in text
     assert "true transition matrix of this data is not known" in text
     assert list(metrics(at)) == ["Labels changed"]
-    assert set(frame(at)["verdict"]) == {"changed"}
+    assert set(frame(at)["outcome"]) == {"changed"}
     assert "true" not in frame(at)
 
 

@@ -411,13 +411,13 @@ def test_mixing_says_who_gets_the_weight():
     assert "rewrote few" in selfish.sentences[3]
 
 
-def test_correction_counts_mended_and_spoiled_labels():
+def test_correction_counts_corrected_and_harmed_labels():
     true, given = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
     corrected = np.array([0, 1, 1, 1])
     made = [record(29, test_accuracy=0.9)], [record(29, test_accuracy=0.7)]
     finding = findings.correction(*made, given, corrected, true)
     assert finding.outcome == "75"
-    assert (finding.numbers["mended"], finding.numbers["spoiled"]) == (2, 1)
+    assert (finding.numbers["corrected"], finding.numbers["harmed"]) == (2, 1)
     assert finding.hit("80")
     assert finding.hit("70")
     assert not finding.hit("81")

@@ -9,6 +9,8 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from app import evidence, reading
 from app.charts import losses as charts
+from app.charts.base import OUTCOMES
+from engine.analysis.label_outcomes import LabelOutcome
 from tests.app.conftest import app, texts
 
 MIXTURE = {"means": [0.2, 0.7], "stds": [0.05, 0.1], "weights": [0.6, 0.4]}
@@ -95,19 +97,26 @@ def test_axes_hold_all_epochs():
     assert plain.full <= (rows[0] > 0.1).sum()
 
 
-def test_fates_part_the_samples():
-    true = np.array([0, 0, 0, 0, 0])
-    given = np.array([0, 1, 1, 0, 1])
-    current = np.array([0, 0, 1, 1, 2])
-    prediction = np.array([0, 0, 1, 1, 2])
-    fates = evidence.fates(given, current, prediction, true)
-    assert {name: rows.tolist() for name, rows in fates.items()} == {
-        "clean": [0], "corrected": [1], "memorized": [2], "wrong": [4], "harmed": [3],
-    }  # fmt: skip
-    unknown = evidence.fates(given, current, prediction, None)
-    assert {name: rows.tolist() for name, rows in unknown.items()} == {
-        "kept": [0, 2], "changed": [1, 3, 4],
-    }  # fmt: skip
+def test_examples_hold_each_outcome_and_memorized_missed_labels_apart():
+    codes = np.repeat([LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.HARMED], 20)
+    memorized = np.arange(60) % 2 == 1
+    rows = np.random.default_rng(0).random((4, 60))
+    found = evidence.examples(rows, codes, memorized, n=2)
+    assert codes[found].tolist() == [0, 0, 2, 2, 2, 2, 3, 3]
+    assert memorized[found[2:6]].tolist() == [False, False, True, True]
+    unknown = evidence.examples(rows, np.full(60, LabelOutcome.KEPT), None, n=2)
+    assert len(unknown) == 2
+
+
+def test_lines_have_the_color_of_their_outcome_and_memorized_ones_are_thick():
+    codes = [LabelOutcome.MISSED, LabelOutcome.MISSED, LabelOutcome.HARMED]
+    fig = charts.trajectories(
+        range(5), np.ones((5, 3)), list("abc"), codes, memorized=[False, True, False],
+        now=1, y="loss", probability=False,
+    )  # fmt: skip
+    assert [trace.name for trace in fig.data] == ["missed", "missed, memorized", "harmed"]
+    assert [trace.line.color for trace in fig.data] == [OUTCOMES[code].color for code in codes]
+    assert fig.data[1].line.width > fig.data[0].line.width
 
 
 def test_typical_samples_lie_in_the_middle():

@@ -171,7 +171,7 @@ def test_changes_are_told_apart_by_what_they_did():
     # before 0 1 0 0 1 2 -> after 0 0 2 0 1 1, all truly 0
     names = [name.split(" (")[0] for name in colors.legend["names"]]
     assert [names[c] for c in colors.color] == [
-        "unchanged", "wrong → right", "right → wrong", "unchanged", "unchanged", "wrong → wrong",
+        "not changed", "corrected", "harmed", "not changed", "not changed", "changed",
     ]  # fmt: skip
     without = colored(some_labels(true=False), "changed")
     assert without.color.tolist() == [0, 1, 1, 0, 0, 1]

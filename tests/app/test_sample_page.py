@@ -68,7 +68,11 @@ def test_a_finished_run_shows_a_corrected_sample(run):
     assert f"{run.array('clean')[-1, sample]:.3f}" in html(at)
     assert f"{run.array('loss')[-1, sample]:.3f}" in html(at)
     assert not at.error
-    assert all("Still wrong" in box.value for box in at.warning)
+    assert all(box.value.startswith(("Missed: ", "Changed: ")) for box in at.warning)
+
+
+def test_a_link_of_an_earlier_version_finds_the_same_samples(run):
+    assert chosen(page(run="moving", search="missed"), "search") == "wrong"
 
 
 def test_a_running_run(running):
@@ -93,8 +97,8 @@ def test_unknown_truth(unknown):
     assert "not known" in html(at)
     assert "What it really shows is not known" in texts(at)
     options = at.selectbox(key="w-search").options
-    assert "Wrongly corrected" not in options
-    assert "Most corrected" in options
+    assert "Harmed" not in options
+    assert "Largest change" in options
     assert "✓" not in html(at)
     at = page(run=unknown, search="harmed", sample=3)
     assert "cannot be used: the truth is not known here" in texts(at)

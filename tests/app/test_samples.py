@@ -38,7 +38,7 @@ def test_wrongly_corrected(labels):
 
 
 def test_still_wrong(labels):
-    found = find_all("missed", labels).tolist()
+    found = find_all("wrong", labels).tolist()
     best = [int(np.argmax(row)) for row in labels.soft]
     wrong = [i for i in range(N) if labels.given[i] != labels.true[i] != best[i]]
     assert sorted(found) == wrong != []
@@ -81,7 +81,7 @@ def test_all_in_order(labels):
 
 def test_what_is_offered():
     least = offered(truth=False, lasso=False, names=False)
-    assert set(SEARCHES) - set(least) == {"harmed", "missed", "true", "lasso", "name"}
+    assert set(SEARCHES) - set(least) == {"harmed", "wrong", "true", "lasso", "name"}
     assert set(offered(truth=True, lasso=True, names=True)) == set(SEARCHES)
 
 

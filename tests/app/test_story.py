@@ -238,12 +238,3 @@ def test_a_fork_whose_parent_is_gone(fork, tmp_path):
     told = story.history(moved.run, 8, 2)
     assert (told["carried"][0] == -1).all()
     assert (told["carried"][1] >= 0).all()
-
-
-def test_verdicts():
-    cases = {
-        (1, 1, 1): "right", (2, 1, 1): "mended", (1, 2, 1): "harmed", (2, 2, 1): "missed",
-        (2, 3, 1): "astray", (2, 2, None): "kept", (2, 3, None): "changed",
-    }  # fmt: skip
-    for labels, expected in cases.items():
-        assert story.verdict(*labels) == expected

@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import choices, ids, overview, plain, widgets
+from app.charts import escaping
 from app.runs import EVERYONE, runs
 from engine.errors import StoreError
 from tests.app.conftest import app, texts
@@ -52,14 +53,14 @@ def test_markdown_of_a_name_has_nothing_that_acts(name):
 
 def test_ordinary_names_stay_legible():
     for name in ("digits-mixnn-symmetric0.4-seed0", "7", "0.4", "cat (tabby)", "Käse 🙂"):
-        assert plain.markdown(name) == plain.plotly(name) == plain.html(name) == name
+        assert plain.markdown(name) == escaping.plotly(name) == plain.html(name) == name
     assert plain.markdown("- item") == r"\- item"
     assert plain.markdown("1. item") == r"1\. item"
     assert plain.markdown("a_b*c _x_") == r"a_b\*c \_x\_"
 
 
 def test_what_cannot_be_encoded_or_turns_its_direction_is_replaced():
-    for function in (plain.text, plain.markdown, plain.html, plain.plotly):
+    for function in (escaping.text, plain.markdown, plain.html, escaping.plotly):
         shown = function("a\ud800b\u202ec\x00d\ne")
         assert shown == "a�b�c�d e"
         assert len(function("x" * 10**6)) == plain.MOST
@@ -67,8 +68,8 @@ def test_what_cannot_be_encoded_or_turns_its_direction_is_replaced():
 
 def test_plotly_names_come_back_for_the_table():
     for name in NAMES[:9]:
-        assert html.unescape(plain.plotly(name)) == name
-        assert not {"<", ">", "$", "%"} & set(plain.plotly(name))
+        assert html.unescape(escaping.plotly(name)) == name
+        assert not {"<", ">", "$", "%"} & set(escaping.plotly(name))
 
 
 # --- pages
