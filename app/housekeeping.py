@@ -14,7 +14,8 @@ from app.visitors import EVERYONE
 from engine.store import StoreError, is_locked, read_json
 
 log = logging.getLogger(__name__)
-FILES = ("config.json", "epochs.json", "status.json")  # the newest tells when a run was written
+# the newest tells when a run was written
+FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json")
 
 
 def choose(

@@ -15,7 +15,7 @@ from engine.report import summary
 from engine.store import Run, StoreError, printable
 
 Row = dict[str, Any]
-FILES = ("config.json", "epochs.json", "status.json", "labels.npz")
+FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json", "labels.npz")
 SWEPT = ("k", "alpha", "rate")  # the axes of a sweep
 MACHINE = {"device", "precision", "compile", "threads", "state_interval", "panel_size"}
 METRICS = {  # column -> what it is called; all are shares in [0, 1]
@@ -224,12 +224,12 @@ def _folders(root: Path | str) -> list[os.DirEntry]:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever a file of the run is replaced; starts with 0 where there is no run."""
+    """Changes whenever a file of the run does; starts with 0 where there is no run."""
     stamps = []
     for name in FILES:
         try:
             stat = os.stat(folder / name)
-            stamps += [stat.st_mtime_ns, stat.st_ino]
+            stamps += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
         except OSError:
-            stamps += [0, 0]
+            stamps += [0, 0, 0]
     return tuple(stamps)

@@ -9,12 +9,13 @@ import numpy as np
 import streamlit as st
 
 from app.choices import get
-from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
 from engine.ask import Network, load_network
 from engine.config import RunConfig
 from engine.data import Data, DataError, is_here, load
+from engine.runs.opened import open_run
+from engine.runs.records import epochs_file
 from engine.store import Run, StoreError
 
 
@@ -28,7 +29,7 @@ def run(name: str) -> Run:
 
 
 def _at(folder: Path, alone: bool = False) -> Run:
-    return _run(str(folder), stamp_of(folder / "config.json"), alone)
+    return open_run(folder, alone=alone)
 
 
 def _traced(fork: Run) -> bool:
@@ -47,8 +48,7 @@ def _traced(fork: Run) -> bool:
 
 def records(name: str) -> list[dict[str, Any]]:
     """The records of its epochs that are there now; not to be changed. Raises StoreError."""
-    of = run(name)
-    return _records(of, stamp_of(of.folder / "epochs.json"))
+    return run(name).epochs
 
 
 def epochs(*names: str) -> list[int]:
@@ -122,7 +122,7 @@ def sample_name(name: str, index: int) -> str:
 def history(name: str, sample: int) -> dict[str, np.ndarray]:
     """A sample's whole history, see `story.history`; not to be changed."""
     of, n = run(name), len(records(name))
-    return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n, of.alone)
+    return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
 
 def network(name: str, epoch: int) -> Network:
@@ -141,33 +141,23 @@ def network(name: str, epoch: int) -> Network:
 
 @lru_cache(maxsize=64)
 def _history(
-    folder: str, stamp: tuple[int, int], sample: int, n: int, alone: bool
+    folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
-    return story.history(Run(folder, alone=alone), sample, n)
+    return story.history(open_run(folder, alone=alone), sample, n)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
+def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Network:
     return load_network(Run(folder), epoch)
 
 
-@lru_cache(maxsize=128)
-def _run(folder: str, stamp: tuple[int, int], alone: bool) -> Run:
-    return Run(folder, alone=alone)
-
-
-@newest(maxsize=128)
-def _records(of: Run, stamp: tuple[int, int]) -> list[dict[str, Any]]:
-    return of.epochs
-
-
-def stamp_of(path: os.PathLike) -> tuple[int, int]:
-    """Changes whenever a file is replaced; (0, 0) for one that is not there."""
+def stamp_of(path: os.PathLike) -> tuple[int, ...]:
+    """Changes whenever a file is replaced or grows; zeros for one that is not there."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_ino
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the images")
@@ -182,6 +172,6 @@ def _data(
 @st.cache_resource(max_entries=2, show_spinner="Loading the images")
 def _dataset(
     dataset: str, limit: int | None, data_seed: int, image_size: int | None,
-    stamp: tuple[int, int],
+    stamp: tuple[int, ...],
 ) -> Data:  # fmt: skip
     return load(dataset, limit=limit, seed=data_seed, image_size=image_size)

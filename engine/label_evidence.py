@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from engine.neighbors import nearest
+from engine.runs.records import epochs_file
 from engine.store import Run
 from engine.train import corrects
 
@@ -133,7 +134,7 @@ def _add_mixed(
 
 def _parents(run: Run, seen: list[Path]) -> list[Moment]:
     folder = run.origin
-    if folder is None or not (folder / "epochs.json").is_file():
+    if folder is None or not epochs_file(folder).is_file():
         return []
     if folder.resolve() in seen:  # a folder that names itself
         return []

@@ -19,6 +19,7 @@ from typing import Any
 from engine.config import ConfigError, RunConfig, configure
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
 from engine.problem import LABEL_KNOBS, pose
+from engine.runs.opened import open_run
 from engine.state import check_k, load_data
 from engine.store import Run, StoreError, short_name
 from engine.tables import frame_csv
@@ -257,14 +258,14 @@ def _make(root: Path) -> None:
 
 
 def _is_done(folder: Path) -> bool:
-    return (folder / "config.json").exists() and Run(folder).status["state"] == "done"
+    return (folder / "config.json").exists() and open_run(folder).status["state"] == "done"
 
 
 def _n_epochs(folder: Path, name: str) -> int:
     """Epochs of the run called so; 0 without one. Raises StoreError where it is another one."""
     if not (folder / "config.json").exists():
         return 0
-    run = Run(folder)
+    run = open_run(folder)
     if run_name(run.config) != name:
         raise StoreError(f"{folder} holds a run of other settings: move it away")
     return len(run.epochs)

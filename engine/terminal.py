@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from engine import report
 from engine.runner import Runner
+from engine.runs.opened import open_run
 from engine.store import Run
 from engine.sweep import Progress
 
@@ -65,7 +66,7 @@ def _watch(runner: Runner, shown: int) -> None:
         ended = False
         while not ended:
             ended = runner.join(0.1)
-            records = Run(runner.folder).epochs if runner.ready else []
+            records = open_run(runner.folder).epochs if runner.ready else []
             for record in records[shown:]:
                 tqdm.write(_epoch_line(record), file=sys.stderr)
             shown = max(shown, len(records))

@@ -18,9 +18,10 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.device import machine, threads
 from engine.noise import observed_matrix
+from engine.runs import records
 from engine.snapshot import Snapshot
 from engine.state import State
-from engine.store import ARRAYS, BY_RANK, FORMAT, Run, StoreError, write_json
+from engine.store import ARRAYS, BY_RANK, FORMAT, Run, StoreError, write_json, write_text
 
 K_ROOM = 20  # a live K may grow to this; unused planes are holes that take no room on disk
 
@@ -31,7 +32,7 @@ class RunWriter:
     def __init__(self, folder: Path, info: dict[str, Any], lock: FileLock):
         self.folder, self._info, self._lock = folder, info, lock
         self.k_max: int = info["k_max"]
-        self._records: list[dict[str, Any]] = []
+        self.n_epochs = 0  # that are on disk
 
     @classmethod
     def create(cls, folder: Path, state: State, parent: dict[str, Any] | None = None):
@@ -83,7 +84,7 @@ class RunWriter:
                 labels["ids"] = np.array(data.ids)
             with open(folder / "labels.npz", "wb") as file:
                 np.savez(file, **labels)
-            write_json(folder / "epochs.json", [])
+            write_text(folder / "epochs.jsonl", "")
             write_json(folder / "config.json", info)
         except BaseException as error:
             _empty(folder)  # without config.json it is no run: nobody could go on with it
@@ -97,22 +98,19 @@ class RunWriter:
     def resume(cls, folder: Path):
         """Take up a run folder that nobody writes, and remove what a crash left beside its files.
 
-        Raises StoreError.
+        A folder of an older format gets today's. Raises StoreError.
         """
         run = Run(folder)
         writer = cls(run.folder, run.info, _lock(run.folder))
         try:
-            writer._records = list(run.epochs)
+            writer._take_up(run)
             writer._tidy(run.kept_states())
-        except BaseException:
+        except BaseException as error:
             writer.close()
+            if isinstance(error, OSError):
+                raise _as_store_error(error, run.folder) from error
             raise
         return writer
-
-    @property
-    def n_epochs(self) -> int:
-        """Epochs that are on disk."""
-        return len(self._records)
 
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
@@ -120,7 +118,7 @@ class RunWriter:
         packed: what `State.pack` says after it.
         """
         try:
-            row = len(self._records)
+            row = self.n_epochs
             for name in ARRAYS:
                 self._write_row(name, row, getattr(snapshot, name))
             torch_save(packed, self._state_file(snapshot.epoch))
@@ -133,11 +131,11 @@ class RunWriter:
                 "mixture": snapshot.mixture,
                 "seconds": snapshot.seconds,
             }
-            write_json(self.folder / "epochs.json", [*self._records, record])
+            records.append(self.folder / "epochs.jsonl", record)
         except OSError as error:
             self._drop_state(snapshot.epoch)
             raise _as_store_error(error, self.folder) from error
-        self._records.append(record)
+        self.n_epochs += 1
         if not self._is_kept(snapshot.epoch - 1):
             self._drop_state(snapshot.epoch - 1)
 
@@ -161,6 +159,18 @@ class RunWriter:
         """Remove a state; one that cannot be removed takes room, and does no harm."""
         with contextlib.suppress(OSError):
             self._state_file(epoch).unlink(missing_ok=True)
+
+    def _take_up(self, run: Run) -> None:
+        """Write the records anew where a line is torn or the format is older."""
+        self.n_epochs = len(run.epochs)
+        path, old = self.folder / "epochs.jsonl", self.folder / "epochs.json"
+        text = records.lines(run.epochs)
+        if not path.exists() or path.stat().st_size != len(text.encode()):
+            write_text(path, text)  # replaced whole: who reads it now does not see it half
+        if self._info["format"] != FORMAT:
+            self._info = self._info | {"format": FORMAT}
+            write_json(self.folder / "config.json", self._info)
+        old.unlink(missing_ok=True)
 
     def _tidy(self, states: list[int]) -> None:
         for part in (self.folder, self.folder / "arrays", self.folder / "states"):
@@ -277,7 +287,7 @@ def _empty(folder: Path) -> None:
     """Remove what `create` has begun, but for the lock that it holds."""
     for part in ("arrays", "states"):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for name in ("labels.npz", "epochs.json", "config.json", "lock"):
+    for name in ("labels.npz", "epochs.jsonl", "config.json", "lock"):
         with contextlib.suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from engine.runner import Runner
 from engine.store import Run, StoreError
 from tests.benchmarks.bench_label_guard import photos, shares
 from tests.conftest import SHARED, blobs, quick, slow
+from tests.records import read_records, write_records
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +149,10 @@ def test_a_mixture_in_doubt_is_no_evidence(run):
     def doubt(records):
         records[1]["mixture"]["warning"] = "the losses are all equal"
 
-    found = label_issues(rewrite(run, "epochs.json", doubt))
+    records = read_records(run.folder)
+    doubt(records)
+    write_records(run.folder, records)
+    found = label_issues(Run(run.folder))
     assert "P(clean) before correction is not reliable" in found.warning
     np.testing.assert_array_equal(found.proposed, found.given)
 

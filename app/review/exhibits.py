@@ -18,7 +18,9 @@ from app.review.reviews import Decision, Reviews
 from engine.data import Data
 from engine.data.images import ImageError, open_image
 from engine.label_issues import LabelIssues, label_issues
-from engine.store import Run, StoreError
+from engine.runs.opened import open_run
+from engine.runs.records import epochs_file
+from engine.store import StoreError
 
 LISTED = 200  # rows of the list
 _decoding = threading.Lock()
@@ -30,8 +32,8 @@ def suspects_of(name: str, row: int | None = None) -> LabelIssues:
     """What a run says of its labels, computed once for each epoch; row: by default the newest."""
     run = reading.run(name)
     row = len(reading.records(name)) - 1 if row is None else row
-    written = (run.folder / "epochs.json").stat().st_mtime_ns
-    return _suspects(str(run.folder), written, row, run.alone)
+    stamp = reading.stamp_of(epochs_file(run.folder))
+    return _suspects(str(run.folder), stamp, row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -162,8 +164,8 @@ def listed(
 
 
 @lru_cache(maxsize=4)
-def _suspects(folder: str, written: int, row: int, alone: bool) -> LabelIssues:
-    return label_issues(Run(folder, alone=alone), row)
+def _suspects(folder: str, stamp: tuple[int, ...], row: int, alone: bool) -> LabelIssues:
+    return label_issues(open_run(folder, alone=alone), row)
 
 
 def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:

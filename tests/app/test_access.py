@@ -24,6 +24,7 @@ from engine.data import DataError, load
 from engine.label_evidence import history
 from engine.store import Run, StoreError, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
+from tests.records import read_records, write_records
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
          "runs")  # fmt: skip
@@ -85,9 +86,9 @@ def private(root, template_unknown, monkeypatch) -> str:
     info = json.loads((root / NAME / "config.json").read_text())
     info["data"]["classes"] = CLASSES
     write_json(root / NAME / "config.json", info)
-    epochs = json.loads((root / NAME / "epochs.json").read_text())
+    epochs = read_records(root / NAME)
     epochs[-1]["metrics"]["test_accuracy"] = 0.73519
-    write_json(root / NAME / "epochs.json", epochs)
+    write_records(root / NAME, epochs)
     runs().ledger.put("owners", NAME, who(ANN).id)
     return NAME
 

@@ -10,6 +10,7 @@ from engine.runner import Runner
 from engine.store import Run, StoreError
 from tests.app.conftest import quick_digits
 from tests.conftest import blobs, quick
+from tests.records import read_records
 
 
 class Folder:
@@ -18,7 +19,7 @@ class Folder:
     def __init__(self, folder):
         self.folder = folder
         self.run = Run(folder)
-        self.records = json.loads((folder / "epochs.json").read_text())
+        self.records = read_records(folder)
         self.labels = np.load(folder / "labels.npz")
         config = json.loads((folder / "config.json").read_text())
         self.n_classes = len(config["data"]["classes"])
