@@ -14,6 +14,7 @@ from app.sample import story
 from engine.ask import Network, load_network
 from engine.config import RunConfig
 from engine.data import Data, DataError, is_here, load
+from engine.runs.lineage import parent_of
 from engine.runs.opened import open_run
 from engine.runs.records import epochs_file
 from engine.store import Run, StoreError
@@ -33,16 +34,22 @@ def _at(folder: Path, alone: bool = False) -> Run:
 
 
 def _traced(fork: Run) -> bool:
-    """Whether all runs that a fork goes back to lie in the folder of the runs and may be seen."""
-    home, passed = runs().root.resolve(), {fork.folder.name}
-    while (origin := fork.origin) is not None:
-        if origin.parent.resolve() != home or origin.name in passed:
+    """Whether the visitor may see all runs that a fork goes back to.
+
+    They lie in the folder of the runs, or the fork carries them and they are gone from there.
+    """
+    home = runs().root.resolve()
+    while (parent := parent_of(fork)) is not None:
+        carried = parent.folder.resolve().is_relative_to(fork.folder.resolve())
+        if not carried and parent.folder.parent.resolve() != home:
             return False
-        passed.add(origin.name)
-        try:
-            fork = _at(runs().folder(origin.name))
-        except (RunsError, StoreError):
-            return False
+        name = Path(fork.info["parent"]["run"]).name
+        if not carried or os.path.lexists(home / name):
+            try:
+                runs().folder(name)
+            except RunsError:
+                return False
+        fork = parent
     return True
 
 
@@ -73,10 +80,7 @@ def row(*names: str) -> int:
 
 def values(name: str, array: str, row: int) -> np.ndarray:
     """One row of an array of the run folder, in memory."""
-    of = run(name)
-    found = np.array(of.array(array, len(records(name)))[row])
-    of.check_numbers(array, found)
-    return found
+    return run(name).row(array, row)
 
 
 def data(name: str) -> Data:

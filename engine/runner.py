@@ -16,6 +16,7 @@ from engine.data import Data, DataError
 from engine.device import DeviceError, release_memory
 from engine.memory import MemoryShortage, as_shortage, require_reserve
 from engine.noise import NoiseError
+from engine.runs import lineage
 from engine.state import State, check_k, load_data
 from engine.store import Run, StoreError, fork_config
 from engine.train import TrainingError, train
@@ -102,8 +103,7 @@ class Runner:
             if records:
                 packed = run.load_state(records[-1]["epoch"])
             elif run.info["parent"]:
-                parent = run.info["parent"]
-                packed = Run(parent["run"]).load_state(parent["epoch"])
+                packed = _parents_state(run)
             else:
                 packed = None
             state = State(config, data, packed, control, _labels(run))
@@ -131,8 +131,7 @@ class Runner:
         def prepare(data: Data | None, control: Control) -> tuple[State, RunWriter]:
             data = _same_data(run, data or load_data(config))
             state = State(config, data, packed, control, _labels(run))
-            origin = {"run": str(run.folder.resolve()), "epoch": epoch}
-            return state, RunWriter.create(Path(folder), state, parent=origin)
+            return state, RunWriter.create(Path(folder), state, (run, epoch))
 
         return cls(Path(folder), config, prepare, data)
 
@@ -295,6 +294,18 @@ def _labels(run: Run) -> dict[str, Any]:
         "matrix": run.labels["matrix"],
         "rate_requested": run.info["rate_requested"],
     }
+
+
+def _parents_state(fork: Run) -> dict[str, Any]:
+    """The checkpoint that a fork began from. Raises StoreError where its parent is gone."""
+    epoch = fork.info["parent"]["epoch"]
+    for folder in lineage.places(fork):
+        with contextlib.suppress(StoreError):
+            return Run(folder).load_state(epoch)
+    raise StoreError(
+        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
+        f"{fork.info['parent']['run']}, is gone or keeps no network of epoch {epoch}"
+    )
 
 
 def _same_data(run: Run, data: Data) -> Data:

@@ -7,6 +7,7 @@
     states/E.pt     network, optimizer and generators after epoch E, for resume and fork
     status.json     how the run ended, or "running"
     lock            held by the process that writes
+    parent/         in a fork: its parent up to the epoch it was forked from, a run folder, too
 
 Row r is epoch r, but in a fork, whose records begin after its parent's epoch. Files are replaced
 whole, or written before the record that makes them count, so a killed process loses the epoch it
@@ -64,7 +65,7 @@ class StoreError(RuntimeError):
 class Run:
     """A run folder to read, while it is written or after. Raises StoreError if it is none.
 
-    alone: of a fork, take the run that it was forked from as gone.
+    alone: of a fork, take the run that it was forked from as gone, see engine/runs/lineage.py.
     """
 
     def __init__(self, folder: Path | str, *, alone: bool = False):
@@ -93,19 +94,6 @@ class Run:
             return RunConfig(**self.info["config"])
         except ValueError as error:
             raise StoreError(f"{self.folder}/config.json is broken: {error}") from None
-
-    @property
-    def origin(self) -> Path | None:
-        """The folder of the run it was forked from; None where it is none, or that one is gone.
-
-        It lies beside the fork, also where both were moved, or where the fork says.
-        """
-        parent = self.info.get("parent")
-        if parent is None or self.alone:
-            return None
-        said = Path(parent["run"])
-        places = (self.folder.parent / said.name, said)
-        return next((place for place in places if (place / "config.json").is_file()), None)
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -151,6 +139,12 @@ class Run:
         n: how many records there are, if the caller has just read them.
         """
         return self._rows(name, len(self.epochs) if n is None else n)
+
+    def row(self, name: str, row: int) -> np.ndarray:
+        """One row of an array of ARRAYS, in memory. Raises StoreError."""
+        found = np.array(self.array(name)[row])
+        self.check_numbers(name, found)
+        return found
 
     def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.device import machine, threads
 from engine.noise import observed_matrix
-from engine.runs import records
+from engine.runs import lineage, records
 from engine.snapshot import Snapshot
 from engine.state import State
 from engine.store import ARRAYS, BY_RANK, FORMAT, Run, StoreError, write_json, write_text
@@ -35,8 +35,10 @@ class RunWriter:
         self.n_epochs = 0  # that are on disk
 
     @classmethod
-    def create(cls, folder: Path, state: State, parent: dict[str, Any] | None = None):
-        """A new run folder. parent: {"run": path, "epoch": E} of a fork. Raises StoreError."""
+    def create(cls, folder: Path, state: State, parent: tuple[Run, int] | None = None):
+        """A new run folder. parent: of a fork, and the epoch it is forked from; what the fork needs
+        of it is put into the folder, see engine/runs/lineage.py. Raises StoreError.
+        """
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
@@ -53,7 +55,7 @@ class RunWriter:
             "threads": state.threads,
             "first_epoch": state.epoch + 1,
             "k_max": min(max(state.config.k, K_ROOM), data.n - 1),
-            "parent": parent,
+            "parent": parent and {"run": str(parent[0].folder.resolve()), "epoch": parent[1]},
             "rate_requested": problem.rate_requested,
             "rate_actual": problem.rate_actual,
             "data": {
@@ -84,6 +86,8 @@ class RunWriter:
                 labels["ids"] = np.array(data.ids)
             with open(folder / "labels.npz", "wb") as file:
                 np.savez(file, **labels)
+            if parent is not None:
+                lineage.carry(*parent, folder)
             write_text(folder / "epochs.jsonl", "")
             write_json(folder / "config.json", info)
         except BaseException as error:
@@ -285,7 +289,7 @@ def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
 
 def _empty(folder: Path) -> None:
     """Remove what `create` has begun, but for the lock that it holds."""
-    for part in ("arrays", "states"):
+    for part in ("arrays", "states", lineage.CARRIED):
         shutil.rmtree(folder / part, ignore_errors=True)
     for name in ("labels.npz", "epochs.jsonl", "config.json", "lock"):
         with contextlib.suppress(OSError):

@@ -267,6 +267,7 @@ def test_a_fork_remembers_what_its_parent_knew(run, tmp_path):
     assert share == pytest.approx(0.7**2 * 0.5**2)
     np.testing.assert_array_equal(label_issues(fork).p_clean, run.array("clean")[1])
     shutil.rmtree(run.folder)
+    shutil.rmtree(tmp_path / "fork" / "parent")
     moments = label_evidence.history(Run(tmp_path / "fork"), 1)
     assert label_evidence.given_share(moments) == pytest.approx(0.5**2)
     assert np.isnan(label_issues(fork).p_clean).all()
@@ -278,6 +279,7 @@ def test_a_fork_that_lost_its_parent_and_does_not_correct_has_no_evidence(run, t
     ).run()  # fmt: skip
     assert np.isfinite(label_issues(Run(tmp_path / "fork")).p_clean).all()
     shutil.rmtree(run.folder)
+    shutil.rmtree(tmp_path / "fork" / "parent")
     found = label_issues(Run(tmp_path / "fork"))
     assert np.isnan(found.p_clean).all()
     np.testing.assert_array_equal(found.proposed, found.given)

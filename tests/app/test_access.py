@@ -22,6 +22,7 @@ from app.sample import story
 from app.visitors import acting_as
 from engine.data import DataError, load
 from engine.label_evidence import history
+from engine.runs.lineage import parent_of
 from engine.store import Run, StoreError, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
 from tests.records import read_records, write_records
@@ -407,11 +408,11 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
     wait_until(lambda: runs().where(fork).state == "done")
     key = runs().share_link(fork, who(ANN))
     with acting_as(who(ANN)):
-        assert reading.run(fork).origin == root / private
+        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
         assert reading.history(fork, 0)["moved"].shape == (3,)
         assert corrections.flips(reading.run(fork)) is not None
     with acting_as(who(BOB, key=key)):
-        assert reading.run(fork).origin is None
+        assert parent_of(reading.run(fork)) is None
         with pytest.raises(StoreError, match="is gone"):
             story.before(reading.run(fork), 0, np.array([0]))
         assert all(m.run.folder.name == fork for m in history(reading.run(fork), 0))
@@ -420,6 +421,14 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
     info = json.loads(path.read_text())
     info["parent"]["run"] = str(tmp_path / private)
     write_json(path, info)
-    assert Run(root / fork).origin == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
-        assert reading.run(fork).origin is None
+        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
+    shutil.move(root / fork / "parent", root / private)
+    (root / fork / "parent").symlink_to(tmp_path / private)  # links are not the fork's own
+    with acting_as(who(ANN)):
+        assert parent_of(reading.run(fork)) is None
+    (root / fork / "parent").unlink()
+    shutil.rmtree(root / private)
+    assert parent_of(Run(root / fork)).folder == tmp_path / private  # the command line may
+    with acting_as(who(ANN)):
+        assert parent_of(reading.run(fork)) is None

@@ -1,6 +1,7 @@
 """What is told of one sample, against the arrays of the run folder read by NumPy alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -227,6 +228,7 @@ def test_a_fork_with_other_noise_begins_with_its_given_labels(done, tmp_path):
 
 def test_a_fork_whose_parent_is_gone(fork, tmp_path):
     info = json.loads((fork.folder / "config.json").read_text())
+    shutil.rmtree(fork.folder / "parent")  # a fork of an earlier version
     info["parent"]["run"] = str(tmp_path / "elsewhere" / "finished")
     (fork.folder / "config.json").write_text(json.dumps(info))
     moved = Folder(fork.folder)
