@@ -17,7 +17,9 @@ from engine.store import Run, StoreError, printable
 Row = dict[str, Any]
 FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json", "labels.npz")
 SWEPT = ("k", "alpha", "rate")  # the axes of a sweep
-MACHINE = {"device", "precision", "compile", "threads", "state_interval", "panel_size"}
+MACHINE = {
+    "device", "precision", "compile", "threads", "state_interval", "checkpoint_every", "panel_size",
+}  # fmt: skip
 METRICS = {  # column -> what it is called; all are shares in [0, 1]
     "test_last": "Test accuracy, last epoch",
     "test_best": "Test accuracy, best epoch",

@@ -229,6 +229,16 @@ class Run:
         files = {p.stem for p in (self.folder / "states").glob("*.pt")}
         return [epoch for epoch in sorted(done) if str(epoch) in files]
 
+    def n_resumable(self) -> int:
+        """How many epochs a resumed run keeps: those up to the newest state that is on disk.
+
+        All, where more states are missing than a killed process leaves out: `load_state` then says
+        what is there.
+        """
+        n, kept = len(self.epochs), self.kept_states()
+        written = kept[-1] - self.info["first_epoch"] + 1 if kept else 0
+        return written if n - written < self.config.checkpoint_every else n
+
     def load_state(self, epoch: int) -> dict[str, Any]:
         """What State.pack left after an epoch. Raises StoreError naming the kept ones."""
         kept = self.kept_states()

@@ -26,7 +26,7 @@ from engine.tables import frame_csv
 
 ATTEMPTS = 2  # a run that dies is tried once more
 # knobs that say where a run is computed and what is kept of it, but change none of its numbers
-ASIDE = ("device", "threads", "state_interval")
+ASIDE = ("device", "threads", "state_interval", "checkpoint_every")
 DATA_KNOBS = ("dataset", "limit", "image_size", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
 WHOLE = ("limit", "image_size", "noise_seed", "epoch")  # columns of the table that may miss values

@@ -1,6 +1,7 @@
 """The one writer of a run folder; `engine.store` says what stands in it."""
 
 import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -33,6 +34,8 @@ class RunWriter:
         self.folder, self._info, self._lock = folder, info, lock
         self.k_max: int = info["k_max"]
         self.n_epochs = 0  # that are on disk
+        self._newest: int | None = None  # epoch of the newest state on disk
+        self._unwritten: tuple[int, dict[str, Any]] | None = None  # a newer one, in memory alone
 
     @classmethod
     def create(cls, folder: Path, state: State, parent: tuple[Run, int] | None = None):
@@ -102,7 +105,8 @@ class RunWriter:
     def resume(cls, folder: Path):
         """Take up a run folder that nobody writes, and remove what a crash left beside its files.
 
-        A folder of an older format gets today's. Raises StoreError.
+        Epochs after the newest state are removed, see `Run.n_resumable`; a folder of an older
+        format gets today's. Raises StoreError.
         """
         run = Run(folder)
         writer = cls(run.folder, run.info, _lock(run.folder))
@@ -119,13 +123,16 @@ class RunWriter:
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.pack` says after it.
+        packed: what `State.pack` says after it; on disk after every checkpoint_every epochs, and
+        until then kept for `write_state`, so it must not change.
         """
+        due = self._is_due(snapshot.epoch)
         try:
             row = self.n_epochs
             for name in ARRAYS:
                 self._write_row(name, row, getattr(snapshot, name))
-            torch_save(packed, self._state_file(snapshot.epoch))
+            if due:
+                torch_save(packed, self._state_file(snapshot.epoch))
             record = {
                 "epoch": snapshot.epoch,
                 "phase": snapshot.phase,
@@ -140,8 +147,28 @@ class RunWriter:
             self._drop_state(snapshot.epoch)
             raise _as_store_error(error, self.folder) from error
         self.n_epochs += 1
-        if not self._is_kept(snapshot.epoch - 1):
-            self._drop_state(snapshot.epoch - 1)
+        self._unwritten = snapshot.epoch, packed
+        if due:
+            self._note_state()
+
+    def write_state(self) -> None:
+        """Put the state after the newest epoch on disk, if it is not there. Raises StoreError."""
+        if self._unwritten is None:
+            return
+        epoch, packed = self._unwritten
+        try:
+            torch_save(packed, self._state_file(epoch))
+        except OSError as error:
+            raise _as_store_error(error, self.folder) from error
+        self._note_state()
+
+    def _note_state(self) -> None:
+        """The newest state is on disk: the one before is not needed, nor a parent's."""
+        before, self._newest, self._unwritten = self._newest, self._unwritten[0], None
+        if before not in (None, self._newest) and not self._is_kept(before):
+            self._drop_state(before)
+        if self._info["parent"] is not None:
+            lineage.drop_state(self.folder, self._info["parent"]["epoch"])
 
     def write_status(self, state: str, message: str = "") -> None:
         """Say how the run stands; on a full disk the last word stays."""
@@ -156,6 +183,11 @@ class RunWriter:
     def _state_file(self, epoch: int) -> Path:
         return self.folder / "states" / f"{epoch}.pt"
 
+    def _is_due(self, epoch: int) -> bool:
+        config = self._info["config"]
+        last, every = epoch + 1 == config["epochs"], config.get("checkpoint_every", 1)
+        return last or (epoch + 1) % every == 0 or self._is_kept(epoch)
+
     def _is_kept(self, epoch: int) -> bool:
         return epoch % self._info["config"]["state_interval"] == 0
 
@@ -165,10 +197,11 @@ class RunWriter:
             self._state_file(epoch).unlink(missing_ok=True)
 
     def _take_up(self, run: Run) -> None:
-        """Write the records anew where a line is torn or the format is older."""
-        self.n_epochs = len(run.epochs)
+        """Write the records anew where a line is torn, a state is missing, the format is older."""
+        self.n_epochs = run.n_resumable()
+        self._newest = max(run.kept_states(), default=None)
         path, old = self.folder / "epochs.jsonl", self.folder / "epochs.json"
-        text = records.lines(run.epochs)
+        text = records.lines(run.epochs[: self.n_epochs])
         if not path.exists() or path.stat().st_size != len(text.encode()):
             write_text(path, text)  # replaced whole: who reads it now does not see it half
         if self._info["format"] != FORMAT:
@@ -226,11 +259,17 @@ class WriteBehind:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def write(self, snapshot: Snapshot, state: State) -> None:
-        """Hand over one epoch and the state after it. Raises what writing the one before raised."""
+    def write(self, snapshot: Snapshot, state: State) -> float:
+        """Hand over one epoch and the state after it. Raises what writing the one before raised.
+
+        Returns the seconds that training waited meanwhile, which the record has as a stage.
+        """
+        start = time.perf_counter()
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
             packed = _copied(state.pack())
+        waited = time.perf_counter() - start
+        snapshot = dataclasses.replace(snapshot, seconds=snapshot.seconds | {"writing": waited})
         arguments = snapshot, packed
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         try:
@@ -239,6 +278,7 @@ class WriteBehind:
             self._thread = None
             self._write(snapshot, packed)
             self.flush()
+        return waited
 
     def flush(self) -> None:
         """Wait until what was handed over is on disk. Raises what writing it raised."""
