@@ -15,7 +15,8 @@ from engine.errors import StoreError
 from engine.store import is_locked, read_json
 
 log = logging.getLogger(__name__)
-FILES = ("config.json", "epochs.json", "status.json")  # the newest tells when a run was written
+# the newest tells when a run was written
+FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json")
 
 
 def choose(

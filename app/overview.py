@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = dict[str, Any]
-FILES = ("config.json", "epochs.json", "status.json", "labels.npz")
+FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json", "labels.npz")
 SWEPT = ("k", "alpha", "rate")  # the axes of a sweep
-MACHINE = {"device", "precision", "compile", "threads", "state_interval", "panel_size"}
+MACHINE = {
+    "device", "precision", "compile", "threads", "state_interval", "checkpoint_every", "panel_size",
+}  # fmt: skip
 METRICS = {  # column -> what it is called; all are shares in [0, 1]
     "test_last": "Test accuracy, last epoch",
     "test_best": "Test accuracy, best epoch",
@@ -234,12 +236,12 @@ def _folders(root: Path | str) -> list[os.DirEntry]:
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:
-    """Changes whenever a file of the run is replaced; starts with 0 where there is no run."""
+    """Changes whenever a file of the run does; starts with 0 where there is no run."""
     stamps = []
     for name in FILES:
         try:
             stat = os.stat(folder / name)
-            stamps += [stat.st_mtime_ns, stat.st_ino]
+            stamps += [stat.st_mtime_ns, stat.st_size, stat.st_ino]
         except OSError:
-            stamps += [0, 0]
+            stamps += [0, 0, 0]
     return tuple(stamps)

@@ -11,12 +11,14 @@ import numpy as np
 import streamlit as st
 
 from app.choices import get
-from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
 from engine.config import RunConfig
 from engine.data import is_here, load
 from engine.errors import DataError, StoreError
+from engine.runs.lineage import parent_of
+from engine.runs.opened import open_run
+from engine.runs.records import epochs_file
 from engine.store import Run
 
 if TYPE_CHECKING:
@@ -34,27 +36,32 @@ def run(name: str) -> Run:
 
 
 def _at(folder: Path, alone: bool = False) -> Run:
-    return _run(str(folder), stamp_of(folder / "config.json"), alone)
+    return open_run(folder, alone=alone)
 
 
 def _traced(fork: Run) -> bool:
-    """Whether all runs that a fork goes back to lie in the folder of the runs and may be seen."""
-    home, passed = runs().root.resolve(), {fork.folder.name}
-    while (origin := fork.origin) is not None:
-        if origin.parent.resolve() != home or origin.name in passed:
+    """Whether the visitor may see all runs that a fork goes back to.
+
+    They lie in the folder of the runs, or the fork carries them and they are gone from there.
+    """
+    home = runs().root.resolve()
+    while (parent := parent_of(fork)) is not None:
+        carried = parent.folder.resolve().is_relative_to(fork.folder.resolve())
+        if not carried and parent.folder.parent.resolve() != home:
             return False
-        passed.add(origin.name)
-        try:
-            fork = _at(runs().folder(origin.name))
-        except (RunsError, StoreError):
-            return False
+        name = Path(fork.info["parent"]["run"]).name
+        if not carried or os.path.lexists(home / name):
+            try:
+                runs().folder(name)
+            except RunsError:
+                return False
+        fork = parent
     return True
 
 
 def records(name: str) -> list[dict[str, Any]]:
     """The records of its epochs that are there now; not to be changed. Raises StoreError."""
-    of = run(name)
-    return _records(of, stamp_of(of.folder / "epochs.json"))
+    return run(name).epochs
 
 
 def epochs(*names: str) -> list[int]:
@@ -79,10 +86,7 @@ def row(*names: str) -> int:
 
 def values(name: str, array: str, row: int) -> np.ndarray:
     """One row of an array of the run folder, in memory."""
-    of = run(name)
-    found = np.array(of.array(array, len(records(name)))[row])
-    of.check_numbers(array, found)
-    return found
+    return run(name).row(array, row)
 
 
 def data(name: str) -> Data:
@@ -128,7 +132,7 @@ def sample_name(name: str, index: int) -> str:
 def history(name: str, sample: int) -> dict[str, np.ndarray]:
     """A sample's whole history, see `story.history`; not to be changed."""
     of, n = run(name), len(records(name))
-    return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n, of.alone)
+    return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
 
 def network(name: str, epoch: int) -> Network:
@@ -147,35 +151,25 @@ def network(name: str, epoch: int) -> Network:
 
 @lru_cache(maxsize=64)
 def _history(
-    folder: str, stamp: tuple[int, int], sample: int, n: int, alone: bool
+    folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
-    return story.history(Run(folder, alone=alone), sample, n)
+    return story.history(open_run(folder, alone=alone), sample, n)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
+def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Network:
     from engine.ask import load_network  # late: torch
 
     return load_network(Run(folder), epoch)
 
 
-@lru_cache(maxsize=128)
-def _run(folder: str, stamp: tuple[int, int], alone: bool) -> Run:
-    return Run(folder, alone=alone)
-
-
-@newest(maxsize=128)
-def _records(of: Run, stamp: tuple[int, int]) -> list[dict[str, Any]]:
-    return of.epochs
-
-
-def stamp_of(path: os.PathLike) -> tuple[int, int]:
-    """Changes whenever a file is replaced; (0, 0) for one that is not there."""
+def stamp_of(path: os.PathLike) -> tuple[int, ...]:
+    """Changes whenever a file is replaced or grows; zeros for one that is not there."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_ino
+        return 0, 0, 0
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the images")
@@ -190,6 +184,6 @@ def _data(
 @st.cache_resource(max_entries=2, show_spinner="Loading the images")
 def _dataset(
     dataset: str, limit: int | None, data_seed: int, image_size: int | None,
-    stamp: tuple[int, int],
+    stamp: tuple[int, ...],
 ) -> Data:  # fmt: skip
     return load(dataset, limit=limit, seed=data_seed, image_size=image_size)

@@ -26,6 +26,7 @@ from app.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
 from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.runner import Runner
+from engine.runs.opened import open_run
 from engine.store import Run, fork_config, free_folder, on_disk, printable
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -137,7 +138,7 @@ class Runs:
         if not folder.is_dir():
             raise RunsError(not_there(name))
         try:
-            run = Run(folder)
+            run = open_run(folder)
             status, records = run.status, run.epochs
             return Where(
                 name, status["state"], records[-1]["epoch"] if records else 0, run.config.epochs,

@@ -19,6 +19,7 @@ from app.choices import bound, get, link, put
 from app.runs import Where, runs
 from app.words import WORDS
 from engine.errors import EngineError, StoreError
+from engine.runs.records import epochs_file
 from engine.tables import frame_csv
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
 
 def need_epochs(where: Where) -> None:
     """Stop the page where a run has no epoch to show yet; come back by itself when it has."""
-    if (runs().folder(where.name) / "epochs.json").exists() and reading.records(where.name):
+    if epochs_file(runs().folder(where.name)).exists() and reading.records(where.name):
         return
     if where.state == "failed":
         st.error(f"This run failed before its first epoch: {plain.lines(where.message)}")
@@ -147,8 +148,7 @@ def need_epochs(where: Where) -> None:
 
     def changed() -> str | None:
         runs().touch(where.name)
-        path = runs().folder(where.name) / "epochs.json"
-        there = path.exists() and reading.records(where.name)
+        there = epochs_file(runs().folder(where.name)).exists() and reading.records(where.name)
         return None if not there and runs().where(where.name).active else "app"
 
     looks.keep_looking("wait-epoch", changed, every=1.0)

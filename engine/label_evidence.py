@@ -1,14 +1,13 @@
 """What a run folder holds for and against each given label: network, neighbors, losses."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from engine.config import corrects
+from engine.runs.lineage import continued
 from engine.store import Run
 
 EPOCHS = 5  # newest epochs whose predictions are averaged
@@ -27,12 +26,12 @@ class Moment:
     corrects: bool  # whether soft labels moved in it
 
 
-def history(run: Run, row: int, seen: Sequence[Path] = ()) -> list[Moment]:
+def history(run: Run, row: int) -> list[Moment]:
     """The epochs up to a row, oldest first; a fork's begin with its parent's where that is there.
 
     A parent with other given labels (other noise) is left out: the fork's labels started over.
     """
-    moments = _parents(run, [*seen, run.folder.resolve()])
+    moments = _parents(run)
     for number, record in enumerate(run.epochs[: row + 1]):
         config = run.config.changed(**record["settings"])
         moves = corrects(config, record["epoch"])
@@ -133,14 +132,8 @@ def _add_mixed(
             n_votes += neighbors.shape[1] * bool(near.any())
 
 
-def _parents(run: Run, seen: list[Path]) -> list[Moment]:
-    folder = run.origin
-    if folder is None or not (folder / "epochs.json").is_file():
+def _parents(run: Run) -> list[Moment]:
+    parent = continued(run)
+    if parent is None:
         return []
-    if folder.resolve() in seen:  # a folder that names itself
-        return []
-    before, epoch = Run(folder), run.info["parent"]["epoch"]
-    rows = [row for row, record in enumerate(before.epochs) if record["epoch"] <= epoch]
-    if not rows or not np.array_equal(before.labels["given"], run.labels["given"]):
-        return []
-    return history(before, rows[-1], seen)
+    return history(parent, run.info["parent"]["epoch"] - parent.info["first_epoch"])

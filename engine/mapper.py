@@ -29,6 +29,7 @@ import numpy as np
 from engine import embed
 from engine.errors import StoreError
 from engine.memory import as_shortage, shows_shortage
+from engine.runs import lineage
 from engine.store import UNREADABLE, Run, read_array
 
 DIMS = (2, 3)
@@ -82,12 +83,8 @@ def lay_out_next(folder: Path | str, dims: int) -> int | None:
 def _map_before(run: Run, dims: int, epoch: int) -> np.ndarray | None:
     if epoch > run.info["first_epoch"] or run.info["parent"] is None:
         return read_map(run.folder, dims, epoch - 1)
-    # the parent may have moved together with its fork
-    parent = Path(run.info["parent"]["run"])
-    places = (parent, run.folder.parent / parent.name)
-    return next(
-        (found for at in places if (found := read_map(at, dims, epoch - 1)) is not None), None
-    )
+    maps = (read_map(folder, dims, epoch - 1) for folder in lineage.places(run))
+    return next((found for found in maps if found is not None), None)
 
 
 def _write(path: Path, layout: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from engine.config import RunConfig
 from engine.control import Control, Stopped
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
+from engine.runs import lineage
 from engine.store import Run, fork_config
 from engine.writer import K_ROOM, RunWriter, WriteBehind
 
@@ -65,6 +66,8 @@ class Runner:
         self._foreseen = False
         self._epoch_seconds: list[float] = []
         self._done = 0  # epochs that are behind the run
+        # live settings of epochs that a killed process left without a state: they are made again
+        self._lost: dict[int, dict[str, Any]] = {}
 
     @classmethod
     def new(cls, config: RunConfig, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
@@ -86,9 +89,11 @@ class Runner:
         Raises StoreError where the run is done.
         """
         run = Run(folder)
-        records = run.epochs
+        every, n = run.epochs, run.n_resumable()
+        records = every[:n]
         config = run.config.changed(**records[-1]["settings"]) if records else run.config
         complete = bool(records) and records[-1]["epoch"] + 1 >= config.epochs
+        lost = {record["epoch"]: dict(record["settings"]) for record in every[n:]}
         if complete and run.status["state"] == "done":
             raise StoreError(
                 f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
@@ -103,8 +108,7 @@ class Runner:
             if records:
                 packed = run.load_state(records[-1]["epoch"])
             elif run.info["parent"]:
-                parent = run.info["parent"]
-                packed = Run(parent["run"]).load_state(parent["epoch"])
+                packed = _parents_state(run)
             else:
                 packed = None
             state = State(config, data, packed, control, _labels(run))
@@ -114,7 +118,9 @@ class Runner:
                 raise StoreError(f"{run.folder} was written by another process meanwhile")
             return state, writer
 
-        return cls(run.folder, config, prepare, data, run.info["k_max"])
+        runner = cls(run.folder, config, prepare, data, run.info["k_max"])
+        runner._lost = lost
+        return runner
 
     @classmethod
     def fork(
@@ -134,8 +140,7 @@ class Runner:
 
             data = _same_data(run, data or load_data(config))
             state = State(config, data, packed, control, _labels(run))
-            origin = {"run": str(run.folder.resolve()), "epoch": epoch}
-            return state, RunWriter.create(Path(folder), state, parent=origin)
+            return state, RunWriter.create(Path(folder), state, (run, epoch))
 
         return cls(Path(folder), config, prepare, data)
 
@@ -195,6 +200,9 @@ class Runner:
 
             check_k(changed, state.data.n)
         self._check_room(changed)
+        for settings in list(self._lost.values()):  # what is changed now counts, not what was then
+            for name in live:
+                settings.pop(name, None)
         self._control.change(**live)
 
     def _check_room(self, config: RunConfig) -> None:
@@ -261,16 +269,27 @@ class Runner:
         self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
         self._check_room(self._state.config.changed_live(**self._control.pending))
         self._writer.write_status("running")
+        self._repeat_change(self._done)
         state = self._state
         with session(state.device, state.compile), WriteBehind(self._writer) as behind:
             for snapshot in train(
                 self.config, self._state.data, state=self._state, control=self._control
             ):
-                behind.write(snapshot, self._state)
+                waited = behind.write(snapshot, self._state)
                 self._done = snapshot.epoch + 1
-                self._epoch_seconds.append(sum(snapshot.seconds.values()))
+                self._epoch_seconds.append(sum(snapshot.seconds.values()) + waited)
+                self._repeat_change(self._done)
                 if self._control.end_epoch():
                     behind.flush()
+                    self._writer.write_state()
+
+    def _repeat_change(self, epoch: int) -> None:
+        """Change live settings as they were in this epoch when it was computed the first time."""
+        now = self._state.config
+        then = self._lost.pop(epoch, {})
+        changed = {name: value for name, value in then.items() if getattr(now, name) != value}
+        if changed:
+            self._control.change(**changed)
 
     @property
     def _after(self) -> str:
@@ -288,6 +307,8 @@ class Runner:
     def _end(self, phase: str, message: str = "") -> None:
         self._message = message
         if self._writer is not None:
+            with contextlib.suppress(StoreError):  # the state before is there
+                self._writer.write_state()
             self._writer.write_status(phase, message)
             self._writer.close()
         # the folder holds all that anyone still needs: let go of network and images
@@ -307,6 +328,18 @@ def _labels(run: Run) -> dict[str, Any]:
         "matrix": run.labels["matrix"],
         "rate_requested": run.info["rate_requested"],
     }
+
+
+def _parents_state(fork: Run) -> dict[str, Any]:
+    """The checkpoint that a fork began from. Raises StoreError where its parent is gone."""
+    epoch = fork.info["parent"]["epoch"]
+    for folder in lineage.places(fork):
+        with contextlib.suppress(StoreError):
+            return Run(folder).load_state(epoch)
+    raise StoreError(
+        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
+        f"{fork.info['parent']['run']}, is gone or keeps no network of epoch {epoch}"
+    )
 
 
 def _same_data(run: Run, data: "Data") -> "Data":

@@ -54,9 +54,9 @@ def info(value: Any) -> None:
         _within(parent["epoch"], 0, of["first_epoch"] - 1, "parent.epoch")
 
 
-def records(value: Any, first_epoch: int, k_max: int) -> None:
-    """epochs.json: one record an epoch, without gaps."""
-    for number, record in enumerate(_is(value, list, "it")):
+def records(value: Any, first_epoch: int, k_max: int, start: int = 0) -> None:
+    """Records of epochs.jsonl, one an epoch, without gaps; start: the number of the first one."""
+    for number, record in enumerate(_is(value, list, "it"), start):
         at = f"record {number}: "
         of = _parts(record, at, {
             "epoch": int, "phase": str, "n_neighbors": int, "settings": dict, "metrics": dict,

@@ -2,15 +2,17 @@
 
     config.json     settings, data set, machine, parent run; written once
     labels.npz      given (N,), matrix (C, C), panel (P,); where known true (N,), matrix_actual; ids
-    epochs.json     one record an epoch; an epoch exists once it stands here
+    epochs.jsonl    one record an epoch, a line each; an epoch exists once its line is complete
     arrays/*.npy    see ARRAYS; row r belongs to record r, rows beyond the records mean nothing
     states/E.pt     network, optimizer and generators after epoch E, for resume and fork
     status.json     how the run ended, or "running"
     lock            held by the process that writes
+    parent/         in a fork: its parent up to the epoch it was forked from, a run folder, too
 
 Row r is epoch r, but in a fork, whose records begin after its parent's epoch. Files are replaced
 whole, or written before the record that makes them count, so a killed process loses the epoch it
-was in, the one before if that was still being written, and nothing else.
+was in, the one before if that was still being written, and nothing else. Folders of format 1 have
+their records in epochs.json, see engine/runs/records.py.
 
 A folder may be damaged or come from a stranger: `Run` trusts nothing in it. Types, shapes and sizes
 are checked before they are used (engine/schema.py), links out of the folder are not followed, and
@@ -35,8 +37,10 @@ import numpy as np
 from engine import schema
 from engine.config import FIXED_IN_FORK, NETWORK_ALIASES, RunConfig
 from engine.errors import ConfigError, StoreError
+from engine.runs.records import MOST_JSON, MOST_PARTS, RecordFile, epochs_file
 
-FORMAT = 1
+FORMAT = 2  # 1: the records are in epochs.json
+FORMATS = (1, 2)  # that are read
 ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of all samples together
     "loss": ("float32", "(N,)"),
     "scaled_loss": ("float32", "(N,)"),
@@ -50,15 +54,13 @@ ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of 
     "panel_features": ("float16", "(P, D)"),
 }
 UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-MOST_JSON = 64 * 2**20  # bytes of one file
-MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
 BY_RANK = ("neighbors", "distances", "weights")
 
 
 class Run:
     """A run folder to read, while it is written or after. Raises StoreError if it is none.
 
-    alone: of a fork, take the run that it was forked from as gone.
+    alone: of a fork, take the run that it was forked from as gone, see engine/runs/lineage.py.
     """
 
     def __init__(self, folder: Path | str, *, alone: bool = False):
@@ -72,13 +74,15 @@ class Run:
         self.info: dict[str, Any] = self._json("config.json")
         if not isinstance(self.info, dict) or type(self.info.get("format")) is not int:
             raise StoreError(f"{self.folder}/config.json does not describe a run")
-        if self.info["format"] != FORMAT:
+        if self.info["format"] not in FORMATS:
             raise StoreError(
-                f"{self.folder} has format {self.info['format']}: this version reads {FORMAT}"
+                f"{self.folder} has format {self.info['format']}: this version reads "
+                f"{' and '.join(map(str, FORMATS))}"
             )
         self._check("config.json", schema.info, self.info)
         network = self.info["network"]
         self.info["network"] = NETWORK_ALIASES.get(network, network)
+        self._records = RecordFile(self._check_records)
 
     @cached_property
     def config(self) -> RunConfig:
@@ -89,24 +93,16 @@ class Run:
             raise StoreError(f"{self.folder}/config.json is broken: {error}") from None
 
     @property
-    def origin(self) -> Path | None:
-        """The folder of the run it was forked from; None where it is none, or that one is gone.
-
-        It lies beside the fork, also where both were moved, or where the fork says.
-        """
-        parent = self.info.get("parent")
-        if parent is None or self.alone:
-            return None
-        said = Path(parent["run"])
-        places = (self.folder.parent / said.name, said)
-        return next((place for place in places if (place / "config.json").is_file()), None)
-
-    @property
     def epochs(self) -> list[dict[str, Any]]:
-        """The records of the epochs that are there, read anew."""
-        found = self._json("epochs.json")
-        self._check("epochs.json", schema.records, found, *self._bounds())
-        return found
+        """The records of the epochs that are on disk now, not to be changed.
+
+        Lines that were read before are not read again.
+        """
+        path = self._own(epochs_file(self.folder).name)
+        try:
+            return self._records.read(path)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read: {error}") from None
 
     @cached_property
     def labels(self) -> dict[str, np.ndarray]:
@@ -140,6 +136,12 @@ class Run:
         n: how many records there are, if the caller has just read them.
         """
         return self._rows(name, len(self.epochs) if n is None else n)
+
+    def row(self, name: str, row: int) -> np.ndarray:
+        """One row of an array of ARRAYS, in memory. Raises StoreError."""
+        found = np.array(self.array(name)[row])
+        self.check_numbers(name, found)
+        return found
 
     def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:
@@ -224,6 +226,16 @@ class Run:
         files = {p.stem for p in (self.folder / "states").glob("*.pt")}
         return [epoch for epoch in sorted(done) if str(epoch) in files]
 
+    def n_resumable(self) -> int:
+        """How many epochs a resumed run keeps: those up to the newest state that is on disk.
+
+        All, where more states are missing than a killed process leaves out: `load_state` then says
+        what is there.
+        """
+        n, kept = len(self.epochs), self.kept_states()
+        written = kept[-1] - self.info["first_epoch"] + 1 if kept else 0
+        return written if n - written < self.config.checkpoint_every else n
+
     def load_state(self, epoch: int) -> dict[str, Any]:
         """What State.pack left after an epoch. Raises StoreError naming the kept ones."""
         kept = self.kept_states()
@@ -263,8 +275,9 @@ class Run:
         except ValueError as error:
             raise StoreError(f"{self.folder}/{name} is damaged: {error}") from None
 
-    def _bounds(self) -> tuple[int, int]:
-        return self.info["first_epoch"], self.info["k_max"]
+    def _check_records(self, found: list[dict[str, Any]], start: int) -> None:
+        bounds = self.info["first_epoch"], self.info["k_max"], start
+        self._check(epochs_file(self.folder).name, schema.records, found, *bounds)
 
 
 def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
@@ -313,8 +326,12 @@ def short_name(config: RunConfig) -> str:
 
 
 def write_json(path: Path, value: Any, indent: int | None = None) -> None:
-    """Replace a JSON file whole; what a full disk leaves of the new one is removed."""
-    text = json.dumps(value, allow_nan=False, indent=indent)
+    """Replace a JSON file whole, see `write_text`."""
+    write_text(path, json.dumps(value, allow_nan=False, indent=indent))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file whole; what a full disk leaves of the new one is removed. Raises OSError."""
     beside = path.with_suffix(".tmp")
     try:
         beside.write_text(text)

@@ -20,13 +20,14 @@ from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure,
 from engine.errors import ConfigError, StoreError
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
 from engine.problem import pose
+from engine.runs.opened import open_run
 from engine.state import check_k, load_data
 from engine.store import Run, short_name
 from engine.tables import frame_csv
 
 ATTEMPTS = 2  # a run that dies is tried once more
 # knobs that say where a run is computed and what is kept of it, but change none of its numbers
-ASIDE = ("device", "threads", "state_interval")
+ASIDE = ("device", "threads", "state_interval", "checkpoint_every")
 DATA_SETTINGS = ("dataset", "limit", "image_size", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
 WHOLE = ("limit", "image_size", "noise_seed", "epoch")  # columns of the table that may miss values
@@ -261,14 +262,14 @@ def _make(root: Path) -> None:
 
 
 def _is_done(folder: Path) -> bool:
-    return (folder / "config.json").exists() and Run(folder).status["state"] == "done"
+    return (folder / "config.json").exists() and open_run(folder).status["state"] == "done"
 
 
 def _n_epochs(folder: Path, name: str) -> int:
     """Epochs of the run called so; 0 without one. Raises StoreError where it is another one."""
     if not (folder / "config.json").exists():
         return 0
-    run = Run(folder)
+    run = open_run(folder)
     if run_name(run.config) != name:
         raise StoreError(f"{folder} holds a run of other settings: move it away")
     return len(run.epochs)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from engine import report
+from engine.runs.opened import open_run
 from engine.store import Run
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def _watch(runner: "Runner", shown: int) -> None:
         ended = False
         while not ended:
             ended = runner.join(0.1)
-            records = Run(runner.folder).epochs if runner.ready else []
+            records = open_run(runner.folder).epochs if runner.ready else []
             for record in records[shown:]:
                 tqdm.write(_epoch_line(record), file=sys.stderr)
             shown = max(shown, len(records))

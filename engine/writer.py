@@ -1,6 +1,7 @@
 """The one writer of a run folder; `engine.store` says what stands in it."""
 
 import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -17,8 +18,9 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.errors import StoreError
 from engine.noise import observed_matrix
+from engine.runs import lineage, records
 from engine.snapshot import Snapshot
-from engine.store import ARRAYS, BY_RANK, FORMAT, Run, write_json
+from engine.store import ARRAYS, BY_RANK, FORMAT, Run, write_json, write_text
 
 if TYPE_CHECKING:
     from engine.state import State
@@ -32,11 +34,15 @@ class RunWriter:
     def __init__(self, folder: Path, info: dict[str, Any], lock: FileLock):
         self.folder, self._info, self._lock = folder, info, lock
         self.k_max: int = info["k_max"]
-        self._records: list[dict[str, Any]] = []
+        self.n_epochs = 0  # that are on disk
+        self._newest: int | None = None  # epoch of the newest state on disk
+        self._unwritten: tuple[int, dict[str, Any]] | None = None  # a newer one, in memory alone
 
     @classmethod
-    def create(cls, folder: Path, state: "State", parent: dict[str, Any] | None = None):
-        """A new run folder. parent: {"run": path, "epoch": E} of a fork. Raises StoreError."""
+    def create(cls, folder: Path, state: "State", parent: tuple[Run, int] | None = None):
+        """A new run folder. parent: of a fork, and the epoch it is forked from; what the fork needs
+        of it is put into the folder, see engine/runs/lineage.py. Raises StoreError.
+        """
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
@@ -55,7 +61,7 @@ class RunWriter:
             "threads": state.threads,
             "first_epoch": state.epoch + 1,
             "k_max": min(max(state.config.k, K_ROOM), data.n - 1),
-            "parent": parent,
+            "parent": parent and {"run": str(parent[0].folder.resolve()), "epoch": parent[1]},
             "rate_requested": problem.rate_requested,
             "rate_actual": problem.rate_actual,
             "data": {
@@ -86,7 +92,9 @@ class RunWriter:
                 labels["ids"] = np.array(data.ids)
             with open(folder / "labels.npz", "wb") as file:
                 np.savez(file, **labels)
-            write_json(folder / "epochs.json", [])
+            if parent is not None:
+                lineage.carry(*parent, folder)
+            write_text(folder / "epochs.jsonl", "")
             write_json(folder / "config.json", info)
         except BaseException as error:
             _empty(folder)  # without config.json it is no run: nobody could go on with it
@@ -100,33 +108,34 @@ class RunWriter:
     def resume(cls, folder: Path):
         """Take up a run folder that nobody writes, and remove what a crash left beside its files.
 
-        Raises StoreError.
+        Epochs after the newest state are removed, see `Run.n_resumable`; a folder of an older
+        format gets today's. Raises StoreError.
         """
         run = Run(folder)
         writer = cls(run.folder, run.info, _lock(run.folder))
         try:
-            writer._records = list(run.epochs)
+            writer._take_up(run)
             writer._tidy(run.kept_states())
-        except BaseException:
+        except BaseException as error:
             writer.close()
+            if isinstance(error, OSError):
+                raise _as_store_error(error, run.folder) from error
             raise
         return writer
-
-    @property
-    def n_epochs(self) -> int:
-        """Epochs that are on disk."""
-        return len(self._records)
 
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.pack` says after it.
+        packed: what `State.pack` says after it; on disk after every checkpoint_every epochs, and
+        until then kept for `write_state`, so it must not change.
         """
+        due = self._is_due(snapshot.epoch)
         try:
-            row = len(self._records)
+            row = self.n_epochs
             for name in ARRAYS:
                 self._write_row(name, row, getattr(snapshot, name))
-            torch_save(packed, self._state_file(snapshot.epoch))
+            if due:
+                torch_save(packed, self._state_file(snapshot.epoch))
             record = {
                 "epoch": snapshot.epoch,
                 "phase": snapshot.phase,
@@ -136,13 +145,33 @@ class RunWriter:
                 "mixture": snapshot.mixture,
                 "seconds": snapshot.seconds,
             }
-            write_json(self.folder / "epochs.json", [*self._records, record])
+            records.append(self.folder / "epochs.jsonl", record)
         except OSError as error:
             self._drop_state(snapshot.epoch)
             raise _as_store_error(error, self.folder) from error
-        self._records.append(record)
-        if not self._is_kept(snapshot.epoch - 1):
-            self._drop_state(snapshot.epoch - 1)
+        self.n_epochs += 1
+        self._unwritten = snapshot.epoch, packed
+        if due:
+            self._note_state()
+
+    def write_state(self) -> None:
+        """Put the state after the newest epoch on disk, if it is not there. Raises StoreError."""
+        if self._unwritten is None:
+            return
+        epoch, packed = self._unwritten
+        try:
+            torch_save(packed, self._state_file(epoch))
+        except OSError as error:
+            raise _as_store_error(error, self.folder) from error
+        self._note_state()
+
+    def _note_state(self) -> None:
+        """The newest state is on disk: the one before is not needed, nor a parent's."""
+        before, self._newest, self._unwritten = self._newest, self._unwritten[0], None
+        if before not in (None, self._newest) and not self._is_kept(before):
+            self._drop_state(before)
+        if self._info["parent"] is not None:
+            lineage.drop_state(self.folder, self._info["parent"]["epoch"])
 
     def write_status(self, state: str, message: str = "") -> None:
         """Say how the run stands; on a full disk the last word stays."""
@@ -157,6 +186,11 @@ class RunWriter:
     def _state_file(self, epoch: int) -> Path:
         return self.folder / "states" / f"{epoch}.pt"
 
+    def _is_due(self, epoch: int) -> bool:
+        config = self._info["config"]
+        last, every = epoch + 1 == config["epochs"], config.get("checkpoint_every", 1)
+        return last or (epoch + 1) % every == 0 or self._is_kept(epoch)
+
     def _is_kept(self, epoch: int) -> bool:
         return epoch % self._info["config"]["state_interval"] == 0
 
@@ -164,6 +198,19 @@ class RunWriter:
         """Remove a state; one that cannot be removed takes room, and does no harm."""
         with contextlib.suppress(OSError):
             self._state_file(epoch).unlink(missing_ok=True)
+
+    def _take_up(self, run: Run) -> None:
+        """Write the records anew where a line is torn, a state is missing, the format is older."""
+        self.n_epochs = run.n_resumable()
+        self._newest = max(run.kept_states(), default=None)
+        path, old = self.folder / "epochs.jsonl", self.folder / "epochs.json"
+        text = records.lines(run.epochs[: self.n_epochs])
+        if not path.exists() or path.stat().st_size != len(text.encode()):
+            write_text(path, text)  # replaced whole: who reads it now does not see it half
+        if self._info["format"] != FORMAT:
+            self._info = self._info | {"format": FORMAT}
+            write_json(self.folder / "config.json", self._info)
+        old.unlink(missing_ok=True)
 
     def _tidy(self, states: list[int]) -> None:
         for part in (self.folder, self.folder / "arrays", self.folder / "states"):
@@ -215,13 +262,19 @@ class WriteBehind:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def write(self, snapshot: Snapshot, state: "State") -> None:
-        """Hand over one epoch and the state after it. Raises what writing the one before raised."""
+    def write(self, snapshot: Snapshot, state: "State") -> float:
+        """Hand over one epoch and the state after it. Raises what writing the one before raised.
+
+        Returns the seconds that training waited meanwhile, which the record has as a stage.
+        """
         from engine.device import threads
 
+        start = time.perf_counter()
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
             packed = _copied(state.pack())
+        waited = time.perf_counter() - start
+        snapshot = dataclasses.replace(snapshot, seconds=snapshot.seconds | {"writing": waited})
         arguments = snapshot, packed
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         try:
@@ -230,6 +283,7 @@ class WriteBehind:
             self._thread = None
             self._write(snapshot, packed)
             self.flush()
+        return waited
 
     def flush(self) -> None:
         """Wait until what was handed over is on disk. Raises what writing it raised."""
@@ -284,9 +338,9 @@ def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
 
 def _empty(folder: Path) -> None:
     """Remove what `create` has begun, but for the lock that it holds."""
-    for part in ("arrays", "states"):
+    for part in ("arrays", "states", lineage.CARRIED):
         shutil.rmtree(folder / part, ignore_errors=True)
-    for name in ("labels.npz", "epochs.json", "config.json", "lock"):
+    for name in ("labels.npz", "epochs.jsonl", "config.json", "lock"):
         with contextlib.suppress(OSError):
             (folder / name).unlink(missing_ok=True)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from app import choices
+from tests.records import read_records, write_records
 
 NAMES = (
     "![x](http://evil.example/x.png)",
@@ -122,10 +123,10 @@ def named_by_strangers(template: Path, root: Path) -> str:
     info["data"]["classes"] = list(NAMES)
     info["data"]["notes"] = list(NAMES)
     (folder / "config.json").write_text(json.dumps(info))
-    records = json.loads((folder / "epochs.json").read_text())
+    records = read_records(folder)
     for record in records:
         record["mixture"]["warning"] = NAMES[0]
-    (folder / "epochs.json").write_text(json.dumps(records))
+    write_records(folder, records)
     with np.load(folder / "labels.npz") as file:
         arrays = dict(file)
     arrays["ids"] = np.array([f"{NAMES[i % 10][:70]} {i}.png" for i in range(len(arrays["given"]))])

@@ -10,11 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from tests.records import as_format_1, read_records, write_records
+
 
 def _json(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
     def poison(folder: Path) -> None:
-        value = json.loads((folder / name).read_text())
-        (folder / name).write_text(json.dumps(change(value)))
+        if name == EPOCHS:
+            write_records(folder, change(read_records(folder)))
+        else:
+            value = json.loads((folder / name).read_text())
+            (folder / name).write_text(json.dumps(change(value)))
 
     return poison
 
@@ -39,6 +44,16 @@ def _link(name: str, target: str) -> Callable[[Path], None]:
         path = folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         path.symlink_to(target)
+
+    return poison
+
+
+def _old(text: str) -> Callable[[Path], None]:
+    """Records of format 1."""
+
+    def poison(folder: Path) -> None:
+        as_format_1(folder)
+        (folder / "epochs.json").write_text(text)
 
     return poison
 
@@ -92,10 +107,10 @@ def _pickled_state(folder: Path) -> None:
 
 
 DEEP = "[" * 100_000 + "]" * 100_000
-CONFIG, EPOCHS, STATUS = "config.json", "epochs.json", "status.json"
+CONFIG, EPOCHS, STATUS = "config.json", "epochs.jsonl", "status.json"
 POISONS: dict[str, Callable[[Path], None]] = {  # what the run itself is refused for
     "deep config": _text(CONFIG, DEEP),
-    "deep epochs": _text(EPOCHS, DEEP),
+    "deep epochs": _text(EPOCHS, DEEP + "\n"),
     "deep status": _text(STATUS, DEEP),
     "config a list": _text(CONFIG, "[]"),
     "config a number": _text(CONFIG, "1"),
@@ -126,8 +141,13 @@ POISONS: dict[str, Callable[[Path], None]] = {  # what the run itself is refused
     "message a number": _set(STATUS, "message", to=7),
     "status a list": _text(STATUS, "[]"),
     "time a text": _set(STATUS, "time", to="now"),
-    "epochs a dict": _text(EPOCHS, "{}"),
-    "records numbers": _text(EPOCHS, "[1, 2]"),
+    "record empty": _text(EPOCHS, "{}\n"),
+    "record a list": _text(EPOCHS, "[]\n"),
+    "records numbers": _text(EPOCHS, "1\n2\n"),
+    "records without a line": _text(EPOCHS, "\n"),
+    "records of format 1 a dict": _old("{}"),
+    "records of format 1 numbers": _old("[1, 2]"),
+    "records of format 1 deep": _old(DEEP),
     "records without metrics": _json(EPOCHS, lambda v: [{"epoch": r["epoch"]} for r in v]),
     "epoch a text": _set(EPOCHS, 0, "epoch", to="0"),
     "epoch huge": _set(EPOCHS, 1, "epoch", to=10**23),

@@ -71,11 +71,11 @@ def test_only_new_epochs_are_read(run, tmp_path, monkeypatch):
 
     folder = tmp_path / "grows"
     shutil.copytree(run.folder, folder)
-    every = (folder / "epochs.json").read_text()
+    every = (folder / "epochs.jsonl").read_text()
     keep(folder, 5)
     grows = Run(folder)
     assert as_list(corrections.flips(grows)) == as_list(corrections.flips(run).until(4))
-    (folder / "epochs.json").write_text(every)
+    (folder / "epochs.jsonl").write_text(every)
     read, expected = [], by_hand(run)
     load = np.load
     monkeypatch.setattr(np, "load", lambda *args, **kw: read.append(args) or load(*args, **kw))

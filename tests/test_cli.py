@@ -202,10 +202,10 @@ def test_bad_data_says_so_without_a_traceback(arguments, message, tmp_path, caps
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(run, capsys):
-    before = (run / "epochs.json").read_bytes()
+    before = (run / "epochs.jsonl").read_bytes()
     assert main(["train", *QUICK, "--out", str(run)]) == 1
     assert "already holds a run: resume it" in capsys.readouterr().err
-    assert (run / "epochs.json").read_bytes() == before
+    assert (run / "epochs.jsonl").read_bytes() == before
 
 
 def test_no_run_there(tmp_path, capsys):

@@ -278,9 +278,9 @@ def test_rows_against_the_run_folders(cifar, capsys):
         assert {"processor", "torch", "commit", "device", "version"} <= machine.keys()
 
     # the same command makes none of them again, and more seeds only the new ones
-    files = {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.json")}
+    files = {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.jsonl")}
     assert main(command) == 0
-    assert files == {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.json")}
+    assert files == {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.jsonl")}
     assert json.loads(path.read_text()) == told
 
 
@@ -306,7 +306,7 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
     first, second = (root / run_name(config) for config in configs)
 
     def clock() -> float:  # the time is up once two epochs are there
-        return 61.0 if (first / "epochs.json").exists() and len(Run(first).epochs) >= 2 else 0.0
+        return 61.0 if (first / "epochs.jsonl").exists() and len(Run(first).epochs) >= 2 else 0.0
 
     begun = time.perf_counter()
     *_, last = headline.bring(configs, root, data, minutes=1, clock=clock)
@@ -402,7 +402,7 @@ def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):
     folder = cifar / "runs" / run_name(config)
 
     def interrupt() -> None:
-        while not ((folder / "epochs.json").exists() and Run(folder).epochs):
+        while not ((folder / "epochs.jsonl").exists() and Run(folder).epochs):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 

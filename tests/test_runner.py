@@ -2,6 +2,7 @@
 
 import copy
 import errno
+import shutil
 import signal
 import subprocess
 import sys
@@ -449,3 +450,150 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
     runner.stop()
     assert runner.join(10)
     assert run.kept_states()[-1] == n
+
+
+# --- the state is written every few epochs
+
+
+class Killed(BaseException):
+    """As if the process had been killed: nothing is written after it."""
+
+
+def killed_after(folder: Path, epochs: int, config, data, monkeypatch, changes=None) -> None:
+    """A run that is killed once so many epochs are on disk. changes: epoch -> live settings."""
+    runner = Runner.new(config, folder, data=data)
+
+    def ending(*arguments, **keywords):
+        for snapshot in train(*arguments, **keywords):
+            yield snapshot
+            runner.change(**(changes or {}).get(snapshot.epoch + 1, {}))
+            if snapshot.epoch + 1 == epochs:
+                for name in ("write_state", "write_status"):
+                    monkeypatch.setattr(RunWriter, name, lambda *_: None)
+                raise Killed
+
+    monkeypatch.setattr("engine.runner.train", ending)
+    with pytest.raises(Killed):
+        runner.run()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("killed", [1, 2, 3, 5, 6, 7])
+def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
+    killed, tmp_path, data, monkeypatch
+):
+    config = quick(k=2, epochs=8, checkpoint_every=3, state_interval=100)
+    whole = finish(Runner.new(config, tmp_path / "whole", data=data))
+    assert whole.kept_states() == [0, 7]
+    killed_after(tmp_path / "run", killed, config, data, monkeypatch)
+    run = Run(tmp_path / "run")
+    assert (len(run.epochs), run.status["state"]) == (killed, "interrupted")
+    newest = {1: 0, 2: 0, 3: 2, 5: 2, 6: 5, 7: 5}[killed]
+    assert run.kept_states() == sorted({0, newest})
+    trained = []
+    monkeypatch.setattr(
+        "engine.runner.train",
+        lambda *a, **k: (trained.append(s.epoch) or s for s in train(*a, **k)),
+    )
+    runner = Runner.resume(run.folder, data=data)
+    runner.run()
+    assert runner.status.state == "done", runner.status
+    assert trained == list(range(newest + 1, 8))
+    assert_same_rows(whole, run)
+    assert run.kept_states() == [0, 7]
+    assert_same_state(run.load_state(7), whole.load_state(7))
+
+
+def test_epochs_that_are_computed_again_have_the_settings_they_had(tmp_path, data, monkeypatch):
+    config = quick(k=2, epochs=8, checkpoint_every=4, state_interval=100)
+    changes = {5: {"k": 4}, 6: {"alpha": 0.3}}
+    killed_after(tmp_path / "whole", 8, config, data, monkeypatch, changes)
+    whole = Run(tmp_path / "whole")
+    assert [record["settings"]["k"] for record in whole.epochs] == [2] * 5 + [4] * 3
+    for name in ("same", "changed"):
+        killed_after(tmp_path / name, 7, config, data, monkeypatch, changes)
+    same = finish(Runner.resume(tmp_path / "same", data=data))
+    assert_same_rows(whole, same)
+    runner = Runner.resume(tmp_path / "changed", data=data)
+    runner.change(k=3)
+    changed = finish(runner)
+    assert [record["settings"]["k"] for record in changed.epochs] == [2] * 4 + [3] * 4
+    assert [record["settings"]["alpha"] for record in changed.epochs] == [0.9] * 6 + [0.3] * 2
+
+
+@pytest.mark.parametrize("how", ["stop", "pause"])
+def test_a_run_that_is_stopped_or_paused_loses_no_epoch(how, tmp_path, data):
+    config = quick(epochs=2000, checkpoint_every=500, state_interval=2000)
+    runner = Runner.new(config, tmp_path / "run", data=data)
+    runner.pause()
+    runner.start()
+    for _ in range(3):
+        runner.step()
+    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 3)
+    wait_for(lambda: runner.status.state == "paused")
+    run = Run(runner.folder)
+    assert run.kept_states() == [0, 2]
+    if how == "stop":
+        runner.go_on()
+        wait_for(lambda: len(run.epochs) > 5)
+    runner.stop()
+    assert runner.join(30)
+    assert run.kept_states() == [0, len(run.epochs) - 1]
+    assert run.n_resumable() == len(run.epochs)
+
+
+def test_a_fork_that_was_killed_before_its_first_state_begins_at_its_parent(
+    tmp_path, data, monkeypatch
+):
+    finish(Runner.new(quick(epochs=4), tmp_path / "run", data=data))
+    knobs = dict(epochs=9, checkpoint_every=4, state_interval=100)
+    whole = finish(Runner.fork(tmp_path / "run", 1, tmp_path / "whole", data=data, **knobs))
+    fork = Runner.fork(tmp_path / "run", 1, tmp_path / "fork", data=data, **knobs)
+    monkeypatch.setattr(RunWriter, "write_state", lambda *_: None)
+    real = RunWriter.write
+
+    def killed(self, snapshot, packed):
+        real(self, snapshot, packed)
+        if snapshot.epoch == 2:
+            raise OSError("killed")
+
+    monkeypatch.setattr(RunWriter, "write", killed)
+    fork.run()
+    monkeypatch.undo()
+    run = Run(tmp_path / "fork")
+    assert (len(run.epochs), run.kept_states(), run.n_resumable()) == (1, [], 0)
+    shutil.rmtree(tmp_path / "run")
+    assert_same_rows(whole, finish(Runner.resume(run.folder, data=data)))
+
+
+def test_states_that_were_deleted_are_named_and_no_epoch_is_removed(tmp_path, data):
+    config = quick(epochs=9, checkpoint_every=2, state_interval=4)
+    runner = Runner.new(config, tmp_path / "run", data=data)
+    runner.pause()
+    runner.start()
+    for _ in range(7):
+        runner.step()
+    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 7)
+    runner.stop()
+    assert runner.join(30)
+    for path in (tmp_path / "run" / "states").glob("[1-9].pt"):
+        path.unlink()
+    resumed = Runner.resume(tmp_path / "run", data=data)
+    resumed.run()
+    assert "epoch = 6" in resumed.status.message
+    assert "keeps the network of 0 " in resumed.status.message
+    assert len(Run(tmp_path / "run").epochs) == 7
+
+
+def test_the_wait_for_the_writer_is_a_stage_of_the_epoch(tmp_path, data, monkeypatch):
+    real = RunWriter.write
+
+    def slow(self, snapshot, packed):
+        time.sleep(0.3)
+        real(self, snapshot, packed)
+
+    monkeypatch.setattr(RunWriter, "write", slow)
+    run = finish(Runner.new(quick(epochs=3), tmp_path / "run", data=data))
+    waits = [record["seconds"]["writing"] for record in run.epochs]
+    assert waits[0] < 0.1
+    assert all(wait > 0.1 for wait in waits[1:])

@@ -16,11 +16,13 @@ from engine import store, writer
 from engine.control import Control
 from engine.errors import ConfigError, StoreError
 from engine.runner import Runner
+from engine.runs import records
 from engine.state import State
 from engine.store import ARRAYS, BY_RANK, Run, fork_config
 from engine.train import train
 from engine.writer import RunWriter
 from tests.conftest import blobs, quick
+from tests.records import read_records
 
 
 def write_run(folder: Path, data, **knobs) -> list:
@@ -64,7 +66,7 @@ def test_what_was_written_is_what_is_read(written):
 def test_numpy_alone_reads_a_run(written):
     """The layout of store.py's first lines, without one of our functions."""
     folder, snapshots = written
-    records = json.loads((folder / "epochs.json").read_text())
+    records = read_records(folder)
     with np.load(folder / "labels.npz", allow_pickle=False) as labels:
         assert {"given", "true", "matrix", "matrix_actual", "panel"} <= set(labels)
         assert (labels["given"] != labels["true"]).any()
@@ -156,8 +158,8 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
         snapshots = train(config, data, state=state)
         writing.write(next(snapshots), state.pack())
         with monkeypatch.context() as patch:
-            for name in ("torch_save", "write_json"):
-                patch.setattr(writer, name, dying(name, getattr(writer, name), at))
+            for module, name in ((writer, "torch_save"), (records, "append")):
+                patch.setattr(module, name, dying(name, getattr(module, name), at))
             patch.setattr(RunWriter, "_write_row", dying("row", RunWriter._write_row, at))
             with pytest.raises(KeyboardInterrupt):
                 writing.write(next(snapshots), state.pack())
@@ -167,7 +169,7 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
         assert run.array("soft").shape[0] == 1
         assert run.kept_states() == [0]
         assert run.status["state"] == "interrupted"
-    assert calls[-1] == "write_json", "the record is the last thing written"
+    assert calls[-1] == "append", "the record is the last thing written"
 
 
 def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, data, monkeypatch):
@@ -178,7 +180,7 @@ def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(writer, "write_json", full)
+    monkeypatch.setattr(records, "append", full)
     with pytest.raises(StoreError, match="the disk is full"):
         writing.write(next(train(config, data, state=state)), state.pack())
     writing.close()
@@ -254,17 +256,17 @@ def test_broken_folders_say_what_is_wrong(tmp_path, written):
     for read in (lambda: Run(broken).array("soft"), lambda: Run(broken).sample(0)):
         with pytest.raises(StoreError, match="array soft cannot be read"):
             read()
-    (broken / "epochs.json").write_text("[]")
+    (broken / "epochs.jsonl").write_text("")
     with pytest.raises(StoreError, match="has no epoch yet"):
         Run(broken).sample(0)
-    (broken / "epochs.json").write_text("[{")
-    with pytest.raises(StoreError, match=r"epochs.json cannot be read"):
+    (broken / "epochs.jsonl").write_text("[{\n")
+    with pytest.raises(StoreError, match=r"epochs.jsonl cannot be read"):
         Run(broken).epochs  # noqa: B018
     (broken / "labels.npz").write_bytes(b"")
     with pytest.raises(StoreError, match="labels.npz cannot be read"):
         Run(broken).labels  # noqa: B018
     (broken / "config.json").write_text(json.dumps({"format": 99}))
-    with pytest.raises(StoreError, match="format 99: this version reads 1"):
+    with pytest.raises(StoreError, match="format 99: this version reads 1 and 2"):
         Run(broken)
 
 

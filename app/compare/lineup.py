@@ -9,8 +9,9 @@ import numpy as np
 from app import overview, plain, reading
 from app.charts.base import METHODS
 from app.charts.curves import Curve
-from app.runs import RunsError, runs
-from engine.errors import StoreError
+from app.runs import runs
+from engine.runs.lineage import continued
+from engine.store import Run
 
 MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
@@ -27,7 +28,7 @@ AS_METHOD = {"mixing", "loss", "correction"}
 class Look:
     """A run at an epoch: whose arrays to read at which row, and a note where that surprises."""
 
-    source: str
+    run: Run
     row: int
     note: str = ""
 
@@ -70,53 +71,40 @@ def same_labels(names: list[str]) -> bool:
 
 
 def look(name: str, epoch: int) -> Look:
-    """Where a run stands at an epoch of another one; before a fork its parent stands for it."""
-    records = reading.records(name)
-    epochs = np.array([record["epoch"] for record in records])
-    if epoch < epochs[0]:
-        parent = parent_of(name)
-        if parent is not None:
-            return Look(*_at(parent, epoch), f"before its fork: {parent}")
-        return Look(name, 0, f"begins at epoch {epochs[0]}")
-    row = int(np.searchsorted(epochs, epoch, side="right")) - 1
-    ended = not runs().where(name).active
-    note = ""
-    if epochs[row] < epoch:
-        note = f"{'ended' if ended else 'is'} at epoch {epochs[row]}"
-    return Look(name, row, note)
+    """Where a run is at an epoch of another one; before a fork its parent is shown for it."""
+    run = reading.run(name)
+    found = _at(run, epoch)
+    if found.run is not run or found.note:
+        return found
+    ended, last = not runs().where(name).active, run.epochs[found.row]["epoch"]
+    note = f"{'ended' if ended else 'is'} at epoch {last}" if last < epoch else ""
+    return Look(run, found.row, note)
+
+
+def _at(run: Run, epoch: int) -> Look:
+    first = run.epochs[0]["epoch"]
+    if epoch >= first:
+        return Look(run, min(epoch - first, len(run.epochs) - 1))
+    parent = continued(run)
+    if parent is None:
+        return Look(run, 0, f"begins at epoch {first}")
+    name = Path(run.info["parent"]["run"]).name
+    found = _at(parent, epoch)
+    return Look(found.run, found.row, f"before its fork: {name}")
 
 
 def curve(name: str, short: str) -> Curve:
     """A run's records for a picture, with those of its parents before the fork."""
-    return Curve(short, reading.records(name), past(name))
+    run = reading.run(name)
+    return Curve(short, run.epochs, past(run))
 
 
-def past(name: str) -> list[dict[str, Any]]:
+def past(run: Run) -> list[dict[str, Any]]:
     """The records that a fork took over from its parents, as far as those are still there."""
-    parent = parent_of(name)
+    parent = continued(run)
     if parent is None:
         return []
-    first = reading.records(name)[0]["epoch"]
-    return [r for r in [*past(parent), *reading.records(parent)] if r["epoch"] < first]
-
-
-def parent_of(name: str) -> str | None:
-    """The run that a fork began from, if it still lies among the runs; another noise counts not."""
-    parent = reading.run(name).info.get("parent")
-    if not parent or not (runs().root / Path(parent["run"]).name / "config.json").is_file():
-        return None
-    other = Path(parent["run"]).name
-    try:
-        came_before = reading.run(other).info["first_epoch"] <= parent["epoch"]  # no circle
-        found = came_before and same_labels([name, other]) and reading.records(other)
-        return other if found else None
-    except (StoreError, RunsError):
-        return None
-
-
-def _at(name: str, epoch: int) -> tuple[str, int]:
-    found = look(name, epoch)
-    return found.source, found.row
+    return [r for r in [*past(parent), *parent.epochs] if r["epoch"] < run.info["first_epoch"]]
 
 
 def _words(value: Any) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, widgets
 from app.charts import base, curves, live
 from app.charts import compare as charts
 from app.choices import bound, get
@@ -16,6 +16,7 @@ from app.compare import lineup
 from app.runs import runs
 from engine.analysis.label_outcomes import counts, outcomes
 from engine.embed import pca
+from engine.store import Run
 
 ALWAYS = ("test_accuracy", "memorized", "label_accuracy")
 SHOWN = {"test_accuracy": "test", "label_accuracy": "labels right", "memorized": "memorized"}
@@ -35,7 +36,7 @@ def cards(looks: dict[str, lineup.Look], short: dict[str, str], waiting: list[st
 def card(name: str, short: str, number: int, look: lineup.Look) -> str:
     """A run in a box, as HTML."""
     where = runs().where(name)
-    metrics = reading.records(look.source)[look.row]["metrics"]
+    metrics = look.run.epochs[look.row]["metrics"]
     numbers = " · ".join(
         f"{words} <b>{widgets.percent(metrics[key])}</b>"
         for key, words in SHOWN.items() if metrics.get(key) is not None
@@ -145,10 +146,10 @@ def loss_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
 
 def losses_at(look: lineup.Look) -> tuple[np.ndarray, np.ndarray]:
     """Losses (N,) and the LabelOutcome (N,) of each label."""
-    labels = reading.run(look.source).labels
-    corrected = reading.values(look.source, "soft", look.row).argmax(1)
+    labels = look.run.labels
+    corrected = look.run.row("soft", look.row).argmax(1)
     codes = outcomes(labels["given"], labels.get("true"), corrected)
-    return reading.values(look.source, "loss", look.row), codes
+    return look.run.row("loss", look.row), codes
 
 
 def map_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
@@ -158,20 +159,18 @@ def map_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
         "Each network's view of the same images, flat along the two directions in which they "
         "differ most (PCA). The color is the label as it is now; crosses are labels that are wrong."
     )
-    class_legend([reading.class_names(look.source) for look in looks.values()])
+    class_legend([classes_of(look) for look in looks.values()])
     for name, place in in_threes(list(looks)):
-        look = looks[name]
-        run = reading.run(look.source)
+        look, run = looks[name], looks[name].run
         samples = panel(run.labels["panel"])
         true = run.labels.get("true")
-        now = reading.values(look.source, "soft", look.row)[samples].argmax(1)
+        now = run.row("soft", look.row)[samples].argmax(1)
         wrong = np.zeros(len(samples), bool) if true is None else now != true[samples]
         with place:
             st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(look)}")
             widgets.show(
                 charts.points(
-                    layout(look.source, run.info["created"], look.row), now, wrong,
-                    reading.class_names(look.source), samples=samples,
+                    layout(run, look.row), now, wrong, classes_of(look), samples=samples,
                 ),
                 f"compare-map-{short[name]}",
                 alt=f"Map of {len(samples)} images as {short[name]} sees them; {int(wrong.sum())} "
@@ -203,15 +202,16 @@ def places(n: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def layout(name: str, created: str, row: int) -> np.ndarray:
-    """PCA (P, 2) of a row's panel, turned to that of the run's first row so that it stays steady.
-
-    created: when the run began; a name may come again.
-    """
-    features = reading.run(name).array("panel_features", row + 1)[row]
+def layout(run: Run, row: int) -> np.ndarray:
+    """PCA (P, 2) of a row's panel, turned to that of the first row so that it stays steady."""
+    features = run.array("panel_features", row + 1)[row]
     features = np.asarray(features[places(len(features))], np.float32)
-    return pca(features, previous=None if row == 0 else layout(name, created, 0))
+    return pca(features, previous=None if row == 0 else layout(run, 0))
+
+
+def classes_of(look: lineup.Look) -> list[str]:
+    return look.run.info["data"]["classes"]
 
 
 def epoch_of(look: lineup.Look) -> int:
-    return reading.records(look.source)[look.row]["epoch"]
+    return look.run.epochs[look.row]["epoch"]

@@ -7,6 +7,7 @@ the truth is not known).
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.config import RunConfig
 from engine.errors import StoreError
+from engine.runs.lineage import continued
 from engine.store import Run
 
 MOST_HISTORIES = 6  # runs whose flips are remembered; 50,000 samples take a few MB
@@ -91,18 +93,13 @@ class _History:
 
 def _start(run: Run) -> tuple[np.ndarray, list[Flips]]:
     """The labels before a run's first epoch, and the flips that led there."""
-    given, parent = run.labels["given"], run.info.get("parent")
-    if (folder := run.origin) is not None:
-        try:
-            origin = Run(folder)
-            came_before = origin.info["first_epoch"] <= parent["epoch"]  # not itself, no circle
-            if came_before and np.array_equal(origin.labels["given"], given):
-                past = flips(origin).until(parent["epoch"])
-                labels = np.array(given)
-                labels[past.sample] = past.after  # in the order of the epochs: the last one stays
-                return labels, [past]
-        except (StoreError, OSError):  # the parent is gone
-            pass
+    given, parent = run.labels["given"], continued(run)
+    if parent is not None:
+        with suppress(StoreError, OSError):  # its arrays may be damaged
+            past = flips(parent).until(run.info["parent"]["epoch"])
+            labels = np.array(given)
+            labels[past.sample] = past.after  # in the order of the epochs: the last one stays
+            return labels, [past]
     return given, []
 
 

@@ -19,7 +19,8 @@ from engine.data import Data
 from engine.data.images import open_image
 from engine.errors import ImageError, StoreError
 from engine.label_issues import LabelIssues, label_issues
-from engine.store import Run
+from engine.runs.opened import open_run
+from engine.runs.records import epochs_file
 
 LISTED = 200  # rows of the list
 _decoding = threading.Lock()
@@ -31,8 +32,8 @@ def suspects_of(name: str, row: int | None = None) -> LabelIssues:
     """What a run says of its labels, computed once for each epoch; row: by default the newest."""
     run = reading.run(name)
     row = len(reading.records(name)) - 1 if row is None else row
-    written = (run.folder / "epochs.json").stat().st_mtime_ns
-    return _suspects(str(run.folder), written, row, run.alone)
+    stamp = reading.stamp_of(epochs_file(run.folder))
+    return _suspects(str(run.folder), stamp, row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -163,8 +164,8 @@ def listed(
 
 
 @lru_cache(maxsize=4)
-def _suspects(folder: str, written: int, row: int, alone: bool) -> LabelIssues:
-    return label_issues(Run(folder, alone=alone), row)
+def _suspects(folder: str, stamp: tuple[int, ...], row: int, alone: bool) -> LabelIssues:
+    return label_issues(open_run(folder, alone=alone), row)
 
 
 def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import StoreError
+from engine.runs.lineage import parent_of
 from engine.store import Run
 
 
@@ -127,12 +128,10 @@ def before(run: Run, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
             np.array(run.array("soft")[row - 1, ids], np.float64),
         )
     given = run.labels["given"]
-    origin = run.info["parent"]
-    if origin is not None:
-        parent = _parent(run)
+    if run.info["parent"] is not None:
+        parent, epoch = _parent(run), run.info["parent"]["epoch"]
         if np.array_equal(parent.labels["given"], given):
-            epochs = [record["epoch"] for record in parent.epochs]
-            return before(parent, epochs.index(origin["epoch"]) + 1, ids)
+            return before(parent, epoch - parent.info["first_epoch"] + 1, ids)
     soft = np.eye(len(run.info["data"]["classes"]))[given[ids]]
     return np.full(len(ids), np.nan), soft
 
@@ -164,8 +163,8 @@ def _columns(mix: Mix) -> tuple[np.ndarray, ...]:
 
 def _parent(run: Run) -> Run:
     """The run that a fork came from. Raises StoreError where that is gone."""
-    if (folder := run.origin) is not None:
-        return Run(folder)
+    if (parent := parent_of(run)) is not None:
+        return parent
     raise StoreError(
         f"{run.folder.name} is a fork of {Path(run.info['parent']['run']).name}, which is gone: "
         "what its first epoch began with is not known"

@@ -8,6 +8,7 @@ from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import Where, runs
 from engine.config import RunConfig, configure
 from engine.noise import WITHOUT_RATE
+from engine.runs.records import epochs_file
 
 QUICK_LOOK = 1.4  # seconds between two looks at a run that trains; each look costs the training
 
@@ -160,7 +161,7 @@ def watch(name: str) -> None:
 
 
 def n_records(name: str) -> int:
-    there = (runs().folder(name) / "epochs.json").exists()
+    there = epochs_file(runs().folder(name)).exists()
     return len(reading.records(name)) if there else 0
 
 

@@ -218,6 +218,13 @@ class RunConfig(BaseModel):
     state_interval: int = _run(
         1, ge=1, description="keep the network of every so many epochs for forks (newest: always)"
     )
+    checkpoint_every: int = Field(
+        1,
+        ge=1,
+        description="write the state for resume after every so many epochs, and those "
+        "that state_interval keeps; a process that is killed loses at most so many epochs, one "
+        "that is stopped or paused none",
+    )
 
     @field_validator("network", mode="before")
     @classmethod

@@ -78,7 +78,7 @@ FAST = dict(
     optimizer="sgd", learning_rate=0.2, learning_rate_min=0.001, momentum=0.9, nesterov=True,
     weight_decay=5e-4, schedule="one-cycle", loss="elr", k=1, alpha=0.9, warmup=16,
     early_mixing="mixup", correction_start=64, align="uniform", weight_ema=0.99,
-    flip_average="test", state_interval=80,
+    flip_average="test", state_interval=80, checkpoint_every=5,
 )  # fmt: skip
 BEST = FAST | dict(
     network="resnet18", jitter=0.2, epochs=200, batch_size=256, learning_rate=0.1, warmup=40,

@@ -17,6 +17,7 @@ from app.runs import Visitor, runs
 from engine.config import configure
 from engine.data import load
 from engine.runner import Runner
+from tests.records import read_records, write_records
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "frame.py"
 ANYONE = Visitor("anyone")
@@ -145,19 +146,18 @@ def broken(root, template) -> str:
 def running(root) -> str:
     """A run that trains now, with an epoch to show."""
     name = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
-    wait_until(lambda: (root / name / "epochs.json").exists() and n_epochs(root / name) > 1)
+    wait_until(lambda: (root / name / "epochs.jsonl").exists() and n_epochs(root / name) > 1)
     runs().pause(name, ANYONE)
     return name
 
 
 def keep(folder: Path, epochs: int) -> None:
     """Cut a run to its first epochs."""
-    path = folder / "epochs.json"
-    path.write_text(json.dumps(json.loads(path.read_text())[:epochs]))
+    write_records(folder, read_records(folder)[:epochs])
 
 
 def n_epochs(folder: Path) -> int:
-    return len(json.loads((folder / "epochs.json").read_text()))
+    return len(read_records(folder))
 
 
 def wait_until(true, seconds: float = 60.0) -> None:

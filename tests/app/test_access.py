@@ -23,8 +23,10 @@ from app.visitors import acting_as
 from engine.data import load
 from engine.errors import DataError, StoreError
 from engine.label_evidence import history
+from engine.runs.lineage import parent_of
 from engine.store import Run, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
+from tests.records import read_records, write_records
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
          "runs")  # fmt: skip
@@ -86,9 +88,9 @@ def private(root, template_unknown, monkeypatch) -> str:
     info = json.loads((root / NAME / "config.json").read_text())
     info["data"]["classes"] = CLASSES
     write_json(root / NAME / "config.json", info)
-    epochs = json.loads((root / NAME / "epochs.json").read_text())
+    epochs = read_records(root / NAME)
     epochs[-1]["metrics"]["test_accuracy"] = 0.73519
-    write_json(root / NAME / "epochs.json", epochs)
+    write_records(root / NAME, epochs)
     runs().ledger.put("owners", NAME, who(ANN).id)
     return NAME
 
@@ -407,11 +409,11 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
     wait_until(lambda: runs().where(fork).state == "done")
     key = runs().share_link(fork, who(ANN))
     with acting_as(who(ANN)):
-        assert reading.run(fork).origin == root / private
+        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
         assert reading.history(fork, 0)["moved"].shape == (3,)
         assert corrections.flips(reading.run(fork)) is not None
     with acting_as(who(BOB, key=key)):
-        assert reading.run(fork).origin is None
+        assert parent_of(reading.run(fork)) is None
         with pytest.raises(StoreError, match="is gone"):
             story.before(reading.run(fork), 0, np.array([0]))
         assert all(m.run.folder.name == fork for m in history(reading.run(fork), 0))
@@ -420,6 +422,14 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
     info = json.loads(path.read_text())
     info["parent"]["run"] = str(tmp_path / private)
     write_json(path, info)
-    assert Run(root / fork).origin == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
-        assert reading.run(fork).origin is None
+        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
+    shutil.move(root / fork / "parent", root / private)
+    (root / fork / "parent").symlink_to(tmp_path / private)  # links are not the fork's own
+    with acting_as(who(ANN)):
+        assert parent_of(reading.run(fork)) is None
+    (root / fork / "parent").unlink()
+    shutil.rmtree(root / private)
+    assert parent_of(Run(root / fork)).folder == tmp_path / private  # the command line may
+    with acting_as(who(ANN)):
+        assert parent_of(reading.run(fork)) is None

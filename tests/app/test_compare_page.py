@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
+from app import reading
 from app.compare import lineup, sides
 from app.runs import runs
 from engine.embed import pca
@@ -139,8 +140,10 @@ def test_a_fork_shows_its_parent_before_it_begins(root, finished):
     assert [r["epoch"] for r in lineup.curve("fork", "B").before] == [0, 1, 2, 3]
     assert [r["epoch"] for r in lineup.curve("fork", "B").records] == [4, 5]
     shutil.rmtree(root / finished)
+    assert "before its fork: finished" in lineup.look("fork", 1).note
+    shutil.rmtree(root / "fork" / "parent")  # a fork of an earlier version
     assert "begins at epoch 4" in lineup.look("fork", 1).note
-    assert lineup.past("fork") == []
+    assert lineup.past(reading.run("fork")) == []
 
 
 def test_names_of_the_link_that_are_gone_are_said(pair):
@@ -207,7 +210,7 @@ def test_without_the_truth_the_rest_is_shown(pair, unknown):
 
 
 def test_losses_and_maps_are_those_of_the_epoch(root, finished):
-    loss, kinds = sides.losses_at(lineup.Look(finished, 4))
+    loss, kinds = sides.losses_at(lineup.Look(reading.run(finished), 4))
     run = Run(root / finished)
     assert loss.tolist() == run.array("loss")[4].tolist()
     now = run.array("soft")[4].argmax(1)

@@ -22,7 +22,7 @@ VIEWERS, CORES, SECONDS = 8, 0.05, 10.0
 
 async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
     await (await Viewer.join(url)).open("")
-    wait_for(lambda: (root / crowd.RUN / "epochs.json").exists())
+    wait_for(lambda: (root / crowd.RUN / "epochs.jsonl").exists())
     viewers = [await Viewer.join(url) for _ in range(VIEWERS)]
     for viewer in viewers:
         await viewer.open("", run=crowd.RUN)

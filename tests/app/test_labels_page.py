@@ -13,6 +13,7 @@ from engine.report import export, label_rows
 from engine.runner import Runner
 from engine.store import Run
 from tests.app.conftest import app, quick_digits, texts
+from tests.records import read_records, write_records
 
 
 @pytest.fixture(scope="session")
@@ -133,12 +134,11 @@ def test_before_correction_it_says_when_it_starts(finished):
 
 
 def test_a_method_without_correction_says_so(root, finished):
-    path = root / finished / "epochs.json"
-    records = json.loads(path.read_text())
+    records = read_records(root / finished)
     for record in records:
         record["settings"]["correction"] = "none"
         record["metrics"]["changed_labels"] = 0.0
-    path.write_text(json.dumps(records))
+    write_records(root / finished, records)
     soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
     soft[:] = np.eye(10)[Run(root / finished).labels["given"]]
     soft.flush()
@@ -150,8 +150,7 @@ def test_a_run_that_ends_before_correction_says_so(root, finished):
     info = json.loads((folder / "config.json").read_text())
     info["config"]["epochs"] = 2
     (folder / "config.json").write_text(json.dumps(info))
-    path = folder / "epochs.json"
-    path.write_text(json.dumps(json.loads(path.read_text())[:2]))
+    write_records(folder, read_records(folder)[:2])
     at = page(run=finished)
     assert "would start at epoch 3, but the run ends with epoch 1" in texts(at)
 

@@ -204,9 +204,9 @@ def visitor_of(at) -> str:
     return hashlib.sha256(at.session_state["visitor"]).hexdigest()[:12]
 
 
-@pytest.mark.parametrize("damage", ["config.json", "epochs.json"])
+@pytest.mark.parametrize("damage", ["config.json", "epochs.jsonl"])
 def test_a_broken_run_is_said_and_made_anew(prepared, damage):
-    (prepared / "plain" / damage).write_text("{")
+    (prepared / "plain" / damage).write_text("{\n")
     at = predict_without_start(prepared)
     assert "The run of plain training is broken" in texts(at)
     at.button(key="lesson-train").click().run()

@@ -1,7 +1,5 @@
 """Losses: numbers against independent counts, the page in every state, what its controls do."""
 
-import json
-
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -12,6 +10,7 @@ from app.charts import losses as charts
 from app.charts.base import OUTCOMES
 from engine.analysis.label_outcomes import LabelOutcome
 from tests.app.conftest import app, texts
+from tests.records import read_records, write_records
 
 MIXTURE = {"means": [0.2, 0.7], "stds": [0.05, 0.1], "weights": [0.6, 0.4]}
 
@@ -203,12 +202,11 @@ def test_chosen_samples_and_their_course(finished):
 
 
 def test_the_doubt_of_the_mixture_is_shown(finished, root):
-    path = root / finished / "epochs.json"
-    records = json.loads(path.read_text())
+    records = read_records(root / finished)
     for record in records:
         record["mixture"]["warning"] = None
     records[2]["mixture"]["warning"] = "one hump"
-    path.write_text(json.dumps(records))
+    write_records(root / finished, records)
     assert "has doubts in this epoch: one hump" in texts(app("losses", run=finished, epoch="2"))
     assert "has doubts" not in texts(app("losses", run=finished, epoch="3"))
 

@@ -12,6 +12,7 @@ from app import overview
 from app.runs import runs
 from engine.store import write_json
 from tests.app.conftest import keep
+from tests.records import read_records, write_records
 
 
 def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Path:
@@ -21,17 +22,17 @@ def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Pa
     info["config"] |= knobs
     info["rate_requested"] = info["config"]["rate"]
     write_json(folder / "config.json", info)
-    records = json.loads((folder / "epochs.json").read_text())
+    records = read_records(folder)
     for record in records:
         record["settings"] |= {n: v for n, v in knobs.items() if n in record["settings"]}
         record["metrics"]["test_accuracy"] = accuracy
-    write_json(folder / "epochs.json", records)
+    write_records(folder, records)
     return folder
 
 
 def test_a_row_says_what_the_files_say(root, finished):
     (row,) = overview.rows(root)
-    records = json.loads((root / finished / "epochs.json").read_text())
+    records = read_records(root / finished)
     info = json.loads((root / finished / "config.json").read_text())
     metrics = [record["metrics"] for record in records]
     assert row["name"] == finished

@@ -27,7 +27,7 @@ async def _visit(server, root, n: int) -> list:
     viewers = pytest.importorskip("tests.benchmarks.viewers")
     come = await viewers.crowd(server.url, n)
     deadline = time.monotonic() + 60
-    while not any(p.exists() and n_epochs(p.parent) > 1 for p in root.glob("*/epochs.json")):
+    while not any(p.exists() and n_epochs(p.parent) > 1 for p in root.glob("*/epochs.jsonl")):
         assert time.monotonic() < deadline
         await asyncio.sleep(0.05)
     for viewer in come:

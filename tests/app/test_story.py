@@ -1,6 +1,7 @@
 """What is told of one sample, against the arrays of the run folder read by NumPy alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from engine.runner import Runner
 from engine.store import Run
 from tests.app.conftest import quick_digits
 from tests.conftest import blobs, quick
+from tests.records import read_records
 
 
 class Folder:
@@ -19,7 +21,7 @@ class Folder:
     def __init__(self, folder):
         self.folder = folder
         self.run = Run(folder)
-        self.records = json.loads((folder / "epochs.json").read_text())
+        self.records = read_records(folder)
         self.labels = np.load(folder / "labels.npz")
         config = json.loads((folder / "config.json").read_text())
         self.n_classes = len(config["data"]["classes"])
@@ -227,6 +229,7 @@ def test_a_fork_with_other_noise_begins_with_its_given_labels(done, tmp_path):
 
 def test_a_fork_whose_parent_is_gone(fork, tmp_path):
     info = json.loads((fork.folder / "config.json").read_text())
+    shutil.rmtree(fork.folder / "parent")  # a fork of an earlier version
     info["parent"]["run"] = str(tmp_path / "elsewhere" / "finished")
     (fork.folder / "config.json").write_text(json.dumps(info))
     moved = Folder(fork.folder)

@@ -93,7 +93,7 @@ def own(root):
     at = app("train", limit="200", epochs="900", warmup="1", correction_start="2", k="3")
     at.button(key="start").click().run()
     (name,) = runs().names()
-    path = root / name / "epochs.json"
+    path = root / name / "epochs.jsonl"
     wait_until(lambda: path.exists() and n_epochs(root / name) > 2)
     at.run()
     return at, name

@@ -9,7 +9,6 @@ The clients, and this program, are not limited. Without --cores the server has a
 """
 
 import asyncio
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from viewers import Viewer, spread
 from engine.config import configure
 from engine.device import machine
 from engine.store import write_json
+from tests.records import read_records
 
 RUN = "watched"
 PATIENCE = 300.0  # seconds for a page to open
@@ -89,13 +89,13 @@ async def recovery(url: str) -> float:
 
 async def watch(url: str, pid: int, root: Path, n: int, minutes: int) -> dict[str, Any]:
     await (await Viewer.join(url)).open("", patience=PATIENCE)  # the first visit starts the queue
-    wait_for(lambda: (root / RUN / "epochs.json").exists(), 120)
+    wait_for(lambda: (root / RUN / "epochs.jsonl").exists(), 120)
     opening: list[float] = []
     viewers = await come(url, n, opening)
     rows = []
     for number in range(minutes):
         rows.append(await minute(viewers, pid))
-        rows[-1]["epochs"] = len(json.loads((root / RUN / "epochs.json").read_text()))
+        rows[-1]["epochs"] = len(read_records(root / RUN))
         say(number + 1, rows[-1])
     problems = sorted({problem for viewer in viewers for problem in viewer.problems})
     for viewer in viewers:

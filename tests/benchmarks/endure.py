@@ -26,7 +26,7 @@ import torch
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from engine.device import machine  # noqa: E402
-from engine.store import Run, read_json, write_json  # noqa: E402
+from engine.store import Run, write_json  # noqa: E402
 from tests.benchmarks.common import finish  # noqa: E402
 from tests.benchmarks.faults import (  # noqa: E402
     FAULTS,
@@ -37,6 +37,7 @@ from tests.benchmarks.faults import (  # noqa: E402
     kills,
 )  # fmt: skip
 from tests.browser.conftest import Server, serve  # noqa: E402
+from tests.records import read_records
 
 MOST_KILLS = 6  # of one run
 IN_TIME = 10.0  # seconds that a server has to end in
@@ -209,8 +210,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _n_epochs(folder: Path) -> int:
-    path = folder / "epochs.json"
-    return len(read_json(path)) if path.exists() else 0
+    return len(read_records(folder)) if (folder / "epochs.jsonl").exists() else 0
 
 
 def _is_done(folder: Path) -> bool:

@@ -27,7 +27,8 @@ from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
 from engine.jobs import LOADED  # noqa: E402
 from engine.runner import Runner  # noqa: E402
-from engine.store import ARRAYS, Run, read_json, write_json  # noqa: E402
+from engine.store import ARRAYS, Run, write_json
+from tests.records import read_records
 
 PATIENCE = 300.0  # seconds for one process
 MB = 2**20
@@ -121,7 +122,7 @@ def wait_for_epochs(folder: Path, n: int, begun) -> None:
     """Until a run has so many epochs on disk, or its process has ended."""
     deadline = time.monotonic() + PATIENCE
     while begun[0].is_alive() and time.monotonic() < deadline:
-        if (folder / "epochs.json").exists() and len(read_json(folder / "epochs.json")) >= n:
+        if (folder / "epochs.jsonl").exists() and len(read_records(folder)) >= n:
             return
         time.sleep(0.01)
 

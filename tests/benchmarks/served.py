@@ -14,6 +14,7 @@ from engine.store import read_json
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from tests.browser.conftest import Server, serve  # noqa: E402
+from tests.records import read_records
 
 
 class Epochs:
@@ -37,11 +38,11 @@ class Epochs:
         return [b - a for a, b in zip(self.times, self.times[1:], strict=False)]
 
     def _note(self) -> None:
-        path, last = self.folder / "epochs.json", 0
+        path, last = self.folder / "epochs.jsonl", 0
         while self._state() not in ("done", "failed", "stopped"):
             time.sleep(0.005)
             now = path.stat().st_mtime_ns if path.exists() else 0
-            if now != last and (n := len(read_json(path))):
+            if now != last and (n := len(read_records(self.folder))):
                 self.times += [now / 1e9] * (n - len(self.times))
             last = now
 

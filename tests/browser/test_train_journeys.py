@@ -1,10 +1,10 @@
 """Journeys over the Train and Runs pages in a real browser."""
 
-import json
 import re
 
 from tests.app.conftest import n_epochs, wait_until
 from tests.browser.conftest import PASSCODE, settled
+from tests.records import read_records
 
 
 def start(tab) -> str:
@@ -20,7 +20,7 @@ def button(tab, name: str):
 
 
 def wait_for_epochs(server, name: str, count: int) -> None:
-    path = server.root / name / "epochs.json"
+    path = server.root / name / "epochs.jsonl"
     wait_until(lambda: path.exists() and n_epochs(server.root / name) >= count)
 
 
@@ -40,7 +40,7 @@ def test_one_click_to_a_finished_digits_run(visit, own_server):
     state(tab, "running")
     tab.locator("[data-testid='stVegaLiteChart']").first.wait_for()
     state(tab, "done")
-    records = json.loads((server.root / name / "epochs.json").read_text())
+    records = read_records(server.root / name)
     assert len(records) == 30
     right = f"{100 * records[-1]['metrics']['label_accuracy']:.1f} %"
     tab.get_by_test_id("stMetricValue").get_by_text(right).first.wait_for()
@@ -54,7 +54,7 @@ def test_alpha_changes_while_it_trains_and_the_curves_say_so(visit, server):
     alpha.focus()
     for _ in range(5):
         tab.keyboard.press("ArrowLeft")
-    settings = lambda: json.loads((server.root / name / "epochs.json").read_text())[-1]["settings"]  # noqa: E731
+    settings = lambda: read_records(server.root / name)[-1]["settings"]  # noqa: E731
     wait_until(lambda: abs(settings()["alpha"] - 0.75) < 1e-9)
     marks = tab.locator("[data-testid='stVegaLiteChart']").first.locator("text=alpha 0.8")
     marks.first.wait_for()
