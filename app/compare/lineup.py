@@ -79,7 +79,7 @@ def look(name: str, epoch: int) -> Look:
             return Look(*_at(parent, epoch), f"before its fork: {parent}")
         return Look(name, 0, f"begins at epoch {epochs[0]}")
     row = int(np.searchsorted(epochs, epoch, side="right")) - 1
-    ended = not runs().where(name).active
+    ended = not runs().info(name).active
     note = ""
     if epochs[row] < epoch:
         note = f"{'ended' if ended else 'is'} at epoch {epochs[row]}"
