@@ -108,7 +108,7 @@ def test_a_code_is_taken_as_people_write_it():
 def test_a_class_and_all_classes_have_their_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "MOST_BYTES", 150)
     record(tmp_path, CODE, 1, "rise", "ann")
-    with pytest.raises(AnswersError, match="a teacher has to clear it"):
+    with pytest.raises(AnswersError, match="a teacher has to clear them"):
         record(tmp_path, CODE, 2, "x" * 200, "ann")
     assert counts(tmp_path, CODE, 1) == {"rise": 1}
     monkeypatch.setattr(answers, "MOST_CLASSES", 1)

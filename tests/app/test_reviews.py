@@ -33,7 +33,7 @@ def run(spoiled, tmp_path) -> Run:
 
 
 @pytest.fixture
-def folder(folder):
+def folder(tmp_path):
     """A run's folder in a runs root."""
     path = tmp_path / "runs" / "run"
     path.mkdir(parents=True)
