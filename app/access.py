@@ -10,11 +10,12 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from app.jobs import Where
-from app.ledger import Ledger
+from app.jobs import RunInfo
 from app.review import uploads
+from app.server.problems import Problem
+from app.server.storage import Storage
 from app.visitors import EVERYONE, Visitor, has_teacher, note_read
 from engine.config import RunConfig
 from engine.errors import EngineError, StoreError
@@ -31,12 +32,12 @@ class RunsError(EngineError, ValueError):
 class Access:
     """The rules. known: name of a run -> its data set where a registry knows it, else None."""
 
-    def __init__(self, root: Path, ledger: Ledger, known: Callable[[str], str | None]):
-        self.root, self._ledger, self._known = root, ledger, known
+    def __init__(self, root: Path, storage: Storage, known: Callable[[str], str | None]):
+        self.root, self._storage, self._known = root, storage, known
 
     def owner(self, name: str) -> str:
         """Whom a run belongs to; "" where it was made on the command line."""
-        return str(self._ledger.table("owners").get(name, ""))
+        return str(self._storage.table("owners").get(name, ""))
 
     def private(self, name: str) -> bool:
         """Whether only some may see a run."""
@@ -47,7 +48,7 @@ class Access:
 
     def sees(self, name: str, who: Visitor) -> bool:
         """Whether a visitor may see a run."""
-        return self._steers(name, who) or not self.private(name) or self._has_key(name, who)
+        return self.may_control(name, who) or not self.private(name) or self._has_key(name, who)
 
     def sees_folder(self, folder: Path, who: Visitor) -> bool:
         """Whether a visitor may see the run in a folder below the root, such as one of a sweep."""
@@ -57,12 +58,13 @@ class Access:
         hidden = dataset is None or is_own(dataset) or os.environ.get("MIXNN_PRIVATE") == "1"
         return not hidden or who.teacher or not has_teacher()
 
-    def may(self, name: str, who: Visitor) -> bool:
-        """Whether a visitor may steer a run and decide on its labels: its owner and the teacher.
+    def may_control(self, name: str, who: Visitor) -> bool:
+        """Whether a visitor may control a run and decide on its labels: its owner and the teacher.
 
         A run without an owner: anyone, where the server knows no teacher.
         """
-        return self._steers(name, who)
+        owner = self.owner(name)
+        return who.teacher or (owner == who.id if owner else not has_teacher())
 
     def may_use(self, dataset: str, who: Visitor) -> bool:
         """Whether a visitor may train on a data set: a built-in one, or one's own.
@@ -80,7 +82,7 @@ class Access:
             allowed = uploads.is_outside(dataset, self.root)
         if allowed:
             return True
-        owners = self._ledger.table("owners")
+        owners = self._storage.table("owners")
         mine = (name for name, owner in owners.items() if owner == who.id)
         return any((self._known(n) or dataset_of(self.root / n)) == dataset for n in mine)
 
@@ -89,38 +91,26 @@ class Access:
 
         One that was brought before owners were kept: anyone, where the server knows no teacher.
         """
-        owners = self._ledger.table("uploads").get(upload, [])
+        owners = self._storage.table("uploads").get(upload, [])
         return who.teacher or who.id in owners or (not owners and not has_teacher())
 
     def link_key(self, name: str) -> str:
         """The key of a run's share link; "" where there is none."""
-        return str(self._ledger.table("links").get(name, ""))
+        return str(self._storage.table("links").get(name, ""))
 
     def share_link(self, name: str) -> str:
         """Make a share link of a run, or find it; returns its key."""
         key = self.link_key(name) or secrets.token_urlsafe(KEY_BYTES)
-        self._ledger.put("links", name, key)
+        self._storage.put("links", name, key)
         return key
-
-    def _steers(self, name: str, who: Visitor) -> bool:
-        owner = self.owner(name)
-        return who.teacher or (owner == who.id if owner else not has_teacher())
 
     def _has_key(self, name: str, who: Visitor) -> bool:
         key = self.link_key(name)
         return bool(key) and hmac.compare_digest(key.encode(), who.key.encode())
 
 
-class Lost(NamedTuple):
-    """A waiting run that a restart could not take up; "" where name or owner are not known."""
-
-    name: str
-    owner: str
-    reason: str
-
-
 def _gated(method: str) -> Callable:
-    """A method of Runs whose first argument is a run that the visitor must see."""
+    """A method of RunManager whose first argument is a run that the visitor must see."""
 
     def call(self: "Seen", name: str, *args: Any, **kwargs: Any) -> Any:
         self._check(name)
@@ -139,7 +129,9 @@ class Seen:
         self._runs, self.who = runs, who
 
     # by name; all else that a page may ask stands below
-    folder, where, may, touch = map(_gated, ("folder", "where", "may", "touch"))
+    folder, info, may_control, mark_watched = map(
+        _gated, ("folder", "info", "may_control", "mark_watched")
+    )
     resume, pause, go_on, step, change, stop, pin, delete = map(
         _gated, ("resume", "pause", "go_on", "step", "change", "stop", "pin", "delete")
     )
@@ -160,20 +152,19 @@ class Seen:
     def names(self) -> list[str]:
         return [name for name in self._runs.names() if self.sees(name)]
 
-    def active(self) -> list[Where]:
-        return [where for where in self._runs.active() if self.sees(where.name)]
+    def active(self) -> list[RunInfo]:
+        return [run for run in self._runs.active() if self.sees(run.name)]
 
     def n_active(self) -> tuple[int, int]:
         """Runs that train and runs that wait, those of others among them."""
-        found = self._runs.active()
-        waiting = sum(where.state == "queued" for where in found)
-        return len(found) - waiting, waiting
+        active = self._runs.active()
+        waiting = sum(run.state == "queued" for run in active)
+        return len(active) - waiting, waiting
 
     @property
     def problems(self) -> list[str]:
-        """Waiting runs that a restart could not take up: those that the visitor may see."""
-        found = self._runs.problems
-        return [f"{lost.name or 'a queued run'}: {lost.reason}" for lost in found if self._of(lost)]
+        """What went wrong with the queue, in sentences that the visitor may see."""
+        return [problem.text for problem in self._runs.problems if self._concerns(problem)]
 
     def submit(self, config: RunConfig, **options: Any) -> str:
         self._check_data(config.dataset)
@@ -181,7 +172,7 @@ class Seen:
 
     def fork(self, parent: str, epoch: int, **options: Any) -> str:
         self._check(parent)
-        if self._runs.access.private(parent) and not self._runs.may(parent, self.who):
+        if self._runs.access.private(parent) and not self._runs.may_control(parent, self.who):
             raise RunsError(f"{parent} was shared to be looked at: its owner can fork it")
         return self._runs.fork(parent, epoch, **options)
 
@@ -200,10 +191,11 @@ class Seen:
             raise AttributeError(f"{name}: not for pages, or to be added to access.Seen")
         return getattr(self._runs, name)
 
-    def _of(self, lost: Lost) -> bool:
-        if lost.name and self.sees(lost.name):
+    def _concerns(self, problem: Problem) -> bool:
+        if problem.owner == EVERYONE.id or problem.name and self.sees(problem.name):
             return True
-        return self.who.teacher or (lost.owner == self.who.id if lost.owner else not has_teacher())
+        mine = problem.owner == self.who.id if problem.owner else not has_teacher()
+        return self.who.teacher or mine
 
     def _check(self, name: str) -> None:
         self._runs.folder(name)
@@ -217,8 +209,8 @@ class Seen:
 
 
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "alone", "share", "shared", "tidied", "keep_days",
-    "keep_bytes",
+    "root", "slots", "per_visitor", "limit", "alone", "refusal", "share", "shared", "tidied",
+    "keep_days", "keep_bytes",
 )  # fmt: skip
 
 

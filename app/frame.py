@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import choices, endpoints, looks, plain, widgets
-from app.runs import ELSEWHERE, runs
+from app.runs import runs
 from app.visitors import page_begins
 
 APP = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ def main() -> None:
     for problem in choices.problems():
         st.warning(plain.markdown(problem, plain.MOST_ERROR))
     if not runs().alone:
-        st.warning(ELSEWHERE, icon=":material/dns:")
+        st.warning(runs().refusal, icon=":material/dns:")
     with endpoints.page():
         widgets.guarded(looks.in_turn)(page.run)
     if not guide:

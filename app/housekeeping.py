@@ -9,7 +9,9 @@ import logging
 from datetime import UTC, datetime
 from pathlib import Path
 
-from app.ledger import Ledger
+from app.review.reviews import has_decisions
+from app.server.run_queue import RunQueue
+from app.server.storage import Storage
 from app.visitors import EVERYONE
 from engine.errors import StoreError
 from engine.store import is_locked, read_json
@@ -20,17 +22,17 @@ FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json")
 
 
 def choose(
-    root: Path, ledger: Ledger, busy: set[str], now: float, keep_seconds: float, keep_bytes: float
+    root: Path, storage: Storage, busy: set[str], now: float, keep_seconds: float, keep_bytes: float
 ) -> tuple[list[str], list[str]]:
     """Names of the runs that are too old, and of those beyond keep_bytes, the oldest first.
 
     busy: runs that wait or train, and those that they will be forked from. now: seconds since
     1970. keep_bytes: of the disk, for all runs that have an owner.
     """
-    owners = ledger.table("owners")
+    owners = storage.table("owners")
     there = {name for name in owners if name and name == Path(name).name and (root / name).is_dir()}
     ages = {name: now - _written(root / name) for name in there}
-    fixed = {name for name in there if _stays(name, root, ledger, busy)}
+    fixed = {name for name in there if _stays(name, root, storage, busy)}
     by_age = sorted(there - fixed, key=lambda name: -ages[name])
     parents = {path.parent.name: _parent(path) for path in root.glob("*/config.json")}
     old = _without_parents(parents, [name for name in by_age if ages[name] > keep_seconds])
@@ -44,36 +46,54 @@ def choose(
     return old, large
 
 
-def note(ledger: Ledger, now: float, old: list[str], large: list[str]) -> None:
+def tidy(
+    queue: RunQueue, storage: Storage, now: float, keep_seconds: float, keep_bytes: float
+) -> list[str]:
+    """Remove what `choose` names; returns the names of the runs that are gone."""
+    with queue.lock:
+        live = queue.live()
+    busy = {job.name for job in live} | {job.request.get("parent", "") for job in live}
+    old, large = choose(storage.root, storage, busy, now, keep_seconds, keep_bytes)
+    removed = []
+    for name in (*old, *large):
+        with queue.lock:
+            job = queue.jobs.get(name)
+            if job is not None and job.live or storage.table("kept").get(name):
+                continue  # resumed or pinned meanwhile
+            if failure := queue.remove(name):
+                log.warning("%s was not tidied away completely: %s", name, failure)
+            else:
+                removed.append(name)
+    if removed:
+        note(
+            storage,
+            now,
+            [name for name in old if name in removed],
+            [name for name in large if name in removed],
+        )
+    return removed
+
+
+def note(storage: Storage, now: float, old: list[str], large: list[str]) -> None:
     """Keep and log what was removed."""
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="minutes")
-    ledger.replace("tidied", {"at": at, "old": len(old), "large": len(large)})
+    storage.replace("tidied", {"at": at, "old": len(old), "large": len(large)})
     log.warning("tidied away: %d old runs, %d beyond the size: %s", len(old), len(large),
                 ", ".join((*old, *large)))  # fmt: skip
 
 
-def _stays(name: str, root: Path, ledger: Ledger, busy: set[str]) -> bool:
-    owner = ledger.table("owners").get(name)
+def _stays(name: str, root: Path, storage: Storage, busy: set[str]) -> bool:
+    owner = storage.table("owners").get(name)
     return (
         not owner
         or owner == EVERYONE.id
         or name in busy
         or (root / name).is_symlink()
         or is_locked(root / name)
-        or name in ledger.table("kept")
-        or name in ledger.table("shared").values()
-        or _has_decisions(root / name)
+        or name in storage.table("kept")
+        or name in storage.table("shared").values()
+        or has_decisions(root / name)
     )
-
-
-def _has_decisions(folder: Path) -> bool:
-    path = folder / "review.json"
-    if not path.exists():
-        return False
-    try:
-        return bool(read_json(path)["log"])
-    except (StoreError, KeyError, TypeError, RecursionError):
-        return True  # whatever it is, somebody may want it
 
 
 def _without_parents(parents: dict[str, str | None], names: list[str]) -> list[str]:

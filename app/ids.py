@@ -1,27 +1,27 @@
-"""Sets of samples as short text for the URL: a bit per sample, compressed; long ones in a file.
+"""Sets of samples as short text for the URL: a bit per sample, compressed; long ones in storage.
 
 A lasso around 20,000 of 50,000 samples takes 8,000 letters, more than some servers and mail
-programs let through. So a long text stands in a file under the runs root, named by its hash, and
-the URL carries "@" and that name; it opens on every browser that sees this server.
+programs let through. So a long text is kept in the server's storage, named by its hash, and the
+URL carries "@" and that name; it opens on every browser that sees this server.
 """
 
 import base64
 import contextlib
 import hashlib
-import os
 import re
+import time
 import zlib
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
 from app.runs import runs
+from app.server.storage import StorageError, storage_of
 
-LONGEST = 1500  # letters that stand in the URL itself
+LONGEST = 1500  # letters of the URL itself
 LARGEST = 2_000_000  # samples that a text may speak of, so that none unpacks into all the memory
-KEPT = 500  # files; the oldest go
-FOLDER = ".lassos"
+KEPT = 500  # long texts; those that were used longest ago go
+USED_AGAIN = 3600.0  # seconds after which another use is noted
 
 
 @lru_cache(maxsize=64)
@@ -35,7 +35,7 @@ def pack(ids: tuple[int, ...]) -> str:
 
 
 def unpack(text: str) -> tuple[int, ...]:
-    """Ids in ascending order. Raises ValueError for a text that is none, or whose file is gone."""
+    """Ids in ascending order. Raises ValueError for a text that is none, or is no longer kept."""
     if text.startswith("@"):
         text = _stored(text)
     if len(text) > LARGEST:
@@ -53,21 +53,26 @@ def unpack(text: str) -> tuple[int, ...]:
 
 def _store(text: str) -> str:
     name = hashlib.sha256(text.encode()).hexdigest()[:20]
-    folder = runs().root / FOLDER
-    folder.mkdir(exist_ok=True)
-    beside = folder / f"{name}.{os.getpid()}.tmp"
-    beside.write_text(text)
-    os.replace(beside, folder / name)
-    files = sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime)
-    for file in files[:-KEPT]:
-        file.unlink(missing_ok=True)
+    with storage_of(runs().root).transaction() as connection:
+        row = name, text, time.time()
+        connection.execute("INSERT OR REPLACE INTO sample_sets VALUES (?, ?, ?)", row)
+        connection.execute(
+            "DELETE FROM sample_sets WHERE name NOT IN "
+            "(SELECT name FROM sample_sets ORDER BY used DESC, rowid DESC LIMIT ?)",
+            (KEPT,),
+        )
     return "@" + name
 
 
 def _stored(text: str) -> str:
-    path: Path = runs().root / FOLDER / text[1:]
-    if not re.fullmatch("@[0-9a-f]{20}", text) or not path.is_file():
+    if not re.fullmatch("@[0-9a-f]{20}", text):
         raise ValueError(text[:60])
-    with contextlib.suppress(OSError):
-        os.utime(path)  # what is used stays
-    return path.read_text()
+    storage, now = storage_of(runs().root), time.time()
+    rows = storage.read("SELECT text, used FROM sample_sets WHERE name = ?", text[1:])
+    if not rows:
+        raise ValueError(text[:60])
+    ((kept, used),) = rows
+    if now - used > USED_AGAIN:  # what is used stays
+        with contextlib.suppress(StorageError), storage.transaction() as connection:
+            connection.execute("UPDATE sample_sets SET used = ? WHERE name = ?", (now, text[1:]))
+    return kept

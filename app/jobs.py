@@ -1,4 +1,4 @@
-"""A run that the server has to do with, and in which order those that wait get a place."""
+"""A run of this server, and the order in which waiting runs get a slot."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,8 +14,8 @@ MOST_PARKED = 4  # runs that stay paused in memory without a place
 
 
 @dataclass(frozen=True)
-class Where:
-    """Where a run stands; epochs and batches count from 0."""
+class RunInfo:
+    """State and progress of a run; epochs and batches count from 0."""
 
     name: str
     state: str  # queued running paused done stopped failed interrupted broken
@@ -29,7 +29,7 @@ class Where:
     message: str = ""
     owner: str = ""
     pinned: bool = False
-    unwatched: float = 0.0  # seconds since somebody looked at it; only while active
+    unwatched: float = 0.0  # seconds since a page showed it; only while active
 
     @property
     def active(self) -> bool:
@@ -38,13 +38,14 @@ class Where:
 
 @dataclass
 class Job:
-    """A run that this process has to do with; `wish` is all that a restart needs to queue it."""
+    """A run of this process; `request` is all that a restart needs to queue it again."""
 
-    wish: dict[str, Any]
+    request: dict[str, Any]
     runner: Runner
     watched: float
     started: bool = False
-    note: str = ""  # why it was stopped by the registry
+    note: str = ""  # why it was stopped by the server
+    given_back: bool = False  # its reserved folder, after it failed before its first file
     paused_at: float | None = None  # since when it is paused, short whiles of training aside
     training_at: float | None = None  # since when it trains without a pause
     parked: bool = False  # it stays paused, and another run has its place
@@ -52,11 +53,15 @@ class Job:
 
     @property
     def name(self) -> str:
-        return self.wish["name"]
+        return self.request["name"]
 
     @property
     def owner(self) -> str:
-        return self.wish["visitor"]
+        return self.request["visitor"]
+
+    @property
+    def pinned(self) -> bool:
+        return self.request["pinned"]
 
     @property
     def state(self) -> str:
@@ -128,7 +133,7 @@ def in_turn(jobs: Iterable[Job], served: Mapping[str, int]) -> list[Job]:
 def park(jobs: Iterable[Job], slots: int, now: float) -> None:
     """Let runs that have been paused for PARK_AFTER seconds give their places to those that wait.
 
-    They keep their memory and go on where they stand; of more than MOST_PARKED the one that was
+    They keep their memory and continue where they are; of more than MOST_PARKED the one that was
     paused first is stopped, and can be resumed. now: seconds of the clock of `paused_at`.
     """
     jobs = list(jobs)

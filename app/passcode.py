@@ -206,13 +206,12 @@ def _neighborhood(address: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
-    """The one of this server, from MIXNN_PASSCODE; teachers' browsers stand in the ledger."""
-    ledger = registry().ledger
+    """The one of this server, from MIXNN_PASSCODE; teachers' browsers are in its storage."""
+    manager = registry()
 
     def remember(teachers: list[str]) -> None:
-        if ledger.mine:
-            ledger.replace("teachers", teachers)
+        if manager.alone:
+            manager.storage.put("teachers", "browsers", teachers)
 
-    return Passcode(
-        os.environ.get("MIXNN_PASSCODE", ""), teachers=ledger.table("teachers"), remember=remember
-    )
+    teachers = manager.storage.table("teachers").get("browsers", [])
+    return Passcode(os.environ.get("MIXNN_PASSCODE", ""), teachers=teachers, remember=remember)

@@ -14,7 +14,7 @@ def share(name: str) -> None:
     me = visitor()
     if not runs().private(name):
         return
-    if not runs().may(name, me):
+    if not runs().may_control(name, me):
         st.caption("Shared with you to look at.")
         return
     with st.popover("Share", icon=":material/share:"):

@@ -16,7 +16,7 @@ from PIL import Image
 
 from app import downloads, looks, plain, reading
 from app.choices import bound, get, link, put
-from app.runs import Where, runs
+from app.runs import RunInfo, runs
 from app.words import WORDS
 from engine.errors import EngineError, StoreError
 from engine.runs.records import epochs_file
@@ -93,7 +93,7 @@ def empty(text: str, page: str = "views/train.py", label: str = "Open Train", **
     st.stop()
 
 
-def state_badge(where: Where) -> None:
+def state_badge(where: RunInfo) -> None:
     """A run's state as a small badge: sign, word and color."""
     text = f"{SIGNS[where.state]} {where.state}"
     if where.state == "queued":
@@ -121,7 +121,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
         empty("There is no run yet. One click on **Train** starts one; it takes seconds.")
     if get("run") != chosen:
         put(run=chosen)
-    where = runs().where(chosen)
+    where = runs().info(chosen)
     with st.container(horizontal=True, vertical_alignment="center", key="run-picker"):
         # the options bear no state: an option that changes its text loses the choice
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
@@ -134,7 +134,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
     return chosen
 
 
-def need_epochs(where: Where) -> None:
+def need_epochs(where: RunInfo) -> None:
     """Stop the page where a run has no epoch to show yet; come back by itself when it has."""
     if epochs_file(runs().folder(where.name)).exists() and reading.records(where.name):
         return
@@ -144,12 +144,12 @@ def need_epochs(where: Where) -> None:
     if not where.active:
         empty("This run ended before its first epoch. Resume it on **Train**, or choose another.")
     st.info("The first epoch is under way; this page fills itself in a moment.")
-    runs().touch(where.name)
+    runs().mark_watched(where.name)
 
     def changed() -> str | None:
-        runs().touch(where.name)
+        runs().mark_watched(where.name)
         there = epochs_file(runs().folder(where.name)).exists() and reading.records(where.name)
-        return None if not there and runs().where(where.name).active else "app"
+        return None if not there and runs().info(where.name).active else "app"
 
     looks.keep_looking("wait-epoch", changed, every=1.0)
     st.stop()
@@ -163,7 +163,7 @@ def scrub(*names: str, follow: bool = True) -> int:
     """
     epochs = reading.epochs(*names)
     row = reading.row(*names)
-    live = any(runs().where(name).active for name in names)
+    live = any(runs().info(name).active for name in names)
     playing = st.session_state.get("playing", False)
 
     def step(by: int) -> None:
@@ -208,9 +208,9 @@ def _advance(names: Sequence[str], n_epochs: list[int], playing: bool) -> None:
 
     def follow() -> str | None:
         for name in names:
-            runs().touch(name)
+            runs().mark_watched(name)
         now = [len(reading.records(name)) for name in names]
-        live = any(runs().where(name).active for name in names)
+        live = any(runs().info(name).active for name in names)
         return None if now == n_epochs and live else "app"
 
     def play() -> str:

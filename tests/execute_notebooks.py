@@ -62,12 +62,12 @@ def cleaned(notebook):
 
 def run_of_the_app(root: Path) -> None:
     """A run that the app makes and 06 finds."""
-    from app.runs import EVERYONE, Runs
+    from app.runs import EVERYONE, RunManager
     from engine.config import configure
 
-    runs = Runs(root)
+    runs = RunManager(root)
     name = runs.submit(configure(rate=0.2, seed=1, epochs=15), visitor=EVERYONE)
-    while runs.where(name).active:
+    while runs.info(name).active:
         time.sleep(0.2)
     runs.close()
 

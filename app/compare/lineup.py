@@ -76,7 +76,7 @@ def look(name: str, epoch: int) -> Look:
     found = _at(run, epoch)
     if found.run is not run or found.note:
         return found
-    ended, last = not runs().where(name).active, run.epochs[found.row]["epoch"]
+    ended, last = not runs().info(name).active, run.epochs[found.row]["epoch"]
     note = f"{'ended' if ended else 'is'} at epoch {last}" if last < epoch else ""
     return Look(run, found.row, note)
 

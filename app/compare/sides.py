@@ -27,7 +27,7 @@ def cards(looks: dict[str, lineup.Look], short: dict[str, str], waiting: list[st
     shown = [card(name, short[name], number, look)
              for number, (name, look) in enumerate(looks.items())]  # fmt: skip
     for name in waiting:
-        where = runs().where(name)
+        where = runs().info(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
         shown.append(box(plain.html(name), f"{widgets.SIGNS[where.state]} {where.state}, {told}"))
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(shown)}</div>')
@@ -35,7 +35,7 @@ def cards(looks: dict[str, lineup.Look], short: dict[str, str], waiting: list[st
 
 def card(name: str, short: str, number: int, look: lineup.Look) -> str:
     """A run in a box, as HTML."""
-    where = runs().where(name)
+    where = runs().info(name)
     metrics = look.run.epochs[look.row]["metrics"]
     numbers = " · ".join(
         f"{words} <b>{widgets.percent(metrics[key])}</b>"

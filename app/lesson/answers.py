@@ -1,27 +1,21 @@
-"""What a class answered in the lesson: no names, one file per class, appended to by many at once.
+"""What a class answered in the lesson, without names; see `storage`, table `answers`.
 
-A line is {"step", "answer", "token"}; of a token's lines for a step the last one counts, so that a
-changed answer replaces one's own. A token says nothing but "the same browser as before in this
+A changed answer replaces one's own. A token says nothing but "the same browser as before in this
 class": it is derived from the browser's own random token and the class code.
 """
 
-import fcntl
 import hashlib
-import json
-import os
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from app.server.storage import storage_of
 from engine.errors import EngineError
 
-FOLDER = ".answers"  # beside the runs; the dot keeps it out of their list
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 CODE_WORDS = "letters, digits and hyphens, at most 24"
 MOST_BYTES = 1 << 20  # of one class: about ten thousand answers
+ROW_BYTES = 60  # of an answer beside its text
 MOST_CLASSES = 1000
 
 
@@ -30,7 +24,7 @@ class AnswersError(EngineError, ValueError):
 
 
 def class_code(text: str) -> str:
-    """The code of a class as it stands in links. Raises AnswersError.
+    """The code of a class as it appears in links. Raises AnswersError.
 
     >>> class_code(" 7b-Physics ")
     '7b-physics'
@@ -47,69 +41,41 @@ def token(code: str, visitor: str) -> str:
 
 
 def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
-    """Note an answer; the same one again is not written twice. Raises AnswersError."""
-    path = _path(root, code)
-    path.parent.mkdir(exist_ok=True)
-    if not path.exists() and len(list(path.parent.glob("*.jsonl"))) >= MOST_CLASSES:
-        raise AnswersError(f"answers are kept of {MOST_CLASSES} classes, no more: clear old ones")
-    line = json.dumps({"step": step, "answer": answer, "token": token}) + "\n"
-    with _held(path, fcntl.LOCK_EX) as file:
-        text = file.read()
-        if _latest(text).get((step, token)) == answer:
-            return
-        if len(text) + len(line) > MOST_BYTES:
-            raise AnswersError(f"the answers of {code} fill their file: a teacher has to clear it")
-        torn = text and not text.endswith(b"\n")  # by a server that died while it wrote
-        os.write(file.fileno(), b"\n" * bool(torn) + line.encode())
+    """Keep an answer, in place of an earlier one. Raises AnswersError, StorageError."""
+    code = class_code(code)
+    with storage_of(root).transaction() as connection:
+        ((size, of_all),) = connection.execute(
+            "SELECT (SELECT total(length(CAST(answer AS BLOB)) + ?) FROM answers WHERE class = ?), "
+            "(SELECT count(DISTINCT class) FROM answers)",
+            (ROW_BYTES, code),
+        )
+        if not size and of_all >= MOST_CLASSES:
+            raise AnswersError(
+                f"answers are kept of {MOST_CLASSES} classes, no more: clear old ones"
+            )
+        if size + ROW_BYTES + len(answer.encode()) > MOST_BYTES:
+            raise AnswersError(f"the answers of {code} are too many: a teacher has to clear them")
+        row = code, step, token, answer
+        connection.execute(
+            "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET answer = excluded.answer WHERE answer <> excluded.answer",
+            row,
+        )
 
 
 def counts(root: Path, code: str, step: int) -> Counter[str]:
-    """How many gave each answer to a step."""
-    latest = _read(root, code)
-    return Counter(answer for (of, _), answer in latest.items() if of == step)
+    """How many gave each answer to a step. Raises AnswersError, StorageError."""
+    query = "SELECT answer, count(*) FROM answers WHERE class = ? AND step = ? GROUP BY answer"
+    return Counter(dict(storage_of(root).read(query, class_code(code), step)))
 
 
 def mine(root: Path, code: str, token: str) -> dict[int, str]:
-    """What one token answered: step -> answer."""
-    return {step: a for (step, of), a in _read(root, code).items() if of == token}
+    """The answers of one token: step -> answer. Raises AnswersError, StorageError."""
+    query = "SELECT step, answer FROM answers WHERE class = ? AND token = ?"
+    return dict(storage_of(root).read(query, class_code(code), token))
 
 
 def clear(root: Path, code: str) -> None:
-    """Forget all answers of a class."""
-    path = _path(root, code)
-    if path.exists():
-        with _held(path, fcntl.LOCK_EX) as file:
-            file.truncate(0)
-
-
-def _path(root: Path, code: str) -> Path:
-    return Path(root) / FOLDER / f"{class_code(code)}.jsonl"
-
-
-def _read(root: Path, code: str) -> dict[tuple[int, str], str]:
-    path = _path(root, code)
-    if not path.exists():
-        return {}
-    with _held(path, fcntl.LOCK_SH) as file:
-        return _latest(file.read())
-
-
-@contextmanager
-def _held(path: Path, lock: int) -> Iterator[Any]:
-    """The file of a class, open for appending and locked against other threads and processes."""
-    with open(path, "a+b", buffering=0) as file:
-        fcntl.flock(file, lock)
-        file.seek(0)
-        yield file
-
-
-def _latest(text: bytes) -> dict[tuple[int, str], str]:
-    """(step, token) -> answer; lines that cannot be read are passed over."""
-    latest = {}
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-            latest[int(entry["step"]), str(entry["token"])] = str(entry["answer"])
-        except (ValueError, KeyError, TypeError):
-            continue
-    return latest
+    """Remove all answers of a class. Raises AnswersError, StorageError."""
+    with storage_of(root).transaction() as connection:
+        connection.execute("DELETE FROM answers WHERE class = ?", (class_code(code),))

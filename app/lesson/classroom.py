@@ -13,7 +13,7 @@ from app.choices import get, link, visitor
 from app.lesson import answers
 from app.lesson.findings import Finding
 from app.lesson.lessons import PERCENT, RUN_WORDS, STEPS, Step, settings
-from app.runs import Where, runs
+from app.runs import RunInfo, runs
 
 MINE, TROUBLE = "lesson.mine", "lesson.trouble"
 SKIPPED = ""  # kept for a step that was passed without an answer
@@ -99,7 +99,7 @@ def need_runs(step: Step) -> dict[str, str] | None:
     return None
 
 
-def missing(step: Step, found: dict[str, Where | None]) -> None:
+def missing(step: Step, found: dict[str, RunInfo | None]) -> None:
     """A run is not there yet, or did not end well: say so, and start it on a click."""
     for name, where in found.items():
         if where is not None and where.state in ("failed", "broken"):
@@ -130,13 +130,13 @@ def progress(step: Step) -> None:
         st.markdown(f"{what} now. All who are in this lesson see the same {run}.")
         for name, where in found.items():
             if where is not None:
-                runs().touch(where.name)
+                runs().mark_watched(where.name)
                 progress_line(RUN_WORDS[name], where)
 
     looks.keep_looking("lesson-runs", changed, every=1.0, draw=lines)
 
 
-def progress_line(words: str, where: Where) -> None:
+def progress_line(words: str, where: RunInfo) -> None:
     done = where.epoch / max(where.n_epochs, 1)
     if where.state == "queued":
         st.progress(0.0, f"◷ {words}: waits, number {where.position} in the queue")

@@ -32,8 +32,8 @@ SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious
 @widgets.guarded
 def desk(name: str) -> None:
     """Everything of one run that a reviewer needs, on one screen."""
-    runs().touch(name)
-    if not runs().may(name, visitor()):
+    runs().mark_watched(name)
+    if not runs().may_control(name, visitor()):
         st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
     _mend_filters(len(reading.class_names(name)))
     found, latest = exhibits.suspects_of(name), exhibits.reviews_of(name).latest()
@@ -133,7 +133,7 @@ def _picks(name: str, found: LabelIssues, sample: int) -> None:
     order = offered(likely, given)
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
-    styles, off = [], not runs().may(name, visitor())
+    styles, off = [], not runs().may_control(name, visitor())
     with st.container(gap="xxsmall", key="picks"):
         for number, label in enumerate(order, start=1):
             key = f"pick-{sample}-{number}"
@@ -190,7 +190,7 @@ def _are_digits(classes: list[str]) -> bool:
 
 def _other_classes(name: str, sample: int, given: int, others: list[int]) -> None:
     """Every class that has no row: small buttons where few and short, else a list."""
-    classes, off = reading.class_names(name), not runs().may(name, visitor())
+    classes, off = reading.class_names(name), not runs().may_control(name, visitor())
     if not others:
         return
     if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
@@ -262,7 +262,7 @@ def _decide(name: str, sample: int, label: int, given: int, kind: str | None = N
 
 def _check_owner(name: str) -> None:
     """Raise RunsError for a visitor whose decisions do not count here."""
-    if not runs().may(name, visitor()):
+    if not runs().may_control(name, visitor()):
         raise RunsError(READ_ONLY)
 
 

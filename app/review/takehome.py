@@ -93,7 +93,7 @@ def files(name: str, found, latest, accept, final: np.ndarray) -> None:
             lambda: handback.table(classes, ids, found, latest, accept),
             f"{name}-labels.csv", mime="text/csv", key="save-table", icon=":material/table:",
         )  # fmt: skip
-        again = data is not None and runs().may(name, visitor()) and st.button(
+        again = data is not None and runs().may_control(name, visitor()) and st.button(
             "Another round with these labels", icon=":material/replay:", key="again",
             help="Brings the reviewed data set back to step 2: a network that learns from better "
             "labels finds wrong ones that this one missed.",

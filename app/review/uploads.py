@@ -24,12 +24,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from app import overview
-from app.ledger import Ledger
 from app.review import jobs
 from app.review.archives import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
 from app.review.jobs import Job
 from app.review.sandbox import INCOMING, check, plain_name
 from app.review.unpacking import Layout
+from app.server.storage import storage_of
 from engine.config import SMALLEST_SIDE
 from engine.data.parts import has_control, shown
 from engine.errors import StoreError
@@ -265,9 +265,9 @@ def _is_held(own: Path) -> bool:
 
 def _datasets(root: Path) -> Iterator[str]:
     """The data sets of all runs, first of those that wait: they may begin meanwhile."""
-    for wish in Ledger(root).table("queue"):
+    for request in storage_of(root).queue():
         with contextlib.suppress(KeyError, TypeError):  # a fork has its parent's
-            yield str(wish["config"]["dataset"])
+            yield str(request["config"]["dataset"])
     for folder in overview.nested(root):
         for own in overview.run_folders(folder):
             with contextlib.suppress(StoreError, KeyError, TypeError, RecursionError):

@@ -119,7 +119,7 @@ def ready(names: list[str]) -> tuple[list[str], list[str]]:
     """Of the runs compared those with an epoch to show, and those still waiting for one."""
     found, waiting = [], []
     for name in names:
-        where = runs().where(name)
+        where = runs().info(name)
         if where.state == "broken":
             st.error(f"{plain.lines(where.message)}. It is left out.")
             continue
@@ -144,7 +144,7 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
     """The chosen runs at one epoch; while one trains the pictures follow by themselves."""
     say_differences(names)
     row, drawn = widgets.scrub(*names, follow=False), time.monotonic()
-    training = bool(waiting) or any(runs().where(name).active for name in names)
+    training = bool(waiting) or any(runs().info(name).active for name in names)
     follows = training and get("epoch") is None
     if training and not follows:
         st.button(
@@ -202,8 +202,8 @@ def wait(names: list[str]) -> None:
 def _touch(names: list[str]) -> bool:
     """Tell that somebody looks; whether any still trains."""
     for name in names:
-        runs().touch(name)
-    return any(runs().where(name).active for name in names)
+        runs().mark_watched(name)
+    return any(runs().info(name).active for name in names)
 
 
 COLUMNS = {

@@ -65,7 +65,7 @@ def hold_still(name: str, row: int, kind: str) -> int:
 
     The figure is mounted anew whenever its data change, and with it goes the point of view.
     """
-    live = runs().where(name).active and get("epoch") is None
+    live = runs().info(name).active and get("epoch") is None
     held = st.session_state.get("map.held")
     if not live or held is None or held[:2] != (name, kind) or held[2] > row:
         held = (name, kind, row)

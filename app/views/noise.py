@@ -29,7 +29,7 @@ LARGEST_SEED = 2**32 - 1
 def of_run() -> tuple[Spoiled, str]:
     """The labels of the chosen run, and its name; stops the page where there are none."""
     name = widgets.pick_run(with_epochs=False)
-    where = runs().where(name)
+    where = runs().info(name)
     if not (runs().folder(name) / "config.json").exists():
         if where.state == "failed":
             st.error(
@@ -48,9 +48,9 @@ def await_labels(name: str) -> None:
     """Come back by itself when the run has its labels."""
 
     def changed() -> str | None:
-        runs().touch(name)
+        runs().mark_watched(name)
         there = (runs().folder(name) / "config.json").exists()
-        return None if not there and runs().where(name).active else "app"
+        return None if not there and runs().info(name).active else "app"
 
     looks.keep_looking("wait-labels", changed, every=1.0)
 

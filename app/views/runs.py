@@ -8,7 +8,7 @@ import streamlit as st
 from app import looks, plain, widgets
 from app.choices import link, visitor
 from app.passcode import passcodes
-from app.runs import GB, Where, runs
+from app.runs import GB, RunInfo, runs
 from app.visitors import TEACHER, has_login
 
 SHOWN = 50  # ended runs listed at once
@@ -49,10 +49,10 @@ def login() -> None:
             st.button("Log in", key="login", icon=":material/login:", on_click=st.login)
 
 
-def row(where: Where) -> None:
+def row(where: RunInfo) -> None:
     """A run, its state, and what its owner or the teacher may do."""
     name, me = where.name, visitor()
-    mine = runs().may(name, me)
+    mine = runs().may_control(name, me)
     with st.container(horizontal=True, vertical_alignment="center"):
         widgets.state_badge(where)
         st.page_link(
@@ -106,6 +106,13 @@ def active() -> None:
         row(where)
 
 
+@widgets.guarded
+def change_limits() -> None:
+    """Take up what the teacher entered; another teacher's page does not put back what it shows."""
+    chosen = st.session_state
+    runs().limit(visitor(), slots=chosen["slots"], per_visitor=chosen["limit"])
+
+
 def kept() -> str:
     """When runs are removed, and when that happened last."""
     when = []
@@ -132,14 +139,16 @@ widgets.head(
 passcode()
 login()
 for problem in runs().problems:
-    st.warning(f"A waiting run was lost when the server started anew: {plain.lines(problem)}")
+    st.warning(plain.lines(problem))
 if visitor().teacher:
     left, right = st.columns(2)
-    slots = left.number_input("Runs that train at once", 1, 8, runs().slots, key="slots")
-    most = right.number_input(
-        "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit"
+    left.number_input(
+        "Runs that train at once", 1, 8, runs().slots, key="slots", on_change=change_limits
     )
-    runs().limit(visitor(), slots=slots, per_visitor=most)
+    right.number_input(
+        "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit",
+        on_change=change_limits,
+    )  # fmt: skip
 looks.keep_looking("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
@@ -148,4 +157,4 @@ st.caption(kept())
 if len(ended) > SHOWN:
     st.caption(f"The newest {SHOWN} are listed; Compare has them all.")
 for name in ended[:SHOWN]:
-    row(runs().where(name))
+    row(runs().info(name))

@@ -5,7 +5,7 @@ import streamlit as st
 from app import looks, plain, reading, setup, sharing, widgets
 from app.choices import bound, get, put, visitor
 from app.drawn import PICTURES, STAGES, drawings, suffering
-from app.runs import Where, runs
+from app.runs import RunInfo, runs
 from engine.config import RunConfig, configure
 from engine.noise import WITHOUT_RATE
 from engine.runs.records import epochs_file
@@ -18,10 +18,10 @@ def start(config: RunConfig) -> None:
     put(run=runs().submit(config, visitor=visitor()), epoch=None, sample=None, lasso=None)
 
 
-def controls(where: Where) -> None:
+def controls(where: RunInfo) -> None:
     """Start, pause, step, resume and stop."""
     me, name = visitor(), where.name
-    mine = runs().may(name, me)
+    mine = runs().may_control(name, me)
     why = None if mine else "This run belongs to another visitor"
 
     def button(label: str, icon: str, wish, *, key: str, help: str, off: bool = False) -> None:
@@ -50,7 +50,7 @@ def controls(where: Where) -> None:
                help="Go on after its last whole epoch")  # fmt: skip
 
 
-def progress(where: Where) -> None:
+def progress(where: RunInfo) -> None:
     """How far it is, or how it ended."""
     if where.state == "queued":
         before = where.position - 1
@@ -69,14 +69,14 @@ def progress(where: Where) -> None:
         st.warning(plain.lines(where.message))
 
 
-def live_knobs(where: Where, config: RunConfig, latest: dict, cells: list) -> None:
+def live_knobs(where: RunInfo, config: RunConfig, latest: dict, cells: list) -> None:
     """K and alpha, while it trains; they act at the next epoch."""
     name, me = where.name, visitor()
 
     def change(knob: str) -> None:
         runs().change(name, me, **{knob: st.session_state[f"live-{knob}-{name}"]})
 
-    off = not runs().may(name, me)
+    off = not runs().may_control(name, me)
     if config.mixing == "neighbors":
         cells[0].slider(
             "K from the next epoch on", 1, min(20, reading.run(name).info["k_max"]),
@@ -166,8 +166,8 @@ def n_records(name: str) -> int:
 
 
 def draw(name: str) -> None:
-    where = runs().where(name)
-    runs().touch(name)
+    where = runs().info(name)
+    runs().mark_watched(name)
     drawn = n_records(name)
     with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
         st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
@@ -188,15 +188,15 @@ def draw(name: str) -> None:
         pictures(name, records)
 
     def changed() -> str | None:
-        runs().touch(name)
-        now = runs().where(name)
+        runs().mark_watched(name)
+        now = runs().info(name)
         if not now.active:
             return "app"  # it has ended: other widgets below
         return "watch" if now.state != where.state or n_records(name) != drawn else None
 
     with bar:  # last, so that the browser asks again when it has everything
         if where.active:
-            look = widgets.guarded(lambda: progress(runs().where(name)))
+            look = widgets.guarded(lambda: progress(runs().info(name)))
             looks.keep_looking("look", changed, every=QUICK_LOOK, draw=look)
         else:
             progress(where)
@@ -207,7 +207,7 @@ def another(name: str) -> None:
 
     Not for a private run that was shared: its data are the owner's.
     """
-    if runs().private(name) and not runs().may(name, visitor()):
+    if runs().private(name) and not runs().may_control(name, visitor()):
         return
     run = reading.run(name)
     config, kept = run.config, run.kept_states()
@@ -281,7 +281,7 @@ if chosen is None:
 else:
     if get("run") != chosen:
         put(run=chosen)
-    where = runs().where(chosen)
+    where = runs().info(chosen)
     watch(chosen)
     if where.state != "broken" and (runs().folder(chosen) / "config.json").exists():
         another(chosen)

@@ -233,7 +233,7 @@ def seconds(dataset: str, at: float) -> float:
 def review() -> None:
     """The progress of the run while it trains, then the desk."""
     name = widgets.pick_run(with_epochs=False)
-    where = runs().where(name)
+    where = runs().info(name)
     if where.active:
         training(name)
         return
@@ -252,12 +252,12 @@ def training(name: str) -> None:
     """How far the run is; the page goes on to the desk by itself."""
 
     def changed() -> str | None:
-        runs().touch(name)
-        return None if runs().where(name).active else "app"
+        runs().mark_watched(name)
+        return None if runs().info(name).active else "app"
 
     @widgets.guarded
     def progress() -> None:
-        where = runs().where(name)
+        where = runs().info(name)
         if where.state == "queued":
             st.info(f"Waiting for its turn: number {where.position} in the queue.")
             return

@@ -1,9 +1,11 @@
 """A runs root of its own for each test, runs in every state, and pages run without a browser."""
 
+import contextlib
 import html
 import json
 import re
 import shutil
+import sqlite3
 import time
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import streamlit as st
 from app.map import layouts
 from app.plain import JOINER
 from app.runs import Visitor, runs
+from app.server.storage import PATIENCE, Storage
 from engine.config import configure
 from engine.data import load
 from engine.runner import Runner
@@ -149,6 +152,21 @@ def running(root) -> str:
     wait_until(lambda: (root / name / "epochs.jsonl").exists() and n_epochs(root / name) > 1)
     runs().pause(name, ANYONE)
     return name
+
+
+@contextlib.contextmanager
+def locked(storage: Storage):
+    """Another program holds the database."""
+    storage.close()
+    storage._patience = 0.05
+    other = sqlite3.connect(storage.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        other.execute("ROLLBACK")
+        other.close()
+        storage._patience = PATIENCE
 
 
 def keep(folder: Path, epochs: int) -> None:

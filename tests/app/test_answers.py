@@ -1,7 +1,5 @@
-"""The collected answers: many at once, changed ones, torn files, codes."""
+"""The collected answers: many at once, changed ones, limits, codes."""
 
-import fcntl
-import json
 import multiprocessing
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +8,14 @@ import pytest
 
 from app.lesson import answers
 from app.lesson.answers import AnswersError, class_code, clear, counts, mine, record, token
+from app.server.storage import StorageError, storage_of
+from tests.app.conftest import locked
 
 CODE = "7b"
 
 
-def lines(root):
-    return (root / answers.FOLDER / f"{CODE}.jsonl").read_text().splitlines()
+def rows(root):
+    return storage_of(root).read("SELECT * FROM answers WHERE class = ?", CODE)
 
 
 def test_answers_are_counted_and_a_changed_one_replaces_ones_own(tmp_path):
@@ -26,7 +26,7 @@ def test_answers_are_counted_and_a_changed_one_replaces_ones_own(tmp_path):
     record(tmp_path, CODE, 1, "peak", "ann")
     assert counts(tmp_path, CODE, 1) == {"peak": 2}
     assert mine(tmp_path, CODE, "bob") == {1: "peak", 2: "large"}
-    assert len(lines(tmp_path)) == 4  # appended, nothing is rewritten
+    assert len(rows(tmp_path)) == 3
 
 
 def test_two_classes_do_not_mix(tmp_path):
@@ -39,16 +39,19 @@ def test_two_classes_do_not_mix(tmp_path):
 
 
 def test_the_same_answer_again_writes_nothing(tmp_path):
+    record(tmp_path, CODE, 1, "rise", "ann")
+    changes = storage_of(tmp_path).read("SELECT total_changes()")
     for _ in range(3):
         record(tmp_path, CODE, 1, "rise", "ann")
-    assert len(lines(tmp_path)) == 1
+    assert storage_of(tmp_path).read("SELECT total_changes()") == changes
+    assert len(rows(tmp_path)) == 1
 
 
-def test_no_name_and_no_visitor_stands_in_the_file(tmp_path):
+def test_no_name_and_no_visitor_is_kept(tmp_path):
     record(tmp_path, CODE, 1, "rise", token(CODE, "visitor-of-ann"))
-    (line,) = lines(tmp_path)
-    assert set(json.loads(line)) == {"step", "answer", "token"}
-    assert "ann" not in line
+    (row,) = rows(tmp_path)
+    assert row == (CODE, 1, token(CODE, "visitor-of-ann"), "rise")
+    assert "ann" not in str(row)
     assert token(CODE, "ann") == token(CODE, "ann") != token("8c", "ann")
 
 
@@ -65,19 +68,17 @@ def test_thirty_threads_at_once_lose_nothing(tmp_path, n_each):
         list(pool.map(student, range(30)))
     for step in range(n_each):
         assert counts(tmp_path, CODE, step) == {f"answer {i}": 10 for i in range(3)}
-    assert len(lines(tmp_path)) == 30 * n_each
+    assert len(rows(tmp_path)) == 30 * n_each
 
 
-def test_who_writes_waits_for_who_holds_the_file(tmp_path):
+def test_an_answer_that_cannot_be_kept_is_refused(tmp_path):
     record(tmp_path, CODE, 1, "rise", "ann")
-    writer = threading.Thread(target=record, args=(tmp_path, CODE, 1, "peak", "bob"))
-    with open(tmp_path / answers.FOLDER / f"{CODE}.jsonl") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        writer.start()
-        writer.join(0.3)
-        assert writer.is_alive()
-        assert len(lines(tmp_path)) == 1
-    writer.join(10)
+    with locked(storage_of(tmp_path)):
+        assert counts(tmp_path, CODE, 1) == {"rise": 1}  # readers do not wait
+        with pytest.raises(StorageError, match="another program has locked it; try again"):
+            record(tmp_path, CODE, 1, "peak", "bob")
+    assert counts(tmp_path, CODE, 1) == {"rise": 1}
+    record(tmp_path, CODE, 1, "peak", "bob")
     assert counts(tmp_path, CODE, 1) == {"rise": 1, "peak": 1}
 
 
@@ -93,30 +94,21 @@ def test_processes_at_once_lose_nothing(tmp_path):
     assert all(counts(tmp_path, CODE, step).total() == 30 for step in range(5))
 
 
-def test_a_torn_line_costs_itself_and_no_other(tmp_path):
-    record(tmp_path, CODE, 1, "rise", "ann")
-    path = tmp_path / answers.FOLDER / f"{CODE}.jsonl"
-    path.write_bytes(path.read_bytes() + b'{"step": 1, "ans\xff')
-    assert counts(tmp_path, CODE, 1) == {"rise": 1}
-    record(tmp_path, CODE, 1, "peak", "bob")
-    assert counts(tmp_path, CODE, 1) == {"rise": 1, "peak": 1}
-
-
 @pytest.mark.parametrize("code", ["", "a" * 25, "../x", "a/b", "-a", "ä", "a b", ".x"])
 def test_a_code_is_a_plain_word(tmp_path, code):
     with pytest.raises(AnswersError, match="letters, digits and hyphens"):
         record(tmp_path, code, 1, "rise", "ann")
-    assert not (tmp_path / answers.FOLDER).exists()
+    assert rows(tmp_path) == []
 
 
 def test_a_code_is_taken_as_people_write_it():
     assert class_code(" 7B-Physics") == "7b-physics"
 
 
-def test_a_file_and_a_folder_have_their_limits(tmp_path, monkeypatch):
+def test_a_class_and_all_classes_have_their_limits(tmp_path, monkeypatch):
     monkeypatch.setattr(answers, "MOST_BYTES", 150)
     record(tmp_path, CODE, 1, "rise", "ann")
-    with pytest.raises(AnswersError, match="a teacher has to clear it"):
+    with pytest.raises(AnswersError, match="a teacher has to clear them"):
         record(tmp_path, CODE, 2, "x" * 200, "ann")
     assert counts(tmp_path, CODE, 1) == {"rise": 1}
     monkeypatch.setattr(answers, "MOST_CLASSES", 1)

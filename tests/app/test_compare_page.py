@@ -69,7 +69,7 @@ def test_the_button_trains_both_on_the_same_noise_and_opens_them(root):
     at.button(key="start-pair").click().run()
     assert not at.error
     first, second = at.query_params["compare"].split(",")
-    wait_until(lambda: runs().where(first).state == runs().where(second).state == "done")
+    wait_until(lambda: runs().info(first).state == runs().info(second).state == "done")
     ce, mixnn = Run(root / first), Run(root / second)
     assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
     assert ce.config.seed == mixnn.config.seed == 7
@@ -86,7 +86,7 @@ def test_half_a_pair_is_not_queued(root, monkeypatch):
     at = page(**QUICK | {"epochs": "5000"})
     at.button(key="start-pair").click().run()
     assert "allowed are 1" in at.error[0].value
-    assert all(not runs().where(name).active or runs().where(name).state != "queued"
+    assert all(not runs().info(name).active or runs().info(name).state != "queued"
                for name in runs().names())  # fmt: skip
     assert "compare" not in at.query_params or "," not in at.query_params["compare"]
 

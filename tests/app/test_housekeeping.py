@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock
 
 from app.housekeeping import choose
-from app.runs import Runs, Visitor
+from app.runs import RunManager, Visitor
 from tests.app.conftest import app, quick_digits, texts, wait_until
 
 DAY = 86400.0
@@ -18,18 +18,18 @@ NOW = 2_000_000_000.0
 
 @pytest.fixture
 def runs(tmp_path, template):
-    made = Runs(tmp_path / "runs", keep_days=30)
+    made = RunManager(tmp_path / "runs", keep_days=30)
     yield made
     made.close()
 
 
-def add(runs: Runs, template, name: str, days: float, owner: str = "ann") -> None:
+def add(runs: RunManager, template, name: str, days: float, owner: str = "ann") -> None:
     """A run that ended so many days ago."""
     folder = shutil.copytree(template, runs.root / name)
     for path in (*folder.iterdir(), folder):
         os.utime(path, (NOW - days * DAY,) * 2)
     if owner:
-        runs.ledger.put("owners", name, owner)
+        runs.storage.put("owners", name, owner)
 
 
 def test_old_runs_of_visitors_go_and_the_others_stay(runs, template, caplog):
@@ -40,17 +40,17 @@ def test_old_runs_of_visitors_go_and_the_others_stay(runs, template, caplog):
     add(runs, template, "pinned", 400)
     runs.pin("pinned", Visitor("ann"), True)
     add(runs, template, "teachers", 400)
-    runs.ledger.put("kept", "teachers", "teacher")
+    runs.storage.put("kept", "teachers", "teacher")
     add(runs, template, "decided", 400)
     entry = {"sample": 0, "kind": "keep", "label": 0, "at": "", "by": ""}
     (runs.root / "decided" / "review.json").write_text(json.dumps({"format": 1, "log": [entry]}))
-    runs.ledger.put("links", "old", "key")
+    runs.storage.put("links", "old", "key")
     with caplog.at_level(logging.WARNING):
         assert runs.tidy(NOW) == ["old"]
     assert "1 old runs" in caplog.text
     assert "old" not in runs.names()
-    assert "old" not in runs.ledger.table("owners")
-    assert "old" not in runs.ledger.table("links")
+    assert "old" not in runs.storage.table("owners")
+    assert "old" not in runs.storage.table("links")
     assert {"young", "by-command", "lesson", "pinned", "teachers", "decided"} == set(runs.names())
     assert runs.tidied() == {"at": "2033-05-18T03:33+00:00", "old": 1, "large": 0}
     assert runs.tidy(NOW) == []
@@ -70,7 +70,7 @@ def test_a_run_that_trains_on_the_command_line_and_a_link_stay(runs, template, t
 def test_a_parent_stays_while_a_fork_of_it_waits(runs, template):
     ann = Visitor("ann")
     add(runs, template, "parent", 50)
-    runs.slots = 0  # so that it waits
+    runs.limits.slots = 0  # so that it waits
     fork = runs.fork("parent", 2, visitor=ann, epochs=8)
     assert runs.tidy(NOW) == []
     runs.stop(fork, ann)
@@ -79,7 +79,7 @@ def test_a_parent_stays_while_a_fork_of_it_waits(runs, template):
 
 def test_a_run_that_ended_here_is_tidied_like_any_other(runs):
     name = runs.submit(quick_digits(), visitor=Visitor("ann"))
-    wait_until(lambda: runs.where(name).state == "done")
+    wait_until(lambda: runs.info(name).state == "done")
     assert runs.tidy(NOW) == [name]
     assert name not in runs.names()
 
@@ -102,9 +102,9 @@ def test_beyond_the_size_the_oldest_go_first(runs, template):
     for number in range(4):
         add(runs, template, f"run{number}", 4 - number)
     size = sum(512 * p.lstat().st_blocks for p in (runs.root / "run0").rglob("*"))
-    old, large = choose(runs.root, runs.ledger, set(), NOW, 30 * DAY, 2.5 * size)
+    old, large = choose(runs.root, runs.storage, set(), NOW, 30 * DAY, 2.5 * size)
     assert (old, large) == ([], ["run0", "run1"])
-    assert choose(runs.root, runs.ledger, {"run0"}, NOW, 30 * DAY, 2.5 * size)[1] == [
+    assert choose(runs.root, runs.storage, {"run0"}, NOW, 30 * DAY, 2.5 * size)[1] == [
         "run1", "run2",
     ]  # fmt: skip
 
@@ -113,18 +113,18 @@ def test_the_page_says_what_was_removed(root, monkeypatch):
     from app.runs import runs
 
     monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")
-    runs().ledger.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
+    runs().storage.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
     said = texts(app("runs"))
     assert "removed 30 days after its end" in said
     assert "Last on 2026-11-26: 3 for their age, 1 for their size." in said
 
 
 def test_without_a_teacher_nothing_is_removed_unless_a_setting_says_so(root, monkeypatch):
-    from app.runs import Runs
+    from app.runs import RunManager
 
     monkeypatch.delenv("MIXNN_PASSCODE", raising=False)
     assert "Runs stay until they are deleted." in texts(app("runs"))
     monkeypatch.setenv("MIXNN_KEEP_DAYS", "7")
-    registry = Runs.from_environment()
+    registry = RunManager.from_environment()
     registry.close()
     assert (registry.keep_days, registry.keep_bytes) == (7, float("inf"))

@@ -11,6 +11,7 @@ from app.lesson import answers, findings
 from app.lesson.findings import Finding
 from app.lesson.lessons import PERCENT, RATES, RUNS, STEPS, settings
 from app.runs import runs
+from app.server.storage import storage_of
 from engine.config import configure
 from engine.runner import Runner
 from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
@@ -58,7 +59,7 @@ def place(root, trained, **names):
     for name in RUNS:
         shutil.copytree(trained / name, root / name)
     keys = {json.dumps(brief(n).model_dump(mode="json"), sort_keys=True): n for n in RUNS}
-    (root / ".shared.json").write_text(json.dumps(keys))
+    storage_of(root).replace("shared", keys)
 
 
 def predict(at, step: int, answer: str | None = None):
@@ -139,7 +140,7 @@ def test_a_step_that_is_none_is_named_and_the_first_shown(lesson, text):
 
 def test_an_answer_starts_the_run_and_shows_how_far_it_is(lesson):
     at = predict(app("lesson"), 1)
-    (where,) = [runs().where(name) for name in runs().names()]
+    (where,) = [runs().info(name) for name in runs().names()]
     assert where.owner == "everyone"
     assert "All who are in this lesson see the same run" in texts(at) or where.state == "done"
     wait_until(all_done)
@@ -157,7 +158,7 @@ def test_students_who_press_the_same_button_share_one_run(lesson):
 
 def test_a_queue_shows_the_position(lesson):
     long = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
-    wait_until(lambda: runs().where(long).state == "running")
+    wait_until(lambda: runs().info(long).state == "running")
     at = predict(app("lesson", lesson=2), 2)
     lines = [str(bar.proto.text) for bar in at.get("progress")]
     assert any("MixNN: waits, number 1 in the queue" in line for line in lines)
@@ -225,7 +226,7 @@ def test_a_run_without_its_arrays_is_an_error_and_no_traceback(prepared):
 
 
 def test_too_many_shared_runs_are_refused_in_words(lesson, monkeypatch):
-    monkeypatch.setattr("app.runs.MOST_SHARED", 0)
+    monkeypatch.setattr("app.server.shared_runs.MOST_SHARED", 0)
     at = predict(app("lesson"), 1)
     assert "allowed are 0 at once; try again in a minute" in texts(at)
     assert at.button(key="lesson-train")

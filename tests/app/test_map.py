@@ -15,6 +15,7 @@ from app import choices, ids, reading
 from app.charts import map3d
 from app.map import HEARD, Picture, coloring, from_bits, layouts, packed, sheets
 from app.map.coloring import Labels, colored
+from app.server.storage import storage_of
 from engine.data.images import open_image
 from engine.mapper import lay_out_next, map_file
 from tests.app.conftest import app, texts
@@ -82,7 +83,7 @@ def test_a_selection_goes_through_text_and_back(root, chosen):
     assert ids.unpack(ids.pack(chosen)) == tuple(sorted(chosen))
 
 
-def test_a_long_selection_stands_in_a_file_and_its_name_in_the_url(root):
+def test_a_long_selection_is_in_storage_and_its_name_in_the_url(root):
     rng = np.random.default_rng(0)
     chosen = tuple(np.flatnonzero(rng.random(50_000) < 0.4).tolist())
     text = ids.pack(chosen)
@@ -91,7 +92,7 @@ def test_a_long_selection_stands_in_a_file_and_its_name_in_the_url(root):
     assert ids.unpack(text) == chosen
     ids.pack.cache_clear()
     assert ids.pack(chosen) == text
-    assert len(list((root / ids.FOLDER).iterdir())) == 1
+    assert n_sets(root) == 1
 
 
 def test_old_selections_go(root, monkeypatch):
@@ -99,8 +100,12 @@ def test_old_selections_go(root, monkeypatch):
     monkeypatch.setattr(ids, "LONGEST", 0)
     ids.pack.cache_clear()
     names = [ids.pack((i,)) for i in range(5)]
-    assert len(list((root / ids.FOLDER).iterdir())) == 3
+    assert n_sets(root) == 3
     assert ids.unpack(names[-1]) == (4,)
+
+
+def n_sets(root) -> int:
+    return storage_of(root).read("SELECT count(*) FROM sample_sets")[0][0]
 
 
 @pytest.mark.parametrize("text", ["@../../etc/passwd", "@" + "0" * 20, "%%%", "eNo", "@", "AAAA"])
@@ -110,7 +115,7 @@ def test_a_wrong_selection_is_refused(root, text):
 
 
 def test_a_selection_reads_no_file_of_another_folder(root):
-    (root / ids.FOLDER).mkdir(parents=True)
+    (root / ".lassos").mkdir(parents=True)
     (root / "secret").write_text(ids.pack((1, 2)))
     with pytest.raises(ValueError, match="secret"):
         ids.unpack("@../secret")

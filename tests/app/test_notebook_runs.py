@@ -20,7 +20,7 @@ def quick(monkeypatch):
 
 def test_06_opens_what_the_app_made_and_the_app_what_06_made(root, quick, capsys):
     made = runs().submit(quick_digits(seed=4), visitor=ANYONE)
-    wait_until(lambda: runs().where(made).state == "done")
+    wait_until(lambda: runs().info(made).state == "done")
     book, names = nbformat.read(FOLDER / "06_full_mixnn.ipynb", 4), {}
     for cell in book.cells:
         if cell.cell_type == "code":

@@ -7,7 +7,7 @@ import pytest
 
 from app import passcode
 from app.passcode import KEPT, LONGEST, Passcode
-from app.runs import Runs
+from app.runs import RunManager
 from app.visitors import Visitor, network
 
 WRONG = "That is not the passcode."
@@ -182,7 +182,7 @@ def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
 
 def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
-    runs = Runs(tmp_path)
+    runs = RunManager(tmp_path)
     monkeypatch.setattr(passcode, "registry", lambda: runs)
     try:
         passcode.passcodes.clear()

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from app.review import suspects
-from app.review.reviews import ReviewError, Reviews
+from app.review.reviews import ReviewError, Reviews, has_decisions
+from app.server.storage import StorageError, storage_of
 from engine.runner import Runner
 from engine.store import Run
+from tests.app.conftest import locked
 from tests.conftest import blobs, quick
 
 
@@ -30,25 +32,33 @@ def run(spoiled, tmp_path) -> Run:
     return Run(tmp_path / "run")
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """A run's folder in a runs root."""
+    path = tmp_path / "runs" / "run"
+    path.mkdir(parents=True)
+    return path
+
+
 def reviews(folder, n=20, c=3) -> Reviews:
     return Reviews(folder, n, c)
 
 
-# --- the file
+# --- the log
 
 
-def test_the_last_decision_about_a_sample_counts_and_survives(tmp_path):
-    first = reviews(tmp_path)
+def test_the_last_decision_about_a_sample_counts_and_survives(folder):
+    first = reviews(folder)
     first.decide(3, "change", 2, by="ann")
     first.decide(4, "skip", 0, by="ann")
     first.decide(3, "keep", 1, by="ann")
-    latest = reviews(tmp_path).latest()  # another server, later
+    latest = reviews(folder).latest()  # another server, later
     assert {s: (d.kind, d.label) for s, d in latest.items()} == {3: ("keep", 1), 4: ("skip", 0)}
     assert latest[3].at.endswith("+00:00")
 
 
-def test_undo_takes_back_ones_own_newest_and_brings_the_one_before(tmp_path):
-    store = reviews(tmp_path)
+def test_undo_takes_back_ones_own_newest_and_brings_the_one_before(folder):
+    store = reviews(folder)
     store.decide(3, "change", 2, by="ann")
     store.decide(3, "change", 1, by="ann")
     store.decide(5, "keep", 0, by="bob")
@@ -61,9 +71,9 @@ def test_undo_takes_back_ones_own_newest_and_brings_the_one_before(tmp_path):
     assert list(store.latest()) == [5]
 
 
-def test_two_tabs_do_not_lose_each_others_decisions(tmp_path):
+def test_two_tabs_do_not_lose_each_others_decisions(folder):
     def decide(samples):
-        own = reviews(tmp_path, n=200)
+        own = reviews(folder, n=200)
         for sample in samples:
             own.decide(sample, "change", sample % 3, by=str(sample % 4))
 
@@ -72,7 +82,7 @@ def test_two_tabs_do_not_lose_each_others_decisions(tmp_path):
         tab.start()
     for tab in tabs:
         tab.join()
-    assert sorted(reviews(tmp_path, n=200).latest()) == list(range(80))
+    assert sorted(reviews(folder, n=200).latest()) == list(range(80))
 
 
 @pytest.mark.parametrize(
@@ -84,10 +94,10 @@ def test_two_tabs_do_not_lose_each_others_decisions(tmp_path):
         ((0, "burn", 0), "'burn': allowed are keep, change, skip"),
     ],
 )
-def test_decisions_about_nothing(tmp_path, decision, reason):
+def test_decisions_about_nothing(folder, decision, reason):
     with pytest.raises(ReviewError, match=reason):
-        reviews(tmp_path).decide(*decision)
-    assert not (tmp_path / "review.json").exists()
+        reviews(folder).decide(*decision)
+    assert not (folder / "review.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -97,24 +107,86 @@ def test_decisions_about_nothing(tmp_path, decision, reason):
         '{"format": 1, "log": [{"sample": 99, "kind": "keep", "label": 0, "at": ""}]}',
     ],
 )  # fmt: skip
-def test_a_file_that_is_broken_is_named_and_never_overwritten(tmp_path, text):
-    (tmp_path / "review.json").write_text(text)
+def test_a_file_that_is_broken_is_named_and_never_overwritten(folder, text):
+    (folder / "review.json").write_text(text)
     with pytest.raises(ReviewError, match=r"review\.json cannot be read .*rename it"):
-        reviews(tmp_path).latest()
+        reviews(folder).latest()
     with pytest.raises(ReviewError):
-        reviews(tmp_path).decide(0, "keep", 0)
-    assert (tmp_path / "review.json").read_text() == text
+        reviews(folder).decide(0, "keep", 0)
+    assert (folder / "review.json").read_text() == text
 
 
-def test_the_file_is_written_whole(tmp_path, monkeypatch):
-    store = reviews(tmp_path)
+def test_a_decision_outlives_a_copy_that_cannot_be_written(folder, monkeypatch, caplog):
+    store = reviews(folder)
     store.decide(1, "keep", 0)
-    before = (tmp_path / "review.json").read_text()
-    monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
-    with pytest.raises(ReviewError, match="was not kept"):
+    before = (folder / "review.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError(28, "full")))
         store.decide(2, "keep", 0)
-    assert (tmp_path / "review.json").read_text() == before
-    assert json.loads(before)["format"] == 1
+    assert "review.json is out of date" in caplog.text
+    assert (folder / "review.json").read_text() == before  # whole, if old
+    assert list(reviews(folder).latest()) == [1, 2]
+    store.decide(3, "keep", 0)
+    assert [entry["sample"] for entry in written(folder)] == [1, 2, 3]
+
+
+def test_a_decision_that_cannot_be_kept_is_refused_and_changes_nothing(folder):
+    store = reviews(folder)
+    store.decide(1, "keep", 0)
+    storage = storage_of(folder.parent)
+    with locked(storage), pytest.raises(StorageError, match="Nothing was changed"):
+        store.decide(2, "keep", 0)
+    assert list(store.latest()) == [1]
+    assert [entry["sample"] for entry in written(folder)] == [1]
+
+
+def test_decisions_travel_with_a_run_that_is_moved(folder, tmp_path):
+    store = reviews(folder)
+    store.decide(1, "change", 2, by="ann")
+    store.decide(1, "keep", 0, by="bob")
+    target = tmp_path / "other server" / "renamed"
+    target.parent.mkdir()
+    shutil.move(folder, target)
+    moved = reviews(target)
+    assert [d.by for d in moved.log()] == ["ann", "bob"]
+    moved.undo("bob")
+    assert moved.latest()[1].label == 2
+    assert [entry["by"] for entry in written(target)] == ["ann"]
+    moved.undo("ann")
+    assert moved.log() == written(target) == []
+
+
+def test_decisions_of_an_older_server_are_taken_over_once(folder):
+    entry = {"sample": 3, "kind": "keep", "label": 0, "at": "2026-01-01T00:00:00+00:00", "by": "a"}
+    (folder / "review.json").write_text(json.dumps({"format": 1, "log": [entry]}))
+    (folder / "review.lock").touch()
+    store = reviews(folder)
+    assert has_decisions(folder)
+    store.decide(4, "skip", 0, by="b")
+    assert [d.sample for d in store.log()] == [3, 4] == [e["sample"] for e in written(folder)]
+    (folder / "review.json").unlink()
+    assert [d.sample for d in reviews(folder).log()] == [3, 4]  # the storage has them
+    store.undo("a")
+    store.undo("b")
+    assert not has_decisions(folder)
+    assert store.log() == []
+
+
+def test_two_runs_do_not_mix_and_a_forgotten_one_is_empty(folder):
+    other = folder.parent / "other"
+    other.mkdir()
+    reviews(folder).decide(1, "keep", 0, by="ann")
+    reviews(other).decide(2, "keep", 0, by="ann")
+    assert list(reviews(folder).latest()) == [1]
+    storage_of(folder.parent).forget("run")
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert reviews(folder).log() == []
+    assert list(reviews(other).latest()) == [2]
+
+
+def written(folder):
+    return json.loads((folder / "review.json").read_text())["log"]
 
 
 # --- what speaks for a label

@@ -1,6 +1,7 @@
 """The registry of runs: queue, slots, limits, owners, reaper, restart."""
 
 import errno
+import os
 import shutil
 import threading
 import time
@@ -8,12 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.runs import Runs, RunsError, Visitor
+from app.access import Seen
+from app.runs import RunManager, RunsError, Visitor
+from app.server import run_folders
+from app.server.storage import StorageError
 from engine.control import Stopped
 from engine.errors import ConfigError, StoreError
 from engine.store import Run
 from engine.writer import RunWriter
-from tests.app.conftest import n_epochs, quick_digits, wait_until
+from tests.app.conftest import locked, n_epochs, quick_digits, wait_until
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
 LONG = quick_digits(epochs=5000)
@@ -23,8 +27,8 @@ LONG = quick_digits(epochs=5000)
 def registry(tmp_path):
     made = []
 
-    def make(**options) -> Runs:
-        made.append(Runs(tmp_path / "runs", **options))
+    def make(**options) -> RunManager:
+        made.append(RunManager(tmp_path / "runs", **options))
         return made[-1]
 
     yield make
@@ -35,27 +39,27 @@ def registry(tmp_path):
 def test_one_trains_the_others_wait_in_order(registry):
     runs = registry(slots=1)
     names = [runs.submit(LONG, visitor=ANN) for _ in range(3)]
-    wait_until(lambda: runs.where(names[0]).state == "running")
-    assert [runs.where(name).position for name in names] == [0, 1, 2]
+    wait_until(lambda: runs.info(names[0]).state == "running")
+    assert [runs.info(name).position for name in names] == [0, 1, 2]
     assert [where.name for where in runs.active()] == names
     runs.stop(names[0], ANN)
-    wait_until(lambda: runs.where(names[1]).state == "running")
-    assert runs.where(names[0]).state == "stopped"
-    assert runs.where(names[2]).position == 1
+    wait_until(lambda: runs.info(names[1]).state == "running")
+    assert runs.info(names[0]).state == "stopped"
+    assert runs.info(names[2]).position == 1
 
 
 def test_two_slots_train_two(registry):
     runs = registry(slots=2)
     names = [runs.submit(LONG, visitor=ANN) for _ in range(3)]
-    wait_until(lambda: [runs.where(n).state for n in names[:2]] == ["running", "running"])
+    wait_until(lambda: [runs.info(n).state for n in names[:2]] == ["running", "running"])
     time.sleep(0.5)
-    assert runs.where(names[2]).state == "queued"
+    assert runs.info(names[2]).state == "queued"
 
 
 def test_a_finished_run_frees_its_slot_and_lies_on_disk(registry):
     runs = registry()
     first, second = (runs.submit(quick_digits(), visitor=ANN) for _ in range(2))
-    wait_until(lambda: runs.where(second).state == "done")
+    wait_until(lambda: runs.info(second).state == "done")
     assert n_epochs(runs.folder(first)) == n_epochs(runs.folder(second)) == 6
     assert set(runs.names()) == {first, second}
 
@@ -79,10 +83,10 @@ def test_only_the_owner_and_the_teacher_steer(registry):
             wish(name, BOB)
     with pytest.raises(RunsError, match="belongs to another visitor"):
         runs.change(name, BOB, k=2)
-    assert runs.may(name, ANN)
-    assert not runs.may(name, BOB)
+    assert runs.may_control(name, ANN)
+    assert not runs.may_control(name, BOB)
     runs.pause(name, TEACHER)
-    wait_until(lambda: runs.where(name).state == "paused")
+    wait_until(lambda: runs.info(name).state == "paused")
 
 
 def test_taking_a_run_out_of_the_queue_leaves_nothing(registry):
@@ -97,7 +101,7 @@ def test_taking_a_run_out_of_the_queue_leaves_nothing(registry):
 def test_live_knobs_change_and_bad_ones_are_refused(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
-    wait_until(lambda: runs.where(name).epoch > 2)
+    wait_until(lambda: runs.info(name).epoch > 2)
     runs.change(name, ANN, alpha=0.5)
     wait_until(lambda: Run(runs.folder(name)).epochs[-1]["settings"]["alpha"] == 0.5)
     with pytest.raises(ConfigError, match="k = 900"):
@@ -108,24 +112,24 @@ def test_the_unwatched_are_stopped_but_not_the_pinned_or_watched(registry):
     runs = registry(slots=3, reap_after=1.5)
     left, pinned, watched = (runs.submit(LONG, visitor=ANN, pinned=p) for p in (False, True, False))
     deadline = time.monotonic() + 40
-    while runs.where(left).state != "stopped" and time.monotonic() < deadline:
-        runs.touch(watched)
+    while runs.info(left).state != "stopped" and time.monotonic() < deadline:
+        runs.mark_watched(watched)
         time.sleep(0.1)
-    assert "nobody watched it" in runs.where(left).message
-    assert runs.where(pinned).state == runs.where(watched).state == "running"
+    assert "nobody watched it" in runs.info(left).message
+    assert runs.info(pinned).state == runs.info(watched).state == "running"
 
 
 def test_a_restart_takes_up_the_queue_and_knows_the_owners(registry):
     before = registry()
     first = before.submit(LONG, visitor=ANN)
-    wait_until(lambda: before.where(first).epoch > 0)
+    wait_until(lambda: before.info(first).epoch > 0)
     second = before.submit(quick_digits(), visitor=BOB)
     before.close()
     after = registry()
-    wait_until(lambda: after.where(second).state == "done")
-    assert after.where(first).state == "stopped"
-    assert after.where(second).owner == "bob"
-    assert not after.may(first, BOB)
+    wait_until(lambda: after.info(second).state == "done")
+    assert after.info(first).state == "stopped"
+    assert after.info(second).owner == "bob"
+    assert not after.may_control(first, BOB)
 
 
 def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(registry, monkeypatch):
@@ -142,45 +146,170 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
     name = before.submit(quick_digits(), visitor=ANN)
     assert reached.wait(60)
     time.sleep(0.5)  # the registry looks at its queue meanwhile
-    before._closed.set()
-    before.ledger.release()
+    before.thread.close()
+    before.lease.release()
     go.set()
     monkeypatch.setattr(RunWriter, "create", real)
     after = registry()
-    wait_until(lambda: after.where(name).state == "done")
+    wait_until(lambda: after.info(name).state == "done")
     assert n_epochs(after.folder(name)) == 6
-    assert registry().where(name).state == "done"
+    assert registry().info(name).state == "done"
 
 
-def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry):
     runs = registry()
     first = runs.submit(LONG, visitor=ANN)
     second = runs.submit(quick_digits(epochs=40), visitor=ANN)
-    wait_until(lambda: runs.where(first).epoch > 0)
-    with monkeypatch.context() as patch:
-        patch.setattr("app.ledger.write_json", full)
+    wait_until(lambda: runs.info(first).epoch > 0)
+    with locked(runs.storage):
         runs.stop(first, ANN)
-        wait_until(lambda: runs.where(second).state == "running")
+        wait_until(lambda: runs.info(second).state == "running")
+        wait_until(lambda: runs.problems)
         time.sleep(0.5)
-    runs.submit(quick_digits(), visitor=ANN)  # the registry still looks at its queue
-    wait_until(lambda: runs.where(second).state == "done")
+        (problem,) = Seen(runs, BOB).problems  # one, however many rounds failed
+        assert "another program has locked it" in problem
+        assert "Traceback" not in problem
+    runs.submit(quick_digits(), visitor=ANN)  # the queue goes on
+    wait_until(lambda: runs.info(second).state == "done")
+    wait_until(lambda: not runs.storage.queue())
+
+
+def test_any_error_in_a_round_leaves_the_queue_alive(registry, monkeypatch):
+    runs = registry(slots=1)
+    errors = iter([OSError(errno.ENOSPC, "No space left on device"), RuntimeError("secret"), None])
+    real = runs._queue.round
+
+    def fail() -> None:
+        if error := next(errors, None):
+            raise error
+        real()
+
+    monkeypatch.setattr(runs._queue, "round", fail)
+    wait_until(lambda: len(runs.problems) == 2)
+    texts = " ".join(Seen(runs, BOB).problems)
+    assert "No space left on device" in texts
+    assert "RuntimeError" in texts
+    assert "secret" not in texts  # it may name a private run
+    name = runs.submit(quick_digits(), visitor=ANN)
+    wait_until(lambda: runs.info(name).state == "done")
+
+
+def test_a_run_that_cannot_be_kept_is_refused_and_leaves_nothing(registry):
+    runs = registry()
+    first = runs.submit(LONG, visitor=ANN)
+    with locked(runs.storage), pytest.raises(StorageError, match="Nothing was changed"):
+        runs.submit(LONG, visitor=BOB)
+    assert runs.names() == [first]
+    assert runs.access.owner(first) == "ann"
+    second = runs.submit(LONG, visitor=BOB)
+    with locked(runs.storage), pytest.raises(StorageError):
+        runs.pin(second, BOB, True)
+    assert not runs.info(second).pinned
+
+
+def test_a_full_disk_refuses_a_run_and_keeps_the_queue(registry):
+    runs = registry(slots=0)
+    kept = []
+
+    def fill() -> None:
+        for _ in range(100):
+            kept.append(runs.submit(LONG, visitor=TEACHER))
+
+    runs.storage.read("PRAGMA max_page_count = 1")  # no page more than it has
+    with pytest.raises(StorageError, match="the disk is full"):
+        fill()
+    assert sorted(runs.names()) == sorted(kept)
+    assert len(list(runs.root.glob("[!.]*"))) == len(kept)
+    runs.storage.read("PRAGMA max_page_count = 1000000")
+    kept.append(runs.submit(LONG, visitor=TEACHER))
+    runs.close()
+    after = registry(slots=0)
+    assert [run.name for run in after.active()] == kept
+
+
+def test_a_pin_of_a_queued_run_survives_a_restart(registry):
+    before = registry(slots=0)
+    pinned, other = (before.submit(LONG, visitor=ANN) for _ in range(2))
+    before.pin(pinned, ANN, True)
+    before.thread.close()  # no orderly end
+    before.lease.release()
+    after = registry(slots=0)
+    assert after.info(pinned).pinned
+    assert not after.info(other).pinned
+
+
+def test_the_teachers_limits_survive_a_restart_until_the_setting_changes(registry):
+    before = registry(slots=1, per_visitor=3)
+    with pytest.raises(RunsError, match="teacher"):
+        before.limit(ANN, slots=2, per_visitor=5)
+    before.limit(TEACHER, slots=2, per_visitor=5)
+    before.close()
+    after = registry(slots=1, per_visitor=3)
+    assert (after.slots, after.per_visitor) == (2, 5)
+    names = [after.submit(LONG, visitor=ANN) for _ in range(3)]
+    wait_until(lambda: [after.info(n).state for n in names[:2]] == ["running", "running"])
+    after.close()
+    again = registry(slots=4, per_visitor=3)  # whoever runs the server has the last word
+    assert (again.slots, again.per_visitor) == (4, 5)
+
+
+def test_delete_names_what_it_could_not_delete(registry, template, monkeypatch):
+    runs = registry()
+    shutil.copytree(template, runs.root / "kept")
+    real = os.unlink
+
+    def unlink(path, **options):
+        if "labels" in str(path):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.unlink", unlink)
+        with pytest.raises(RunsError, match=r"not deleted completely: labels.*Permission denied"):
+            runs.delete("kept", TEACHER)
+    assert (runs.root / "kept" / "labels.npz").exists()
+    runs.delete("kept", TEACHER)
+    assert runs.names() == []
+
+
+def test_the_folder_of_a_failed_run_is_given_back_once(registry, monkeypatch):
+    tries = []
+    real = run_folders.give_back
+
+    def give_back(folder):
+        tries.append(folder.name)
+        (folder / "notes.txt").touch()  # so that it cannot be removed
+        return real(folder)
+
+    monkeypatch.setattr(run_folders, "give_back", give_back)
+    runs = registry()
+    name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
+    wait_until(lambda: tries)
+    time.sleep(0.7)  # three rounds
+    assert tries == [name]
+
+
+def test_ended_runs_do_not_pile_up(registry, monkeypatch):
+    monkeypatch.setattr("app.server.scheduler.MOST_ENDED", 2)
+    runs = registry()
+    for _ in range(4):
+        name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
+        wait_until(lambda name=name: runs.info(name).state == "failed")
+    wait_until(lambda: len(runs._queue.jobs) == 2)
 
 
 def test_a_stopped_run_is_resumed_to_its_end(registry):
     runs = registry()
     name = runs.submit(quick_digits(epochs=40), visitor=ANN)
-    wait_until(lambda: runs.where(name).epoch > 1)
+    wait_until(lambda: runs.info(name).epoch > 1)
     runs.stop(name, ANN)
-    wait_until(lambda: runs.where(name).state == "stopped")
+    wait_until(lambda: runs.info(name).state == "stopped")
     done = n_epochs(runs.folder(name))
     assert done < 40
     with pytest.raises(RunsError, match="belongs to another"):
         runs.resume(name, BOB)
     runs.resume(name, ANN)
-    wait_until(lambda: runs.where(name).state == "done")
+    wait_until(lambda: runs.info(name).state == "done")
     assert n_epochs(runs.folder(name)) == 40
     with pytest.raises(StoreError, match="has all its 40 epochs"):
         runs.resume(name, ANN)
@@ -189,9 +318,9 @@ def test_a_stopped_run_is_resumed_to_its_end(registry):
 def test_a_fork_goes_on_from_its_parent(registry):
     runs = registry()
     parent = runs.submit(quick_digits(), visitor=ANN)
-    wait_until(lambda: runs.where(parent).state == "done")
+    wait_until(lambda: runs.info(parent).state == "done")
     child = runs.fork(parent, 3, visitor=BOB, k=1, rate=0.2)
-    wait_until(lambda: runs.where(child).state == "done")
+    wait_until(lambda: runs.info(child).state == "done")
     assert [record["epoch"] for record in Run(runs.folder(child)).epochs] == [4, 5]
     assert Run(runs.folder(child)).info["parent"]["epoch"] == 3
     with pytest.raises(StoreError, match="epoch = 77"):
@@ -214,12 +343,12 @@ def test_a_shared_run_is_found_again_and_goes_on_after_a_stop(registry):
     before = registry()
     config = quick_digits(epochs=40)
     name = before.share(config)
-    wait_until(lambda: before.where(name).epoch > 1)
+    wait_until(lambda: before.info(name).epoch > 1)
     before.close()
     after = registry()
     assert after.shared(config).state == "stopped"
     assert after.share(config) == name
-    wait_until(lambda: after.where(name).state == "done")
+    wait_until(lambda: after.info(name).state == "done")
     assert after.share(config) == name
     assert n_epochs(after.folder(name)) == 40
 
@@ -231,11 +360,11 @@ def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
     wait_until(lambda: runs.shared(bad).state == "failed")
     assert runs.share(bad)
     good = runs.share(quick_digits())
-    wait_until(lambda: runs.where(good).state == "done")
+    wait_until(lambda: runs.info(good).state == "done")
     shutil.rmtree(runs.folder(good))
     assert runs.shared(quick_digits()) is None
     again = runs.share(quick_digits())
-    wait_until(lambda: runs.where(again).state == "done")
+    wait_until(lambda: runs.info(again).state == "done")
     (runs.folder(again) / "config.json").write_text("{")
     runs.close()
     after = registry()
@@ -244,7 +373,7 @@ def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
 
 
 def test_shared_runs_have_a_limit_of_their_own(registry, monkeypatch):
-    monkeypatch.setattr("app.runs.MOST_SHARED", 2)
+    monkeypatch.setattr("app.server.shared_runs.MOST_SHARED", 2)
     runs = registry(per_visitor=1)
     for k in (1, 2):
         runs.share(LONG.changed(k=k))
@@ -256,8 +385,8 @@ def test_shared_runs_have_a_limit_of_their_own(registry, monkeypatch):
 def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
     runs = registry()
     name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
-    wait_until(lambda: runs.where(name).state == "failed")
-    assert "/nowhere.npz is not there" in runs.where(name).message
+    wait_until(lambda: runs.info(name).state == "failed")
+    assert "/nowhere.npz is not there" in runs.info(name).message
     wait_until(lambda: not runs.folder(name).exists())
     assert name in runs.names()
 
@@ -265,11 +394,11 @@ def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
 def test_only_the_teacher_deletes_and_only_what_has_ended(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
-    wait_until(lambda: runs.where(name).epoch > 0)
+    wait_until(lambda: runs.info(name).epoch > 0)
     with pytest.raises(RunsError, match="is active: stop it"):
         runs.delete(name, TEACHER)
     runs.stop(name, ANN)
-    wait_until(lambda: runs.where(name).state == "stopped")
+    wait_until(lambda: runs.info(name).state == "stopped")
     with pytest.raises(RunsError, match="by the teacher only"):
         runs.delete(name, ANN)
     runs.delete(name, TEACHER)
@@ -280,19 +409,19 @@ def test_only_the_teacher_deletes_and_only_what_has_ended(registry):
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc", ".owners.json", "a/b"])
 def test_a_name_stays_inside_the_root(registry, name):
     with pytest.raises(RunsError, match="allowed is the name of a folder"):
-        registry().where(name)
+        registry().info(name)
 
 
 def test_a_name_that_is_not_there(registry):
     with pytest.raises(RunsError, match="'gone' is not there"):
-        registry().where("gone")
+        registry().info("gone")
 
 
 @pytest.mark.parametrize("text", ["none", "0", "-2"])
 def test_a_bad_environment_is_named(monkeypatch, text):
     monkeypatch.setenv("MIXNN_SLOTS", text)
     with pytest.raises(RunsError, match=f"MIXNN_SLOTS = '{text}'.*above 0"):
-        Runs.from_environment()
+        RunManager.from_environment()
 
 
 class Clock:
@@ -319,21 +448,21 @@ def test_fresh_cookies_of_one_address_share_a_limit_and_a_class_fits(registry):
     with pytest.raises(RunsError, match="this server has 8 runs queued or running"):
         runs.submit(LONG, visitor=ann_at(0, "10.0.2.1"))
     runs.submit(LONG, visitor=TEACHER)
-    assert Runs.__init__.__kwdefaults__["per_address"] >= 30 * 3  # thirty behind one address
+    assert RunManager.__init__.__kwdefaults__["per_address"] >= 30 * 3  # thirty behind one address
 
 
 def test_owners_take_turns(registry):
     runs = registry()
     first, *anns = (runs.submit(LONG, visitor=ANN) for _ in range(3))
-    wait_until(lambda: runs.where(first).state == "running")
+    wait_until(lambda: runs.info(first).state == "running")
     bobs = [runs.submit(LONG, visitor=BOB) for _ in range(2)]
     cat = runs.submit(LONG, visitor=Visitor("cat"))
-    assert [runs.where(name).position for name in (bobs[0], cat, bobs[1])][:2] == [1, 2]
+    assert [runs.info(name).position for name in (bobs[0], cat, bobs[1])][:2] == [1, 2]
     order = []
     running = first
     for _ in range(5):
         runs.stop(running, TEACHER)
-        wait_until(lambda last=running: not runs.where(last).active)
+        wait_until(lambda last=running: not runs.info(last).active)
         wait_until(lambda: any(w.state == "running" for w in runs.active()))
         running = next(w.name for w in runs.active() if w.state == "running")
         order.append(running)
@@ -344,39 +473,39 @@ def test_a_paused_run_gives_its_place_back_while_others_wait(registry):
     clock = Clock()
     runs = registry(clock=clock)
     paused = runs.submit(LONG, visitor=ANN, pinned=True)
-    wait_until(lambda: runs.where(paused).epoch > 1)
+    wait_until(lambda: runs.info(paused).epoch > 1)
     runs.pause(paused, ANN)
-    wait_until(lambda: runs.where(paused).state == "paused")
+    wait_until(lambda: runs.info(paused).state == "paused")
     waiting = runs.submit(LONG, visitor=BOB)
     time.sleep(0.5)
-    assert runs.where(waiting).state == "queued"  # for a minute
+    assert runs.info(waiting).state == "queued"  # for a minute
     clock.ahead = 61
-    wait_until(lambda: runs.where(waiting).state == "running")
-    assert runs.where(paused).state == "paused"
+    wait_until(lambda: runs.info(waiting).state == "running")
+    assert runs.info(paused).state == "paused"
     runs.go_on(paused, ANN)
-    assert (runs.where(paused).state, runs.where(paused).position) == ("queued", 1)
-    epoch = runs.where(paused).epoch
+    assert (runs.info(paused).state, runs.info(paused).position) == ("queued", 1)
+    epoch = runs.info(paused).epoch
     runs.stop(waiting, BOB)
-    wait_until(lambda: runs.where(paused).state == "running")
-    wait_until(lambda: runs.where(paused).epoch > epoch)  # it went on where it stood
+    wait_until(lambda: runs.info(paused).state == "running")
+    wait_until(lambda: runs.info(paused).epoch > epoch)  # it went on where it stood
 
 
 def test_a_moment_of_training_does_not_keep_the_place(registry):
     clock = Clock()
     runs = registry(clock=clock)
     paused = runs.submit(LONG, visitor=ANN, pinned=True)
-    wait_until(lambda: runs.where(paused).epoch > 1)
+    wait_until(lambda: runs.info(paused).epoch > 1)
     runs.pause(paused, ANN)
     waiting = runs.submit(LONG, visitor=BOB)
     for _ in range(2):
-        wait_until(lambda: runs.where(paused).state == "paused")
+        wait_until(lambda: runs.info(paused).state == "paused")
         time.sleep(0.5)
         clock.ahead += 40
-        if runs.where(waiting).state == "queued":
+        if runs.info(waiting).state == "queued":
             runs.go_on(paused, ANN)
             time.sleep(0.5)
             runs.pause(paused, ANN)
-    wait_until(lambda: runs.where(waiting).state == "running")
+    wait_until(lambda: runs.info(waiting).state == "running")
 
 
 def test_nothing_is_kept_of_a_run_that_never_began(registry):
@@ -386,7 +515,7 @@ def test_nothing_is_kept_of_a_run_that_never_began(registry):
     runs.share_link(name, ANN)
     runs.stop(name, ANN)
     assert runs.submit(quick_digits(), visitor=BOB) == name
-    assert (runs.link_key(name), runs.ledger.table("kept"), runs.access.owner(name)) == (
+    assert (runs.link_key(name), runs.storage.table("kept"), runs.access.owner(name)) == (
         "", {}, BOB.id,
     )  # fmt: skip
 
@@ -394,9 +523,9 @@ def test_nothing_is_kept_of_a_run_that_never_began(registry):
 def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
     runs = registry()
     shutil.copytree(template, runs.root / "mine")
-    runs.ledger.put("owners", "mine", ANN.id)
+    runs.storage.put("owners", "mine", ANN.id)
     shutil.rmtree(runs.root / "mine")  # by hand
-    wait_until(lambda: "mine" not in runs.ledger.table("owners"))
+    wait_until(lambda: "mine" not in runs.storage.table("owners"))
     shutil.copytree(template, runs.root / "mine")  # of the command line
     assert runs.access.owner("mine") == ""
 
@@ -404,7 +533,7 @@ def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
 def test_a_shared_run_is_never_a_run_of_somebody(registry):
     runs = registry()
     lesson = runs.share(quick_digits())
-    wait_until(lambda: runs.where(lesson).state == "done")
+    wait_until(lambda: runs.info(lesson).state == "done")
     runs.delete(lesson, TEACHER)
     assert runs.submit(quick_digits(epochs=7), visitor=BOB) == lesson  # the same name
     assert runs.shared(quick_digits()) is None
@@ -416,17 +545,17 @@ def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
     runs = registry(clock=clock)
     names = [runs.submit(LONG, visitor=visitor) for visitor in (ANN, BOB, TEACHER)]
     for name in names[:2]:
-        wait_until(lambda name=name: runs.where(name).epoch > 1)
+        wait_until(lambda name=name: runs.info(name).epoch > 1)
         runs.pause(name, TEACHER)
-        wait_until(lambda name=name: runs.where(name).state == "paused")
+        wait_until(lambda name=name: runs.info(name).state == "paused")
         time.sleep(0.5)
         clock.ahead += 61
-    wait_until(lambda: runs.where(names[2]).state == "running")
-    wait_until(lambda: runs.where(names[0]).state == "stopped")
-    assert "paused while others waited" in runs.where(names[0]).message
-    assert runs.where(names[1]).state == "paused"
+    wait_until(lambda: runs.info(names[2]).state == "running")
+    wait_until(lambda: runs.info(names[0]).state == "stopped")
+    assert "paused while others waited" in runs.info(names[0]).message
+    assert runs.info(names[1]).state == "paused"
     runs.stop(names[1], TEACHER)  # the teacher frees any
-    wait_until(lambda: runs.where(names[1]).state == "stopped")
+    wait_until(lambda: runs.info(names[1]).state == "stopped")
 
 
 def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry):
@@ -448,39 +577,64 @@ def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry
     clock.ahead = 10
     time.sleep(0.5)
     assert not second.active()  # it did not take up the queue
-    assert second.where(waiting).owner == "bob"  # but reads whose runs they are
+    assert second.info(waiting).owner == "bob"  # but reads whose runs they are
     first.close()
     clock.ahead = 20
     wait_until(lambda: second.alone)
-    wait_until(lambda: second.where(waiting).state == "done")
-    assert {running, waiting} <= set(second.ledger.table("owners"))
+    wait_until(lambda: second.info(waiting).state == "done")
+    assert {running, waiting} <= set(second.storage.table("owners"))
 
 
 def test_a_run_stays_its_owners_when_the_teacher_resumes_it(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
-    wait_until(lambda: runs.where(name).epoch > 1)
+    wait_until(lambda: runs.info(name).epoch > 1)
     runs.stop(name, ANN)
-    wait_until(lambda: runs.where(name).state == "stopped")
+    wait_until(lambda: runs.info(name).state == "stopped")
     runs.resume(name, TEACHER)
-    assert runs.where(name).owner == "ann"
+    assert runs.info(name).owner == "ann"
 
 
 def test_a_pin_holds_after_the_end_and_a_restart(registry):
     before = registry()
     name = before.submit(quick_digits(), visitor=ANN, pinned=True)
-    wait_until(lambda: before.where(name).state == "done")
+    wait_until(lambda: before.info(name).state == "done")
     before.close()
     after = registry()
-    assert after.where(name).pinned
+    assert after.info(name).pinned
     after.pin(name, ANN, False)
-    assert not after.where(name).pinned
+    assert not after.info(name).pinned
 
 
-def test_damaged_tables_stop_no_server(registry, tmp_path):
-    registry().close()
+def test_damaged_files_of_an_older_server_stop_no_server(registry, tmp_path):
+    (tmp_path / "runs").mkdir()
     for name, text in (("owners", "[1"), ("queue", '[3, "x", {"kind": "new"}]'), ("kept", "7")):
         (tmp_path / "runs" / f".{name}.json").write_text(text)
     runs = registry()
-    assert len(runs.problems) == 3
+    texts = [problem.text for problem in runs.problems]
+    assert len(texts) == 5
+    assert [text for text in texts if ".owners.json of an older version cannot be read" in text]
+    assert sum("could not be restored" in text for text in texts) == 3
     assert runs.names() == []
+    assert (tmp_path / "runs" / ".before-sqlite" / ".owners.json").read_text() == "[1"
+
+
+def test_a_damaged_database_is_left_as_it_is_and_said(registry, tmp_path):
+    root = tmp_path / "runs"
+    root.mkdir()
+    (root / ".mixnn.sqlite3").write_bytes(b"no database at all" * 100)
+    clock = Clock()
+    runs = registry(clock=clock)
+    assert not runs.alone
+    assert "is damaged; put back a copy, or move it away" in runs.refusal
+    assert "is damaged" in runs.problems[0].text
+    with pytest.raises(RunsError, match="is damaged"):
+        runs.submit(LONG, visitor=ANN)
+    with pytest.raises(StorageError, match="is damaged"):
+        runs.access.owner("any")  # nobody's run is given away
+    (root / ".mixnn.sqlite3").rename(tmp_path / "aside")
+    clock.ahead = 10
+    wait_until(lambda: runs.alone)
+    name = runs.submit(quick_digits(), visitor=ANN)
+    wait_until(lambda: runs.info(name).state == "done")
+    assert (tmp_path / "aside").read_bytes() == b"no database at all" * 100

@@ -1,7 +1,6 @@
 """A server with browsers that is told to end: in time, its run stopped, its queue kept."""
 
 import asyncio
-import json
 import signal
 import time
 
@@ -9,6 +8,7 @@ import pytest
 
 from app import shutdown
 from app.runs import runs
+from app.server.storage import storage_of
 from engine.store import Run, write_json
 from tests.app.conftest import n_epochs, quick_digits
 from tests.browser.conftest import serve
@@ -63,5 +63,5 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     (run,) = [Run(path.parent) for path in root.glob("*/config.json")]
     assert run.status["state"] == "stopped"
     assert "because the server was shut down: it can be resumed" in run.status["message"]
-    assert len(json.loads((root / ".queue.json").read_text())) == 1
+    assert len(storage_of(root).queue()) == 1
     assert "Traceback" not in (tmp_path / "runs.log").read_text()

@@ -178,7 +178,7 @@ def poisoned(root, template, poison) -> str:
 def test_a_poisoned_folder_is_listed_as_broken(kind, finished, root, template, monkeypatch):
     monkeypatch.setenv("MIXNN_TEST_MARK", str(root.parent / "executed"))
     name = poisoned(root, template, POISONS[kind])
-    where = runs().where(name)
+    where = runs().info(name)
     assert where.state == "broken"
     assert len(where.message) > 20
     rows = {row["name"]: row for row in overview.rows(root)}
@@ -233,6 +233,6 @@ def test_poisoned_contents_end_in_a_sentence(page, root, template, monkeypatch):
 def test_a_run_in_a_folder_with_a_strange_name_can_be_deleted(root, template):
     shutil.copytree(os.fsencode(template), os.fsencode(root) + b"/caf\xe9")
     assert runs().names() == [r"caf\udce9"]
-    assert "not UTF-8" in runs().where(r"caf\udce9").message
+    assert "not UTF-8" in runs().info(r"caf\udce9").message
     runs().delete(r"caf\udce9", EVERYONE)
     assert runs().names() == []

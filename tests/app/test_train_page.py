@@ -11,7 +11,7 @@ from tests.app.conftest import app, n_epochs, texts, wait_until
 
 
 def owner_of(name: str) -> str:
-    return runs().where(name).owner
+    return runs().info(name).owner
 
 
 def test_the_first_visit_offers_one_click(root):
@@ -25,7 +25,7 @@ def test_one_click_trains_digits_to_the_end(root):
     at.button(key="start").click().run()
     (name,) = runs().names()
     assert at.query_params["run"] == name
-    wait_until(lambda: runs().where(name).state == "done")
+    wait_until(lambda: runs().info(name).state == "done")
     at.run()
     assert not at.error
     run = Run(root / name)
@@ -44,7 +44,7 @@ def test_the_settings_become_the_run(root):
     at.selectbox(key="w-noise").set_value("pair").run()
     at.button(key="start").click().run()
     (name,) = runs().names()
-    wait_until(lambda: runs().where(name).state == "done")
+    wait_until(lambda: runs().info(name).state == "done")
     config = Run(root / name).config
     assert (config.method, config.noise, config.rate, config.seed) == ("ce", "pair", 0.6, 7)
 
@@ -106,7 +106,7 @@ def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
     settings = lambda: Run(root / name).epochs[-1]["settings"]  # noqa: E731
     wait_until(lambda: (settings()["k"], settings()["alpha"]) == (7, 0.5))
     at.button(key="stop").click().run()
-    wait_until(lambda: runs().where(name).state == "stopped")
+    wait_until(lambda: runs().info(name).state == "stopped")
     marks = [text for _, text in live.events(Run(root / name).epochs, 1, 2)]
     assert marks[:2] == ["mixing starts", "correction starts"]
     assert {"K 3 → 7", "alpha 0.8 → 0.5"} <= set(marks)
@@ -115,18 +115,18 @@ def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
 def test_pause_step_go_on_stop_resume(own, root):
     at, name = own
     at.button(key="pause").click().run()
-    wait_until(lambda: runs().where(name).state == "paused")
+    wait_until(lambda: runs().info(name).state == "paused")
     at.run()
     before = n_epochs(root / name)
     at.button(key="step").click().run()
     wait_until(lambda: n_epochs(root / name) == before + 1)
-    wait_until(lambda: runs().where(name).state == "paused")
+    wait_until(lambda: runs().info(name).state == "paused")
     at.run()
     at.button(key="go-on").click().run()
     wait_until(lambda: n_epochs(root / name) > before + 3)
     at.run()
     at.button(key="stop").click().run()
-    wait_until(lambda: runs().where(name).state == "stopped")
+    wait_until(lambda: runs().info(name).state == "stopped")
     stopped = n_epochs(root / name)
     at.run()
     at.button(key="resume").click().run()
@@ -145,7 +145,7 @@ def test_another_noise_rate_beside_the_run(finished, root):
     at.button(key="beside").click().run()
     name = at.query_params["run"]
     assert name != finished
-    wait_until(lambda: runs().where(name).state == "done")
+    wait_until(lambda: runs().info(name).state == "done")
     assert Run(root / name).config.rate == 0.2
     assert Run(root / name).config.k == Run(root / finished).config.k
 
@@ -156,7 +156,7 @@ def test_a_fork_with_another_method(finished, root):
     at.selectbox(key=f"other-method-{finished}").set_value("ce").run()
     at.button(key="fork").click().run()
     name = at.query_params["run"]
-    wait_until(lambda: runs().where(name).state == "done")
+    wait_until(lambda: runs().info(name).state == "done")
     run = Run(root / name)
     assert run.config.method == "ce"
     assert [record["epoch"] for record in run.epochs] == [3, 4, 5]

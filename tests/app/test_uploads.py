@@ -16,6 +16,7 @@ from PIL import Image
 from app.review import archives, sandbox, unpacking, uploads
 from app.review.archives import UploadError
 from app.review.limits import Limits
+from app.server.storage import storage_of
 from engine.data import folder, images, load
 from engine.store import write_json
 
@@ -433,7 +434,7 @@ def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
         "",
         ".uploads",
         ".uploads/.new-abc/upload/x.npz",
-        ".owners.json",
+        ".mixnn.sqlite3",
     ):
         assert not uploads.may_read(f"npz:{root}/{inside}", root)
     shutil.copy(root / ".uploads" / about.key / "upload.json", root)
@@ -459,11 +460,12 @@ def test_an_upload_stays_for_a_run_that_waits_and_for_one_of_a_sweep(root):
     waits = uploads.receive(arrays(), "a.npz", root)
     swept = uploads.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
     later = time.time() + 25 * 3600
-    write_json(root / ".queue.json", [3, {"kind": "new", "config": {"dataset": waits.dataset}}])
+    request = {"kind": "new", "config": {"dataset": waits.dataset}}
+    storage_of(root).save_queue([3, request])
     (root / "of ann" / "sweep" / "k3").mkdir(parents=True)
     path = root / "of ann" / "sweep" / "k3" / "config.json"
     write_json(path, {"config": {"dataset": swept.dataset}})
     assert uploads.clean(root, now=later) == 0
-    write_json(root / ".queue.json", [])
+    storage_of(root).save_queue([])
     path.unlink()
     assert uploads.clean(root, now=later) == 2

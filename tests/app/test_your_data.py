@@ -323,8 +323,8 @@ def test_from_an_upload_to_the_first_decision(root):
     press(at, "find")
     name = at.query_params["run"]
     assert name.startswith("npz-mine-")
-    wait_until(lambda: not runs().where(name).active)
-    assert runs().where(name).state == "done"
+    wait_until(lambda: not runs().info(name).active)
+    assert runs().info(name).state == "done"
     assert Run(root / name).config.noise == "none"
     at.run()
     press(at, "pick-")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from app.lesson.lessons import settings
+from app.server.storage import storage_of
 from engine.runner import Runner
 from engine.store import Run
 from tests.app.conftest import wait_until
@@ -176,7 +177,7 @@ def lay_ready(root, *names: str) -> None:
         runner.run()
         assert runner.status.state == "done", runner.status.error
     keys = {json.dumps(settings(n).model_dump(mode="json"), sort_keys=True): n for n in names}
-    (root / ".shared.json").write_text(json.dumps(keys))
+    storage_of(root).replace("shared", keys)
 
 
 def test_the_lesson_from_start_to_end(visit, own_server):

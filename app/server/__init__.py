@@ -1,0 +1,1 @@
+"""State of the server: runs and their queue, visitors, uploads, storage."""

@@ -1,0 +1,52 @@
+"""How many runs train at once and how many one visitor may have; the teacher changes both."""
+
+from app.access import RunsError
+from app.jobs import Job
+from app.server.storage import Storage
+from app.visitors import Visitor
+
+
+class Limits:
+    """The server's limits. What the teacher sets holds after a restart, until whoever runs the
+    server changes its setting of the same limit.
+
+    per_visitor, per_address, most_queued: runs that one visitor, all visitors of one address, and
+    all together may have queued or running; a teacher may more.
+    """
+
+    def __init__(self, slots: int, per_visitor: int, per_address: int, most_queued: int):
+        self.slots, self.per_visitor = slots, per_visitor
+        self.per_address, self.most_queued = per_address, most_queued
+        self._settings = {"slots": slots, "per_visitor": per_visitor}
+
+    def load(self, storage: Storage) -> None:
+        """Take what the teacher set before. Raises StorageError."""
+        for name, (value, setting) in storage.table("limits").items():
+            if self._settings.get(name) == setting:
+                setattr(self, name, value)
+
+    def change(self, storage: Storage, **values: int) -> None:
+        """Set slots, per_visitor, and keep them. Raises StorageError; nothing changes then."""
+        with storage.transaction():
+            for name, value in values.items():
+                storage.put("limits", name, [value, self._settings[name]])
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def check(self, live: list[Job], visitor: Visitor) -> None:
+        """Raise RunsError where a visitor, its address, or all together have their most."""
+        counted = [
+            (sum(job.owner == visitor.id for job in live), self.per_visitor, "you have"),
+            (
+                sum(job.request.get("from") == visitor.address for job in live),
+                self.per_address,
+                "all at your network address together have",
+            ),
+            (len(live), self.most_queued, "this server has"),
+        ]
+        for number, most, who in counted:
+            if number >= most:
+                raise RunsError(
+                    f"{who} {number} runs queued or running: allowed are {most} at once; wait for "
+                    "one, or stop one"
+                )

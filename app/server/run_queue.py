@@ -1,0 +1,163 @@
+"""The runs of this process together with what is kept of them: queue on disk, owners, folders."""
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app import plain
+from app.jobs import Job
+from app.server import run_folders
+from app.server.limits import Limits
+from app.server.problems import Problem
+from app.server.scheduler import Scheduler
+from app.server.storage import Storage, StorageError
+from engine.store import on_disk
+
+
+class RunQueue(Scheduler):
+    """A scheduler whose queue survives a restart. Call every method under `lock`, a lock that one
+    thread may take twice."""
+
+    def __init__(
+        self, storage: Storage, limits: Limits, reap_after: float, clock: Callable[[], float]
+    ):
+        super().__init__(limits, reap_after, clock)
+        self.lock = threading.RLock()
+        self.root = storage.root
+        self.storage = storage
+
+    def dataset(self, name: str) -> str | None:
+        """The data set of a run of this process, which may have no folder yet; else None."""
+        with self.lock:
+            job = self.jobs.get(name)
+            return None if job is None else job.runner.config.dataset
+
+    def submit(self, request: dict[str, Any], kept: str | None = None) -> str:
+        """Queue what a request describes; returns the run's name.
+
+        kept: why it is never tidied away, else None. Raises StorageError where that cannot be
+        written: nothing is queued then, and no folder is left.
+        """
+        reserved = request["kind"] != "resume"
+        job = Job(request, run_folders.make_runner(self.root, request), self._clock())
+        replaced = self.add(job)
+        try:
+            with self.storage.transaction():
+                if reserved:  # nothing of a run that had this name before
+                    self.storage.forget(job.name)
+                self.storage.put("owners", job.name, job.owner)
+                if kept:
+                    self.storage.put("kept", job.name, kept)
+                self.save()
+        except StorageError:
+            del self.jobs[job.name]
+            if replaced is not None:
+                self.jobs[job.name] = replaced
+            if reserved:
+                run_folders.give_back(run_folders.folder_of(self.root, job.name))
+            raise
+        return job.name
+
+    def save(self) -> None:
+        """Keep what a restart has to begin. Raises StorageError."""
+        self.storage.save_queue(self.requests())
+
+    def restore(self) -> list[Problem]:
+        """Take up the queue of the server before; what could not be restored."""
+        problems = []
+        for request in self.storage.queue():
+            try:
+                request = dict(request)
+                if not run_folders.has_begun(self.root, request):
+                    self.submit(request)
+            except StorageError:
+                raise
+            except Exception as error:  # a parent that is gone, an older format
+                problems.append(self._lost(request, error))
+        return problems
+
+    def _lost(self, request: Any, error: Exception) -> Problem:
+        """Give back the reserved folder of a request that cannot be restored."""
+        request = request if isinstance(request, dict) else {}
+        name, owner = str(request.get("name") or ""), str(request.get("visitor") or "")
+        if name and name == os.path.basename(name):  # that of a run to resume is not empty
+            run_folders.give_back(self.root / name)
+        reason = plain.without_paths(error, self.root)
+        text = f"A queued run could not be restored after the restart: {name or 'without a name'}"
+        return Problem(name, owner, f"{text}: {reason}")
+
+    def pin(self, name: str, on: bool) -> None:
+        """Let a run go on unwatched, and stay when old runs are tidied away. Raises
+        StorageError; nothing changes then."""
+        job = self.jobs.get(name)
+        before = job is not None and job.pinned
+        try:
+            with self.storage.transaction():
+                if self.storage.table("kept").get(name) != "teacher":
+                    self.storage.put("kept", name, "pinned" if on else None)
+                if job is not None:
+                    job.request["pinned"] = on
+                    self.save()
+        except StorageError:
+            if job is not None:
+                job.request["pinned"] = before
+            raise
+
+    def withdraw(self, name: str) -> None:
+        """Take a run that has not begun out of the queue, with its reserved folder."""
+        del self.jobs[name]
+        if run_folders.give_back(run_folders.folder_of(self.root, name)):
+            self.storage.forget(name)
+        self.save()
+
+    def shut_down(self, patience: float, *, save: bool) -> None:
+        """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
+        with self.lock:
+            jobs = [job for job in self.jobs.values() if job.started]
+            if save:
+                with contextlib.suppress(StorageError):  # a full disk: what was saved last holds
+                    self.save()
+        for job in jobs:
+            job.runner.stop("because the server was shut down: it can be resumed")
+        deadline = time.monotonic() + patience
+        while time.monotonic() < deadline and any(job.live for job in jobs):
+            time.sleep(0.02)
+
+    def remove(self, name: str) -> str:
+        """Remove a run's folder and what is kept of it; what could not be removed, or ""."""
+        failure = run_folders.remove(run_folders.folder_of(self.root, name))
+        if not failure:
+            self.jobs.pop(name, None)
+            self.storage.forget(name)
+        return failure
+
+    def round(self) -> None:
+        """What is due now: see `advance`. Raises StorageError where it cannot be kept."""
+        self.advance()
+        self._give_back_failed()
+        self.save()
+
+    def prune(self) -> None:
+        """Forget what is kept of runs whose folders somebody removed: another run may get such a
+        name."""
+        tables = [self.storage.table(kind) for kind in ("owners", "links", "kept", "reviews")]
+        names = {*self.storage.table("shared").values()}.union(*tables)
+        for name in names - self.jobs.keys():
+            if not os.path.lexists(on_disk(self.root, name)):
+                self.storage.forget(name)
+
+    def _give_back_failed(self) -> None:
+        """Give back the folders of runs that failed before their first file, each once."""
+        for job in list(self.jobs.values()):
+            if job.live or job.given_back or job.runner.ready or job.request["kind"] == "resume":
+                continue
+            job.given_back = True
+            folder = run_folders.folder_of(self.root, job.name)
+            if (folder / "config.json").exists():  # a run of somebody else, made meanwhile
+                del self.jobs[job.name]
+                self.storage.forget(job.name)
+            else:
+                run_folders.give_back(folder)

@@ -1,0 +1,109 @@
+"""Which runs train now: slots, turns among owners, parking of paused runs, reaping of unwatched.
+
+It knows neither folders nor rights. Its owner calls every method under one lock.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from app.jobs import LIVE_STATES, Job, RunInfo, in_turn, park
+from app.pace import turns
+from app.server.limits import Limits
+
+NICENESS = 5  # of training threads, so that pages answer first
+MOST_ENDED = 100  # runs whose end is remembered beside their folders
+
+
+class Scheduler:
+    """The runs of this process.
+
+    limits: how many train at once. reap_after: seconds after which a run that no page shows is
+    stopped, unless pinned. clock: seconds, only growing.
+    """
+
+    def __init__(self, limits: Limits, reap_after: float, clock: Callable[[], float]):
+        self.limits, self.reap_after = limits, reap_after
+        self.jobs: dict[str, Job] = {}  # in order of arrival
+        self._clock = clock
+        self._served: dict[str, int] = {}  # owner -> when it was given a slot last
+
+    def add(self, job: Job) -> Job | None:
+        """Queue a job, last in line; returns the ended one of the same name that it replaces."""
+        replaced = self.jobs.pop(job.name, None)
+        self.jobs[job.name] = job
+        return replaced
+
+    def live(self) -> list[Job]:
+        """Runs that wait, train or pause."""
+        return [job for job in self.jobs.values() if job.live]
+
+    def requests(self) -> list[dict[str, Any]]:
+        """What a restart has to begin: what waits, and what began and has no folder yet."""
+        return [dict(job.request) for job in self.jobs.values() if job.to_begin]
+
+    def waiting(self) -> list[Job]:
+        """Runs that wait, next one first."""
+        return in_turn(self.jobs.values(), self._served)
+
+    def active(self) -> list[RunInfo]:
+        """Runs that have a slot, those that are paused without one, then those that wait."""
+        live, waiting = self.live(), self.waiting()
+        begun = sorted((job for job in live if job not in waiting), key=lambda job: job.parked)
+        return [self.info(job, waiting) for job in (*begun, *waiting)]
+
+    def info(self, job: Job, waiting: list[Job] | None = None) -> RunInfo:
+        """State and progress of a job. waiting: what `waiting` returns, where it is known."""
+        status, state = job.runner.status, job.state
+        waiting = self.waiting() if waiting is None else waiting
+        return RunInfo(
+            job.name,
+            state,
+            status.epoch,
+            status.n_epochs,
+            position=waiting.index(job) + 1 if job in waiting else 0,
+            stage=status.stage,
+            batch=status.batch,
+            n_batches=status.n_batches,
+            seconds_left=status.seconds_left,
+            message=job.message,
+            owner=job.owner,
+            pinned=job.pinned,
+            unwatched=self._clock() - job.watched if state in LIVE_STATES else 0.0,
+        )
+
+    def advance(self) -> None:
+        """Stop what nobody watches, take slots from long pauses, start what comes next."""
+        self._reap()
+        park(self.jobs.values(), self.limits.slots, self._clock())
+        self._start_next()
+        ended = [job for job in self.jobs.values() if not job.live]
+        for job in ended[:-MOST_ENDED]:
+            del self.jobs[job.name]
+
+    def mark_watched(self, name: str) -> None:
+        """A page shows this run now."""
+        if name in self.jobs:
+            self.jobs[name].watched = self._clock()
+
+    def _start_next(self) -> None:
+        free = self.limits.slots - sum(job.holds_place for job in self.jobs.values())
+        for job in self.waiting()[: max(free, 0)]:
+            self._served[job.owner] = max(self._served.values(), default=0) + 1
+            job.watched = max(job.watched, self._clock())
+            if job.parked:
+                job.unpark()
+            else:
+                job.started = True
+                job.runner.start(NICENESS, turns.courtesy)
+
+    def _reap(self) -> None:
+        now = self._clock()
+        for job in self.jobs.values():
+            if job.state not in ("running", "paused") or job.pinned or job.note:
+                continue
+            if now - job.watched > self.reap_after:
+                job.note = (
+                    f"stopped because nobody watched it for {self.reap_after / 60:g} minutes: "
+                    "resume it, and pin it to let it go on alone"
+                )
+                job.runner.stop()

@@ -1,0 +1,299 @@
+"""The small state of the app: one SQLite file in the runs root, `.mixnn.sqlite3`.
+
+    entries      JSON values by (kind, key):
+        owners   run -> the visitor it belongs to
+        shared   settings -> the run of a lesson that all visitors share
+        uploads  key of an upload -> the visitors that uploaded it
+        links    run -> the key of its share link
+        kept     run -> why it is never tidied away: "pinned" or "teacher"
+        limits   slots, per_visitor -> [the teacher's value, the server's setting at that time]
+        reviews  run -> format of its decisions, of runs whose decisions are in `decisions`
+        tidied   at, old, large: what was tidied away last
+        teachers browsers -> [the visitors that gave the right passcode, newest last]
+        imported file of an older server -> SHA-256 of what was imported
+    queue        requests of runs that wait or have no folder yet, in order of arrival
+    answers      of a class in the lesson; see `answers`
+    decisions    on labels, in the order they were made; see `reviews`
+    sample_sets  long selections in the URL, by hash
+
+Only the server that holds the lease writes entries and the queue; answers, decisions and sample
+sets may come from any server over the folder.
+
+Write-ahead log (WAL): readers never wait for a writer, and `kill -9` loses nothing committed.
+synchronous=FULL: a commit is on disk before it counts, so that a power failure gives no private run
+away; it costs one fsync, and writes are few. WAL needs a local disk, not a network file system.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from engine.errors import StoreError
+
+NAME = ".mixnn.sqlite3"
+VERSION = 1  # PRAGMA user_version
+PATIENCE = 3.0  # seconds to wait for another process that writes; a write takes milliseconds
+FRESH = 0.05  # seconds for which a table in memory counts without asking the file again
+SCHEMA = """
+CREATE TABLE entries (
+    kind TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, key)
+) WITHOUT ROWID;
+CREATE TABLE queue (position INTEGER PRIMARY KEY, request TEXT NOT NULL);
+CREATE TABLE answers (
+    class TEXT, step INTEGER, token TEXT, answer TEXT NOT NULL, PRIMARY KEY (class, step, token)
+) WITHOUT ROWID;
+CREATE TABLE decisions (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL, sample INTEGER NOT NULL,
+    kind TEXT NOT NULL, label INTEGER NOT NULL, at TEXT NOT NULL, by TEXT NOT NULL
+);
+CREATE INDEX decisions_of_run ON decisions (run, number);
+CREATE TABLE sample_sets (name TEXT PRIMARY KEY, text TEXT NOT NULL, used REAL NOT NULL);
+"""
+REASONS = {
+    sqlite3.SQLITE_FULL: "the disk is full; free some space and try again",
+    sqlite3.SQLITE_READONLY: "it is read-only; allow the server to write it",
+    sqlite3.SQLITE_BUSY: "another program has locked it; try again",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the folder and its permissions",
+    sqlite3.SQLITE_PERM: "it cannot be opened; check its permissions",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; put back a copy, or move it away to start without it",
+    sqlite3.SQLITE_NOTADB: "it is damaged; put back a copy, or move it away to start without it",
+}
+_open: "weakref.WeakSet[Storage]" = weakref.WeakSet()
+_inherited: list[sqlite3.Connection] = []  # of the parent process: never used, never closed
+
+
+class StorageError(StoreError):
+    """State of the app that cannot be read or written; the message says why and what to do."""
+
+
+class Storage:
+    """The database of one runs root. Every method may be called from any thread and raises
+    StorageError; nothing changes then.
+
+    One connection per process, under a lock: Streamlit makes a thread for every rerun, and
+    `PRAGMA data_version`, by which tables stay in memory until another process writes, compares
+    only within one connection. Another process's write shows after FRESH seconds at the latest.
+    The connection opens on first use, and again after the file was replaced.
+    """
+
+    def __init__(self, root: Path, patience: float = PATIENCE):
+        self.root, self.path = root, root / NAME
+        self._patience = patience
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode = self._version = -1
+        self._fresh_until = 0.0
+        self._tables: dict[str, Any] = {}
+        _open.add(self)
+
+    def table(self, kind: str) -> dict[str, Any]:
+        """Entries of a kind, key -> value; not to be changed."""
+        return self._cached(kind, lambda connection: {
+            key: json.loads(value) for key, value in connection.execute(
+                "SELECT key, value FROM entries WHERE kind = ?", (kind,)
+            )
+        })  # fmt: skip
+
+    def queue(self) -> list[dict[str, Any]]:
+        """Requests in order of arrival; not to be changed."""
+        return self._cached("", lambda connection: [
+            json.loads(request)
+            for (request,) in connection.execute("SELECT request FROM queue ORDER BY position")
+        ])  # fmt: skip
+
+    def read(self, query: str, *values: Any) -> list[tuple]:
+        """All rows of a query."""
+        with self._ready() as connection:
+            return connection.execute(query, values).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything inside is written, or nothing; an inner transaction joins the outer one."""
+        with self._ready() as connection:
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self._tables.clear()
+                with contextlib.suppress(sqlite3.Error):
+                    if connection.in_transaction:  # a full disk has rolled it back already
+                        connection.execute("ROLLBACK")
+                raise
+
+    def put(self, kind: str, key: str, value: Any) -> None:
+        """Set an entry; None removes it."""
+        if self.table(kind).get(key) == value:
+            return
+        with self.transaction() as connection:
+            if value is None:
+                connection.execute("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key))
+            else:
+                row = kind, key, json.dumps(value, allow_nan=False)
+                connection.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", row)
+            self._tables.pop(kind, None)
+
+    def add(self, kind: str, key: str, value: Any) -> None:
+        """Add a value to the list of a key, unless it is in it."""
+        with self.transaction():
+            values = self.table(kind).get(key, [])
+            if value not in values:
+                self.put(kind, key, [*values, value])
+
+    def replace(self, kind: str, table: dict[str, Any]) -> None:
+        """Replace all entries of a kind."""
+        with self.transaction():
+            for key in self.table(kind).keys() - table.keys():
+                self.put(kind, key, None)
+            for key, value in table.items():
+                self.put(kind, key, value)
+
+    def save_queue(self, requests: list[dict[str, Any]]) -> None:
+        """Replace the queue; writes nothing where it is the same."""
+        if requests == self.queue():
+            return
+        with self.transaction() as connection:
+            connection.execute("DELETE FROM queue")
+            rows = [(json.dumps(request, allow_nan=False),) for request in requests]
+            connection.executemany("INSERT INTO queue (request) VALUES (?)", rows)
+            self._tables.pop("", None)
+
+    def forget(self, run: str) -> None:
+        """Remove everything about a run."""
+        with self.transaction() as connection:
+            for kind in ("owners", "links", "kept", "reviews"):
+                self.put(kind, run, None)
+            for key in [key for key, name in self.table("shared").items() if name == run]:
+                self.put("shared", key, None)
+            connection.execute("DELETE FROM decisions WHERE run = ?", (run,))
+
+    def close(self) -> None:
+        """Close the connection; the next use opens it again."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            self._tables.clear()
+            if connection is not None:
+                connection.close()
+
+    def _cached(self, name: str, load: Any) -> Any:
+        with self._lock:
+            if time.monotonic() < self._fresh_until and name in self._tables:
+                return self._tables[name]
+        with self._ready() as connection:
+            ((version,),) = connection.execute("PRAGMA data_version")
+            if version != self._version:
+                self._tables.clear()
+                self._version = version
+            if name not in self._tables:
+                self._tables[name] = load(connection)
+            self._fresh_until = time.monotonic() + FRESH
+            return self._tables[name]
+
+    @contextlib.contextmanager
+    def _ready(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone; an error of SQLite becomes a sentence."""
+        with self._lock:
+            try:
+                yield self._current()
+            except sqlite3.Error as error:
+                code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+                if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+                    self.close()
+                raise StorageError(
+                    f"The app's state in {self.root.name}/{NAME} cannot be used: "
+                    f"{REASONS.get(code, error)}. Nothing was changed."
+                ) from error
+
+    def _current(self) -> sqlite3.Connection:
+        connection = self._connection
+        if connection is not None and connection.in_transaction:
+            return connection
+        inode = _inode(self.path)
+        if connection is None or inode != self._inode:
+            self.close()
+            self._connection = connection = self._connect()
+            self._inode, self._version = _inode(self.path), -1
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        options: dict[str, Any] = {
+            "timeout": self._patience, "isolation_level": None, "check_same_thread": False,
+        }  # fmt: skip
+        connection = sqlite3.connect(self.path, **options)
+        try:
+            return _prepared(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+            if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+        except BaseException:
+            connection.close()
+            raise
+        # a folder that cannot be written, with a database that nobody has open
+        uri = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
+        return sqlite3.connect(uri, uri=True, **options)
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child: SQLite's connections must not cross a fork."""
+        self._lock = threading.RLock()
+        if self._connection is not None:
+            _inherited.append(self._connection)
+        self._connection, self._tables = None, {}
+
+
+@functools.lru_cache(maxsize=8)
+def storage_of(root: Path) -> Storage:
+    """The database of a runs root; the same object for the same root."""
+    return Storage(root)
+
+
+def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Set the connection up, and make the tables of a new database."""
+    version = _user_version(connection)
+    if version > VERSION:
+        raise StorageError(
+            f"{NAME} has format {version}, of a newer version of this app: format {VERSION} or "
+            "lower is allowed"
+        )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    if version < VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        if _user_version(connection) < VERSION:  # no other process was faster
+            for statement in SCHEMA.split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    return connection
+
+
+def _user_version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _inode(path: Path) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _after_fork() -> None:
+    for storage in list(_open):
+        storage._leave_to_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork)
