@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.choices import get
 from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
@@ -57,18 +56,6 @@ def epochs(*names: str) -> list[int]:
     if not found:
         raise StoreError(f"{', '.join(names)} has no epoch yet")
     return found
-
-
-def row(*names: str) -> int:
-    """Row of the chosen epoch, the nearest one that is there, or the newest if none is chosen.
-
-    Of several runs: its place in `epochs(*names)`, the newest being the last one that all reached.
-    """
-    found = epochs(*names)
-    chosen = get("epoch")
-    if chosen is None:
-        chosen = min(records(name)[-1]["epoch"] for name in names if records(name))
-    return int(np.abs(np.array(found) - chosen).argmin())
 
 
 def values(name: str, array: str, row: int) -> np.ndarray:

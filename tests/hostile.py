@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from app import choices
+from app.state import parameters
 
 NAMES = (
     "![x](http://evil.example/x.png)",
@@ -225,7 +226,7 @@ def packed() -> list[str]:
     ]
     deep = base64.urlsafe_b64encode(zlib.compress(nested.encode(), 9)).decode().rstrip("=")
     bomb = base64.urlsafe_b64encode(zlib.compress(b"0" * 30_000_000, 9)).decode().rstrip("=")
-    return [deep, bomb, *map(choices.pack, tables), choices.pack([[0.1] * 10] * 10)]
+    return [deep, bomb, *map(parameters.pack, tables), parameters.pack([[0.1] * 10] * 10)]
 
 
 def addresses(n: int = 400, seed: int = 0) -> list[tuple[str, dict[str, str]]]:

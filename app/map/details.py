@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import base
 from app.choices import get, link, put
+from app.components import figures
+from app.components.images import picture, wall
 from app.map.coloring import Labels
 from engine.store import StoreError
 
@@ -59,7 +61,7 @@ def sample_panel(name: str, row: int) -> None:
     ]
     try:
         image = reading.pixels(name, [sample])[0]
-        widgets.picture(image, size=112, alt=f"Image of sample {sample}")
+        picture(image, size=112, alt=f"Image of sample {sample}")
     except StoreError as error:
         st.caption(plain.lines(error))
     st.markdown("  \n".join([*lines, f"P(clean) **{at.clean[0]:.2f}**"]))
@@ -86,7 +88,7 @@ def mixed_with(name: str, row: int, ids: np.ndarray, weights: np.ndarray) -> Non
     if near.true is not None:
         marks = ["" if ok else base.WRONG for ok in near.corrected == near.true]
     try:
-        widgets.wall(reading.pixels(name, ids), captions, size=52, marks=marks)
+        wall(reading.pixels(name, ids), captions, size=52, marks=marks)
     except StoreError:
         st.caption(plain.markdown(", ".join(captions), plain.MOST_ERROR))
     outside = int((~np.isin(ids, panel)).sum())
@@ -103,7 +105,7 @@ def selection(name: str, row: int) -> None:
     labels = labels_at(name, row, ids)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{len(ids):,} selected samples", anchor=False, width="content")
-        widgets.save_csv("map-selection", lambda: table(name, labels, ids))
+        figures.save_csv("map-selection", lambda: table(name, labels, ids))
         st.button(
             "Clear", icon=":material/close:", type="tertiary", key="clear-lasso",
             on_click=lambda: put(lasso=()),
@@ -137,7 +139,7 @@ def selection(name: str, row: int) -> None:
         if len(ids) > TABLE:
             st.caption(f"The first {TABLE:,} stand here; the CSV holds all.")
     with right, st.container(height=348, border=False):
-        wall(name, labels, ids)
+        selected_images(name, labels, ids)
 
 
 def table(name: str, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
@@ -155,7 +157,7 @@ def table(name: str, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
     )
 
 
-def wall(name: str, labels: Labels, ids: np.ndarray) -> None:
+def selected_images(name: str, labels: Labels, ids: np.ndarray) -> None:
     """The first pictures of a selection; a frame marks what is wrong now."""
     try:
         images = reading.pixels(name, ids[:WALL])
@@ -167,7 +169,7 @@ def wall(name: str, labels: Labels, ids: np.ndarray) -> None:
         wrong = (labels.corrected != labels.true)[:WALL]
         marks = [base.WRONG if w else "" for w in wrong]
     captions = [labels.classes[c] for c in labels.corrected[:WALL]]
-    widgets.wall(images, captions, size=56, marks=marks)
+    wall(images, captions, size=56, marks=marks)
     more = f" The first {WALL} of {len(ids):,}." if len(ids) > WALL else ""
     frame = " A frame: still wrong." if labels.true is not None else ""
     st.caption(f"Below each image its corrected label.{frame}{more}")

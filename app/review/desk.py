@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
-from app.choices import bound, get, put, visitor
+from app import plain, reading
+from app.choices import bound, get, put
+from app.components import page
 from app.review import exhibits
 from app.review.reviews import Decision
 from app.runs import RunsError, runs
+from app.visitors import visitor
 from engine.label_issues import LabelIssues
 
 MOST_PICKS = 9  # suggestions that have a key
@@ -29,7 +31,7 @@ SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious
 
 
 @st.fragment
-@widgets.guarded
+@page.guarded
 def desk(name: str) -> None:
     """Everything of one run that a reviewer needs, on one screen."""
     runs().touch(name)
@@ -245,7 +247,7 @@ def _all_done(found: LabelIssues) -> None:
             st.rerun()
 
 
-@widgets.guarded
+@page.guarded
 def _decide(name: str, sample: int, label: int, given: int, kind: str | None = None) -> None:
     """Keep the decision and go on to the next open one of the list."""
     _check_owner(name)
@@ -278,7 +280,7 @@ def _decide_other(name: str, sample: int, given: int, key: str) -> None:
         _decide(name, sample, label, given)
 
 
-@widgets.guarded
+@page.guarded
 def _undo(name: str) -> None:
     _check_owner(name)
     taken = exhibits.reviews_of(name).undo(visitor().id)

@@ -9,9 +9,11 @@ import pandas as pd
 import streamlit as st
 from PIL import ImageOps
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import base
 from app.choices import put
+from app.components import page
+from app.components.images import data_url, wall
 from app.once import once
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
@@ -58,7 +60,7 @@ def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
     """Training images of these rows (n,) as texts for a table; empty texts without images."""
     if images is None:
         return [""] * len(rows)
-    return [widgets.data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
+    return [data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
 
 
 def image(
@@ -66,14 +68,14 @@ def image(
 ) -> None:
     given = reading.class_names(name)[found.given[sample]]
     quality = found.quality[sample]
-    st.markdown(f"**Given label: {plain.markdown(given)}**", help=widgets.word("given label"))
+    st.markdown(f"**Given label: {plain.markdown(given)}**", help=page.word("given label"))
     if images is not None:
         pixels, smooth = _original(name, sample)
         if pixels is None:
             pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
         look = "auto" if smooth else "pixelated"
         st.html(
-            f'<img src="{widgets.data_url(pixels)}" alt="Sample {sample}, given label '
+            f'<img src="{data_url(pixels)}" alt="Sample {sample}, given label '
             f'{plain.html(given)}" style="width:100%;max-width:260px;max-height:280px;'
             f"object-fit:contain;object-position:left top;image-rendering:{look};"
             'border-radius:6px;display:block">'
@@ -83,7 +85,7 @@ def image(
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
     if not np.isnan(found.p_clean[sample]):
         words += f", P(clean) {found.p_clean[sample]:.2f}"
-    st.caption(words, help=f"{widgets.word('label quality')} {widgets.word('P(clean)')}")
+    st.caption(words, help=f"{page.word('label quality')} {page.word('P(clean)')}")
     if sample in latest:
         decision = latest[sample]
         to = f" to {plain.markdown(reading.class_names(name)[decision.label])}"
@@ -99,7 +101,7 @@ def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) ->
     """The nearest images and their labels."""
     run, classes = reading.run(name), reading.class_names(name)
     near, _ = suspects.evidence(run, len(reading.records(name)) - 1, sample)
-    st.markdown("**Alike in the network's eyes**", help=widgets.word("features"))
+    st.markdown("**Alike in the network's eyes**", help=page.word("features"))
     if not len(near) or images is None:
         st.caption("The nearest images of this one are not known.")
         return
@@ -108,7 +110,7 @@ def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) ->
         [labels == best, labels == given], [base.CLEAN, base.WRONG], default="#8A94A0"
     )
     pixels = images.take(near).permute(0, 2, 3, 1).numpy()
-    widgets.wall(
+    wall(
         pixels, [classes[label] for label in labels], size=76, marks=colors.tolist(),
         alts=[f"neighbor {i}, given label {classes[c]}" for i, c in zip(near, labels, strict=True)],
     )  # fmt: skip

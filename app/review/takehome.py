@@ -6,16 +6,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import downloads, reading, widgets
-from app.choices import bound, get, put, visitor
+from app import downloads, reading
+from app.choices import bound, get, put
+from app.components import run_picker, text
 from app.review import exhibits, handback, uploads
 from app.runs import runs
+from app.visitors import visitor
 from engine.label_issues import SURE
 
 
 def takehome() -> None:
     """What was decided, and the files."""
-    name = widgets.pick_run()
+    name = run_picker.pick_run()
     found, reviews = exhibits.suspects_of(name), exhibits.reviews_of(name)
     latest = reviews.latest()
     exhibits.warn(found)
@@ -69,8 +71,8 @@ def outcome(name: str, found, final: np.ndarray, how: list[str]) -> None:
     true = reading.run(name).labels.get("true")
     if true is not None:
         st.caption(
-            f"The truth is known here: {widgets.percent((found.given == true).mean())} of the "
-            f"given labels were right, {widgets.percent((final == true).mean())} are now."
+            f"The truth is known here: {text.percent((found.given == true).mean())} of the "
+            f"given labels were right, {text.percent((final == true).mean())} are now."
         )
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import sample as charts
 from app.choices import get, put
+from app.components import figures, page
 from app.sample import card, equation, story
 from app.sample.subject import Sample, images
 from engine.store import StoreError
@@ -15,7 +16,7 @@ MOST = 7  # neighbors offered; more where the epoch itself used more
 
 
 @st.fragment
-@widgets.guarded
+@page.guarded
 def mix_by_hand(name: str, row: int, index: int) -> None:
     """Sliders for K and the weights; the mixed image and the network's word follow at once."""
     of = Sample(name, row, index)
@@ -141,7 +142,7 @@ def _answer(of: Sample, mix: story.Mix, pixels: np.ndarray) -> None:
             )
     shares = {"plain image": said[0], "mixed image": said[1], "mixed label": label}
     with right:
-        widgets.show(
+        figures.show(
             charts.label_bars(of.classes, shares, card.notes(of)),
             f"{of.name}-by-hand-{of.index}-epoch-{of.epoch}", key="bars-by-hand",
             alt=f"Bars. The network says of the plain image {_top(of, said[0])}, of the mixed one "

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import base
 from app.charts import sample as charts
 from app.choices import put
+from app.components import figures
+from app.components.images import wall
 from app.sample import equation, story
 from app.sample.subject import Sample, images
 from engine.store import StoreError
@@ -173,7 +175,7 @@ def label_chart(of: Sample, mix: story.Mix | None, key: str) -> None:
         f"{title}: mostly {of.classes[values.argmax()]} ({values.max():.0%})"
         for title, values in shares.items()
     )
-    widgets.show(
+    figures.show(
         fig, f"{of.name}-labels{key}-{of.index}-epoch-{of.epoch}", alt=f"Bars. {said}.",
         key=f"bars{key}",
     )  # fmt: skip
@@ -195,7 +197,7 @@ def history_chart(of: Sample, key: str) -> None:
         f"Loss, P(clean), soft label and neighbors of {of.called} over {len(epochs)} epochs, epoch "
         f"{of.epoch} marked; its corrected label changed {n_moved} times."
     )
-    widgets.show(
+    figures.show(
         fig, f"{of.name}-history{key}-{of.index}", alt=alt, data=lambda: table(of, epochs),
         key=f"history{key}",
     )  # fmt: skip
@@ -242,7 +244,7 @@ def often(of: Sample, most: int = 8) -> None:
     marks = truth is not None and [
         base.CLEAN if truth[found[i]] == of.true else base.WRONG for i in chosen
     ]
-    widgets.wall(pixels, captions, size=72, marks=marks or None)
+    wall(pixels, captions, size=72, marks=marks or None)
     if marks:
         st.caption("Blue frame: really of the same class; orange-red: of another one.")
 

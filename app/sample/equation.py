@@ -3,8 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, widgets
+from app import plain
 from app.charts import base
+from app.components.images import data_url
 from app.sample import story
 from app.sample.subject import Sample, images
 
@@ -63,7 +64,7 @@ def figure(sign: str, image: str, above: str, below: str) -> str:
 
 def picture(pixels: np.ndarray, alt: str, size: int) -> str:
     return (
-        f'<img src="{widgets.data_url(pixels)}" alt="{plain.html(alt)}" '
+        f'<img src="{data_url(pixels)}" alt="{plain.html(alt)}" '
         f'style="width:{size}px;height:{size}px">'
     )
 

@@ -3,7 +3,11 @@
 import numpy as np
 
 from app import reading
+from app.sample.samples import SEARCHES
+from app.state.parameters import Param, one_of
 from engine.store import StoreError
+
+PARAMS = {"search": Param(None, one_of(*SEARCHES), words=" | ".join(SEARCHES))}  # of the URL
 
 
 class Sample:

@@ -4,9 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import downloads, plain, reading, widgets
+from app import downloads, plain, reading
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
+from app.components import epoch_slider, figures, run_picker
+from app.components.images import wall
+from app.components.page import head, word
+from app.components.text import percent
 from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.labels.labeled import Labels, changes, flow_table, not_yet
@@ -51,15 +55,15 @@ def say(labels: Labels) -> None:
         counts = labels.counts
         plain = dict(border=True, delta_color="off", delta_arrow="off", height="stretch")
         st.metric(
-            "Labels right", widgets.percent(right), f"{gained:+.1f} points", border=True,
-            help=f"{widgets.percent(n_right / n)} of the given labels were right.",
+            "Labels right", percent(right), f"{gained:+.1f} points", border=True,
+            help=f"{percent(n_right / n)} of the given labels were right.",
         )  # fmt: skip
         for words, part, whole in (
             ("✓ Wrong labels repaired", counts[HELPFUL], wrong),
             ("✕ Right labels spoiled", counts[HARMFUL], n_right),
             ("Wrong labels left alone", counts[MISSED], wrong),
         ):
-            share = widgets.percent(part / whole if whole else None)
+            share = percent(part / whole if whole else None)
             st.metric(words, f"{part:,} of {whole:,}", share, **plain)
 
 
@@ -72,7 +76,7 @@ def flow(labels: Labels) -> None:
         "Show labels that were left alone, too", **bound("kept"), disabled=not labels.n_changed
     )
     fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
-    widgets.show(
+    figures.show(
         fig, f"{labels.name}-flow-epoch{labels.epoch}",
         alt=f"Flow from given labels at the left to corrected labels at the right at epoch "
         f"{labels.epoch}; {labels.n_changed} labels changed",
@@ -111,8 +115,8 @@ def confusion(labels: Labels) -> None:
         observed_matrix(labels.true, now, n), labels.classes, counts=counts,
         rows="true label", columns="corrected label" if after else "given label", height=430,
     )  # fmt: skip
-    right = widgets.percent((now == labels.true).mean())
-    widgets.show(
+    right = percent((now == labels.true).mean())
+    figures.show(
         fig, f"{labels.name}-confusion-{get('confusion')}-epoch{labels.epoch}",
         alt=f"Table of true label (row) against label (column), in percent of the row; {right} "
         "lie on the diagonal and are right",
@@ -134,7 +138,7 @@ def transitions(labels: Labels) -> None:
     st.subheader("Can the noise be read from the corrections?", anchor=False)
     n = len(labels.classes)
     estimated = observed_matrix(labels.corrected, labels.given, n)
-    share = widgets.percent((labels.given != labels.corrected).mean())
+    share = percent((labels.given != labels.corrected).mean())
     text = (
         "**Estimated** needs no truth: of the samples that correction now calls a class, the share "
         f"that was given each label. By that, **{share}** of the given labels are wrong."
@@ -143,7 +147,7 @@ def transitions(labels: Labels) -> None:
     if labels.true is not None:
         actual = observed_matrix(labels.true, labels.given, n)
         gap = np.abs(estimated - actual)[actual.sum(1) > 0].mean()
-        really = widgets.percent((labels.given != labels.true).mean())
+        really = percent((labels.given != labels.true).mean())
         text += (
             f" Really it is **{really}**. The cells of the two tables differ by "
             f"{100 * gap:.1f} points on average."
@@ -163,7 +167,7 @@ def transitions(labels: Labels) -> None:
                 values, labels.classes, columns="given label",
                 rows="corrected label" if words == "estimated" else "true label",
             )  # fmt: skip
-            widgets.show(
+            figures.show(
                 fig, f"{labels.name}-transition-{words}-epoch{labels.epoch}",
                 alt=f"The {words} transition matrix: of each class (row), the share that was given "
                 "each label (column)",
@@ -185,7 +189,7 @@ def over_time(labels: Labels) -> None:
         labels.flips, labels.true, (first, labels.records[-1]["epoch"]),
         chosen=labels.epoch, begins=labels.begins,
     )  # fmt: skip
-    widgets.show(
+    figures.show(
         fig, f"{labels.name}-flips",
         alt="Bars: how many labels flipped in each epoch, helpful, harmful and neutral ones",
     )  # fmt: skip
@@ -226,7 +230,7 @@ def card(labels: Labels, sample: int, image: np.ndarray | None, size: int) -> No
             st.caption(plain.lines(words))
         else:
             alt = f"sample {sample}, given {was}, corrected {now}"
-            widgets.wall([image], [words], size=size, alts=[alt])
+            wall([image], [words], size=size, alts=[alt])
         st.page_link(
             "views/sample.py", label=f"Sample {sample}", icon=":material/image_search:",
             query_params=link(run=labels.name, epoch=labels.epoch, sample=sample),
@@ -246,7 +250,7 @@ COLUMNS = {
     "p_clean": st.column_config.NumberColumn(
         "P(clean)",
         format="percent",
-        help=f"Of the given label, before correction. {widgets.word('P(clean)')}",
+        help=f"Of the given label, before correction. {word('P(clean)')}",
     ),
     "first_flip": st.column_config.NumberColumn("First flip", help="Epoch of its first change."),
     "last_flip": st.column_config.NumberColumn("Last flip", help="Epoch of its last change."),
@@ -266,7 +270,7 @@ def listing(labels: Labels) -> None:
     kinds = LISTS[get("changes")][1] if labels.true is not None else (CHANGED,)
     shown = every[every["verdict"].isin([corrections.VERDICTS[kind] for kind in kinds])]
     with st.container(horizontal=True, vertical_alignment="center"):
-        widgets.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
+        figures.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
     if warning := exhibits.suspects_of(labels.name, labels.row).warning:
         st.caption(f"All labels, CSV: {warning}")
@@ -325,15 +329,15 @@ def save_labels(labels: Labels) -> None:
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Did correction work?",
         "Training may change labels it holds for wrong; here stands which ones, when, and whether "
         "that helped.",
         "given label", "corrected label", "true label", "soft label", "correction", "confusion",
         "transition matrix", "P(clean)", "alpha",
     )  # fmt: skip
-    name = widgets.pick_run()
-    labels = Labels(name, widgets.scrub(name))
+    name = run_picker.pick_run()
+    labels = Labels(name, epoch_slider.scrub(name))
     say(labels)
     if labels.n_changed:
         left, right = st.columns(2, gap="large")

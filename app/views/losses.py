@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import evidence, judged, plain, reading, widgets
+from app import evidence, judged, plain, reading
 from app.charts import losses as charts
 from app.choices import bound, get, put
-from app.widgets import percent
+from app.components import epoch_slider, figures, images, run_picker
+from app.components.page import head
+from app.components.text import percent
 from app.words import WORDS
 from engine.store import Run
 
@@ -77,7 +79,7 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
         x=x, bells=bells, posterior=posterior, threshold=threshold, accused=accused,
     )  # fmt: skip
     n_wrong = "" if wrong is None else f", {int((part & wrong).sum()):,} of them wrong"
-    widgets.show(
+    figures.show(
         fig, "losses", on_select=lambda: take("chart-losses"), selection_mode="points",
         alt=f"Histogram of the losses of {int(part.sum()):,} labels{n_wrong}, with the two fitted "
         f"bells, and beneath it P(clean) over the loss with the threshold at {threshold:.2f}",
@@ -122,7 +124,7 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         )
         return
     curve = curve.thinned(100)
-    widgets.show(
+    figures.show(
         charts.roc_curve(curve, found, threshold), "roc", selection_mode="points",
         on_select=lambda: take("chart-roc"),
         alt=f"ROC curve with AUROC {curve.area:.3f}; at threshold {threshold:.2f} "
@@ -187,7 +189,7 @@ def course(run: Run, name: str, row: int) -> None:
         trace.name = FATE_WORDS.get(trace.name, trace.name)
     table = pd.DataFrame(values, columns=[str(i) for i in samples])
     table.insert(0, "epoch", [record["epoch"] for record in records])
-    widgets.show(
+    figures.show(
         fig, "loss-course", data=table,
         alt=f"{get('lines')} of {len(samples)} samples over {len(records)} epochs: "
         + ", ".join(f"{n} ({FATE_WORDS[g]})" for n, g in zip(names, groups, strict=True)),
@@ -218,7 +220,7 @@ def faces(name: str, samples: np.ndarray, names: list[str], groups: list[str]) -
     """The images of the lines, to be opened on Sample."""
     colors = [charts.FATES[group][0] for group in groups]
     captions = [f"{n}\n{FATE_WORDS[g]}" for n, g in zip(names, groups, strict=True)]
-    widgets.linked_wall(name, samples, captions, marks=colors)
+    images.linked_wall(name, samples, captions, marks=colors)
 
 
 def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, names) -> None:
@@ -237,14 +239,14 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
         for line in lines for group in line.quantiles
     ])  # fmt: skip
     fig = charts.classes(lines, names, top=top, title=TITLES[kind])
-    widgets.show(
+    figures.show(
         fig, "losses-by-class", data=table,
         alt=f"Median and spread of the losses in each of {len(lines)} classes",
     )  # fmt: skip
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Can the loss tell clean from wrong?",
         "Networks learn right labels first, so wrong ones keep a large loss: two humps. MixNN fits "
         "two bells to them and reads from these how likely each label is right. If the humps "
@@ -252,8 +254,8 @@ def page() -> None:
         "loss", "mixture", "posterior", "P(clean)", "threshold", "precision", "recall", "F1", "ROC",
         "AUROC",
     )  # fmt: skip
-    name = widgets.pick_run()
-    row = widgets.scrub(name)
+    name = run_picker.pick_run()
+    row = epoch_slider.scrub(name)
     run, names = reading.run(name), reading.class_names(name)
     if get("class") is not None and get("class") >= len(names):
         put(**{"class": None})

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import looks, plain, reading, widgets
+from app import looks, plain, reading
 from app.charts import map3d
 from app.choices import bound, get, put
+from app.components import epoch_slider, figures, page, run_picker
 from app.map import Picture, layouts, scatter, sheets
 from app.map.coloring import COLORINGS, Labels, colored
 from app.map.details import labels_at, neighbors_of, sample_panel, selection, table
@@ -36,7 +37,7 @@ def controls(truth_known: bool) -> tuple[str, str, int]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Color", options, format_func=COLORINGS.get, **bound("color"))
         st.segmented_control(
-            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=widgets.word("UMAP"),
+            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=page.word("UMAP"),
             **bound("layout"),
         )  # fmt: skip
         st.segmented_control("Dimensions", [2, 3], format_func=lambda d: f"{d}-D", **bound("dims"))
@@ -85,7 +86,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
     arrived = shown.kind == "umap" and shown.row == row
     before = len(layouts.umap_epochs(name, dims))
 
-    @widgets.guarded
+    @page.guarded
     def progress() -> None:
         state, message = mapper.state(folder, dims)
         done, n = len(layouts.umap_epochs(name, dims)), len(reading.records(name))
@@ -151,7 +152,7 @@ def draw(name: str, by: str, shown: Shown, labels: Labels, panel: np.ndarray) ->
             cross=coloring.cross, cross_name=legend.get("cross", ""), selected=chosen,
             sample=sample, links=links, box=shown.box,
         )  # fmt: skip
-        widgets.show(fig, file, alt=alt, data=lambda: table(name, labels, panel), key="map3d")
+        figures.show(fig, file, alt=alt, data=lambda: table(name, labels, panel), key="map3d")
         st.caption("Drag to turn, wheel to zoom. Samples are chosen and selected in 2-D.")
         return
     created = reading.run(name).info["created"]
@@ -177,15 +178,15 @@ def thumbnails(name: str, n: int) -> dict | None:
         return None
 
 
-widgets.head(
+page.head(
     "Do classes stay together although labels are wrong?",
     "Each point is an image, and alike images lie close together. Where classes form islands in "
     "spite of wrong labels, neighbors know the right label.",
     "features", "UMAP", "PCA", "given label", "true label", "corrected label", "P(clean)",
     "neighbors", "weights",
 )  # fmt: skip
-name = widgets.pick_run()
-row = widgets.scrub(name)
+name = run_picker.pick_run()
+row = epoch_slider.scrub(name)
 panel = reading.run(name).labels["panel"]
 by, kind, dims = controls("true" in reading.run(name).labels)
 if dims == 3:

@@ -3,8 +3,9 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.choices import bound, get, put
+from app.components import epoch_slider, page, run_picker
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
 from engine.store import StoreError
@@ -137,15 +138,15 @@ def beside(name: str, row: int, n: int) -> None:
     card.draw(Sample(name, row, other), narrow=True, key="-beside")
 
 
-widgets.head(
+page.head(
     "What did MixNN do with this image?",
     "Follow one label from given to corrected: whom the image was mixed with, how much each "
     "weighed, and what the network said, so that you can judge for yourself.",
     "given label", "true label", "corrected label", "soft label", "loss", "P(clean)", "neighbors",
     "K", "features", "mixing", "weights", "mixup", "warm-up", "epoch",
 )  # fmt: skip
-name = widgets.pick_run()
-row = widgets.scrub(name)
+name = run_picker.pick_run()
+row = epoch_slider.scrub(name)
 labels = labels_at(name, row)
 n = len(labels.given)
 with st.container(horizontal=True, vertical_alignment="center", key="search"):
@@ -155,7 +156,7 @@ with st.container(horizontal=True, vertical_alignment="center", key="search"):
         second(sample, n)
 found(ids, sample)
 if sample is None:
-    widgets.empty(
+    page.empty(
         "No sample to show. Choose another search above, or an epoch in which labels have moved.",
         "views/sample.py", "Show all samples", search="all",
     )  # fmt: skip

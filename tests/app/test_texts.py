@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import choices, ids, overview, plain, widgets
+from app import choices, ids, overview, plain
+from app.components import run_picker
 from app.runs import EVERYONE, runs
 from engine.store import StoreError
 from tests.app.conftest import app, texts
@@ -105,9 +106,9 @@ def test_errors_are_shown_as_text(root, monkeypatch):
     def fail():
         raise StoreError(" ".join(NAMES[:6]))
 
-    monkeypatch.setattr(widgets, "chosen_run", fail)
+    monkeypatch.setattr(run_picker, "chosen_run", fail)
     assert acting_on(app("train")) == []
-    monkeypatch.setattr(widgets, "chosen_run", lambda: 1 / 0 if False else {}[NAMES[1]])
+    monkeypatch.setattr(run_picker, "chosen_run", lambda: 1 / 0 if False else {}[NAMES[1]])
     at = app("train")
     assert WRONG in texts(at)
     assert acting_on(at) == []
@@ -144,7 +145,7 @@ def test_an_address_without_end_is_not_read(finished):
 def test_every_parameter_has_an_end(name):
     param = choices.PARAMS[name]
     with pytest.raises(ValueError, match="in at most"):
-        param.read("9" * (param.most + 1))
+        param.read("9" * (param.max_chars + 1))
     for text in packed():  # read, or refused: nothing else
         with contextlib.suppress(ValueError):
             param.read(text)
