@@ -1,6 +1,7 @@
 """Reading run folders for the pages: what has not changed on disk is not read twice."""
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,12 @@ def _traced(fork: Run) -> bool:
 
 def records(name: str) -> list[dict[str, Any]]:
     """The records of its epochs that are there now; not to be changed. Raises StoreError."""
-    of = run(name)
-    return _records(of, stamp_of(of.folder / "epochs.json"))
+    return records_of(run(name))
+
+
+def records_of(run: Run) -> list[dict[str, Any]]:
+    """`records` of a run that was looked up."""
+    return _records(run, stamp_of(run.folder / "epochs.json"))
 
 
 def epochs(*names: str) -> list[int]:
@@ -61,15 +66,24 @@ def epochs(*names: str) -> list[int]:
 def values(name: str, array: str, row: int) -> np.ndarray:
     """One row of an array of the run folder, in memory."""
     of = run(name)
-    found = np.array(of.array(array, len(records(name)))[row])
-    of.check_numbers(array, found)
+    return values_of(of, records_of(of), array, row)
+
+
+def values_of(run: Run, records: list[dict[str, Any]], array: str, row: int) -> np.ndarray:
+    """`values` of a run that was looked up."""
+    found = np.array(run.array(array, len(records))[row])
+    run.check_numbers(array, found)
     return found
 
 
 def data(name: str) -> Data:
     """The images behind a run. Raises StoreError where they are gone or have changed."""
-    of = run(name)
-    config, fingerprint = of.config, of.info["data"]["fingerprint"]
+    return data_of(run(name))
+
+
+def data_of(run: Run) -> Data:
+    """`data` of a run that was looked up."""
+    name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
     if not is_here(config.dataset):  # a look shall not start a download
         raise StoreError(f"the images of {name} cannot be shown: {config.dataset} is not here")
     try:
@@ -93,7 +107,13 @@ def dataset(config: RunConfig) -> Data:
 
 def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
     """Training images (n, H, W, C) uint8, C 1 or 3."""
-    return data(name).take(np.asarray(indices, dtype=np.int64)).permute(0, 2, 3, 1).numpy()
+    return pixels_of(run(name), indices)
+
+
+def pixels_of(run: Run, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+    """`pixels` of a run that was looked up."""
+    chosen = np.asarray(indices, dtype=np.int64)
+    return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()
 
 
 def class_names(name: str) -> list[str]:

@@ -17,6 +17,7 @@ from app.components.images import data_url, wall
 from app.once import once
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
+from app.server.run_view import RunView
 from engine.data import Data
 from engine.data.images import ImageError, open_image
 from engine.label_issues import LabelIssues, label_issues
@@ -28,12 +29,11 @@ DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 
-def suspects_of(name: str, row: int | None = None) -> LabelIssues:
-    """What a run says of its labels, computed once for each epoch; row: by default the newest."""
-    run = reading.run(name)
-    row = len(reading.records(name)) - 1 if row is None else row
+def suspects_of(view: RunView) -> LabelIssues:
+    """What a run says of its labels, computed once for each epoch."""
+    run = view.run
     written = (run.folder / "epochs.json").stat().st_mtime_ns
-    return _suspects(str(run.folder), written, row, run.alone)
+    return _suspects(str(run.folder), written, view.row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -47,10 +47,10 @@ def reviews_of(name: str) -> Reviews:
     return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
 
 
-def images_of(name: str) -> Data | None:
+def images_of(view: RunView) -> Data | None:
     """The images behind a run; None, with a word on the page, where they are gone."""
     try:
-        return reading.data(name)
+        return reading.data_of(view.run)
     except StoreError as error:
         st.warning(f"{plain.lines(error)}. Labels can be reviewed by number, and saved as a table.")
         return None
@@ -64,13 +64,13 @@ def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
 
 
 def image(
-    name: str, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
+    view: RunView, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
 ) -> None:
-    given = reading.class_names(name)[found.given[sample]]
+    given = view.classes[found.given[sample]]
     quality = found.quality[sample]
     st.markdown(f"**Given label: {plain.markdown(given)}**", help=page.word("given label"))
     if images is not None:
-        pixels, smooth = _original(name, sample)
+        pixels, smooth = _original(view, sample)
         if pixels is None:
             pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
         look = "auto" if smooth else "pixelated"
@@ -80,7 +80,7 @@ def image(
             f"object-fit:contain;object-position:left top;image-rendering:{look};"
             'border-radius:6px;display:block">'
         )
-    called = reading.sample_name(name, sample)
+    called = view.sample_name(sample)
     own = "" if called == str(sample) else f" ({plain.markdown(called)})"
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
     if not np.isnan(found.p_clean[sample]):
@@ -88,7 +88,7 @@ def image(
     st.caption(words, help=f"{page.word('label quality')} {page.word('P(clean)')}")
     if sample in latest:
         decision = latest[sample]
-        to = f" to {plain.markdown(reading.class_names(name)[decision.label])}"
+        to = f" to {plain.markdown(view.classes[decision.label])}"
         st.badge(
             f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
             icon=":material/check:", color="green",
@@ -97,10 +97,10 @@ def image(
         st.caption("This sample was picked elsewhere; its label does not look wrong.")
 
 
-def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) -> None:
+def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
-    run, classes = reading.run(name), reading.class_names(name)
-    near, _ = suspects.evidence(run, len(reading.records(name)) - 1, sample)
+    classes = view.classes
+    near, _ = suspects.evidence(view.run, view.row, sample)
     st.markdown("**Alike in the network's eyes**", help=page.word("features"))
     if not len(near) or images is None:
         st.caption("The nearest images of this one are not known.")
@@ -124,10 +124,10 @@ def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) ->
 
 
 def listed(
-    name: str, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
+    view: RunView, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
     images: Data | None,
 ) -> None:  # fmt: skip
-    classes, shown = reading.class_names(name), queue[:LISTED]
+    classes, shown = view.classes, queue[:LISTED]
     with st.expander(f"The list: {len(queue):,} labels, the most suspicious first"):
         if not len(shown):
             st.caption("No suspicious label passes the filter.")
@@ -135,7 +135,7 @@ def listed(
         table = pd.DataFrame(
             {
                 "image": thumbnails(images, shown),
-                "sample": [reading.sample_name(name, int(s)) for s in shown],
+                "sample": [view.sample_name(int(s)) for s in shown],
                 "given": [classes[c] for c in found.given[shown]],
                 "suggested": [classes[c] for c in found.suggested[shown]],
                 "likelihood": found.sure()[shown],
@@ -168,14 +168,13 @@ def _suspects(folder: str, written: int, row: int, alone: bool) -> LabelIssues:
     return label_issues(Run(folder, alone=alone), row)
 
 
-def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
+def _original(view: RunView, sample: int) -> tuple[np.ndarray | None, bool]:
     """The image file behind a sample of a folder, up to 600 pixels; None where there is none."""
-    run = reading.run(name)
-    family, _, path = run.config.dataset.partition(":")
+    family, _, path = view.run.config.dataset.partition(":")
     if family != "folder":
         return None, False
     home = Path(path).expanduser().resolve()
-    file = (home / reading.sample_name(name, sample)).resolve()
+    file = (home / view.sample_name(sample)).resolve()
     if not file.is_relative_to(home):  # names in a run folder of others may lead anywhere
         return None, False
     found = _shrunk(str(file), reading.stamp_of(file))

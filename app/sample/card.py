@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading
+from app import plain
 from app.charts import base
 from app.charts import sample as charts
 from app.choices import put
@@ -86,8 +86,8 @@ def say_verdict(of: Sample) -> None:
 
 def facts(of: Sample, *, size: int) -> None:
     """The image and what is known of it, as a small table."""
-    image = images(of.name, np.array([of.index]))
-    less = (reading.values(of.name, "loss", of.row) < of.now("loss")).mean()
+    image = images(of.view, np.array([of.index]))
+    less = (of.view.values("loss") < of.now("loss")).mean()
     said = int(of.now("prediction"))
     rows = [
         ("Given label", equation.label_of(of, of.given)),
@@ -231,7 +231,7 @@ def often(of: Sample, most: int = 8) -> None:
     total = np.bincount(inverse, weights[ids >= 0])
     times = np.bincount(inverse)
     chosen = np.argsort(-total, kind="stable")[:most]
-    pixels = images(of.name, found[chosen])
+    pixels = images(of.view, found[chosen])
     if pixels is None:
         return
     st.markdown("**Mixed in most**, over all epochs")

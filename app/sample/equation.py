@@ -12,7 +12,7 @@ from app.sample.subject import Sample, images
 
 def draw(of: Sample, mix: story.Mix, *, size: int) -> None:
     """weight x image + weight x image ... = mixed image."""
-    pixels = images(of.name, mix.parts)
+    pixels = images(of.view, mix.parts)
     if pixels is None:
         st.html(f'<div class="equation">{"".join(part_text(of, mix, i) for i in _all(mix))}</div>')
         return

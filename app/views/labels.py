@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import downloads, plain, reading
+from app import downloads, plain
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
 from app.components import epoch_slider, figures, run_picker
@@ -15,6 +15,7 @@ from app.labels import corrections
 from app.labels.corrections import CHANGED, HARMFUL, HELPFUL, MISSED, NEUTRAL
 from app.labels.labeled import Labels, changes, flow_table, not_yet
 from app.review import exhibits
+from app.server.run_view import RunView
 from engine.noise import observed_matrix
 from engine.report import label_rows
 from engine.store import StoreError
@@ -212,7 +213,7 @@ def harmful(labels: Labels) -> None:
     )
     found = found[:MOST_SHOWN].tolist()
     try:
-        images = reading.pixels(labels.name, found)
+        images = labels.view.pixels(found)
     except StoreError as error:
         st.caption(plain.lines(error))
         images = [None] * len(found)
@@ -272,7 +273,7 @@ def listing(labels: Labels) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         figures.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
-    if warning := exhibits.suspects_of(labels.name, labels.row).warning:
+    if warning := exhibits.suspects_of(labels.view).warning:
         st.caption(f"All labels, CSV: {warning}")
     if shown.empty:
         st.markdown("Nothing to list here.")
@@ -288,7 +289,7 @@ def listing(labels: Labels) -> None:
         if get("sample") in samples:
             sample = get("sample")
             try:
-                card(labels, sample, reading.pixels(labels.name, [sample])[0], 150)
+                card(labels, sample, labels.view.pixels([sample])[0], 150)
             except StoreError as error:
                 st.caption(plain.lines(error))
                 card(labels, sample, None, 150)
@@ -317,8 +318,8 @@ def save_labels(labels: Labels) -> None:
     """All labels of this epoch as the command line exports them."""
 
     def text() -> str:
-        issues = exhibits.suspects_of(labels.name, labels.row)
-        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row, issues)))
+        issues = exhibits.suspects_of(labels.view)
+        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.view.row, issues)))
 
     downloads.button(
         "All labels, CSV", text, f"{labels.name}-labels-epoch{labels.epoch}.csv",
@@ -337,7 +338,7 @@ def page() -> None:
         "transition matrix", "P(clean)", "alpha",
     )  # fmt: skip
     name = run_picker.pick_run()
-    labels = Labels(name, epoch_slider.scrub(name))
+    labels = Labels(RunView(name, epoch_slider.scrub(name)))
     say(labels)
     if labels.n_changed:
         left, right = st.columns(2, gap="large")

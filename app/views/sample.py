@@ -8,15 +8,16 @@ from app.choices import bound, get, put
 from app.components import epoch_slider, page, run_picker
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
+from app.server.run_view import RunView
 from engine.store import StoreError
 
 
-def labels_at(name: str, row: int) -> samples.Labels:
-    """What the searches look at: the labels of an epoch."""
-    kept = reading.run(name).labels
+def labels_of(view: RunView) -> samples.Labels:
+    """What the searches use: the labels of an epoch."""
+    kept = view.labels
     return samples.Labels(
         given=kept["given"], true=kept.get("true"), names=kept.get("ids"),
-        soft=reading.values(name, "soft", row), clean=reading.values(name, "clean", row),
+        soft=view.values("soft"), clean=view.values("clean"),
     )  # fmt: skip
 
 
@@ -128,14 +129,14 @@ def second(sample: int, n: int) -> None:
         st.button("One sample", icon=":material/close:", on_click=put, kwargs={"beside": None})
 
 
-def beside(name: str, row: int, n: int) -> None:
+def beside(view: RunView, n: int) -> None:
     """The card of the second sample, with a way to choose it."""
     other = get("beside")
     if other >= n:
         st.warning(f"beside = {other}: allowed is 0 to {n - 1}")
         other = n - 1
     st.number_input("Second sample", 0, n - 1, width=160, **bound("beside", shown=other))
-    card.draw(Sample(name, row, other), narrow=True, key="-beside")
+    card.draw(Sample(view, other), narrow=True, key="-beside")
 
 
 page.head(
@@ -146,11 +147,11 @@ page.head(
     "K", "features", "mixing", "weights", "mixup", "warm-up", "epoch",
 )  # fmt: skip
 name = run_picker.pick_run()
-row = epoch_slider.scrub(name)
-labels = labels_at(name, row)
+view = RunView(name, epoch_slider.scrub(name))
+labels = labels_of(view)
 n = len(labels.given)
 with st.container(horizontal=True, vertical_alignment="center", key="search"):
-    ids = search(labels, [str(c) for c in reading.class_names(name)])
+    ids = search(labels, view.classes)
     sample = walk(ids, n)
     if sample is not None:
         second(sample, n)
@@ -161,18 +162,18 @@ if sample is None:
         "views/sample.py", "Show all samples", search="all",
     )  # fmt: skip
 try:
-    reading.data(name)
+    reading.data_of(view.run)
 except StoreError as error:
     st.warning(
         f"{plain.lines(error)}. The numbers are all here.", icon=":material/image_not_supported:"
     )
 if get("beside") is None:
-    card.draw(Sample(name, row, sample))
+    card.draw(Sample(view, sample))
 else:
     left, right = st.columns(2, gap="large")
     with left:
         st.number_input("First sample", value=sample, width=160, key="first", disabled=True)
-        card.draw(Sample(name, row, sample), narrow=True)
+        card.draw(Sample(view, sample), narrow=True)
     with right:
-        beside(name, row, n)
-byhand.mix_by_hand(name, row, sample)
+        beside(view, n)
+byhand.mix_by_hand(name, view.row, sample)

@@ -71,7 +71,7 @@ def test_a_slider_moved_back_at_once_after_a_button_is_obeyed(visit):
     tab = visit("losses", run="finished", epoch="6")
     tab.get_by_text("Epoch 6 of 11").wait_for()
     settled(tab)
-    tab.locator(".st-key-epoch-on button").click()
+    tab.locator(".st-key-epoch-on button").first.click()
     tab.get_by_text("Epoch 7 of 11").wait_for()
     slider = tab.get_by_role("slider", name="Epoch")
     slider.focus()
@@ -86,7 +86,7 @@ def test_quick_clicks_are_all_counted(visit):
     tab.get_by_text("Epoch 1 of 11").wait_for()
     settled(tab)
     for _ in range(6):
-        tab.locator(".st-key-epoch-on button").click()
+        tab.locator(".st-key-epoch-on button").first.click()
         tab.wait_for_timeout(60)
     settled(tab)
     tab.wait_for_timeout(1500)
