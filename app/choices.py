@@ -26,7 +26,7 @@ from app.state.parameters import (
     table,
     weights,
     whole,
-)  # fmt: skip
+)
 from app.visitors import CHOICES as KEPT
 from engine.config import METHODS
 
@@ -34,7 +34,7 @@ SENT, CHANGED, PROBLEMS = "choices.sent", "choices.changed", "choices.problems" 
 SHOWN, DRAWING = "choices.shown", "choices.drawing"
 MAX_URL = 100_000  # characters of all values together
 MAX_SENT = 50  # URLs that the browser may not have received yet
-MAX_SHOWN = 10  # versions of a widget whose events may still arrive
+MAX_SHOWN = 10  # revisions of a widget; later ones take the keys of the first
 
 _whole = Param(None, whole, words="a whole number from 0")
 _share = Param(None, finite, words="a number")
@@ -129,8 +129,8 @@ def put(**values: Any) -> None:
             kept.pop(name, None)
         else:
             kept[name] = value
-    st.session_state[CHANGED] = True
     if not st.session_state.get(DRAWING):
+        st.session_state[CHANGED] = True
         publish()
 
 
@@ -152,11 +152,11 @@ def bound(
     if within is not None and value is not None:
         value = type(value)(min(max(value, within[0]), within[1]))
     versions = st.session_state.setdefault(SHOWN, {}).setdefault(name, {0: value})
-    revision = max(versions)
+    revision = next(reversed(versions))
     if versions[revision] != value:
-        revision += 1
+        revision = (revision + 1) % MAX_SHOWN
+        versions.pop(revision, None)
         versions[revision] = value
-        versions.pop(revision - MAX_SHOWN, None)
     key = f"w-{name}-{revision}" if revision else f"w-{name}"
     st.session_state[key] = value
 

@@ -11,6 +11,7 @@ from app.components import figures
 from app.components.images import picture, wall
 from app.map.coloring import Labels
 from app.server.run_view import RunView
+from app.state import selection as selected
 from engine.store import StoreError
 
 WALL, TABLE = 60, 2000  # samples of a selection that are shown as pictures, and in the table
@@ -41,8 +42,8 @@ def neighbors_of(view: RunView, sample: int) -> tuple[np.ndarray, np.ndarray]:
 
 def sample_panel(view: RunView) -> None:
     """The chosen sample and what it was mixed with."""
-    sample = get("sample")
-    if sample is None or sample >= view.n:
+    sample = selected.sample(view.n)
+    if sample is None:
         st.markdown("**Click a point** to see its image, its labels and its neighbors.")
         st.markdown(
             "Hold **Shift** and drag, or use the lasso tool, to select points. The selection "

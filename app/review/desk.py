@@ -12,6 +12,7 @@ from app.review import exhibits
 from app.review.reviews import Decision
 from app.runs import RunsError, runs
 from app.server.run_view import RunView
+from app.state import selection
 from app.visitors import visitor
 from engine.label_issues import LabelIssues
 
@@ -45,8 +46,8 @@ def desk(name: str) -> None:
     if not len(found.flagged) and get("sample") is None:
         st.success("No label of this run looks wrong. There is nothing to review.")
         return
-    queue, sample = _queue(found, latest), get("sample")
-    if sample is None or sample >= len(found.given):
+    queue, sample = _queue(found, latest), selection.sample(len(found.given))
+    if sample is None:
         sample = int(queue[0]) if len(queue) else None
     _progress(view, found, latest, queue, sample)
     if sample is None:

@@ -29,3 +29,9 @@ def row(*names: str) -> int:
             reading.records(name)[-1]["epoch"] for name in names if reading.records(name)
         )
     return int(np.abs(np.array(epochs) - selected).argmin())
+
+
+def sample(n: int) -> int | None:
+    """The selected sample; None without one, or where it is not among n samples."""
+    index = get("sample")
+    return index if index is not None and index < n else None

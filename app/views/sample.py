@@ -9,6 +9,7 @@ from app.components import epoch_slider, page, run_picker
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
 from app.server.run_view import RunView
+from app.state import selection
 from engine.store import StoreError
 
 
@@ -70,10 +71,9 @@ def search(labels: samples.Labels, classes: list[str]) -> np.ndarray:
 
 def walk(ids: np.ndarray, n: int) -> int | None:
     """Next and previous within the list found, and the way to any number; returns the sample."""
-    sample = get("sample")
-    if sample is not None and sample >= n:
-        st.warning(f"sample = {sample}: allowed is 0 to {n - 1}")
-        sample = None
+    sample = selection.sample(n)
+    if sample is None and get("sample") is not None:
+        st.warning(f"sample = {get('sample')}: allowed is 0 to {n - 1}")
     if sample is None:
         if not len(ids):
             return None
