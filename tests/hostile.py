@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 
 from app import choices
+from app.lesson import lessons
+from app.sample import subject
 from app.state import parameters
+
+PARAMS = choices.PARAMS | lessons.PARAMS | subject.PARAMS  # of every page's URL
 
 NAMES = (
     "![x](http://evil.example/x.png)",
@@ -248,9 +252,9 @@ def addresses(n: int = 400, seed: int = 0) -> list[tuple[str, dict[str, str]]]:
     }
     found = [("losses", {"epoch": "9" * 23}), ("train", {"noise_matrix": packed()[0]})]
     found += [(page, {"run": NAMES[0], "compare": ",".join(NAMES[:3])}) for page in pages]
-    for name in choices.PARAMS:
+    for name in PARAMS:
         found += [(where.get(name, rng.choice(pages)), {name: v}) for v in rng.sample(values, 5)]
     while len(found) < n:
-        names = rng.sample(sorted(choices.PARAMS), rng.randint(2, 6))
+        names = rng.sample(sorted(PARAMS), rng.randint(2, 6))
         found.append((rng.choice(pages), {name: rng.choice(values) for name in names}))
     return found[:n]

@@ -17,6 +17,7 @@ from tests.app.conftest import app, texts
 from tests.hostile import (
     NAMES,
     PAGES,
+    PARAMS,
     acting,
     addresses,
     named_by_strangers,
@@ -136,14 +137,14 @@ def test_a_number_with_23_digits_and_a_deep_table_are_told_of(finished):
 
 
 def test_an_address_without_end_is_not_read(finished):
-    names = [name for name in choices.PARAMS if name not in ("run", "dataset")]
+    names = [name for name in PARAMS if name not in ("run", "dataset")]
     at = app("losses", run=finished, **dict.fromkeys(names, "9" * 3000))
     assert "so it was not read: allowed is 100,000" in texts(at)
 
 
-@pytest.mark.parametrize("name", choices.PARAMS)
+@pytest.mark.parametrize("name", PARAMS)
 def test_every_parameter_has_an_end(name):
-    param = choices.PARAMS[name]
+    param = PARAMS[name]
     with pytest.raises(ValueError, match="in at most"):
         param.read("9" * (param.max_chars + 1))
     for text in packed():  # read, or refused: nothing else

@@ -10,11 +10,10 @@ from streamlit.testing.v1 import AppTest
 
 from app import choices, ids
 from app.lesson import lessons
-from app.sample import subject
 from app.server import streamlit_internals
 from app.state import parameters
+from tests.hostile import PARAMS
 
-ALL = choices.PARAMS | lessons.PARAMS | subject.PARAMS
 NUMBERS = some.integers(0, parameters.MAX_NUMBER)
 FLOATS = some.floats(-float(parameters.MAX_NUMBER), float(parameters.MAX_NUMBER), allow_nan=False)
 NAMES = some.text(some.characters(exclude_characters=","), min_size=1, max_size=20)
@@ -49,7 +48,7 @@ def values_of(param: parameters.Param) -> some.SearchStrategy:
 @given(some.data())
 @FEW
 def test_every_value_survives_the_url(data):
-    for name, param in ALL.items():
+    for name, param in PARAMS.items():
         value = data.draw(values_of(param), label=name)
         text = param.format(value)
         assert isinstance(text, str)
@@ -63,11 +62,11 @@ WORDS = [
 
 
 @given(
-    some.dictionaries(some.sampled_from(sorted(ALL)), some.sampled_from(WORDS) | some.text()),
+    some.dictionaries(some.sampled_from(sorted(PARAMS)), some.sampled_from(WORDS) | some.text()),
 )
 @FEW
 def test_any_url_gives_values_or_sentences(root, url):
-    choices.declare(ALL)
+    choices.declare(PARAMS)
     values, problems = choices.read(url)
     assert len(values) + len(problems) == len(url)
     for problem in problems:
@@ -76,7 +75,7 @@ def test_any_url_gives_values_or_sentences(root, url):
         assert name not in values
         assert " in the link: allowed is " in allowed
     for name, value in values.items():  # what was read is as good as what a page selects
-        assert ALL[name].read(ALL[name].format(value)) == value
+        assert PARAMS[name].read(PARAMS[name].format(value)) == value
 
 
 # --- widgets
