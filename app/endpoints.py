@@ -17,11 +17,9 @@ from typing import Any
 
 import streamlit as st
 from starlette.exceptions import HTTPException
-from streamlit import runtime
-from streamlit.runtime.app_session import AppSession
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from app.environment import number
+from app.server.streamlit_internals import AppSession, runtime, session_id
 
 log = logging.getLogger(__name__)
 MB = 1_000_000
@@ -102,9 +100,10 @@ def uploads() -> Uploads:
     largest = st.get_option("server.maxUploadSize") * 1024 * 1024
     most = number("MIXNN_UPLOADS_TOTAL_MB", IN_ALL)
     made = Uploads(PER_SESSION * largest, int(most * MB))
-    if runtime.exists() and fits(runtime.get_instance()):
-        made.narrow(runtime.get_instance())
-    elif runtime.exists():
+    run = runtime()
+    if run is not None and fits(run):
+        made.narrow(run)
+    elif run is not None:
         log.warning("this Streamlit is not as expected: metrics and uploads stay unbounded")
     return made
 
@@ -126,6 +125,6 @@ def expect_file() -> None:
 
 
 def _wait(on: bool) -> None:
-    context = get_script_run_ctx(suppress_warning=True)
-    if context is not None:
-        uploads().wait_for(context.session_id, on)
+    session = session_id()
+    if session is not None:
+        uploads().wait_for(session, on)

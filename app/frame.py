@@ -5,8 +5,12 @@ from typing import Any
 
 import streamlit as st
 
-from app import choices, endpoints, looks, plain, widgets
+from app import choices, endpoints, looks, plain
+from app.components import history
+from app.components.page import guarded
+from app.lesson import lessons
 from app.runs import runs
+from app.sample import subject
 from app.visitors import page_begins
 
 APP = Path(__file__).resolve().parent
@@ -50,11 +54,13 @@ def navigation() -> tuple[Any, bool]:
     return st.navigation(pages, position="hidden" if guide else "top"), guide
 
 
-@widgets.guarded
+@guarded
 def main() -> None:
+    choices.declare(lessons.PARAMS | subject.PARAMS)
     icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
     st.set_page_config("MixNN Lab", icon, layout="wide")
     st.html(APP / "style.css")
+    history.steps(choices.PARAMS)
     page, guide = navigation()
     page_begins()
     choices.sync()
@@ -62,8 +68,8 @@ def main() -> None:
         st.warning(plain.markdown(problem, plain.MOST_ERROR))
     if not runs().alone:
         st.warning(runs().refusal, icon=":material/dns:")
-    with endpoints.page():
-        widgets.guarded(looks.in_turn)(page.run)
+    with endpoints.page(), choices.one_entry():
+        guarded(looks.in_turn)(page.run)
     if not guide:
         path_line()
 

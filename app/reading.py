@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app.choices import get
 from app.runs import RunsError, runs
 from app.sample import story
 from engine.config import RunConfig
@@ -72,18 +72,6 @@ def epochs(*names: str) -> list[int]:
     return found
 
 
-def row(*names: str) -> int:
-    """Row of the chosen epoch, the nearest one that is there, or the newest if none is chosen.
-
-    Of several runs: its place in `epochs(*names)`, the newest being the last one that all reached.
-    """
-    found = epochs(*names)
-    chosen = get("epoch")
-    if chosen is None:
-        chosen = min(records(name)[-1]["epoch"] for name in names if records(name))
-    return int(np.abs(np.array(found) - chosen).argmin())
-
-
 def values(name: str, array: str, row: int) -> np.ndarray:
     """One row of an array of the run folder, in memory."""
     return run(name).row(array, row)
@@ -91,8 +79,12 @@ def values(name: str, array: str, row: int) -> np.ndarray:
 
 def data(name: str) -> Data:
     """The images behind a run. Raises StoreError where they are gone or have changed."""
-    of = run(name)
-    config, fingerprint = of.config, of.info["data"]["fingerprint"]
+    return data_of(run(name))
+
+
+def data_of(run: Run) -> Data:
+    """`data` of a run that was looked up."""
+    name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
     if not is_here(config.dataset):  # a look shall not start a download
         raise StoreError(f"the images of {name} cannot be shown: {config.dataset} is not here")
     try:
@@ -116,7 +108,13 @@ def dataset(config: RunConfig) -> Data:
 
 def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
     """Training images (n, H, W, C) uint8, C 1 or 3."""
-    return data(name).take(np.asarray(indices, dtype=np.int64)).permute(0, 2, 3, 1).numpy()
+    return pixels_of(run(name), indices)
+
+
+def pixels_of(run: Run, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+    """`pixels` of a run that was looked up."""
+    chosen = np.asarray(indices, dtype=np.int64)
+    return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()
 
 
 def class_names(name: str) -> list[str]:

@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
-from app import widgets
+from app.components import page
 from app.runs import runs
 from app.visitors import visitor
 
@@ -23,7 +23,7 @@ def share(name: str) -> None:
             st.markdown("Only you and the teacher see this run. A link lets others look at it.")
             st.button(
                 "Make a link", key=f"share-{name}", disabled=not runs().alone,
-                on_click=widgets.guarded(runs().share_link), args=(name, me),
+                on_click=page.guarded(runs().share_link), args=(name, me),
             )  # fmt: skip
             return
         st.markdown(
@@ -34,5 +34,5 @@ def share(name: str) -> None:
         st.code(f"{address}?{urlencode({'run': name, 'key': key})}", language=None)
         st.button(
             "Revoke the link", key=f"revoke-{name}", icon=":material/link_off:",
-            on_click=widgets.guarded(runs().revoke), args=(name, me),
+            on_click=page.guarded(runs().revoke), args=(name, me),
         )  # fmt: skip

@@ -19,7 +19,7 @@ from functools import partial
 from queue import SimpleQueue
 from types import FrameType
 
-from streamlit import runtime
+from app.server.streamlit_internals import runtime
 
 DEADLINE = 9  # whole seconds from the signal until the system ends the process
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -52,7 +52,7 @@ def at_shutdown(close: Callable[[], None]) -> None:
 def _event_loop() -> asyncio.AbstractEventLoop | None:
     """The server's, which runs in the main thread, the only one that may take signals."""
     try:
-        loop = runtime.get_instance().stopped.get_loop()
+        loop = runtime().stopped.get_loop()
     except (RuntimeError, AttributeError):  # no server, or another Streamlit: it ends as it will
         return None
     return loop if isinstance(loop, asyncio.AbstractEventLoop) else None

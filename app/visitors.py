@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.errors import StreamlitSecretNotFoundError
-from streamlit.runtime.scriptrunner import get_script_run_ctx
-from streamlit.web.server.starlette.starlette_app_utils import decode_xsrf_token_string
+
+from app.server.streamlit_internals import browser_token, on_page
 
 CHOICES = "choices"  # of the session: what the visitor picked, see app.choices
 TEACHER = "teacher"  # of the session: the passcode was given
@@ -42,9 +42,9 @@ def visitor() -> Visitor:
     """
     if (who := _acting.get()) is not None:
         return who
-    if not _has_page() and not _is_server():
+    if not on_page() and not _is_server():
         return NOBODY
-    token, _ = decode_xsrf_token_string(st.context.cookies.get("_streamlit_xsrf", ""))
+    token = browser_token(st.context.cookies.get("_streamlit_xsrf", ""))
     if token is None:
         token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
     address = st.context.ip_address
@@ -78,7 +78,7 @@ def on_a_page() -> bool:
 
     Only the main thread is the server's own: a download is made in a thread that has no page.
     """
-    return _acting.get() is not None or _has_page() or not _is_server()
+    return _acting.get() is not None or on_page() or not _is_server()
 
 
 @contextlib.contextmanager
@@ -98,17 +98,13 @@ def page_begins() -> None:
 
 def note_read(name: str) -> None:
     """The visitor's page reads a run."""
-    if _has_page() and name not in (known := runs_read()):
+    if on_page() and name not in (known := runs_read()):
         st.session_state[READ] = known | {name}
 
 
 def runs_read() -> frozenset[str]:
     """The runs that the visitor's page has read since it was drawn whole."""
     return st.session_state.get(READ, frozenset())
-
-
-def _has_page() -> bool:
-    return get_script_run_ctx(suppress_warning=True) is not None
 
 
 def _is_server() -> bool:

@@ -14,7 +14,12 @@ from typing import Any
 import numpy as np
 
 from app import choices
+from app.lesson import lessons
+from app.sample import subject
+from app.state import parameters
 from tests.records import read_records, write_records
+
+PARAMS = choices.PARAMS | lessons.PARAMS | subject.PARAMS  # of every page's URL
 
 NAMES = (
     "![x](http://evil.example/x.png)",
@@ -226,7 +231,7 @@ def packed() -> list[str]:
     ]
     deep = base64.urlsafe_b64encode(zlib.compress(nested.encode(), 9)).decode().rstrip("=")
     bomb = base64.urlsafe_b64encode(zlib.compress(b"0" * 30_000_000, 9)).decode().rstrip("=")
-    return [deep, bomb, *map(choices.pack, tables), choices.pack([[0.1] * 10] * 10)]
+    return [deep, bomb, *map(parameters.pack, tables), parameters.pack([[0.1] * 10] * 10)]
 
 
 def addresses(n: int = 400, seed: int = 0) -> list[tuple[str, dict[str, str]]]:
@@ -248,9 +253,9 @@ def addresses(n: int = 400, seed: int = 0) -> list[tuple[str, dict[str, str]]]:
     }
     found = [("losses", {"epoch": "9" * 23}), ("train", {"noise_matrix": packed()[0]})]
     found += [(page, {"run": NAMES[0], "compare": ",".join(NAMES[:3])}) for page in pages]
-    for name in choices.PARAMS:
+    for name in PARAMS:
         found += [(where.get(name, rng.choice(pages)), {name: v}) for v in rng.sample(values, 5)]
     while len(found) < n:
-        names = rng.sample(sorted(choices.PARAMS), rng.randint(2, 6))
+        names = rng.sample(sorted(PARAMS), rng.randint(2, 6))
         found.append((rng.choice(pages), {name: rng.choice(values) for name in names}))
     return found[:n]

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, widgets
+from app import plain
 from app.charts import base, curves, live
 from app.charts import compare as charts
 from app.choices import bound, get
 from app.compare import lineup
+from app.components import figures, run_picker, text
 from app.runs import runs
 from engine.analysis.label_outcomes import counts, outcomes
 from engine.embed import pca
@@ -29,7 +30,9 @@ def cards(looks: dict[str, lineup.Look], short: dict[str, str], waiting: list[st
     for name in waiting:
         where = runs().info(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
-        shown.append(box(plain.html(name), f"{widgets.SIGNS[where.state]} {where.state}, {told}"))
+        shown.append(
+            box(plain.html(name), f"{run_picker.SIGNS[where.state]} {where.state}, {told}")
+        )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(shown)}</div>')
 
 
@@ -38,12 +41,12 @@ def card(name: str, short: str, number: int, look: lineup.Look) -> str:
     where = runs().info(name)
     metrics = look.run.epochs[look.row]["metrics"]
     numbers = " · ".join(
-        f"{words} <b>{widgets.percent(metrics[key])}</b>"
+        f"{words} <b>{text.percent(metrics[key])}</b>"
         for key, words in SHOWN.items() if metrics.get(key) is not None
     )  # fmt: skip
     note = f'<div style="font-size:13px">{plain.html(look.note)}</div>' if look.note else ""
     head = f"{line_sample(number)} <b>{plain.html(short)}</b>"
-    state = f"{widgets.SIGNS[where.state]} {where.state}"
+    state = f"{run_picker.SIGNS[where.state]} {where.state}"
     small = f'<span style="font-size:13px;opacity:.8">{state} · {plain.html(name)}</span>'
     return box(f"{head}<br>{small}", f"{numbers}{note}")
 
@@ -103,10 +106,9 @@ def one_curve(lines: list[curves.Curve], metric: str, epoch: int, training: bool
         st.vega_lite_chart(frame, spec, key=f"live-{metric}", height=230)
     else:
         told = ", ".join(
-            f"{line.name} {widgets.percent(line.records[-1]['metrics'].get(metric))}"
-            for line in lines
+            f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
-        widgets.show(
+        figures.show(
             curves.curves(lines, metric, epoch=epoch), f"compare-{metric}",
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {told}",
             data=lambda: curves.table(lines),
@@ -135,10 +137,10 @@ def loss_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
         with place:
             st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(looks[name])}")
             shares = ", ".join(
-                f"{widgets.percent(n / len(loss))} {kind.word}"
+                f"{text.percent(n / len(loss))} {kind.word}"
                 for kind, n in counts(codes).items() if n
             )  # fmt: skip
-            widgets.show(
+            figures.show(
                 charts.losses(loss, codes, edges), f"compare-losses-{short[name]}",
                 alt=f"Histogram of the losses of {short[name]}; of its labels {shares}",
             )  # fmt: skip
@@ -168,7 +170,7 @@ def map_pictures(looks: dict[str, lineup.Look], short: dict[str, str]) -> None:
         wrong = np.zeros(len(samples), bool) if true is None else now != true[samples]
         with place:
             st.markdown(f"**{plain.markdown(short[name])}**, epoch {epoch_of(look)}")
-            widgets.show(
+            figures.show(
                 charts.points(
                     layout(run, look.row), now, wrong, classes_of(look), samples=samples,
                 ),

@@ -3,10 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from app import reading
 from app.charts.base import METHODS
 from app.labels import corrections
 from app.review import exhibits
+from app.server.run_view import RunView
 from engine.analysis import label_outcomes
 from engine.analysis.label_outcomes import LabelOutcome
 
@@ -19,15 +19,13 @@ ORDER = (
 class Labels:
     """The labels of a run at the chosen epoch, and what became of them."""
 
-    def __init__(self, name: str, row: int):
-        self.name, self.row, self.run = name, row, reading.run(name)
-        self.records = reading.records(name)
-        self.record = self.records[row]
-        self.epoch: int = self.record["epoch"]
-        self.classes = reading.class_names(name)
-        self.given = self.run.labels["given"]
-        self.true = self.run.labels.get("true")
-        soft = reading.values(name, "soft", row)
+    def __init__(self, view: RunView):
+        self.view, self.name, self.run = view, view.name, view.run
+        self.records, self.record, self.epoch = view.records, view.record, view.epoch
+        self.classes = view.classes
+        self.given = view.labels["given"]
+        self.true = view.labels.get("true")
+        soft = view.values("soft")
         self.corrected = soft.argmax(1)
         self.confidence = soft[np.arange(len(soft)), self.corrected]
         self.outcomes = label_outcomes.outcomes(self.given, self.true, self.corrected)
@@ -99,7 +97,7 @@ def changes(labels: Labels) -> pd.DataFrame:
         | {
             "outcome": label_outcomes.words(labels.outcomes[found]),
             "confidence": labels.confidence[found],
-            "p_clean": exhibits.suspects_of(labels.name, labels.row).p_clean[found],
+            "p_clean": exhibits.suspects_of(labels.view).p_clean[found],
             "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),
             "last_flip": pd.array(np.where(last[found] < 0, None, last[found]), "Int64"),
             "flips": n[found],

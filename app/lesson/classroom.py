@@ -7,13 +7,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import looks, plain, widgets
+from app import looks, plain
 from app.charts import lesson as charts
-from app.choices import get, link, visitor
+from app.choices import get, link
+from app.components import figures, page, run_picker
+from app.components.text import time_left
 from app.lesson import answers
 from app.lesson.findings import Finding
 from app.lesson.lessons import PERCENT, RUN_WORDS, STEPS, Step, settings
 from app.runs import RunInfo, runs
+from app.visitors import visitor
 
 MINE, TROUBLE = "lesson.mine", "lesson.trouble"
 SKIPPED = ""  # kept for a step that was passed without an answer
@@ -70,7 +73,7 @@ def say_trouble() -> None:
     """What a callback could not do, said once."""
     trouble = st.session_state.pop(TROUBLE, None)
     if trouble is not None:
-        widgets.explain(trouble)
+        page.explain(trouble)
 
 
 def start(step: Step) -> None:
@@ -122,7 +125,7 @@ def progress(step: Step) -> None:
         found = [runs().shared(config_of(name)) for name in step.runs]
         return None if any(where is not None and where.active for where in found) else "app"
 
-    @widgets.guarded
+    @page.guarded
     def lines() -> None:
         found = {name: runs().shared(config_of(name)) for name in step.runs}
         what = "The network trains" if len(found) == 1 else "The networks train"
@@ -141,12 +144,12 @@ def progress_line(words: str, where: RunInfo) -> None:
     if where.state == "queued":
         st.progress(0.0, f"◷ {words}: waits, number {where.position} in the queue")
     elif where.state == "running":
-        left = widgets.time_left(where.seconds_left)
+        left = time_left(where.seconds_left)
         st.progress(done, f"▶ {words}: epoch {where.epoch} of {where.n_epochs}{left}")
     elif where.state == "done":
         st.progress(1.0, f"✓ {words}: ready")
     else:
-        st.progress(done, f"{widgets.SIGNS[where.state]} {words}: {where.state}")
+        st.progress(done, f"{run_picker.SIGNS[where.state]} {words}: {where.state}")
 
 
 # --- the class
@@ -162,7 +165,7 @@ def class_bars(step: Step, finding: Finding) -> None:
         return answers.counts(runs().root, code, step.number)
 
     @st.fragment(key="class-bars")
-    @widgets.guarded
+    @page.guarded
     def bars() -> None:
         with looks.turn():
             given = count()
@@ -181,7 +184,7 @@ def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
         return
     words, counts, right = bars_of(step, finding, given)
     st.markdown(f"**{sum(counts)} answers of class {get('class_code')}**")
-    widgets.show(
+    figures.show(
         charts.answers(words, counts, right), f"answers-{step.number}",
         alt="Bars: " + "; ".join(f"{w}: {n}" for w, n in zip(words, counts, strict=True)),
         data=pd.DataFrame({"answer": words, "count": counts, "came_out": right}),

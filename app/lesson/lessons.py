@@ -5,6 +5,8 @@ What came out of the runs, and the sentences that explain it, is app/lesson/find
 
 from dataclasses import dataclass, field
 
+from app.lesson.answers import CODE_WORDS, class_code
+from app.state.parameters import Param, between, one_number
 from engine.config import RunConfig, configure
 
 RATES = (0.2, 0.4, 0.6)
@@ -12,6 +14,13 @@ RATE, QUIET = 0.4, 0.05
 SEEDS = range(5)
 FAR, MANY = 5, 100  # K as usual, and too large
 PERCENT = "percent"  # a question that is answered by a slider from 0 to 100
+
+PARAMS = {  # of the URL
+    "lesson": Param(1, between(1, 6), words="a step, 1 to 6", entry=True),
+    "class_code": Param(None, class_code, words=CODE_WORDS),  # whose answers are collected
+    "lesson_rate": Param(RATE, one_number(*RATES), words=" | ".join(map(str, RATES))),
+    "lesson_seed": Param(0, between(SEEDS[0], SEEDS[-1]), words=f"0 to {SEEDS[-1]}"),
+}
 
 # The runs that steps share; all others of their settings are the preset's of the digits.
 RUNS: dict[str, dict] = {

@@ -5,10 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import base
 from app.charts import lesson as charts
 from app.choices import get, put
+from app.components import figures
+from app.components.images import wall
 from app.lesson import findings
 from app.lesson.findings import Finding
 from app.lesson.lessons import RUN_WORDS
@@ -30,7 +32,7 @@ def show_early(names: dict[str, str]) -> Finding:
             ("wrong labels predicted", "memorized", base.WRONG),
         )
     }
-    widgets.show(
+    figures.show(
         charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
         "early-learning", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )  # fmt: skip
@@ -47,12 +49,12 @@ def show_humps(names: dict[str, str]) -> Finding:
     late, late_scaled = (reading.values(plain, a, last) for a in ("loss", "scaled_loss"))
     finding = findings.humps(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
-    widgets.show(
+    figures.show(
         charts.losses(scaled, wrong, records[row]["mixture"], height=270), "humps-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
     )  # fmt: skip
     st.markdown("**After plain training to the end**, for comparison")
-    widgets.show(
+    figures.show(
         charts.losses(late_scaled, wrong, height=230), "humps-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )  # fmt: skip
@@ -72,7 +74,7 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     members = [sample, *neighbors[sample].tolist()]
     strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
     another(run)
-    widgets.show(
+    figures.show(
         charts.votes(finding.numbers["same"]), "neighbors-same",
         alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
     )  # fmt: skip
@@ -98,12 +100,12 @@ def show_mixing(names: dict[str, str]) -> Finding:
     strip(run, members, shares, extra=(mixed, "mixed"))
     another(run)
     label = findings.mixed_labels(weights, neighbors, soft)[sample]
-    widgets.show(
+    figures.show(
         charts.label_bars(soft[sample], label, reading.class_names(run)), "mixed-label",
         alt="Bars: the label of this image before and after mixing.",
     )  # fmt: skip
     numbers = finding.numbers
-    widgets.show(
+    figures.show(
         charts.own_weights(
             numbers["own_wrong"], numbers["own_right"], 1 / (neighbors.shape[1] + 1)
         ),
@@ -124,7 +126,7 @@ def show_correction(names: dict[str, str]) -> Finding:
         "test accuracy, plain": ([r["metrics"]["test_accuracy"] for r in others], base.WRONG),
     }
     start = reading.run(mixnn).config.correction_start
-    widgets.show(
+    figures.show(
         charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
         "correction", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )  # fmt: skip
@@ -146,7 +148,7 @@ def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np
     legend = [f"{base.OUTCOMES[kind].mark} {kind.word}" for kind in sorted(set(kinds))]
     st.markdown(f"Some labels that were changed: {', '.join(legend)}.")
     classes = reading.class_names(run)
-    widgets.wall(
+    wall(
         reading.pixels(run, shown),
         [
             f"{classes[given[i]]} → {classes[corrected[i]]} {base.OUTCOMES[kind].mark}"
@@ -164,7 +166,7 @@ def show_failures(names: dict[str, str]) -> Finding:
     records = {name: reading.records(run) for name, run in names.items()}
     finding = findings.failures(records)
     last = {name: of[-1]["metrics"] for name, of in records.items()}
-    widgets.show(
+    figures.show(
         charts.outcomes(
             [RUN_WORDS[name] for name in names],
             [last[name]["test_accuracy"] for name in names],
@@ -251,4 +253,4 @@ def strip(run: str, members: list[int], captions: list[str], extra: tuple | None
         lines.append(extra[1])
         marks.append("")
         alts.append("the weighted average of these images")
-    widgets.wall(images, lines, size=84, marks=marks, alts=alts)
+    wall(images, lines, size=84, marks=marks, alts=alts)

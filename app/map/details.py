@@ -4,80 +4,80 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain
 from app.charts import base
 from app.choices import get, link, put
+from app.components import figures
+from app.components.images import picture, wall
 from app.map.coloring import Labels
+from app.server.run_view import RunView
+from app.state import selection as selected
 from engine.errors import StoreError
 
 WALL, TABLE = 60, 2000  # samples of a selection that are shown as pictures, and in the table
 
 
-def labels_at(name: str, row: int, panel: np.ndarray) -> Labels:
-    """What is known of the panel after the epoch of a row."""
-    run = reading.run(name)
-    known = run.labels
-    soft = run.array("soft")
-    given = known["given"][panel]
+def labels_of(view: RunView, ids: np.ndarray) -> Labels:
+    """What is known of some samples after an epoch."""
+    known, soft, row = view.labels, view.run.array("soft"), view.row
+    given = known["given"][ids]
     return Labels(
-        classes=reading.class_names(name),
+        classes=view.classes,
         given=given,
-        true=known["true"][panel] if "true" in known else None,
-        corrected=soft[row][panel].argmax(1),
-        before=soft[row - 1][panel].argmax(1) if row else given,
-        clean=reading.values(name, "clean", row)[panel],
-        loss=reading.values(name, "loss", row)[panel],
+        true=known["true"][ids] if "true" in known else None,
+        corrected=soft[row][ids].argmax(1),
+        before=soft[row - 1][ids].argmax(1) if row else given,
+        clean=view.values("clean")[ids],
+        loss=view.values("loss")[ids],
     )
 
 
-def neighbors_of(name: str, row: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
+def neighbors_of(view: RunView, sample: int) -> tuple[np.ndarray, np.ndarray]:
     """What an epoch mixed a sample with: neighbors (K,) and weights (K+1,), its own first."""
-    run = reading.run(name)
-    k = reading.records(name)[row]["n_neighbors"]
+    run, row, k = view.run, view.row, view.record["n_neighbors"]
     ids = np.array(run.array("neighbors")[row, :k, sample])
     run.check_numbers("neighbors", ids)
     return ids, np.array(run.array("weights")[row, : k + 1, sample])
 
 
-def sample_panel(name: str, row: int) -> None:
+def sample_panel(view: RunView) -> None:
     """The chosen sample and what it was mixed with."""
-    sample = get("sample")
-    run = reading.run(name)
-    if sample is None or sample >= len(run.labels["given"]):
+    sample = selected.sample(view.n)
+    if sample is None:
         st.markdown("**Click a point** to see its image, its labels and its neighbors.")
         st.markdown(
             "Hold **Shift** and drag, or use the lasso tool, to select points. The selection "
             "goes with you to the other pages."
         )
         return
-    at = labels_at(name, row, np.array([sample]))
-    st.markdown(f"**Sample {plain.markdown(reading.sample_name(name, sample))}**")
+    at = labels_of(view, np.array([sample]))
+    st.markdown(f"**Sample {plain.markdown(view.sample_name(sample))}**")
     right = None if at.true is None else at.true[0]
     words = {"given": at.given[0], "true": right, "corrected": at.corrected[0]}
     lines = [
         f"{word} **{plain.markdown(at.classes[c])}**" for word, c in words.items() if c is not None
     ]
     try:
-        image = reading.pixels(name, [sample])[0]
-        widgets.picture(image, size=112, alt=f"Image of sample {sample}")
+        image = view.pixels([sample])[0]
+        picture(image, size=112, alt=f"Image of sample {sample}")
     except StoreError as error:
         st.caption(plain.lines(error))
     st.markdown("  \n".join([*lines, f"P(clean) **{at.clean[0]:.2f}**"]))
-    ids, weights = neighbors_of(name, row, sample)
+    ids, weights = neighbors_of(view, sample)
     if not len(ids):
         st.caption("This epoch mixed nothing, so there are no neighbors to show.")
     else:
-        mixed_with(name, row, ids, weights)
+        mixed_with(view, ids, weights)
     st.page_link(
         "views/sample.py", label="All about this sample", icon=":material/image_search:",
         query_params=link(),
     )  # fmt: skip
 
 
-def mixed_with(name: str, row: int, ids: np.ndarray, weights: np.ndarray) -> None:
+def mixed_with(view: RunView, ids: np.ndarray, weights: np.ndarray) -> None:
     """The neighbors as pictures, and how many the map shows."""
-    panel = reading.run(name).labels["panel"]
-    near = labels_at(name, row, ids)
+    panel = view.labels["panel"]
+    near = labels_of(view, ids)
     st.caption(f"It keeps {weights[0]:.0%} of itself; the rest comes from its neighbors:")
     captions = [
         f"{near.classes[c]}\n{w:.0%}" for c, w in zip(near.corrected, weights[1:], strict=True)
@@ -86,7 +86,7 @@ def mixed_with(name: str, row: int, ids: np.ndarray, weights: np.ndarray) -> Non
     if near.true is not None:
         marks = ["" if ok else base.WRONG for ok in near.corrected == near.true]
     try:
-        widgets.wall(reading.pixels(name, ids), captions, size=52, marks=marks)
+        wall(view.pixels(ids), captions, size=52, marks=marks)
     except StoreError:
         st.caption(plain.markdown(", ".join(captions), plain.MOST_ERROR))
     outside = int((~np.isin(ids, panel)).sum())
@@ -94,16 +94,15 @@ def mixed_with(name: str, row: int, ids: np.ndarray, weights: np.ndarray) -> Non
         st.caption(f"{outside} of them are not among the samples on the map.")
 
 
-def selection(name: str, row: int) -> None:
+def selection(view: RunView) -> None:
     """What the lasso holds: numbers, table, pictures, CSV."""
-    n = len(reading.run(name).labels["given"])
-    ids = np.array([i for i in get("lasso") if i < n], dtype=np.int64)
+    ids = np.array([i for i in get("lasso") if i < view.n], dtype=np.int64)
     if not len(ids):
         return
-    labels = labels_at(name, row, ids)
+    labels = labels_of(view, ids)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.subheader(f"{len(ids):,} selected samples", anchor=False, width="content")
-        widgets.save_csv("map-selection", lambda: table(name, labels, ids))
+        figures.save_csv("map-selection", lambda: table(view, labels, ids))
         st.button(
             "Clear", icon=":material/close:", type="tertiary", key="clear-lasso",
             on_click=lambda: put(lasso=()),
@@ -125,7 +124,7 @@ def selection(name: str, row: int) -> None:
     left, right = st.columns([3, 4])
     with left:
         st.dataframe(
-            table(name, labels_at(name, row, ids[:TABLE]), ids[:TABLE]), hide_index=True,
+            table(view, labels_of(view, ids[:TABLE]), ids[:TABLE]), hide_index=True,
             height=330, key="lasso-table", alt="The selected samples with their labels",
             column_config={
                 "P(clean)": st.column_config.ProgressColumn(
@@ -137,15 +136,15 @@ def selection(name: str, row: int) -> None:
         if len(ids) > TABLE:
             st.caption(f"The first {TABLE:,} stand here; the CSV holds all.")
     with right, st.container(height=348, border=False):
-        wall(name, labels, ids)
+        selected_images(view, labels, ids)
 
 
-def table(name: str, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
+def table(view: RunView, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
     """Ids, labels, P(clean) and loss of the samples that labels speaks of."""
     names = np.array(labels.classes, dtype=object)
     columns = {"id": ids}
-    if "ids" in reading.run(name).labels:
-        columns |= {"name": [reading.sample_name(name, int(i)) for i in ids]}
+    if "ids" in view.labels:
+        columns |= {"name": [view.sample_name(int(i)) for i in ids]}
     columns |= {"given": names[labels.given]}
     if labels.true is not None:
         columns |= {"true": names[labels.true]}
@@ -155,10 +154,10 @@ def table(name: str, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
     )
 
 
-def wall(name: str, labels: Labels, ids: np.ndarray) -> None:
+def selected_images(view: RunView, labels: Labels, ids: np.ndarray) -> None:
     """The first pictures of a selection; a frame marks what is wrong now."""
     try:
-        images = reading.pixels(name, ids[:WALL])
+        images = view.pixels(ids[:WALL])
     except StoreError as error:
         st.caption(plain.lines(error))
         return
@@ -167,7 +166,7 @@ def wall(name: str, labels: Labels, ids: np.ndarray) -> None:
         wrong = (labels.corrected != labels.true)[:WALL]
         marks = [base.WRONG if w else "" for w in wrong]
     captions = [labels.classes[c] for c in labels.corrected[:WALL]]
-    widgets.wall(images, captions, size=56, marks=marks)
+    wall(images, captions, size=56, marks=marks)
     more = f" The first {WALL} of {len(ids):,}." if len(ids) > WALL else ""
     frame = " A frame: still wrong." if labels.true is not None else ""
     st.caption(f"Below each image its corrected label.{frame}{more}")

@@ -1,13 +1,14 @@
 """Pictures of the points for the map: sheets of up to 1,000, made and sent when they are wanted."""
 
 import io
+from base64 import b64encode
 
 import numpy as np
 import streamlit as st
 from PIL import Image
-from streamlit.runtime import get_instance
 
 from app import reading
+from app.server import streamlit_internals
 
 PER_SHEET, COLUMNS = 1000, 32
 LARGEST_SIDE = 64  # pixels of a picture on a sheet
@@ -40,7 +41,9 @@ def _address(name: str, created: str, number: int) -> str:
     """Where the browser finds the sheet, while this session is there."""
     content = sheet(name, created, number)
     kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
-    url = get_instance().media_file_mgr.add(content, kind, f"map-sheet-{name}-{number}")
+    url = streamlit_internals.media_url(content, kind, f"map-sheet-{name}-{number}")
+    if url is None:
+        return f"data:{kind};base64,{b64encode(content).decode()}"
     base = st.get_option("server.baseUrlPath").strip("/")
     return f"/{base}{url}" if base else url
 

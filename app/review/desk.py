@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
-from app.choices import bound, get, put, visitor
+from app import plain
+from app.choices import bound, get, put
+from app.components import page
 from app.review import exhibits
 from app.review.reviews import Decision
 from app.runs import RunsError, runs
+from app.server.run_view import RunView
+from app.state import selection
+from app.visitors import visitor
 from engine.label_issues import LabelIssues
 
 MOST_PICKS = 9  # suggestions that have a key
@@ -29,36 +33,37 @@ SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious
 
 
 @st.fragment
-@widgets.guarded
+@page.guarded
 def desk(name: str) -> None:
     """Everything of one run that a reviewer needs, on one screen."""
     runs().mark_watched(name)
     if not runs().may_control(name, visitor()):
         st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
-    _mend_filters(len(reading.class_names(name)))
-    found, latest = exhibits.suspects_of(name), exhibits.reviews_of(name).latest()
+    view = RunView(name)
+    _mend_filters(len(view.classes))
+    found, latest = exhibits.suspects_of(view), exhibits.reviews_of(name).latest()
     exhibits.warn(found)
     if not len(found.flagged) and get("sample") is None:
         st.success("No label of this run looks wrong. There is nothing to review.")
         return
-    queue, sample = _queue(found, latest), get("sample")
-    if sample is None or sample >= len(found.given):
+    queue, sample = _queue(found, latest), selection.sample(len(found.given))
+    if sample is None:
         sample = int(queue[0]) if len(queue) else None
-    _progress(name, found, latest, queue, sample)
+    _progress(view, found, latest, queue, sample)
     if sample is None:
         _all_done(found)
         st.button("Undo", shortcut="U", on_click=_undo, args=(name,), icon=":material/undo:",
                   key="undo-done")  # fmt: skip
         return
-    images = exhibits.images_of(name)
+    images = exhibits.images_of(view)
     left, middle, right = st.columns([3, 4, 4], gap="medium")
     with left:
-        exhibits.image(name, found, sample, images, latest)
+        exhibits.image(view, found, sample, images, latest)
     with middle:
-        _picks(name, found, sample)
+        _picks(view, found, sample)
     with right:
-        exhibits.evidence(name, found, sample, images)
-    exhibits.listed(name, found, queue, latest, images)
+        exhibits.evidence(view, found, sample, images)
+    exhibits.listed(view, found, queue, latest, images)
 
 
 def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
@@ -76,7 +81,7 @@ def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
 
 
 def _progress(
-    name: str, found: LabelIssues, latest: dict[int, Decision], queue: np.ndarray,
+    view: RunView, found: LabelIssues, latest: dict[int, Decision], queue: np.ndarray,
     sample: int | None,
 ) -> None:  # fmt: skip
     among = [latest[s] for s in found.flagged.tolist() if s in latest]
@@ -90,7 +95,7 @@ def _progress(
         if sample is not None:
             _steps(queue, sample)
         with st.popover("Filter •" if _is_filtered() else "Filter", icon=":material/filter_list:"):
-            _filters(reading.class_names(name))
+            _filters(view.classes)
 
 
 def _mend_filters(n_classes: int) -> None:
@@ -126,9 +131,9 @@ def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
     return widget | {"on_change": change}
 
 
-def _picks(name: str, found: LabelIssues, sample: int) -> None:
+def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
     """What it could be, most likely first, each with a key; keep, skip, undo; any other class."""
-    classes = reading.class_names(name)
+    name, classes = view.name, view.classes
     likely, given = found.likelihood[sample], int(found.given[sample])
     order = offered(likely, given)
     keys = keys_of(classes, order)
@@ -149,7 +154,7 @@ def _picks(name: str, found: LabelIssues, sample: int) -> None:
                 f"{100 * likely[label]:.1f}% 100%}}"
             )
     st.html(f"<style>{SMALL}{''.join(styles)}</style>")
-    _other_classes(name, sample, given, [c for c in range(len(classes)) if c not in order])
+    _other_classes(view, sample, given, [c for c in range(len(classes)) if c not in order])
     with st.container(horizontal=True, gap="small", key="desk-keys"):
         st.button(
             "Keep", key=f"keep-{sample}", shortcut="K", on_click=_decide,
@@ -188,9 +193,10 @@ def _are_digits(classes: list[str]) -> bool:
     return all(len(name) == 1 and name in "0123456789" for name in classes)
 
 
-def _other_classes(name: str, sample: int, given: int, others: list[int]) -> None:
+def _other_classes(view: RunView, sample: int, given: int, others: list[int]) -> None:
     """Every class that has no row: small buttons where few and short, else a list."""
-    classes, off = reading.class_names(name), not runs().may_control(name, visitor())
+    name, classes = view.name, view.classes
+    off = not runs().may_control(name, visitor())
     if not others:
         return
     if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
@@ -245,12 +251,12 @@ def _all_done(found: LabelIssues) -> None:
             st.rerun()
 
 
-@widgets.guarded
+@page.guarded
 def _decide(name: str, sample: int, label: int, given: int, kind: str | None = None) -> None:
     """Keep the decision and go on to the next open one of the list."""
     _check_owner(name)
     kind = kind or ("keep" if label == given else "change")
-    reviews, found = exhibits.reviews_of(name), exhibits.suspects_of(name)
+    reviews, found = exhibits.reviews_of(name), exhibits.suspects_of(RunView(name))
     queue = _queue(found, reviews.latest())
     later = queue[
         np.searchsorted(_rank(found, queue), _rank(found, np.array([sample]))[0], "right") :
@@ -278,7 +284,7 @@ def _decide_other(name: str, sample: int, given: int, key: str) -> None:
         _decide(name, sample, label, given)
 
 
-@widgets.guarded
+@page.guarded
 def _undo(name: str) -> None:
     _check_owner(name)
     taken = exhibits.reviews_of(name).undo(visitor().id)

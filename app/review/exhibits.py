@@ -9,12 +9,15 @@ import pandas as pd
 import streamlit as st
 from PIL import ImageOps
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import base
 from app.choices import put
+from app.components import page
+from app.components.images import data_url, wall
 from app.once import once
 from app.review import suspects
 from app.review.reviews import Decision, Reviews
+from app.server.run_view import RunView
 from engine.data import Data
 from engine.data.images import open_image
 from engine.errors import ImageError, StoreError
@@ -28,12 +31,11 @@ DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 
-def suspects_of(name: str, row: int | None = None) -> LabelIssues:
-    """What a run says of its labels, computed once for each epoch; row: by default the newest."""
-    run = reading.run(name)
-    row = len(reading.records(name)) - 1 if row is None else row
+def suspects_of(view: RunView) -> LabelIssues:
+    """What a run says of its labels, computed once for each epoch."""
+    run = view.run
     stamp = reading.stamp_of(epochs_file(run.folder))
-    return _suspects(str(run.folder), stamp, row, run.alone)
+    return _suspects(str(run.folder), stamp, view.row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -47,10 +49,10 @@ def reviews_of(name: str) -> Reviews:
     return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
 
 
-def images_of(name: str) -> Data | None:
+def images_of(view: RunView) -> Data | None:
     """The images behind a run; None, with a word on the page, where they are gone."""
     try:
-        return reading.data(name)
+        return reading.data_of(view.run)
     except StoreError as error:
         st.warning(f"{plain.lines(error)}. Labels can be reviewed by number, and saved as a table.")
         return None
@@ -60,35 +62,35 @@ def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
     """Training images of these rows (n,) as texts for a table; empty texts without images."""
     if images is None:
         return [""] * len(rows)
-    return [widgets.data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
+    return [data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
 
 
 def image(
-    name: str, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
+    view: RunView, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
 ) -> None:
-    given = reading.class_names(name)[found.given[sample]]
+    given = view.classes[found.given[sample]]
     quality = found.quality[sample]
-    st.markdown(f"**Given label: {plain.markdown(given)}**", help=widgets.word("given label"))
+    st.markdown(f"**Given label: {plain.markdown(given)}**", help=page.word("given label"))
     if images is not None:
-        pixels, smooth = _original(name, sample)
+        pixels, smooth = _original(view, sample)
         if pixels is None:
             pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
         look = "auto" if smooth else "pixelated"
         st.html(
-            f'<img src="{widgets.data_url(pixels)}" alt="Sample {sample}, given label '
+            f'<img src="{data_url(pixels)}" alt="Sample {sample}, given label '
             f'{plain.html(given)}" style="width:100%;max-width:260px;max-height:280px;'
             f"object-fit:contain;object-position:left top;image-rendering:{look};"
             'border-radius:6px;display:block">'
         )
-    called = reading.sample_name(name, sample)
+    called = view.sample_name(sample)
     own = "" if called == str(sample) else f" ({plain.markdown(called)})"
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
     if not np.isnan(found.p_clean[sample]):
         words += f", P(clean) {found.p_clean[sample]:.2f}"
-    st.caption(words, help=f"{widgets.word('label quality')} {widgets.word('P(clean)')}")
+    st.caption(words, help=f"{page.word('label quality')} {page.word('P(clean)')}")
     if sample in latest:
         decision = latest[sample]
-        to = f" to {plain.markdown(reading.class_names(name)[decision.label])}"
+        to = f" to {plain.markdown(view.classes[decision.label])}"
         st.badge(
             f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
             icon=":material/check:", color="green",
@@ -97,11 +99,11 @@ def image(
         st.caption("This sample was picked elsewhere; its label does not look wrong.")
 
 
-def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) -> None:
+def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
-    run, classes = reading.run(name), reading.class_names(name)
-    near, _ = suspects.evidence(run, len(reading.records(name)) - 1, sample)
-    st.markdown("**Alike in the network's eyes**", help=widgets.word("features"))
+    classes = view.classes
+    near, _ = suspects.evidence(view.run, view.row, sample)
+    st.markdown("**Alike in the network's eyes**", help=page.word("features"))
     if not len(near) or images is None:
         st.caption("The nearest images of this one are not known.")
         return
@@ -110,7 +112,7 @@ def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) ->
         [labels == best, labels == given], [base.CLEAN, base.WRONG], default="#8A94A0"
     )
     pixels = images.take(near).permute(0, 2, 3, 1).numpy()
-    widgets.wall(
+    wall(
         pixels, [classes[label] for label in labels], size=76, marks=colors.tolist(),
         alts=[f"neighbor {i}, given label {classes[c]}" for i, c in zip(near, labels, strict=True)],
     )  # fmt: skip
@@ -124,10 +126,10 @@ def evidence(name: str, found: LabelIssues, sample: int, images: Data | None) ->
 
 
 def listed(
-    name: str, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
+    view: RunView, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
     images: Data | None,
 ) -> None:  # fmt: skip
-    classes, shown = reading.class_names(name), queue[:LISTED]
+    classes, shown = view.classes, queue[:LISTED]
     with st.expander(f"The list: {len(queue):,} labels, the most suspicious first"):
         if not len(shown):
             st.caption("No suspicious label passes the filter.")
@@ -135,7 +137,7 @@ def listed(
         table = pd.DataFrame(
             {
                 "image": thumbnails(images, shown),
-                "sample": [reading.sample_name(name, int(s)) for s in shown],
+                "sample": [view.sample_name(int(s)) for s in shown],
                 "given": [classes[c] for c in found.given[shown]],
                 "suggested": [classes[c] for c in found.suggested[shown]],
                 "likelihood": found.sure()[shown],
@@ -168,14 +170,13 @@ def _suspects(folder: str, stamp: tuple[int, ...], row: int, alone: bool) -> Lab
     return label_issues(open_run(folder, alone=alone), row)
 
 
-def _original(name: str, sample: int) -> tuple[np.ndarray | None, bool]:
+def _original(view: RunView, sample: int) -> tuple[np.ndarray | None, bool]:
     """The image file behind a sample of a folder, up to 600 pixels; None where there is none."""
-    run = reading.run(name)
-    family, _, path = run.config.dataset.partition(":")
+    family, _, path = view.run.config.dataset.partition(":")
     if family != "folder":
         return None, False
     home = Path(path).expanduser().resolve()
-    file = (home / reading.sample_name(name, sample)).resolve()
+    file = (home / view.sample_name(sample)).resolve()
     if not file.is_relative_to(home):  # names in a run folder of others may lead anywhere
         return None, False
     found = _shrunk(str(file), reading.stamp_of(file))

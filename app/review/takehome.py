@@ -6,17 +6,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import downloads, reading, widgets
-from app.choices import bound, get, put, visitor
+from app import downloads
+from app.choices import bound, get, put
+from app.components import run_picker, text
 from app.review import exhibits, handback, uploads
 from app.runs import runs
+from app.server.run_view import RunView
+from app.visitors import visitor
 from engine.label_issues import SURE
 
 
 def takehome() -> None:
     """What was decided, and the files."""
-    name = widgets.pick_run()
-    found, reviews = exhibits.suspects_of(name), exhibits.reviews_of(name)
+    name = run_picker.pick_run()
+    view = RunView(name)
+    found, reviews = exhibits.suspects_of(view), exhibits.reviews_of(name)
     latest = reviews.latest()
     exhibits.warn(found)
     left, right = st.columns(2, gap="large")
@@ -24,9 +28,9 @@ def takehome() -> None:
         accept = also_accept(found, latest)
     final, how = handback.final_labels(found, latest, accept)
     with right:
-        outcome(name, found, final, how)
-    files(name, found, latest, accept, final)
-    changes(name, found, final, how)
+        outcome(view, found, final, how)
+    files(view, found, latest, accept, final)
+    changes(view, found, final, how)
 
 
 def also_accept(found, latest) -> float | None:
@@ -58,7 +62,7 @@ def also_accept(found, latest) -> float | None:
     return accept
 
 
-def outcome(name: str, found, final: np.ndarray, how: list[str]) -> None:
+def outcome(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
     st.markdown("**What comes of it**")
     changed = final != found.given
     auto = np.array(how) == "auto"
@@ -66,18 +70,18 @@ def outcome(name: str, found, final: np.ndarray, how: list[str]) -> None:
         st.metric("Labels changed", f"{changed.sum():,}", width="content")
         st.metric("by you", f"{(changed & ~auto).sum():,}", width="content")
         st.metric("unseen", f"{(changed & auto).sum():,}", width="content")
-    true = reading.run(name).labels.get("true")
+    true = view.labels.get("true")
     if true is not None:
         st.caption(
-            f"The truth is known here: {widgets.percent((found.given == true).mean())} of the "
-            f"given labels were right, {widgets.percent((final == true).mean())} are now."
+            f"The truth is known here: {text.percent((found.given == true).mean())} of the "
+            f"given labels were right, {text.percent((final == true).mean())} are now."
         )
 
 
-def files(name: str, found, latest, accept, final: np.ndarray) -> None:
-    run, classes, root = reading.run(name), reading.class_names(name), runs().root
-    ids = [reading.sample_name(name, i) for i in range(len(final))]
-    data = exhibits.images_of(name)
+def files(view: RunView, found, latest, accept, final: np.ndarray) -> None:
+    name, run, classes, root = view.name, view.run, view.classes, runs().root
+    ids = [view.sample_name(i) for i in range(len(final))]
+    data = exhibits.images_of(view)
     family = run.config.dataset.partition(":")[0]
     suffix = "zip" if family == "folder" else "npz"
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
@@ -113,7 +117,7 @@ def files(name: str, found, latest, accept, final: np.ndarray) -> None:
         st.rerun()
 
 
-def changes(name: str, found, final: np.ndarray, how: list[str]) -> None:
+def changes(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
     """The labels that change, to be looked over once more."""
     rows = np.flatnonzero(final != found.given)
     if not len(rows):
@@ -121,11 +125,11 @@ def changes(name: str, found, final: np.ndarray, how: list[str]) -> None:
             "No label changes yet. Decide on some in step 3, or accept proposed changes unseen."
         )
         return
-    classes, shown = reading.class_names(name), rows[: exhibits.LISTED]
+    classes, shown = view.classes, rows[: exhibits.LISTED]
     table = pd.DataFrame(
         {
-            "image": exhibits.thumbnails(exhibits.images_of(name), shown),
-            "sample": [reading.sample_name(name, int(row)) for row in shown],
+            "image": exhibits.thumbnails(exhibits.images_of(view), shown),
+            "sample": [view.sample_name(int(row)) for row in shown],
             "given": [classes[label] for label in found.given[shown]],
             "final": [classes[label] for label in final[shown]],
             "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],

@@ -3,11 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.charts import sample as charts
 from app.choices import get, put
+from app.components import figures, page
 from app.sample import card, equation, story
 from app.sample.subject import Sample, images
+from app.server.run_view import RunView
 from engine.errors import StoreError
 
 K_SLIDER = "w-mix-k"
@@ -15,16 +17,16 @@ MOST = 7  # neighbors offered; more where the epoch itself used more
 
 
 @st.fragment
-@widgets.guarded
+@page.guarded
 def mix_by_hand(name: str, row: int, index: int) -> None:
     """Sliders for K and the weights; the mixed image and the network's word follow at once."""
-    of = Sample(name, row, index)
+    of = Sample(RunView(name, row), index)
     st.subheader("Mix by hand", anchor=False)
     st.markdown(
         "What if the neighbors weighed more, or less? Move a slider: the weights are made to add "
         "up to 100 %, the image is mixed, and the network is asked."
     )
-    if images(name, np.array([index])) is None:
+    if images(of.view, np.array([index])) is None:
         st.info("The images are gone, so there is nothing to mix.")
         return
     trained = story.trained_on(of.run, of.records, row, index)
@@ -36,7 +38,7 @@ def mix_by_hand(name: str, row: int, index: int) -> None:
         )
         return
     mix = chosen(of, offered, trained)
-    pixels = reading.pixels(name, mix.parts)
+    pixels = of.view.pixels(mix.parts)
     mix = _controls(of, offered, mix, trained, pixels)
     _answer(of, mix, pixels[: len(mix.parts)])
 
@@ -56,7 +58,7 @@ def _candidates(of: Sample, trained: story.Mix) -> story.Mix:
     features = None
     earlier = of.records[max(of.row - 1, 0)]["epoch"]
     if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
-        pixels = reading.pixels(of.name, [of.index])
+        pixels = of.view.pixels([of.index])
         features = reading.network(of.name, earlier).ask(_batch(pixels))[1][0]
     return story.candidates(of.run, of.records, of.row, of.index, most, features)
 
@@ -141,7 +143,7 @@ def _answer(of: Sample, mix: story.Mix, pixels: np.ndarray) -> None:
             )
     shares = {"plain image": said[0], "mixed image": said[1], "mixed label": label}
     with right:
-        widgets.show(
+        figures.show(
             charts.label_bars(of.classes, shares, card.notes(of)),
             f"{of.name}-by-hand-{of.index}-epoch-{of.epoch}", key="bars-by-hand",
             alt=f"Bars. The network says of the plain image {_top(of, said[0])}, of the mixed one "

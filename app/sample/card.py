@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain
 from app.charts import base
 from app.charts import sample as charts
 from app.choices import put
+from app.components import figures
+from app.components.images import wall
 from app.sample import equation, story
 from app.sample.subject import Sample, images
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
@@ -88,8 +90,8 @@ def say_outcome(of: Sample) -> None:
 
 def facts(of: Sample, *, size: int) -> None:
     """The image and what is known of it, as a small table."""
-    image = images(of.name, np.array([of.index]))
-    less = (reading.values(of.name, "loss", of.row) < of.now("loss")).mean()
+    image = images(of.view, np.array([of.index]))
+    less = (of.view.values("loss") < of.now("loss")).mean()
     said = int(of.now("prediction"))
     rows = [
         ("Given label", equation.label_of(of, of.given)),
@@ -177,7 +179,7 @@ def label_chart(of: Sample, mix: story.Mix | None, key: str) -> None:
         f"{title}: mostly {of.classes[values.argmax()]} ({values.max():.0%})"
         for title, values in shares.items()
     )
-    widgets.show(
+    figures.show(
         fig, f"{of.name}-labels{key}-{of.index}-epoch-{of.epoch}", alt=f"Bars. {said}.",
         key=f"bars{key}",
     )  # fmt: skip
@@ -199,7 +201,7 @@ def history_chart(of: Sample, key: str) -> None:
         f"Loss, P(clean), soft label and neighbors of {of.called} over {len(epochs)} epochs, epoch "
         f"{of.epoch} marked; its corrected label changed {n_moved} times."
     )
-    widgets.show(
+    figures.show(
         fig, f"{of.name}-history{key}-{of.index}", alt=alt, data=lambda: table(of, epochs),
         key=f"history{key}",
     )  # fmt: skip
@@ -233,7 +235,7 @@ def often(of: Sample, most: int = 8) -> None:
     total = np.bincount(inverse, weights[ids >= 0])
     times = np.bincount(inverse)
     chosen = np.argsort(-total, kind="stable")[:most]
-    pixels = images(of.name, found[chosen])
+    pixels = images(of.view, found[chosen])
     if pixels is None:
         return
     st.markdown("**Mixed in most**, over all epochs")
@@ -246,7 +248,7 @@ def often(of: Sample, most: int = 8) -> None:
     marks = truth is not None and [
         base.CLEAN if truth[found[i]] == of.true else base.WRONG for i in chosen
     ]
-    widgets.wall(pixels, captions, size=72, marks=marks or None)
+    wall(pixels, captions, size=72, marks=marks or None)
     if marks:
         st.caption("Blue frame: really of the same class; orange-red: of another one.")
 

@@ -3,15 +3,16 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, widgets
+from app import plain
 from app.charts import base
+from app.components.images import data_url
 from app.sample import story
 from app.sample.subject import Sample, images
 
 
 def draw(of: Sample, mix: story.Mix, *, size: int) -> None:
     """weight x image + weight x image ... = mixed image."""
-    pixels = images(of.name, mix.parts)
+    pixels = images(of.view, mix.parts)
     if pixels is None:
         st.html(f'<div class="equation">{"".join(part_text(of, mix, i) for i in _all(mix))}</div>')
         return
@@ -63,7 +64,7 @@ def figure(sign: str, image: str, above: str, below: str) -> str:
 
 def picture(pixels: np.ndarray, alt: str, size: int) -> str:
     return (
-        f'<img src="{widgets.data_url(pixels)}" alt="{plain.html(alt)}" '
+        f'<img src="{data_url(pixels)}" alt="{plain.html(alt)}" '
         f'style="width:{size}px;height:{size}px">'
     )
 

@@ -3,23 +3,31 @@
 import numpy as np
 
 from app import reading
+from app.sample.samples import SEARCHES
+from app.server.run_view import RunView
+from app.state.parameters import Param, one_of
 from engine.errors import StoreError
+
+PARAMS = {  # of the URL; the search "wrong" was called "missed"
+    "search": Param(
+        None, one_of(*SEARCHES, aliases={"missed": "wrong"}), words=" | ".join(SEARCHES)
+    )
+}
 
 
 class Sample:
-    """A sample of a run at one of its rows, read once for all that is drawn of it."""
+    """A sample of a run at one of its epochs, read once for all that is drawn of it."""
 
-    def __init__(self, name: str, row: int, index: int):
-        self.name, self.row, self.index = name, row, index
-        self.run, self.records = reading.run(name), reading.records(name)
-        self.epoch = self.records[row]["epoch"]
-        self.classes = [str(c) for c in reading.class_names(name)]
-        labels = self.run.labels
+    def __init__(self, view: RunView, index: int):
+        self.view, self.index = view, index
+        self.name, self.run, self.row = view.name, view.run, view.row
+        self.records, self.epoch, self.classes = view.records, view.epoch, view.classes
+        labels = view.labels
         self.given = int(labels["given"][index])
         self.all_true = labels.get("true")
         self.true = None if self.all_true is None else int(self.all_true[index])
-        self.history = reading.history(name, index)
-        self.soft = self.history["soft"][row]
+        self.history = reading.history(view.name, index)
+        self.soft = self.history["soft"][view.row]
         self.corrected = int(self.soft.argmax())
 
     def now(self, array: str) -> float:
@@ -30,7 +38,7 @@ class Sample:
     def called(self) -> str:
         """Its number, and its name where it has one."""
         title = f"Sample {self.index}"
-        known = reading.sample_name(self.name, self.index)
+        known = self.view.sample_name(self.index)
         return title if known == str(self.index) else f"{title} ({known})"
 
     def mark(self, index: int, label: int) -> str:
@@ -38,9 +46,9 @@ class Sample:
         return "" if self.all_true is None else "✓" if self.all_true[index] == label else "✗"
 
 
-def images(name: str, ids: np.ndarray) -> np.ndarray | None:
+def images(view: RunView, ids: np.ndarray) -> np.ndarray | None:
     """Training images (n, H, W, C); None where they are gone, which the page says once."""
     try:
-        return reading.pixels(name, ids)
+        return view.pixels(ids)
     except StoreError:
         return None

@@ -1,1 +1,1 @@
-"""State of the server: runs and their queue, visitors, uploads, storage."""
+"""What all visitors share: runs and their queue, visitors, uploads, storage."""

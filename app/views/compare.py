@@ -4,12 +4,16 @@ import time
 
 import streamlit as st
 
-from app import looks, overview, plain, reading, widgets
+from app import looks, overview, plain, reading
 from app.charts import compare as charts
-from app.choices import bound, get, put, settings, visitor
+from app.choices import bound, get, put
 from app.compare import lineup, sides
+from app.components import epoch_slider, figures, text
+from app.components.page import guarded, head, word
 from app.runs import runs
-from app.setup import noise_in_words
+from app.setup import noise_in_words, settings
+from app.state import selection
+from app.visitors import visitor
 from engine.errors import ConfigError, StoreError
 
 QUICK_LOOK, SLOW_LOOK = 1.5, 4.0  # seconds between two looks at runs that train
@@ -72,7 +76,7 @@ def pick(rows: list[overview.Row], names: list[str]) -> None:
             told, problem = "", plain.lines(error)
         st.button(
             "Cross-entropy against MixNN", icon=":material/play_arrow:", type="primary",
-            on_click=widgets.guarded(start_pair), disabled=problem is not None, key="start-pair",
+            on_click=guarded(start_pair), disabled=problem is not None, key="start-pair",
             help="Trains both with the settings of the Train page, on exactly the same wrong "
             "labels, and shows them here.",
         )  # fmt: skip
@@ -143,7 +147,7 @@ def has_epochs(name: str) -> bool:
 def side_by_side(names: list[str], waiting: list[str]) -> None:
     """The chosen runs at one epoch; while one trains the pictures follow by themselves."""
     say_differences(names)
-    row, drawn = widgets.scrub(*names, follow=False), time.monotonic()
+    row, drawn = epoch_slider.scrub(*names, follow=False), time.monotonic()
     training = bool(waiting) or any(runs().info(name).active for name in names)
     follows = training and get("epoch") is None
     if training and not follows:
@@ -158,12 +162,12 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
         ]
 
     @st.fragment(key="compare-quick")
-    @widgets.guarded
+    @guarded
     def quick() -> None:
         with looks.turn():
             seen = progress()
             _, still = ready(names + waiting)
-            epoch = reading.epochs(*names)[reading.row(*names)]
+            epoch = reading.epochs(*names)[selection.row(*names)]
             sides.cards({name: lineup.look(name, epoch) for name in names}, short, still)
             sides.curve_pictures(names, short, epoch, training)
             if training:
@@ -173,13 +177,13 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
         late = time.monotonic() - drawn > SLOW_LOOK
         if any(map(has_epochs, waiting)) or not _touch(names + waiting):
             return "app"
-        if follows and late and reading.row(*names) != row:
+        if follows and late and selection.row(*names) != row:
             return "app"
         return "compare-quick" if progress() != seen else None
 
     short = dict(zip(names, lineup.short_names(names), strict=True))
     quick()
-    epoch = reading.epochs(*names)[reading.row(*names)]
+    epoch = reading.epochs(*names)[selection.row(*names)]
     sight = {name: lineup.look(name, epoch) for name in names}
     sides.loss_pictures(sight, short)
     sides.map_pictures(sight, short)
@@ -191,7 +195,7 @@ def wait(names: list[str]) -> None:
     def changed() -> str | None:
         return "app" if any(map(has_epochs, names)) or not _touch(names) else None
 
-    @widgets.guarded
+    @guarded
     def cards() -> None:
         sides.cards({}, {}, ready(names)[1])
 
@@ -216,22 +220,22 @@ COLUMNS = {
     "rate_actual": st.column_config.NumberColumn(
         "Wrong", format="percent", help="Share of the given labels that are really wrong."
     ),
-    "k": st.column_config.NumberColumn("K", help=widgets.word("K")),
-    "alpha": st.column_config.NumberColumn("Alpha", help=widgets.word("alpha")),
+    "k": st.column_config.NumberColumn("K", help=word("K")),
+    "alpha": st.column_config.NumberColumn("Alpha", help=word("alpha")),
     "seed": "Seed",
     "epochs": "Epochs",
     "planned": st.column_config.NumberColumn("Planned", help="Epochs planned."),
     "test_last": st.column_config.NumberColumn(
-        "Test, last", format="percent", help=widgets.word("test accuracy")
+        "Test, last", format="percent", help=word("test accuracy")
     ),
     "test_best": st.column_config.NumberColumn("Test, best", format="percent"),
     "labels_right": st.column_config.NumberColumn(
-        "Labels right", format="percent", help=widgets.word("label recovery")
+        "Labels right", format="percent", help=word("label recovery")
     ),
     "memorized": st.column_config.NumberColumn(
-        "Memorized", format="percent", help=widgets.word("memorization")
+        "Memorized", format="percent", help=word("memorization")
     ),
-    "auroc": st.column_config.NumberColumn("AUROC", format="%.3f", help=widgets.word("AUROC")),
+    "auroc": st.column_config.NumberColumn("AUROC", format="%.3f", help=word("AUROC")),
     "parent": st.column_config.TextColumn("Fork of"),
     "created": st.column_config.DatetimeColumn("When", format="YYYY-MM-DD HH:mm"),
     "message": "Message",
@@ -250,7 +254,7 @@ def all_runs(rows: list[overview.Row], names: list[str]) -> None:
     frame = overview.table(rows)
     frame = frame[overview.bears(frame, get("like"))]
     with right:
-        widgets.save_csv("all-runs", frame)
+        figures.save_csv("all-runs", frame)
     if frame.empty:
         st.markdown("No run bears all these words.")
         return
@@ -305,10 +309,10 @@ def sweeps() -> None:
     for rate, place in sides.in_threes(rates):
         best = cells if rate is None else cells[cells["rate"] == rate]
         with place:
-            widgets.show(
+            figures.show(
                 charts.sweep(cells, words, rate=rate), f"sweep-{metric}-{rate}", data=cells,
                 alt=f"Heat map of {words} over {', '.join(varying)}; the highest cell has "
-                f"{widgets.percent(best['mean'].max())}",
+                f"{text.percent(best['mean'].max())}",
             )  # fmt: skip
 
 
@@ -319,7 +323,7 @@ def _one_of(name: str, options: list[str]) -> dict:
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Does it help, and why?",
         "Runs on the same images stand side by side at the same epoch: how well they do, what they "
         "learn by heart, and how they see the data.",

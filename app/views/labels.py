@@ -4,13 +4,18 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import downloads, plain, reading, widgets
+from app import downloads, plain
 from app.charts import base
 from app.charts import labels as charts
 from app.choices import bound, get, link, put
+from app.components import epoch_slider, figures, run_picker
+from app.components.images import wall
+from app.components.page import head, word
+from app.components.text import percent
 from app.labels import corrections
 from app.labels.labeled import Labels, changes, flow_table, not_yet
 from app.review import exhibits
+from app.server.run_view import RunView
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.errors import StoreError
 from engine.noise import observed_matrix
@@ -47,15 +52,15 @@ def say(labels: Labels) -> None:
         counts = labels.counts
         plain = dict(border=True, delta_color="off", delta_arrow="off", height="stretch")
         st.metric(
-            "Labels right", widgets.percent(right), f"{gained:+.1f} points", border=True,
-            help=f"{widgets.percent(n_right / n)} of the given labels were right.",
+            "Labels right", percent(right), f"{gained:+.1f} points", border=True,
+            help=f"{percent(n_right / n)} of the given labels were right.",
         )  # fmt: skip
         for kind, whole, of in (
             (LabelOutcome.CORRECTED, wrong, "wrong"),
             (LabelOutcome.MISSED, wrong, "wrong"),
             (LabelOutcome.HARMED, n_right, "right"),
         ):
-            share = widgets.percent(counts[kind] / whole if whole else None)
+            share = percent(counts[kind] / whole if whole else None)
             st.metric(
                 titled(kind), f"{counts[kind]:,} of {whole:,}", share, help=f"{kind.meaning()} "
                 f"Of all given labels that were {of}.", **plain,
@@ -77,7 +82,7 @@ def flow(labels: Labels) -> None:
         "Show labels that did not change, too", **bound("kept"), disabled=not labels.n_changed
     )
     fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
-    widgets.show(
+    figures.show(
         fig, f"{labels.name}-flow-epoch{labels.epoch}",
         alt=f"Flow from given labels at the left to corrected labels at the right at epoch "
         f"{labels.epoch}; {labels.n_changed} labels changed",
@@ -116,8 +121,8 @@ def confusion(labels: Labels) -> None:
         observed_matrix(labels.true, now, n), labels.classes, counts=counts,
         rows="true label", columns="corrected label" if after else "given label", height=430,
     )  # fmt: skip
-    right = widgets.percent((now == labels.true).mean())
-    widgets.show(
+    right = percent((now == labels.true).mean())
+    figures.show(
         fig, f"{labels.name}-confusion-{get('confusion')}-epoch{labels.epoch}",
         alt=f"Table of true label (row) against label (column), in percent of the row; {right} "
         "lie on the diagonal and are right",
@@ -139,7 +144,7 @@ def transitions(labels: Labels) -> None:
     st.subheader("Can the noise be read from the corrections?", anchor=False)
     n = len(labels.classes)
     estimated = observed_matrix(labels.corrected, labels.given, n)
-    share = widgets.percent((labels.given != labels.corrected).mean())
+    share = percent((labels.given != labels.corrected).mean())
     text = (
         "**Estimated** needs no truth: of the samples that correction now calls a class, the share "
         f"that was given each label. By that, **{share}** of the given labels are wrong."
@@ -148,7 +153,7 @@ def transitions(labels: Labels) -> None:
     if labels.true is not None:
         actual = observed_matrix(labels.true, labels.given, n)
         gap = np.abs(estimated - actual)[actual.sum(1) > 0].mean()
-        really = widgets.percent((labels.given != labels.true).mean())
+        really = percent((labels.given != labels.true).mean())
         text += (
             f" Really it is **{really}**. The cells of the two tables differ by "
             f"{100 * gap:.1f} points on average."
@@ -168,7 +173,7 @@ def transitions(labels: Labels) -> None:
                 values, labels.classes, columns="given label",
                 rows="corrected label" if words == "estimated" else "true label",
             )  # fmt: skip
-            widgets.show(
+            figures.show(
                 fig, f"{labels.name}-transition-{words}-epoch{labels.epoch}",
                 alt=f"The {words} transition matrix: of each class (row), the share that was given "
                 "each label (column)",
@@ -190,7 +195,7 @@ def over_time(labels: Labels) -> None:
         labels.flips, labels.true, (first, labels.records[-1]["epoch"]),
         chosen=labels.epoch, begins=labels.begins,
     )  # fmt: skip
-    widgets.show(
+    figures.show(
         fig, f"{labels.name}-flips",
         alt="Bars: how many labels flipped in each epoch, by outcome",
     )  # fmt: skip
@@ -213,7 +218,7 @@ def harmed(labels: Labels) -> None:
     )
     found = found[:MOST_SHOWN].tolist()
     try:
-        images = reading.pixels(labels.name, found)
+        images = labels.view.pixels(found)
     except StoreError as error:
         st.caption(plain.lines(error))
         images = [None] * len(found)
@@ -231,7 +236,7 @@ def card(labels: Labels, sample: int, image: np.ndarray | None, size: int) -> No
             st.caption(plain.lines(words))
         else:
             alt = f"sample {sample}, given {was}, corrected {now}"
-            widgets.wall([image], [words], size=size, alts=[alt])
+            wall([image], [words], size=size, alts=[alt])
         st.page_link(
             "views/sample.py", label=f"Sample {sample}", icon=":material/image_search:",
             query_params=link(run=labels.name, epoch=labels.epoch, sample=sample),
@@ -251,7 +256,7 @@ COLUMNS = {
     "p_clean": st.column_config.NumberColumn(
         "P(clean)",
         format="percent",
-        help=f"Of the given label, before correction. {widgets.word('P(clean)')}",
+        help=f"Of the given label, before correction. {word('P(clean)')}",
     ),
     "first_flip": st.column_config.NumberColumn("First flip", help="Epoch of its first change."),
     "last_flip": st.column_config.NumberColumn("Last flip", help="Epoch of its last change."),
@@ -274,9 +279,9 @@ def listing(labels: Labels) -> None:
         kinds = [get("changes")]
     shown = every[every["outcome"].isin(kinds)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        widgets.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
+        figures.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
-    if warning := exhibits.suspects_of(labels.name, labels.row).warning:
+    if warning := exhibits.suspects_of(labels.view).warning:
         st.caption(f"All labels, CSV: {warning}")
     if shown.empty:
         st.markdown("Nothing to list here.")
@@ -292,7 +297,7 @@ def listing(labels: Labels) -> None:
         if get("sample") in samples:
             sample = get("sample")
             try:
-                card(labels, sample, reading.pixels(labels.name, [sample])[0], 150)
+                card(labels, sample, labels.view.pixels([sample])[0], 150)
             except StoreError as error:
                 st.caption(plain.lines(error))
                 card(labels, sample, None, 150)
@@ -321,8 +326,8 @@ def save_labels(labels: Labels) -> None:
     """All labels of this epoch as the command line exports them."""
 
     def text() -> str:
-        issues = exhibits.suspects_of(labels.name, labels.row)
-        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.row, issues)))
+        issues = exhibits.suspects_of(labels.view)
+        return frame_csv(pd.DataFrame(label_rows(labels.run, labels.view.row, issues)))
 
     downloads.button(
         "All labels, CSV", text, f"{labels.name}-labels-epoch{labels.epoch}.csv",
@@ -333,15 +338,15 @@ def save_labels(labels: Labels) -> None:
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Did correction work?",
         "Training may change labels it holds for wrong; here stands which ones, when, and whether "
         "that helped.",
         "given label", "corrected label", "true label", "soft label", "correction", "confusion",
         "transition matrix", "P(clean)", "alpha",
     )  # fmt: skip
-    name = widgets.pick_run()
-    labels = Labels(name, widgets.scrub(name))
+    name = run_picker.pick_run()
+    labels = Labels(RunView(name, epoch_slider.scrub(name)))
     say(labels)
     if labels.n_changed:
         left, right = st.columns(2, gap="large")

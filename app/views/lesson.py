@@ -4,19 +4,20 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import widgets
-from app.choices import bound, get, link, put, visitor
+from app.choices import bound, get, link, put
+from app.components.page import head, word
 from app.lesson import classroom
 from app.lesson.classroom import SKIPPED, answered
 from app.lesson.findings import Finding
 from app.lesson.lessons import PERCENT, RATES, SEEDS, STEPS, Step
 from app.lesson.reveals import SHOWS, example
+from app.visitors import visitor
 
 
 def main() -> None:
     step = STEPS[get("lesson") - 1]
     stepper(step)
-    widgets.head(f"{step.number}. {step.title}", scene(step), *step.words)
+    head(f"{step.number}. {step.title}", scene(step), *step.words)
     classroom.say_trouble()
     mine = answered().get(step.number)
     if mine is None:
@@ -83,9 +84,9 @@ def controls() -> None:
         left, right = st.columns(2)
         left.segmented_control(
             "Noise rate", RATES, format_func=lambda rate: f"{rate:.0%}", required=True,
-            help=widgets.word("noise rate"), **bound("lesson_rate"),
+            help=word("noise rate"), **bound("lesson_rate"),
         )  # fmt: skip
-        right.selectbox("Seed", list(SEEDS), help=widgets.word("seed"), **bound("lesson_seed"))
+        right.selectbox("Seed", list(SEEDS), help=word("seed"), **bound("lesson_seed"))
 
 
 def ask(step: Step) -> None:

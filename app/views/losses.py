@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import evidence, judged, plain, reading, widgets
+from app import evidence, judged, plain, reading
 from app.charts import base
 from app.charts import losses as charts
 from app.choices import bound, get, put
-from app.widgets import percent
+from app.components import epoch_slider, figures, images, run_picker
+from app.components.page import head
+from app.components.text import percent
 from app.words import WORDS
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.store import Run
@@ -70,7 +72,7 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
         x=x, bells=bells, posterior=posterior, threshold=threshold, accused=accused,
     )  # fmt: skip
     n_wrong = "" if wrong is None else f", {int((part & wrong).sum()):,} of them wrong"
-    widgets.show(
+    figures.show(
         fig, "losses", on_select=lambda: take("chart-losses"), selection_mode="points",
         alt=f"Histogram of the losses of {int(part.sum()):,} labels{n_wrong}, with the two fitted "
         f"bells, and beneath it P(clean) over the loss with the threshold at {threshold:.2f}",
@@ -115,7 +117,7 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         )
         return
     curve = curve.thinned(100)
-    widgets.show(
+    figures.show(
         charts.roc_curve(curve, found, threshold), "roc", selection_mode="points",
         on_select=lambda: take("chart-roc"),
         alt=f"ROC curve with AUROC {curve.area:.3f}; at threshold {threshold:.2f} "
@@ -182,7 +184,7 @@ def course(run: Run, name: str, row: int) -> None:
     )  # fmt: skip
     table = pd.DataFrame(values, columns=[str(i) for i in samples])
     table.insert(0, "epoch", [record["epoch"] for record in records])
-    widgets.show(
+    figures.show(
         fig, "loss-course", data=table,
         alt=f"{get('lines')} of {len(samples)} samples over {len(records)} epochs: "
         + ", ".join(f"{n} ({g})" for n, g in zip(names, groups, strict=True)),
@@ -223,7 +225,7 @@ def faces(
 ) -> None:
     """The images of the lines, to be opened on Sample."""
     captions = [f"{n}\n{g}" for n, g in zip(names, groups, strict=True)]
-    widgets.linked_wall(name, samples, captions, marks=colors)
+    images.linked_wall(name, samples, captions, marks=colors)
 
 
 def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, names) -> None:
@@ -242,14 +244,14 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
         for line in lines for group in line.quantiles
     ])  # fmt: skip
     fig = charts.classes(lines, names, top=top, title=TITLES[kind])
-    widgets.show(
+    figures.show(
         fig, "losses-by-class", data=table,
         alt=f"Median and spread of the losses in each of {len(lines)} classes",
     )  # fmt: skip
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Can the loss tell clean from wrong?",
         "Networks learn right labels first, so wrong ones keep a large loss: two humps. MixNN fits "
         "two bells to them and reads from these how likely each label is right. If the humps "
@@ -257,8 +259,8 @@ def page() -> None:
         "loss", "mixture", "posterior", "P(clean)", "threshold", "precision", "recall", "F1", "ROC",
         "AUROC",
     )  # fmt: skip
-    name = widgets.pick_run()
-    row = widgets.scrub(name)
+    name = run_picker.pick_run()
+    row = epoch_slider.scrub(name)
     run, names = reading.run(name), reading.class_names(name)
     if get("class") is not None and get("class") >= len(names):
         put(**{"class": None})

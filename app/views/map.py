@@ -5,13 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import looks, plain, reading, widgets
+from app import looks, plain, reading
 from app.charts import map3d
 from app.choices import bound, get, put
+from app.components import epoch_slider, figures, page, run_picker
 from app.map import Picture, layouts, scatter, sheets
 from app.map.coloring import COLORINGS, Labels, colored
-from app.map.details import labels_at, neighbors_of, sample_panel, selection, table
+from app.map.details import labels_of, neighbors_of, sample_panel, selection, table
 from app.runs import runs
+from app.server.run_view import RunView
 from engine.errors import StoreError
 
 POLL = 1.0  # seconds between two looks at the mapper
@@ -36,7 +38,7 @@ def controls(truth_known: bool) -> tuple[str, str, int]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Color", options, format_func=COLORINGS.get, **bound("color"))
         st.segmented_control(
-            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=widgets.word("UMAP"),
+            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=page.word("UMAP"),
             **bound("layout"),
         )  # fmt: skip
         st.segmented_control("Dimensions", [2, 3], format_func=lambda d: f"{d}-D", **bound("dims"))
@@ -85,7 +87,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
     arrived = shown.kind == "umap" and shown.row == row
     before = len(layouts.umap_epochs(name, dims))
 
-    @widgets.guarded
+    @page.guarded
     def progress() -> None:
         state, message = mapper.state(folder, dims)
         done, n = len(layouts.umap_epochs(name, dims)), len(reading.records(name))
@@ -126,17 +128,17 @@ def sentence(shown: Shown, labels: Labels) -> str:
     )
 
 
-def draw(name: str, by: str, shown: Shown, labels: Labels, panel: np.ndarray) -> None:
+def draw(view: RunView, by: str, shown: Shown, labels: Labels, panel: np.ndarray) -> None:
     """The map itself."""
-    coloring = colored(labels, by)
+    name, coloring = view.name, colored(labels, by)
     place = {int(sample): i for i, sample in enumerate(panel)}
     sample = place.get(get("sample"), -1)
-    ids, weights = neighbors_of(name, shown.row, get("sample")) if sample >= 0 else ([], [0])
+    ids, weights = neighbors_of(view, get("sample")) if sample >= 0 else ([], [0])
     links = [
         (place[int(i)], float(w)) for i, w in zip(ids, weights[1:], strict=True) if int(i) in place
     ]
     chosen = np.isin(panel, get("lasso"))
-    epoch = reading.records(name)[shown.row]["epoch"]
+    epoch = view.epoch
     kind = LAYOUTS[shown.kind]
     alt = (
         f"{kind} of {len(panel):,} samples of {name} after epoch {epoch}, colored by "
@@ -151,10 +153,10 @@ def draw(name: str, by: str, shown: Shown, labels: Labels, panel: np.ndarray) ->
             cross=coloring.cross, cross_name=legend.get("cross", ""), selected=chosen,
             sample=sample, links=links, box=shown.box,
         )  # fmt: skip
-        widgets.show(fig, file, alt=alt, data=lambda: table(name, labels, panel), key="map3d")
+        figures.show(fig, file, alt=alt, data=lambda: table(view, labels, panel), key="map3d")
         st.caption("Drag to turn, wheel to zoom. Samples are chosen and selected in 2-D.")
         return
-    created = reading.run(name).info["created"]
+    created = view.run.info["created"]
     picture = Picture(
         points=f"{name} {created}", view=f"{name} {created} {shown.kind}",
         place=f"{shown.kind} {epoch}", ids=panel, layout=shown.layout, box=shown.box,
@@ -177,27 +179,29 @@ def thumbnails(name: str, n: int) -> dict | None:
         return None
 
 
-widgets.head(
+page.head(
     "Do classes stay together although labels are wrong?",
     "Each point is an image, and alike images lie close together. Where classes form islands in "
     "spite of wrong labels, neighbors know the right label.",
     "features", "UMAP", "PCA", "given label", "true label", "corrected label", "P(clean)",
     "neighbors", "weights",
 )  # fmt: skip
-name = widgets.pick_run()
-row = widgets.scrub(name)
-panel = reading.run(name).labels["panel"]
-by, kind, dims = controls("true" in reading.run(name).labels)
+name = run_picker.pick_run()
+row = epoch_slider.scrub(name)
+kept = reading.run(name).labels
+panel = kept["panel"]
+by, kind, dims = controls("true" in kept)
 if dims == 3:
     row = hold_still(name, row, kind)
 shown = find_layout(name, row, kind, dims)
 if kind == "umap":
     follow_mapper(name, row, dims, shown)
-labels = labels_at(name, shown.row, panel)
+view = RunView(name, shown.row)
+labels = labels_of(view, panel)
 st.markdown(sentence(shown, labels))
 left, right = st.columns([11, 4], gap="medium")
 with left:
-    draw(name, by, shown, labels, panel)
+    draw(view, by, shown, labels, panel)
 with right:
-    sample_panel(name, shown.row)
-selection(name, shown.row)
+    sample_panel(view)
+selection(view)

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import looks, plain, reading, widgets
+from app import looks, plain, reading
 from app.charts import noise as charts
-from app.choices import bound, get, link, put, settings
+from app.choices import bound, get, link, put
+from app.components import figures, images, run_picker
+from app.components.page import head
+from app.components.text import percent
 from app.noise import matrix_editor, spoiled
 from app.noise.spoiled import Spoiled
 from app.runs import runs
-from app.setup import noise_details, noise_kinds
-from app.widgets import percent
+from app.setup import noise_details, noise_kinds, settings
 from app.words import WORDS
 from engine.config import RunConfig, configure
 from engine.data import Data, is_here
@@ -28,7 +30,7 @@ LARGEST_SEED = 2**32 - 1
 
 def of_run() -> tuple[Spoiled, str]:
     """The labels of the chosen run, and its name; stops the page where there are none."""
-    name = widgets.pick_run(with_epochs=False)
+    name = run_picker.pick_run(with_epochs=False)
     where = runs().info(name)
     if not (runs().folder(name) / "config.json").exists():
         if where.state == "failed":
@@ -170,7 +172,7 @@ def matrices(labels: Spoiled) -> None:
         with place:
             st.markdown(f"**{title}**: of each true class, the share given each label"
                         + (", in percent" if numbered else ""))  # fmt: skip
-            widgets.show(
+            figures.show(
                 charts.matrix(values, labels.names, highest=highest), file,
                 data=lambda values=values: long_table(values, labels.names),
                 alt=f"{title} transition matrix of {len(values)} classes: on average "
@@ -198,7 +200,7 @@ def class_rates(labels: Spoiled) -> None:
          "actual": actual}
     )  # fmt: skip
     worst = int(actual.argmax())
-    widgets.show(
+    figures.show(
         charts.rates(labels.names, requested, actual, labels.sizes), "noise-by-class", data=table,
         alt=f"Share of wrong labels in each class; the most in {labels.names[worst]} with "
         f"{percent(float(actual[worst]))}",
@@ -237,13 +239,13 @@ def wall(labels: Spoiled, name: str | None, data) -> None:
         f"is {labels.names[labels.true[i]]}\ngiven {labels.names[labels.given[i]]}" for i in rows
     ]
     if name is not None:
-        widgets.linked_wall(name, rows, captions)
+        images.linked_wall(name, rows, captions)
     else:
-        widgets.wall(data.take(rows).permute(0, 2, 3, 1).numpy(), captions, size=80)
+        images.wall(data.take(rows).permute(0, 2, 3, 1).numpy(), captions, size=80)
 
 
 def page() -> None:
-    widgets.head(
+    head(
         "Which labels did we spoil, and how?",
         "Here you see which true class was given which wrong label, asked for and as it really "
         "came. The pattern decides how hard the noise is: mistakes spread over all classes are "
@@ -286,7 +288,7 @@ def unknown(labels: Spoiled) -> None:
         "rate to show. **Labels** shows what correction takes for the true classes, **Your data** "
         "lists the labels that look wrong."
     )
-    widgets.show(
+    figures.show(
         charts.sizes(labels.names, labels.sizes), "given-labels",
         alt=f"How often each of {len(labels.names)} labels was given",
         data=pd.DataFrame({"label": list(labels.names), "samples": labels.sizes}),

@@ -5,11 +5,13 @@ import os
 
 import streamlit as st
 
-from app import looks, plain, widgets
-from app.choices import link, visitor
+from app import looks, plain
+from app.choices import link
+from app.components import page, run_picker
+from app.components.text import minutes, time_left
 from app.passcode import passcodes
 from app.runs import GB, RunInfo, runs
-from app.visitors import TEACHER, has_login
+from app.visitors import TEACHER, has_login, visitor
 
 SHOWN = 50  # ended runs listed at once
 
@@ -54,16 +56,16 @@ def row(where: RunInfo) -> None:
     name, me = where.name, visitor()
     mine = runs().may_control(name, me)
     with st.container(horizontal=True, vertical_alignment="center"):
-        widgets.state_badge(where)
+        run_picker.state_badge(where)
         st.page_link(
             "views/train.py", label=plain.markdown(name), query_params=link(run=name, epoch=None)
         )
         who = "yours" if where.owner == me.id else plain.markdown(where.owner[:4]) or "command line"
         words = [f"visitor: {who}"]
         if where.state in ("running", "paused"):
-            left = widgets.time_left(where.seconds_left)
+            left = time_left(where.seconds_left)
             words += [f"epoch {where.epoch} of {where.n_epochs - 1}{left}"]
-            words += [f"last watched {widgets.minutes(where.unwatched)} ago"]
+            words += [f"last watched {minutes(where.unwatched)} ago"]
         if where.pinned:
             words.append("goes on unwatched, and is kept" if where.active else "kept")
         if runs().private(name):
@@ -75,12 +77,12 @@ def row(where: RunInfo) -> None:
                 "Let go" if where.pinned else "Pin", key=f"pin-{name}", disabled=not mine,
                 help="A pinned run goes on although nobody watches it, and is kept when old runs "
                 "are removed",
-                on_click=widgets.guarded(runs().pin), args=(name, me, not where.pinned),
+                on_click=page.guarded(runs().pin), args=(name, me, not where.pinned),
             )  # fmt: skip
         if where.active:
             st.button(
                 "Stop", key=f"stop-{name}", disabled=not mine,
-                on_click=widgets.guarded(runs().stop), args=(name, me),
+                on_click=page.guarded(runs().stop), args=(name, me),
             )  # fmt: skip
         elif me.teacher:
             with st.popover("Delete"):
@@ -89,11 +91,11 @@ def row(where: RunInfo) -> None:
                 )
                 st.button(
                     "Delete for good", key=f"delete-{name}", type="primary",
-                    on_click=widgets.guarded(runs().delete), args=(name, me),
+                    on_click=page.guarded(runs().delete), args=(name, me),
                 )  # fmt: skip
 
 
-@widgets.guarded
+@page.guarded
 def active() -> None:
     """The queue."""
     found, (training, waiting) = runs().active(), runs().n_active()
@@ -106,7 +108,7 @@ def active() -> None:
         row(where)
 
 
-@widgets.guarded
+@page.guarded
 def change_limits() -> None:
     """Take up what the teacher entered; another teacher's page does not put back what it shows."""
     chosen = st.session_state
@@ -130,7 +132,7 @@ def kept() -> str:
     return text
 
 
-widgets.head(
+page.head(
     "What runs on this server?",
     "Runs share the processor, so they wait in a queue and train one after the other. They go on "
     "when you leave the page; a run that nobody watches for long is stopped and can be resumed.",

@@ -3,19 +3,22 @@
 import numpy as np
 import streamlit as st
 
-from app import plain, reading, widgets
+from app import plain, reading
 from app.choices import bound, get, put
+from app.components import epoch_slider, page, run_picker
 from app.sample import byhand, card, samples
 from app.sample.subject import Sample
+from app.server.run_view import RunView
+from app.state import selection
 from engine.errors import StoreError
 
 
-def labels_at(name: str, row: int) -> samples.Labels:
-    """What the searches look at: the labels of an epoch."""
-    kept = reading.run(name).labels
+def labels_of(view: RunView) -> samples.Labels:
+    """What the searches use: the labels of an epoch."""
+    kept = view.labels
     return samples.Labels(
         given=kept["given"], true=kept.get("true"), names=kept.get("ids"),
-        soft=reading.values(name, "soft", row), clean=reading.values(name, "clean", row),
+        soft=view.values("soft"), clean=view.values("clean"),
     )  # fmt: skip
 
 
@@ -68,10 +71,9 @@ def search(labels: samples.Labels, classes: list[str]) -> np.ndarray:
 
 def walk(ids: np.ndarray, n: int) -> int | None:
     """Next and previous within the list found, and the way to any number; returns the sample."""
-    sample = get("sample")
-    if sample is not None and sample >= n:
-        st.warning(f"sample = {sample}: allowed is 0 to {n - 1}")
-        sample = None
+    sample = selection.sample(n)
+    if sample is None and get("sample") is not None:
+        st.warning(f"sample = {get('sample')}: allowed is 0 to {n - 1}")
     if sample is None:
         if not len(ids):
             return None
@@ -127,51 +129,51 @@ def second(sample: int, n: int) -> None:
         st.button("One sample", icon=":material/close:", on_click=put, kwargs={"beside": None})
 
 
-def beside(name: str, row: int, n: int) -> None:
+def beside(view: RunView, n: int) -> None:
     """The card of the second sample, with a way to choose it."""
     other = get("beside")
     if other >= n:
         st.warning(f"beside = {other}: allowed is 0 to {n - 1}")
         other = n - 1
     st.number_input("Second sample", 0, n - 1, width=160, **bound("beside", shown=other))
-    card.draw(Sample(name, row, other), narrow=True, key="-beside")
+    card.draw(Sample(view, other), narrow=True, key="-beside")
 
 
-widgets.head(
+page.head(
     "What did MixNN do with this image?",
     "Follow one label from given to corrected: whom the image was mixed with, how much each "
     "weighed, and what the network said, so that you can judge for yourself.",
     "given label", "true label", "corrected label", "soft label", "loss", "P(clean)", "neighbors",
     "K", "features", "mixing", "weights", "mixup", "warm-up", "epoch",
 )  # fmt: skip
-name = widgets.pick_run()
-row = widgets.scrub(name)
-labels = labels_at(name, row)
+name = run_picker.pick_run()
+view = RunView(name, epoch_slider.scrub(name))
+labels = labels_of(view)
 n = len(labels.given)
 with st.container(horizontal=True, vertical_alignment="center", key="search"):
-    ids = search(labels, [str(c) for c in reading.class_names(name)])
+    ids = search(labels, view.classes)
     sample = walk(ids, n)
     if sample is not None:
         second(sample, n)
 found(ids, sample)
 if sample is None:
-    widgets.empty(
+    page.empty(
         "No sample to show. Choose another search above, or an epoch in which labels have moved.",
         "views/sample.py", "Show all samples", search="all",
     )  # fmt: skip
 try:
-    reading.data(name)
+    reading.data_of(view.run)
 except StoreError as error:
     st.warning(
         f"{plain.lines(error)}. The numbers are all here.", icon=":material/image_not_supported:"
     )
 if get("beside") is None:
-    card.draw(Sample(name, row, sample))
+    card.draw(Sample(view, sample))
 else:
     left, right = st.columns(2, gap="large")
     with left:
         st.number_input("First sample", value=sample, width=160, key="first", disabled=True)
-        card.draw(Sample(name, row, sample), narrow=True)
+        card.draw(Sample(view, sample), narrow=True)
     with right:
-        beside(name, row, n)
-byhand.mix_by_hand(name, row, sample)
+        beside(view, n)
+byhand.mix_by_hand(name, view.row, sample)

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from app import looks, plain, reading, setup, sharing, widgets
-from app.choices import bound, get, put, visitor
+from app import looks, plain, reading, setup, sharing
+from app.choices import bound, get, put
+from app.components import figures, page, run_picker, text
 from app.drawn import PICTURES, STAGES, drawings, suffering
 from app.runs import RunInfo, runs
+from app.visitors import visitor
 from engine.config import RunConfig, configure
 from engine.noise import WITHOUT_RATE
 from engine.runs.records import epochs_file
@@ -26,7 +28,7 @@ def controls(where: RunInfo) -> None:
 
     def button(label: str, icon: str, wish, *, key: str, help: str, off: bool = False) -> None:
         st.button(
-            label, icon=f":material/{icon}:", key=key, on_click=widgets.guarded(wish),
+            label, icon=f":material/{icon}:", key=key, on_click=page.guarded(wish),
             args=(name, me), disabled=off or not mine, help=why or help,
         )  # fmt: skip
 
@@ -61,7 +63,7 @@ def progress(where: RunInfo) -> None:
         st.progress(
             min((where.epoch + share) / max(where.n_epochs, 1), 1.0),
             f"Epoch {where.epoch} of {where.n_epochs - 1} · {where.stage}"
-            + widgets.time_left(where.seconds_left),
+            + text.time_left(where.seconds_left),
         )
     elif where.state == "failed":
         st.error(f"This run failed: {plain.lines(where.message)}", icon=":material/error:")
@@ -80,14 +82,14 @@ def live_knobs(where: RunInfo, config: RunConfig, latest: dict, cells: list) -> 
     if config.mixing == "neighbors":
         cells[0].slider(
             "K from the next epoch on", 1, min(20, reading.run(name).info["k_max"]),
-            latest["k"], key=f"live-k-{name}", disabled=off, help=widgets.word("K"),
-            on_change=widgets.guarded(change), args=("k",),
+            latest["k"], key=f"live-k-{name}", disabled=off, help=page.word("K"),
+            on_change=page.guarded(change), args=("k",),
         )  # fmt: skip
     if config.correction != "none":
         cells[1].slider(
             "Alpha from the next epoch on", 0.0, 1.0, latest["alpha"], 0.01,
-            key=f"live-alpha-{name}", disabled=off, help=widgets.word("alpha"),
-            on_change=widgets.guarded(change), args=("alpha",),
+            key=f"live-alpha-{name}", disabled=off, help=page.word("alpha"),
+            on_change=page.guarded(change), args=("alpha",),
         )  # fmt: skip
 
 
@@ -102,10 +104,10 @@ def numbers(name: str, records: list[dict], cells: list) -> None:
         ("Wrong labels learned", last.get("memorized"), "memorization"),
     ]
     for cell, (label, value, word) in zip(cells, shown, strict=False):
-        cell.metric(label, widgets.percent(value), help=widgets.word(word))
+        cell.metric(label, text.percent(value), help=page.word(word))
     actual = info["rate_actual"]
     spoiled = "unknown" if actual is None else f"{100 * actual:.1f} / {100 * asked:g} %"
-    cells[3].metric("Wrong / asked for", spoiled, help=widgets.word("noise rate"))
+    cells[3].metric("Wrong / asked for", spoiled, help=page.word("noise rate"))
 
 
 def pictures(name: str, records: list[dict]) -> None:
@@ -128,7 +130,7 @@ def pictures(name: str, records: list[dict]) -> None:
             *pictures_now[STAGES], key="live-stages",
             alt="Stacked bars: seconds of each stage of each epoch",
         )  # fmt: skip
-    widgets.save_csv(f"{name}-curves", lambda: table(records))
+    figures.save_csv(f"{name}-curves", lambda: table(records))
 
 
 def told(name: str, records: list[dict]) -> None:
@@ -152,7 +154,7 @@ def watch(name: str) -> None:
     """The chosen run, drawn again after each epoch while it is active."""
 
     @st.fragment(key="watch")
-    @widgets.guarded
+    @page.guarded
     def view() -> None:
         with looks.turn():
             draw(name)
@@ -173,7 +175,7 @@ def draw(name: str) -> None:
         st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
         if get("run") != name:
             st.rerun()
-        widgets.state_badge(where)
+        run_picker.state_badge(where)
         controls(where)
         sharing.share(name)
     bar = st.container()
@@ -196,7 +198,7 @@ def draw(name: str) -> None:
 
     with bar:  # last, so that the browser asks again when it has everything
         if where.active:
-            look = widgets.guarded(lambda: progress(runs().info(name)))
+            look = page.guarded(lambda: progress(runs().info(name)))
             looks.keep_looking("look", changed, every=QUICK_LOOK, draw=look)
         else:
             progress(where)
@@ -248,14 +250,14 @@ def another(name: str) -> None:
                 st.caption("A fork needs an epoch whose network is kept.")
 
 
-widgets.head(
+page.head(
     "What is happening now?",
     "We spoil labels on purpose and watch a network learn. It learns right ones first, the wrong "
     "ones later; MixNN uses the time between to repair them.",
     "noisy labels", "noise rate", "method", "early learning", "memorization", "label recovery",
     "K", "alpha", "warm-up", "correction", "P(clean)", "AUROC", "fork", "epoch", "seed",
 )  # fmt: skip
-chosen = widgets.chosen_run()
+chosen = run_picker.chosen_run()
 config = None
 if not get("guide"):
     with st.container(border=True, key="next-run"):

@@ -5,12 +5,15 @@ import io
 import numpy as np
 import streamlit as st
 
-from app import endpoints, looks, plain, widgets
+from app import endpoints, looks, plain
 from app.charts import review as charts
-from app.choices import bound, get, link, put, visitor
+from app.choices import bound, get, link, put
+from app.components import figures, images, page, run_picker
+from app.components.text import minutes, time_left
 from app.review import checkup, desk, takehome, uploads
 from app.review.archives import MB, MOST_UPLOADED, UploadError
 from app.runs import runs
+from app.visitors import visitor
 from engine.data import load
 from engine.errors import StoreError
 from engine.noise import corrupt
@@ -95,7 +98,7 @@ def leave_file() -> None:
 def unpacking(bringing: uploads.Bringing) -> None:
     """How far an upload is, and the button that ends it."""
 
-    @widgets.guarded
+    @page.guarded
     def progress() -> None:
         job = bringing.job
         job.touch()
@@ -167,7 +170,7 @@ def check() -> None:
     with middle:
         fig = charts.class_counts(list(found.classes), found.counts)
         st.markdown("**Images of each class**")
-        widgets.show(fig, "classes", alt="Bars: number of training images of each class")
+        figures.show(fig, "classes", alt="Bars: number of training images of each class")
     with right:
         start(about.dataset, about.at)
 
@@ -184,7 +187,7 @@ def findings(found: checkup.Checkup, pictures: dict[int, np.ndarray], notes) -> 
             " or ".join(found.classes[label] for label in labels) + "?"
             for _, labels in found.contradictions[: checkup.PICTURED]
         ]
-        widgets.wall(list(pictures.values()), captions, size=72)
+        images.wall(list(pictures.values()), captions, size=72)
     if others:
         st.caption("\n".join(f"- {plain.markdown(text, plain.MOST_ERROR)}" for text in others))
 
@@ -204,7 +207,7 @@ def start(dataset: str, at: float) -> None:
         )  # fmt: skip
         left = seconds(dataset, at) * (1 if thorough else 0.5)
         st.caption(
-            f"About **{widgets.minutes(left)}** on this machine. Your labels are taken as they "
+            f"About **{minutes(left)}** on this machine. Your labels are taken as they "
             "are: no noise is added."
         )
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
@@ -232,7 +235,7 @@ def seconds(dataset: str, at: float) -> float:
 
 def review() -> None:
     """The progress of the run while it trains, then the desk."""
-    name = widgets.pick_run(with_epochs=False)
+    name = run_picker.pick_run(with_epochs=False)
     where = runs().info(name)
     if where.active:
         training(name)
@@ -240,7 +243,7 @@ def review() -> None:
     if where.state in ("failed", "stopped", "interrupted"):
         st.warning(f"This run {words_of(where.state)}: {plain.lines(where.message)}.")
         st.page_link("views/train.py", label="Resume it on Train", query_params=link(run=name))
-    widgets.need_epochs(where)
+    run_picker.need_epochs(where)
     desk.desk(name)
 
 
@@ -255,14 +258,14 @@ def training(name: str) -> None:
         runs().mark_watched(name)
         return None if runs().info(name).active else "app"
 
-    @widgets.guarded
+    @page.guarded
     def progress() -> None:
         where = runs().info(name)
         if where.state == "queued":
             st.info(f"Waiting for its turn: number {where.position} in the queue.")
             return
         share = (where.epoch + where.batch / max(where.n_batches, 1) / 2) / max(where.n_epochs, 1)
-        left = widgets.time_left(where.seconds_left)
+        left = time_left(where.seconds_left)
         paused = "Paused at" if where.state == "paused" else "Learning:"
         st.progress(min(share, 1.0), f"{paused} epoch {where.epoch + 1} of {where.n_epochs}{left}")
         st.markdown(
@@ -278,7 +281,7 @@ def training(name: str) -> None:
     )  # fmt: skip
 
 
-widgets.head(
+page.head(
     "Which of my labels are wrong?",
     "Bring your own images: MixNN learns from them, points at the labels that it doubts, and you "
     "decide. A few hundred clicks can save a data set of thousands.",

@@ -199,6 +199,12 @@ def app(page: str, **params: str):
     return at
 
 
+def bound(widgets, name: str):
+    """The widget of a page that shows a value of the URL: bound(at.slider, "epoch")."""
+    (widget,) = [w for w in widgets if w.key and re.fullmatch(rf"w-{name}(-\d+)?", w.key)]
+    return widget
+
+
 def texts(at) -> str:
     """All words on the page as a visitor reads them, for looking something up."""
     kinds = (at.markdown, at.caption, at.info, at.warning, at.error, at.success, at.header)

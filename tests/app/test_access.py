@@ -12,8 +12,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app import reading, widgets
+from app import reading
 from app.access import Seen
+from app.components import images
 from app.labels import corrections
 from app.review import exhibits, uploads
 from app.review.reviews import Reviews
@@ -77,7 +78,7 @@ def press(at: AppTest, start: str) -> None:
 
 def secrets_of(name: str) -> list[str]:
     """What nobody else may see of a run beside its name: classes, file, pictures, a number."""
-    picture = widgets.data_url(reading.pixels(name, [0])[0])
+    picture = images.data_url(reading.pixels(name, [0])[0])
     return ["zebra0kind", "zebra9kind", "own.npz", "0.73519", picture[-60:], "73.5 %"]
 
 

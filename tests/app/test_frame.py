@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import choices, widgets
+from app import choices
 from app.charts import base
+from app.components import figures, images, run_picker
+from app.components.text import minutes
+from app.state import parameters
 from app.words import WORDS
 from tests.app.conftest import MAIN, app, texts
 
@@ -78,11 +81,11 @@ def test_every_value_goes_through_the_url_and_back():
 @pytest.mark.parametrize("text", ["%%%", "AAAA", "", "eJw"])
 def test_a_damaged_packed_text_is_refused(text):
     with pytest.raises(ValueError):  # noqa: PT011 - any of its kinds
-        choices.unpack(text)
+        parameters.unpack(text)
 
 
 def test_an_unforeseen_failure_becomes_a_box(root, monkeypatch):
-    monkeypatch.setattr(widgets, "chosen_run", lambda: 1 / 0)
+    monkeypatch.setattr(run_picker, "chosen_run", lambda: 1 / 0)
     at = app("train")
     assert "Something went wrong here that should not: ZeroDivisionError" in texts(at)
 
@@ -103,19 +106,19 @@ def test_the_points_of_a_figure_are_its_csv():
     fig = base.figure()
     fig.add_scatter(x=[1, 2], y=[3.0, 4.0], name="a")
     fig.add_bar(x=["u"], y=[5], name="b")
-    table = widgets.points(fig)
+    table = figures.points(fig)
     assert table.trace.tolist() == ["a", "a", "b"]
     assert table.y.tolist() == [3.0, 4.0, 5.0]
     fig = base.figure()
     fig.add_heatmap(z=[[1, 2], [3, 4]], x=["u", "v"], y=["p", "q"])
-    table = widgets.points(fig)
+    table = figures.points(fig)
     assert table.values.tolist() == [["p", "u", 1], ["p", "v", 2], ["q", "u", 3], ["q", "v", 4]]
 
 
 def test_a_wall_escapes_what_users_named(root, monkeypatch):
     shown = []
-    monkeypatch.setattr(widgets.st, "html", shown.append)
-    widgets.wall([np.zeros((8, 8, 1))], ['<script>alert("x")</script>'])
+    monkeypatch.setattr(images.st, "html", shown.append)
+    images.wall([np.zeros((8, 8, 1))], ['<script>alert("x")</script>'])
     assert "<script>" not in shown[0]
     assert "&lt;script&gt;" in shown[0]
 
@@ -125,4 +128,4 @@ def test_a_wall_escapes_what_users_named(root, monkeypatch):
     [(None, "–"), (40, "40 s"), (180, "3 min"), (7500, "2 h 5 min")],
 )
 def test_durations_in_words(seconds, words):
-    assert widgets.minutes(seconds) == words
+    assert minutes(seconds) == words

@@ -9,14 +9,16 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import choices, ids, overview, plain, widgets
+from app import choices, ids, overview, plain
 from app.charts import escaping
+from app.components import run_picker
 from app.runs import EVERYONE, runs
 from engine.errors import StoreError
 from tests.app.conftest import app, texts
 from tests.hostile import (
     NAMES,
     PAGES,
+    PARAMS,
     acting,
     addresses,
     named_by_strangers,
@@ -106,9 +108,9 @@ def test_errors_are_shown_as_text(root, monkeypatch):
     def fail():
         raise StoreError(" ".join(NAMES[:6]))
 
-    monkeypatch.setattr(widgets, "chosen_run", fail)
+    monkeypatch.setattr(run_picker, "chosen_run", fail)
     assert acting_on(app("train")) == []
-    monkeypatch.setattr(widgets, "chosen_run", lambda: 1 / 0 if False else {}[NAMES[1]])
+    monkeypatch.setattr(run_picker, "chosen_run", lambda: 1 / 0 if False else {}[NAMES[1]])
     at = app("train")
     assert WRONG in texts(at)
     assert acting_on(at) == []
@@ -136,16 +138,16 @@ def test_a_number_with_23_digits_and_a_deep_table_are_told_of(finished):
 
 
 def test_an_address_without_end_is_not_read(finished):
-    names = [name for name in choices.PARAMS if name not in ("run", "dataset")]
+    names = [name for name in PARAMS if name not in ("run", "dataset")]
     at = app("losses", run=finished, **dict.fromkeys(names, "9" * 3000))
     assert "so it was not read: allowed is 100,000" in texts(at)
 
 
-@pytest.mark.parametrize("name", choices.PARAMS)
+@pytest.mark.parametrize("name", PARAMS)
 def test_every_parameter_has_an_end(name):
-    param = choices.PARAMS[name]
+    param = PARAMS[name]
     with pytest.raises(ValueError, match="in at most"):
-        param.read("9" * (param.most + 1))
+        param.read("9" * (param.max_chars + 1))
     for text in packed():  # read, or refused: nothing else
         with contextlib.suppress(ValueError):
             param.read(text)

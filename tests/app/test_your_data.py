@@ -12,6 +12,7 @@ import pytest
 from app.review import desk, exhibits, jobs, turns, uploads
 from app.review.reviews import Reviews
 from app.runs import runs
+from app.server.run_view import RunView
 from engine.data import load
 from engine.runner import Runner
 from engine.store import Run, read_json
@@ -32,7 +33,7 @@ def wrong_digits(n: int = 300) -> bytes:
 
 
 def open_samples(name: str) -> list[int]:
-    found = exhibits.suspects_of(name)
+    found = exhibits.suspects_of(RunView(name))
     return [s for s in found.flagged.tolist() if s not in exhibits.reviews_of(name).latest()]
 
 
@@ -138,7 +139,7 @@ def test_a_finished_run_is_reviewed_from_the_most_suspicious_on(finished):
 def test_keys_decide_and_lead_on_and_back(finished):
     at = app("your_data", step="review", run=finished)
     a, b, c, d = open_samples(finished)[:4]
-    found = exhibits.suspects_of(finished)
+    found = exhibits.suspects_of(RunView(finished))
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
@@ -209,7 +210,7 @@ def test_the_given_label_is_always_offered():
 
 
 def test_filters_by_class_and_likelihood(finished):
-    found = exhibits.suspects_of(finished)
+    found = exhibits.suspects_of(RunView(finished))
     kind = int(np.bincount(found.given[found.flagged]).argmax())
     expected = [s for s in found.flagged.tolist() if found.given[s] == kind]
     at = app("your_data", step="review", run=finished, desk_class=kind)
@@ -237,7 +238,7 @@ def test_a_likelihood_that_a_link_has_wrong_is_forgotten(sound, bad):
 
 
 def test_all_decided(finished):
-    reviews, found = exhibits.reviews_of(finished), exhibits.suspects_of(finished)
+    reviews, found = exhibits.reviews_of(finished), exhibits.suspects_of(RunView(finished))
     for sample in found.flagged.tolist():
         reviews.decide(sample, "keep", int(found.given[sample]))
     at = app("your_data", step="review", run=finished)
@@ -271,7 +272,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
 
 
 def test_taking_home_counts_what_changes(sound):
-    found, reviews = exhibits.suspects_of(sound), exhibits.reviews_of(sound)
+    found, reviews = exhibits.suspects_of(RunView(sound)), exhibits.reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
@@ -291,7 +292,7 @@ def test_taking_home_counts_what_changes(sound):
 @pytest.mark.parametrize("accept", [{}, {"accept": "0.95"}])
 def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(finished, accept):
     """This run of six epochs on 200 digits."""
-    found = exhibits.suspects_of(finished)
+    found = exhibits.suspects_of(RunView(finished))
     assert (found.suggested != found.given).any()
     for step in ("review", "take"):
         at = app("your_data", step=step, run=finished, **accept)
@@ -302,7 +303,7 @@ def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(fin
 
 
 def test_another_round_brings_the_reviewed_labels(finished, root):
-    found, reviews = exhibits.suspects_of(finished), exhibits.reviews_of(finished)
+    found, reviews = exhibits.suspects_of(RunView(finished)), exhibits.reviews_of(finished)
     reviews.decide(0, "change", int(found.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
     about = uploads.find(at.query_params["upload"], root)

@@ -1,0 +1,83 @@
+"""Figures on a page, each with its picture (PNG) and its numbers (CSV)."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+
+from app import downloads
+from engine.tables import frame_csv
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+
+def show(
+    fig: go.Figure, name: str, *, alt: str, data: pd.DataFrame | Callable | None = None, **options
+) -> Any:
+    """A chart with its picture (PNG, in its tool bar) and its numbers (CSV, below).
+
+    name: of the files. data: its numbers, or a function that makes them; by default the figure's
+    own points. options: of st.plotly_chart; returns what that returns.
+    """
+    config = {
+        "displaylogo": False, "displayModeBar": True,
+        "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
+        "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
+    }  # fmt: skip
+    options = {"key": f"chart-{name}", "alt": alt, "config": config} | options
+    chosen = st.plotly_chart(fig, **options)
+    save_csv(name, data if data is not None else lambda: points(fig))
+    return chosen
+
+
+def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
+    """A small button that saves numbers as CSV, made when it is clicked."""
+
+    def text() -> str:
+        return frame_csv(data() if callable(data) else data)
+
+    downloads.button(
+        "CSV", text, f"{name}.csv", mime="text/csv", type="tertiary", key=f"csv-{name}",
+        help="Save the numbers of this picture",
+    )  # fmt: skip
+
+
+def points(fig: go.Figure) -> pd.DataFrame:
+    """The points of a figure as a long table: trace, x, y (and z)."""
+    import pandas as pd  # late: pages without a figure need none
+
+    tables = []
+    for number, trace in enumerate(fig.data):
+        values = {axis: getattr(trace, axis, None) for axis in ("x", "y", "z")}
+        if trace.type in ("heatmap", "sankey"):
+            tables.append(_table(trace, values))
+            continue
+        columns = {a: np.asarray(v).ravel() for a, v in values.items() if v is not None}
+        tables.append(pd.DataFrame({"trace": trace.name or f"trace {number}"} | columns))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return table.map(lambda cell: html.unescape(cell) if isinstance(cell, str) else cell)
+
+
+def _table(trace: Any, values: dict[str, Any]) -> pd.DataFrame:
+    import pandas as pd
+
+    if trace.type == "sankey":
+        names, flow = list(trace.node.label), trace.link
+        return pd.DataFrame(
+            {
+                "from": [names[i] for i in flow.source],
+                "to": [names[i] for i in flow.target],
+                "value": list(flow.value),
+            }
+        )
+    z = np.asarray(values["z"])
+    x = range(z.shape[1]) if values["x"] is None else values["x"]
+    y = range(z.shape[0]) if values["y"] is None else values["y"]
+    cells = [(row, column, z[i, j]) for i, row in enumerate(y) for j, column in enumerate(x)]
+    return pd.DataFrame(cells, columns=["row", "column", "value"])

@@ -1,0 +1,79 @@
+"""Images on a page: enlarged, side by side, each with a link to its sample."""
+
+import io
+from base64 import b64encode
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import plain, reading
+from app.choices import link
+from engine.store import StoreError
+
+
+def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
+    """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing."""
+    wall([image], [caption], size=size, alts=[alt or caption])
+
+
+def wall(
+    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], *, size: int = 64,
+    marks: Sequence[str] | None = None, alts: Sequence[str] | None = None,
+) -> None:  # fmt: skip
+    """Small images side by side, each (H, W, C) with C 1 or 3, captions below as plain text.
+
+    marks: a color (CSS) of each frame, "" for none. size: side in pixels.
+    """
+    cells = []
+    for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        color = marks[number] if marks else ""
+        frame = f"outline:3px solid {color};" if color else ""
+        alt = plain.html(alts[number] if alts else caption)
+        lines = "<br>".join(plain.html(line) for line in caption.split("\n"))
+        cells.append(
+            f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
+            f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
+            f'border-radius:4px;{frame}"><figcaption style="font-size:13px;line-height:1.25;'
+            f'padding-top:5px;text-align:center;overflow-wrap:anywhere">{lines}</figcaption></figure>'
+        )
+    st.html(
+        f'<div style="display:flex;flex-wrap:wrap;gap:12px 10px;padding:4px">{"".join(cells)}</div>'
+    )
+
+
+def linked_wall(
+    name: str, samples: Sequence[int] | np.ndarray, captions: Sequence[str], *, size: int = 72,
+    marks: Sequence[str] | None = None,
+) -> None:  # fmt: skip
+    """Training images of a run, each with a link to its page; the links alone if images are gone.
+
+    captions: plain text below each; the link bears the sample's number.
+    """
+    try:
+        images = reading.pixels(name, samples)
+    except StoreError as error:
+        st.caption(f"Without pictures: {plain.lines(error)}")
+        images = None
+    with st.container(horizontal=True, gap="small"):
+        for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):
+            with st.container(width=size + 28, gap=None, horizontal_alignment="center"):
+                if images is None:
+                    st.text(caption)
+                else:
+                    wall(
+                        [images[place]], [caption], size=size + 8,
+                        marks=None if marks is None else [marks[place]],
+                    )  # fmt: skip
+                st.page_link(
+                    "views/sample.py", label=f"#{index}", query_params=link(sample=int(index))
+                )
+
+
+def data_url(image: np.ndarray) -> str:
+    """An image (H, W, C) as the text of a PNG for HTML."""
+    array = np.clip(np.rint(np.asarray(image)), 0, 255).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(buffer, "PNG")
+    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,50 @@
+"""A run at one of its epochs: looked up once, and handed to everything that a page draws of it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app import reading
+
+
+class RunView:
+    """A run, its records, and the row of an epoch.
+
+    name: of the run. row: of the epoch, by default the newest. Raises StoreError for a run that
+    cannot be read, RunsError for one that is gone or hidden from the visitor.
+    """
+
+    def __init__(self, name: str, row: int | None = None):
+        self.name, self.run = name, reading.run(name)
+        self.records = self.run.epochs
+        self.row = len(self.records) - 1 if row is None else row
+        self.labels: dict[str, np.ndarray] = self.run.labels  # of all samples, by kind
+        self.classes = [str(c) for c in self.run.info["data"]["classes"]]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What was recorded of this epoch."""
+        return self.records[self.row]
+
+    @property
+    def epoch(self) -> int:
+        return self.record["epoch"]
+
+    @property
+    def n(self) -> int:
+        """How many samples the run trained on."""
+        return len(self.labels["given"])
+
+    def values(self, array: str) -> np.ndarray:
+        """This epoch's row of an array of the run. Raises StoreError for numbers that are none."""
+        return self.run.row(array, self.row)
+
+    def pixels(self, samples: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Training images (n, H, W, C) uint8. Raises StoreError where they are gone."""
+        return reading.pixels_of(self.run, samples)
+
+    def sample_name(self, sample: int) -> str:
+        """What the data set calls a sample: its file, or its number."""
+        ids = self.labels.get("ids")
+        return str(sample) if ids is None else str(ids[sample])

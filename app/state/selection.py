@@ -1,0 +1,37 @@
+"""Which run, epoch and sample the visitor selected, as far as they exist."""
+
+import numpy as np
+
+from app import reading
+from app.choices import get
+from app.runs import runs
+
+
+def run() -> str | None:
+    """The selected run where it exists, else the newest one; None where there is none."""
+    names = runs().names()
+    selected = get("run")
+    if selected in names:
+        return selected
+    return names[0] if names else None
+
+
+def row(*names: str) -> int:
+    """Row of the selected epoch, the nearest one that exists, or the newest if none is selected.
+
+    Of several runs: its position in `reading.epochs(*names)`; the newest is the last one that all
+    of them have. Raises StoreError where none has an epoch.
+    """
+    epochs = reading.epochs(*names)
+    selected = get("epoch")
+    if selected is None:
+        selected = min(
+            reading.records(name)[-1]["epoch"] for name in names if reading.records(name)
+        )
+    return int(np.abs(np.array(epochs) - selected).argmin())
+
+
+def sample(n: int) -> int | None:
+    """The selected sample; None without one, or where it is not among n samples."""
+    index = get("sample")
+    return index if index is not None and index < n else None

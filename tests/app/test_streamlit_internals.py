@@ -1,0 +1,73 @@
+"""Parts of Streamlit that are not documented may be gone: the app does without."""
+
+import ast
+import builtins
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from app.map import sheets
+from app.server import streamlit_internals
+from tests.app.conftest import app, texts
+
+APP = Path(__file__).resolve().parents[2] / "app"
+PRIVATE = ("streamlit.runtime", "streamlit.web", "streamlit.proto", "streamlit.elements")
+NAMES = ("get_script_run_ctx", "decode_xsrf_token_string", "AppSession", "_runtime")
+
+
+def test_one_module_alone_imports_them():
+    importing = set()
+    for path in APP.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            if any(name.startswith(PRIVATE) for name in names):
+                importing.add(path.name)
+    assert importing == {"streamlit_internals.py"}
+
+
+def test_it_loads_where_all_are_missing(monkeypatch):
+    load = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("streamlit"):
+            raise ImportError(name)
+        return load(name, *args, **kwargs)
+
+    spec = importlib.util.spec_from_file_location("bare", streamlit_internals.__file__)
+    bare = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(builtins, "__import__", without)
+    spec.loader.exec_module(bare)
+    monkeypatch.undo()
+    assert [getattr(bare, name) for name in NAMES] == [None] * len(NAMES)
+    assert not bare.on_page()
+    assert bare.session_id() is bare.history_navigation() is bare.runtime() is None
+    assert bare.browser_token("2|x") is bare.media_url(b"", "image/png", "a") is None
+
+
+@pytest.fixture
+def missing(monkeypatch):
+    """Streamlit without any of them."""
+    for name in NAMES:
+        monkeypatch.setattr(streamlit_internals, name, None)
+
+
+@pytest.mark.parametrize("page", ["train", "losses", "map", "sample", "your_data", "runs"])
+def test_pages_are_drawn_without_them(missing, finished, page):
+    at = app(page, run=finished)
+    assert at.header
+    assert "Something went wrong here that should not" not in texts(at)
+
+
+def test_a_visitor_is_the_same_through_a_session(missing, finished):
+    at = app("train", run=finished)
+    token = at.session_state["visitor"]
+    at.run()
+    assert at.session_state["visitor"] == token
+
+
+def test_thumbnails_travel_in_the_page(missing, finished):
+    described = sheets.described(finished, 200)
+    assert described["urls"][0].startswith("data:image/png;base64,")

@@ -1,0 +1,96 @@
+"""Back and Forward in a real browser, and events that follow each other at once."""
+
+from tests.app.conftest import wait_until
+from tests.browser.conftest import settled
+from tests.browser.test_page_journeys import press
+
+STEPS = 29
+
+
+def entries(tab) -> int:
+    return tab.evaluate("window.history.length")
+
+
+def back(tab) -> None:
+    tab.evaluate("window.history.back()")
+
+
+def open_from_menu(tab, link: str, heading: str) -> None:
+    tab.get_by_role("link", name=link, exact=True).first.click()
+    tab.get_by_role("heading", name=heading).wait_for()
+    settled(tab)
+
+
+def test_29_epoch_steps_are_left_by_one_back(visit):
+    tab = visit("labels", run="finished", epoch="11")
+    open_from_menu(tab, "Losses", "Can the loss tell clean from wrong?")
+    tab.get_by_text("Epoch 11 of 11").wait_for()
+    before = entries(tab)
+    epochs = [10 - i for i in range(11)] + list(range(1, 12)) + [10 - i for i in range(7)]
+    assert len(epochs) == STEPS
+    at = 11
+    for epoch in epochs:
+        press(tab, "ArrowLeft" if epoch < at else "ArrowRight", f"Epoch {epoch} of 11")
+        at = epoch
+    tab.wait_for_url(lambda url: f"epoch={at}" in url)
+    assert entries(tab) == before
+    back(tab)
+    tab.get_by_role("heading", name="Did correction work?").wait_for()
+    tab.get_by_text("Epoch 11 of 11").wait_for()
+
+
+def test_back_from_sample_works_the_first_time(visit):
+    tab = visit("losses", run="finished", epoch="6")
+    before = entries(tab)
+    open_from_menu(tab, "Sample", "What did MixNN do with this image?")
+    tab.wait_for_url(lambda url: "sample=" in url)
+    assert entries(tab) == before + 1
+    back(tab)
+    tab.get_by_role("heading", name="Can the loss tell clean from wrong?").wait_for()
+    tab.get_by_text("Epoch 6 of 11").wait_for()
+    assert "epoch=6" in tab.url
+    tab.evaluate("window.history.forward()")
+    tab.get_by_role("heading", name="What did MixNN do with this image?").wait_for()
+    tab.wait_for_url(lambda url: "sample=" in url)
+
+
+def test_back_returns_to_the_sample_before_at_once(visit):
+    tab = visit("sample", run="finished", epoch="6", search="all", sample="3")
+    number = tab.get_by_role("spinbutton", name="Sample", exact=True)
+    wait_until(lambda: number.input_value() == "3")
+    tab.get_by_role("button", name="Next").click()
+    tab.wait_for_url(lambda url: "sample=4" in url)
+    back(tab)  # within a second of the click
+    wait_until(lambda: number.input_value() == "3")
+    tab.wait_for_url(lambda url: "sample=3" in url)
+    settled(tab)
+    assert "sample=3" in tab.url
+
+
+def test_a_slider_moved_back_at_once_after_a_button_is_obeyed(visit):
+    tab = visit("losses", run="finished", epoch="6")
+    tab.get_by_text("Epoch 6 of 11").wait_for()
+    settled(tab)
+    tab.locator(".st-key-epoch-on button").first.click()
+    tab.get_by_text("Epoch 7 of 11").wait_for()
+    slider = tab.get_by_role("slider", name="Epoch")
+    slider.focus()
+    slider.press("ArrowLeft")
+    tab.get_by_text("Epoch 6 of 11").wait_for()
+    settled(tab)
+    assert "epoch=6" in tab.url
+
+
+def test_quick_clicks_are_all_counted(visit):
+    tab = visit("losses", run="finished", epoch="1")
+    tab.get_by_text("Epoch 1 of 11").wait_for()
+    settled(tab)
+    for _ in range(6):
+        tab.locator(".st-key-epoch-on button").first.click()
+        tab.wait_for_timeout(60)
+    settled(tab)
+    tab.wait_for_timeout(1500)
+    settled(tab)
+    reached = int(tab.url.split("epoch=")[1].split("&")[0])
+    assert reached > 1  # a click may be lost while a page is drawn, but none is taken back
+    tab.get_by_text(f"Epoch {reached} of 11").wait_for()
