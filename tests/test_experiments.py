@@ -229,6 +229,7 @@ def answered(tmp_path_factory):
     return root / "results"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_writes_its_answer(answered, name):
     told = json.loads((answered / f"{name}-digits.json").read_text())
@@ -252,6 +253,7 @@ def test_an_experiment_writes_its_answer(answered, name):
     assert all((answered / file).stat().st_size > 1000 for file in told["figures"])
 
 
+@pytest.mark.slow
 def test_the_answers_number_is_the_runs_number(answered):
     """One mean computed by hand from the run folders."""
     from engine.store import Run

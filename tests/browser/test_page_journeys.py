@@ -26,6 +26,7 @@ def too_wide(tab, width: int) -> list[float]:
     return [end for end in ends if end > width]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1280, 720, "light")])
 def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, theme):
     tab = visit(width=width, height=height, theme=theme)
@@ -38,6 +39,7 @@ def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, t
         assert not wide, page
 
 
+@pytest.mark.slow
 def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, own_server):
     server = own_server()
     finished_run(server.root)
@@ -72,6 +74,7 @@ def test_keys_walk_through_the_epochs(visit):
     tab.wait_for_url(lambda url: "epoch=11" in url)
 
 
+@pytest.mark.slow
 def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
     tab = visit("losses", run="finished", epoch="4")
     tab.get_by_text("Epoch 4 of 11").wait_for()
@@ -146,6 +149,7 @@ def test_cross_entropy_against_mixnn(visit, server):
     tab.locator("[data-testid='stPlotlyChart']").first.wait_for()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
     tab = visit(run="finished")
     with tab.expect_download() as caught:
@@ -157,6 +161,7 @@ def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
     assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
 
 
+@pytest.mark.slow
 def test_a_picture_is_saved_as_png(visit, tmp_path):
     tab = visit("losses", run="finished", epoch="6")
     chart = tab.locator("[data-testid='stPlotlyChart']").first
@@ -179,6 +184,7 @@ def lay_ready(root, *names: str) -> None:
     (root / ".shared.json").write_text(json.dumps(keys))
 
 
+@pytest.mark.slow
 def test_the_lesson_from_start_to_end(visit, own_server):
     """Three runs are trained as a class would see it; the last step's other four lie there."""
     server = own_server(MIXNN_SLOTS="2")
