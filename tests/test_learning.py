@@ -23,10 +23,19 @@ METHODS = ("ce", "mixup", "mixnn")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def last_epoch(method: str, rate: float, seed: int) -> dict:
-    config = configure(dataset="digits", method=method, rate=rate, seed=seed)
+def last_epoch(method: str, rate: float, seed: int, **settings) -> dict:
+    config = configure(dataset="digits", method=method, rate=rate, seed=seed, **settings)
     *_, last = train(config, load_data(config))
     return last.metrics
+
+
+def test_a_short_training_on_few_digits():
+    short = dict(limit=800, epochs=15, warmup=2, correction_start=7)
+    ce, mixnn = (last_epoch(method, 0.4, 0, **short) for method in ("ce", "mixnn"))
+    assert mixnn["test_accuracy"] > ce["test_accuracy"] + 0.08
+    assert ce["memorized"] > 0.9
+    assert mixnn["memorized"] < 0.15
+    assert mixnn["label_accuracy"] > ce["label_accuracy"] + 0.25
 
 
 @pytest.fixture(scope="module")

@@ -63,6 +63,7 @@ def press(tab, key: str, words: str) -> None:
     raise AssertionError(f"{key} did not bring {words!r}")
 
 
+@pytest.mark.slow
 def test_keys_walk_through_the_epochs(visit):
     tab = visit("losses", run="finished", epoch="8")
     tab.get_by_text("Epoch 8 of 11").wait_for()
@@ -74,7 +75,6 @@ def test_keys_walk_through_the_epochs(visit):
     tab.wait_for_url(lambda url: "epoch=11" in url)
 
 
-@pytest.mark.slow
 def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
     tab = visit("losses", run="finished", epoch="4")
     tab.get_by_text("Epoch 4 of 11").wait_for()
