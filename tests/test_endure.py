@@ -20,8 +20,8 @@ def place(tmp_path_factory) -> Place:
     return Place.make(tmp_path_factory.mktemp("endure"), limit=150, epochs=12, state_interval=4)
 
 
-LONG = ("kill -9", "folder deleted", "read-only folder", "two resumes")
-NAMES = [pytest.param(name, marks=slow) if name in LONG else name for name in FAULTS]
+FAST = ("full disk", "few descriptors")
+NAMES = [pytest.param(name, marks=() if name in FAST else slow) for name in FAULTS]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -32,6 +32,7 @@ def test_nothing_is_lost(name, place):
         pytest.skip(str(why))
 
 
+@slow
 @pytest.mark.parametrize("size", [16_384])
 def test_a_disk_that_is_full_at_once(size, place):
     try:

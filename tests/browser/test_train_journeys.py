@@ -49,6 +49,7 @@ def test_one_click_to_a_finished_digits_run(visit, own_server):
     tab.get_by_test_id("stMetricValue").get_by_text(right).first.wait_for()
 
 
+@pytest.mark.slow
 def test_alpha_changes_while_it_trains_and_the_curves_say_so(visit, server):
     tab = visit(**LONG)
     name = start(tab)
