@@ -1,6 +1,5 @@
 """What several tests need: the golden numbers, real images where they lie, a tiny run."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,7 @@ from engine.data.base import assemble
 # tiny arrays: two threads would spend their time waiting for each other
 torch.set_num_threads(1)
 
-SLOW = os.environ.get("MIXNN_SLOW") == "1"
-slow = pytest.mark.skipif(not SLOW, reason="long: only with MIXNN_SLOW=1, as .ci/run has it")
+slow = pytest.mark.slow  # not run by default, see pyproject.toml
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

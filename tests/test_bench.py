@@ -101,6 +101,7 @@ def test_bad_sizes_are_refused(options, message):
         stages.measure(quick(dataset="digits", limit=40), **options)
 
 
+@pytest.mark.slow
 def test_the_reference_way_learns_and_finds_what_is_nearest():
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     far = ((features[:, None] - features) ** 2).sum(2)

@@ -104,6 +104,7 @@ def test_resume_and_fork(run, tmp_path, capsys):
     assert "epoch = 9" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_cleanly_and_the_run_resumes(tmp_path):
     folder = tmp_path / "run"
     command = [sys.executable, "-m", "engine", "train", *QUICK[:2], "--epochs", "400",
@@ -133,6 +134,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes(tmp_path):
     assert len(run.epochs) > n
 
 
+@pytest.mark.slow
 def test_a_pipe_that_is_closed_stops_the_run_without_a_word(tmp_path):
     """As `train ... 2>&1 | head -1` closes it."""
     folder = tmp_path / "run"

@@ -6,6 +6,7 @@ import pytest
 
 from tests.benchmarks import faults
 from tests.benchmarks.faults import FAULTS, Place, Skipped
+from tests.conftest import slow
 
 SMALL = {  # the cheapest form of a fault that is tried in several
     "kill -9": dict(n=3),
@@ -19,7 +20,11 @@ def place(tmp_path_factory) -> Place:
     return Place.make(tmp_path_factory.mktemp("endure"), limit=150, epochs=12, state_interval=4)
 
 
-@pytest.mark.parametrize("name", FAULTS)
+FAST = ("full disk", "few descriptors")
+NAMES = [pytest.param(name, marks=() if name in FAST else slow) for name in FAULTS]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_is_lost(name, place):
     try:
         FAULTS[name](place, Random(7), **SMALL.get(name, {}))
@@ -27,6 +32,7 @@ def test_nothing_is_lost(name, place):
         pytest.skip(str(why))
 
 
+@slow
 @pytest.mark.parametrize("size", [16_384])
 def test_a_disk_that_is_full_at_once(size, place):
     try:

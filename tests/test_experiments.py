@@ -229,6 +229,17 @@ def answered(tmp_path_factory):
     return root / "results"
 
 
+def test_one_experiment_from_the_runs_to_its_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "RATES", (0.4,))
+    folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    assert main(["experiment", "mixnn-k1", *folders, *TINY]) == 0
+    answer = json.loads((tmp_path / "results" / "mixnn-k1-digits.json").read_text())
+    assert answer["n_missing"] == 0
+    assert any("n = 2" in line for line in answer["answers"])
+    assert all(len(pd.read_csv(tmp_path / "results" / file)) for file in answer["tables"].values())
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_writes_its_answer(answered, name):
     told = json.loads((answered / f"{name}-digits.json").read_text())
@@ -252,6 +263,7 @@ def test_an_experiment_writes_its_answer(answered, name):
     assert all((answered / file).stat().st_size > 1000 for file in told["figures"])
 
 
+@pytest.mark.slow
 def test_the_answers_number_is_the_runs_number(answered):
     """One mean computed by hand from the run folders."""
     from engine.store import Run

@@ -149,7 +149,13 @@ def test_the_check_of_a_long_run_takes_little(good):
     assert time.process_time() - start < 0.1
 
 
-@pytest.mark.parametrize("name", ["config.json", "epochs.jsonl", "status.json", "lock"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "config.json",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("epochs.jsonl", "status.json", "lock")),
+    ],
+)
 def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)

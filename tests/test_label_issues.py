@@ -45,7 +45,13 @@ def rewrite(run: Run, name: str, change) -> Run:
 # --- the promise
 
 
-@pytest.mark.parametrize(("rate", "limit"), [(0.0, 300), (0.0, None), (0.2, None), (0.4, None)])
+@pytest.mark.parametrize(
+    ("rate", "limit"),
+    [
+        (0.4, None),
+        *(pytest.param(*case, marks=slow) for case in [(0.0, 300), (0.0, None), (0.2, None)]),
+    ],
+)
 def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
     noise = "symmetric-exclusive" if rate else "none"
     config = configure(

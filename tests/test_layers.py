@@ -87,6 +87,7 @@ def test_a_channel_without_variance_is_finite_and_without_gradient():
     torch.testing.assert_close(found["images"].sum(), torch.tensor(0.0), atol=1e-2, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_compile(), reason="torch.compile lacks something, see can_compile")
 def test_what_the_compiler_makes_of_it_is_as_near_to_float32_as_the_library_in_bf16():
     network = nn.Sequential(

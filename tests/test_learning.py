@@ -23,10 +23,19 @@ METHODS = ("ce", "mixup", "mixnn")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def last_epoch(method: str, rate: float, seed: int) -> dict:
-    config = configure(dataset="digits", method=method, rate=rate, seed=seed)
+def last_epoch(method: str, rate: float, seed: int, **settings) -> dict:
+    config = configure(dataset="digits", method=method, rate=rate, seed=seed, **settings)
     *_, last = train(config, load_data(config))
     return last.metrics
+
+
+def test_a_short_training_on_few_digits():
+    short = dict(limit=800, epochs=15, warmup=2, correction_start=7)
+    ce, mixnn = (last_epoch(method, 0.4, 0, **short) for method in ("ce", "mixnn"))
+    assert mixnn["test_accuracy"] > ce["test_accuracy"] + 0.08
+    assert ce["memorized"] > 0.9
+    assert mixnn["memorized"] < 0.15
+    assert mixnn["label_accuracy"] > ce["label_accuracy"] + 0.25
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +55,7 @@ def digits():
         }
 
 
+@pytest.mark.slow
 def test_mixnn_learns_digits_through_forty_percent_noise(digits):
     mixnn, ce = digits["mixnn", 0.4], digits["ce", 0.4]
     assert mixnn["test_accuracy"] >= 0.95
@@ -54,18 +64,21 @@ def test_mixnn_learns_digits_through_forty_percent_noise(digits):
     assert ce["label_accuracy"] == pytest.approx(0.64, abs=0.01)
 
 
+@pytest.mark.slow
 def test_cross_entropy_memorizes_and_mixnn_does_not(digits):
     assert digits["ce", 0.4]["memorized"] > 0.9
     assert digits["mixnn", 0.4]["memorized"] < 0.1
     assert digits["mixnn", 0.4]["fit_clean"] > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", SEEDS)
 def test_mixnn_above_mixup_above_cross_entropy(digits, rate):
     mixnn, mixup, ce = (digits[m, rate]["test_accuracy"] for m in ("mixnn", "mixup", "ce"))
     assert mixnn > mixup > ce
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["auto", "reference"])
 def test_real_photographs_end_to_end(preset, tmp_path):
     """Class folders of CIFAR-10 photographs: loaded, trained on, written, exported."""

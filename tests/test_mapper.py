@@ -164,6 +164,7 @@ def test_the_command_lays_out_all(run, calls, capsys):
     assert main(["map", str(run / "nowhere")]) == 2
 
 
+@pytest.mark.slow
 def test_the_process_lays_out_tells_failures_and_ends_with_its_parent(run):
     """One test for all that needs the real process, which compiles for seconds."""
     code = (

@@ -121,6 +121,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 def test_a_command_with_little_address_space_ends_with_a_sentence(tmp_path):
     """And the process is not aborted, as by a ResNet-18 that gets no memory."""
     command = [

@@ -81,6 +81,7 @@ def test_cifar100_flips_stay_in_the_superclass_but_as_published_only_six_do():
     assert (groups[published] == groups).sum() == 6
 
 
+@pytest.mark.slow
 def test_digits_are_mistaken_for_what_a_logistic_regression_confuses():
     images, labels = load_digits(return_X_y=True)
     guesses = cross_val_predict(LogisticRegression(max_iter=3000), images / 16, labels, cv=5)

@@ -193,6 +193,7 @@ def test_sliders_redraw_and_leave_the_first_picture_to_pages(monkeypatch, render
     assert set(shown[-1]) == {notebook.PLOTLY}, "pictures would make a slider slow"
 
 
+@pytest.mark.slow
 def test_a_painted_picture_is_a_png(renderers):
     pytest.importorskip("kaleido")
     painter = notebook._painter()

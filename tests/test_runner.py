@@ -409,6 +409,7 @@ def test_a_fork_with_other_knobs_goes_its_own_way(tmp_path, data):
     assert len(finish(Runner.resume(tmp_path / "i", data=data)).epochs) == 3
 
 
+@pytest.mark.slow
 def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
     """Two CPU threads each, on the same machine at the same time: the arrays of a run alone."""
     config = quick(epochs=4, k=2, threads=2, network="fast")
@@ -419,7 +420,9 @@ def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
         assert_same_rows(alone, Run(runner.folder))
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.15, 0.4, 0.7])
+@pytest.mark.parametrize(
+    "seconds", [0.4, *(pytest.param(s, marks=pytest.mark.slow) for s in (0.0, 0.15, 0.7))]
+)
 def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
     folder = tmp_path / "run"
     command = [

@@ -229,6 +229,7 @@ def test_what_is_there_is_skipped_and_what_lacks_is_made(swept, tmp_path, capfd)
         assert_same_run(run, Run(swept / name))
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_goes_on_once_and_is_then_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "POLL", 0.02)
     configs = runs_of(seed=[0, 1, 2], epochs=12)
@@ -277,6 +278,7 @@ def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
     }
 
 
+@pytest.mark.slow
 def test_two_sweeps_over_one_folder_share_the_work(swept, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "POLL", 0.1)
     configs = runs_of(k=[1, 2], seed=[0, 1])
@@ -294,6 +296,7 @@ def _begin(arguments: list[str], **options) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-m", "engine", *arguments], cwd=ROOT, **options)
 
 
+@pytest.mark.slow
 def test_a_killed_sweep_and_a_stopped_one_go_on_as_if_nothing_had_been(tmp_path, capsys):
     axes = QUICK | dict(seed="0,1", epochs=50)
     arguments = [*command(tmp_path / "a", **axes), "--jobs", "2"]
@@ -401,6 +404,7 @@ def cluster():
     made.shutdown()
 
 
+@pytest.mark.slow
 def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, capfd):
     notes = tmp_path / "notes"
     notes.mkdir()
@@ -426,6 +430,7 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
         assert_same_run(run, Run(swept / name))
 
 
+@pytest.mark.slow
 def test_a_sweep_on_a_cluster_stops_and_leaves_nothing_running(cluster, tmp_path):
     axes = QUICK | dict(seed="0,1", epochs=20_000)
     arguments = [*command(tmp_path / "runs", **axes), "--ray", cluster.address]

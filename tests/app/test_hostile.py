@@ -19,14 +19,23 @@ from engine.data.npy import read_header
 from engine.data.parts import check_class_names, is_odd
 from engine.errors import DataError
 from tests import hostile_files as hostile
-from tests.conftest import SLOW
+from tests.conftest import slow
 from tests.hostile_files import BOMB, Case
 
 MARKER = Path("/tmp/mixnn-postscript-ran")
 CASES = list(hostile.cases(str(MARKER)))
-SMALL = [case for case in CASES if case.size != BOMB][:: 1 if SLOW else 3]
+SMALL = [case for case in CASES if case.size != BOMB]
+BOMBS = [case for case in CASES if case.size == BOMB]
 NO_SENTENCE = re.compile(r"Traceback|\w+Error\b|\w+Exception\b|Errno|0x[0-9a-f]{6}|in its log")
 BUDGET_MB = 700
+
+
+def some(cases: list[Case], step: int) -> list:
+    """Every step-th as a fast test, the others as slow ones."""
+    return [
+        pytest.param(case, id=ascii(case.name), marks=() if i % step == 0 else slow)
+        for i, case in enumerate(cases)
+    ]
 
 
 def judge(case: Case, taken: list[str], refusal: str) -> None:
@@ -44,7 +53,7 @@ def check_sentence(refusal: str) -> None:
     assert len(refusal) < 1000
 
 
-@pytest.mark.parametrize("case", SMALL, ids=[ascii(case.name) for case in SMALL])
+@pytest.mark.parametrize("case", some(SMALL, 3))
 def test_each_is_refused_with_a_reason_or_taken(case, tmp_path):
     """In this process; the other one runs the same function."""
     own = tmp_path / "outer" / "own"
@@ -64,8 +73,7 @@ def test_each_is_refused_with_a_reason_or_taken(case, tmp_path):
     assert outside == [tmp_path / "outer"]
 
 
-@pytest.mark.parametrize("case", [c for c in CASES if c.size == BOMB] + SMALL[::25],
-                         ids=lambda case: ascii(case.name))  # fmt: skip
+@pytest.mark.parametrize("case", some(BOMBS, 3) + some(SMALL[::25], 3))
 def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_UPLOAD_MEMORY_MB", str(BUDGET_MB))
     job = Job()

@@ -259,6 +259,7 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
     assert limits.Limits.from_environment().memory * turns.STARTED <= 2 << 30
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):

@@ -16,13 +16,22 @@ from app.charts import map3d
 from app.map import HEARD, Picture, coloring, from_bits, layouts, packed, sheets
 from app.map.coloring import Labels, colored
 from app.server.storage import storage_of
+from engine import embed
 from engine.data.images import open_image
 from engine.mapper import lay_out_next, map_file
 from tests.app.conftest import app, texts
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_compiling():
+    """UMAP compiles for seconds; tests/test_embed.py is about it, here any layout serves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embed, "umap", embed.pca)
+        yield
+
+
 @pytest.fixture(scope="module")
-def template_mapped(template, tmp_path_factory) -> Path:
+def template_mapped(no_compiling, template, tmp_path_factory) -> Path:
     """A finished run with a map of every epoch, to be copied."""
     folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("mapped") / "finished"))
     while lay_out_next(folder, 2) is not None:

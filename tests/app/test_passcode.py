@@ -105,7 +105,9 @@ def test_ten_a_minute(clock):
     assert guesses(Passcode("open", clock), clock, 60, lambda _: [client(1)]) == 10
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n == "one /48" else ()) for n in ATTACKS]
+)
 def test_few_guesses_for_all_together(clock, name):
     start, _, most = ATTACKS[name]
     n = guesses(Passcode("open", clock), clock, 600, start())

@@ -156,6 +156,7 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
     assert registry().info(name).state == "done"
 
 
+@pytest.mark.slow
 def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry):
     runs = registry()
     first = runs.submit(LONG, visitor=ANN)
@@ -298,6 +299,7 @@ def test_ended_runs_do_not_pile_up(registry, monkeypatch):
     wait_until(lambda: len(runs._queue.jobs) == 2)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_resumed_to_its_end(registry):
     runs = registry()
     name = runs.submit(quick_digits(epochs=40), visitor=ANN)
@@ -339,6 +341,7 @@ def test_thirty_who_ask_for_the_same_settings_share_one_run(registry):
     assert runs.submit(LONG, visitor=ANN) != name  # an own one is not shared
 
 
+@pytest.mark.slow
 def test_a_shared_run_is_found_again_and_goes_on_after_a_stop(registry):
     before = registry()
     config = quick_digits(epochs=40)

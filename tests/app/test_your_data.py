@@ -389,6 +389,7 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     assert list((root / uploads.FOLDER).iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
     """The page's looks keep it; without them it ends."""
     monkeypatch.setattr(turns, "UNSEEN", 2.0)

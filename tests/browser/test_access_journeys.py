@@ -1,6 +1,7 @@
 """What two browsers see of each other's data, on one server with a teacher."""
 
 import numpy as np
+import pytest
 
 from tests.browser.conftest import PASSCODE, go
 from tests.browser.test_review_journeys import digits, learn
@@ -14,6 +15,7 @@ def everything(tab) -> str:
     return tab.content() + tab.locator("body").inner_text()
 
 
+@pytest.mark.slow
 def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_path):
     images, labels, _ = digits()
     np.savez(tmp_path / "pets.npz", train_images=images, train_labels=labels, class_names=CLASSES)

@@ -81,6 +81,7 @@ def test_hover_shows_a_card_and_a_click_chooses_the_sample(visit):
     tab.get_by_text("All about this sample").wait_for()
 
 
+@pytest.mark.slow
 def test_a_lasso_fills_the_table_stands_in_the_url_and_escape_clears_it(visit):
     tab = visit("map", run="finished", epoch=5, layout="pca")
     canvas(tab)
@@ -99,6 +100,7 @@ def test_a_lasso_fills_the_table_stands_in_the_url_and_escape_clears_it(visit):
     wait_until(lambda: described(tab)[1] == 0)
 
 
+@pytest.mark.slow
 def test_keys_zoom_and_reset(visit):
     tab = visit("map", run="finished", epoch=5, layout="pca")
     canvas(tab).focus()
@@ -109,6 +111,7 @@ def test_keys_zoom_and_reset(visit):
     wait_until(lambda: described(tab)[0] == 1)
 
 
+@pytest.mark.slow
 def test_lasso_and_zoom_survive_the_updates_of_a_live_run(visit, server):
     tab = visit(**LONG)
     name = start(tab)

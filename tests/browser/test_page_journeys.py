@@ -27,6 +27,7 @@ def too_wide(tab, width: int) -> list[float]:
     return [end for end in ends if end > width]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1280, 720, "light")])
 def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, theme):
     tab = visit(width=width, height=height, theme=theme)
@@ -39,6 +40,7 @@ def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, t
         assert not wide, page
 
 
+@pytest.mark.slow
 def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, own_server):
     server = own_server()
     finished_run(server.root)
@@ -62,6 +64,7 @@ def press(tab, key: str, words: str) -> None:
     raise AssertionError(f"{key} did not bring {words!r}")
 
 
+@pytest.mark.slow
 def test_keys_walk_through_the_epochs(visit):
     tab = visit("losses", run="finished", epoch="8")
     tab.get_by_text("Epoch 8 of 11").wait_for()
@@ -147,6 +150,7 @@ def test_cross_entropy_against_mixnn(visit, server):
     tab.locator("[data-testid='stPlotlyChart']").first.wait_for()
 
 
+@pytest.mark.slow
 def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
     tab = visit(run="finished")
     with tab.expect_download() as caught:
@@ -158,6 +162,7 @@ def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
     assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
 
 
+@pytest.mark.slow
 def test_a_picture_is_saved_as_png(visit, tmp_path):
     tab = visit("losses", run="finished", epoch="6")
     chart = tab.locator("[data-testid='stPlotlyChart']").first
@@ -180,6 +185,7 @@ def lay_ready(root, *names: str) -> None:
     storage_of(root).replace("shared", keys)
 
 
+@pytest.mark.slow
 def test_the_lesson_from_start_to_end(visit, own_server):
     """Three runs are trained as a class would see it; the last step's other four lie there."""
     server = own_server(MIXNN_SLOTS="2")

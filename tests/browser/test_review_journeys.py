@@ -5,6 +5,7 @@ import io
 import zipfile
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from engine.data import load
@@ -56,6 +57,7 @@ def saved(tab, key: str) -> bytes:
     return download.value.path().read_bytes()
 
 
+@pytest.mark.slow
 def test_three_labels_by_key_and_the_same_npz_comes_back(visit, own_server, tmp_path):
     images, labels, true = digits()
     before = dict(
@@ -126,6 +128,7 @@ def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
     assert after == expected
 
 
+@pytest.mark.slow
 def test_two_reviewers_at_once_keep_each_others_decisions(visit, own_server):
     server = own_server()  # without a passcode anyone decides on a run that belongs to nobody
     finished_run(server.root)

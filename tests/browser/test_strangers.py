@@ -23,6 +23,7 @@ def strange(tmp_path_factory, chromium, server):
     running.stop()
 
 
+@pytest.mark.slow
 def test_no_name_leads_or_calls_out(strange, visit):
     server, name = strange
     run = quote(name)
@@ -46,6 +47,7 @@ def test_no_name_leads_or_calls_out(strange, visit):
     assert dialogs == []
 
 
+@pytest.mark.slow
 def test_an_address_of_no_page_is_answered_politely(strange, visit):
     server, _ = strange
     tab = visit("no_such_page", on=server)

@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 from tests.app.conftest import n_epochs, wait_until
 from tests.browser.conftest import PASSCODE, settled
 from tests.records import read_records
@@ -32,6 +34,7 @@ def state(tab, word: str) -> None:
 LONG = dict(limit="300", epochs="4000", warmup="1", correction_start="2", k="3")
 
 
+@pytest.mark.slow
 def test_one_click_to_a_finished_digits_run(visit, own_server):
     server = own_server()
     tab = visit(on=server)
@@ -46,6 +49,7 @@ def test_one_click_to_a_finished_digits_run(visit, own_server):
     tab.get_by_test_id("stMetricValue").get_by_text(right).first.wait_for()
 
 
+@pytest.mark.slow
 def test_alpha_changes_while_it_trains_and_the_curves_say_so(visit, server):
     tab = visit(**LONG)
     name = start(tab)
@@ -62,6 +66,7 @@ def test_alpha_changes_while_it_trains_and_the_curves_say_so(visit, server):
     state(tab, "stopped")
 
 
+@pytest.mark.slow
 def test_a_reload_in_mid_run_finds_the_run_again(visit, server):
     tab = visit(**LONG)
     name = start(tab)
@@ -75,6 +80,7 @@ def test_a_reload_in_mid_run_finds_the_run_again(visit, server):
     state(tab, "stopped")
 
 
+@pytest.mark.slow
 def test_pause_step_go_on_stop_resume(visit, server):
     tab = visit(**LONG)
     name = start(tab)
@@ -97,6 +103,7 @@ def test_pause_step_go_on_stop_resume(visit, server):
     state(tab, "stopped")
 
 
+@pytest.mark.slow
 def test_two_browsers_at_once(visit, own_server):
     server = own_server(MIXNN_SLOTS="1")
     ann, bob = visit(on=server, **LONG), visit(on=server, **LONG)
@@ -116,6 +123,7 @@ def test_two_browsers_at_once(visit, own_server):
     wait_for_epochs(server, his, 2)
 
 
+@pytest.mark.slow
 def test_a_restart_of_the_server_loses_no_epoch(visit, own_server):
     server = own_server()
     tab = visit(on=server, **LONG)
