@@ -263,7 +263,7 @@ def test_what_was_handed_over_is_on_disk_before_the_last_word(end, tmp_path, dat
     monkeypatch.setattr(
         RunWriter, "write_status", lambda *a: (events.append(a[1]), real_status(*a))
     )
-    monkeypatch.setattr("engine.runner.train", ending)
+    monkeypatch.setattr("engine.train.train", ending)
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt) if end == "interrupted" else nullcontext():
         runner.run()
@@ -290,7 +290,7 @@ def test_an_epoch_that_cannot_be_written_fails_the_run(broken, tmp_path, data, m
             yield snapshot
 
     monkeypatch.setattr(RunWriter, "_write_row", full)
-    monkeypatch.setattr("engine.runner.train", counted)
+    monkeypatch.setattr("engine.train.train", counted)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     status = runner.status
@@ -475,7 +475,7 @@ def killed_after(folder: Path, epochs: int, config, data, monkeypatch, changes=N
                     monkeypatch.setattr(RunWriter, name, lambda *_: None)
                 raise Killed
 
-    monkeypatch.setattr("engine.runner.train", ending)
+    monkeypatch.setattr("engine.train.train", ending)
     with pytest.raises(Killed):
         runner.run()
     monkeypatch.undo()
@@ -495,7 +495,7 @@ def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
     assert run.kept_states() == sorted({0, newest})
     trained = []
     monkeypatch.setattr(
-        "engine.runner.train",
+        "engine.train.train",
         lambda *a, **k: (trained.append(s.epoch) or s for s in train(*a, **k)),
     )
     runner = Runner.resume(run.folder, data=data)
