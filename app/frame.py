@@ -7,6 +7,7 @@ import streamlit as st
 
 from app import choices, endpoints, looks, plain, widgets
 from app.runs import ELSEWHERE, runs
+from app.server import warm_up
 from app.visitors import page_begins
 
 APP = Path(__file__).resolve().parent
@@ -66,6 +67,7 @@ def main() -> None:
         widgets.guarded(looks.in_turn)(page.run)
     if not guide:
         path_line()
+    warm_up.first_page_drawn()
 
 
 main()

@@ -1,0 +1,1 @@
+"""What all visitors share: runs, uploads, decisions, access."""
