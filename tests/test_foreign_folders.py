@@ -103,7 +103,7 @@ def test_poisoned_networks_are_refused_and_never_unpickled(kind, folder):
 
 
 def test_a_state_of_another_network_is_refused(folder, tmp_path):
-    Runner.new(quick(epochs=1, network="fast"), tmp_path / "other", data=blobs()).run()
+    Runner.new(quick(epochs=1, network="resnet9-w16"), tmp_path / "other", data=blobs()).run()
     shutil.copy(tmp_path / "other" / "states" / "0.pt", folder / "states" / "1.pt")
     with pytest.raises(StoreError, match="no network of its own"):
         load_network(Run(folder), 1)

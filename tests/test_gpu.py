@@ -81,13 +81,13 @@ def test_no_batch_waits_for_the_gpu():
 
 @pytest.mark.parametrize("knobs", [dict(compile="default"), dict(compile="reduce-overhead")])
 def test_a_compiled_step_learns_as_well(knobs):
-    config = quick(device="cuda", network="fast", epochs=8)
+    config = quick(device="cuda", network="resnet9-w16", epochs=8)
     plain, compiled = (list(train(c, blobs())) for c in (config, config.changed(**knobs)))
     np.testing.assert_allclose(plain[0].loss, compiled[0].loss, atol=0.1)
     assert compiled[-1].metrics["test_accuracy"] > 0.9
 
 
-@pytest.mark.parametrize("network", ["small", "fast"])
+@pytest.mark.parametrize("network", ["small", "resnet9-w16"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_run_repeats_itself_and_resumes(network, precision):
     data = blobs()

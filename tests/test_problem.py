@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from engine import problem
+from engine.config import LABEL_SETTINGS
 from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise import observed_matrix
-from engine.problem import LABEL_KNOBS, margins_known, pose
+from engine.problem import margins_known, pose
 from engine.runner import Runner
 from engine.spoil import corrupt_by_image, corrupt_by_margin
 from engine.state import State
@@ -84,9 +85,9 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
 
 def test_margins_are_learned_once_for_a_data_set_whatever_the_settings(data, learned):
     first = pose(quick(noise="margin"), data)
-    for knobs in ({"seed": 3}, {"rate": 0.1}, {"margin_type": "III"}, {"network": "fast"}):
+    for knobs in ({"seed": 3}, {"rate": 0.1}, {"margin_type": "III"}, {"network": "resnet9-w16"}):
         other = pose(quick(noise="margin", **knobs), data)
-        assert (other.given != first.given).any() or knobs == {"network": "fast"}
+        assert (other.given != first.given).any() or knobs == {"network": "resnet9-w16"}
     assert learned == [96]
     for n in (60, 66, 72, 78):
         pose(quick(noise="margin"), blobs(n))
@@ -146,10 +147,10 @@ def test_what_was_packed_before_noise_was_kept_is_posed_anew(data):
 
 
 def test_every_knob_of_the_noise_fixes_the_labels():
-    """A knob of the data or the noise that LABEL_KNOBS forgets would leave old labels in place."""
+    """A setting of data or noise that LABEL_SETTINGS lacks would leave old labels in place."""
     knobs = list(quick().model_dump())
     of_labels = knobs[: knobs.index("mixing")]  # config.py lists data and noise first
-    assert set(LABEL_KNOBS) | {"noise_seed"} == set(of_labels)
+    assert set(LABEL_SETTINGS) | {"noise_seed"} == set(of_labels)
 
 
 def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_path):

@@ -410,7 +410,7 @@ def test_a_fork_with_other_knobs_goes_its_own_way(tmp_path, data):
 
 def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
     """Two CPU threads each, on the same machine at the same time: the arrays of a run alone."""
-    config = quick(epochs=4, k=2, threads=2, network="fast")
+    config = quick(epochs=4, k=2, threads=2, network="resnet9-w16")
     alone = finish(Runner.new(config, tmp_path / "alone", data=data))
     runners = [Runner.new(config, tmp_path / str(i), data=data).start() for i in range(3)]
     for runner in runners:

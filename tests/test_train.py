@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.config import METHODS, configure, reference_preset
+from engine.config import METHODS, configure, corrects, reference_preset
 from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.errors import ConfigError, TrainingError
@@ -16,7 +16,7 @@ from engine.mixing import mixing_weights
 from engine.neighbors import nearest
 from engine.problem import pose
 from engine.state import State
-from engine.train import corrects, draw_batches, learning_rate, plan, predict, train
+from engine.train import draw_batches, learning_rate, plan, predict, train
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(

@@ -110,7 +110,7 @@ def test_settings_go_by_size():
     assert (small.network, small.augment, small.noise) == ("small", "none", "none")
     big = replace(blobs(n=96), name="npz:x", images=torch.zeros(96, 3, 32, 32, dtype=torch.uint8))
     large = checkup.suited(big, mirror=False)
-    assert (large.network, large.augment) == ("fast", "shift")
+    assert (large.network, large.augment) == ("resnet9-w16", "shift")
     assert checkup.suited(big, mirror=True).augment == "crop-flip"
     quick = checkup.suited(big, mirror=True, thorough=False)
     assert quick.epochs * 2 == large.epochs

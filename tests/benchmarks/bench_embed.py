@@ -110,7 +110,7 @@ def main() -> None:
     }
     if arguments.images:
         runs["cifar10, mixnn"] = dict(
-            dataset="cifar10", limit=arguments.images, preset="plain", network="fast", k=5,
+            dataset="cifar10", limit=arguments.images, preset="plain", network="resnet9-w16", k=5,
             epochs=8, warmup=2, correction_start=4, threads=1,
         )  # fmt: skip
     rows = []

@@ -17,7 +17,7 @@ from engine.model import layers
 BATCH = 128
 NETWORKS = {
     "small": (1, 8, 8),
-    "fast": (3, 32, 32),
+    "resnet9-w16": (3, 32, 32),
     "resnet18": (3, 32, 32),
     "resnet34": (3, 32, 32),
 }

@@ -31,7 +31,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--dataset", default="shapes:50000")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--network", default="fast")
+    parser.add_argument("--network", default="resnet9-w16")
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     arguments = parser.parse_args()

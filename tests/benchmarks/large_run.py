@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import configure
+from engine.config import configure, corrects
 from engine.labels import ema_update
 from engine.mapper import map_file
 from engine.mixing import mixing_weights
 from engine.snapshot import Snapshot
 from engine.state import State, load_data
 from engine.store import read_json, write_json
-from engine.train import corrects, judge, plan
+from engine.train import judge, plan
 from engine.writer import RunWriter
 
 K, EPOCHS = 5, 30
