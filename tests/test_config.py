@@ -5,8 +5,18 @@ from typing import get_args
 
 import pytest
 
-from engine import losses, model, noise
-from engine.config import LIVE, METHOD_NOTES, METHODS, PRESETS, RunConfig, allowed, configure
+from engine import losses, model, noise, sweep
+from engine.config import (
+    GROUPS,
+    LIVE,
+    METHOD_NOTES,
+    METHODS,
+    PRESETS,
+    RunConfig,
+    allowed,
+    configure,
+    group_of,
+)
 from engine.data import DATASETS
 from engine.errors import ConfigError
 
@@ -117,3 +127,35 @@ def test_every_knob_has_a_description_and_says_what_is_allowed():
         assert allowed(name), name
     assert allowed("momentum") == "a number from 0 below 1"
     assert allowed("limit") == "a whole number from 2"
+
+
+def test_every_setting_is_in_a_group():
+    groups = {name: group_of(name) for name in RunConfig.model_fields}
+    assert set(groups.values()) == set(GROUPS)
+    assert groups["noise_seed"] == "noise"
+    assert groups["weight_ema"] == "optimization"
+    assert groups["threads"] == "machine"
+
+
+def test_older_names_still_mean_the_same_and_are_written_under_the_new_one():
+    assert configure(preset="fast") == configure(preset="cifar10-fast")
+    assert configure(preset="best") == configure(preset="cifar10-best")
+    stored = configure(network="resnet9-w16").model_dump(mode="json") | {"network": "fast"}
+    config = RunConfig.model_validate_json(json.dumps(stored))
+    assert config.network == "resnet9-w16"
+    assert config == configure(network="fast")
+    assert json.loads(config.model_dump_json())["network"] == "resnet9-w16"
+
+
+def test_folders_of_older_runs_keep_their_names():
+    """As a sweep named them when the network was called `fast`, to be found there again."""
+    made = sweep.run_name(configure(dataset="shapes:500", network="resnet9-w16", rate=0.2))
+    assert made == "shapes-500-mixnn-symmetric0.2-seed0-7a482e22"
+
+
+def test_varied_replaces_the_method_and_drops_an_unused_matrix():
+    base = configure(noise="matrix", noise_matrix=[[1, 0], [0.5, 0.5]], method="elr", k=7)
+    assert base.varied(method="mixup", seed=3).method == "mixup"
+    assert base.varied(noise="pair").noise_matrix is None
+    assert base.varied(seed=3).noise_matrix == base.noise_matrix
+    assert base.varied(k=2) == base.changed(k=2)

@@ -135,7 +135,7 @@ def _sweep(parser: argparse.ArgumentParser) -> None:
     for name in ("method", "preset"):
         parser.add_argument(f"--{name}", metavar="V,V", help="as in `train`")
     _add_config(parser)
-    _add_settings(parser)
+    _add_settings(parser, required="--out FOLDER ")
 
 
 def _experiment(parser: argparse.ArgumentParser) -> None:
@@ -158,7 +158,7 @@ def _experiment(parser: argparse.ArgumentParser) -> None:
         help="where runs go (default: runs/experiments/runs)",
     )  # fmt: skip
     _add_jobs(parser)
-    _add_settings(parser, with_defaults=False)
+    _add_settings(parser, required="[NAME ...] ", with_defaults=False)
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -210,7 +210,7 @@ def _fork(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
     parser.add_argument("--out", metavar="RUN2", required=True, help="new run folder")
     parser.add_argument("--method", default=None, metavar="NAME", help=" | ".join(METHODS))
-    _add_settings(parser, with_defaults=False)
+    _add_settings(parser, required="RUN --epoch E --out RUN2 ", with_defaults=False)
 
 
 def _export(parser: argparse.ArgumentParser) -> None:
@@ -294,11 +294,16 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_settings(
-    parser: argparse.ArgumentParser, *, with_defaults: bool = True, without: Sequence[str] = ()
-) -> None:
-    """One option per setting, in groups. Values are checked by RunConfig alone."""
+    parser: argparse.ArgumentParser, *, required: str = "", with_defaults: bool = True,
+    without: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """One option per setting, in groups. Values are checked by RunConfig alone.
+
+    required: what the usage line names apart from options that may be left out.
+    """
     from engine.config import GROUPS, PRESETS, RunConfig, allowed, group_of
 
+    parser.usage = f"%(prog)s {required}[OPTIONS]"
     titles = {name: title if with_defaults else f"{title}: what changes"
               for name, title in GROUPS.items()}  # fmt: skip
     groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
