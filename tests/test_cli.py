@@ -279,7 +279,7 @@ def test_unknown_words_are_answered_with_the_nearest_one(arguments, message, cap
         (["--method", "mixn"], "did you mean 'mixnn'?"),
         (["--preset", "cifar10-fats"], "did you mean 'cifar10-fast'?"),
         (["--mixing", "neighbor"], "none | mixup | neighbors; did you mean 'neighbors'?"),
-        (["--network", "resnet19"], "did you mean 'resnet18'?"),
+        (["--network", "resnet-18"], "did you mean 'resnet18'?"),
     ],
 )
 def test_unknown_values_are_answered_with_the_nearest_one(arguments, message, tmp_path, capsys):
@@ -339,9 +339,11 @@ def test_a_closed_pipe_leaves_no_traceback(arguments, run):
     reader, writer = os.pipe()
     os.close(reader)
     words = [str(run) if word == "RUN" else word for word in arguments]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # as in a shell
     ended = subprocess.run(
-        [sys.executable, "-m", "engine", *words], cwd=ROOT, stdout=writer, stderr=subprocess.PIPE
-    )
+        [sys.executable, "-m", "engine", *words], cwd=ROOT, env=buffered, stdout=writer,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, b"")
 

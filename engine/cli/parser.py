@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from engine import __version__, commands
 
@@ -69,11 +69,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     first = arguments[0] if arguments else ""
     if first and not first.startswith("-") and first not in by_name:
         parser.error(f"unknown command {first!r}{_nearest(first, by_name)}")
-    try:
-        options, rest = parser.parse_known_args(arguments)
-    except SystemExit:  # after --help, which may still wait to be written
-        sys.stdout.flush()
-        raise
+    options, rest = parser.parse_known_args(arguments)
     if rest:
         sub = by_name[first]
         flags = [flag for action in sub._actions for flag in action.option_strings]
@@ -86,7 +82,7 @@ def _parsers(
     arguments: Sequence[str],
 ) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of all commands, and each command's own; only the named one has its options."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m engine", description="Learning with noisy labels: MixNN and its relatives."
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -100,6 +96,13 @@ def _parsers(
             add_options(sub)
         by_name[name] = sub
     return parser, by_name
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse takes no notice of a closed pipe while it prints help; `main` does."""
+
+    def print_help(self, file: TextIO | None = None) -> None:
+        print(self.format_help(), end="", file=file, flush=True)
 
 
 def _nearest(word: str, known: Sequence[str] | dict[str, Any]) -> str:
