@@ -265,6 +265,7 @@ def test_help_names_every_setting_in_its_group_with_default_and_range(capsys):
         (["train", "--lerning-rate", "1"], "unknown option '--lerning-rate'; did you mean '--lear"),
         (["show", "x", "--jsno"], "unknown option '--jsno'; did you mean '--json'?"),
         (["methods", "--q=1"], "unknown option '--q'"),
+        (["--verison", "methods"], "unknown option '--verison'; did you mean '--version'?"),
     ],
 )
 def test_unknown_words_are_answered_with_the_nearest_one(arguments, message, capsys):
