@@ -3,11 +3,12 @@
     python tests/benchmarks/bench_app.py --out assets/results/app.json [--parts first live]
 
 first: seconds from the server's first answer until a browser shows heading and Start, each time
-with a server just started, and from its start until it answers. live: seconds from an epoch's record on disk until the browser's page
-shows that it is done, in default digits runs. pages: seconds from a wish until the server has sent
-all of the page, on a run of 50,000 samples; "first" is the server's first visit of each page,
-which draws the data set. viewers: ten visitors of a default digits run, and the same runs without.
-Wants a quiet machine: the load averages before and after each part stand in the result.
+with a server just started, and from its start until it answers. live: seconds from an epoch's
+record on disk until the browser's page shows that it is done, in default digits runs. pages:
+seconds from a click until the server has sent all of the page, on a run of 50,000 samples; "first"
+is the server's first visit of each page, which draws the data set. viewers: ten visitors of a
+default digits run, and the same runs without. Needs a quiet machine: the load averages before and
+after each part are in the result.
 """
 
 import asyncio
