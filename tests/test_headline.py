@@ -355,7 +355,7 @@ def test_preparing_a_run_is_no_part_of_its_wall_time(cifar, monkeypatch):
         time.sleep(0.6)
         return State(*arguments, **named)
 
-    monkeypatch.setattr("engine.runner.State", slow)
+    monkeypatch.setattr("engine.state.State", slow)
     data, made, _ = headline.load(headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY))
     begun = time.perf_counter()
     for _ in headline.bring(headline.configs_of(made), cifar, data):

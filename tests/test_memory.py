@@ -77,7 +77,7 @@ def test_a_run_without_memory_fails_with_advice_and_lets_go_of_what_it_held(
         big = Held()  # noqa: F841 - what the frame of an exception would keep alive
         raise MemoryError
 
-    monkeypatch.setattr("engine.runner.train", greedy)
+    monkeypatch.setattr("engine.train.train", greedy)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     status = runner.status

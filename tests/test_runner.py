@@ -262,7 +262,7 @@ def test_what_was_handed_over_is_on_disk_before_the_last_word(end, tmp_path, dat
     monkeypatch.setattr(
         RunWriter, "write_status", lambda *a: (events.append(a[1]), real_status(*a))
     )
-    monkeypatch.setattr("engine.runner.train", ending)
+    monkeypatch.setattr("engine.train.train", ending)
     threads = threading.active_count()
     with pytest.raises(KeyboardInterrupt) if end == "interrupted" else nullcontext():
         runner.run()
@@ -289,7 +289,7 @@ def test_an_epoch_that_cannot_be_written_fails_the_run(broken, tmp_path, data, m
             yield snapshot
 
     monkeypatch.setattr(RunWriter, "_write_row", full)
-    monkeypatch.setattr("engine.runner.train", counted)
+    monkeypatch.setattr("engine.train.train", counted)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     status = runner.status

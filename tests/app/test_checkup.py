@@ -128,7 +128,7 @@ def test_the_time_is_estimated_for_all_epochs_and_images(n, monkeypatch):
 
     trained = []
     monkeypatch.setattr(
-        checkup, "train", lambda config, few: trained.append((config, few)) or [0, Told]
+        "engine.train.train", lambda config, few: trained.append((config, few)) or [0, Told]
     )
     few_n = min(n, checkup.TIMED)
     expected = config.epochs * (3.0 * n / few_n + 1.0 * 30 / few_n)
