@@ -139,7 +139,7 @@ def network(name: str, epoch: int) -> Network:
     of = run(name)
     kept = of.kept_states()
     if not kept:
-        raise StoreError(f"{name} keeps no network, so none can be asked (knob state_interval)")
+        raise StoreError(f"{name} keeps no network, so none can be asked (setting state_interval)")
     nearest = min(kept, key=lambda there: abs(there - epoch))
     path = of.folder / "states" / f"{nearest}.pt"
     return _network(str(of.folder), nearest, stamp_of(path))

@@ -230,7 +230,7 @@ class Run:
         if epoch not in kept:
             raise StoreError(
                 f"epoch = {epoch}: {self.folder} keeps the network of "
-                f"{_ranges(kept) or 'no epoch'} (knob state_interval)"
+                f"{_ranges(kept) or 'no epoch'} (setting state_interval)"
             )
         import torch  # late: reading anything else needs none
 

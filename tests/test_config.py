@@ -19,6 +19,9 @@ from engine.config import (
 )
 from engine.data import DATASETS
 from engine.errors import ConfigError
+from engine.runner import Runner
+from engine.store import Run
+from tests.conftest import blobs, quick
 
 
 def choices(name: str) -> set[str]:
@@ -159,3 +162,19 @@ def test_varied_replaces_the_method_and_drops_an_unused_matrix():
     assert base.varied(noise="pair").noise_matrix is None
     assert base.varied(seed=3).noise_matrix == base.noise_matrix
     assert base.varied(k=2) == base.changed(k=2)
+
+
+def test_a_folder_written_under_an_older_name_opens_under_the_new_one(tmp_path):
+    """Read, resumed by its checkpoint, forked and asked, as before the network's new name."""
+    config = quick(network="resnet9-w16", epochs=2, warmup=1)
+    Runner.new(config, tmp_path / "run", data=blobs()).run()
+    for path in (tmp_path / "run").glob("config.json"):
+        info = json.loads(path.read_text())
+        info["network"] = info["config"]["network"] = "fast"
+        path.write_text(json.dumps(info))
+    run = Run(tmp_path / "run")
+    assert (run.config, run.info["network"]) == (config, "resnet9-w16")
+    Runner.fork(tmp_path / "run", 0, tmp_path / "fork", data=blobs(), seed=3).run()
+    forked = Run(tmp_path / "fork")
+    assert (forked.status["state"], forked.config.network) == ("done", "resnet9-w16")
+    assert json.loads((tmp_path / "fork" / "config.json").read_text())["network"] == "resnet9-w16"
