@@ -111,8 +111,8 @@ def values(text: str) -> list[int | float | str]:
 def run_name(config: RunConfig) -> str:
     """digits-mixnn-symmetric0.4-seed0-3f2a90c1: what these settings' folder is called.
 
-    The last part changes with every setting but those of ASIDE; those at their default are left out,
-    so that a new setting leaves old runs where they are.
+    The last part changes with every setting but those of ASIDE; values at their default are left
+    out, so that a new setting leaves old runs where they are.
     """
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
     settings = {
