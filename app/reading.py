@@ -12,7 +12,7 @@ from app.choices import get
 from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
-from engine.ask import Network, load_network
+from engine.ask import Predictor, load_predictor
 from engine.config import RunConfig
 from engine.data import Data, is_here, load
 from engine.errors import DataError, StoreError
@@ -126,7 +126,7 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
     return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n, of.alone)
 
 
-def network(name: str, epoch: int) -> Network:
+def network(name: str, epoch: int) -> Predictor:
     """The network after an epoch, or after the nearest one whose network is kept.
 
     Raises StoreError where none is kept.
@@ -148,8 +148,8 @@ def _history(
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
-    return load_network(Run(folder), epoch)
+def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Predictor:
+    return load_predictor(Run(folder), epoch)
 
 
 @lru_cache(maxsize=128)

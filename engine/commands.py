@@ -189,8 +189,8 @@ def methods() -> int:
 
 def _brought_to_end(configs: list[RunConfig], progress: Iterator[sweeps.Progress]) -> int:
     """Bring runs to their end and say what failed or is left; returns the exit status."""
-    for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
-        print(f"note: {doubt}", file=sys.stderr)
+    for warning in dict.fromkeys(warning for made in configs for warning in made.warnings):
+        print(f"note: {warning}", file=sys.stderr)
     try:
         ended = watch_sweep(progress)
     except KeyboardInterrupt:

@@ -208,7 +208,7 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def machine(device: torch.device) -> dict[str, str | int | None]:
+def hardware_info(device: torch.device) -> dict[str, str | int | None]:
     """What a measured number has to name: processor, cores, GPU, versions, commit."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {

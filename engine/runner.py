@@ -16,7 +16,7 @@ from engine.data import Data
 from engine.device import release_memory, session
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
-from engine.state import State, check_k, load_data
+from engine.state import State, load_data, validate_k
 from engine.store import Run, fork_config
 from engine.train import train
 from engine.writer import K_ROOM, RunWriter, WriteBehind
@@ -132,7 +132,7 @@ class Runner:
 
         return cls(Path(folder), config, prepare, data)
 
-    # --- wishes, from any thread
+    # --- commands, from any thread
 
     def start(self, niceness: int = 0, courtesy: Callable[[], None] = lambda: None) -> "Runner":
         """Run in a thread of its own; one that the system refuses fails the run.
@@ -184,7 +184,7 @@ class Runner:
             **self._control.pending | live
         )
         if state:
-            check_k(changed, state.data.n)
+            validate_k(changed, state.data.n)
         self._check_room(changed)
         self._control.change(**live)
 

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from engine import __version__
-from engine.device import machine, threads
+from engine.device import hardware_info, threads
 from engine.errors import StoreError
 from engine.noise import observed_matrix
 from engine.snapshot import Snapshot
@@ -41,7 +41,7 @@ class RunWriter:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        data, problem = state.data, state.problem
+        data, problem = state.data, state.noisy_labels
         info = {
             "format": FORMAT,
             "config": state.config.model_dump(mode="json"),
@@ -62,7 +62,7 @@ class RunWriter:
                 "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
                 "mean": state.mean.tolist(), "std": state.std.tolist(),
             },
-            "machine": machine(state.device),
+            "machine": hardware_info(state.device),
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
@@ -118,7 +118,7 @@ class RunWriter:
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.pack` says after it.
+        packed: what `State.state_dict` says after it.
         """
         try:
             row = len(self._records)
@@ -217,7 +217,7 @@ class WriteBehind:
         """Hand over one epoch and the state after it. Raises what writing the one before raised."""
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
-            packed = _copied(state.pack())
+            packed = _copied(state.state_dict())
         arguments = snapshot, packed
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         try:
