@@ -238,10 +238,10 @@ def _commit() -> str | None:
     """The commit of the project's checkout, with a plus where files differ; None outside one."""
     root = Path(__file__).resolve().parents[1]
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
             cwd=root, capture_output=True, text=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -73,15 +73,15 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     centers = _centers(points, math.isqrt(n), generator)
     assigned, order = _assign(points, centers).sort(stable=True)
     points = points[order]  # from here on samples stand by cluster
-    # the order in which clusters are asked
+    # the order in which clusters are searched
     near = (_queries(centers) @ centers.T).argsort(dim=1, stable=True)
 
     # how many clusters hold the neighbors of some samples
     rows = torch.randperm(n, generator=generator)[:RECALL_SAMPLE_SIZE]
     true = _search(points[rows], rows, [points], k)
     ranks = near.argsort(1)[assigned[rows, None], assigned[true]].flatten()
-    asked = int(ranks.sort().values[math.ceil(TARGET_RECALL * len(ranks)) - 1]) + 1
-    near = near[:, :asked].sort(1).values
+    n_searched = int(ranks.sort().values[math.ceil(TARGET_RECALL * len(ranks)) - 1]) + 1
+    near = near[:, :n_searched].sort(1).values
 
     sizes = assigned.bincount(minlength=len(centers))
     number, held = min(k + SPARE_CANDIDATES, n - 1), sizes[near].sum(1)

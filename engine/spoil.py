@@ -1,4 +1,4 @@
-"""Noise models that look at each sample: its pixels, a network's doubt, what people said of it."""
+"""Sample-dependent label noise: by pixels, by the margins of a network, by human annotators."""
 
 from collections.abc import Callable
 

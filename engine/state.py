@@ -101,9 +101,9 @@ class State:
 
     def update_elr_targets(self, batch: Tensor, logits: Tensor) -> None:
         """Move ELR's targets of these samples (B,) toward what the network says of them."""
-        seen = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
-        seen = seen / seen.sum(1, keepdim=True)
-        moved = ema_update(self.memory[batch], seen, self.config.elr_beta)
+        prediction = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
+        prediction = prediction / prediction.sum(1, keepdim=True)
+        moved = ema_update(self.memory[batch], prediction, self.config.elr_beta)
         self.memory[batch] = moved.to(self.memory.dtype)
 
     def optimizer_step(self) -> None:
