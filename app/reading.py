@@ -20,7 +20,6 @@ from engine.errors import DataError, StoreError
 from engine.store import Run
 
 if TYPE_CHECKING:
-    from engine.ask import Network
     from engine.data import Data
 
 
@@ -131,7 +130,7 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
     return _history(str(of.folder), stamp_of(of.folder / "epochs.json"), sample, n, of.alone)
 
 
-def network(name: str, epoch: int) -> Network:
+def network(name: str, epoch: int) -> Predictor:
     """The network after an epoch, or after the nearest one whose network is kept.
 
     Raises StoreError where none is kept.
@@ -153,10 +152,10 @@ def _history(
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Network:
-    from engine.ask import load_network  # late: torch
+def _network(folder: str, epoch: int, stamp: tuple[int, int]) -> Predictor:
+    from engine.ask import load_predictor  # late: torch
 
-    return load_network(Run(folder), epoch)
+    return load_predictor(Run(folder), epoch)
 
 
 @lru_cache(maxsize=128)

@@ -1,4 +1,4 @@
-"""What the network of a kept epoch says of any images, without the training set behind it."""
+"""Predictions of the network of a kept epoch for any images, without its training set."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from engine import model
 from engine.augment import normalize
 from engine.device import choose_threads, threads
 from engine.errors import StoreError
+from engine.models.inference import forward
 from engine.state import load_data
 from engine.store import Run
 
@@ -17,7 +18,7 @@ BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Predictor:
     """The network that a run had after an epoch, in evaluation mode on the CPU."""
 
     epoch: int
@@ -27,10 +28,10 @@ class Network:
     shape: tuple[int, int, int]  # (C, H, W) of an image
     precision: str  # "float32" or "bf16", as trained
     threads: int
-    doubled: bool = False  # what it says is the mean over an image and its mirror, as in training
+    mirrored: bool = False  # average over an image and its mirror image, as in training
 
-    def ask(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What it says of images (B, C, H, W), uint8 or float in [0, 255].
+    def predict_proba(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities and features of images (B, C, H, W), uint8 or float in [0, 255].
 
         Returns probabilities (B, n_classes) float32, rows sum to 1, and features (B, D) float32.
         Raises ValueError for images of another shape, or beyond [0, 255].
@@ -44,23 +45,17 @@ class Network:
         if not 0 <= low <= high <= 255:  # false for nan, too
             raise ValueError(f"pixels from {low:g} to {high:g}: allowed is 0 to 255")
         with torch.no_grad(), threads(self.threads):
-            outputs = [self._say(chunk) for chunk in images.split(BATCH)]
+            outputs = [self._predict(chunk) for chunk in images.split(BATCH)]
         probabilities, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
         return probabilities, features
 
-    def _say(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         images = normalize(images, self.mean, self.std)
-        views = [images, images.flip(3)] if self.doubled else [images]
-        said = []
-        for view in views:
-            view = view.contiguous(memory_format=torch.channels_last)
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-                said.append([part.float() for part in self.model(view)])
-        logits, features = (sum(parts) / len(views) for parts in zip(*said, strict=True))
+        logits, features = forward(self.model, images, self.precision, mirrored=self.mirrored)
         return logits.softmax(1), features
 
 
-def load_network(run: Run, epoch: int) -> Network:
+def load_predictor(run: Run, epoch: int) -> Predictor:
     """The network of a run after an epoch.
 
     Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
@@ -80,13 +75,15 @@ def load_network(run: Run, epoch: int) -> Network:
         ) from None
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
-    doubled = run.config.flip_average == "all"
-    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads, doubled)
+    mirrored = run.config.flip_average == "all"
+    return Predictor(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
 
 
-def ask(run: Run, epoch: int, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network after an epoch says of images: `Network.ask` for a single question."""
-    return load_network(run, epoch).ask(images)
+def predict_proba(
+    run: Run, epoch: int, images: Tensor | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Predictor.predict_proba` of the network after an epoch, for a single call."""
+    return load_predictor(run, epoch).predict_proba(images)
 
 
 def channel_stats(run: Run) -> tuple[Tensor, Tensor]:

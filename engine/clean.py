@@ -1,16 +1,17 @@
 """From losses to P(clean): a two-component Gaussian mixture on the per-sample losses."""
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from engine.device import threads
+
 # Two normal components closer than this many pooled standard deviations make one hump
 # (Ashman's D, Ashman et al. 1994).
-SEPARATED = 2.0
+MIN_ASHMAN_D = 2.0
 # The reference code's mixture, see `fit_clean_probability`.
 MAX_ITER, TOL, REG_COVAR = 10, 1e-2, 5e-4
 # Of the k-means that it starts from: scikit-learn's defaults.
@@ -65,28 +66,28 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
     values = losses.detach().double()
     finite = torch.isfinite(values)
     used = values[finite]
-    doubts = []
+    warnings = []
     if len(used) < len(values):
-        doubts.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
+        warnings.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
     clean = torch.zeros_like(values)
     if len(used) < 2 or used.min() == used.max():
-        doubts.append("the losses are all equal: nothing tells clean from wrong")
+        warnings.append("the losses are all equal: nothing tells clean from wrong")
         clean[finite] = 1.0
         mean = float(used.mean()) if len(used) else 0.0
         means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
         converged, n_iter = True, 0
     else:
-        with _one_thread():
+        with threads(1):  # the same bits for any number of threads; more would mostly wait
             clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
         distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
-        if distance < SEPARATED:
-            doubts.append(
+        if distance < MIN_ASHMAN_D:
+            warnings.append(
                 f"the losses show one hump: the components are {distance:.1f} pooled standard "
-                f"deviations apart ({SEPARATED:g} would be two humps)"
+                f"deviations apart ({MIN_ASHMAN_D:g} would be two humps)"
             )
     return CleanFit(
         clean=clean.float(), means=means, stds=stds, weights=weights, converged=converged,
-        n_iter=n_iter, warning="; ".join(doubts) or None,
+        n_iter=n_iter, warning="; ".join(warnings) or None,
     )  # fmt: skip
 
 
@@ -158,14 +159,3 @@ def _expect(x: Tensor, components: list[tuple[float, float, float]]):
     ]
     whole = torch.logaddexp(*parts)
     return tuple((part - whole).exp() for part in parts), float(whole.mean())
-
-
-@contextmanager
-def _one_thread():
-    """The same bits for any number of threads; beside another load, more would only wait."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

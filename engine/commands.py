@@ -239,8 +239,8 @@ def _finish(configs: "list[RunConfig]", progress: "Iterator[Progress]") -> int:
     """Bring runs to their end and print what failed or is left; returns the exit status."""
     from engine.terminal import INTERRUPTED, watch_sweep
 
-    for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
-        print(f"note: {doubt}", file=sys.stderr)
+    for warning in dict.fromkeys(warning for made in configs for warning in made.warnings):
+        print(f"note: {warning}", file=sys.stderr)
     try:
         ended = watch_sweep(progress)
     except KeyboardInterrupt:

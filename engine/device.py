@@ -2,12 +2,16 @@
 
 import contextlib
 import ctypes
+import logging
 import os
 import platform
 import shutil
 import subprocess
 import sysconfig
+import threading
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,7 +24,10 @@ _THREADS = torch.get_num_threads()
 
 COMPILES_IN_THREADS = 2, 14  # version of torch
 COMPILE_FROM = 1_000_000  # images: where compiling has paid several times over
+# Compiled shapes that a process keeps, of all its runs; above it would silently compile no more
+COMPILED_SHAPES = 64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
+_GLIBC_LIMITS = 2**25, 2**26  # bytes up to which glibc raises its mmap and trim thresholds itself
 
 
 def choose_device(name: str) -> torch.device:
@@ -100,36 +107,108 @@ def limit_threads(number: int) -> None:
 
 @contextmanager
 def threads(number: int):
-    """Run torch with this many CPU threads; the setting belongs to the calling thread."""
+    """Run torch with this many CPU threads in the calling thread.
+
+    Other threads keep their number. A new thread starts with the number set last by any thread, so
+    that is set back at once to the caller's number before.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(number)
+    if number != before:
+        with contextlib.suppress(RuntimeError):  # no memory for one more thread
+            setter = threading.Thread(target=torch.set_num_threads, args=(before,))
+            setter.start()
+            setter.join()
     try:
         yield
     finally:
         torch.set_num_threads(before)
 
 
-def keep_memory() -> None:
-    """Let this process keep the memory that a batch leaves for the next one.
+@contextmanager
+def session(device: torch.device, compile: str = "none"):
+    """The process-wide settings that training needs; put back when the last session ends.
+
+    device: on a GPU, cuDNN picks deterministic algorithms, so that the same seed gives the same
+    arrays; on a CPU, the process retains freed memory. compile: the mode of `torch.compile`; except
+    for "none", torch keeps as many compiled shapes as all runs of a process need, and does not warn
+    of a missing GPU. Sessions may overlap in any number of threads. `train` enters one for each
+    epoch, so none is open between two epochs; whoever drives a whole run enters one around it.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_deterministic if device.type == "cuda" else _retaining)
+        if compile != "none":
+            stack.enter_context(_quiet_compiler)
+            dynamo = torch._dynamo.config  # late: compilers load for a second
+            limit = max(dynamo.recompile_limit, COMPILED_SHAPES)
+            stack.enter_context(dynamo.patch(recompile_limit=limit))  # of the calling thread
+        yield
+
+
+class _Shared:
+    """A process-wide setting that several sessions share: changed by the first, put back last."""
+
+    def __init__(self, change: Callable[[], Callable[[], None]]):
+        self._change, self._lock, self._users = change, threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._users:
+                self._restore = self._change()
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                self._restore()
+
+
+def retain_freed_memory() -> Callable[[], None]:
+    """Let this process keep the memory that a batch frees for the next one; returns the way back.
 
     The C library would give large pieces back to the system each time, and the system would clear
-    them for each batch anew: without that a step of the small network on 32 x 32 pixels takes 0.92
-    x as long (medians of four processes each way, in turns), one of larger networks gains little or
-    nothing. Does nothing where the library is not glibc.
+    them again for each batch: retained, a step of the small network on 32 x 32 pixels takes 0.92 x
+    as long (medians of four processes each way, in turns), one of larger networks gains little or
+    nothing. Does nothing where the library is not glibc. The limits cannot be read; the way back
+    sets them to the largest that glibc itself chooses.
     """
+    _set_memory_limits(2**30, 2**31 - 1)
+    return partial(_set_memory_limits, *_GLIBC_LIMITS)
+
+
+def _set_memory_limits(mmap: int, trim: int) -> None:
     with contextlib.suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_THRESHOLD, 2**30)
-        library.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(_MMAP_THRESHOLD, mmap)
+        library.mallopt(_TRIM_THRESHOLD, trim)
+
+
+def _make_cudnn_deterministic() -> Callable[[], None]:
+    before = torch.backends.cudnn.deterministic
+    torch.backends.cudnn.deterministic = True
+    return partial(setattr, torch.backends.cudnn, "deterministic", before)
+
+
+def _silence_compiler() -> Callable[[], None]:
+    logger = logging.getLogger("torch.utils.cpp_extension")
+    before = logger.level
+    logger.setLevel(logging.ERROR)  # it warns where there is no GPU
+    return partial(logger.setLevel, before)
+
+
+_deterministic = _Shared(_make_cudnn_deterministic)
+_retaining = _Shared(retain_freed_memory)
+_quiet_compiler = _Shared(_silence_compiler)
 
 
 def release_memory() -> None:
-    """Give back to the system what `keep_memory` has kept and nothing uses."""
+    """Give back to the system what `retain_freed_memory` has retained and nothing uses."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def machine(device: torch.device) -> dict[str, str | int | None]:
+def hardware_info(device: torch.device) -> dict[str, str | int | None]:
     """What a measured number has to name: processor, cores, GPU, versions, commit."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
@@ -159,10 +238,10 @@ def _commit() -> str | None:
     """The commit of the project's checkout, with a plus where files differ; None outside one."""
     root = Path(__file__).resolve().parents[1]
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
             cwd=root, capture_output=True, text=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
+    return result.stdout.strip() or None

@@ -139,7 +139,7 @@ class Runner:
 
         return cls(Path(folder), config, prepare, data)
 
-    # --- wishes, from any thread
+    # --- commands, from any thread
 
     def start(self, niceness: int = 0, courtesy: Callable[[], None] = lambda: None) -> "Runner":
         """Run in a thread of its own; one that the system refuses fails the run.
@@ -191,9 +191,9 @@ class Runner:
             **self._control.pending | live
         )
         if state:
-            from engine.state import check_k
+            from engine.state import validate_k
 
-            check_k(changed, state.data.n)
+            validate_k(changed, state.data.n)
         self._check_room(changed)
         self._control.change(**live)
 
@@ -255,12 +255,14 @@ class Runner:
             self._ended.set()
 
     def _train(self) -> None:
+        from engine.device import session
         from engine.train import train
 
         self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
         self._check_room(self._state.config.changed_live(**self._control.pending))
         self._writer.write_status("running")
-        with WriteBehind(self._writer) as behind:
+        state = self._state
+        with session(state.device, state.compile), WriteBehind(self._writer) as behind:
             for snapshot in train(
                 self.config, self._state.data, state=self._state, control=self._control
             ):

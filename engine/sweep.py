@@ -19,8 +19,8 @@ from typing import Any
 from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
 from engine.errors import ConfigError, StoreError
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
-from engine.problem import pose
-from engine.state import check_k, load_data
+from engine.problem import make_noisy_labels
+from engine.state import load_data, validate_k
 from engine.store import Run, short_name
 from engine.tables import frame_csv
 
@@ -137,10 +137,10 @@ def check(configs: Sequence[RunConfig]) -> None:
     for alike in by_data.values():
         data = load_data(alike[0])
         for config in alike:
-            check_k(config, data.n)
+            validate_k(config, data.n)
         for config in {_values(config, LABEL_SETTINGS): config for config in alike}.values():
             slow = config.noise in SLOW_NOISE
-            pose(config.changed(noise="symmetric") if slow else config, data)
+            make_noisy_labels(config.changed(noise="symmetric") if slow else config, data)
 
 
 def sweep(

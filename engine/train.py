@@ -3,6 +3,7 @@
 `train` is a generator of one Snapshot per epoch. It knows nothing of files, threads or pages.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,14 +18,15 @@ from engine.clean import CleanFit, fit_clean_probability, normalize_losses
 from engine.config import LIVE, RunConfig, corrects
 from engine.control import Control, Stopwatch
 from engine.data import Data
-from engine.device import keep_memory, threads
+from engine.device import session, threads
 from engine.errors import TrainingError
 from engine.labels import align, ema_update, sharpen
 from engine.mixing import mixing_weights, mixup_partners, weighted_sum
 from engine.model import EVALUATION_BATCH
+from engine.models.inference import forward
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
-from engine.state import State, check_k
+from engine.state import State, validate_k
 
 
 def train(
@@ -33,54 +35,51 @@ def train(
     """Train by config's method and yield what each epoch leaves behind.
 
     state: where to start from, by default a fresh one; it is brought forward in place, and between
-    two snapshots it may be packed. control: wishes from other threads, looked at after every batch.
-    Raises ConfigError or NoiseError before the first epoch, TrainingError where the loss is lost,
-    control.Stopped when told to stop.
+    two snapshots its `state_dict` may be taken. control: commands from other threads, checked after
+    every batch. The generator raises ConfigError or NoiseError at the first `next`, TrainingError
+    where the loss is no longer finite, control.Stopped after the command to stop.
     """
     state = state or State(config, data)
     if state.config != config:
         raise ValueError("config is not the one that state was made with")
     control = control or Control()
-    if state.device.type == "cuda":
-        torch.backends.cudnn.deterministic = True  # the same seed shall give the same arrays
-    else:
-        keep_memory()
-    features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
+    features = None  # (N, D), of the last evaluation; a resumed run has to evaluate again
 
     first = state.epoch + 1
 
     for epoch in range(first, state.config.epochs):
-        with threads(state.threads):
-            control.tick(epoch, "neighbors", 0, 1)
+        with session(state.device, state.compile), threads(state.threads):
+            control.report_progress(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
-            check_k(config, state.data.n)
+            validate_k(config, state.data.n)
             seconds = Stopwatch(state.device, control)
-            phase, mixing, criterion = plan(config, epoch)
+            phase, mixing, criterion = epoch_plan(config, epoch)
 
             # Who is mixed with whom, and how much
             with seconds.of("neighbors"):
                 if mixing == "neighbors" and features is None:
-                    seen = look(state, state.evaluation_network(), control, epoch, correct=False)
-                    features = seen.features
+                    network = state.evaluation_network()
+                    evaluation = evaluate(state, network, control, epoch, correct=False)
+                    features = evaluation.features
                     if state.clean is None:
-                        judge(state, seen.loss)
+                        estimate_clean_probability(state, evaluation.loss)
                 batches = draw_batches(state, phase)
                 partners = find_partners(state, mixing, batches, features)
 
             # Train on the synthetic samples
             with seconds.of("training"):
                 if epoch == first and state.compile != "none":
-                    control.tick(epoch, "compiling", 0, 1)
+                    control.report_progress(epoch, "compiling", 0, 1)
                 train_loss = train_epoch(state, epoch, criterion, batches, partners, control)
 
-            # Look at the whole set once: features, probabilities, corrected labels, losses
+            # Evaluate the whole set once: features, probabilities, corrected labels, losses
             with seconds.of("evaluation"):
                 network = state.evaluation_network()
                 moves = corrects(config, epoch) and config.correction_source == "evaluation"
-                seen = look(state, network, control, epoch, correct=moves)
-                features = seen.features
+                evaluation = evaluate(state, network, control, epoch, correct=moves)
+                features = evaluation.features
             with seconds.of("mixture"):
-                scaled_loss, fit = judge(state, seen.loss)
+                scaled_loss, fit = estimate_clean_probability(state, evaluation.loss)
             with seconds.of("test"):
                 measured = {
                     "train_loss": train_loss,
@@ -90,13 +89,14 @@ def train(
                 }
 
             state.epoch = epoch
-            snapshot = leave_behind(
-                state, phase, measured, seconds.spent, seen, scaled_loss, fit, partners
-            )
+            with seconds.of("snapshot"):
+                snapshot = make_snapshot(
+                    state, phase, measured, seconds.spent, evaluation, scaled_loss, fit, partners
+                )
         yield snapshot
 
 
-def plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
+def epoch_plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
     """What an epoch does: its phase ("warmup", "early" or "main"), its mixing and its loss."""
     if epoch < config.warmup:
         return "warmup", "none", "ce"
@@ -181,8 +181,8 @@ def train_epoch(
         if from_batch:
             with torch.no_grad():
                 unmixed = normalize(images[:, 0], state.mean, state.std)
-                seen = _forward(state, state.compiled, unmixed)[0].softmax(1)
-            moved = ema_update(state.soft[batch], seen, config.alpha)
+                probabilities = _forward(state, state.compiled, unmixed)[0].softmax(1)
+            moved = ema_update(state.soft[batch], probabilities, config.alpha)
             state.soft[batch] = moved.to(state.soft.dtype)
         # weights sum to 1, so that what is mixed may be normalized after it
         mixed = normalize(weighted_sum(images, weights), state.mean, state.std)
@@ -192,7 +192,7 @@ def train_epoch(
         logits, _ = _forward(state, state.compiled, mixed)
         targets = weighted_sum(state.soft[parts], weights)
         if criterion == "elr":
-            state.remember(batch, logits)
+            state.update_elr_targets(batch, logits)
         values = losses.per_sample(
             criterion, logits, targets, q=config.gce_q, a=config.sce_a, b=config.sce_b,
             memory=None if state.memory is None else state.memory[batch],
@@ -200,11 +200,11 @@ def train_epoch(
         )  # fmt: skip
         state.optimizer.zero_grad(set_to_none=True)
         values.mean().backward()
-        state.step()
+        state.optimizer_step()
         total += values.detach().sum()
-        control.tick(epoch, "training", number + 1, len(batches))
+        control.report_progress(epoch, "training", number + 1, len(batches))
     mean = float(total) / state.data.n
-    if not torch.isfinite(torch.tensor(mean)):
+    if not math.isfinite(mean):
         raise TrainingError(
             f"the training loss became {mean} in epoch {epoch}: try a learning_rate below "
             f"{config.learning_rate:g}"
@@ -213,8 +213,8 @@ def train_epoch(
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What a network says of the whole training set in evaluation mode."""
+class Evaluation:
+    """The outputs of a network in evaluation mode for the whole training set."""
 
     features: Tensor  # (N, D) float32
     prediction: Tensor  # (N,) int32
@@ -222,18 +222,20 @@ class Look:
     loss: Tensor  # (N,) float32, cross-entropy against the current hard label
 
 
-def look(state: State, network: nn.Module, control: Control, epoch: int, *, correct: bool) -> Look:
+def evaluate(
+    state: State, network: nn.Module, control: Control, epoch: int, *, correct: bool
+) -> Evaluation:
     """One pass over the whole training set, which corrects its labels on the way.
 
-    network: `State.evaluation_network`. correct: move the soft labels toward what is said of each
-    sample; losses are then of the labels as moved. No table of N x C is made. Raises
+    network: `State.evaluation_network`. correct: move the soft labels toward the predictions;
+    losses are then of the labels as moved. No table of N x C is made. Raises
     TrainingError.
     """
     config, parts = state.config, []
     total = torch.zeros(state.data.n_classes, device=state.device)
     goal = _class_shares(state) if correct and config.align != "none" else None
-    doubled = config.flip_average == "all"
-    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", doubled)
+    mirrored = config.flip_average == "all"
+    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
     start = 0
     for logits, features in chunks:
         rows = slice(start, start + len(logits))
@@ -251,23 +253,25 @@ def look(state: State, network: nn.Module, control: Control, epoch: int, *, corr
         loss = cross_entropy(logits, state.soft[rows].argmax(1), reduction="none")
         parts.append((features, prediction.int(), confidence, loss))
     state.shares = total / state.data.n
-    seen = Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if not (torch.isfinite(seen.features).all() and torch.isfinite(seen.confidence).all()):
+    evaluation = Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if not (
+        torch.isfinite(evaluation.features).all() and torch.isfinite(evaluation.confidence).all()
+    ):
         raise TrainingError(
             f"what the network says is no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
-    return seen
+    return evaluation
 
 
 @torch.no_grad()
 def predict(
     state: State, network: nn.Module, images: Tensor, control: Control, epoch: int, stage: str,
-    doubled: bool = False,
+    mirrored: bool = False,
 ) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
     """Logits (B, C) and features (B, D), float32, of uint8 images, chunk by chunk in their order.
 
-    network: in evaluation mode. doubled: the mean over each image and its mirror.
+    network: in evaluation mode. mirrored: the mean over each image and its mirror image.
     """
     height, width = images.shape[-2:]
     # as many pixels in a batch of large images as in one of 64 x 64
@@ -275,15 +279,12 @@ def predict(
     chunks = images.split(max(size, 1))
     for number, chunk in enumerate(chunks):
         chunk = normalize(chunk, state.mean, state.std)
-        said = _forward(state, network, chunk)
-        if doubled:
-            mirrored = _forward(state, network, chunk.flip(3))
-            said = tuple((a + b) / 2 for a, b in zip(said, mirrored, strict=True))
-        control.tick(epoch, stage, number + 1, len(chunks))
-        yield said
+        outputs = _forward(state, network, chunk, mirrored)
+        control.report_progress(epoch, stage, number + 1, len(chunks))
+        yield outputs
 
 
-def judge(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
+def estimate_clean_probability(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
     """How likely each current label is clean, from how well the network fits it.
 
     loss: (N,), cross-entropy against the hard label. Returns scaled_loss (N,) in [0, 1], that loss
@@ -304,22 +305,20 @@ def learning_rate(config: RunConfig, epoch: float) -> float:
     )  # fmt: skip
 
 
-def _forward(state: State, network: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
-    images = images.contiguous(memory_format=state.layout)
-    bf16 = state.precision == "bf16"
-    with torch.autocast(state.device.type, torch.bfloat16, enabled=bf16):
-        try:
-            logits, features = network(images)
-        except RuntimeError as error:
-            compiles = state.compile != "none"
-            if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
-                raise
-            why = " ".join(str(error).partition("\n\n")[0].split())
-            raise TrainingError(
-                f"the network cannot be compiled on this machine ({why}): "
-                'with compile = "none" it trains as well, more slowly'
-            ) from error
-    return logits.float(), features.float()
+def _forward(
+    state: State, network: nn.Module, images: Tensor, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    try:
+        return forward(network, images, state.precision, mirrored=mirrored)
+    except RuntimeError as error:
+        compiles = state.compile != "none"
+        if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
+            raise
+        why = " ".join(str(error).partition("\n\n")[0].split())
+        raise TrainingError(
+            f"the network cannot be compiled on this machine ({why}): "
+            'with compile = "none" it trains as well, more slowly'
+        ) from error
 
 
 def _class_shares(state: State) -> Tensor:
@@ -327,7 +326,7 @@ def _class_shares(state: State) -> Tensor:
     n_classes = state.data.n_classes
     if state.config.align == "uniform":
         return torch.full((n_classes,), 1 / n_classes, device=state.device)
-    given = torch.from_numpy(state.problem.given).to(state.device)
+    given = torch.from_numpy(state.noisy_labels.given).to(state.device)
     return given.bincount(minlength=n_classes) / len(given)
 
 
@@ -338,8 +337,9 @@ def _measure_part(
     images = getattr(state.data, f"{part}_images")
     if images is None or not len(images):
         return {}
-    doubled = state.config.flip_average != "none"
-    logits = [said[0] for said in predict(state, network, images, control, epoch, part, doubled)]
+    mirrored = state.config.flip_average != "none"
+    outputs = predict(state, network, images, control, epoch, part, mirrored)
+    logits = [logits for logits, _ in outputs]
     confidence, prediction = torch.cat(logits).softmax(1).max(1)
     hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
     return {
@@ -348,19 +348,26 @@ def _measure_part(
     }
 
 
-def leave_behind(
+def make_snapshot(
     state: State, phase: str, measured: dict[str, float | None], seconds: dict[str, float],
-    seen: Look, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
+    evaluation: Evaluation, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
 ) -> Snapshot:  # fmt: skip
-    """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth."""
+    """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth.
+
+    seconds: by stage; kept as the object it is, so that it may still be added to.
+    """
     tensors = dict(
-        loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean, prediction=seen.prediction,
-        confidence=seen.confidence, soft=state.soft, neighbors=partners.neighbors.int(),
+        loss=evaluation.loss, scaled_loss=scaled_loss, clean=fit.clean,
+        prediction=evaluation.prediction, confidence=evaluation.confidence, soft=state.soft,
+        neighbors=partners.neighbors.int(),
         distances=partners.distances, weights=partners.weights,
-        panel_features=seen.features[state.panel],
+        panel_features=evaluation.features[state.panel],
     )  # fmt: skip
-    arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
-    problem = state.problem
+    arrays = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
+        for name, tensor in tensors.items()
+    }
+    problem = state.noisy_labels
     measured |= metrics.of_labels(
         problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
     )
@@ -374,6 +381,6 @@ def leave_behind(
             "weights": fit.weights.tolist(), "converged": fit.converged, "n_iter": fit.n_iter,
             "warning": fit.warning,
         },
-        seconds=dict(seconds),
+        seconds=seconds,
         **arrays,
     )  # fmt: skip

@@ -41,9 +41,9 @@ class RunWriter:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        from engine.device import machine
+        from engine.device import hardware_info
 
-        data, problem = state.data, state.problem
+        data, problem = state.data, state.noisy_labels
         info = {
             "format": FORMAT,
             "config": state.config.model_dump(mode="json"),
@@ -64,7 +64,7 @@ class RunWriter:
                 "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
                 "mean": state.mean.tolist(), "std": state.std.tolist(),
             },
-            "machine": machine(state.device),
+            "machine": hardware_info(state.device),
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
@@ -120,7 +120,7 @@ class RunWriter:
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.pack` says after it.
+        packed: what `State.state_dict` says after it.
         """
         try:
             row = len(self._records)
@@ -221,7 +221,7 @@ class WriteBehind:
 
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
-            packed = _copied(state.pack())
+            packed = _copied(state.state_dict())
         arguments = snapshot, packed
         self._thread = threading.Thread(target=self._write, args=arguments, daemon=True)
         try:

@@ -90,11 +90,11 @@ def test_the_reference_preset_switches_every_quirk_on():
 
 
 def test_runs_that_end_too_early_are_doubted():
-    assert configure().doubts == []
-    mixes, corrects = configure(epochs=2, warmup=2, correction_start=3).doubts
+    assert configure().warnings == []
+    mixes, corrects = configure(epochs=2, warmup=2, correction_start=3).warnings
     assert "nothing is mixed" in mixes
     assert "no label is corrected" in corrects
-    assert configure(method="ce", epochs=2, warmup=2).doubts == []
+    assert configure(method="ce", epochs=2, warmup=2).warnings == []
 
 
 def test_settings_are_frozen_and_survive_json():

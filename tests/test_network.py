@@ -8,7 +8,13 @@ import torch
 
 from engine import model, optim
 from engine.augment import augment, distort, normalize
-from engine.device import can_compile, choose_compile, choose_device, choose_precision, machine
+from engine.device import (
+    can_compile,
+    choose_compile,
+    choose_device,
+    choose_precision,
+    hardware_info,
+)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +225,7 @@ def test_device_and_precision():
     assert choose_precision("auto", "small", cpu) == "float32"
     assert choose_precision("float32", "resnet18", cpu) == "float32"
     assert choose_precision("auto", "resnet9-w16", cpu) in ("float32", "bf16")
-    assert {"processor", "cores", "commit", "torch"} <= set(machine(cpu))
+    assert {"processor", "cores", "commit", "torch"} <= set(hardware_info(cpu))
     with pytest.raises(ValueError, match="'cuda:99': this machine has"):
         choose_device("cuda:99")
 

@@ -226,7 +226,7 @@ def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, g
     config = quick(**knobs, correction_source="batch") if method == "mixnn" else quick(**knobs)
     state, packed = State(config, data), []
     for _ in train(config, data, state=state):
-        packed.append(copy.deepcopy(state.pack()))
+        packed.append(copy.deepcopy(state.state_dict()))
     runner = Runner.new(config, tmp_path / "run", data=data).start()
     wait_for(lambda: runner.status.epoch == 1 and runner.status.stage == "test")
     time.sleep(0.2)

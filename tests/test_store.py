@@ -30,7 +30,7 @@ def write_run(folder: Path, data, **knobs) -> list:
     writing = RunWriter.create(folder, state)
     snapshots = []
     for snapshot in train(config, data, state=state):
-        writing.write(snapshot, state.pack())
+        writing.write(snapshot, state.state_dict())
         snapshots.append(snapshot)
     writing.write_status("done")
     writing.close()
@@ -93,7 +93,7 @@ def test_history_over_a_change_of_k(tmp_path, data):
     state = State(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
     for snapshot in train(config, data, state=state, control=control):
-        writing.write(snapshot, state.pack())
+        writing.write(snapshot, state.state_dict())
         if snapshot.epoch == 2:
             control.change(k=4)
     writing.close()
@@ -154,13 +154,13 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
         state = State(config, data)
         writing = RunWriter.create(folder, state)
         snapshots = train(config, data, state=state)
-        writing.write(next(snapshots), state.pack())
+        writing.write(next(snapshots), state.state_dict())
         with monkeypatch.context() as patch:
             for name in ("torch_save", "write_json"):
                 patch.setattr(writer, name, dying(name, getattr(writer, name), at))
             patch.setattr(RunWriter, "_write_row", dying("row", RunWriter._write_row, at))
             with pytest.raises(KeyboardInterrupt):
-                writing.write(next(snapshots), state.pack())
+                writing.write(next(snapshots), state.state_dict())
         writing.close()
         run = Run(folder)
         assert len(run.epochs) == 1
@@ -180,7 +180,7 @@ def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, 
 
     monkeypatch.setattr(writer, "write_json", full)
     with pytest.raises(StoreError, match="the disk is full"):
-        writing.write(next(train(config, data, state=state)), state.pack())
+        writing.write(next(train(config, data, state=state)), state.state_dict())
     writing.close()
     assert not list((tmp_path / "run" / "states").iterdir())
 
@@ -339,7 +339,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path, data):
 
 
 def test_a_table_in_half_precision_is_stored_as_it_is(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("engine.state.HALF_FROM", 0)
+    monkeypatch.setattr("engine.state.HALF_PRECISION_ENTRIES", 0)
     config = quick(epochs=4)
     Runner.new(config, tmp_path / "run", data=data).run()
     run = Run(tmp_path / "run")

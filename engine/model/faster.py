@@ -1,7 +1,6 @@
 """The same network, faster: compiled, and as a copy to evaluate with."""
 
 import copy
-import logging
 from itertools import pairwise
 
 import torch
@@ -12,21 +11,16 @@ from engine.model.layers import NormAct
 
 # Images looked at together: on a CPU so few that they stay in its cache, on a GPU enough to fill it
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2048}
-# Compiled shapes that a process keeps, of all its runs; above it would silently compile no more
-SHAPES = 64
 
 
 def compiled(network: nn.Module, mode: str) -> nn.Module:
     """The network by `torch.compile`, which compiles when it first meets a shape of images.
 
-    mode: one of torch's, or "none" for the network itself.
+    mode: one of torch's, or "none" for the network itself. Run it inside `device.session`, which
+    raises torch's limit on compiled shapes.
     """
     if mode == "none":
         return network
-    # it warns where there is no GPU, which is none of our readers' concern
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    dynamo = torch._dynamo.config  # late: compilers load for a second
-    dynamo.recompile_limit = max(dynamo.recompile_limit, SHAPES)
     return torch.compile(network, mode=mode, dynamic=False)
 
 

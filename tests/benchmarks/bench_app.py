@@ -28,7 +28,7 @@ from common import finish, options
 from served import Epochs, new_run, server, wait_for
 from viewers import Viewer, crowd, look_on, spread
 
-from engine.device import machine
+from engine.device import hardware_info
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 PARTS = ("first", "live", "pages", "viewers")
@@ -246,7 +246,7 @@ def main() -> None:
     parser.add_argument("--viewers", type=int, default=10)
     parser.add_argument("--samples", type=int, default=50_000)
     arguments = parser.parse_args()
-    measured_on, n, results = machine(torch.device("cpu")), arguments.repetitions, {}
+    measured_on, n, results = hardware_info(torch.device("cpu")), arguments.repetitions, {}
     place = Path(tempfile.mkdtemp())
     measures = {
         "first": lambda: in_browser(first, place, n),

@@ -3,14 +3,14 @@
     python tests/benchmarks/bench_precision.py [--out assets/results/precision.json]
 
 Seconds of a step and of an evaluation of a batch by network, first as the C library handles memory,
-then with `keep_memory`, after which there is no way back within a process.
+then with `retain_freed_memory`, after which there is no way back within a process.
 """
 
 import torch
 from common import finish, interleaved, options
 
 from engine import model, optim
-from engine.device import choose_device, keep_memory, machine
+from engine.device import choose_device, hardware_info, retain_freed_memory
 from engine.losses import soft_cross_entropy
 from engine.model import layers
 
@@ -79,11 +79,11 @@ def main() -> None:
     parser.add_argument("--compile", nargs="*", default=[], help="modes of torch.compile")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    measured_on = machine(device)
+    measured_on = hardware_info(device)
     results = {network: {} for network in arguments.networks}
     for kept in (False, True):
         if kept:
-            keep_memory()
+            retain_freed_memory()
         for network in arguments.networks:
             last = torch.channels_last
             cases = {
