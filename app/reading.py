@@ -20,6 +20,7 @@ from engine.errors import DataError, StoreError
 from engine.store import Run
 
 if TYPE_CHECKING:
+    from engine.ask import Predictor
     from engine.data import Data
 
 

@@ -221,7 +221,7 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
         return build(*arguments, **knobs)
 
     monkeypatch.setattr(model, "build", watched)
-    monkeypatch.setattr(model, "choose", lambda *_: "fast")
+    monkeypatch.setattr(model, "choose", lambda *_: "resnet9-w16")
     monkeypatch.setattr(problem, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
     make_noisy_labels(quick(noise="margin"), blobs(24))
     assert set(counts) == {2}
