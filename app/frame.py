@@ -11,6 +11,7 @@ from app.components.page import guarded
 from app.lesson import lessons
 from app.runs import runs
 from app.sample import subject
+from app.server import warm_up
 from app.visitors import page_begins
 
 APP = Path(__file__).resolve().parent
@@ -72,6 +73,7 @@ def main() -> None:
         guarded(looks.in_turn)(page.run)
     if not guide:
         path_line()
+    warm_up.first_page_drawn()
 
 
 main()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+LAST_IMPORT = 5.0  # seconds; a thread cut off inside a library would abort the process
 APP = Path(__file__).resolve().parent
 # streamlit puts app/ on the path: the project's root belongs there instead, from any folder
 sys.path[:] = [str(APP.parent)] + [p for p in sys.path if p and Path(p).resolve() != APP]
@@ -15,13 +16,16 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 import streamlit as st  # noqa: E402
 
 from app import endpoints  # noqa: E402
+from app.server import warm_up  # noqa: E402
 
 
 @asynccontextmanager
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """From the server's start, before the first visitor, to its end."""
     endpoints.uploads()
+    importing = warm_up.start()
     yield
+    importing.join(LAST_IMPORT)
 
 
 app = st.App(APP / "frame.py", lifespan=lifespan)

@@ -22,7 +22,7 @@ from engine.runs.records import epochs_file
 from engine.store import Run
 
 if TYPE_CHECKING:
-    from engine.ask import Network
+    from engine.ask import Predictor
     from engine.data import Data
 
 
@@ -133,7 +133,7 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
     return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
 
-def network(name: str, epoch: int) -> Network:
+def network(name: str, epoch: int) -> Predictor:
     """The network after an epoch, or after the nearest one whose network is kept.
 
     Raises StoreError where none is kept.
@@ -141,7 +141,7 @@ def network(name: str, epoch: int) -> Network:
     of = run(name)
     kept = of.kept_states()
     if not kept:
-        raise StoreError(f"{name} keeps no network, so none can be asked (knob state_interval)")
+        raise StoreError(f"{name} keeps no network, so none can be asked (setting state_interval)")
     nearest = min(kept, key=lambda there: abs(there - epoch))
     path = of.folder / "states" / f"{nearest}.pt"
     return _network(str(of.folder), nearest, stamp_of(path))
@@ -155,10 +155,10 @@ def _history(
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Network:
-    from engine.ask import load_network  # late: torch
+def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Predictor:
+    from engine.ask import load_predictor  # late: torch
 
-    return load_network(Run(folder), epoch)
+    return load_predictor(Run(folder), epoch)
 
 
 def stamp_of(path: os.PathLike) -> tuple[int, ...]:

@@ -149,8 +149,8 @@ def checked() -> RunConfig | None:
     except (ConfigError, DataError) as error:
         st.error(plain.lines(error))
         return None
-    for doubt in config.doubts:
-        st.warning(plain.lines(doubt))
+    for warning in config.warnings:
+        st.warning(plain.lines(warning))
     return config
 
 

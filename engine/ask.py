@@ -1,4 +1,4 @@
-"""What the network of a kept epoch says of any images, without the training set behind it."""
+"""Predictions of the network of a kept epoch for any images, without its training set."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ BATCH = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Predictor:
     """The network that a run had after an epoch, in evaluation mode on the CPU."""
 
     epoch: int
@@ -30,8 +30,8 @@ class Network:
     threads: int
     mirrored: bool = False  # average over an image and its mirror image, as in training
 
-    def ask(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What it says of images (B, C, H, W), uint8 or float in [0, 255].
+    def predict_proba(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities and features of images (B, C, H, W), uint8 or float in [0, 255].
 
         Returns probabilities (B, n_classes) float32, rows sum to 1, and features (B, D) float32.
         Raises ValueError for images of another shape, or beyond [0, 255].
@@ -45,17 +45,17 @@ class Network:
         if not 0 <= low <= high <= 255:  # false for nan, too
             raise ValueError(f"pixels from {low:g} to {high:g}: allowed is 0 to 255")
         with torch.no_grad(), threads(self.threads):
-            outputs = [self._say(chunk) for chunk in images.split(BATCH)]
+            outputs = [self._predict(chunk) for chunk in images.split(BATCH)]
         probabilities, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
         return probabilities, features
 
-    def _say(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         images = normalize(images, self.mean, self.std)
         logits, features = forward(self.model, images, self.precision, mirrored=self.mirrored)
         return logits.softmax(1), features
 
 
-def load_network(run: Run, epoch: int) -> Network:
+def load_predictor(run: Run, epoch: int) -> Predictor:
     """The network of a run after an epoch.
 
     Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
@@ -76,12 +76,14 @@ def load_network(run: Run, epoch: int) -> Network:
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
     mirrored = run.config.flip_average == "all"
-    return Network(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
+    return Predictor(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
 
 
-def ask(run: Run, epoch: int, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network after an epoch says of images: `Network.ask` for a single question."""
-    return load_network(run, epoch).ask(images)
+def predict_proba(
+    run: Run, epoch: int, images: Tensor | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Predictor.predict_proba` of the network after an epoch, for a single call."""
+    return load_predictor(run, epoch).predict_proba(images)
 
 
 def channel_stats(run: Run) -> tuple[Tensor, Tensor]:

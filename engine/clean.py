@@ -11,7 +11,7 @@ from engine.device import threads
 
 # Two normal components closer than this many pooled standard deviations make one hump
 # (Ashman's D, Ashman et al. 1994).
-SEPARATED = 2.0
+MIN_ASHMAN_D = 2.0
 # The reference code's mixture, see `fit_clean_probability`.
 MAX_ITER, TOL, REG_COVAR = 10, 1e-2, 5e-4
 # Of the k-means that it starts from: scikit-learn's defaults.
@@ -66,12 +66,12 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
     values = losses.detach().double()
     finite = torch.isfinite(values)
     used = values[finite]
-    doubts = []
+    warnings = []
     if len(used) < len(values):
-        doubts.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
+        warnings.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
     clean = torch.zeros_like(values)
     if len(used) < 2 or used.min() == used.max():
-        doubts.append("the losses are all equal: nothing tells clean from wrong")
+        warnings.append("the losses are all equal: nothing tells clean from wrong")
         clean[finite] = 1.0
         mean = float(used.mean()) if len(used) else 0.0
         means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
@@ -80,14 +80,14 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
         with threads(1):  # the same bits for any number of threads; more would mostly wait
             clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
         distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
-        if distance < SEPARATED:
-            doubts.append(
+        if distance < MIN_ASHMAN_D:
+            warnings.append(
                 f"the losses show one hump: the components are {distance:.1f} pooled standard "
-                f"deviations apart ({SEPARATED:g} would be two humps)"
+                f"deviations apart ({MIN_ASHMAN_D:g} would be two humps)"
             )
     return CleanFit(
         clean=clean.float(), means=means, stds=stds, weights=weights, converged=converged,
-        n_iter=n_iter, warning="; ".join(doubts) or None,
+        n_iter=n_iter, warning="; ".join(warnings) or None,
     )  # fmt: skip
 
 

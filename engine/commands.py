@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.cli import inputs
+
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.sweep import Progress
@@ -23,11 +25,11 @@ def train(
     from engine.store import free_folder
     from engine.terminal import follow
 
-    chosen = _named(settings)
+    chosen = inputs.named(settings)
     if config is None:
         made = configure(method=method or "mixnn", preset=preset or "auto", **chosen)
     else:
-        made = _base(config, preset).varied(method=method, **chosen)
+        made = inputs.from_file(config, preset).varied(method=method, **chosen)
     return follow(Runner.new(made, out or free_folder(made, Path("runs"))), as_json)
 
 
@@ -45,7 +47,7 @@ def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> i
     from engine.runner import Runner
     from engine.terminal import follow
 
-    return follow(Runner.fork(run, epoch, out, **_named(settings)), as_json)
+    return follow(Runner.fork(run, epoch, out, **inputs.named(settings)), as_json)
 
 
 def show(*, run: str, as_json: bool) -> int:
@@ -84,8 +86,8 @@ def sweep(
     named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
     if named.get("noise_matrix", ["none"]) != ["none"]:
         named.setdefault("noise", ["matrix"])
-    chosen = {name: _plain(name, values) for name, values in named.items()}
-    configs = sweeps.grid(_base_axes(config, chosen) | chosen)
+    chosen = {name: inputs.plain(name, values) for name, values in named.items()}
+    configs = sweeps.grid(inputs.axes_from_file(config, chosen) | chosen)
     status = _finish(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
     folders = [root / sweeps.run_name(config) for config in configs]
     there = [folder for folder in folders if (folder / "config.json").exists()]
@@ -110,7 +112,7 @@ def experiment(
             [("experiment", "question"), *((n, e.question) for n, e in EXPERIMENTS.items())]
         )
         return 0
-    chosen = _named(settings)
+    chosen = inputs.named(settings)
     made = plan(form, sweeps.values(seed or ""), **chosen)
     names = list(EXPERIMENTS) if names == ["all"] else names
     configs_by_name = {name: configs_of(name, made, chosen) for name in names}
@@ -139,7 +141,7 @@ def bench(
     from engine.terminal import print_table
 
     before = None if against is None else read_json(Path(against))
-    config = configure(**{"dataset": "shapes:50000"} | _named(settings))
+    config = configure(**{"dataset": "shapes:50000"} | inputs.named(settings))
     with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
         result = measure(
             config, images=images, turns=turns, reference=reference, profile=profile,
@@ -166,7 +168,7 @@ def headline(
 
     presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
     rows = headlines.rows(
-        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(settings)
+        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **inputs.named(settings)
     )
     presets = list(dict.fromkeys(row.preset for row in rows))  # by their current names
     data, rows, notes = headlines.load(rows, lenient="all" in noises)
@@ -237,8 +239,8 @@ def _finish(configs: "list[RunConfig]", progress: "Iterator[Progress]") -> int:
     """Bring runs to their end and print what failed or is left; returns the exit status."""
     from engine.terminal import INTERRUPTED, watch_sweep
 
-    for doubt in dict.fromkeys(doubt for made in configs for doubt in made.doubts):
-        print(f"note: {doubt}", file=sys.stderr)
+    for warning in dict.fromkeys(warning for made in configs for warning in made.warnings):
+        print(f"note: {warning}", file=sys.stderr)
     try:
         ended = watch_sweep(progress)
     except KeyboardInterrupt:
@@ -254,72 +256,3 @@ def _finish(configs: "list[RunConfig]", progress: "Iterator[Progress]") -> int:
         )
         return INTERRUPTED
     return 1 if ended.failed else 0
-
-
-def _named(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given; "none" stands for no value, a matrix is read from its file."""
-    from engine.config import RunConfig
-
-    settings = {name: value for name, value in options.items() if value is not None}
-    for name, value in settings.items():
-        optional = name in RunConfig.model_fields and RunConfig.model_fields[name].default is None
-        if optional and value == "none":
-            settings[name] = None
-    if settings.get("noise_matrix"):
-        settings["noise_matrix"] = _read_matrix(Path(str(settings["noise_matrix"])))
-        settings.setdefault("noise", "matrix")
-    return settings
-
-
-def _base(file: str, preset: str | None) -> "RunConfig":
-    """The settings in a file: the config.json of a run (or its folder), or settings by name.
-
-    Raises ConfigError, and StoreError for a file that cannot be read.
-    """
-    from engine.config import configure
-    from engine.errors import ConfigError
-    from engine.store import read_json
-
-    if preset is not None:
-        raise ConfigError(f"preset = {preset!r}: allowed without --config, whose file has it all")
-    path = Path(file) / "config.json" if Path(file).is_dir() else Path(file)
-    content = read_json(path)
-    settings = content.get("config", content) if isinstance(content, dict) else None
-    if not isinstance(settings, dict):
-        raise ConfigError(f"config = {file!r}: allowed is a JSON object of settings")
-    try:
-        return configure(**{"preset": "plain"} | settings)
-    except (ConfigError, TypeError) as error:
-        raise ConfigError(f"config = {file!r}: {error}") from None
-
-
-def _base_axes(file: str | None, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The settings in a file as axes of one value each, without those that the axes replace."""
-    if file is None:
-        return {}
-    replaced = {"state_interval", *axes}
-    if "method" in axes:
-        replaced |= {"mixing", "loss", "correction"}
-    if axes.get("noise", ["matrix"]) != ["matrix"]:
-        replaced.add("noise_matrix")
-    base = _base(file, next(iter(axes.get("preset", [])), None))
-    return {name: [value] for name, value in base.model_dump().items() if name not in replaced}
-
-
-def _plain(name: str, values: list[Any]) -> list[Any]:
-    """Values of one axis as `configure` takes them."""
-    return [_named({name: value})[name] for value in values]
-
-
-def _read_matrix(path: Path) -> list[list[float]]:
-    """Rows of numbers from a text file, separated by commas or white space."""
-    from engine.errors import ConfigError
-
-    try:
-        lines = [line.replace(",", " ").split() for line in path.read_text().splitlines()]
-        return [[float(word) for word in line] for line in lines if line]
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
-            f"({error})"
-        ) from None

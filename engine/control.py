@@ -1,4 +1,4 @@
-"""What the outside wishes of a training run, and how far it is: all that two threads share."""
+"""Commands to a training run, and its progress: all that two threads share."""
 
 import threading
 import time
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(Exception):
-    """Raised inside a training run that was told to stop."""
+    """Raised inside a training run that has to stop; a command, and no failure."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Progress:
 
 
 class Control:
-    """Wishes go in from any thread; the training thread looks at them after every batch."""
+    """Commands go in from any thread; the training thread checks them after every batch."""
 
     def __init__(self, *, paused: bool = False):
         self._condition = threading.Condition()
@@ -39,7 +39,7 @@ class Control:
         self.waiting = False  # the training thread stands still because of a pause
         self.courtesy: Callable[[], None] = lambda: None  # called after every batch; may wait
 
-    # --- wishes, from any thread
+    # --- commands, from any thread
 
     def change(self, **live: Any) -> None:
         """New values of live knobs, for the next epoch that starts."""
@@ -83,8 +83,8 @@ class Control:
             changes, self._changes = self._changes, {}
             return changes
 
-    def tick(self, epoch: int, stage: str, batch: int, n_batches: int) -> None:
-        """Say how far the run is; stand still while paused. Raises Stopped."""
+    def report_progress(self, epoch: int, stage: str, batch: int, n_batches: int) -> None:
+        """Publish the progress of the run; wait while it is paused. Raises Stopped."""
         self.progress = Progress(epoch, stage, batch, n_batches)
         self.courtesy()
         self.wait()

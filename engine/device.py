@@ -208,7 +208,7 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def machine(device: torch.device) -> dict[str, str | int | None]:
+def hardware_info(device: torch.device) -> dict[str, str | int | None]:
     """What a measured number has to name: processor, cores, GPU, versions, commit."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
@@ -238,10 +238,10 @@ def _commit() -> str | None:
     """The commit of the project's checkout, with a plus where files differ; None outside one."""
     root = Path(__file__).resolve().parents[1]
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
             cwd=root, capture_output=True, text=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
+    return result.stdout.strip() or None

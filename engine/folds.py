@@ -15,11 +15,11 @@ MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4  # as in the presets of engine.config
 EVALUATION_BATCH = 512
 
 
-def out_of_fold(
+def cross_val_predict_proba(
     data: Data, labels: np.ndarray, *, n_folds: int = 3, epochs: int = 10, seed: int = 0,
     network: str = "auto", batch_size: int = 64, learning_rate: float = 0.05,
     augmentation: str = "auto", threads: int = 0, on: str | torch.device = "cpu",
-    tick: Callable[[int, int], None] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """Class probabilities of every training image, from a network that has not seen it.
 
@@ -29,9 +29,10 @@ def out_of_fold(
     labels: (N,) integers in 0..C-1, right or wrong; data's own are not looked at. n_folds: 2 to N.
     epochs, batch_size, learning_rate (the highest): of each training. network: as the knob of that
     name. augmentation: as the knob augment; "auto" is crop-flip for color images, shift for gray.
-    threads: as the knob. on: the device. tick: called after every batch with the batches done and
-    their number in all; it may raise to end the work. Returns (N, C) float32; rows sum to 1. The
-    same arguments give the same result with the same number of CPU threads. Raises ValueError.
+    threads: as the knob. on: the device. on_progress: called after every batch with the batches
+    done and their number in all; it may raise to end the work. Returns (N, C) float32; rows sum to
+    1. The same arguments give the same result with the same number of CPU threads. Raises
+    ValueError.
     """
     data, labels = data.to(on), np.asarray(labels, dtype=np.int64)
     if labels.shape != (data.n,):
@@ -53,8 +54,8 @@ def out_of_fold(
             net = model.build(network, data.shape, data.n_classes, seed=seed + fold)
             for _ in learner.fit(net, part, epochs, learning_rate, seed=(seed, STREAM, fold)):
                 done += 1
-                if tick is not None:
-                    tick(done, total)
+                if on_progress is not None:
+                    on_progress(done, total)
             held_out = np.flatnonzero(folds == fold)
             probabilities[held_out] = learner.predict(net, torch.from_numpy(held_out))
     return probabilities

@@ -93,7 +93,7 @@ def neighbor_votes(moments: list[Moment], before: list[Moment]) -> np.ndarray:
     """(N, C) float32: share of each sample's nearest others that were given each class.
 
     Neighbors are the nearest by the features before correction, as far as they are kept (see
-    `Problem.panel`); for all other samples, those it was mixed with in the epochs before
+    `NoisyLabels.panel`); for all other samples, those it was mixed with in the epochs before
     correction, else after. Rows of samples without a neighbor are nan, all others sum to 1.
     """
     at = before[-1] if before else moments[-1]

@@ -17,11 +17,12 @@ HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 150
 # "ivf", of the root of N clusters: recall it has to reach on so many samples, which are searched
 # exactly first (other samples may get a little less: 0.98 is promised); and the share of all
 # distances above which exact search is faster.
-RECALL, SAMPLE, WORTH = 0.995, 1024, 0.6
+TARGET_RECALL, RECALL_SAMPLE_SIZE, MAX_CANDIDATE_SHARE = 0.995, 1024, 0.6
 # Entries of a matrix held at once: 32 MB of float32, near a CPU's caches, or 512 MB.
-CHUNK = {"cpu": 2**23, "cuda": 2**27}
-BLOCK = 64  # columns whose least score stands for them
-SPARE = 8  # candidates beside k: rounded scores may swap near ties, which exact distances settle
+CHUNK_ENTRIES = {"cpu": 2**23, "cuda": 2**27}
+BLOCK_COLUMNS = 64  # columns whose least score stands for them
+# Candidates in addition to k: rounded scores may swap near ties, which exact distances settle.
+SPARE_CANDIDATES = 8
 
 
 def nearest(
@@ -31,10 +32,10 @@ def nearest(
 
     features: (N, D) float, on the CPU or a GPU. k: 1 to N - 1. backend: "exact" (all distances by
     matrix product), "ivf" (approximate, an inverted file: distances to the samples of near clusters
-    only, of as many as a recall of RECALL took among some samples), "hnsw" (approximate, hnswlib),
-    both on the CPU, "auto" (the fastest one for this size and device). A sample is never its own
-    neighbor; its exact duplicates are, at distance 0. Of equal distances the lower index is first.
-    Returns indices (N, k) int64 and distances (N, k) float32, on the device of features.
+    only, of as many as a recall of TARGET_RECALL took among some samples), "hnsw" (approximate,
+    hnswlib), both on the CPU, "auto" (the fastest for this size and device). A sample is never its
+    own neighbor; its exact duplicates are, at distance 0. Of equal distances the lower index is
+    first. Returns indices (N, k) int64 and distances (N, k) float32, on the device of features.
     Raises ValueError for k, backend or features that are not allowed.
     """
     if features.ndim != 2:
@@ -61,7 +62,7 @@ def nearest(
 def _exact(features: Tensor, k: int, seed: int) -> Tensor:
     points = _points(features)
     own = torch.arange(len(points), device=points.device)
-    return _search(points, own, [points], min(k + SPARE, len(points) - 1))
+    return _search(points, own, [points], min(k + SPARE_CANDIDATES, len(points) - 1))
 
 
 def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
@@ -72,19 +73,19 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     centers = _centers(points, math.isqrt(n), generator)
     assigned, order = _assign(points, centers).sort(stable=True)
     points = points[order]  # from here on samples stand by cluster
-    # the order in which clusters are asked
+    # the order in which clusters are searched
     near = (_queries(centers) @ centers.T).argsort(dim=1, stable=True)
 
     # how many clusters hold the neighbors of some samples
-    rows = torch.randperm(n, generator=generator)[:SAMPLE]
+    rows = torch.randperm(n, generator=generator)[:RECALL_SAMPLE_SIZE]
     true = _search(points[rows], rows, [points], k)
     ranks = near.argsort(1)[assigned[rows, None], assigned[true]].flatten()
-    asked = int(ranks.sort().values[math.ceil(RECALL * len(ranks)) - 1]) + 1
-    near = near[:, :asked].sort(1).values
+    n_searched = int(ranks.sort().values[math.ceil(TARGET_RECALL * len(ranks)) - 1]) + 1
+    near = near[:, :n_searched].sort(1).values
 
     sizes = assigned.bincount(minlength=len(centers))
-    number, held = min(k + SPARE, n - 1), sizes[near].sum(1)
-    if held @ sizes > WORTH * n**2 or held[sizes > 0].min() <= number:
+    number, held = min(k + SPARE_CANDIDATES, n - 1), sizes[near].sum(1)
+    if held @ sizes > MAX_CANDIDATE_SHARE * n**2 or held[sizes > 0].min() <= number:
         return _exact(features, k, seed)
     ends = sizes.cumsum(0)
     spans = [slice(*ends) for ends in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
@@ -150,10 +151,10 @@ def _search(points: Tensor, own: Tensor, parts: list[Tensor], number: int) -> Te
     own: (Q,) where the points themselves stand, which they never find. Returns (Q, number) int64,
     in no order.
     """
-    blank = points.new_zeros(-sum(map(len, parts)) % BLOCK, points.shape[1])
+    blank = points.new_zeros(-sum(map(len, parts)) % BLOCK_COLUMNS, points.shape[1])
     blank[:, 0] = torch.inf  # fills the last block, infinitely far from everything
     others = torch.cat([*parts, blank])
-    rows = min(max(CHUNK[points.device.type] // len(others), 64), len(points))
+    rows = min(max(CHUNK_ENTRIES[points.device.type] // len(others), 64), len(points))
     scores = points.new_empty(rows, len(others))
     found = []
     for some, itself in zip(points.split(rows), own.split(rows), strict=True):
@@ -170,14 +171,14 @@ def _least(scores: Tensor, number: int) -> Tensor:
     They lie in the `number` blocks of the least minima, so that the slow search goes over few
     columns: 3 x as fast as topk over 50,000 columns.
     """
-    n_blocks = scores.shape[1] // BLOCK
+    n_blocks = scores.shape[1] // BLOCK_COLUMNS
     if n_blocks <= 2 * number:
         return scores.topk(number, largest=False, sorted=False).indices
-    blocked = scores.unflatten(1, (n_blocks, BLOCK))
+    blocked = scores.unflatten(1, (n_blocks, BLOCK_COLUMNS))
     blocks = blocked.amin(2).topk(number, largest=False, sorted=False).indices
-    within = blocked.gather(1, blocks[:, :, None].expand(-1, -1, BLOCK)).flatten(1)
+    within = blocked.gather(1, blocks[:, :, None].expand(-1, -1, BLOCK_COLUMNS)).flatten(1)
     places = within.topk(number, largest=False, sorted=False).indices
-    return blocks.gather(1, places // BLOCK) * BLOCK + places % BLOCK
+    return blocks.gather(1, places // BLOCK_COLUMNS) * BLOCK_COLUMNS + places % BLOCK_COLUMNS
 
 
 def _centers(points: Tensor, number: int, generator: torch.Generator) -> Tensor:
@@ -195,14 +196,16 @@ def _centers(points: Tensor, number: int, generator: torch.Generator) -> Tensor:
 
 def _assign(points: Tensor, centers: Tensor) -> Tensor:
     """The nearest center (N,) of each point."""
-    rows = max(CHUNK["cpu"] // 8 // len(centers), 1)
+    rows = max(CHUNK_ENTRIES["cpu"] // 8 // len(centers), 1)
     return torch.cat([(_queries(some) @ centers.T).min(1).indices for some in points.split(rows)])
 
 
 def _rank(features: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k nearest of each sample's candidates (N, at least k), by distances free of products."""
     candidates = candidates.sort(1).values  # equal distances: the lower index first
-    rows = max(CHUNK[features.device.type] // 4 // (candidates.shape[1] * features.shape[1]), 1)
+    rows = max(
+        CHUNK_ENTRIES[features.device.type] // 4 // (candidates.shape[1] * features.shape[1]), 1
+    )
     indices, distances = [], []
     for some, near in zip(features.split(rows), candidates.split(rows), strict=True):
         lengths = torch.linalg.vector_norm(some[:, None] - features[near], dim=2)

@@ -204,7 +204,7 @@ def _next_in_group(groups: np.ndarray) -> dict[int, int]:
 
 def _checked_matrix(matrix, n_classes: int) -> np.ndarray:
     if matrix is None:
-        raise NoiseError("noise = 'matrix' needs a matrix (knob noise_matrix)")
+        raise NoiseError("noise = 'matrix' needs a matrix (setting noise_matrix)")
     try:
         matrix = np.asarray(matrix, dtype=float)
     except ValueError as error:

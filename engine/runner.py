@@ -144,7 +144,7 @@ class Runner:
 
         return cls(Path(folder), config, prepare, data)
 
-    # --- wishes, from any thread
+    # --- commands, from any thread
 
     def start(self, niceness: int = 0, courtesy: Callable[[], None] = lambda: None) -> "Runner":
         """Run in a thread of its own; one that the system refuses fails the run.
@@ -196,9 +196,9 @@ class Runner:
             **self._control.pending | live
         )
         if state:
-            from engine.state import check_k
+            from engine.state import validate_k
 
-            check_k(changed, state.data.n)
+            validate_k(changed, state.data.n)
         self._check_room(changed)
         for settings in list(self._lost.values()):  # what is changed now counts, not what was then
             for name in live:

@@ -31,4 +31,4 @@ class Snapshot:
     neighbors: np.ndarray  # (N, K) int32; K is 0 where the epoch did not mix
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
-    panel_features: np.ndarray  # (P, D) float32, of the samples that Problem.panel names
+    panel_features: np.ndarray  # (P, D) float32, of the samples that NoisyLabels.panel names

@@ -1,4 +1,4 @@
-"""Noise models that look at each sample: its pixels, a network's doubt, what people said of it."""
+"""Sample-dependent label noise: by pixels, by the margins of a network, by human annotators."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ MARGIN_TYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "III": lambda d: (d + d**2 + d**3) / 3,
 }
 INSTANCE_STD = 0.1  # of the flip rates of instance noise, as published
-CHUNK = 1024  # images whose pixels are float64 at once
+CHUNK_IMAGES = 1024  # images whose pixels are float64 at once
 
 
-def corrupt_by_image(
+def instance_dependent_noise(
     labels: np.ndarray, images: np.ndarray, rate: float, *, mean: np.ndarray, std: np.ndarray,
     n_classes: int | None = None, seed: int = 0,
 ) -> Noise:  # fmt: skip
@@ -43,7 +43,7 @@ def corrupt_by_image(
     for c in range(n_classes):  # one class at a time: d x C numbers in memory and not C x d x C
         weights = rng.standard_normal((images[0].size, n_classes))
         rows, total = np.flatnonzero(labels == c), np.zeros(n_classes)
-        for part in np.split(rows, range(CHUNK, len(rows), CHUNK)):
+        for part in np.split(rows, range(CHUNK_IMAGES, len(rows), CHUNK_IMAGES)):
             pixels = images[part] * scale[:, None, None] - shift[:, None, None]
             scores = pixels.reshape(len(part), len(weights)) @ weights
             scores[:, c] = -np.inf
@@ -56,7 +56,7 @@ def corrupt_by_image(
     return Noise(given, matrix, rate, float((given != labels).mean()))
 
 
-def corrupt_by_margin(
+def margin_noise(
     labels: np.ndarray, eta: np.ndarray, rate: float, *, margin_type: str = "I", seed: int = 0
 ) -> Noise:
     """Polynomial-margin-diminishing noise, kind "margin" (Zhang et al. 2021).
@@ -69,7 +69,7 @@ def corrupt_by_margin(
     labels: (N,) integers. eta: (N, C) probabilities of the classes, best of networks that have not
     seen the image. The matrix is the expected one. Raises NoiseError.
 
-    >>> corrupt_by_margin([0, 1], [[0.9, 0.1], [0.5, 0.5]], 0.5, margin_type="II").matrix.round(3)
+    >>> margin_noise([0, 1], [[0.9, 0.1], [0.5, 0.5]], 0.5, margin_type="II").matrix.round(3)
     array([[1., 0.],
            [1., 0.]])
     """
@@ -94,7 +94,7 @@ def corrupt_by_margin(
     return Noise(given, _full(matrix), rate, float((given != labels).mean()))
 
 
-def labels_of_people(
+def human_noise(
     labels: np.ndarray, clean: np.ndarray, given: np.ndarray, *, n_classes: int | None = None,
     rows: np.ndarray | None = None,
 ) -> Noise:  # fmt: skip

@@ -16,11 +16,11 @@ from engine.data import Data, load
 from engine.errors import ConfigError
 from engine.labels import ema_update, one_hot
 from engine.models.averaging import WeightAverage
-from engine.problem import pose
+from engine.problem import make_noisy_labels
 
 TRAINING_STREAM = 1  # keeps shuffling apart from the noise, whose stream is another one
 # Entries of the table of soft labels from which on it is kept in half precision: 1 GB as float32.
-HALF_FROM = 2**28
+HALF_PRECISION_ENTRIES = 2**28
 
 
 def load_data(config: RunConfig) -> Data:
@@ -30,7 +30,7 @@ def load_data(config: RunConfig) -> Data:
     )
 
 
-def check_k(config: RunConfig, n: int) -> None:
+def validate_k(config: RunConfig, n: int) -> None:
     """Raise ConfigError where n samples, or a batch of them, hold too few neighbors for K."""
     if config.mixing != "neighbors":
         return
@@ -43,22 +43,22 @@ def check_k(config: RunConfig, n: int) -> None:
 
 
 class State:
-    """Everything that changes while a run trains. `engine.train.train` is its only writer.
+    """Everything that changes while a run trains; written by `engine.train` and, to measure, bench.
 
-    Between two epochs it can be packed; a State made with what was packed goes on bit by bit as
-    the run it came from would have (same device, same number of threads). control: is told how
-    far the making is, and may stop it. kept: labels to take over if they fit, by default packed's,
-    see `problem.pose`.
+    Between two epochs `state_dict` describes it; a State made with that as packed goes on bit by
+    bit as the run it came from would have (same device, same number of threads). control: gets the
+    progress of the margin networks, and may stop them. kept: labels to take over if they fit, by
+    default packed's, see `problem.make_noisy_labels`.
     """
 
     def __init__(
         self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None,
         control: Control | None = None, kept: Mapping[str, Any] | None = None,
     ):  # fmt: skip
-        check_k(config, data.n)
+        validate_k(config, data.n)
         self.config = config
-        tick = control and partial(control.tick, 0, "margins")
-        self.problem = pose(config, data, kept or packed, tick)
+        on_progress = control and partial(control.report_progress, 0, "margins")
+        self.noisy_labels = make_noisy_labels(config, data, kept or packed, on_progress)
         self.device = machine.choose_device(config.device)
         self.data = data.to(self.device)
         self.mean, self.std = (v.to(self.device) for v in data.channel_stats())
@@ -84,8 +84,8 @@ class State:
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.rng = np.random.default_rng((config.seed, TRAINING_STREAM))
         self.epoch = -1  # the last epoch done
-        given = torch.from_numpy(self.problem.given).to(self.device)
-        half = data.n * data.n_classes > HALF_FROM
+        given = torch.from_numpy(self.noisy_labels.given).to(self.device)
+        half = data.n * data.n_classes > HALF_PRECISION_ENTRIES
         # (N, C) float32, or float16 where it is large: the current soft labels
         self.soft = one_hot(given, data.n_classes, torch.float16 if half else torch.float32)
         self.shares: Tensor | None = None  # (C,) float32, the mean prediction of the last look
@@ -93,18 +93,18 @@ class State:
         self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
         remembers = "elr" in (config.loss, config.early_loss)
         self.memory = torch.zeros_like(self.soft) if remembers else None  # ELR's targets
-        self.panel = torch.from_numpy(self.problem.panel).to(self.device)
+        self.panel = torch.from_numpy(self.noisy_labels.panel).to(self.device)
         if packed is not None:
-            self._unpack(packed)
+            self.load_state_dict(packed)
 
-    def remember(self, batch: Tensor, logits: Tensor) -> None:
+    def update_elr_targets(self, batch: Tensor, logits: Tensor) -> None:
         """Move ELR's targets of these samples (B,) toward what the network says of them."""
-        seen = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
-        seen = seen / seen.sum(1, keepdim=True)
-        moved = ema_update(self.memory[batch], seen, self.config.elr_beta)
+        prediction = logits.detach().softmax(1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
+        prediction = prediction / prediction.sum(1, keepdim=True)
+        moved = ema_update(self.memory[batch], prediction, self.config.elr_beta)
         self.memory[batch] = moved.to(self.memory.dtype)
 
-    def step(self) -> None:
+    def optimizer_step(self) -> None:
         """Move the weights by their gradients, and their moving average after them."""
         self.optimizer.step()
         self.n_steps += 1
@@ -116,8 +116,11 @@ class State:
         network = self.model if self.average is None else self.average.network
         return model.for_evaluation(network, self.device, self.precision, self.compile)
 
-    def pack(self) -> dict[str, Any]:
-        """Plain values and tensors; `torch.load(..., weights_only=True)` reads them back."""
+    def state_dict(self) -> dict[str, Any]:
+        """All that training needs to go on: plain values and tensors.
+
+        `torch.load(..., weights_only=True)` reads them back.
+        """
         return {
             "epoch": self.epoch,
             "config": self.config.model_dump_json(),
@@ -130,16 +133,17 @@ class State:
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
             "rng": _to_plain(self.rng.bit_generator.state),
-            "given": torch.from_numpy(self.problem.given),
-            "matrix": torch.from_numpy(self.problem.matrix),
-            "rate_requested": self.problem.rate_requested,
+            "given": torch.from_numpy(self.noisy_labels.given),
+            "matrix": torch.from_numpy(self.noisy_labels.matrix),
+            "rate_requested": self.noisy_labels.rate_requested,
             "soft": self.soft,
             "clean": self.clean,
             "losses": self.losses,
             "memory": self.memory,
         }
 
-    def _unpack(self, packed: dict[str, Any]) -> None:
+    def load_state_dict(self, packed: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned, as far as the settings still are the same."""
         before = RunConfig.model_validate_json(packed["config"])
         changed = {
             name for name in RunConfig.model_fields
@@ -159,8 +163,8 @@ class State:
             self.rng.bit_generator.state = packed["rng"]
         if not changed & {"device", "precision"}:
             self.precision = packed["precision"]
-        if not np.array_equal(packed["given"].numpy(), self.problem.given):
-            return  # other noise: soft labels, losses and P(clean) start anew
+        if not np.array_equal(packed["given"].numpy(), self.noisy_labels.given):
+            return  # other noise: soft labels, losses and P(clean) start over
         self.soft = packed["soft"].to(self.device)
         if packed.get("shares") is not None:
             self.shares = packed["shares"].to(self.device)

@@ -47,7 +47,7 @@ ARRAYS = {  # name -> (type, meaning of one row); by_rank arrays hold rank k of 
     "clean": ("float32", "(N,)"),
     "prediction": ("int32", "(N,)"),
     "confidence": ("float32", "(N,)"),
-    "soft": ("float32", "(N, C)"),  # float16 where the run keeps its table so, see state.HALF_FROM
+    "soft": ("float32", "(N, C)"),  # float16 from state.HALF_PRECISION_ENTRIES entries on
     "neighbors": ("int32", "(K_max, N)"),
     "distances": ("float32", "(K_max, N)"),
     "weights": ("float32", "(K_max + 1, N)"),
@@ -242,7 +242,7 @@ class Run:
         if epoch not in kept:
             raise StoreError(
                 f"epoch = {epoch}: {self.folder} keeps the network of "
-                f"{_ranges(kept) or 'no epoch'} (knob state_interval)"
+                f"{_ranges(kept) or 'no epoch'} (setting state_interval)"
             )
         import torch  # late: reading anything else needs none
 

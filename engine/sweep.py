@@ -1,4 +1,4 @@
-"""Many runs over a grid of knobs: refused before the first starts, or brought to their end.
+"""Many runs over a grid of settings: refused before the first starts, or brought to their end.
 
 A run's folder is named after its settings, so a run that is there is not made again, whatever grid
 asks for it.
@@ -19,14 +19,14 @@ from typing import Any
 from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
 from engine.errors import ConfigError, StoreError
 from engine.jobs import BUSY, CLAIMS, Cluster, Processes
-from engine.problem import pose
+from engine.problem import make_noisy_labels
 from engine.runs.opened import open_run
-from engine.state import check_k, load_data
+from engine.state import load_data, validate_k
 from engine.store import Run, short_name
 from engine.tables import frame_csv
 
 ATTEMPTS = 2  # a run that dies is tried once more
-# knobs that say where a run is computed and what is kept of it, but change none of its numbers
+# settings that say where a run is computed and what is kept of it, but change none of its numbers
 ASIDE = ("device", "threads", "state_interval", "checkpoint_every")
 DATA_SETTINGS = ("dataset", "limit", "image_size", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # takes long to make, and no data set is wrong for it
@@ -50,9 +50,9 @@ class Progress:
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
     """Settings of every combination of the axes' values, the last axis turning fastest.
 
-    axes: knob -> its values; `method` and `preset` are axes like any other, see
+    axes: setting -> its values; `method` and `preset` are axes like any other, see
     `config.configure`. Of a run's networks the first and the newest are kept, unless state_interval
-    is an axis. Raises ConfigError for an unknown knob, an empty list, a value given twice and a
+    is an axis. Raises ConfigError for an unknown setting, an empty list, a value given twice and a
     combination that is not allowed.
     """
     for name, values in axes.items():
@@ -66,10 +66,10 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[RunConfig]:
         raise ConfigError(f"a grid of {n_runs} runs: allowed are {MOST}")
     made: dict[str, RunConfig] = {}
     for values in itertools.product(*axes.values()):
-        knobs = dict(zip(axes, values, strict=True))
-        varied = ", ".join(f"{name} {knobs[name]}" for name in axes if len(axes[name]) > 1)
+        settings = dict(zip(axes, values, strict=True))
+        varied = ", ".join(f"{name} {settings[name]}" for name in axes if len(axes[name]) > 1)
         try:
-            config = configure(**knobs)
+            config = configure(**settings)
             if "state_interval" not in axes:
                 config = config.changed(state_interval=config.epochs)
         except ConfigError as error:
@@ -112,8 +112,8 @@ def values(text: str) -> list[int | float | str]:
 def run_name(config: RunConfig) -> str:
     """digits-mixnn-symmetric0.4-seed0-3f2a90c1: what these settings' folder is called.
 
-    The last part changes with every knob but those of ASIDE; knobs at their default are left out,
-    so that a new knob leaves old runs where they are.
+    The last part changes with every setting but those of ASIDE; values at their default are left
+    out, so that a new setting leaves old runs where they are.
     """
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
     settings = {
@@ -138,10 +138,10 @@ def check(configs: Sequence[RunConfig]) -> None:
     for alike in by_data.values():
         data = load_data(alike[0])
         for config in alike:
-            check_k(config, data.n)
+            validate_k(config, data.n)
         for config in {_values(config, LABEL_SETTINGS): config for config in alike}.values():
             slow = config.noise in SLOW_NOISE
-            pose(config.changed(noise="symmetric") if slow else config, data)
+            make_noisy_labels(config.changed(noise="symmetric") if slow else config, data)
 
 
 def sweep(
@@ -208,9 +208,9 @@ def sweep(
 def table(folders: Sequence[Path | str]):
     """One tidy pandas table of runs: a row per run and epoch.
 
-    Columns: run, state, every knob (k, alpha and the other live ones as the epoch used them),
+    Columns: run, state, every setting (k, alpha and the other live ones as the epoch used them),
     rate_actual, n_train, network, epoch, phase, seconds, every metric (learning_rate_used is what
-    the schedule made of that knob), and the mixture's means, stds and weights. A run without an
+    the schedule made of that setting), and the mixture's means, stds and weights. A run without an
     epoch has one row, whose epoch is missing. Raises StoreError.
     """
     import pandas as pd  # late: a run needs none
@@ -301,7 +301,7 @@ def _rows(run: Run) -> Iterator[dict[str, Any]]:
                 "epoch": record["epoch"],
                 "phase": record["phase"],
                 "seconds": sum(record["seconds"].values()),
-                # the knob learning_rate is not the rate that its schedule has come to
+                # the setting learning_rate is not the rate that its schedule has come to
                 **{f"{n}_used" if n in settings else n: v for n, v in record["metrics"].items()},
                 **{
                     f"mixture_{name}_{part}": value

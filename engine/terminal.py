@@ -32,8 +32,8 @@ def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
         for number in before:  # a second one does not wait for the batch
             signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
 
-    for doubt in runner.config.doubts:
-        print(f"note: {doubt}", file=sys.stderr)
+    for warning in runner.config.warnings:
+        print(f"note: {warning}", file=sys.stderr)
     before = {n: signal.signal(n, stop) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         runner.start()

@@ -26,7 +26,7 @@ from engine.model import EVALUATION_BATCH
 from engine.models.inference import forward
 from engine.neighbors import nearest
 from engine.snapshot import Snapshot
-from engine.state import State, check_k
+from engine.state import State, validate_k
 
 
 def train(
@@ -35,50 +35,51 @@ def train(
     """Train by config's method and yield what each epoch leaves behind.
 
     state: where to start from, by default a fresh one; it is brought forward in place, and between
-    two snapshots it may be packed. control: wishes from other threads, looked at after every batch.
-    Raises ConfigError or NoiseError before the first epoch, TrainingError where the loss is lost,
-    control.Stopped when told to stop.
+    two snapshots its `state_dict` may be taken. control: commands from other threads, checked after
+    every batch. The generator raises ConfigError or NoiseError at the first `next`, TrainingError
+    where the loss is no longer finite, control.Stopped after the command to stop.
     """
     state = state or State(config, data)
     if state.config != config:
         raise ValueError("config is not the one that state was made with")
     control = control or Control()
-    features = None  # (N, D), from the last look at the whole set; a resumed run has to look again
+    features = None  # (N, D), of the last evaluation; a resumed run has to evaluate again
 
     first = state.epoch + 1
 
     for epoch in range(first, state.config.epochs):
         with session(state.device, state.compile), threads(state.threads):
-            control.tick(epoch, "neighbors", 0, 1)
+            control.report_progress(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
-            check_k(config, state.data.n)
+            validate_k(config, state.data.n)
             seconds = Stopwatch(state.device, control)
-            phase, mixing, criterion = plan(config, epoch)
+            phase, mixing, criterion = epoch_plan(config, epoch)
 
             # Who is mixed with whom, and how much
             with seconds.of("neighbors"):
                 if mixing == "neighbors" and features is None:
-                    seen = look(state, state.evaluation_network(), control, epoch, correct=False)
-                    features = seen.features
+                    network = state.evaluation_network()
+                    evaluation = evaluate(state, network, control, epoch, correct=False)
+                    features = evaluation.features
                     if state.clean is None:
-                        judge(state, seen.loss)
+                        estimate_clean_probability(state, evaluation.loss)
                 batches = draw_batches(state, phase)
                 partners = find_partners(state, mixing, batches, features)
 
             # Train on the synthetic samples
             with seconds.of("training"):
                 if epoch == first and state.compile != "none":
-                    control.tick(epoch, "compiling", 0, 1)
+                    control.report_progress(epoch, "compiling", 0, 1)
                 train_loss = train_epoch(state, epoch, criterion, batches, partners, control)
 
-            # Look at the whole set once: features, probabilities, corrected labels, losses
+            # Evaluate the whole set once: features, probabilities, corrected labels, losses
             with seconds.of("evaluation"):
                 network = state.evaluation_network()
                 moves = corrects(config, epoch) and config.correction_source == "evaluation"
-                seen = look(state, network, control, epoch, correct=moves)
-                features = seen.features
+                evaluation = evaluate(state, network, control, epoch, correct=moves)
+                features = evaluation.features
             with seconds.of("mixture"):
-                scaled_loss, fit = judge(state, seen.loss)
+                scaled_loss, fit = estimate_clean_probability(state, evaluation.loss)
             with seconds.of("test"):
                 measured = {
                     "train_loss": train_loss,
@@ -89,13 +90,13 @@ def train(
 
             state.epoch = epoch
             with seconds.of("snapshot"):
-                snapshot = leave_behind(
-                    state, phase, measured, seconds.spent, seen, scaled_loss, fit, partners
+                snapshot = make_snapshot(
+                    state, phase, measured, seconds.spent, evaluation, scaled_loss, fit, partners
                 )
         yield snapshot
 
 
-def plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
+def epoch_plan(config: RunConfig, epoch: int) -> tuple[str, str, str]:
     """What an epoch does: its phase ("warmup", "early" or "main"), its mixing and its loss."""
     if epoch < config.warmup:
         return "warmup", "none", "ce"
@@ -180,8 +181,8 @@ def train_epoch(
         if from_batch:
             with torch.no_grad():
                 unmixed = normalize(images[:, 0], state.mean, state.std)
-                seen = _forward(state, state.compiled, unmixed)[0].softmax(1)
-            moved = ema_update(state.soft[batch], seen, config.alpha)
+                probabilities = _forward(state, state.compiled, unmixed)[0].softmax(1)
+            moved = ema_update(state.soft[batch], probabilities, config.alpha)
             state.soft[batch] = moved.to(state.soft.dtype)
         # weights sum to 1, so that what is mixed may be normalized after it
         mixed = normalize(weighted_sum(images, weights), state.mean, state.std)
@@ -191,7 +192,7 @@ def train_epoch(
         logits, _ = _forward(state, state.compiled, mixed)
         targets = weighted_sum(state.soft[parts], weights)
         if criterion == "elr":
-            state.remember(batch, logits)
+            state.update_elr_targets(batch, logits)
         values = losses.per_sample(
             criterion, logits, targets, q=config.gce_q, a=config.sce_a, b=config.sce_b,
             memory=None if state.memory is None else state.memory[batch],
@@ -199,9 +200,9 @@ def train_epoch(
         )  # fmt: skip
         state.optimizer.zero_grad(set_to_none=True)
         values.mean().backward()
-        state.step()
+        state.optimizer_step()
         total += values.detach().sum()
-        control.tick(epoch, "training", number + 1, len(batches))
+        control.report_progress(epoch, "training", number + 1, len(batches))
     mean = float(total) / state.data.n
     if not math.isfinite(mean):
         raise TrainingError(
@@ -212,8 +213,8 @@ def train_epoch(
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What a network says of the whole training set in evaluation mode."""
+class Evaluation:
+    """The outputs of a network in evaluation mode for the whole training set."""
 
     features: Tensor  # (N, D) float32
     prediction: Tensor  # (N,) int32
@@ -221,11 +222,13 @@ class Look:
     loss: Tensor  # (N,) float32, cross-entropy against the current hard label
 
 
-def look(state: State, network: nn.Module, control: Control, epoch: int, *, correct: bool) -> Look:
+def evaluate(
+    state: State, network: nn.Module, control: Control, epoch: int, *, correct: bool
+) -> Evaluation:
     """One pass over the whole training set, which corrects its labels on the way.
 
-    network: `State.evaluation_network`. correct: move the soft labels toward what is said of each
-    sample; losses are then of the labels as moved. No table of N x C is made. Raises
+    network: `State.evaluation_network`. correct: move the soft labels toward the predictions;
+    losses are then of the labels as moved. No table of N x C is made. Raises
     TrainingError.
     """
     config, parts = state.config, []
@@ -250,13 +253,15 @@ def look(state: State, network: nn.Module, control: Control, epoch: int, *, corr
         loss = cross_entropy(logits, state.soft[rows].argmax(1), reduction="none")
         parts.append((features, prediction.int(), confidence, loss))
     state.shares = total / state.data.n
-    seen = Look(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if not (torch.isfinite(seen.features).all() and torch.isfinite(seen.confidence).all()):
+    evaluation = Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if not (
+        torch.isfinite(evaluation.features).all() and torch.isfinite(evaluation.confidence).all()
+    ):
         raise TrainingError(
             f"what the network says is no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
-    return seen
+    return evaluation
 
 
 @torch.no_grad()
@@ -275,11 +280,11 @@ def predict(
     for number, chunk in enumerate(chunks):
         chunk = normalize(chunk, state.mean, state.std)
         outputs = _forward(state, network, chunk, mirrored)
-        control.tick(epoch, stage, number + 1, len(chunks))
+        control.report_progress(epoch, stage, number + 1, len(chunks))
         yield outputs
 
 
-def judge(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
+def estimate_clean_probability(state: State, loss: Tensor) -> tuple[Tensor, CleanFit]:
     """How likely each current label is clean, from how well the network fits it.
 
     loss: (N,), cross-entropy against the hard label. Returns scaled_loss (N,) in [0, 1], that loss
@@ -321,7 +326,7 @@ def _class_shares(state: State) -> Tensor:
     n_classes = state.data.n_classes
     if state.config.align == "uniform":
         return torch.full((n_classes,), 1 / n_classes, device=state.device)
-    given = torch.from_numpy(state.problem.given).to(state.device)
+    given = torch.from_numpy(state.noisy_labels.given).to(state.device)
     return given.bincount(minlength=n_classes) / len(given)
 
 
@@ -343,25 +348,26 @@ def _measure_part(
     }
 
 
-def leave_behind(
+def make_snapshot(
     state: State, phase: str, measured: dict[str, float | None], seconds: dict[str, float],
-    seen: Look, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
+    evaluation: Evaluation, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
 ) -> Snapshot:  # fmt: skip
     """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth.
 
     seconds: by stage; kept as the object it is, so that it may still be added to.
     """
     tensors = dict(
-        loss=seen.loss, scaled_loss=scaled_loss, clean=fit.clean, prediction=seen.prediction,
-        confidence=seen.confidence, soft=state.soft, neighbors=partners.neighbors.int(),
+        loss=evaluation.loss, scaled_loss=scaled_loss, clean=fit.clean,
+        prediction=evaluation.prediction, confidence=evaluation.confidence, soft=state.soft,
+        neighbors=partners.neighbors.int(),
         distances=partners.distances, weights=partners.weights,
-        panel_features=seen.features[state.panel],
+        panel_features=evaluation.features[state.panel],
     )  # fmt: skip
     arrays = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
         for name, tensor in tensors.items()
     }
-    problem = state.problem
+    problem = state.noisy_labels
     measured |= metrics.of_labels(
         problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
     )

@@ -47,9 +47,9 @@ class RunWriter:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        from engine.device import machine
+        from engine.device import hardware_info
 
-        data, problem = state.data, state.problem
+        data, problem = state.data, state.noisy_labels
         info = {
             "format": FORMAT,
             "config": state.config.model_dump(mode="json"),
@@ -70,7 +70,7 @@ class RunWriter:
                 "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
                 "mean": state.mean.tolist(), "std": state.std.tolist(),
             },
-            "machine": machine(state.device),
+            "machine": hardware_info(state.device),
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }  # fmt: skip
@@ -126,7 +126,7 @@ class RunWriter:
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.pack` says after it; on disk after every checkpoint_every epochs, and
+        packed: what `State.state_dict` says after it; on disk after every checkpoint_every epochs, and
         until then kept for `write_state`, so it must not change.
         """
         due = self._is_due(snapshot.epoch)
@@ -272,7 +272,7 @@ class WriteBehind:
         start = time.perf_counter()
         self.flush()
         with threads(1):  # next to another load, more would wait for each other
-            packed = _copied(state.pack())
+            packed = _copied(state.state_dict())
         waited = time.perf_counter() - start
         snapshot = dataclasses.replace(snapshot, seconds=snapshot.seconds | {"writing": waited})
         arguments = snapshot, packed

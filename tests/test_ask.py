@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.ask import ask, channel_stats, load_network
+from engine.ask import channel_stats, load_predictor, predict_proba
 from engine.errors import DataError, StoreError
 from engine.runner import Runner
 from engine.store import Run
@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
 @pytest.mark.parametrize("epoch", [0, 2, 4])
 def test_it_says_what_the_snapshot_says(finished, epoch):
     run, data = finished
-    probabilities, features = ask(run, epoch, data.images)
+    probabilities, features = predict_proba(run, epoch, data.images)
     assert probabilities.dtype == features.dtype == np.float32
     np.testing.assert_array_equal(probabilities.argmax(1), run.array("prediction")[epoch])
     np.testing.assert_allclose(probabilities.max(1), run.array("confidence")[epoch], atol=1e-4)
@@ -43,19 +43,19 @@ def test_other_networks_say_what_the_snapshot_says(knobs, tmp_path):
     data = blobs(48)
     Runner.new(quick(k=1, epochs=3, **knobs), tmp_path / "run", data=data).run()
     run = Run(tmp_path / "run")
-    probabilities, _ = ask(run, 2, data.images)
+    probabilities, _ = predict_proba(run, 2, data.images)
     np.testing.assert_allclose(probabilities.max(1), run.array("confidence")[2], atol=1e-4)
 
 
 def test_floats_are_pixels_too_and_batches_change_nothing(finished):
     run, data = finished
-    network = load_network(run, 4)
-    whole, _ = network.ask(data.images)
-    as_floats, _ = network.ask(data.images.numpy().astype(np.float64))
-    one, _ = network.ask(data.images[7:8])
+    network = load_predictor(run, 4)
+    whole, _ = network.predict_proba(data.images)
+    as_floats, _ = network.predict_proba(data.images.numpy().astype(np.float64))
+    one, _ = network.predict_proba(data.images[7:8])
     np.testing.assert_allclose(as_floats, whole, atol=1e-5)
     np.testing.assert_allclose(one[0], whole[7], atol=1e-5)
-    between, _ = network.ask((data.images[:1].float() + data.images[1:2].float()) / 2)
+    between, _ = network.predict_proba((data.images[:1].float() + data.images[1:2].float()) / 2)
     assert np.abs(between[0] - whole[0]).max() > 1e-3
 
 
@@ -88,7 +88,7 @@ def test_an_older_folder_needs_its_images(finished, tmp_path, monkeypatch):
 def test_an_epoch_that_is_not_kept_names_those_that_are(finished):
     run, data = finished
     with pytest.raises(StoreError, match=r"epoch = 3: .* keeps the network of 0, 2, 4"):
-        ask(run, 3, data.images)
+        predict_proba(run, 3, data.images)
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_an_epoch_that_is_not_kept_names_those_that_are(finished):
 )
 def test_images_that_cannot_be_asked_about(finished, images, words):
     with pytest.raises(ValueError, match=words):
-        ask(finished[0], 4, images)
+        predict_proba(finished[0], 4, images)

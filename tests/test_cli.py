@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine import commands
-from engine.__main__ import main
-from engine.config import METHODS, RunConfig, configure
+from engine.cli.parser import COMMANDS, main
+from engine.config import GROUPS, METHODS, RunConfig, configure
 from engine.label_issues import label_issues
 from engine.store import Run, free_folder
 
@@ -237,21 +236,119 @@ def test_listings(capsys):
     assert all(name in listed for name in (*METHODS, "symmetric-exclusive"))
 
 
-def test_help_lists_every_command_in_its_own_words(capsys):
+def test_help_lists_every_command_with_its_summary(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    for name in ("train", "headline", "methods"):
-        assert f" {name} {' '.join(getattr(commands, name).__doc__.split())} " in told
+    text = " ".join(capsys.readouterr().out.split())
+    for name, (command, _) in COMMANDS.items():
+        assert f" {name} {' '.join(command.__doc__.split())} " in text
 
 
-def test_help_names_every_knob_with_its_default_and_range(capsys):
+def test_help_names_every_setting_in_its_group_with_default_and_range(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["train", "--help"])
-    told = " ".join(capsys.readouterr().out.split())
-    for name in RunConfig.model_fields:
-        assert f"--{name.replace('_', '-')} V" in told, name
-    assert "a whole number from 1 to 100; default: 1, tuned: 1 or 5" in told
+    printed = capsys.readouterr().out
+    text = " ".join(printed.split())
+    assert "a whole number from 1 to 100; default: 1, tuned: 1 or 5" in text
+    # each group's heading is followed by its settings, before the next heading
+    starts = [printed.index(f"\n{title}:\n") for title in GROUPS.values()] + [len(printed)]
+    assert starts == sorted(starts)
+    for group, start, end in zip(GROUPS, starts, starts[1:], strict=False):
+        for name, field in RunConfig.model_fields.items():
+            within = f"  --{name.replace('_', '-')} V" in printed[start:end]
+            assert within == (field.json_schema_extra["group"] == group), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean 'train'?"),
+        (["quux"], "unknown command 'quux'"),
+        (["train", "--lerning-rate", "1"], "unknown option '--lerning-rate'; did you mean '--lear"),
+        (["show", "x", "--jsno"], "unknown option '--jsno'; did you mean '--json'?"),
+        (["methods", "--q=1"], "unknown option '--q'"),
+        (["--verison", "methods"], "unknown option '--verison'; did you mean '--version'?"),
+    ],
+)
+def test_unknown_words_are_answered_with_the_nearest_one(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "mixn"], "did you mean 'mixnn'?"),
+        (["--preset", "cifar10-fats"], "did you mean 'cifar10-fast'?"),
+        (["--mixing", "neighbor"], "none | mixup | neighbors; did you mean 'neighbors'?"),
+        (["--network", "resnet-18"], "did you mean 'resnet18'?"),
+    ],
+)
+def test_unknown_values_are_answered_with_the_nearest_one(arguments, message, tmp_path, capsys):
+    assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_settings_of_a_run_are_taken_from_its_file(run, tmp_path):
+    """Given as the file or as the run's folder; options and a method override it."""
+    command = ["train", "--config", str(run / "config.json"), "--seed", "7", "--epochs", "3"]
+    assert main([*command, "--out", str(tmp_path / "file")]) == 0
+    assert Run(tmp_path / "file").config == Run(run).config.changed(seed=7, epochs=3)
+    command = ["train", "--config", str(run), "--method", "elr", "--epochs", "1"]
+    assert main([*command, "--out", str(tmp_path / "folder")]) == 0
+    config = Run(tmp_path / "folder").config
+    assert (config.method, config.k, config.limit) == ("elr", 3, 150)
+
+
+def test_a_file_of_settings_by_name(tmp_path):
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps({"preset": "auto", "limit": 150, "epochs": 1, "noise": "none"}))
+    assert main(["train", "--config", str(file), "--out", str(tmp_path / "run")]) == 0
+    expected = configure(limit=150, epochs=1, noise="none")
+    assert Run(tmp_path / "run").config == expected
+
+
+def test_a_sweep_over_the_settings_of_a_run(run, tmp_path, capsys):
+    command = ["sweep", "--config", str(run), "--seed", "1,2", "--epochs", "2", "--jobs", "1"]
+    assert main([*command, "--correction-start", "1", "--out", str(tmp_path)]) == 0
+    configs = sorted((Run(f).config for f in tmp_path.glob("digits-*")), key=lambda c: c.seed)
+    expected = Run(run).config.changed(epochs=2, correction_start=1, state_interval=2)
+    assert configs == [expected.changed(seed=seed) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("[1]", "allowed is a JSON object of settings"),
+        ('{"alhpa": 3}', "alhpa = 3: no such setting; did you mean 'alpha'?"),
+        ('{"alpha": 7}', "alpha = 7: allowed is a number from 0 to 1"),
+        ("{", "cannot be read"),
+    ],
+)
+def test_a_file_that_holds_no_settings_is_refused(content, message, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text(content)
+    command = ["train", "--config", str(tmp_path / "bad.json"), "--out", str(tmp_path / "run")]
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+    assert main([*command, "--preset", "plain"]) == 2
+    assert "preset = 'plain': allowed without --config" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["show", "RUN"]])
+def test_a_closed_pipe_leaves_no_traceback(arguments, run):
+    """As `train --help | head -1` closes it, here before the first line."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [str(run) if word == "RUN" else word for word in arguments]
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # as in a shell
+    ended = subprocess.run(
+        [sys.executable, "-m", "engine", *words], cwd=ROOT, env=buffered, stdout=writer,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writer)
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_default_folders_do_not_collide(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine import folds
-from engine.folds import out_of_fold, stratified_folds
+from engine.folds import cross_val_predict_proba, stratified_folds
 from tests.conftest import blobs
 
 QUICK = dict(n_folds=2, epochs=6, batch_size=16)
@@ -24,7 +24,7 @@ def test_folds_hold_every_class_in_its_share(n, n_folds):
 
 def test_networks_say_what_images_show_that_they_have_not_seen():
     data = blobs(120)
-    probabilities = out_of_fold(data, data.labels.numpy(), **QUICK)
+    probabilities = cross_val_predict_proba(data, data.labels.numpy(), **QUICK)
     assert probabilities.shape == (120, 3)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
@@ -35,7 +35,7 @@ def test_a_label_cannot_be_learned_by_heart():
     """Labels that have nothing to do with the images are guessed, however long one trains."""
     data = blobs(90)
     labels = np.random.default_rng(0).integers(3, size=90)
-    probabilities = out_of_fold(data, labels, **QUICK | dict(epochs=15))
+    probabilities = cross_val_predict_proba(data, labels, **QUICK | dict(epochs=15))
     assert (probabilities.argmax(1) == labels).mean() < 0.55
 
 
@@ -45,7 +45,7 @@ def test_labels_of_a_fold_do_not_reach_its_own_probabilities(monkeypatch):
     dealt = stratified_folds(labels, 2, seed=0)
     monkeypatch.setattr(folds, "stratified_folds", lambda *_: dealt)
     other = np.where(dealt == 0, (labels + 1) % 3, labels)
-    first, second = (out_of_fold(data, given, **QUICK) for given in (labels, other))
+    first, second = (cross_val_predict_proba(data, given, **QUICK) for given in (labels, other))
     np.testing.assert_array_equal(first[dealt == 0], second[dealt == 0])
     assert np.abs(first[dealt == 1] - second[dealt == 1]).max() > 0.1
 
@@ -54,23 +54,25 @@ def test_the_same_whatever_else_happens_in_the_process():
     data = blobs(48)
     labels = data.labels.numpy()
     torch.manual_seed(0)
-    first = out_of_fold(data, labels, **QUICK)
+    first = cross_val_predict_proba(data, labels, **QUICK)
     torch.manual_seed(1)
     np.random.seed(1)
-    np.testing.assert_array_equal(first, out_of_fold(data, labels, **QUICK))
-    assert (first != out_of_fold(data, labels, **QUICK, seed=1)).any()
+    np.testing.assert_array_equal(first, cross_val_predict_proba(data, labels, **QUICK))
+    assert (first != cross_val_predict_proba(data, labels, **QUICK, seed=1)).any()
 
 
 def test_progress_is_told_and_may_end_the_work():
     data, seen = blobs(48), []
-    out_of_fold(data, data.labels.numpy(), **QUICK, tick=lambda *now: seen.append(now))
+    cross_val_predict_proba(
+        data, data.labels.numpy(), **QUICK, on_progress=lambda *now: seen.append(now)
+    )
     assert seen == [(n + 1, 24) for n in range(24)]  # 2 folds x 6 epochs x 2 batches
 
     def stop(done: int, total: int) -> None:
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        out_of_fold(data, data.labels.numpy(), **QUICK, tick=stop)
+        cross_val_predict_proba(data, data.labels.numpy(), **QUICK, on_progress=stop)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +85,4 @@ def test_progress_is_told_and_may_end_the_work():
 )
 def test_bad_arguments_are_refused(labels, knobs, message):
     with pytest.raises(ValueError, match=message):
-        out_of_fold(blobs(48), labels, **knobs)
+        cross_val_predict_proba(blobs(48), labels, **knobs)

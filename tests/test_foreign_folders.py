@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine import schema
-from engine.ask import load_network
+from engine.ask import load_predictor
 from engine.errors import StoreError
 from engine.mapper import laid_out, map_file, read_map
 from engine.report import summary
@@ -42,7 +42,7 @@ def test_a_good_folder_is_read_whole(good):
     assert run.kept_states() == [0, 1, 2]
     for name in ARRAYS:
         assert len(run.array(name)) == 3
-    assert load_network(run, 2).epoch == 2
+    assert load_predictor(run, 2).epoch == 2
     summary(run)
 
 
@@ -99,14 +99,14 @@ def test_poisoned_networks_are_refused_and_never_unpickled(kind, folder):
         assert run.kept_states() == [0, 1, 2]
         return
     with pytest.raises(StoreError):
-        load_network(run, 1)
+        load_predictor(run, 1)
 
 
 def test_a_state_of_another_network_is_refused(folder, tmp_path):
-    Runner.new(quick(epochs=1, network="fast"), tmp_path / "other", data=blobs()).run()
+    Runner.new(quick(epochs=1, network="resnet9-w16"), tmp_path / "other", data=blobs()).run()
     shutil.copy(tmp_path / "other" / "states" / "0.pt", folder / "states" / "1.pt")
     with pytest.raises(StoreError, match="no network of its own"):
-        load_network(Run(folder), 1)
+        load_predictor(Run(folder), 1)
 
 
 def test_a_json_file_without_end_is_not_read_whole(folder, monkeypatch):

@@ -12,7 +12,14 @@ from engine.labels import ema_update, one_hot
 from engine.mixing import mix, mixing_weights
 from engine.neighbors import nearest
 from engine.state import State
-from engine.train import draw_batches, find_partners, judge, look, train, train_epoch
+from engine.train import (
+    draw_batches,
+    estimate_clean_probability,
+    evaluate,
+    find_partners,
+    train,
+    train_epoch,
+)
 from tests.conftest import blobs, quick
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
@@ -57,8 +64,8 @@ def test_no_batch_waits_for_the_gpu():
     data, control = blobs(400), Control()
     state = State(quick(device="cuda", network="fast", weight_ema=0.9, cutout=2, jitter=0.1), data)
     network = state.evaluation_network()
-    seen = look(state, network, control, 0, correct=False)
-    judge(state, seen.loss)
+    seen = evaluate(state, network, control, 0, correct=False)
+    estimate_clean_probability(state, seen.loss)
     partners = find_partners(state, "neighbors", [], seen.features)
     batches = draw_batches(state, "main")
     passed = []
@@ -70,10 +77,10 @@ def test_no_batch_waits_for_the_gpu():
         if batch == n_batches:  # what comes after the last batch may wait
             torch.cuda.set_sync_debug_mode("default")
 
-    control.tick = tick
+    control.report_progress = tick
     try:
         train_epoch(state, 3, "ce", batches, partners, control)
-        look(state, network, control, 3, correct=True)
+        evaluate(state, network, control, 3, correct=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert passed.count("training") == len(batches) > 3
@@ -81,13 +88,13 @@ def test_no_batch_waits_for_the_gpu():
 
 @pytest.mark.parametrize("knobs", [dict(compile="default"), dict(compile="reduce-overhead")])
 def test_a_compiled_step_learns_as_well(knobs):
-    config = quick(device="cuda", network="fast", epochs=8)
+    config = quick(device="cuda", network="resnet9-w16", epochs=8)
     plain, compiled = (list(train(c, blobs())) for c in (config, config.changed(**knobs)))
     np.testing.assert_allclose(plain[0].loss, compiled[0].loss, atol=0.1)
     assert compiled[-1].metrics["test_accuracy"] > 0.9
 
 
-@pytest.mark.parametrize("network", ["small", "fast"])
+@pytest.mark.parametrize("network", ["small", "resnet9-w16"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_run_repeats_itself_and_resumes(network, precision):
     data = blobs()
@@ -101,5 +108,5 @@ def test_a_run_repeats_itself_and_resumes(network, precision):
     for snapshot in train(config, data, state=state):
         if snapshot.epoch == 2:
             break
-    *_, last = train(config, data, state=State(config, data, state.pack()))
+    *_, last = train(config, data, state=State(config, data, state.state_dict()))
     np.testing.assert_array_equal(last.soft, first[-1].soft)

@@ -76,7 +76,7 @@ def changed(config, other) -> set[str]:
 
 
 def test_noises_are_the_ones_of_the_issue():
-    made = headline.rows(["fast"], ["all"])
+    made = headline.rows(["cifar10-fast"], ["all"])
     found = {r.noise: (c.noise, c.rate, c.human_labels) for r in made for c in r.configs}
     simulated = {"symmetric0.8", "symmetric0.6", "symmetric0.4", "symmetric0.2", "asymmetric0.4"}
     assert found.keys() == simulated | {"worse", "aggre"}
@@ -98,7 +98,7 @@ def test_reference_is_the_authors():
         assert {name: getattr(config, name) for name in expected} == expected, row.noise
 
 
-@pytest.mark.parametrize(("preset", "knobs"), [("fast", FAST), ("best", BEST)])
+@pytest.mark.parametrize(("preset", "knobs"), [("cifar10-fast", FAST), ("cifar10-best", BEST)])
 def test_other_presets_are_theirs(preset, knobs):
     expected = dict(
         state_interval=knobs["epochs"], method="mixnn-elr", dataset="cifar10", limit=None
@@ -110,7 +110,7 @@ def test_other_presets_are_theirs(preset, knobs):
 
 def test_knobs_come_last():
     (row,) = headline.rows(
-        ["best"], ["worse"], dataset="digits", epochs="7", state_interval="2", seeds=[0, 1],
+        ["cifar10-best"], ["worse"], dataset="digits", epochs="7", state_interval="2", seeds=[0, 1],
         correction_start="3", warmup="1",
     )  # fmt: skip
     assert [(c.dataset, c.epochs, c.state_interval, c.seed) for c in row.configs] == [
@@ -145,7 +145,8 @@ def test_an_ablation_changes_one_ingredient(preset):
         (knob,) = lost[row.name]
         assert getattr(row.configs[0], knob) == PLAIN[knob]
         assert row.name == f"mixnn, {knob} {str(PLAIN[knob]).lower()}"
-    knobs = {"fast": FAST, "best": BEST}.get(preset, dict.fromkeys(REFERENCE_QUIRKS))
+    of_preset = {"cifar10-fast": FAST, "cifar10-best": BEST}
+    knobs = of_preset.get(preset, dict.fromkeys(REFERENCE_QUIRKS))
     expected = {name for name in PLAIN if name in knobs and knobs[name] != PLAIN[name]}
     assert set().union(*lost.values()) == expected
     assert len(lost) == len(expected)
@@ -159,7 +160,9 @@ def test_an_ablation_leaves_out_what_a_knob_has_taken_away():
 
 
 def test_first_seeds_come_first():
-    made = headline.rows(["fast", "best"], ["symmetric0.8", "worse"], beside=["ce"], seeds=[0, 1])
+    made = headline.rows(
+        ["cifar10-fast", "cifar10-best"], ["symmetric0.8", "worse"], beside=["ce"], seeds=[0, 1]
+    )
     order = [(c.epochs, c.seed, c.noise, c.method) for c in headline.configs_of(made)]
     assert order == [
         (epochs, seed, noise, method)
@@ -171,7 +174,7 @@ def test_first_seeds_come_first():
 
 
 def test_a_run_of_two_rows_is_made_once():
-    made = headline.rows(["fast"], ["symmetric0.8"], beside=["mixnn-elr"], ablation=True)
+    made = headline.rows(["cifar10-fast"], ["symmetric0.8"], beside=["mixnn-elr"], ablation=True)
     assert max(Counter(map(run_name, headline.configs_of(made))).values()) == 1
     assert len(headline.configs_of(made)) == len(made) - 1
 
@@ -179,7 +182,7 @@ def test_a_run_of_two_rows_is_made_once():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--preset", "quick"], "preset = 'quick': allowed are reference, fast, best"),
+        (["--preset", "quick"], "preset = 'quick': allowed are reference, cifar10-fast"),
         (["--noise", "symmetric0.3"], "noise = 'symmetric0.3': allowed are symmetric0.8, "),
         (["--noise", "all,worse"], "each value once"),
         (["--beside", "ce,mixnn"], "beside = 'mixnn': allowed are ce, mixup, "),
@@ -200,12 +203,12 @@ def test_bad_input_is_refused_before_anything_starts(cifar, capsys, arguments, m
 
 def test_noise_that_is_not_there(cifar):
     (cifar / "cifar10n_labels.npz").unlink()
-    _, kept, notes = headline.load(headline.rows(["fast"], ["all"], **TINY), lenient=True)
+    _, kept, notes = headline.load(headline.rows(["cifar10-fast"], ["all"], **TINY), lenient=True)
     assert {row.noise for row in kept} == headline.NOISES.keys() - {"worse", "aggre"}
     assert len(notes) == 2
     assert "aggre is left out: no human labels of cifar10 are here" in notes[1]
     with pytest.raises(NoiseError, match="no human labels of cifar10 are here"):
-        headline.load(headline.rows(["fast"], ["worse"], **TINY))
+        headline.load(headline.rows(["cifar10-fast"], ["worse"], **TINY))
 
 
 # --- from the command to the files
@@ -215,7 +218,7 @@ def test_headline_from_command_to_files(cifar, capsys):
     command = ["headline", *options(), "--noise", "all", "--out", str(cifar / "out")]
     command += ["--runs", str(cifar / "runs")]
     assert main(command) == 0
-    told = json.loads((cifar / "out" / "headline-fast.json").read_text())
+    told = json.loads((cifar / "out" / "headline-cifar10-fast.json").read_text())
     assert [row["noise"] for row in told["rows"]] == list(headline.NOISES)
     assert told["paper"]["test_accuracy"] == 0.8608
     assert any("JPEG" in note for note in told["notes"])
@@ -238,7 +241,7 @@ def test_rows_against_the_run_folders(cifar, capsys):
     command = ["headline", *options(), "--beside", "ce", "--seed", "0:2", "--limit", "50"]
     command += ["--out", str(cifar / "out"), "--runs", str(cifar / "runs")]
     assert main(command) == 0
-    path = cifar / "out" / "headline-fast.json"
+    path = cifar / "out" / "headline-cifar10-fast.json"
     told = json.loads(path.read_text())
     assert told["paper"] is None  # not on all of CIFAR-10
     assert "86.08" not in capsys.readouterr().out
@@ -287,11 +290,11 @@ def test_rows_against_the_run_folders(cifar, capsys):
 def test_an_ablation_runs(cifar, capsys):
     command = ["headline", *options(epochs=2, correction_start=1), "--ablation"]
     assert main([*command, "--out", str(cifar / "o"), "--runs", str(cifar / "r")]) == 0
-    rows = json.loads((cifar / "o" / "headline-fast.json").read_text())["rows"]
+    rows = json.loads((cifar / "o" / "headline-cifar10-fast.json").read_text())["rows"]
     assert [row["kind"] for row in rows] == ["whole"] + ["ablation"] * (len(rows) - 1)
     assert all(row["n"] == 1 and row["test_accuracy_last"]["std"] is None for row in rows)
     assert {tuple(row["knobs"]) for row in rows[4:]} < {(name,) for name in PLAIN}
-    assert capsys.readouterr().out.count("fast    symmetric0.8") == len(rows)
+    assert capsys.readouterr().out.count("cifar10-fast  symmetric0.8") == len(rows)
 
 
 # --- cut off, and gone on with
@@ -348,17 +351,19 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
 
 
 def test_preparing_a_run_is_no_part_of_its_wall_time(cifar, monkeypatch):
+    prepare = State.__init__
+
     def slow(*arguments, **named):
         time.sleep(0.6)
-        return State(*arguments, **named)
+        prepare(*arguments, **named)
 
-    monkeypatch.setattr("engine.state.State", slow)
-    data, made, _ = headline.load(headline.rows(["fast"], ["symmetric0.8"], **TINY))
+    monkeypatch.setattr(State, "__init__", slow)
+    data, made, _ = headline.load(headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY))
     begun = time.perf_counter()
     for _ in headline.bring(headline.configs_of(made), cifar, data):
         pass
     took = time.perf_counter() - begun
-    (run,) = headline.tell("fast", made, cifar)["runs"].values()
+    (run,) = headline.tell("cifar10-fast", made, cifar)["runs"].values()
     assert run["seconds"] - 0.01 < run["wall_seconds"] < took - 0.3
 
 
@@ -366,13 +371,13 @@ def test_time_that_is_up_is_said(cifar, capsys):
     places = ["--out", str(cifar / "out"), "--runs", str(cifar / "runs")]
     assert main(["headline", *options(), "--minutes", "1e-9", *places]) == 130
     told = capsys.readouterr()
-    assert "time is up with 1 runs to go; the same command goes on" in told.err
-    assert told.out.splitlines()[-1].split()[:4] == ["fast", "symmetric0.8", "mixnn", "0"]
+    assert "time limit reached, 1 runs left; run the same command to continue" in told.err
+    assert told.out.splitlines()[-1].split()[:4] == ["cifar10-fast", "symmetric0.8", "mixnn", "0"]
     assert main(["headline", *options(), *places]) == 0
 
 
 def test_a_run_that_fails_is_no_row(cifar, capsys):
-    row = headline.rows(["fast"], ["symmetric0.8"], beside=["ce"], **TINY)[1]
+    row = headline.rows(["cifar10-fast"], ["symmetric0.8"], beside=["ce"], **TINY)[1]
     (cifar / "runs").mkdir()
     (cifar / "runs" / run_name(row.configs[0])).write_text("a file where a folder belongs")
     command = ["headline", *options(), "--beside", "ce", "--noise", "symmetric0.8,symmetric0.2"]
@@ -396,7 +401,7 @@ def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):
 
     monkeypatch.setattr(Runner, "_end", slow)
     data, made, _ = headline.load(
-        headline.rows(["fast"], ["symmetric0.8"], **TINY | {"epochs": 1000})
+        headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY | {"epochs": 1000})
     )
     (config,) = headline.configs_of(made)
     folder = cifar / "runs" / run_name(config)
@@ -413,7 +418,7 @@ def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):
 
 
 def test_a_closed_generator_stops_the_run(cifar):
-    made = headline.rows(["fast"], ["symmetric0.8"], **TINY | {"epochs": 1000})
+    made = headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY | {"epochs": 1000})
     data, made, _ = headline.load(made)
     (config,) = headline.configs_of(made)
     progress = headline.bring([config], cifar / "runs", data)

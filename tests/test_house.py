@@ -33,9 +33,10 @@ def test_leaves_import_no_sibling(leaf):
 
 @pytest.mark.parametrize("leaf", ["config", "data", "model"])
 def test_rooms_that_are_leaves_import_nothing_of_the_engine_but_themselves(leaf):
+    below = {"data": ("engine.config.",)}
     for path in (ROOT / "engine" / leaf).glob("*.py"):
         siblings = {name for name in imported(path) if name.startswith("engine")}
-        allowed = (f"engine.{leaf}", "engine.errors.")
+        allowed = (f"engine.{leaf}", "engine.errors.", *below.get(leaf, ()))
         assert all(name.startswith(allowed) for name in siblings), path
 
 
@@ -79,3 +80,44 @@ def test_the_readme_maps_every_file():
     for room in ("engine", "app", "tests"):
         for path in (ROOT / room).rglob("*.py"):
             assert path.name == "__init__.py" or path.name in readme, path
+
+
+HEAVY = ("torch", "sklearn", "pandas", "scipy", "umap", "plotly", "streamlit", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    ("modules", "needed"),
+    [
+        ("engine.cli.parser, engine.commands", set()),
+        ("engine.config, engine.control, engine.snapshot, engine.signs", set()),
+        ("engine.store, engine.report, engine.label_issues, engine.terminal", set()),
+        ("engine.runner, engine.writer, engine.mapper, engine.data.registry", set()),
+        ("app.sample.story, app.review.checkup, app.overview", set()),
+        # Streamlit itself imports the beginnings of plotly
+        ("app.runs, app.setup, app.drawn, app.reading, app.widgets", {"streamlit", "plotly"}),
+    ],
+)
+def test_reading_and_the_first_page_import_no_heavy_library(modules, needed):
+    """PyTorch takes two seconds and 500 MB; whoever computes imports it then."""
+    code = f"import sys, {modules}; print(*set({HEAVY!r}) & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(ended.stdout.split()) == needed
+
+
+def test_help_comes_at_once():
+    """It needs none of the libraries; wall time is tests/benchmarks/bench_app.py's business."""
+    code = """
+import sys
+from engine.cli.parser import main
+try:
+    main(["--help"])
+finally:
+    print(*{"numpy", "pydantic", "tqdm", "torch"} & set(sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "headline" in ended.stdout
+    assert ended.stderr.strip() == ""

@@ -29,8 +29,9 @@ def recall(found: torch.Tensor, exact: torch.Tensor) -> float:
 @pytest.mark.parametrize("offset", [0.0, 3000.0])
 @pytest.mark.parametrize("block", [4, 64])  # small enough to matter here, and too large
 def test_exact_search_is_brute_force(offset, block, monkeypatch):
-    monkeypatch.setattr(neighbors, "BLOCK", block)
-    monkeypatch.setattr(neighbors, "CHUNK", {"cpu": 7 * 500})  # many chunks, the last one smaller
+    monkeypatch.setattr(neighbors, "BLOCK_COLUMNS", block)
+    # many chunks, the last one smaller
+    monkeypatch.setattr(neighbors, "CHUNK_ENTRIES", {"cpu": 7 * 500})
     features = clustered(500, 16) + offset  # far from the origin a naive product loses digits
     indices, distances = nearest(features, 7, backend="exact")
     expected, lengths = brute_force(features, 7)
@@ -46,7 +47,9 @@ def test_of_equal_distances_the_lower_index_is_first():
 
 
 def test_least_scores_in_blocks_are_those_of_a_full_sort():
-    scores = torch.rand(50, 40 * neighbors.BLOCK, generator=torch.Generator().manual_seed(0))
+    scores = torch.rand(
+        50, 40 * neighbors.BLOCK_COLUMNS, generator=torch.Generator().manual_seed(0)
+    )
     scores[7, 64:73] = scores[7, 64:73] - 1  # all in one block
     found = neighbors._least(scores, 9).sort(dim=1).values
     np.testing.assert_array_equal(found, scores.argsort(dim=1)[:, :9].sort(dim=1).values)

@@ -8,13 +8,19 @@ import torch
 
 from engine import model, optim
 from engine.augment import augment, distort, normalize
-from engine.device import can_compile, choose_compile, choose_device, choose_precision, machine
+from engine.device import (
+    can_compile,
+    choose_compile,
+    choose_device,
+    choose_precision,
+    hardware_info,
+)
 
 
 @pytest.mark.parametrize(
     ("network", "shape", "n_features"),
     [
-        ("small", (1, 8, 8), 128), ("small", (3, 28, 28), 128), ("fast", (3, 32, 32), 128),
+        ("small", (1, 8, 8), 128), ("small", (3, 28, 28), 128), ("resnet9-w16", (3, 32, 32), 128),
         ("resnet9", (3, 32, 32), 512), ("resnet18", (3, 32, 32), 512),
         ("resnet34", (1, 32, 32), 512),
     ],
@@ -52,7 +58,7 @@ def test_the_seed_alone_makes_the_weights_and_leaves_the_global_generator_alone(
 
 def test_auto_network_goes_by_size():
     assert model.choose("auto", (1, 28, 28)) == "small"
-    assert model.choose("auto", (3, 32, 32)) == "fast"
+    assert model.choose("auto", (3, 32, 32)) == "resnet9-w16"
     assert model.choose("resnet18", (1, 8, 8)) == "resnet18"
     with pytest.raises(ValueError, match="'vit'.*small, fast, resnet9, resnet18, resnet34"):
         model.build("vit", (3, 32, 32), 10, seed=0)
@@ -147,7 +153,7 @@ def test_for_evaluation_whole_batches_alone_are_compiled(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", watched)
     sizes = []
-    net = model.build("fast", (3, 8, 8), 10, seed=0)
+    net = model.build("resnet9-w16", (3, 8, 8), 10, seed=0)
     plain = model.for_evaluation(net, torch.device("cpu"), "float32")
     fast = model.for_evaluation(net, torch.device("cpu"), "float32", "default")
     with torch.no_grad():
@@ -218,8 +224,8 @@ def test_device_and_precision():
     cpu = choose_device("cpu")
     assert choose_precision("auto", "small", cpu) == "float32"
     assert choose_precision("float32", "resnet18", cpu) == "float32"
-    assert choose_precision("auto", "fast", cpu) in ("float32", "bf16")
-    assert {"processor", "cores", "commit", "torch"} <= set(machine(cpu))
+    assert choose_precision("auto", "resnet9-w16", cpu) in ("float32", "bf16")
+    assert {"processor", "cores", "commit", "torch"} <= set(hardware_info(cpu))
     with pytest.raises(ValueError, match="'cuda:99': this machine has"):
         choose_device("cuda:99")
 
@@ -227,9 +233,10 @@ def test_device_and_precision():
 @pytest.mark.parametrize(
     ("network", "device", "n_images", "compiler", "expected"),
     [
-        ("fast", "cpu", 10**6, "g++", "default"), ("fast", "cpu", 10**6 - 1, "g++", "none"),
-        ("small", "cpu", 10**9, "g++", "none"), ("fast", "cuda", 10**9, "g++", "none"),
-        ("fast", "cpu", 10**9, "no-such-compiler", "none"),
+        ("resnet9-w16", "cpu", 10**6, "g++", "default"),
+        ("resnet9-w16", "cpu", 10**6 - 1, "g++", "none"),
+        ("small", "cpu", 10**9, "g++", "none"), ("resnet9-w16", "cuda", 10**9, "g++", "none"),
+        ("resnet9-w16", "cpu", 10**9, "no-such-compiler", "none"),
     ],
 )  # fmt: skip
 def test_auto_compiles_long_runs_where_it_can(

@@ -9,13 +9,14 @@ import pytest
 import torch
 
 from engine import model, problem
+from engine.config import LABEL_SETTINGS
 from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise import observed_matrix
-from engine.problem import LABEL_KNOBS, margins_known, pose
+from engine.problem import make_noisy_labels, margins_known
 from engine.runner import Runner
-from engine.spoil import corrupt_by_image, corrupt_by_margin
+from engine.spoil import instance_dependent_noise, margin_noise
 from engine.state import State
 from engine.store import Run
 from engine.train import train
@@ -29,14 +30,14 @@ def learned(monkeypatch):
     monkeypatch.setattr(problem, "_margins", {})
     calls = []
 
-    def stand_in(data, labels, *, tick=None, **_):
+    def stand_in(data, labels, *, on_progress=None, **_):
         calls.append(data.n)
-        if tick is not None:
-            tick(1, 2)
+        if on_progress is not None:
+            on_progress(1, 2)
         chances = np.random.default_rng(data.n).dirichlet([1.0] * data.n_classes, data.n)
         return chances.astype(np.float32)
 
-    monkeypatch.setattr(problem, "out_of_fold", stand_in)
+    monkeypatch.setattr(problem, "cross_val_predict_proba", stand_in)
     return calls
 
 
@@ -59,15 +60,15 @@ def people(monkeypatch, tmp_path):
 
 
 def test_instance_noise_looks_at_the_images(data):
-    posed = pose(quick(noise="instance", rate=0.3, seed=4), data)
+    noisy = make_noisy_labels(quick(noise="instance", rate=0.3, seed=4), data)
     mean, std = (values.numpy() for values in data.channel_stats())
-    alone = corrupt_by_image(
+    alone = instance_dependent_noise(
         data.labels.numpy(), data.images.numpy(), 0.3, mean=mean, std=std, n_classes=3, seed=4
     )
-    np.testing.assert_array_equal(posed.given, alone.labels)
-    np.testing.assert_array_equal(posed.matrix, alone.matrix)
-    assert posed.rate_requested == 0.3
-    assert posed.rate_actual == (posed.given != posed.true).mean()
+    np.testing.assert_array_equal(noisy.given, alone.labels)
+    np.testing.assert_array_equal(noisy.matrix, alone.matrix)
+    assert noisy.rate_requested == 0.3
+    assert noisy.rate_actual == (noisy.given != noisy.true).mean()
 
 
 def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
@@ -75,24 +76,28 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
     data = blobs(96)
     assert not margins_known(data)
     seen = []
-    posed = pose(quick(noise="margin"), data, tick=lambda *now: seen.append(now))
+    noisy = make_noisy_labels(
+        quick(noise="margin"), data, on_progress=lambda *now: seen.append(now)
+    )
     assert margins_known(data)
     assert seen[-1] == (len(seen), len(seen))
-    eta = problem.out_of_fold(data, data.labels.numpy(), **problem.MARGIN_FOLDS, threads=1)
-    alone = corrupt_by_margin(data.labels.numpy(), eta, 0.4)
-    np.testing.assert_array_equal(posed.given, alone.labels)
-    assert posed.rate_actual == pytest.approx(0.4, abs=0.15)
+    eta = problem.cross_val_predict_proba(
+        data, data.labels.numpy(), **problem.MARGIN_FOLDS, threads=1
+    )
+    alone = margin_noise(data.labels.numpy(), eta, 0.4)
+    np.testing.assert_array_equal(noisy.given, alone.labels)
+    assert noisy.rate_actual == pytest.approx(0.4, abs=0.15)
 
 
 def test_margins_are_learned_once_for_a_data_set_whatever_the_settings(data, learned):
-    first = pose(quick(noise="margin"), data)
-    for knobs in ({"seed": 3}, {"rate": 0.1}, {"margin_type": "III"}, {"network": "fast"}):
-        other = pose(quick(noise="margin", **knobs), data)
-        assert (other.given != first.given).any() or knobs == {"network": "fast"}
+    first = make_noisy_labels(quick(noise="margin"), data)
+    for knobs in ({"seed": 3}, {"rate": 0.1}, {"margin_type": "III"}, {"network": "resnet9-w16"}):
+        other = make_noisy_labels(quick(noise="margin", **knobs), data)
+        assert (other.given != first.given).any() or knobs == {"network": "resnet9-w16"}
     assert learned == [96]
     for n in (60, 66, 72, 78):
-        pose(quick(noise="margin"), blobs(n))
-    assert len(problem._margins) == problem.MOST_MARGINS
+        make_noisy_labels(quick(noise="margin"), blobs(n))
+    assert len(problem._margins) == problem.MAX_STORED_MARGINS
 
 
 @pytest.mark.parametrize("noise", ["margin", "instance", "human", "symmetric", "none"])
@@ -102,15 +107,15 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch
     state = State(config, data)
     steps = train(config, data, state=state)
     next(steps), next(steps)
-    torch.save(state.pack(), tmp_path / "state.pt")
+    torch.save(state.state_dict(), tmp_path / "state.pt")
     whole = list(steps)
-    for module, name in ((problem, "_spoiled"), (problem, "out_of_fold")):
+    for module, name in ((problem, "_noise_of"), (problem, "cross_val_predict_proba")):
         monkeypatch.setattr(module, name, None)  # nothing is made anew
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
     again = State(config, data, packed)
-    np.testing.assert_array_equal(again.problem.given, state.problem.given)
-    np.testing.assert_array_equal(again.problem.matrix, state.problem.matrix)
-    assert again.problem.rate_requested == state.problem.rate_requested
+    np.testing.assert_array_equal(again.noisy_labels.given, state.noisy_labels.given)
+    np.testing.assert_array_equal(again.noisy_labels.matrix, state.noisy_labels.matrix)
+    assert again.noisy_labels.rate_requested == state.noisy_labels.rate_requested
     rest = list(train(config, data, state=again))
     np.testing.assert_array_equal(rest[-1].soft, whole[-1].soft)
     np.testing.assert_array_equal(rest[-1].loss, whole[-1].loss)
@@ -128,30 +133,31 @@ def test_other_noise_is_posed_anew(data, learned, change):
     state = State(config, data)
     next(train(config, data, state=state))
     other = config.changed(**change)
-    forked = State(other, data, state.pack())
-    np.testing.assert_array_equal(forked.problem.given, pose(other, data).given)
-    assert (forked.problem.given != state.problem.given).any()
-    np.testing.assert_array_equal(forked.soft.argmax(1), forked.problem.given)
+    forked = State(other, data, state.state_dict())
+    np.testing.assert_array_equal(forked.noisy_labels.given, make_noisy_labels(other, data).given)
+    assert (forked.noisy_labels.given != state.noisy_labels.given).any()
+    np.testing.assert_array_equal(forked.soft.argmax(1), forked.noisy_labels.given)
 
 
 def test_a_seed_that_does_not_spoil_keeps_the_labels(data, learned):
     state = State(quick(noise="margin", seed=1), data)
-    forked = State(quick(noise="margin", seed=2, noise_seed=1, k=2), data, state.pack())
-    np.testing.assert_array_equal(forked.problem.given, state.problem.given)
+    forked = State(quick(noise="margin", seed=2, noise_seed=1, k=2), data, state.state_dict())
+    np.testing.assert_array_equal(forked.noisy_labels.given, state.noisy_labels.given)
     assert len(learned) == 1
 
 
 def test_what_was_packed_before_noise_was_kept_is_posed_anew(data):
     state = State(quick(), data)
-    old = {name: value for name, value in state.pack().items() if name != "matrix"}
-    np.testing.assert_array_equal(State(quick(), data, old).problem.given, state.problem.given)
+    old = {name: value for name, value in state.state_dict().items() if name != "matrix"}
+    again = State(quick(), data, old)
+    np.testing.assert_array_equal(again.noisy_labels.given, state.noisy_labels.given)
 
 
 def test_every_knob_of_the_noise_fixes_the_labels():
-    """A knob of the data or the noise that LABEL_KNOBS forgets would leave old labels in place."""
+    """A setting of data or noise that LABEL_SETTINGS lacks would leave old labels in place."""
     knobs = list(quick().model_dump())
     of_labels = knobs[: knobs.index("mixing")]  # config.py lists data and noise first
-    assert set(LABEL_KNOBS) | {"noise_seed"} == set(of_labels)
+    assert set(LABEL_SETTINGS) | {"noise_seed"} == set(of_labels)
 
 
 def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_path):
@@ -181,7 +187,7 @@ def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
     writer = RunWriter.create(tmp_path / "run", State(config, data))
     writer.close()
     problem._margins.clear()
-    monkeypatch.setattr(problem, "out_of_fold", None)
+    monkeypatch.setattr(problem, "cross_val_predict_proba", None)
     runner = Runner.resume(tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
@@ -215,9 +221,9 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
         return build(*arguments, **knobs)
 
     monkeypatch.setattr(model, "build", watched)
-    monkeypatch.setattr(model, "choose", lambda *_: "fast")
+    monkeypatch.setattr(model, "choose", lambda *_: "resnet9-w16")
     monkeypatch.setattr(problem, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
-    pose(quick(noise="margin"), blobs(24))
+    make_noisy_labels(quick(noise="margin"), blobs(24))
     assert set(counts) == {2}
 
 
@@ -231,8 +237,10 @@ class Behind:
 
     def _run(self, data):
         try:
-            self.given = pose(
-                quick(noise="margin"), data, tick=lambda *n: self.control.tick(0, "margins", *n)
+            self.given = make_noisy_labels(
+                quick(noise="margin"),
+                data,
+                on_progress=lambda *n: self.control.report_progress(0, "margins", *n),
             ).given
         except Exception as error:
             self.error = error
@@ -243,52 +251,54 @@ class Behind:
 
 
 def test_a_run_that_waits_for_margins_can_be_stopped(data, learned):
-    def tick(*_):
+    def on_progress(*_):
         second = Behind(data)
         second.control.stop()
         second.join()
         assert isinstance(second.error, Stopped)
 
-    pose(quick(noise="margin"), data, tick=tick)
+    make_noisy_labels(quick(noise="margin"), data, on_progress=on_progress)
     assert learned == [96]
 
 
 def test_margins_of_one_data_set_do_not_wait_for_those_of_another(data, learned):
-    def tick(*_):
+    def on_progress(*_):
         second = Behind(blobs(60))
         second.join()
         assert second.error is None
 
-    pose(quick(noise="margin"), data, tick=tick)
+    make_noisy_labels(quick(noise="margin"), data, on_progress=on_progress)
     assert learned == [96, 60]
 
 
 def test_the_next_run_starts_over_when_the_first_one_fails(data, learned):
     waiting = []
 
-    def tick(*_):
+    def on_progress(*_):
         waiting.append(Behind(data))
         while waiting[0].control.progress.stage != "margins":
             time.sleep(0.01)
         raise Stopped
 
     with pytest.raises(Stopped):
-        pose(quick(noise="margin"), data, tick=tick)
+        make_noisy_labels(quick(noise="margin"), data, on_progress=on_progress)
     waiting[0].join()
     assert waiting[0].error is None
     assert learned == [96, 96]
-    np.testing.assert_array_equal(waiting[0].given, pose(quick(noise="margin"), data).given)
+    np.testing.assert_array_equal(
+        waiting[0].given, make_noisy_labels(quick(noise="margin"), data).given
+    )
     assert learned == [96, 96]
 
 
 def test_human_labels_follow_the_images(people):
     config = quick(noise="human", dataset="cifar10")
-    posed = pose(config, in_ten_classes())
-    np.testing.assert_array_equal(posed.given, people)
-    assert posed.rate_requested == posed.rate_actual == pytest.approx(1 / 3)
-    np.testing.assert_array_equal(posed.matrix, observed_matrix(np.arange(60) % 10, people, 10))
+    noisy = make_noisy_labels(config, in_ten_classes())
+    np.testing.assert_array_equal(noisy.given, people)
+    assert noisy.rate_requested == noisy.rate_actual == pytest.approx(1 / 3)
+    np.testing.assert_array_equal(noisy.matrix, observed_matrix(np.arange(60) % 10, people, 10))
     rows = np.array([0, 1, 5, 33, 47])
-    subset = pose(config.changed(limit=10), in_ten_classes().subset(rows))
+    subset = make_noisy_labels(config.changed(limit=10), in_ten_classes().subset(rows))
     np.testing.assert_array_equal(subset.given, people[rows])
 
 
@@ -297,12 +307,12 @@ def test_human_labels_that_do_not_fit_are_refused(people):
     data = in_ten_classes()
     turned = replace(data, labels=data.labels.flip(0), true_labels=data.labels.flip(0))
     with pytest.raises(NoiseError, match="not in the order of the images"):
-        pose(config, turned)
+        make_noisy_labels(config, turned)
     with pytest.raises(NoiseError, match="60 human labels but 50 images"):
-        pose(config, in_ten_classes(50))
+        make_noisy_labels(config, in_ten_classes(50))
     with pytest.raises(NoiseError, match="'aggre' with cifar10: .* holds worse"):
-        pose(config.changed(human_labels="aggre"), data)
+        make_noisy_labels(config.changed(human_labels="aggre"), data)
     with pytest.raises(NoiseError, match="no human labels of cifar100 are here: lay"):
-        pose(quick(noise="human", dataset="cifar100"), data)
+        make_noisy_labels(quick(noise="human", dataset="cifar100"), data)
     with pytest.raises(NoiseError, match="nobody published human labels of 'digits'"):
-        pose(quick(noise="human"), blobs())
+        make_noisy_labels(quick(noise="human"), blobs())

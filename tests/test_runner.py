@@ -227,7 +227,7 @@ def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, g
     config = quick(**knobs, correction_source="batch") if method == "mixnn" else quick(**knobs)
     state, packed = State(config, data), []
     for _ in train(config, data, state=state):
-        packed.append(copy.deepcopy(state.pack()))
+        packed.append(copy.deepcopy(state.state_dict()))
     runner = Runner.new(config, tmp_path / "run", data=data).start()
     wait_for(lambda: runner.status.epoch == 1 and runner.status.stage == "test")
     time.sleep(0.2)
@@ -412,7 +412,7 @@ def test_a_fork_with_other_knobs_goes_its_own_way(tmp_path, data):
 @pytest.mark.slow
 def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
     """Two CPU threads each, on the same machine at the same time: the arrays of a run alone."""
-    config = quick(epochs=4, k=2, threads=2, network="fast")
+    config = quick(epochs=4, k=2, threads=2, network="resnet9-w16")
     alone = finish(Runner.new(config, tmp_path / "alone", data=data))
     runners = [Runner.new(config, tmp_path / str(i), data=data).start() for i in range(3)]
     for runner in runners:

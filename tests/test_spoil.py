@@ -7,7 +7,7 @@ from scipy.stats import chisquare, kstest, truncnorm
 from engine import spoil
 from engine.errors import NoiseError
 from engine.noise import observed_matrix
-from engine.spoil import MARGIN_TYPES, corrupt_by_image, corrupt_by_margin, labels_of_people
+from engine.spoil import MARGIN_TYPES, human_noise, instance_dependent_noise, margin_noise
 
 rng = np.random.default_rng(0)
 N, C = 1200, 4
@@ -18,7 +18,7 @@ ETA = rng.dirichlet([0.4] * C, N)
 
 
 def by_image(rate=0.4, **more):
-    return corrupt_by_image(LABELS, IMAGES, rate, n_classes=C, **LOOK | more)
+    return instance_dependent_noise(LABELS, IMAGES, rate, n_classes=C, **LOOK | more)
 
 
 def probabilities_by_hand(weights: np.ndarray, flip: np.ndarray) -> np.ndarray:
@@ -56,7 +56,7 @@ def test_instance_noise_draws_by_each_images_own_probabilities(monkeypatch):
 
     monkeypatch.setattr(spoil.np.random, "default_rng", Fixed)
     monkeypatch.setattr(spoil, "_truncated_normal", lambda *_: flip)
-    monkeypatch.setattr(spoil, "CHUNK", 100)  # a class takes several chunks
+    monkeypatch.setattr(spoil, "CHUNK_IMAGES", 100)  # a class takes several chunks
     draws = 400
     given = np.stack([by_image(seed=seed).labels for seed in range(draws)])
     counts = np.stack([(given == c).sum(0) for c in range(C)], 1)
@@ -84,7 +84,7 @@ def test_flip_rates_are_a_truncated_normal(rate):
 def test_instance_noise_sends_like_images_to_the_same_class():
     """Within a class the projection decides, not chance: copies of an image go one way."""
     images = np.repeat(IMAGES[:1], N, axis=0)
-    noise = corrupt_by_image(np.zeros(N, int), images, 0.5, n_classes=10, **LOOK, seed=2)
+    noise = instance_dependent_noise(np.zeros(N, int), images, 0.5, n_classes=10, **LOOK, seed=2)
     went = np.bincount(noise.labels[noise.labels > 0])
     assert went.max() / went.sum() > 0.95
 
@@ -101,7 +101,7 @@ def test_instance_noise_is_a_function_of_its_arguments_alone():
 
 
 def test_a_class_without_samples_keeps_its_label():
-    noise = corrupt_by_image(LABELS, IMAGES, 0.4, n_classes=6, **LOOK)
+    noise = instance_dependent_noise(LABELS, IMAGES, 0.4, n_classes=6, **LOOK)
     np.testing.assert_array_equal(noise.matrix[4:], np.eye(6)[4:])
     np.testing.assert_allclose(noise.matrix.sum(1), 1)
 
@@ -111,8 +111,7 @@ def test_a_class_without_samples_keeps_its_label():
 def test_margin_noise_keeps_by_the_polynomial_over_a_factor(margin_type, rate):
     draws = 300
     runs = [
-        corrupt_by_margin(LABELS, ETA, rate, margin_type=margin_type, seed=seed)
-        for seed in range(draws)
+        margin_noise(LABELS, ETA, rate, margin_type=margin_type, seed=seed) for seed in range(draws)
     ]
     given = np.stack([run.labels for run in runs])
     assert (given != LABELS).mean() == pytest.approx(rate, abs=0.005)
@@ -133,7 +132,7 @@ def test_margin_noise_keeps_by_the_polynomial_over_a_factor(margin_type, rate):
 
 
 def test_margin_flips_go_to_the_likeliest_class_that_is_not_the_label():
-    given = corrupt_by_margin(LABELS, ETA, 0.6).labels
+    given = margin_noise(LABELS, ETA, 0.6).labels
     for i in np.flatnonzero(given != LABELS):
         order = [c for c in ETA[i].argsort()[::-1] if c != LABELS[i]]
         assert given[i] == order[0]
@@ -141,7 +140,7 @@ def test_margin_flips_go_to_the_likeliest_class_that_is_not_the_label():
 
 
 def test_margin_matrix_is_the_expected_one():
-    draws = [corrupt_by_margin(LABELS, ETA, 0.4, seed=seed) for seed in range(200)]
+    draws = [margin_noise(LABELS, ETA, 0.4, seed=seed) for seed in range(200)]
     seen = np.mean([observed_matrix(LABELS, draw.labels, C) for draw in draws], axis=0)
     np.testing.assert_allclose(seen, draws[0].matrix, atol=0.01)
     np.testing.assert_allclose(draws[0].matrix.sum(1), 1)
@@ -150,12 +149,12 @@ def test_margin_matrix_is_the_expected_one():
 
 def test_human_labels_are_taken_in_their_order():
     clean, people = LABELS, (LABELS + (np.arange(N) % 5 == 0)) % C
-    noise = labels_of_people(LABELS, clean, people, n_classes=C)
+    noise = human_noise(LABELS, clean, people, n_classes=C)
     np.testing.assert_array_equal(noise.labels, people)
     assert noise.rate_requested == noise.rate_actual == 0.2
     np.testing.assert_array_equal(noise.matrix, observed_matrix(LABELS, people, C))
     rows = np.array([3, 10, 500, 1199])
-    subset = labels_of_people(LABELS[rows], clean, people, n_classes=C, rows=rows)
+    subset = human_noise(LABELS[rows], clean, people, n_classes=C, rows=rows)
     np.testing.assert_array_equal(subset.labels, people[rows])
 
 
@@ -164,24 +163,27 @@ def test_human_labels_of_other_images_are_refused():
     a, b = 7, int(np.flatnonzero(LABELS[7] != LABELS)[0])
     swapped[[a, b]] = swapped[[b, a]]
     with pytest.raises(NoiseError, match=f"not in the order.*row {min(a, b)} .*2 rows differ"):
-        labels_of_people(LABELS, swapped, LABELS)
+        human_noise(LABELS, swapped, LABELS)
     with pytest.raises(NoiseError, match="1199 human labels but 1200 images"):
-        labels_of_people(LABELS, LABELS[:-1], LABELS[:-1])
+        human_noise(LABELS, LABELS[:-1], LABELS[:-1])
     with pytest.raises(NoiseError, match="none for the image in row 1199"):
-        labels_of_people(LABELS[[0, 1199]], LABELS[:9], LABELS[:9], rows=np.array([0, 1199]))
+        human_noise(LABELS[[0, 1199]], LABELS[:9], LABELS[:9], rows=np.array([0, 1199]))
     with pytest.raises(NoiseError, match="labels 4..4: allowed is 0..3"):
-        labels_of_people(LABELS, LABELS, np.full(N, 4), n_classes=C)
+        human_noise(LABELS, LABELS, np.full(N, 4), n_classes=C)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: by_image(1.1), "rate = 1.1: allowed is 0 to 1"),
-        (lambda: corrupt_by_image(LABELS, IMAGES[1:], 0.4, **LOOK), "1199 images but 1200 labels"),
-        (lambda: corrupt_by_margin(LABELS, ETA, -1), "rate = -1"),
-        (lambda: corrupt_by_margin(LABELS, ETA[1:], 0.1), "1199 images but 1200 labels"),
         (
-            lambda: corrupt_by_margin(LABELS, ETA, 0.1, margin_type="IV"),
+            lambda: instance_dependent_noise(LABELS, IMAGES[1:], 0.4, **LOOK),
+            "1199 images but 1200 labels",
+        ),
+        (lambda: margin_noise(LABELS, ETA, -1), "rate = -1"),
+        (lambda: margin_noise(LABELS, ETA[1:], 0.1), "1199 images but 1200 labels"),
+        (
+            lambda: margin_noise(LABELS, ETA, 0.1, margin_type="IV"),
             "margin_type = 'IV': allowed are I, II, III",
         ),
     ],

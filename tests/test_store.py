@@ -32,7 +32,7 @@ def write_run(folder: Path, data, **knobs) -> list:
     writing = RunWriter.create(folder, state)
     snapshots = []
     for snapshot in train(config, data, state=state):
-        writing.write(snapshot, state.pack())
+        writing.write(snapshot, state.state_dict())
         snapshots.append(snapshot)
     writing.write_status("done")
     writing.close()
@@ -95,7 +95,7 @@ def test_history_over_a_change_of_k(tmp_path, data):
     state = State(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
     for snapshot in train(config, data, state=state, control=control):
-        writing.write(snapshot, state.pack())
+        writing.write(snapshot, state.state_dict())
         if snapshot.epoch == 2:
             control.change(k=4)
     writing.close()
@@ -156,13 +156,13 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
         state = State(config, data)
         writing = RunWriter.create(folder, state)
         snapshots = train(config, data, state=state)
-        writing.write(next(snapshots), state.pack())
+        writing.write(next(snapshots), state.state_dict())
         with monkeypatch.context() as patch:
             for module, name in ((writer, "torch_save"), (records, "append")):
                 patch.setattr(module, name, dying(name, getattr(module, name), at))
             patch.setattr(RunWriter, "_write_row", dying("row", RunWriter._write_row, at))
             with pytest.raises(KeyboardInterrupt):
-                writing.write(next(snapshots), state.pack())
+                writing.write(next(snapshots), state.state_dict())
         writing.close()
         run = Run(folder)
         assert len(run.epochs) == 1
@@ -182,7 +182,7 @@ def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, 
 
     monkeypatch.setattr(records, "append", full)
     with pytest.raises(StoreError, match="the disk is full"):
-        writing.write(next(train(config, data, state=state)), state.pack())
+        writing.write(next(train(config, data, state=state)), state.state_dict())
     writing.close()
     assert not list((tmp_path / "run" / "states").iterdir())
 
@@ -341,7 +341,7 @@ def test_a_state_that_would_run_code_is_refused(tmp_path, data):
 
 
 def test_a_table_in_half_precision_is_stored_as_it_is(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("engine.state.HALF_FROM", 0)
+    monkeypatch.setattr("engine.state.HALF_PRECISION_ENTRIES", 0)
     config = quick(epochs=4)
     Runner.new(config, tmp_path / "run", data=data).run()
     run = Run(tmp_path / "run")

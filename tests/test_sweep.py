@@ -92,7 +92,7 @@ def test_a_grid_is_every_combination():
 @pytest.mark.parametrize(
     ("axes", "message"),
     [
-        ({"kk": [1]}, "kk = [1]: no such knob"),
+        ({"kk": [1]}, "kk = [1]: no such setting"),
         ({"k": []}, "k = []: allowed is one value or more"),
         ({"k": [1, 2, 1]}, "k = [1, 2, 1]: each value once"),
         ({"k": [0, 1]}, "k = 0: allowed is a whole number from 1 to 100 (at k 0)"),
@@ -318,7 +318,7 @@ def test_a_killed_sweep_and_a_stopped_one_go_on_as_if_nothing_had_been(tmp_path,
     shown += _read(ours)
     assert process.wait(60) == 130
     assert first >= 4
-    assert "stopped; the same command goes on" in shown
+    assert "stopped; run the same command to continue" in shown
     assert "2 of 2 runs" in shown
     assert "Traceback" not in shown
     assert {run.status["state"] for run in runs_in(tmp_path / "a").values()} == {"stopped"}
@@ -439,7 +439,7 @@ def test_a_sweep_on_a_cluster_stops_and_leaves_nothing_running(cluster, tmp_path
         assert process.poll() is None
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert "stopped; the same command goes on" in process.communicate(timeout=120)[1]
+    assert "stopped; run the same command to continue" in process.communicate(timeout=120)[1]
     assert process.returncode == 130
     states = {run.status["state"] for run in runs_in(tmp_path / "runs").values()}
     assert states == {"stopped"}

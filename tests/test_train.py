@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from engine import metrics
-from engine.config import METHODS, configure, reference_preset
+from engine.config import METHODS, configure, corrects, reference_preset
 from engine.control import Control, Stopped
 from engine.data.base import assemble
 from engine.device import session
 from engine.errors import ConfigError, TrainingError
 from engine.mixing import mixing_weights
 from engine.neighbors import nearest
-from engine.problem import pose
+from engine.problem import make_noisy_labels
 from engine.state import State
-from engine.train import corrects, draw_batches, learning_rate, plan, predict, train
+from engine.train import draw_batches, epoch_plan, learning_rate, predict, train
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
@@ -95,7 +95,7 @@ def test_the_look_at_the_set_is_in_evaluation_mode(data):
 
 def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data):
     config = quick(alpha=0.8, correction_start=2, epochs=4)
-    given = pose(config, data).given
+    given = make_noisy_labels(config, data).given
     snapshots = []
     state = State(config, data)
     for snapshot in train(config, data, state=state):
@@ -114,7 +114,7 @@ def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data)
 def test_labels_move_toward_aligned_and_sharpened_predictions(data):
     config = quick(align="uniform", sharpen=0.5, alpha=0.7, correction_start=2)
     state = State(config, data)
-    soft, shares = np.eye(3)[pose(config, data).given], None
+    soft, shares = np.eye(3)[make_noisy_labels(config, data).given], None
     for snapshot in train(config, data, state=state):
         toward = said = logits_of(state, data.images).softmax(1).numpy()
         if snapshot.epoch >= 2:
@@ -127,7 +127,7 @@ def test_labels_move_toward_aligned_and_sharpened_predictions(data):
 
 def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
     config, steps = quick(weight_ema=0.8, epochs=3), []
-    step = State.step
+    step = State.optimizer_step
 
     def record(state):
         step(state)
@@ -135,7 +135,7 @@ def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
 
     state = State(config, data)
     expected = copy.deepcopy(state.model.state_dict())
-    monkeypatch.setattr(State, "step", record)
+    monkeypatch.setattr(State, "optimizer_step", record)
     *_, last = train(config, data, state=state)
     for number, weights in enumerate(steps, start=1):
         momentum = min(0.8, number / (number + 10))
@@ -164,7 +164,7 @@ def test_an_image_and_its_mirror_are_asked_together(data):
 def test_a_large_table_of_soft_labels_is_kept_in_half_precision(knobs, data, monkeypatch):
     config = quick(**dict(epochs=6) | knobs)
     whole = list(train(config, data))
-    monkeypatch.setattr("engine.state.HALF_FROM", 0)
+    monkeypatch.setattr("engine.state.HALF_PRECISION_ENTRIES", 0)
     half = list(train(config, data))
     assert half[0].soft.dtype == np.float16
     first = config.correction_start
@@ -184,9 +184,9 @@ def test_a_compiled_step_trains_the_same(data, monkeypatch):
         return compile_(model, backend="eager", dynamic=options["dynamic"])
 
     class Watched(Control):
-        def tick(self, epoch, stage, batch, n_batches):
+        def report_progress(self, epoch, stage, batch, n_batches):
             stages.append((epoch, stage))
-            super().tick(epoch, stage, batch, n_batches)
+            super().report_progress(epoch, stage, batch, n_batches)
 
     compile_, stages = torch.compile, []
     monkeypatch.setattr(torch, "compile", compiled)
@@ -210,17 +210,17 @@ def test_a_network_that_cannot_be_compiled_says_so_and_what_to_do(data, monkeypa
 
 def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
     plain = quick(warmup=2, correction_start=4)
-    assert [plan(plain, e) for e in (0, 1, 2, 4)] == [
+    assert [epoch_plan(plain, e) for e in (0, 1, 2, 4)] == [
         ("warmup", "none", "ce"), ("warmup", "none", "ce"), ("early", "neighbors", "ce"),
         ("main", "neighbors", "ce"),
     ]  # fmt: skip
     quirks = quick(**QUIRKS)
-    assert [plan(quirks, e) for e in (0, 1, 3, 4)] == [
+    assert [epoch_plan(quirks, e) for e in (0, 1, 3, 4)] == [
         ("warmup", "none", "ce"), ("early", "mixup", "linear"),
         ("main", "mixup", "ce"),  # soft targets while mixing is still random
         ("main", "neighbors", "ce"),
     ]  # fmt: skip
-    assert plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
+    assert epoch_plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
     assert learning_rate(quirks, 0.9) == 0.05, "warm restarts move in whole epochs"
     authors = configure(preset="reference", dataset="cifar10")
     moving = [e for e in range(300) if corrects(authors, e)]
@@ -231,7 +231,7 @@ def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
 
 def test_elr_before_correction_keeps_its_targets_until_correction_starts(data):
     config = quick(early_loss="elr", warmup=1, correction_start=3, epochs=5)
-    assert [plan(config, epoch)[2] for epoch in range(5)] == ["ce", "elr", "elr", "ce", "ce"]
+    assert [epoch_plan(config, epoch)[2] for epoch in range(5)] == ["ce", "elr", "elr", "ce", "ce"]
     state = State(config, data)
     kept = [state.memory.clone()]
     kept += [state.memory.clone() for _ in train(config, data, state=state)]
@@ -271,7 +271,7 @@ def test_the_noise_does_not_show_in_the_order_of_the_batches():
     for seed in range(3):
         config = quick(seed=seed, batch_size=100)
         state = State(config, blobs(1000))
-        wrong = torch.from_numpy(state.problem.given != state.problem.true)
+        wrong = torch.from_numpy(state.noisy_labels.given != state.noisy_labels.true)
         shares = [float(wrong[b].float().mean()) for b in draw_batches(state, "warmup")]
         # share 0.27 in batches of 100: a standard deviation of 0.044
         assert np.std(shares) < 0.1, shares
@@ -311,7 +311,7 @@ def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
     state = State(config, data)
     for snapshot in train(config, data, state=state):
         if snapshot.epoch == 2:
-            torch.save(state.pack(), tmp_path / "state.pt")
+            torch.save(state.state_dict(), tmp_path / "state.pt")
             break
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.manual_seed(123)  # the process-wide generator plays no part
@@ -366,15 +366,15 @@ def test_correction_can_be_switched_off_and_on_while_training(data):
 def test_stop_is_obeyed_within_a_batch(data):
     control = Control()
     ticks = []
-    tick = control.tick
+    report = control.report_progress
 
     def stop_at_second_batch(epoch, stage, batch, n_batches):
         ticks.append((epoch, stage, batch))
         if (epoch, stage, batch) == (1, "training", 2):
             control.stop()
-        tick(epoch, stage, batch, n_batches)
+        report(epoch, stage, batch, n_batches)
 
-    control.tick = stop_at_second_batch
+    control.report_progress = stop_at_second_batch
     with pytest.raises(Stopped):
         list(train(quick(), data, control=control))
     assert ticks[-1] == (1, "training", 2)
@@ -384,9 +384,9 @@ def test_a_fork_with_other_noise_starts_with_other_labels(data):
     config = quick(epochs=3, seed=1)
     state = State(config, data)
     list(train(config, data, state=state))
-    other = State(config.changed(rate=0.8, epochs=5), data, state.pack())
-    np.testing.assert_array_equal(other.soft.argmax(1), other.problem.given)
-    assert (other.problem.given != state.problem.given).any()
+    other = State(config.changed(rate=0.8, epochs=5), data, state.state_dict())
+    np.testing.assert_array_equal(other.soft.argmax(1), other.noisy_labels.given)
+    assert (other.noisy_labels.given != state.noisy_labels.given).any()
     assert [s.epoch for s in train(other.config, data, state=other)] == [3, 4]
 
 
@@ -402,9 +402,11 @@ def test_truth_may_be_unknown_and_may_come_with_noisy_labels():
     assert blind.metrics["memorized"] is None
     assert blind.metrics["test_accuracy"] == told.metrics["test_accuracy"]
     assert told.metrics["label_accuracy"] is not None
-    assert pose(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
-    assert pose(quick(noise="none"), unknown).rate_actual is None
-    assert pose(quick(), unknown).rate_actual > 0.1, "with noise added, what came is the truth"
+    assert make_noisy_labels(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
+    assert make_noisy_labels(quick(noise="none"), unknown).rate_actual is None
+    assert make_noisy_labels(quick(), unknown).rate_actual > 0.1, (
+        "with noise added, what came is the truth"
+    )
 
 
 def test_no_test_part_is_no_obstacle():
@@ -521,7 +523,10 @@ def test_a_run_moves_to_another_kind_of_device(data):
     """Its generator cannot come along; all else does."""
     state = State(quick(), data)
     next(train(quick(), data, state=state))
-    packed = state.pack() | {"device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}
+    packed = state.state_dict() | {
+        "device": "cuda",
+        "generator": torch.zeros(16, dtype=torch.uint8),
+    }
     moved = State(quick(), data, packed)
     assert moved.epoch == 0
     assert torch.equal(moved.model.head.weight, state.model.head.weight)

@@ -10,7 +10,7 @@ from app import plain
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise import observed_matrix
-from engine.problem import Tick, pose
+from engine.problem import OnProgress, make_noisy_labels
 from engine.store import Run
 
 
@@ -138,12 +138,13 @@ def of_run(run: Run) -> Spoiled:
     )  # fmt: skip
 
 
-def of_settings(config: RunConfig, data: Data, tick: Tick | None = None) -> Spoiled:
+def of_settings(config: RunConfig, data: Data, on_progress: OnProgress | None = None) -> Spoiled:
     """The labels that a run with these settings would have. Raises NoiseError or ConfigError.
 
-    tick: told how far the networks are that the noise `margin` needs, see `pose`.
+    on_progress: called while the networks that the noise `margin` needs are trained, see
+    `make_noisy_labels`.
     """
-    problem = pose(config, data, tick=tick)
+    problem = make_noisy_labels(config, data, on_progress=on_progress)
     return Spoiled(
         config.noise, problem.rate_requested, data.classes, problem.given, problem.true,
         problem.matrix,

@@ -59,7 +59,7 @@ def _candidates(of: Sample, trained: story.Mix) -> story.Mix:
     earlier = of.records[max(of.row - 1, 0)]["epoch"]
     if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
         pixels = of.view.pixels([of.index])
-        features = reading.network(of.name, earlier).ask(_batch(pixels))[1][0]
+        features = reading.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
     return story.candidates(of.run, of.records, of.row, of.index, most, features)
 
 
@@ -129,7 +129,7 @@ def _answer(of: Sample, mix: story.Mix, pixels: np.ndarray) -> None:
     except StoreError as error:
         st.info(plain.lines(error))
         return
-    said, _ = network.ask(_batch(np.stack([pixels[0], mixed])))
+    said, _ = network.predict_proba(_batch(np.stack([pixels[0], mixed])))
     with left:
         label = mix.label
         st.markdown(

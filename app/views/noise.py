@@ -126,11 +126,11 @@ def preview(config: RunConfig, data: Data) -> Spoiled | None:
     words = "Networks learn which images are doubtful"
     bar = place.progress(0.0, words)
 
-    def tick(done: int, total: int) -> None:
+    def on_progress(done: int, total: int) -> None:
         if done * 100 // total != (done - 1) * 100 // total:  # a hundred messages, not thousands
             bar.progress(done / total, words)
 
-    labels = spoiled.of_settings(config, data, tick)
+    labels = spoiled.of_settings(config, data, on_progress)
     place.empty()
     return labels
 

@@ -60,7 +60,7 @@ def measure(
         if value not in allowed:
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
     state = State(config, data)
-    measured_on = machine.machine(state.device)
+    measured_on = machine.hardware_info(state.device)
     with (
         machine.session(state.device, state.compile),
         machine.threads(state.threads),
@@ -71,7 +71,7 @@ def measure(
         cases = bench.cases()
         way = None
         if reference:
-            way = ReferenceWay(config, data, state.problem.given, reference, state.device)
+            way = ReferenceWay(config, data, state.noisy_labels.given, reference, state.device)
             cases |= {
                 "reference training": (way.train, data.n / way.n_images),
                 "reference evaluation": (way.evaluate, data.n / way.n_images),
@@ -162,8 +162,8 @@ class _Bench:
         self.state, self.images, self.control = state, images, Control()
         self.config = state.config
         network = state.evaluation_network()
-        self.seen = method.look(state, network, self.control, 0, correct=False)
-        self.scaled_loss, self.fit = method.judge(state, self.seen.loss)
+        self.seen = method.evaluate(state, network, self.control, 0, correct=False)
+        self.scaled_loss, self.fit = method.estimate_clean_probability(state, self.seen.loss)
         self.part = copy.copy(state)  # the same run over the first images alone
         first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
         self.part.data = dataclasses.replace(state.data, **first)
@@ -185,8 +185,8 @@ class _Bench:
         return {
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
-            "evaluation": (self.look, scale),
-            "mixture": (lambda: method.judge(state, self.seen.loss), 1),
+            "evaluation": (self.evaluate, scale),
+            "mixture": (lambda: method.estimate_clean_probability(state, self.seen.loss), 1),
             "neighbors": (lambda: nearest(features, config.k, **backend), 1),
             "weights": (lambda: mixing_weights(state.clean, self.mixed.neighbors), 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
@@ -199,14 +199,14 @@ class _Bench:
             self.state, self.config.warmup, "ce", self.batches, partners, self.control
         )
 
-    def look(self) -> None:
+    def evaluate(self) -> None:
         network = self.state.evaluation_network()
-        method.look(self.part, network, self.control, 0, correct=True)
+        method.evaluate(self.part, network, self.control, 0, correct=True)
 
     def snapshot(self) -> None:
         """What holds up training between two epochs: copies and numbers, handed to the writer."""
         self.epoch = self.state.epoch = self.epoch + 1
-        left = method.leave_behind(
+        left = method.make_snapshot(
             self.state, "main", {}, {}, self.seen, self.scaled_loss, self.fit, self.mixed
         )
         self.behind.write(left, self.state)

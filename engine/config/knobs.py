@@ -262,19 +262,19 @@ class RunConfig(BaseModel):
         return "custom"
 
     @property
-    def doubts(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """What is allowed but hardly meant, one sentence each."""
-        doubts = []
+        warnings = []
         if self.mixing != "none" and self.epochs <= self.warmup:
-            doubts.append(
+            warnings.append(
                 f"epochs = {self.epochs} end before warmup = {self.warmup}: nothing is mixed"
             )
         if self.correction != "none" and self.epochs <= self.correction_start:
-            doubts.append(
+            warnings.append(
                 f"epochs = {self.epochs} end before correction_start = {self.correction_start}: "
                 "no label is corrected"
             )
-        return doubts
+        return warnings
 
     def changed(self, **settings: Any) -> "RunConfig":
         """The same settings but for these, validated again. Raises ConfigError."""

@@ -9,7 +9,7 @@ from engine.config import RunConfig
 from engine.device import choose_device, choose_threads
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
 from engine.experiments.statistics import differences, means, say
-from engine.folds import out_of_fold
+from engine.folds import cross_val_predict_proba
 from engine.metrics import label_quality
 from engine.state import load_data
 from engine.store import Run
@@ -124,7 +124,7 @@ def _cleanlab(config: RunConfig, given: np.ndarray) -> tuple[np.ndarray, np.ndar
 
     start = time.perf_counter()
     threads = choose_threads(config.threads, config.network)
-    probabilities = out_of_fold(
+    probabilities = cross_val_predict_proba(
         load_data(config), given, n_folds=FOLDS, epochs=FOLD_EPOCHS, seed=config.seed,
         network=config.network, batch_size=config.batch_size,
         learning_rate=config.learning_rate, augmentation=config.augment, threads=threads,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.config import RunConfig
-from engine.device import choose_device, machine
+from engine.device import choose_device, hardware_info
 from engine.errors import ConfigError
 from engine.experiments import features, finding, humps, training
 from engine.experiments.base import Experiment, Findings, Material, Plan, gather
@@ -102,7 +102,7 @@ def _about(name: str, plan: Plan, material: Material, n_asked: int) -> dict[str,
         "networks": sorted({info["network"] for info in infos}),
         "precision": sorted({info["precision"] for info in infos}),
         "seconds_a_run": round(float(seconds.median()), 2),
-        "machine": machine(device),
+        "machine": hardware_info(device),
         "trained_on_commits": commits,
         "settings": {knob: v[0] for knob, v in values.items() if len(v) == 1},
         "varied": {knob: v for knob, v in values.items() if len(v) > 1},

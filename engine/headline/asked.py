@@ -9,8 +9,8 @@ from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
 from engine.data import Data
 from engine.device import choose_device
 from engine.errors import ConfigError, NoiseError
-from engine.problem import pose
-from engine.state import check_k, load_data
+from engine.problem import make_noisy_labels
+from engine.state import load_data, validate_k
 from engine.sweep import run_name
 
 PRESETS = ("reference", "cifar10-fast", "cifar10-best")
@@ -106,7 +106,7 @@ def load(rows: Sequence[Row], *, lenient: bool = False) -> tuple[Data, list[Row]
     notes, missing = [], set()
     for noise, row in {row.noise: row for row in rows}.items():
         try:
-            pose(row.configs[0], data)
+            make_noisy_labels(row.configs[0], data)
         except NoiseError as error:
             if not lenient:
                 raise
@@ -114,7 +114,7 @@ def load(rows: Sequence[Row], *, lenient: bool = False) -> tuple[Data, list[Row]
             notes.append(f"{noise} is left out: {error}")
     rows = [row for row in rows if row.noise not in missing]
     for row in rows:
-        check_k(row.configs[0], data.n)
+        validate_k(row.configs[0], data.n)
     return data.to(device), rows, notes
 
 

@@ -110,7 +110,7 @@ def test_settings_go_by_size():
     assert (small.network, small.augment, small.noise) == ("small", "none", "none")
     big = replace(blobs(n=96), name="npz:x", images=torch.zeros(96, 3, 32, 32, dtype=torch.uint8))
     large = checkup.suited(big, mirror=False)
-    assert (large.network, large.augment) == ("fast", "shift")
+    assert (large.network, large.augment) == ("resnet9-w16", "shift")
     assert checkup.suited(big, mirror=True).augment == "crop-flip"
     quick = checkup.suited(big, mirror=True, thorough=False)
     assert quick.epochs * 2 == large.epochs
@@ -128,7 +128,7 @@ def test_the_time_is_estimated_for_all_epochs_and_images(n, monkeypatch):
 
     trained = []
     monkeypatch.setattr(
-        checkup, "train", lambda config, few: trained.append((config, few)) or [0, Told]
+        "engine.train.train", lambda config, few: trained.append((config, few)) or [0, Told]
     )
     few_n = min(n, checkup.TIMED)
     expected = config.epochs * (3.0 * n / few_n + 1.0 * 30 / few_n)

@@ -129,3 +129,11 @@ def test_a_wall_escapes_what_users_named(root, monkeypatch):
 )
 def test_durations_in_words(seconds, words):
     assert minutes(seconds) == words
+
+
+def test_links_with_older_names_of_networks_and_presets_are_understood():
+    assert choices.PARAMS["preset"].read("fast") == "cifar10-fast"
+    assert choices.PARAMS["preset"].read("best") == "cifar10-best"
+    assert choices.PARAMS["network"].read("fast") == "resnet9-w16"
+    with pytest.raises(ValueError, match="cifar10-fast"):
+        choices.PARAMS["preset"].read("faster")

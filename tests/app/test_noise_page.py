@@ -13,7 +13,7 @@ from engine.config import configure
 from engine.data import load
 from engine.errors import NoiseError
 from engine.noise import corrupt
-from engine.problem import margins_known, pose
+from engine.problem import make_noisy_labels, margins_known
 from tests.app.conftest import app, texts
 
 NAMES = ["cat", "dog", "owl"]
@@ -211,14 +211,14 @@ def test_data_that_would_be_downloaded_is_not(root, monkeypatch, tmp_path):
 def test_noise_by_image_and_by_margin_is_previewed(root):
     at = app("noise", noise_of="settings", noise="instance", limit=200)
     digits = load("digits", limit=200)
-    instance = pose(configure(noise="instance", limit=200), digits)
+    instance = make_noisy_labels(configure(noise="instance", limit=200), digits)
     wrong = int((instance.given != instance.true).sum())
     assert {m.label: m.value for m in at.metric}["Wrong labels"] == f"{wrong} of 200"
     assert "a flip rate of its own" in texts(at)
     at.selectbox(key="w-noise").set_value("margin").run()
     assert not at.exception
     at.selectbox(key="w-margin_type").set_value("II").run()
-    margin = pose(configure(noise="margin", margin_type="II", limit=200), digits)
+    margin = make_noisy_labels(configure(noise="margin", margin_type="II", limit=200), digits)
     wrong = int((margin.given != margin.true).sum())
     assert {m.label: m.value for m in at.metric}["Wrong labels"] == f"{wrong} of 200"
     assert margins_known(digits)
@@ -226,7 +226,7 @@ def test_noise_by_image_and_by_margin_is_previewed(root):
 
 
 def test_many_images_are_learned_when_asked(root, monkeypatch):
-    monkeypatch.setattr(problem, "out_of_fold", None)
+    monkeypatch.setattr(problem, "cross_val_predict_proba", None)
     at = app("noise", noise_of="settings", noise="margin", dataset="shapes:2100")
     assert [b.label for b in at.button if "networks learn" in b.label] == [
         "Let networks learn 2,100 images"

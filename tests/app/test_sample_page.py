@@ -10,7 +10,7 @@ from app.charts import sample as charts
 from app.sample import byhand, card, equation, story
 from app.sample.subject import Sample
 from app.server.run_view import RunView
-from engine.ask import ask
+from engine.ask import predict_proba
 from engine.runner import Runner
 from engine.store import Run
 from tests.app.conftest import app, bound, keep, quick_digits, texts
@@ -263,7 +263,7 @@ def test_sliders_mix_and_the_network_is_asked(run):
     neighbor = int(run.array("neighbors")[4, 0, 17])
     images = reading.pixels("moving", [17, neighbor]).astype(float)
     mixed = 0.25 * images[0] + 0.75 * images[1]
-    said, _ = ask(run, 4, np.stack([images[0], mixed]).transpose(0, 3, 1, 2))
+    said, _ = predict_proba(run, 4, np.stack([images[0], mixed]).transpose(0, 3, 1, 2))
     told = texts(at)
     for row in said:
         assert f"**{of.classes[row.argmax()]} ({100 * row.max():.0f} %)**" in told

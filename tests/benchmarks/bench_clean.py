@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from engine.clean import fit_clean_probability, normalize_losses
 from engine.config import configure
-from engine.device import choose_device, machine
+from engine.device import choose_device, hardware_info
 from engine.state import load_data
 from engine.train import train
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    measured_on = machine(device)
+    measured_on = hardware_info(device)
     results: dict[str, dict] = {"drawn": {}, "real": {}}
     for n, repetitions in SIZES.items():
         losses = drawn(n, device)

@@ -20,7 +20,7 @@ from sklearn.manifold import trustworthiness
 
 from engine import embed
 from engine.config import configure
-from engine.device import machine
+from engine.device import hardware_info
 from engine.state import load_data
 from engine.train import train
 
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=0, help="of CIFAR-10 (default: none)")
     arguments = parser.parse_args()
     device = torch.device("cpu")
-    measured_on = machine(device)
+    measured_on = hardware_info(device)
     large = np.random.default_rng(0).normal(size=(50_000, 512)).astype(np.float32)
     pca = interleaved({"seconds": lambda: embed.pca(large)}, 5, device)
     print("pca of 50,000 x 512", pca, flush=True)
@@ -110,7 +110,7 @@ def main() -> None:
     }
     if arguments.images:
         runs["cifar10, mixnn"] = dict(
-            dataset="cifar10", limit=arguments.images, preset="plain", network="fast", k=5,
+            dataset="cifar10", limit=arguments.images, preset="plain", network="resnet9-w16", k=5,
             epochs=8, warmup=2, correction_start=4, threads=1,
         )  # fmt: skip
     rows = []

@@ -160,7 +160,7 @@ def trained(folder: Path, config: RunConfig) -> Run:
 def main() -> None:
     from common import finish, options
 
-    from engine.device import choose_device, machine
+    from engine.device import choose_device, hardware_info
 
     parser = options(__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder for the runs, kept")
@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--photo-rates", default="0,0.05,0.2,0.4")
     arguments = parser.parse_args()
-    measured_on = machine(choose_device(arguments.device))
+    measured_on = hardware_info(choose_device(arguments.device))
     arguments.runs.mkdir(parents=True, exist_ok=True)
     results = {}
     for name, config, true in cases(arguments.runs, arguments):

@@ -14,9 +14,9 @@ from common import finish, options
 from engine.config import configure
 from engine.control import Control
 from engine.data.base import assemble
-from engine.device import machine, threads
+from engine.device import hardware_info, threads
 from engine.state import State
-from engine.train import judge, look
+from engine.train import estimate_clean_probability, evaluate
 
 
 def peak() -> int:
@@ -40,14 +40,15 @@ def main() -> None:
     made = peak()
     start = time.perf_counter()
     with threads(state.threads):
-        seen = look(state, state.evaluation_network(), Control(), 0, correct=True)
-        judge(state, seen.loss)
+        seen = evaluate(state, state.evaluation_network(), Control(), 0, correct=True)
+        estimate_clean_probability(state, seen.loss)
     results = {
         "type": str(state.soft.dtype), "table_megabytes": state.soft.nbytes // 2**20,
         "peak_megabytes": {"images": before, "state": made, "look": peak()},
         "look_seconds": time.perf_counter() - start,
     }  # fmt: skip
-    finish("memory", machine(state.device), {"n": n, "classes": n_classes}, results, arguments.out)
+    settings = {"n": n, "classes": n_classes}
+    finish("memory", hardware_info(state.device), settings, results, arguments.out)
 
 
 if __name__ == "__main__":

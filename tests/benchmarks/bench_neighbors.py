@@ -19,7 +19,7 @@ import torch
 from common import finish, interleaved, options
 
 from engine import neighbors
-from engine.device import choose_device, machine
+from engine.device import choose_device, hardware_info
 from engine.neighbors import nearest
 
 SIZES, DIMENSIONS, K = (2_000, 5_000, 10_000, 20_000, 50_000), (128, 512), (5,)
@@ -70,7 +70,7 @@ def scaled(points: torch.Tensor, k: int) -> dict:
     """Seconds of exact search, from those of some rows."""
     lifted, rows = neighbors._points(points), torch.arange(1024, device=points.device)
     start = time.perf_counter()
-    neighbors._search(lifted[rows], rows, [lifted], k + neighbors.SPARE).cpu()
+    neighbors._search(lifted[rows], rows, [lifted], k + neighbors.SPARE_CANDIDATES).cpu()
     return {"median": (time.perf_counter() - start) * len(points) / len(rows), "scaled": True}
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--features", type=Path, nargs="*", default=())
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    measured_on = machine(device)
+    measured_on = hardware_info(device)
     sets = {
         ("made", n, d): None
         for d in arguments.dimensions

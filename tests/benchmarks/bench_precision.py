@@ -10,14 +10,14 @@ import torch
 from common import finish, interleaved, options
 
 from engine import model, optim
-from engine.device import choose_device, machine, retain_freed_memory
+from engine.device import choose_device, hardware_info, retain_freed_memory
 from engine.losses import soft_cross_entropy
 from engine.model import layers
 
 BATCH = 128
 NETWORKS = {
     "small": (1, 8, 8),
-    "fast": (3, 32, 32),
+    "resnet9-w16": (3, 32, 32),
     "resnet18": (3, 32, 32),
     "resnet34": (3, 32, 32),
 }
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--compile", nargs="*", default=[], help="modes of torch.compile")
     arguments = parser.parse_args()
     device = choose_device(arguments.device)
-    measured_on = machine(device)
+    measured_on = hardware_info(device)
     results = {network: {} for network in arguments.networks}
     for kept in (False, True):
         if kept:

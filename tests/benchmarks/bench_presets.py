@@ -15,7 +15,7 @@ import torch
 from common import finish, options
 
 from engine.config import configure
-from engine.device import choose_device, machine
+from engine.device import choose_device, hardware_info
 from engine.headline import spread
 from engine.state import load_data
 from engine.train import train
@@ -59,7 +59,7 @@ def run(name: str, seed: int) -> dict:
         "variant": name,
         "seed": seed,
         "knobs": VARIANTS[name],
-        "commit": machine(torch.device("cpu"))["commit"],
+        "commit": hardware_info(torch.device("cpu"))["commit"],
         "last": curve[-1],
         "best": max(curve),
         "best_epoch": curve.index(max(curve)),
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    measured_on = machine(choose_device("cpu"))
+    measured_on = hardware_info(choose_device("cpu"))
     out, runs = arguments.out, []
     if out and out.exists():
         kept = json.loads(out.read_text())["results"]["runs"]

@@ -15,7 +15,7 @@ from common import finish, options
 
 from engine import signs as limits
 from engine.config import configure
-from engine.device import choose_device, machine
+from engine.device import choose_device, hardware_info
 from engine.runner import Runner
 from engine.signs import signs
 from engine.store import Run
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at once, in processes")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    measured_on = machine(choose_device("cpu"))
+    measured_on = hardware_info(choose_device("cpu"))
     rows = []
     with ProcessPoolExecutor(arguments.jobs) as pool:
         for path in pool.map(partial(measure, arguments.folder), grid()):

@@ -18,7 +18,7 @@ import numpy as np
 from common import finish, options
 
 from engine.config import configure
-from engine.device import machine
+from engine.device import hardware_info
 from engine.state import State, load_data
 from engine.store import Run
 from engine.train import train
@@ -31,7 +31,7 @@ def main() -> None:
     parser = options(__doc__)
     parser.add_argument("--dataset", default="shapes:50000")
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--network", default="fast")
+    parser.add_argument("--network", default="resnet9-w16")
     parser.add_argument("--k", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     arguments = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> None:
     )  # fmt: skip
     data = load_data(config)
     state = State(config, data)
-    measured_on = machine(state.device)
+    measured_on = hardware_info(state.device)
     folder = Path(tempfile.mkdtemp(dir=arguments.folder)) / "run"
     try:
         writer, held, writing = RunWriter.create(folder, state), [], []
@@ -83,7 +83,7 @@ def main() -> None:
     }
     settings = {
         "dataset": arguments.dataset, "n": data.n, "network": state.network, "k": arguments.k,
-        "precision": state.precision, "panel": len(state.problem.panel), "epochs": EPOCHS,
+        "precision": state.precision, "panel": len(state.noisy_labels.panel), "epochs": EPOCHS,
     }  # fmt: skip
     finish("store", measured_on, settings, results, arguments.out)
 

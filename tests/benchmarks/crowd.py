@@ -21,7 +21,7 @@ from starved import limited, usage
 from viewers import Viewer, spread
 
 from engine.config import configure
-from engine.device import machine
+from engine.device import hardware_info
 from engine.store import write_json
 from tests.records import read_records
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=int, default=20)
     parser.add_argument("--cores", type=float, help="that the server may use; all by default")
     arguments = parser.parse_args()
-    measured_on = machine(torch.device("cpu"))
+    measured_on = hardware_info(torch.device("cpu"))
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "runs"
         root.mkdir()

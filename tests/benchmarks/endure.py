@@ -25,8 +25,8 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from engine.device import machine  # noqa: E402
-from engine.store import Run, write_json  # noqa: E402
+from engine.device import hardware_info
+from engine.store import Run, write_json
 from tests.benchmarks.common import finish  # noqa: E402
 from tests.benchmarks.faults import (  # noqa: E402
     FAULTS,
@@ -75,7 +75,7 @@ def main() -> int:
     finally:
         if lasting is not None:
             lasting.stop()
-    finish("endure", machine(torch.device("cpu")), settings, tally, options.out)
+    finish("endure", hardware_info(torch.device("cpu")), settings, tally, options.out)
     return status
 
 

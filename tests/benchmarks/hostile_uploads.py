@@ -18,7 +18,7 @@ from app.review.archives import UploadError  # noqa: E402
 from app.review.jobs import Job  # noqa: E402
 from app.review.limits import Limits  # noqa: E402
 from engine.data import load  # noqa: E402
-from engine.device import choose_device, machine  # noqa: E402
+from engine.device import choose_device, hardware_info  # noqa: E402
 from tests import hostile_files as hostile  # noqa: E402
 from tests.app.test_hostile import NO_SENTENCE  # noqa: E402
 from tests.benchmarks.common import finish, options  # noqa: E402
@@ -56,7 +56,7 @@ def one(case: hostile.Case, root: Path, marker: Path) -> dict:
 
 def main() -> None:
     given = options(__doc__).parse_args()
-    measured_on = machine(choose_device(given.device))
+    measured_on = hardware_info(choose_device(given.device))
     load("digits")  # torch is in memory before the first upload
     with tempfile.TemporaryDirectory() as folder:
         root, marker = Path(folder) / "a" / "runs", Path(folder) / "ran"

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import configure
+from engine.config import configure, corrects
 from engine.labels import ema_update
 from engine.mapper import map_file
 from engine.mixing import mixing_weights
 from engine.snapshot import Snapshot
 from engine.state import State, load_data
 from engine.store import read_json, write_json
-from engine.train import corrects, judge, plan
+from engine.train import epoch_plan, estimate_clean_probability
 from engine.writer import RunWriter
 
 K, EPOCHS = 5, 30
@@ -42,10 +42,10 @@ def make(folder: Path, *, n: int) -> None:
     state = State(config, load_data(config))
     writer = RunWriter.create(folder, state)
     rng = np.random.default_rng(0)
-    same = _same_class(state.problem.true, rng)
+    same = _same_class(state.noisy_labels.true, rng)
     for epoch in range(EPOCHS):
         snapshot = _snapshot(state, epoch, same, rng)
-        writer.write(snapshot, state.pack())
+        writer.write(snapshot, state.state_dict())
         _write_map(folder, epoch, snapshot.panel_features)
     writer.write_status("done")
     writer.close()
@@ -60,8 +60,8 @@ def copy(folder: Path, other: Path, **knobs: Any) -> None:
 
 def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) -> Snapshot:
     """An epoch of a network that says what `_logits` says."""
-    config, problem, n = state.config, state.problem, state.data.n
-    phase, mixing, _ = plan(config, epoch)
+    config, problem, n = state.config, state.noisy_labels, state.data.n
+    phase, mixing, _ = epoch_plan(config, epoch)
     neighbors = same if mixing == "neighbors" else torch.empty(n, 0, dtype=torch.int64)
     weights = torch.ones(n, 1)
     if mixing == "neighbors":
@@ -71,7 +71,7 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
     probabilities = logits.softmax(1)
     if corrects(config, epoch):
         state.soft = ema_update(state.soft, probabilities, config.alpha)
-    loss, scaled_loss, fit = judge(state, logits)
+    loss, scaled_loss, fit = estimate_clean_probability(state, logits)
     state.epoch = epoch
     confidence, prediction = probabilities.max(1)
     soft, clean = state.soft.numpy().copy(), fit.clean.numpy()

@@ -19,7 +19,7 @@ from served import server_process
 from starved import usage
 from viewers import Viewer, spread
 
-from engine.device import machine
+from engine.device import hardware_info
 from engine.errors import StoreError
 from engine.store import read_json
 
@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument("--views", type=int, default=2000)
     parser.add_argument("--runs", type=int, default=200)
     arguments = parser.parse_args()
-    measured_on, began = machine(torch.device("cpu")), time.perf_counter()
+    measured_on, began = hardware_info(torch.device("cpu")), time.perf_counter()
     with tempfile.TemporaryDirectory() as place:
         root = Path(place) / "runs"
         root.mkdir()

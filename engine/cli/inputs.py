@@ -1,0 +1,76 @@
+"""What a command line says of settings, as `configure` takes it: text, files, matrices."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.config import RunConfig
+
+
+def named(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; "none" stands for no value, a matrix is read from its file."""
+    from engine.config import RunConfig
+
+    settings = {name: value for name, value in options.items() if value is not None}
+    for name, value in settings.items():
+        optional = name in RunConfig.model_fields and RunConfig.model_fields[name].default is None
+        if optional and value == "none":
+            settings[name] = None
+    if settings.get("noise_matrix"):
+        settings["noise_matrix"] = _read_matrix(Path(str(settings["noise_matrix"])))
+        settings.setdefault("noise", "matrix")
+    return settings
+
+
+def from_file(file: str, preset: str | None) -> "RunConfig":
+    """The settings in a file: the config.json of a run (or its folder), or settings by name.
+
+    Raises ConfigError, and StoreError for a file that cannot be read.
+    """
+    from engine.config import configure
+    from engine.errors import ConfigError
+    from engine.store import read_json
+
+    if preset is not None:
+        raise ConfigError(f"preset = {preset!r}: allowed without --config, whose file has it all")
+    path = Path(file) / "config.json" if Path(file).is_dir() else Path(file)
+    content = read_json(path)
+    settings = content.get("config", content) if isinstance(content, dict) else None
+    if not isinstance(settings, dict):
+        raise ConfigError(f"config = {file!r}: allowed is a JSON object of settings")
+    try:
+        return configure(**{"preset": "plain"} | settings)
+    except (ConfigError, TypeError) as error:
+        raise ConfigError(f"config = {file!r}: {error}") from None
+
+
+def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The settings in a file as axes of one value each, without those that the axes replace."""
+    if file is None:
+        return {}
+    replaced = {"state_interval", *axes}
+    if "method" in axes:
+        replaced |= {"mixing", "loss", "correction"}
+    if axes.get("noise", ["matrix"]) != ["matrix"]:
+        replaced.add("noise_matrix")
+    base = from_file(file, next(iter(axes.get("preset", [])), None))
+    return {name: [value] for name, value in base.model_dump().items() if name not in replaced}
+
+
+def plain(name: str, values: list[Any]) -> list[Any]:
+    """Values of one axis as `configure` takes them."""
+    return [named({name: value})[name] for value in values]
+
+
+def _read_matrix(path: Path) -> list[list[float]]:
+    """Rows of numbers from a text file, separated by commas or white space."""
+    from engine.errors import ConfigError
+
+    try:
+        lines = [line.replace(",", " ").split() for line in path.read_text().splitlines()]
+        return [[float(word) for word in line] for line in lines if line]
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
+            f"({error})"
+        ) from None
