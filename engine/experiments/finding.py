@@ -61,7 +61,8 @@ def read(material: Material) -> Findings:
         equal = [r["finder"] for _, r in rows.iterrows() if not r["clear"]]
         answers.append(
             f"At rate {rate:g}, average precision: {'; '.join(told)}. Better than "
-            f"{OURS}: {', '.join(better) or 'none'}; not told apart: {', '.join(equal) or 'none'}."
+            f"{OURS}: {', '.join(better) or 'none'}; not "
+            f"significantly different: {', '.join(equal) or 'none'}."
         )
     tables = {
         "scores": found, "against_mixnn": against,
