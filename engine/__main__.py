@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ablation", action="store_true", help="a row for the preset without each ingredient"
     )
     sub.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many")
-    _add_knobs(sub, with_defaults=False, without=headlines.OWN)
+    _add_knobs(sub, with_defaults=False, without=headlines.ROW_FIELDS)
 
     sub = add(commands.fork, reads_run=True, as_json=True)
     sub.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")

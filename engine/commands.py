@@ -132,12 +132,12 @@ def headline(
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
     presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
     rows = headlines.rows(
-        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **_named(knobs)
+        presets, noises, baselines=methods, ablation=ablation, seeds=seeds, **_named(knobs)
     )
     data, rows, notes = headlines.load(rows, lenient="all" in noises)
     configs = headlines.configs_of(rows)
-    status = _brought_to_end(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
-    told = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
+    status = _brought_to_end(configs, headlines.run_all(configs, Path(runs), data, minutes=minutes))
+    told = [headlines.summarize(preset, rows, Path(runs), notes) for preset in presets]
     for one in told:
         path = Path(out) / f"headline-{one['preset']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

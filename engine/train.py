@@ -355,7 +355,7 @@ def _measure_part(
     confidence, prediction = torch.cat(logits).softmax(1).max(1)
     hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
     return {
-        f"{part}_accuracy": metrics.share(hits),
+        f"{part}_accuracy": metrics.mean_true(hits),
         f"{part}_calibration_error": metrics.calibration_error(confidence.cpu().numpy(), hits),
     }
 
@@ -373,7 +373,7 @@ def leave_behind(
     )  # fmt: skip
     arrays = {name: tensor.numpy(force=True).copy() for name, tensor in tensors.items()}
     problem = state.problem
-    measured |= metrics.of_labels(
+    measured |= metrics.label_metrics(
         problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
     )
     return Snapshot(

@@ -233,9 +233,9 @@ def test_humps_are_counted():
 
 def test_rankings_are_judged():
     wrong = np.array([1, 0, 1, 0, 0, 0], bool)
-    best = finding.judge(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
+    best = finding.detection_scores(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
     assert best == {"average_precision": 1, "precision_at_wrong": 1, "auroc": 1}
-    worse = finding.judge(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
+    worse = finding.detection_scores(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
     assert worse["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert worse["precision_at_wrong"] == 0.5
     curve = finding.precision_at(np.array([6, 5, 4, 1, 0, 3.0]), wrong, np.array([0.5, 1.0]))

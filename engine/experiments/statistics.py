@@ -12,7 +12,7 @@ same distributions for independent groups, with k (n - 1) degrees of freedom. As
 errors of equal spread in all values compared; with a handful of seeds neither can be checked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,11 @@ def interval(values: Sequence[float | None] | np.ndarray | pd.Series) -> dict[st
     std = float(known.std(ddof=1)) if n > 1 else np.nan
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * std / np.sqrt(n) if n > 1 else np.nan
     return {"n": n, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
+
+
+def json_ready(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """Numbers of `interval` for JSON, which has no nan: None instead."""
+    return {name: None if np.isnan(value) else value for name, value in numbers.items()}
 
 
 def means(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
