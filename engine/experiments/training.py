@@ -6,7 +6,6 @@ import pandas as pd
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
 from engine.experiments.statistics import (
-    LEVEL,
     against_best,
     conclusion,
     differences,
@@ -94,10 +93,10 @@ def read_full(material: Material) -> Findings:
 
 
 def _as_good(last, fixed: str, value: float, axis: str, rate: float) -> list[float]:
-    """Values of an axis that Tukey's test does not find different from the best one."""
+    """Values of an axis that do not differ significantly from the best one."""
     part = last[(last["rate"] == rate) & (last[fixed] == value)]
-    found = against_best(part, axis, "test_accuracy").iloc[1:]
-    return sorted(found[~(found["p"] < 1 - LEVEL)][axis])
+    found = against_best(part, axis, "test_accuracy")
+    return sorted(found[~found["clear"]][axis])
 
 
 # --- 6. What does each part and each quirk bring?
