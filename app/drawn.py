@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from app import reading
 from app.once import once
-from engine.signs import Sign, signs
+from engine.signs import Diagnosis, diagnose
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +61,7 @@ def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]
 
 
 @once(maxsize=16)
-def suffering(name: str, created: str, n: int) -> list[Sign]:
+def suffering(name: str, created: str, n: int) -> list[Diagnosis]:
     """What the run suffers from after n epochs, if it does. created: as above."""
     run = reading.run(name)
-    return signs(run.config, reading.records(name)[:n], rate_actual=run.info["rate_actual"])
+    return diagnose(run.config, reading.records(name)[:n], rate_actual=run.info["rate_actual"])

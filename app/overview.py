@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from app.once import newest
 from engine.config import RunConfig
 from engine.errors import StoreError
+from engine.experiments.statistics import means
 from engine.report import summary
 from engine.store import Run, printable
 
@@ -138,13 +139,11 @@ def setups(found: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def cells(group: list[Row], metric: str) -> pd.DataFrame:
-    """A sweep in numbers: k, alpha, rate, n, mean, std (over seeds, of a sample; nan for one)."""
+    """A sweep in numbers: k, alpha, rate and what `statistics.means` says of the seeds of each."""
     import pandas as pd
 
     frame = pd.DataFrame(group)[[*SWEPT, metric]].astype(float)
-    frame = frame.dropna(subset=[metric])
-    found = frame.groupby(list(SWEPT))[metric].agg(n="count", mean="mean", std="std")
-    return found.reset_index()
+    return means(frame.dropna(), SWEPT, [metric])
 
 
 def say(cells: pd.DataFrame, words: str, n_unfinished: int) -> str:

@@ -157,7 +157,7 @@ def bench(
 
 
 def headline(
-    *, preset: str, noise: str, beside: str, ablation: bool, seed: str, out: str, runs: str,
+    *, preset: str, noise: str, baselines: str, ablation: bool, seed: str, out: str, runs: str,
     minutes: float | None, **settings: Any,
 ) -> int:  # fmt: skip
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
@@ -166,15 +166,15 @@ def headline(
     from engine.store import write_json
     from engine.terminal import print_table
 
-    presets, noises, methods, seeds = map(sweeps.values, (preset, noise, beside, seed))
+    presets, noises, methods, seeds = map(sweeps.values, (preset, noise, baselines, seed))
     rows = headlines.rows(
-        presets, noises, beside=methods, ablation=ablation, seeds=seeds, **inputs.named(settings)
+        presets, noises, baselines=methods, ablation=ablation, seeds=seeds, **inputs.named(settings)
     )
     presets = list(dict.fromkeys(row.preset for row in rows))  # by their current names
     data, rows, notes = headlines.load(rows, lenient="all" in noises)
     configs = headlines.configs_of(rows)
-    status = _finish(configs, headlines.bring(configs, Path(runs), data, minutes=minutes))
-    results = [headlines.tell(preset, rows, Path(runs), notes) for preset in presets]
+    status = _finish(configs, headlines.run_all(configs, Path(runs), data, minutes=minutes))
+    results = [headlines.summarize(preset, rows, Path(runs), notes) for preset in presets]
     for one in results:
         path = Path(out) / f"headline-{one['preset']}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

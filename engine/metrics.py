@@ -9,14 +9,14 @@ import numpy as np
 CHUNK = 2**24  # entries of the table of soft labels looked at together: a copy of 64 MB
 
 
-def share(hits: np.ndarray) -> float | None:
+def mean_true(hits: np.ndarray) -> float | None:
     """Share of True in a boolean array; None for an empty one."""
     return float(hits.mean()) if hits.size else None
 
 
 def accuracy(predictions: np.ndarray, labels: np.ndarray) -> float | None:
     """Share of predictions that equal the label."""
-    return share(predictions == labels)
+    return mean_true(predictions == labels)
 
 
 def memorization(
@@ -29,7 +29,7 @@ def memorization(
     """
     wrong = given != true
     fit = predictions == given
-    return share(fit[~wrong]), share(fit[wrong])
+    return mean_true(fit[~wrong]), mean_true(fit[wrong])
 
 
 def calibration_error(
@@ -59,14 +59,16 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
     return float(above / (n_positive * (len(positive) - n_positive)))
 
 
-def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
+def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
     """How likely each given label is right, in [0, 1]; the most suspicious have the least.
 
-    soft: (N, C) soft labels. Half of 1 + m, m being the margin of the given label's weight over
-    the largest other one; where the given label is still the first, m shrinks by P(clean), which
-    then speaks of the given label too. So every label that correction has changed lies below 0.5,
-    and one it has left alone does not. It is what one epoch can say as it ends; `label_issues`,
-    which has the whole run and the neighbors, ranks better on hard images. Returns (N,).
+    soft: (N, C) soft labels. cleanlab's normalized margin, (1 + m) / 2, m being the margin of the
+    given label's weight over the largest other one; where the given label is still the first, m
+    shrinks by P(clean), which then speaks of the given label too. So every label that correction
+    has changed is below 0.5, and one it has not changed is not. It is what one epoch can say as it
+    ends, and what detection_auroc and the experiment "detection" use. `label_issues`, which has the
+    whole run and the neighbors, has a label quality of its own that ranks better on hard images; it
+    is the one of the export and of the app. Returns (N,).
     """
     margin = np.empty(len(given), np.float32)
     step = max(CHUNK // soft.shape[1], 1)
@@ -79,7 +81,7 @@ def label_quality(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.
     return (1 + np.where(margin > 0, margin * clean, margin)) / 2
 
 
-def of_labels(
+def label_metrics(
     given: np.ndarray, true: np.ndarray | None, predictions: np.ndarray, soft: np.ndarray,
     clean: np.ndarray,
 ) -> dict[str, float | None]:  # fmt: skip
@@ -89,14 +91,14 @@ def of_labels(
     lost_classes: share of the classes given that the network predicts for no sample any more.
     fit_clean, memorized: see `memorization`. train_accuracy: predictions against the truth.
     label_accuracy: corrected labels against the truth (label recovery). clean_auroc: P(clean)
-    against whether the current label is right. detection_auroc: `label_quality` against whether
+    against whether the current label is right. detection_auroc: `normalized_margin` against whether
     the given label is right.
     """
     corrected = soft.argmax(1)
     measured = {
-        "changed_labels": share(corrected != given),
+        "changed_labels": mean_true(corrected != given),
         "clean_share": float(clean.mean()),
-        "lost_classes": share(~np.isin(np.unique(given), predictions)),
+        "lost_classes": mean_true(~np.isin(np.unique(given), predictions)),
     }
     if true is None:
         unknown = ("fit_clean", "memorized", "train_accuracy", "label_accuracy")
@@ -108,5 +110,5 @@ def of_labels(
         "train_accuracy": accuracy(predictions, true),
         "label_accuracy": accuracy(corrected, true),
         "clean_auroc": auroc(clean, corrected == true),
-        "detection_auroc": auroc(label_quality(soft, clean, given), given == true),
+        "detection_auroc": auroc(normalized_margin(soft, clean, given), given == true),
     }

@@ -26,7 +26,7 @@ def summary(run: Run) -> dict[str, Any]:
     memorized: share of wrong given labels that the network predicts after the last epoch.
     label_accuracy_corrected: of the raw end state of correction, not of the changes that `export`
     proposes. clean_auroc: P(clean) against whether the current label is right. detection_auroc: the
-    same for the given label, by `metrics.label_quality`. seconds: of all epochs and all stages
+    same for the given label, by `metrics.normalized_margin`. seconds: of all epochs and all stages
     of each, the snapshot and the hand-over to the writing thread among them; pauses are not.
     """
     config, info, records = run.config, run.info, run.epochs

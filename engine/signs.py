@@ -1,8 +1,8 @@
 """Failure signatures, recognized in the records of a run; files and pages are not known here.
 
 The thresholds are chosen on the runs of assets/results/signs.json, made by bench_signs.py: digits,
-settings of the preset, one thing changed at a time. The usual ones raise no sign at rates from 0.1
-to 0.6, in no epoch. Every sentence carries the numbers that it was seen by.
+settings of the preset, one thing changed at a time. The usual ones show none at rates from 0.1
+to 0.6, in no epoch. Every sentence states the numbers that it rests on.
 """
 
 import math
@@ -29,21 +29,21 @@ LOST = 0.15  # share of the classes that are predicted no more; usual runs lose 
 
 
 @dataclass(frozen=True)
-class Sign:
-    """One failure signature: its name, what is seen with the numbers, what to try."""
+class Diagnosis:
+    """One failure signature: its name, the evidence with its numbers, what to try."""
 
     name: str
-    seen: str
-    attempt: str
+    evidence: str
+    advice: str
 
 
-def signs(
+def diagnose(
     config: RunConfig, records: Sequence[dict[str, Any]], *, rate_actual: float | None = None
-) -> list[Sign]:
-    """The signs that the records of a run show so far, the gravest first; none for no record.
+) -> list[Diagnosis]:
+    """The failures that the records of a run show so far, the gravest first; none for no record.
 
     rate_actual: share of given labels that are wrong (config.json of the run), None where it is not
-    known; the signs that need the truth are then left out.
+    known; those that need the true labels are then left out.
     """
     if not records:
         return []
@@ -55,22 +55,22 @@ def signs(
         _nothing_corrected(config, records, rate_actual),
         _few_wrong(config, rate_actual),
     )
-    return [sign for sign in found if sign is not None]
+    return [one for one in found if one is not None]
 
 
-def _collapse(records: Sequence[dict]) -> Sign | None:
+def _collapse(records: Sequence[dict]) -> Diagnosis | None:
     recent = [value for _, value in _series(records, "lost_classes")[-RECENT:]]
     if len(recent) < RECENT or min(recent) < LOST:
         return None
     lost = recent[-1]
-    return Sign(
+    return Diagnosis(
         "Classes collapse",
         f"The network predicts {_percent(lost)} of the classes for no sample any more.",
         "Lower the learning rate, start the correction later, or add images of the rare classes.",
     )
 
 
-def _memorization(records: Sequence[dict]) -> Sign | None:
+def _memorization(records: Sequence[dict]) -> Diagnosis | None:
     memorized = _series(records, "memorized")
     fall, best = _fall(records, "test_accuracy")
     if not memorized or fall is None or fall < MEMORY_FALL:
@@ -78,7 +78,7 @@ def _memorization(records: Sequence[dict]) -> Sign | None:
     (_, least), (_, last) = min(memorized, key=lambda point: point[1]), memorized[-1]
     if last < MEMORIZED or last - least < MEMORIZED_MORE:
         return None
-    return Sign(
+    return Diagnosis(
         "Memorization",
         f"The network predicts {_percent(last)} of the wrong labels, up from {_percent(least)}, "
         f"and test accuracy fell from {_percent(_at(records, 'test_accuracy', best))} at epoch "
@@ -88,11 +88,11 @@ def _memorization(records: Sequence[dict]) -> Sign | None:
     )
 
 
-def _harm(records: Sequence[dict], rate_actual: float | None) -> Sign | None:
+def _harm(records: Sequence[dict], rate_actual: float | None) -> Diagnosis | None:
     right = _last(records, "label_accuracy")
     if right is None or rate_actual is None or right >= 1 - rate_actual - HARM:
         return None
-    return Sign(
+    return Diagnosis(
         "Correction does harm",
         f"{_percent(right)} of the labels are right now; {_percent(1 - rate_actual)} were right as "
         "given.",
@@ -100,7 +100,7 @@ def _harm(records: Sequence[dict], rate_actual: float | None) -> Sign | None:
     )
 
 
-def _decline(config: RunConfig, records: Sequence[dict], explained: bool) -> list[Sign]:
+def _decline(config: RunConfig, records: Sequence[dict], explained: bool) -> list[Diagnosis]:
     """Results that were better before, laid to K or alpha where one of them stands at an end.
 
     explained: another sign says why already, so that a decline of unknown cause is not worth one.
@@ -110,22 +110,22 @@ def _decline(config: RunConfig, records: Sequence[dict], explained: bool) -> lis
     if not declines or not (mixes or corrects):  # what plain training loses is memorization
         return []
     settings = records[-1]["settings"]
-    k, alpha, seen = settings["k"], settings["alpha"], " and ".join(declines) + "."
+    k, alpha, evidence = settings["k"], settings["alpha"], " and ".join(declines) + "."
     found = []
     if mixes and k >= MANY_NEIGHBORS:
-        found.append(Sign(
-            "K too large", f"With {k} neighbors {seen}",
+        found.append(Diagnosis(
+            "K too large", f"With {k} neighbors {evidence}",
             "Take 1 to 5 neighbors: far ones belong to other classes and blur what is mixed.",
         ))  # fmt: skip
     if corrects and settings["correction"] == "ema" and alpha <= SMALL_ALPHA:
-        found.append(Sign(
-            "Alpha near 0", f"With alpha {alpha:g} {seen}",
+        found.append(Diagnosis(
+            "Alpha near 0", f"With alpha {alpha:g} {evidence}",
             "Take alpha 0.8 to 0.9: then one wrong prediction does not replace a label at once.",
         ))  # fmt: skip
     if found or explained:
         return found
-    return [Sign(
-        "It was better before", seen[0].upper() + seen[1:],
+    return [Diagnosis(
+        "It was better before", evidence[0].upper() + evidence[1:],
         "Stop near the best epoch, start the correction earlier or later, or change K and alpha.",
     )]  # fmt: skip
 
@@ -147,7 +147,7 @@ def _declines(records: Sequence[dict]) -> list[str]:
     return found
 
 
-def _one_hump(config: RunConfig, records: Sequence[dict]) -> Sign | None:
+def _one_hump(config: RunConfig, records: Sequence[dict]) -> Diagnosis | None:
     """Looked for while P(clean) matters most: from the first mixing until labels begin to move.
 
     Later one hump is a good sign: where correction has made the labels right, no second is left.
@@ -159,7 +159,7 @@ def _one_hump(config: RunConfig, records: Sequence[dict]) -> Sign | None:
     doubtful = [record["epoch"] for record in early if record["mixture"]["warning"]]
     if len(early) < 2 or 2 * len(doubtful) <= len(early):
         return None
-    return Sign(
+    return Diagnosis(
         "No two humps",
         f"In {len(doubtful)} of the {len(early)} epochs from {early[0]['epoch']} to "
         f"{early[-1]['epoch']} the losses formed one hump, so P(clean) meant little when mixing "
@@ -171,7 +171,7 @@ def _one_hump(config: RunConfig, records: Sequence[dict]) -> Sign | None:
 
 def _nothing_corrected(
     config: RunConfig, records: Sequence[dict], rate_actual: float | None
-) -> Sign | None:
+) -> Diagnosis | None:
     changed, settings = _last(records, "changed_labels"), records[-1]["settings"]
     if config.correction != "ema" or settings["correction"] != "ema" or changed >= CHANGED:
         return None
@@ -183,21 +183,21 @@ def _nothing_corrected(
     if n_epochs < max(PATIENCE, needed) and epoch + 1 < config.epochs:  # it may still come
         return None
     when = f"After {max(n_epochs, 0)} epochs of correction with alpha {alpha:g}"
-    seen = f"{when}, {_percent(changed)} of the labels have changed."
+    evidence = f"{when}, {_percent(changed)} of the labels have changed."
     if alpha >= LARGE_ALPHA:
-        attempt = "Take alpha 0.8 to 0.9: so near 1, labels move too slowly to reach another class."
-        return Sign("Alpha near 1", seen, attempt)
-    attempt = "Start the correction earlier, train longer, or lower alpha a little."
+        advice = "Take alpha 0.8 to 0.9: so near 1, labels move too slowly to reach another class."
+        return Diagnosis("Alpha near 1", evidence, advice)
+    advice = "Start the correction earlier, train longer, or lower alpha a little."
     if rate_actual is None:
-        attempt += " Or the labels were right from the start: nobody knows the truth here."
-    return Sign("Nothing corrected", seen, attempt)
+        advice += " Or the labels were right from the start: nobody knows the truth here."
+    return Diagnosis("Nothing corrected", evidence, advice)
 
 
-def _few_wrong(config: RunConfig, rate_actual: float | None) -> Sign | None:
+def _few_wrong(config: RunConfig, rate_actual: float | None) -> Diagnosis | None:
     treats = config.mixing == "neighbors" or config.correction == "ema"
     if rate_actual is None or rate_actual > FEW_WRONG or not treats:
         return None
-    return Sign(
+    return Diagnosis(
         "Hardly any noise",
         f"Only {_percent(rate_actual)} of the labels are wrong.",
         "Compare with plain cross-entropy: at so little noise it usually tests as well.",

@@ -343,7 +343,7 @@ def _measure_part(
     confidence, prediction = torch.cat(logits).softmax(1).max(1)
     hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
     return {
-        f"{part}_accuracy": metrics.share(hits),
+        f"{part}_accuracy": metrics.mean_true(hits),
         f"{part}_calibration_error": metrics.calibration_error(confidence.cpu().numpy(), hits),
     }
 
@@ -368,7 +368,7 @@ def make_snapshot(
         for name, tensor in tensors.items()
     }
     problem = state.noisy_labels
-    measured |= metrics.of_labels(
+    measured |= metrics.label_metrics(
         problem.given, problem.true, arrays["prediction"], arrays["soft"], arrays["clean"]
     )
     return Snapshot(

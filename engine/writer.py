@@ -126,8 +126,8 @@ class RunWriter:
     def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
         """Put one epoch on disk; it becomes visible as the last step. Raises StoreError.
 
-        packed: what `State.state_dict` says after it; on disk after every checkpoint_every epochs, and
-        until then kept for `write_state`, so it must not change.
+        packed: what `State.state_dict` says after it; on disk after every checkpoint_every epochs,
+        and until then kept for `write_state`, so it must not change.
         """
         due = self._is_due(snapshot.epoch)
         try:

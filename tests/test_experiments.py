@@ -15,7 +15,15 @@ from engine.errors import ConfigError
 from engine.experiments import features, finding, humps, training
 from engine.experiments.base import plan
 from engine.experiments.registry import EXPERIMENTS, configs_of
-from engine.experiments.statistics import differences, interval, means, say, verdict
+from engine.experiments.statistics import (
+    against_best,
+    conclusion,
+    differences,
+    holm_sidak,
+    interval,
+    means,
+    say,
+)
 from engine.sweep import run_name
 
 # --- statistics
@@ -65,7 +73,7 @@ def test_a_difference_that_the_interval_does_not_carry_is_no_claim():
     b = runs_of("y", {(0.4, 0): 0.5, (0.4, 1): 0.8})[["rate", "seed", "a"]]
     row = differences(a, b, ["rate"], ["a"]).iloc[0]
     assert not row["clear"]
-    assert verdict(row) == "not told apart"
+    assert conclusion(row) == "not significantly different"
     single = differences(a[:1], b[:1], ["rate"], ["a"]).iloc[0]
     assert not single["clear"]
 
@@ -77,6 +85,88 @@ def test_differences_against_one_row_for_all_groups():
     one = runs_of("y", {(0.4, s): s for s in range(3)})[["rate", "seed", "a"]]
     found = differences(many, one, ["rate", "k"], ["a"])
     assert dict(zip(found["k"], found["mean"], strict=True)) == {1: 1, 2: 2}
+
+
+def table_of(values: np.ndarray) -> pd.DataFrame:
+    """Rows of a table (n seeds, k values): columns seed, k and a."""
+    n, k = values.shape
+    seed, value = np.divmod(np.arange(n * k), k)
+    return pd.DataFrame({"seed": seed, "k": value, "a": values.ravel()})
+
+
+def against(values: np.ndarray) -> pd.DataFrame:
+    """`differences` of the columns 1, 2, ... of a table (n, k) to its column 0."""
+    rows = table_of(values)
+    reference = rows[rows["k"] == 0][["seed", "a"]]
+    return differences(rows[rows["k"] > 0], reference, ["k"], ["a"])
+
+
+def test_many_against_one_reference_are_paired_t_tests_corrected_by_holm():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1, (6, 5)) + 20 * rng.normal(0, 1, (6, 1))  # seeds differ much
+    values[:, 1] += 8
+    found = against(values)
+    raw = [stats.ttest_rel(values[:, k], values[:, 0]).pvalue for k in range(1, 5)]
+    expected, bound = np.empty(4), 0.0
+    for step, k in enumerate(np.argsort(raw)):
+        bound = max(bound, 1 - (1 - raw[k]) ** (4 - step))
+        expected[k] = bound
+    assert found["p"].to_numpy() == pytest.approx(expected)
+    assert found["clear"].tolist() == [True, False, False, False]
+
+
+def test_the_best_against_all_is_corrected_for_all_pairs():
+    rng = np.random.default_rng(5)
+    values = rng.normal(0, 1, (5, 4)) + 9 * rng.normal(0, 1, (5, 1)) + [0, 9, 7, -2]
+    found = against_best(table_of(values), "k", "a").set_index("k")
+    assert found.index.tolist() == [0, 2, 3]  # 1 is the best
+    for k in found.index:
+        raw = stats.ttest_rel(values[:, k], values[:, 1]).pvalue
+        assert found["p"][k] == pytest.approx(1 - (1 - raw) ** 6)
+
+
+@pytest.mark.parametrize("spread", [1.0, 6.0])
+def test_noise_alone_is_called_different_in_one_of_twenty_families(spread):
+    """Also where one value scatters much more than the others."""
+    rng = np.random.default_rng(0)
+    scatter = [1] * 6 + [spread]
+    claims = [against(rng.normal(0, scatter, (5, 7)))["clear"].any() for _ in range(60)]
+    assert sum(claims) <= 8  # 3 are expected; with intervals side by side 12
+
+
+def test_families_are_apart_by_reference_and_metric():
+    rng = np.random.default_rng(1)
+    parts = [table_of(rng.normal(0, 1, (5, 4))).assign(rate=rate) for rate in (0.2, 0.4)]
+    rows = pd.concat(parts).assign(b=lambda t: -t["a"])
+    reference = rows[rows["k"] == 0][["rate", "seed", "a", "b"]]
+    found = differences(rows[rows["k"] > 0], reference, ["rate", "k"], ["a", "b"])
+    for (rate, metric), family in found.groupby(["rate", "metric"]):
+        alone = parts[int(rate > 0.3)]
+        own = differences(
+            alone[alone["k"] > 0], alone[alone["k"] == 0][["seed", "a"]], ["k"], ["a"]
+        )
+        assert family["p"].tolist() == pytest.approx(own["p"].tolist()), (rate, metric)
+
+
+def test_the_reference_itself_is_no_comparison():
+    values = np.random.default_rng(1).normal(0, 1, (5, 3))
+    rows = table_of(values)
+    found = differences(rows, rows[rows["k"] == 0][["seed", "a"]], ["k"], ["a"])
+    assert np.isnan(found["p"][0])
+    assert not found["clear"][0]
+    assert found["p"][1:].tolist() == pytest.approx(against(values)["p"].tolist())
+
+
+def test_one_seed_is_no_test():
+    values = np.random.default_rng(2).normal(0, 1, (1, 3))
+    assert against(values)["p"].isna().all()
+    assert not against(values)["clear"].any()
+    assert not against_best(table_of(values), "k", "a")["clear"].any()
+
+
+def test_holm_leaves_out_what_is_no_test():
+    found = holm_sidak(pd.Series([0.04, np.nan, 0.01], index=[5, 6, 7]))
+    assert found.to_dict() == pytest.approx({5: 0.04, 6: np.nan, 7: 1 - 0.99**2}, nan_ok=True)
 
 
 def test_means_and_words():
@@ -122,9 +212,9 @@ def test_humps_are_counted():
 
 def test_rankings_are_judged():
     wrong = np.array([1, 0, 1, 0, 0, 0], bool)
-    best = finding.judge(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
+    best = finding.detection_scores(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
     assert best == {"average_precision": 1, "precision_at_wrong": 1, "auroc": 1}
-    worse = finding.judge(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
+    worse = finding.detection_scores(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
     assert worse["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
     assert worse["precision_at_wrong"] == 0.5
     curve = finding.precision_at(np.array([6, 5, 4, 1, 0, 3.0]), wrong, np.array([0.5, 1.0]))

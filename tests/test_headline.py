@@ -120,7 +120,7 @@ def test_knobs_come_last():
 
 @pytest.mark.parametrize("preset", headline.PRESETS)
 def test_methods_beside_share_network_and_budget(preset):
-    whole, *others = headline.rows([preset], ["symmetric0.4"], beside=["ce", "mixup", "elr"])
+    whole, *others = headline.rows([preset], ["symmetric0.4"], baselines=["ce", "mixup", "elr"])
     assert [row.name for row in others] == ["ce", "mixup", "elr"]
     for row in others:
         config = row.configs[0]
@@ -161,7 +161,7 @@ def test_an_ablation_leaves_out_what_a_knob_has_taken_away():
 
 def test_first_seeds_come_first():
     made = headline.rows(
-        ["cifar10-fast", "cifar10-best"], ["symmetric0.8", "worse"], beside=["ce"], seeds=[0, 1]
+        ["cifar10-fast", "cifar10-best"], ["symmetric0.8", "worse"], baselines=["ce"], seeds=[0, 1]
     )
     order = [(c.epochs, c.seed, c.noise, c.method) for c in headline.configs_of(made)]
     assert order == [
@@ -174,7 +174,7 @@ def test_first_seeds_come_first():
 
 
 def test_a_run_of_two_rows_is_made_once():
-    made = headline.rows(["cifar10-fast"], ["symmetric0.8"], beside=["mixnn-elr"], ablation=True)
+    made = headline.rows(["cifar10-fast"], ["symmetric0.8"], baselines=["mixnn-elr"], ablation=True)
     assert max(Counter(map(run_name, headline.configs_of(made))).values()) == 1
     assert len(headline.configs_of(made)) == len(made) - 1
 
@@ -312,23 +312,23 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
         return 61.0 if (first / "epochs.jsonl").exists() and len(Run(first).epochs) >= 2 else 0.0
 
     begun = time.perf_counter()
-    *_, last = headline.bring(configs, root, data, minutes=1, clock=clock)
+    *_, last = headline.run_all(configs, root, data, minutes=1, clock=clock)
     assert 2 <= last.epochs_done < 14
     n_cut = last.epochs_done
     assert (last.runs_done, last.n_runs, dict(last.failed)) == (0, 2, {})
     assert Run(first).status["state"] == "stopped"
     assert not second.exists()
-    told = headline.tell("reference", made, root)
+    told = headline.summarize("reference", made, root)
     assert told["rows"][0]["n"] == 0
     assert told["rows"][0]["test_accuracy_last"]["mean"] is None
     assert any(f"{first.name} has {n_cut} of its 14 epochs" in n for n in told["notes"])
     assert len(told["runs"][first.name]["curve"]["epoch"]) == n_cut
     assert headline.table([told])[-1][3:] == ("0", "-", "-", "-", "-", "-")
 
-    *_, last = headline.bring(configs, root, data)
+    *_, last = headline.run_all(configs, root, data)
     took = time.perf_counter() - begun
     assert (last.runs_done, last.epochs_done) == (2, 28)
-    told = headline.tell("reference", made, root)
+    told = headline.summarize("reference", made, root)
     one = told["runs"][first.name]
     sittings = json.loads((first / "sittings.json").read_text())
     assert [sitting["epochs"] for sitting in sittings] == [n_cut, 14 - n_cut]
@@ -338,14 +338,14 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
     assert told["rows"][0]["n"] == 2
 
     # as if it had never been cut
-    for _ in headline.bring(configs[:1], uncut, data):
+    for _ in headline.run_all(configs[:1], uncut, data):
         pass
     numbers = [[r["metrics"] for r in Run(f / first.name).epochs] for f in (root, uncut)]
     assert numbers[0] == numbers[1]
 
     # a sitting that was killed has left no time
     (first / "sittings.json").write_text(json.dumps(sittings[1:]))
-    told = headline.tell("reference", made, root)
+    told = headline.summarize("reference", made, root)
     assert told["runs"][first.name]["wall_seconds"] is None
     assert told["rows"][0]["wall_seconds"]["n"] == 1
 
@@ -360,10 +360,10 @@ def test_preparing_a_run_is_no_part_of_its_wall_time(cifar, monkeypatch):
     monkeypatch.setattr(State, "__init__", slow)
     data, made, _ = headline.load(headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY))
     begun = time.perf_counter()
-    for _ in headline.bring(headline.configs_of(made), cifar, data):
+    for _ in headline.run_all(headline.configs_of(made), cifar, data):
         pass
     took = time.perf_counter() - begun
-    (run,) = headline.tell("cifar10-fast", made, cifar)["runs"].values()
+    (run,) = headline.summarize("cifar10-fast", made, cifar)["runs"].values()
     assert run["seconds"] - 0.01 < run["wall_seconds"] < took - 0.3
 
 
@@ -377,7 +377,7 @@ def test_time_that_is_up_is_said(cifar, capsys):
 
 
 def test_a_run_that_fails_is_no_row(cifar, capsys):
-    row = headline.rows(["cifar10-fast"], ["symmetric0.8"], beside=["ce"], **TINY)[1]
+    row = headline.rows(["cifar10-fast"], ["symmetric0.8"], baselines=["ce"], **TINY)[1]
     (cifar / "runs").mkdir()
     (cifar / "runs" / run_name(row.configs[0])).write_text("a file where a folder belongs")
     command = ["headline", *options(), "--beside", "ce", "--noise", "symmetric0.8,symmetric0.2"]
@@ -413,7 +413,7 @@ def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        watch_sweep(headline.bring([config], cifar / "runs", data))
+        watch_sweep(headline.run_all([config], cifar / "runs", data))
     assert Run(folder).status["state"] == "stopped"
 
 
@@ -421,7 +421,7 @@ def test_a_closed_generator_stops_the_run(cifar):
     made = headline.rows(["cifar10-fast"], ["symmetric0.8"], **TINY | {"epochs": 1000})
     data, made, _ = headline.load(made)
     (config,) = headline.configs_of(made)
-    progress = headline.bring([config], cifar / "runs", data)
+    progress = headline.run_all([config], cifar / "runs", data)
     while next(progress).epochs_done < 1:
         pass
     progress.close()

@@ -43,22 +43,22 @@ def test_auroc_is_scikit_learns_and_none_without_both_sides():
     assert metrics.auroc(score, np.zeros(50, bool)) is None
 
 
-def test_label_quality_puts_changed_labels_below_kept_ones():
+def test_normalized_margin_puts_changed_labels_below_kept_ones():
     soft = np.array([[0.9, 0.1], [0.4, 0.6], [1.0, 0.0], [0.9, 0.1]])
-    quality = metrics.label_quality(soft, np.array([1.0, 1.0, 0.2, 0.0]), np.zeros(4, int))
+    quality = metrics.normalized_margin(soft, np.array([1.0, 1.0, 0.2, 0.0]), np.zeros(4, int))
     np.testing.assert_allclose(quality, [0.9, 0.4, 0.6, 0.5])
 
 
 def test_everything_of_one_epoch():
     soft = np.eye(4)[np.where(np.arange(200) < 20, TRUE, GIVEN)]
     clean = RNG.random(200)
-    measured = metrics.of_labels(GIVEN, TRUE, SAID, soft, clean)
+    measured = metrics.label_metrics(GIVEN, TRUE, SAID, soft, clean)
     fixed = (GIVEN != TRUE)[:20].sum()
     assert measured["changed_labels"] == fixed / 200
     assert measured["label_accuracy"] == pytest.approx((GIVEN == TRUE).mean() + fixed / 200)
     assert measured["train_accuracy"] == accuracy_score(TRUE, SAID)
     assert measured["clean_share"] == pytest.approx(clean.mean())
-    unknown = metrics.of_labels(GIVEN, None, SAID, soft, clean)
+    unknown = metrics.label_metrics(GIVEN, None, SAID, soft, clean)
     assert set(unknown) == set(measured)
     assert [name for name, value in unknown.items() if value is not None] == [
         "changed_labels", "clean_share", "lost_classes"
@@ -68,9 +68,9 @@ def test_everything_of_one_epoch():
 def test_a_class_is_lost_when_no_sample_is_taken_for_it():
     soft, clean = np.eye(4)[GIVEN], np.ones(200)
     said = np.where(GIVEN == 3, 0, GIVEN)
-    assert metrics.of_labels(GIVEN, None, said, soft, clean)["lost_classes"] == 0.25
-    assert metrics.of_labels(GIVEN, None, GIVEN, soft, clean)["lost_classes"] == 0
+    assert metrics.label_metrics(GIVEN, None, said, soft, clean)["lost_classes"] == 0.25
+    assert metrics.label_metrics(GIVEN, None, GIVEN, soft, clean)["lost_classes"] == 0
     # a class that nobody was given cannot be lost
     rows = GIVEN != 3
-    measured = metrics.of_labels(GIVEN[rows], None, GIVEN[rows], soft[rows], clean[rows])
+    measured = metrics.label_metrics(GIVEN[rows], None, GIVEN[rows], soft[rows], clean[rows])
     assert measured["lost_classes"] == 0

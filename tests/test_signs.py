@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import configure
-from engine.signs import Sign, signs
+from engine.signs import Diagnosis, diagnose
 
 RESULTS = Path(__file__).resolve().parents[1] / "assets" / "results" / "signs.json"
 CONFIG = configure(dataset="digits", epochs=30)
@@ -43,13 +43,15 @@ def records(config=CONFIG, n: int = 30, one_hump=(), **metrics) -> list[dict]:
     return made
 
 
-def found(config=CONFIG, *, rate_actual=WRONG, **changes) -> dict[str, Sign]:
-    return {s.name: s for s in signs(config, records(config, **changes), rate_actual=rate_actual)}
+def found(config=CONFIG, *, rate_actual=WRONG, **changes) -> dict[str, Diagnosis]:
+    return {
+        s.name: s for s in diagnose(config, records(config, **changes), rate_actual=rate_actual)
+    }
 
 
 def test_a_run_that_goes_well_raises_no_sign():
     assert found() == {}
-    assert signs(CONFIG, [], rate_actual=WRONG) == []
+    assert diagnose(CONFIG, [], rate_actual=WRONG) == []
 
 
 def test_memorization_needs_wrong_labels_learned_and_a_test_that_falls():
@@ -58,8 +60,8 @@ def test_memorization_needs_wrong_labels_learned_and_a_test_that_falls():
     falling = [0.95, 0.9, 0.82, 0.8, 0.81]
     sign = found(config, **learned, test_accuracy=falling)["Memorization"]
     for number in ("100.0 %", "2.0 %", "95.0 %", "81.0 %", "epoch 0"):
-        assert number in sign.seen
-    assert "stop at epoch 0" in sign.attempt
+        assert number in sign.evidence
+    assert "stop at epoch 0" in sign.advice
     assert "Memorization" not in found(config, **learned)  # the test does not fall
     assert "Memorization" not in found(config, memorized=0.1, test_accuracy=falling)
     assert "Memorization" not in found(config, memorized=0.8, test_accuracy=falling)  # no rise
@@ -74,10 +76,10 @@ def test_a_decline_is_laid_to_k_or_alpha_at_its_ends():
     falling = dict(test_accuracy=[0.97, 0.7, 0.7, 0.7], label_accuracy=[0.98, 0.8, 0.8, 0.8])
     many, low = CONFIG.changed(k=50), CONFIG.changed(alpha=0.0)
     assert set(found(many, **falling)) == {"K too large"}
-    assert "With 50 neighbors" in found(many, **falling)["K too large"].seen
+    assert "With 50 neighbors" in found(many, **falling)["K too large"].evidence
     assert set(found(low, **falling)) == {"Alpha near 0"}
     assert "labels right fell from 98.0 % at epoch 0 to 80.0 %" in (
-        found(low, **falling)["Alpha near 0"].seen
+        found(low, **falling)["Alpha near 0"].evidence
     )
     assert set(found(CONFIG, **falling)) == {"It was better before"}
     assert found(many) == found(low) == {}  # a large K that does no harm raises nothing
@@ -87,20 +89,22 @@ def test_the_settings_of_the_last_epoch_count_not_those_at_the_start():
     made = records(test_accuracy=[0.97, 0.7, 0.7, 0.7])
     for record in made[20:]:
         record["settings"]["k"] = 60
-    (sign,) = signs(CONFIG, made, rate_actual=WRONG)
+    (sign,) = diagnose(CONFIG, made, rate_actual=WRONG)
     assert sign.name == "K too large"
-    assert "With 60 neighbors" in sign.seen
+    assert "With 60 neighbors" in sign.evidence
 
 
 def test_harm_is_a_label_accuracy_below_the_given_one():
     assert "Correction does harm" in found(label_accuracy=0.5)
-    assert "64.0 % were right as given" in found(label_accuracy=0.5)["Correction does harm"].seen
+    assert (
+        "64.0 % were right as given" in found(label_accuracy=0.5)["Correction does harm"].evidence
+    )
     assert found(label_accuracy=0.64) == {}
     assert "Correction does harm" not in found(label_accuracy=None, rate_actual=None)
 
 
 def test_classes_collapse_when_they_stay_away():
-    assert "30.0 % of the classes" in found(lost_classes=0.3)["Classes collapse"].seen
+    assert "30.0 % of the classes" in found(lost_classes=0.3)["Classes collapse"].evidence
     assert found(lost_classes=[0.0, 0.3]) == {}
     assert found(lost_classes=0.1) == {}
 
@@ -109,12 +113,12 @@ def test_old_records_without_lost_classes_raise_no_sign():
     made = records()
     for record in made:
         del record["metrics"]["lost_classes"]
-    assert signs(CONFIG, made, rate_actual=WRONG) == []
+    assert diagnose(CONFIG, made, rate_actual=WRONG) == []
 
 
 def test_humps_are_looked_for_between_first_mixing_and_correction():
     assert (CONFIG.warmup, CONFIG.correction_start) == (2, 3)
-    assert "2 of the 3 epochs from 1 to 3" in found(one_hump=(1, 3))["No two humps"].seen
+    assert "2 of the 3 epochs from 1 to 3" in found(one_hump=(1, 3))["No two humps"].evidence
     assert found(one_hump=(2,)) == {}
     assert found(one_hump=range(4, 30)) == {}  # labels have become right: no second hump is left
     plain = configure(dataset="digits", method="ce")
@@ -138,7 +142,7 @@ def test_nothing_corrected_is_said_after_some_patience():
 
 def test_little_noise_is_named_for_methods_that_fight_it():
     little = dict(rate_actual=0.045, label_accuracy=0.99, changed_labels=0.045)
-    assert "4.5 %" in found(**little)["Hardly any noise"].seen
+    assert "4.5 %" in found(**little)["Hardly any noise"].evidence
     assert found(configure(dataset="digits", method="ce"), **little) == {}
     assert found(rate_actual=0.09) == {}
 
@@ -147,10 +151,9 @@ def test_without_the_truth_the_other_signs_remain():
     unknown = dict(memorized=None, fit_clean=None, label_accuracy=None, rate_actual=None)
     assert found(**unknown) == {}
     falling = found(CONFIG.changed(k=50), **unknown, test_accuracy=[0.97, 0.7, 0.7, 0.7])
-    assert "test accuracy fell" in falling["K too large"].seen
+    assert "test accuracy fell" in falling["K too large"].evidence
     assert (
-        "nobody knows the truth"
-        in found(**unknown, changed_labels=0.0)["Nothing corrected"].attempt
+        "nobody knows the truth" in found(**unknown, changed_labels=0.0)["Nothing corrected"].advice
     )
     assert found(**unknown, test_accuracy=None) == {}
 

@@ -134,8 +134,8 @@ def intervals(
     """Means as dots with 95 % whiskers, one line of text per value of category.
 
     zero: the numbers are paired differences, and this is what stands at 0; dots are filled where
-    the interval excludes 0 (column clear) and hollow elsewhere, shares are drawn as percentage
-    points. sort: highest mean first. shared: panels have one scale.
+    they differ significantly from it (column clear) and hollow elsewhere, shares are drawn as
+    percentage points. sort: highest mean first. shared: panels have one scale.
     """
     frame = _of(frame, [metric]).dropna(subset="mean")
     quantity = QUANTITIES[metric]
@@ -192,7 +192,7 @@ def intervals(
     )  # fmt: skip
     how = f"{_seeds(frame)}; whiskers: its 95 % interval"
     if zero:
-        how = f"Paired by seed, {how[0].lower()}{how[1:]}; hollow: it contains 0"
+        how = f"Paired by seed, {how[0].lower()}{how[1:]}; hollow: not significantly different"
     unit = "percentage points" if scale == 100 else quantity.unit
     axis = f"{quantity.words} against {zero}" if zero else quantity.words
     return panels.done(f"{axis} ({unit})" if unit else axis, how)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from engine.analysis.label_outcomes import LabelOutcome, counts, outcomes
-from engine.metrics import auroc, share
+from engine.metrics import auroc, mean_true
 
 FALLS = 0.03  # of test accuracy from its best epoch, from which on it has fallen: 11 of 360 images
 POOR = 0.5  # test accuracy that was never reached by a network that stays poor
@@ -89,7 +89,7 @@ def humps(
     apart, late = auroc(loss, wrong), auroc(late_loss, wrong)
     outcome = "large" if apart >= APART else "small" if apart <= 1 - APART else "spread"
     called = clean < 0.5
-    precision, recall = share(wrong[called]), share(called[wrong])
+    precision, recall = mean_true(wrong[called]), mean_true(called[wrong])
     second = (
         "Two bell curves fitted to the losses call no label wrong here."
         if precision is None
@@ -127,7 +127,7 @@ def neighborhood(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> 
     right, right_all = (given == true)[around].mean(), 1 - wrong.mean()
     n_classes = int(max(given.max(), true.max())) + 1
     votes = np.stack([(given[around] == c).sum(1) for c in range(n_classes)], axis=1)
-    elected = share(votes.argmax(1) == true[wrong])
+    elected = mean_true(votes.argmax(1) == true[wrong])
     mean = same.mean()
     outcome = "most" if mean >= 0.7 * k else "half" if mean >= 0.3 * k else "few"
     versus = "about as many as" if abs(right - right_all) < 0.05 else (
@@ -165,7 +165,7 @@ def mixture(
     own_wrong, own_right = weights[wrong, 0].mean(), weights[~wrong, 0].mean()
     labels = mixed_labels(weights, neighbors, soft)[wrong]
     on_true = labels[np.arange(len(labels)), true[wrong]].mean()
-    largest = share(labels.argmax(1) == true[wrong])
+    largest = mean_true(labels.argmax(1) == true[wrong])
     equal = 1 / (k + 1)
     outcome = "itself" if own_wrong > 0.5 else "neighbors" if own_wrong < equal / 2 else "equal"
     if largest > 0.5 and own_wrong < own_right:

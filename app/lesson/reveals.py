@@ -15,7 +15,7 @@ from app.lesson import findings
 from app.lesson.findings import Finding
 from app.lesson.lessons import RUN_WORDS
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
-from engine.signs import signs
+from engine.signs import diagnose
 
 N_SHOWN = 8  # changed labels on the wall
 
@@ -178,8 +178,8 @@ def show_failures(names: dict[str, str]) -> Finding:
     lines = []
     for name, run in names.items():
         of = reading.run(run)
-        raised = signs(of.config, records[name], rate_actual=of.info["rate_actual"])
-        said = "; ".join(f"**{sign.name}**. {sign.seen}" for sign in raised) or "none"
+        raised = diagnose(of.config, records[name], rate_actual=of.info["rate_actual"])
+        said = "; ".join(f"**{sign.name}**. {sign.evidence}" for sign in raised) or "none"
         lines.append(f"- {RUN_WORDS[name]}: {said}")
     st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
     return finding

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.config import RunConfig, configure
 from engine.data.parts import some
-from engine.metrics import share
+from engine.metrics import mean_true
 
 if TYPE_CHECKING:
     import torch
@@ -178,7 +178,7 @@ def _about_size(data: Data, counts: np.ndarray):
 
 def _about_truth(data: Data):
     if data.true_labels is not None:
-        wrong = share((data.labels != data.true_labels).numpy())
+        wrong = mean_true((data.labels != data.true_labels).numpy())
         text = f"The true labels came along: {100 * wrong:.1f} % of the given labels differ "
         yield "note", text + "from them."
 

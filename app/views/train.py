@@ -137,7 +137,7 @@ def told(name: str, records: list[dict]) -> None:
     """What the run suffers from, if it does: what is seen, and what to try."""
     for sign in suffering(name, reading.run(name).info["created"], len(records)):
         st.warning(
-            f"**{sign.name}.** {sign.seen} **Try:** {sign.attempt}", icon=":material/healing:"
+            f"**{sign.name}.** {sign.evidence} **Try:** {sign.advice}", icon=":material/healing:"
         )
 
 

@@ -82,18 +82,19 @@ def headline(parser: argparse.ArgumentParser) -> None:
     for name, metavar, default, words in (
         ("preset", "V,V", "cifar10-fast", " | ".join(headline.PRESETS)),
         ("noise", "V,V", "symmetric0.8", f"{' | '.join(headline.NOISES)}, or all"),
-        ("beside", "V,V", "", "methods on the preset's network and epochs, like ce,mixup,elr"),
+        ("baselines", "V,V", "", "methods on the preset's network and epochs, like ce,mixup,elr"),
         ("seed", "V,V", "0", "seeds, as in `sweep`: 0:2 makes three runs a row"),
         ("out", "FOLDER", "runs/headline/results", "where headline-PRESET.json goes"),
         ("runs", "FOLDER", "runs/headline/runs", "where runs go"),
     ):
         words += f" (default: {default or 'none'})"
-        parser.add_argument(f"--{name}", metavar=metavar, default=default, help=words)
+        names = [f"--{name}"] + ["--beside"] * (name == "baselines")  # its earlier name
+        parser.add_argument(*names, dest=name, metavar=metavar, default=default, help=words)
     parser.add_argument(
         "--ablation", action="store_true", help="a row for the preset without each ingredient"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many")
-    _add_settings(parser, with_defaults=False, without=headline.OWN)
+    _add_settings(parser, with_defaults=False, without=headline.ROW_FIELDS)
 
 
 def fork(parser: argparse.ArgumentParser) -> None:

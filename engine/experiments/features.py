@@ -7,7 +7,7 @@ import torch
 from engine import embed
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, lasting, pick
-from engine.experiments.statistics import differences, means, say, verdict
+from engine.experiments.statistics import conclusion, differences, means, say
 from engine.neighbors import nearest
 from engine.store import Run
 
@@ -53,7 +53,8 @@ def read(material: Material) -> Findings:
         answers.append(
             f"At rate {rate:g}, of the neighbors of wrongly labeled samples so many are of their "
             f"true class after the last epoch: {'; '.join(told)}. MixNN against cross-entropy: "
-            f"{say(row, sign=True)} ({verdict(row, more='closer together', less='farther apart')})."
+            f"{say(row, sign=True)} "
+            f"({conclusion(row, more='closer together', less='farther apart')})."
         )
     tables = {
         "curves": curves, "final": final, "gain": gain,

@@ -10,7 +10,7 @@ from engine.device import choose_device, choose_threads
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
 from engine.experiments.statistics import differences, means, say
 from engine.folds import cross_val_predict_proba
-from engine.metrics import label_quality
+from engine.metrics import normalized_margin
 from engine.state import load_data
 from engine.store import Run
 
@@ -42,7 +42,7 @@ def read(material: Material) -> Findings:
         wrong = pair["mixnn"].labels["given"] != pair["mixnn"].labels["true"]
         for finder, (suspicion, seconds) in _suspicions(pair["mixnn"], pair["ce"]).items():
             at = {"rate": rate, "seed": seed, "finder": finder}
-            scores.append(at | judge(suspicion, wrong) | {"seconds": seconds})
+            scores.append(at | detection_scores(suspicion, wrong) | {"seconds": seconds})
             curve = precision_at(suspicion, wrong, RECALLS)
             curves += [
                 at | {"recall": r, "precision": p} for r, p in zip(RECALLS, curve, strict=True)
@@ -61,7 +61,8 @@ def read(material: Material) -> Findings:
         equal = [r["finder"] for _, r in rows.iterrows() if not r["clear"]]
         answers.append(
             f"At rate {rate:g}, average precision: {'; '.join(told)}. Better than "
-            f"{OURS}: {', '.join(better) or 'none'}; not told apart: {', '.join(equal) or 'none'}."
+            f"{OURS}: {', '.join(better) or 'none'}; not "
+            f"significantly different: {', '.join(equal) or 'none'}."
         )
     tables = {
         "scores": found, "against_mixnn": against,
@@ -70,7 +71,7 @@ def read(material: Material) -> Findings:
     return Findings(tables, answers)
 
 
-def judge(suspicion: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+def detection_scores(suspicion: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     """How well a ranking finds wrong labels.
 
     suspicion: (N,) float, the most suspicious have most; wrong: (N,) bool. average_precision: area
@@ -98,7 +99,7 @@ def precision_at(suspicion: np.ndarray, wrong: np.ndarray, recalls: np.ndarray) 
 def _suspicions(mixnn: Run, ce: Run) -> dict[str, tuple[np.ndarray, float]]:
     """Finder -> suspicion of each given label (N,), and the seconds that it takes."""
     given = mixnn.labels["given"]
-    quality = label_quality(mixnn.array("soft")[-1], mixnn.array("clean")[-1], given)
+    quality = normalized_margin(mixnn.array("soft")[-1], mixnn.array("clean")[-1], given)
     start = max(0, mixnn.config.correction_start - 1)
     warm = max(0, mixnn.config.warmup - 1)
     early = _seconds(mixnn, start + 1)

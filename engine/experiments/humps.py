@@ -22,14 +22,14 @@ def read(material: Material) -> Findings:
     curves = means(frame, ["method", "rate", "epoch"], MEASURES)
     last = lasting(frame)
     trained = frame[frame["phase"] != "warmup"]
-    humps = trained.groupby(["run", "method", "rate", "seed"])["bimodal"].mean().reset_index()
-    humps = humps.rename(columns={"bimodal": "bimodal_share"}).merge(
+    bimodality = trained.groupby(["run", "method", "rate", "seed"])["bimodal"].mean().reset_index()
+    bimodality = bimodality.rename(columns={"bimodal": "bimodal_share"}).merge(
         last[["run", "test_accuracy"]], on="run"
     )
-    ce = humps[humps["method"] == "ce"].set_index(["rate", "seed"])["test_accuracy"]
-    keys = list(zip(humps["rate"], humps["seed"], strict=True))
-    humps["gain"] = humps["test_accuracy"] - ce.reindex(keys).to_numpy()
-    share = means(humps, ["method", "rate"], ["bimodal_share", "gain"])
+    ce = bimodality[bimodality["method"] == "ce"].set_index(["rate", "seed"])["test_accuracy"]
+    keys = list(zip(bimodality["rate"], bimodality["seed"], strict=True))
+    bimodality["gain"] = bimodality["test_accuracy"] - ce.reindex(keys).to_numpy()
+    share = means(bimodality, ["method", "rate"], ["bimodal_share", "gain"])
     switch = _last_warmup(frame)
     early = means(switch, ["method", "rate"], MEASURES)
     final = means(last, ["method", "rate"], MEASURES)
@@ -49,7 +49,7 @@ def read(material: Material) -> Findings:
             )
         gain = say(pick(share, metric="gain", **at), sign=True)
         answers.append(f"{text}; MixNN against cross-entropy: {gain}.")
-    ours = humps[humps["method"] == "mixnn"]
+    ours = bimodality[bimodality["method"] == "mixnn"]
     if ours["bimodal_share"].nunique() > 1:
         r = ours.groupby("rate")[["bimodal_share", "gain"]].corr().iloc[0::2, 1].mean()
         if not np.isnan(r):
@@ -57,7 +57,9 @@ def read(material: Material) -> Findings:
                 "Among runs of the same rate, the share of epochs with two humps and MixNN's gain "
                 f"correlate with {r:+.2f} on average."
             )
-    return Findings({"curves": curves, "runs": humps, "share": share, "warmup_end": early}, answers)
+    return Findings(
+        {"curves": curves, "runs": bimodality, "share": share, "warmup_end": early}, answers
+    )
 
 
 def measure(losses: np.ndarray) -> dict[str, float]:

@@ -5,7 +5,13 @@ import pandas as pd
 
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
-from engine.experiments.statistics import differences, means, say, verdict
+from engine.experiments.statistics import (
+    against_best,
+    conclusion,
+    differences,
+    means,
+    say,
+)
 from engine.noise import ASYMMETRIC
 from engine.state import load_data
 from engine.sweep import run_name
@@ -78,21 +84,18 @@ def read_full(material: Material) -> Findings:
         for axis, fixed, name in (("k", "alpha", "K"), ("alpha", "k", "alpha")):
             line = part[part[fixed] == getattr(preset, fixed)]
             top, bottom = line.loc[line["mean"].idxmax()], line.loc[line["mean"].idxmin()]
-            same = _not_told_apart(last, line, top, axis, rate)
+            same = _as_good(last, fixed, getattr(preset, fixed), axis, rate)
             answers.append(
-                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({say(top)}), not told apart "
-                f"from {name} = {_list(same)}; worst is {bottom[axis]:g} ({say(bottom)})."
+                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({say(top)}), not significantly "
+                f"different from {name} = {_list(same)}; worst is {bottom[axis]:g} ({say(bottom)})."
             )
     return Findings({"cells": cells, "against_preset": against}, answers)
 
 
-def _not_told_apart(last, line, top, axis: str, rate: float) -> list[float]:
-    """Values of an axis whose paired difference to the best one has an interval around 0."""
-    other = "alpha" if axis == "k" else "k"
-    part = last[(last["rate"] == rate) & (last[other] == top[other])]
-    best = part[part[axis] == top[axis]][["seed", "test_accuracy"]]
-    rest = part[part[axis] != top[axis]]
-    found = differences(rest, best, [axis], ["test_accuracy"])
+def _as_good(last, fixed: str, value: float, axis: str, rate: float) -> list[float]:
+    """Values of an axis that do not differ significantly from the best one."""
+    part = last[(last["rate"] == rate) & (last[fixed] == value)]
+    found = against_best(part, axis, "test_accuracy")
     return sorted(found[~found["clear"]][axis])
 
 
@@ -131,14 +134,7 @@ def ablation_runs(plan: Plan) -> list[RunConfig]:
 
 
 def read_ablation(material: Material) -> Findings:
-    parts = []
-    for (kind, variant), own, against in _variants(material.plan):
-        mine, other = material.of(own), material.of(against)
-        if mine.empty or other.empty:
-            continue
-        found = differences(mine, other[["rate", "seed", *JUDGED]], ["rate"], JUDGED)
-        parts.append(found.assign(kind=kind, variant=variant))
-    against = pd.concat(parts, ignore_index=True)
+    against = _against_references(material)
     # the best epoch chosen on test data, a quirk of reporting and not of training
     whole = material.of(material.plan.grid(method="mixnn", rate=ABLATION_RATES))
     best = material.epochs.groupby("run")["test_accuracy"].max()
@@ -157,6 +153,30 @@ def read_ablation(material: Material) -> Findings:
         told = [f"{say(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
         answers.append(f"{variant}: {', '.join(told)} ({_agree(rows)}).")
     return Findings({"whole": means(whole, ["rate"], JUDGED), "against": against}, answers)
+
+
+def _against_references(material: Material) -> pd.DataFrame:
+    """Every variant against its reference; those with the same reference are tested together."""
+    families: dict[frozenset[str], tuple[pd.DataFrame, list[pd.DataFrame]]] = {}
+    kinds = {}
+    for (kind, variant), own, against in _variants(material.plan):
+        mine, other = material.of(own), material.of(against)
+        if mine.empty or other.empty:
+            continue
+        kinds[variant] = kind
+        _, variants = families.setdefault(frozenset(other["run"]), (other, []))
+        variants.append(mine.assign(variant=variant))
+    found = pd.concat(
+        [
+            differences(
+                pd.concat(mine), other[["rate", "seed", *JUDGED]], ["rate", "variant"], JUDGED
+            )
+            for other, mine in families.values()
+        ],
+        ignore_index=True,
+    )
+    found = found.sort_values("variant", key=lambda v: v.map(list(kinds).index), kind="stable")
+    return found.assign(kind=found["variant"].map(kinds)).reset_index(drop=True)
 
 
 def _variants(plan: Plan):
@@ -241,8 +261,8 @@ def read_methods(material: Material) -> Findings:
         above = [r["method"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["method"] for _, r in rows.iterrows() if not r["clear"]]
         answers.append(
-            f"At rate {rate:g}: {'; '.join(told)}. Above mixnn: {_list(above)}; not told apart "
-            f"from it: {_list(equal)}."
+            f"At rate {rate:g}: {'; '.join(told)}. Above mixnn: {_list(above)}; not "
+            f"significantly different from it: {_list(equal)}."
         )
     return Findings({"final": final, "against_mixnn": against}, answers)
 
@@ -260,7 +280,7 @@ def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -
         text = (
             f"{words[row['method']]} at rate {row['rate']:g}: test accuracy {say(row, sign=True)}"
         )
-        text += f" against cross-entropy ({verdict(row, more='better', less='worse')})"
+        text += f" against cross-entropy ({conclusion(row, more='better', less='worse')})"
         if row["rate"] > 0:
             text += f", memorized {say(memorized, sign=True)}"
         answers.append(f"{text}.")
@@ -277,7 +297,7 @@ def _unique(configs: list[RunConfig]) -> list[RunConfig]:
 
 
 def _agree(rows: pd.DataFrame) -> str:
-    words = {verdict(row, more="better", less="worse") for _, row in rows.iterrows()}
+    words = {conclusion(row, more="better", less="worse") for _, row in rows.iterrows()}
     return words.pop() if len(words) == 1 else "differs by rate"
 
 

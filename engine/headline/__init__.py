@@ -4,11 +4,11 @@ Its runs go one after the other in this process, on data that is on the device a
 their wall time is their own. Knows no command line.
 """
 
-from engine.headline.asked import NOISES, OWN, PRESETS, Row, configs_of, load, rows
-from engine.headline.runs import bring
-from engine.headline.told import PAPER, spread, table, tell
+from engine.headline.asked import NOISES, PRESETS, ROW_FIELDS, Row, configs_of, load, rows
+from engine.headline.runs import run_all
+from engine.headline.told import PAPER, summarize, table
 
 __all__ = [
-    "NOISES", "OWN", "PAPER", "PRESETS", "Row", "bring", "configs_of", "load", "rows", "spread",
-    "table", "tell",
+    "NOISES", "PAPER", "PRESETS", "ROW_FIELDS", "Row", "configs_of", "load", "rows", "run_all",
+    "summarize", "table",
 ]  # fmt: skip

@@ -19,8 +19,9 @@ NOISES: dict[str, dict[str, Any]] = {
     "asymmetric0.4": dict(noise="asymmetric", rate=0.4),
     **{kind: dict(noise="human", human_labels=kind) for kind in ("worse", "aggre")},
 }
-OWN = ("seed", "noise", "rate", "noise_matrix", "human_labels")  # knobs that rows set themselves
-BESIDE = tuple(name for name in METHODS if name != "mixnn")
+# settings that rows choose themselves
+ROW_FIELDS = ("seed", "noise", "rate", "noise_matrix", "human_labels")
+BASELINES = tuple(name for name in METHODS if name != "mixnn")
 # Ingredients that an ablation sets back to the plain default where a preset has them otherwise.
 INGREDIENTS = (
     "loss", "sharpen", "align", "weight_ema", "flip_average", "cutout", "jitter", "nesterov",
@@ -41,12 +42,12 @@ class Row:
 
 
 def rows(
-    presets: Sequence[str], noises: Sequence[str], *, beside: Sequence[str] = (),
+    presets: Sequence[str], noises: Sequence[str], *, baselines: Sequence[str] = (),
     ablation: bool = False, seeds: Sequence[int] = (0,), **knobs: Any,
 ) -> list[Row]:  # fmt: skip
     """The table's lines: each preset at each noise, whole, then what is compared with it.
 
-    beside: methods on the preset's network and budget. ablation: the preset without each of its
+    baselines: methods on the preset's network and budget. ablation: the preset without each of its
     ingredients in turn. knobs: over what preset, method and noise say; dataset is cifar10 without
     one. Of a run's networks the first and the newest are kept. Raises ConfigError.
     """
@@ -55,7 +56,7 @@ def rows(
     _check("noise", noises, [*NOISES, "all"])
     noises = [n for name in noises for n in (NOISES if name == "all" else [name])]
     _check("noise", noises, NOISES)
-    _check("beside", beside, BESIDE, least=0)
+    _check("beside", baselines, BASELINES, least=0)
     _check("seed", seeds, seeds)
     knobs = {"dataset": "cifar10"} | knobs
     made = []
@@ -69,7 +70,7 @@ def rows(
 
         whole = configs("mixnn")
         made.append(Row(preset, noise, "mixnn", "whole", whole))
-        made += [Row(preset, noise, method, "beside", configs(method)) for method in beside]
+        made += [Row(preset, noise, method, "beside", configs(method)) for method in baselines]
         for name, lost in ingredients(whole[0]).items() if ablation else ():
             less = tuple(config.changed(**lost) for config in whole)
             made.append(Row(preset, noise, f"mixnn, {name}", "ablation", less))

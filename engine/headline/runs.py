@@ -14,12 +14,12 @@ from engine.runner import Runner
 from engine.store import Run, read_json, write_json
 from engine.sweep import Progress, run_name
 
-SITTINGS = "sittings.json"  # in a run folder: seconds and epochs of each time that it was taken up
+SESSIONS = "sittings.json"  # in a run folder: seconds and epochs of each time that it was taken up
 POLL = 0.5  # seconds between looks at a run
 POLL_EARLY = 0.02  # while it is prepared: its wall time begins where that ends
 
 
-def bring(
+def run_all(
     configs: Sequence[RunConfig], root: Path, data: Data, *, minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:  # fmt: skip
@@ -51,7 +51,7 @@ def bring(
         if clock() >= end:
             return
         runner = _runner(config, root / name, data)
-        with closing(_sit(runner, lambda: clock() >= end)) as looks:
+        with closing(_run_session(runner, lambda: clock() >= end)) as looks:
             for _ in looks:
                 epochs[name] = max(epochs[name], runner.status.epoch)
                 yield progress(name)
@@ -62,9 +62,9 @@ def bring(
         yield progress()
 
 
-def sittings(folder: Path) -> list[dict[str, Any]]:
+def sessions(folder: Path) -> list[dict[str, Any]]:
     """The times that a run was taken up: seconds, and the epochs it made in them."""
-    return read_json(folder / SITTINGS) if (folder / SITTINGS).exists() else []
+    return read_json(folder / SESSIONS) if (folder / SESSIONS).exists() else []
 
 
 def _runner(config: RunConfig, folder: Path, data: Data) -> Runner:
@@ -74,12 +74,12 @@ def _runner(config: RunConfig, folder: Path, data: Data) -> Runner:
     return Runner.new(config, folder, data=data)
 
 
-def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
+def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
     """Run it to its end, or until time is up; yield at each look, and note how long it took.
 
     Preparing the run is no part of that; at most one early look too much is.
     """
-    path, there = runner.folder / SITTINGS, _n_records(runner.folder)
+    path, there = runner.folder / SESSIONS, _n_records(runner.folder)
     begun = time.perf_counter()
     runner.start()
     try:
@@ -96,7 +96,7 @@ def _sit(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
         seconds = time.perf_counter() - begun
         if runner.ready:
             sitting = {"seconds": round(seconds, 3), "epochs": _n_records(path.parent) - there}
-            write_json(path, [*sittings(path.parent), sitting])
+            write_json(path, [*sessions(path.parent), sitting])
 
 
 def _n_records(folder: Path) -> int:

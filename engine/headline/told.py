@@ -1,13 +1,13 @@
 """What the headline's runs say: means over seeds, plain values for JSON, lines for a terminal."""
 
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
+from engine.experiments.statistics import interval, json_ready
 from engine.headline.asked import Row, configs_of
-from engine.headline.runs import sittings
+from engine.headline.runs import sessions
 from engine.report import summary
 from engine.store import Run
 from engine.sweep import run_name
@@ -31,7 +31,9 @@ WALL_NOTE = (
 JUDGED = ("test_accuracy_last", "test_accuracy_best", "label_accuracy", "memorized")
 
 
-def tell(preset: str, rows: Sequence[Row], root: Path, notes: Sequence[str] = ()) -> dict[str, Any]:
+def summarize(
+    preset: str, rows: Sequence[Row], root: Path, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """What the runs under root say of one preset's rows; plain values, ready for JSON.
 
     Means and deviations are over the runs that have come to their end, n of them; runs that have
@@ -81,7 +83,7 @@ def tell(preset: str, rows: Sequence[Row], root: Path, notes: Sequence[str] = ()
 
 
 def table(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """What `tell` said of each preset as lines for a terminal, the head first."""
+    """What `summarize` said of each preset as lines for a terminal, the head first."""
     lines = [
         ("preset", "noise", "method", "n", "last test accuracy", "best (chosen on test)",
          "labels right", "seconds", "wall")
@@ -102,7 +104,7 @@ def table(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 def _one(run: Run) -> dict[str, Any]:
     """One run in numbers; wall_seconds None where not all its epochs belong to known sittings."""
-    numbers, records, sat = summary(run), run.epochs, sittings(run.folder)
+    numbers, records, sat = summary(run), run.epochs, sessions(run.folder)
     whole = sum(sitting["epochs"] for sitting in sat) == len(records) > 0
     spent = accumulate(sum(record["seconds"].values()) for record in records)
     return {
@@ -155,30 +157,20 @@ def _row(
         },
         "n": len(done),
         **{
-            name: spread([run[name] for run in done])
+            name: json_ready(interval([run[name] for run in done]))
             for name in (*JUDGED, "seconds", "wall_seconds")
         },
-        "against_whole": None if row.kind == "whole" else spread(more),
+        "against_whole": None if row.kind == "whole" else json_ready(interval(more)),
         "runs": names,
     }  # fmt: skip
 
 
-def spread(values: Sequence[float | None]) -> dict[str, float | int | None]:
-    """n, mean and standard deviation (of a sample) of the values that are there; None without."""
-    found = [value for value in values if value is not None]
-    return {
-        "n": len(found),
-        "mean": statistics.fmean(found) if found else None,
-        "std": statistics.stdev(found) if len(found) > 1 else None,
-    }
-
-
-def _say(spread: Mapping[str, Any], scale: float, digits: int, unit: str = "") -> str:
+def _say(numbers: Mapping[str, Any], scale: float, digits: int, unit: str = "") -> str:
     """ "86.31 ± 0.12 %", without deviation where n is 1."""
-    if spread["mean"] is None:
+    if numbers["mean"] is None:
         return "-"
-    deviation = "" if spread["std"] is None else f" ± {scale * spread['std']:.{digits}f}"
-    return f"{scale * spread['mean']:.{digits}f}{deviation}{unit}"
+    deviation = "" if numbers["std"] is None else f" ± {scale * numbers['std']:.{digits}f}"
+    return f"{scale * numbers['mean']:.{digits}f}{deviation}{unit}"
 
 
 def _comparable(settings: Mapping[str, Any]) -> bool:

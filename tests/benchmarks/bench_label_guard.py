@@ -21,7 +21,7 @@ from engine import label_evidence
 from engine.config import RunConfig, configure
 from engine.data.images import open_image
 from engine.label_issues import LabelIssues, label_issues
-from engine.metrics import label_quality
+from engine.metrics import normalized_margin
 from engine.runner import Runner
 from engine.store import Run
 
@@ -80,7 +80,7 @@ def measure(run: Run, true: np.ndarray) -> dict:
     soft, clean = np.array(run.array("soft")[-1]), np.array(run.array("clean")[-1])
     old = {
         "flagged": (found.moved != found.given) | (clean < 0.5),
-        "suspicion": 1 - label_quality(soft, clean, found.given),
+        "suspicion": 1 - normalized_margin(soft, clean, found.given),
     }
     moments = label_evidence.history(run, len(run.epochs) - 1)
     before = label_evidence.before_correction(moments)

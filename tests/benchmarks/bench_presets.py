@@ -16,7 +16,7 @@ from common import finish, options
 
 from engine.config import configure
 from engine.device import choose_device, hardware_info
-from engine.headline import spread
+from engine.experiments.statistics import interval, json_ready
 from engine.state import load_data
 from engine.train import train
 
@@ -73,7 +73,7 @@ def over_seeds(runs: list[dict]) -> dict[str, dict]:
     """What is judged of each variant that was run: n, mean and standard deviation."""
     by_variant = {name: [row for row in runs if row["variant"] == name] for name in VARIANTS}
     return {
-        name: {key: spread([row[key] for row in own]) for key in JUDGED}
+        name: {key: json_ready(interval([row[key] for row in own])) for key in JUDGED}
         for name, own in by_variant.items() if own
     }  # fmt: skip
 

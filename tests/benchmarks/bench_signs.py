@@ -17,7 +17,7 @@ from engine import signs as limits
 from engine.config import configure
 from engine.device import choose_device, hardware_info
 from engine.runner import Runner
-from engine.signs import signs
+from engine.signs import diagnose
 from engine.store import Run
 
 KNOBS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
@@ -80,15 +80,15 @@ def row(path: Path) -> dict[str, Any]:
         "rate_actual": wrong, "last": _rounded(last), "best": _rounded(best),
         "one_hump": [r["epoch"] for r in records if r["mixture"]["warning"]],
         "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
-        "signs": {s.name: s.seen for s in signs(run.config, records, rate_actual=wrong)},
+        "signs": {s.name: s.evidence for s in diagnose(run.config, records, rate_actual=wrong)},
         "ever": sorted(
             {
                 sign.name
                 for n in range(len(records))
-                for sign in signs(run.config, records[: n + 1], rate_actual=wrong)
+                for sign in diagnose(run.config, records[: n + 1], rate_actual=wrong)
             }
         ),
-        "signs_without_truth": [s.name for s in signs(run.config, _untold(records))],
+        "signs_without_truth": [s.name for s in diagnose(run.config, _untold(records))],
     }  # fmt: skip
 
 

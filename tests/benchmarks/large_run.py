@@ -75,7 +75,7 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
     state.epoch = epoch
     confidence, prediction = probabilities.max(1)
     soft, clean = state.soft.numpy().copy(), fit.clean.numpy()
-    measured = metrics.of_labels(problem.given, problem.true, prediction.numpy(), soft, clean)
+    measured = metrics.label_metrics(problem.given, problem.true, prediction.numpy(), soft, clean)
     measured |= {
         "train_loss": float(loss.mean()), "learning_rate": config.learning_rate,
         "test_accuracy": measured["train_accuracy"], "test_calibration_error": 0.05,
