@@ -92,7 +92,7 @@ def page() -> None:
 
 
 def test_a_slider_moved_back_after_a_button_is_obeyed():
-    at = AppTest.from_function(page).run()
+    at = AppTest.from_function(page, default_timeout=60).run()
     at.slider[0].set_value(4).run()
     at.button[0].click().run()
     assert at.slider[0].value == 5
