@@ -12,7 +12,7 @@ from app.charts.base import OKABE_ITO
 
 HEIGHT = 230
 LINE, MARK = "line", "mark"  # kinds of rows: points of curves, and events such as a changed K
-STAGES = ("neighbors", "training", "evaluation", "mixture", "test")
+STAGES = ("neighbors", "training", "evaluation", "mixture", "test", "snapshot", "writing")
 SHAPES = ("circle", "square", "triangle-up", "diamond")
 
 
