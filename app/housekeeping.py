@@ -6,6 +6,7 @@ that stays or waits was forked from, and links to folders elsewhere.
 """
 
 import logging
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -121,5 +122,9 @@ def _written(folder: Path) -> float:
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the disk below a folder; links are not followed."""
-    return sum(512 * path.lstat().st_blocks for path in folder.rglob("*"))
+    """Bytes of the disk below a folder; links are not followed.
+
+    A file that a fork shares with its parent counts in parts, so that all together it counts once.
+    """
+    found = [path.lstat() for path in folder.rglob("*")]
+    return sum(512 * f.st_blocks // (1 if stat.S_ISDIR(f.st_mode) else f.st_nlink) for f in found)

@@ -16,9 +16,10 @@ from filelock import FileLock, Timeout
 
 from engine.config import RunConfig
 from engine.device import choose_device, choose_threads, cores, limit_threads
-from engine.errors import ConfigError, EngineError
+from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage
 from engine.runner import Runner
+from engine.runs.opened import open_run
 
 POLL = 0.5  # seconds that a look at the runs waits for one to end
 PATIENCE = 2.0  # seconds that a run waits for another sweep to let go of it
@@ -57,31 +58,39 @@ class Processes:
         return n_running < self.jobs
 
     def start(self, config: RunConfig, folder: Path) -> Any:
-        gpu = min(self.runs_on, key=self.runs_on.get, default=None)
-        if gpu is not None:
+        named = _gpu_named(config, folder)
+        gpu = min(self.runs_on, key=self.runs_on.get, default=None) if named is None else named
+        if gpu in self.runs_on:
             self.runs_on[gpu] += 1
+        alone = gpu if named is None else None  # one that sees a single GPU cannot choose
         receiver, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(
-            target=_work_in_process, args=(config, folder, self.threads, gpu, sender), daemon=True
+            target=_work_in_process, args=(config, folder, self.threads, alone, sender), daemon=True
         )
         process.start()
         sender.close()
         return process, receiver, gpu
 
     def ended(self, running: Mapping[str, Any]) -> list[str]:
-        """Names of those that have ended, after waiting at most POLL seconds for one."""
-        found = set(connection.wait([job[0].sentinel for job in running.values()], POLL))
-        return [name for name, job in running.items() if job[0].sentinel in found]
+        """Names of those that have ended or say how, after waiting at most POLL seconds for one.
+
+        A pipe holds 64 kB: a process with a longer message ends once that is received.
+        """
+        waited = {end: name for name, job in running.items() for end in (job[0].sentinel, job[1])}
+        found = {waited[end] for end in connection.wait(list(waited), POLL)}
+        return [name for name in running if name in found]
 
     def message(self, job: Any) -> str:
         """Why an ended job failed; empty where it says that all went well."""
         process, receiver, gpu = job
-        process.join()
-        if gpu is not None:
+        if gpu in self.runs_on:
             self.runs_on[gpu] -= 1
         try:
-            return receiver.recv()
-        except EOFError:
+            message = receiver.recv()
+            process.join()
+            return message
+        except (EOFError, OSError):
+            process.join()
             killed = process.exitcode == -signal.SIGKILL
             why = " (killed, as a system does that is short of memory)" if killed else ""
             return f"its process died with exit code {process.exitcode}{why}"
@@ -171,6 +180,15 @@ class Cluster:
                 self.ray.cancel(job, force=True)
             if self.own:
                 self.ray.shutdown()
+
+
+def _gpu_named(config: RunConfig, folder: Path) -> int | None:
+    """N of the device cuda:N that a run is to use, or was begun with; None for any other."""
+    if (folder / "config.json").exists():
+        with contextlib.suppress(StoreError):
+            config = open_run(folder).config
+    kind, _, number = config.device.partition(":")
+    return int(number) if kind == "cuda" and number else None
 
 
 def threads_of(config: RunConfig) -> int:

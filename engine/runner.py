@@ -35,7 +35,7 @@ class RunStatus:
     batch: int  # batches done of this stage
     n_batches: int
     seconds_left: float | None  # None until an epoch is done
-    message: str  # why it failed, in one sentence
+    message: str  # why it failed, or what change was refused, in one sentence
     error: str  # the whole traceback of a failure
     foreseen: bool  # a failure whose message says all: bad input, a full disk, a lost loss
 
@@ -190,27 +190,39 @@ class Runner:
         self._control.stop()
 
     def change(self, **live: Any) -> None:
-        """Change live knobs (config.LIVE) from the next epoch on. Raises ConfigError."""
-        state = self._state
-        changed = (state.config if state else self.config).changed_live(
-            **self._control.pending | live
-        )
-        if state:
-            from engine.state import validate_k
+        """Change live settings (config.LIVE) from the next epoch on. Raises ConfigError.
 
-            validate_k(changed, state.data.n)
-        self._check_room(changed)
+        Before the run has its data, K is not checked against their number. A K that turns out to
+        be too large is left out when the run starts, and `status` says so.
+        """
+        config = self._state.config if self._state else self.config
+        self._check_live(config.changed_live(**self._control.pending | live))
         for settings in list(self._lost.values()):  # what is changed now counts, not what was then
             for name in live:
                 settings.pop(name, None)
         self._control.change(**live)
 
-    def _check_room(self, config: RunConfig) -> None:
+    def _check_live(self, config: RunConfig) -> None:
+        """Raise ConfigError where the samples or the folder have no room for K neighbors."""
+        if self._state:
+            from engine.state import validate_k
+
+            validate_k(config, self._state.data.n)
         if config.k > self._k_max:
             raise ConfigError(
                 f"k = {config.k}: allowed is 1 to {self._k_max} while this run trains, "
                 "which is the room in its folder"
             )
+
+    def _drop_k_without_room(self) -> None:
+        """Leave out a K that was changed before the number of samples was known."""
+        pending = self._control.pending
+        try:
+            self._check_live(self._state.config.changed_live(**pending))
+        except ConfigError as error:
+            self._message = f"{error}; k stays {self._state.config.k}"
+            self._control.begin_epoch()
+            self._control.change(**{n: v for n, v in pending.items() if n != "k"})
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait for the thread; whether it has ended."""
@@ -251,7 +263,7 @@ class Runner:
             self._state, self._writer = self._prepare(self._data, self._control)
             if self._state is not None:
                 self._train()
-            self._end("done")
+            self._end("done", self._message)
         except Stopped:
             self._end("stopped", f"stopped {self._after} {self._reason}".rstrip())
         except Exception as error:  # whatever it was, it belongs on the page and in the folder
@@ -267,7 +279,7 @@ class Runner:
         from engine.train import train
 
         self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
-        self._check_room(self._state.config.changed_live(**self._control.pending))
+        self._drop_k_without_room()
         self._writer.write_status("running")
         self._repeat_change(self._done)
         state = self._state

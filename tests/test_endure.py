@@ -39,3 +39,11 @@ def test_a_disk_that_is_full_at_once(size, place):
         faults.full_disk(place, Random(0), size)
     except Skipped as why:
         pytest.skip(str(why))
+
+
+@slow
+def test_kills_between_two_written_states_change_nothing(tmp_path):
+    """The epochs after the state that was written last are computed again, bit for bit."""
+    place = Place.make(tmp_path, limit=150, epochs=20, state_interval=20, checkpoint_every=6)
+    assert place.whole.kept_states() == [0, 19]
+    assert faults.kills(place, Random(3), n=3) > 0

@@ -184,9 +184,20 @@ def test_changes_before_the_folder_is_there_find_room_or_are_refused(tmp_path, d
     run = finish(runner)
     np.testing.assert_allclose(run.mixed_with(3)[2].sum(1), 1, atol=1e-5)
     few = Runner.new(quick(k=1), tmp_path / "few", data=blobs(12))
-    few.change(k=15)
-    few.run()
-    assert "k = 15: allowed is 1 to 11" in few.status.message
+    few.change(k=15, alpha=0.25)
+    run = finish(few)
+    assert few.status.message.startswith("k = 15: allowed is 1 to 11 for 12 samples")
+    assert run.status["message"] == few.status.message
+    for record in run.epochs:
+        assert (record["settings"]["k"], record["settings"]["alpha"]) == (1, 0.25)
+
+
+def test_a_k_changed_while_queued_is_checked_against_the_batches_too(tmp_path, data):
+    config = quick(k=1, neighbor_scope="batch", batch_size=8)
+    runner = Runner.new(config, tmp_path / "run", data=data)
+    runner.change(k=8)
+    assert {record["settings"]["k"] for record in finish(runner).epochs} == {1}
+    assert runner.status.message.startswith("k = 8: allowed is 1 to 7 inside batches of 8")
 
 
 def test_ctrl_c_without_a_thread_leaves_a_run_that_resumes(tmp_path, data, monkeypatch):
@@ -494,10 +505,13 @@ def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
     newest = {1: 0, 2: 0, 3: 2, 5: 2, 6: 5, 7: 5}[killed]
     assert run.kept_states() == sorted({0, newest})
     trained = []
-    monkeypatch.setattr(
-        "engine.train.train",
-        lambda *a, **k: (trained.append(s.epoch) or s for s in train(*a, **k)),
-    )
+
+    def counted(*arguments, **keywords):
+        for snapshot in train(*arguments, **keywords):
+            trained.append(snapshot.epoch)
+            yield snapshot
+
+    monkeypatch.setattr("engine.train.train", counted)
     runner = Runner.resume(run.folder, data=data)
     runner.run()
     assert runner.status.state == "done", runner.status

@@ -452,3 +452,71 @@ def test_a_missing_cluster_or_machine_without_the_folder_says_so(tmp_path, capsy
     assert not (tmp_path / "new").exists()
     told = jobs._work(runs_of()[0], tmp_path / "elsewhere" / "run", 1, lambda: False)
     assert f"does not see {tmp_path / 'elsewhere'}" in told
+
+
+def _talk(sender) -> None:
+    sender.send("x" * 200_000)
+
+
+def test_a_message_larger_than_the_pipe_does_not_hang_the_sweep():
+    backend = jobs.Processes(1, runs_of(k=[1]))
+    receiver, sender = backend.context.Pipe(duplex=False)
+    process = backend.context.Process(target=_talk, args=(sender,), daemon=True)
+    process.start()
+    sender.close()
+    job, deadline = (process, receiver, None), time.monotonic() + 30
+    try:
+        while not backend.ended({"run": job}):
+            assert time.monotonic() < deadline, "the run is not seen to end"
+        assert backend.message(job) == "x" * 200_000
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+
+
+class Pinned:
+    """A context that starts no process, and notes the GPU that each would be alone with."""
+
+    def __init__(self):
+        self.pins = []
+
+    def Pipe(self, duplex):  # noqa: N802
+        return open(os.devnull), open(os.devnull)  # noqa: SIM115
+
+    def Process(self, target, args, daemon):  # noqa: N802
+        self.pins.append((args[0].device, args[3]))
+        return self
+
+    def start(self):
+        pass
+
+
+@pytest.fixture
+def three_gpus(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 3)
+
+
+def test_a_run_on_a_gpu_that_is_named_sees_all_gpus(three_gpus, tmp_path):
+    (config,) = runs_of(k=[1])
+    configs = [config.changed(device=device) for device in ("cuda:1", "auto", "cuda")]
+    backend = jobs.Processes(1, configs)
+    backend.context = Pinned()
+    for number, config in enumerate(configs):
+        backend.start(config, tmp_path / str(number))
+    assert backend.context.pins == [("cuda:1", None), ("auto", 0), ("cuda", 2)]
+    assert backend.runs_on == {0: 1, 1: 1, 2: 1}
+
+
+def test_a_run_that_was_begun_on_a_gpu_that_is_named_goes_on_there(three_gpus, swept, tmp_path):
+    (config,) = runs_of(k=[1], seed=[0])
+    folder = tmp_path / run_name(config)
+    shutil.copytree(swept / folder.name, folder)
+    text = (folder / "config.json").read_text()
+    assert '"device": "auto"' in text
+    (folder / "config.json").write_text(text.replace('"device": "auto"', '"device": "cuda:2"', 1))
+    backend = jobs.Processes(1, [config])
+    backend.context = Pinned()
+    backend.start(config, folder)
+    assert backend.context.pins == [("auto", None)]
+    assert backend.runs_on == {0: 0, 1: 0, 2: 1}

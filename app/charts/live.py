@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 230
 LINE, MARK = "line", "mark"  # kinds of rows: points of curves, and events such as a changed K
-STAGES = ("neighbors", "training", "evaluation", "mixture", "test", "snapshot")
+STAGES = ("neighbors", "training", "evaluation", "mixture", "test", "snapshot", "writing")
 SHAPES = ("circle", "square", "triangle-up", "diamond")
 
 

@@ -215,7 +215,7 @@ def test_losses_and_maps_are_those_of_the_epoch(root, finished):
     assert loss.tolist() == run.array("loss")[4].tolist()
     now = run.array("soft")[4].argmax(1)
     assert (~np.isin(kinds, (0, 1))).sum() == (now != run.labels["true"]).sum()
-    layout = sides.layout(finished, "then", 4)
+    layout = sides.layout(reading.run(finished), 4)
     first = pca(np.asarray(run.array("panel_features")[0], np.float32))
     own = pca(np.asarray(run.array("panel_features")[4], np.float32), previous=first)
     assert np.allclose(layout, own, atol=1e-4)
