@@ -16,7 +16,7 @@ from engine.noise import (
     observed_matrix,
     transition_matrix,
 )
-from engine.spoil import MARGIN_TYPES, corrupt_by_image, corrupt_by_margin, labels_of_people
+from engine.spoil import MARGIN_TYPES, human_noise, instance_dependent_noise, margin_noise
 
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
 RATES = st.floats(0, 1)
@@ -113,7 +113,7 @@ def test_exclusive_noise_makes_exactly_the_rate_wrong(problem, rate, seed):
 def test_instance_noise(problem, rate, seed):
     labels, n_classes = problem
     images = np.random.default_rng(seed).integers(0, 256, (len(labels), 1, 3, 3), dtype=np.uint8)
-    noise = corrupt_by_image(
+    noise = instance_dependent_noise(
         labels,
         images,
         rate,
@@ -134,7 +134,7 @@ def test_instance_noise(problem, rate, seed):
 def test_margin_noise_makes_the_rate_wrong(problem, rate, seed, margin_type):
     labels, n_classes = problem
     eta = np.random.default_rng(seed).dirichlet([0.5] * n_classes, len(labels))
-    noise = corrupt_by_margin(labels, eta, rate, margin_type=margin_type, seed=seed)
+    noise = margin_noise(labels, eta, rate, margin_type=margin_type, seed=seed)
     check(noise, labels, n_classes)
     assert 1 - noise.matrix[labels, labels].mean() == pytest.approx(rate, abs=1e-6)
     assert abs(noise.rate_actual - rate) <= allowed_gap(rate, len(labels))
@@ -147,7 +147,7 @@ def test_labels_of_people_are_taken_row_by_row(problem, seed):
     rng = np.random.default_rng(seed)
     people = rng.integers(n_classes, size=len(clean))
     rows = rng.integers(len(clean), size=rng.integers(1, len(clean) + 1))
-    noise = labels_of_people(clean[rows], clean, people, n_classes=n_classes, rows=rows)
+    noise = human_noise(clean[rows], clean, people, n_classes=n_classes, rows=rows)
     check(noise, clean[rows], n_classes)
     np.testing.assert_array_equal(noise.labels, people[rows])
     assert noise.rate_requested == noise.rate_actual
@@ -174,9 +174,9 @@ def test_a_rate_outside_0_to_1_is_refused(rate, kind):
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):
         corrupt(np.array([0, 1]), kind, rate)
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):
-        corrupt_by_margin(np.array([0, 1]), np.full((2, 2), 0.5), rate)
+        margin_noise(np.array([0, 1]), np.full((2, 2), 0.5), rate)
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):
-        corrupt_by_image(
+        instance_dependent_noise(
             np.array([0, 1]),
             np.zeros((2, 1, 3, 3), np.uint8),
             rate,
