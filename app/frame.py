@@ -5,14 +5,14 @@ from typing import Any
 
 import streamlit as st
 
-from app import choices, endpoints, looks, plain
-from app.components import history
+from app.components import history, live_updates
 from app.components.page import guarded
-from app.lesson import lessons
-from app.runs import runs
-from app.sample import subject
-from app.server import warm_up
-from app.visitors import page_begins
+from app.server import endpoints, escaping, warm_up
+from app.server.run_manager import runs
+from app.server.visitors import page_begins
+from app.state import url_state
+from app.views.lesson import steps
+from app.views.sample import sample
 
 APP = Path(__file__).resolve().parent
 
@@ -34,10 +34,10 @@ def path_line() -> None:
     """Where we are: run > epoch > sample."""
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
     parts = [
-        f"{word} {plain.markdown(choices.get(name))}"
-        for word, name in chosen if choices.get(name) is not None
+        f"{word} {escaping.markdown(url_state.get(name))}"
+        for word, name in chosen if url_state.get(name) is not None
     ]  # fmt: skip
-    lasso = choices.get("lasso")
+    lasso = url_state.get("lasso")
     if lasso:
         parts.append(f"{len(lasso):,} samples selected")
     st.caption(" › ".join(parts) or "No run chosen yet")
@@ -47,30 +47,32 @@ def navigation() -> tuple[Any, bool]:
     """The page that the address asks for, and whether a teacher's link hides the controls."""
     found = [entry for entry in PAGES if (APP / "views" / f"{entry[0]}.py").exists()]
     pages = [
-        st.Page(f"views/{file}.py", title=title, icon=f":material/{icon}:", default=file == "train")
+        st.Page(
+            f"views/{file}/page.py", title=title, icon=f":material/{icon}:", default=file == "train"
+        )
         for file, title, icon in found
     ]
     # the first look at a teacher's link comes before its choices are taken up
-    guide = choices.get("guide") or st.query_params.get("guide") == "1"
+    guide = url_state.get("guide") or st.query_params.get("guide") == "1"
     return st.navigation(pages, position="hidden" if guide else "top"), guide
 
 
 @guarded
 def main() -> None:
-    choices.declare(lessons.PARAMS | subject.PARAMS)
+    url_state.declare(steps.PARAMS | sample.PARAMS)
     icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
     st.set_page_config("MixNN Lab", icon, layout="wide")
     st.html(APP / "style.css")
-    history.steps(choices.PARAMS)
+    history.steps(url_state.PARAMS)
     page, guide = navigation()
     page_begins()
-    choices.sync()
-    for problem in choices.problems():
-        st.warning(plain.markdown(problem, plain.MOST_ERROR))
+    url_state.sync()
+    for problem in url_state.problems():
+        st.warning(escaping.markdown(problem, escaping.MOST_ERROR))
     if not runs().alone:
         st.warning(runs().refusal, icon=":material/dns:")
-    with endpoints.page(), choices.one_entry():
-        guarded(looks.in_turn)(page.run)
+    with endpoints.page(), url_state.one_entry():
+        guarded(live_updates.in_turn)(page.run)
     if not guide:
         path_line()
     warm_up.first_page_drawn()

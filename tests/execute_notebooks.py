@@ -62,7 +62,7 @@ def cleaned(notebook):
 
 def run_of_the_app(root: Path) -> None:
     """A run that the app makes and 06 finds."""
-    from app.runs import EVERYONE, RunManager
+    from app.server.run_manager import EVERYONE, RunManager
     from engine.config import configure
 
     runs = RunManager(root)

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from app import choices
-from app.lesson import lessons
-from app.sample import subject
-from app.state import parameters
+from app.state import parameters, url_state
+from app.views.lesson import steps
+from app.views.sample import sample
 from tests.records import read_records, write_records
 
-PARAMS = choices.PARAMS | lessons.PARAMS | subject.PARAMS  # of every page's URL
+PARAMS = url_state.PARAMS | steps.PARAMS | sample.PARAMS  # of every page's URL
 
 NAMES = (
     "![x](http://evil.example/x.png)",

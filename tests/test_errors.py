@@ -53,7 +53,7 @@ def test_the_command_line_prints_the_sentence_of_every_kind(name, status, monkey
         raise getattr(sys.modules["engine.errors"], name)("one sentence")
 
     fail.__doc__ = "Fail."
-    monkeypatch.setattr("engine.commands.methods", fail)
+    monkeypatch.setattr("engine.cli.commands.methods", fail)
     fail.__name__ = "methods"
     assert main(["methods"]) == status
     assert capsys.readouterr().err == "error: one sentence\n"

@@ -28,7 +28,7 @@ def imported(path: Path) -> set[str]:
 @pytest.mark.parametrize("leaf", LEAVES)
 def test_leaves_import_no_sibling(leaf):
     siblings = {n for n in imported(ROOT / "engine" / f"{leaf}.py") if n.startswith("engine")}
-    assert not {n for n in siblings if not n.startswith(("engine.errors.", "engine.device."))}
+    assert not {n for n in siblings if not n.startswith(("engine.errors.", "engine.hardware."))}
 
 
 @pytest.mark.parametrize("leaf", ["config", "data", "model"])
@@ -41,7 +41,14 @@ def test_rooms_that_are_leaves_import_nothing_of_the_engine_but_themselves(leaf)
 
 
 def test_the_method_knows_no_files_threads_or_pages():
-    above = {"engine.store", "engine.writer", "engine.runner", "engine.report", "threading", "json"}
+    above = {
+        "engine.runs.folder",
+        "engine.runs.writer",
+        "engine.runs.runner",
+        "engine.analysis.summary",
+        "threading",
+        "json",
+    }
     names = {n for m in ("train", "state") for n in imported(ROOT / "engine" / f"{m}.py")}
     assert not {name for name in names if any(name.startswith(a) for a in above)}
 
@@ -53,7 +60,7 @@ def test_no_streamlit_under_engine_and_in_charts():
 
 def test_the_engine_knows_no_app():
     """But for one file: an experiment's pictures are charts, and charts know no Streamlit."""
-    charts = {ROOT / "engine" / "experiments" / "figures.py": "app.charts."}
+    charts = {ROOT / "engine" / "experiments" / "figures.py": "engine.charts."}
     for path in (ROOT / "engine").rglob("*.py"):
         names = {name for name in imported(path) if name.split(".")[0] == "app"}
         allowed = charts.get(path)
@@ -68,7 +75,7 @@ def test_no_folder_of_pages_beside_the_frame():
 def test_the_engine_starts_without_the_heavy_libraries():
     """They must come late: a machine that only trains may lack them."""
     heavy = "{'sklearn', 'hnswlib', 'umap', 'streamlit', 'plotly', 'torchvision'}"
-    code = f"import sys, engine.runner, engine.report; print({heavy} & set(sys.modules))"
+    code = f"import sys, engine.runs.runner, engine.analysis.summary; print({heavy} & set(sys.modules))"
     told = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
@@ -88,13 +95,28 @@ HEAVY = ("torch", "sklearn", "pandas", "scipy", "umap", "plotly", "streamlit", "
 @pytest.mark.parametrize(
     ("modules", "needed"),
     [
-        ("engine.cli.parser, engine.commands", set()),
-        ("engine.config, engine.control, engine.snapshot, engine.signs", set()),
-        ("engine.store, engine.report, engine.label_issues, engine.terminal", set()),
-        ("engine.runner, engine.writer, engine.mapper, engine.data.registry", set()),
-        ("app.sample.story, app.review.checkup, app.overview", set()),
+        ("engine.cli.parser, engine.cli.commands", set()),
+        (
+            "engine.config, engine.training.control, engine.training.snapshot, engine.analysis.diagnostics",
+            set(),
+        ),
+        (
+            "engine.runs.folder, engine.analysis.summary, engine.analysis.label_issues, engine.cli.console",
+            set(),
+        ),
+        (
+            "engine.runs.runner, engine.runs.writer, engine.embedding.worker, engine.data.registry",
+            set(),
+        ),
+        (
+            "engine.analysis.sample_history, engine.analysis.data_checks, engine.analysis.run_table",
+            set(),
+        ),
         # Streamlit itself imports the beginnings of plotly
-        ("app.runs, app.setup, app.drawn, app.reading, app.widgets", {"streamlit", "plotly"}),
+        (
+            "app.server.run_manager, app.components.settings_form, app.views.train.live_charts, app.server.run_cache, app.components.page",
+            {"streamlit", "plotly"},
+        ),
     ],
 )
 def test_reading_and_the_first_page_import_no_heavy_library(modules, needed):

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
-from engine import jobs, mapper
 from engine.__main__ import main
+from engine.embedding import worker
+from engine.embedding.worker import Mapper, Service
 from engine.errors import MemoryShortage
-from engine.mapper import Mapper, Service
 from engine.memory import as_shortage
-from engine.runner import Runner
-from engine.store import Run
+from engine.runs import executors
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 from tests.conftest import quick
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,7 +78,7 @@ def test_a_run_without_memory_fails_with_advice_and_lets_go_of_what_it_held(
         big = Held()  # noqa: F841 - what the frame of an exception would keep alive
         raise MemoryError
 
-    monkeypatch.setattr("engine.train.train", greedy)
+    monkeypatch.setattr("engine.training.train.train", greedy)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     status = runner.status
@@ -97,14 +98,14 @@ class NoThread(threading.Thread):
 
 def test_a_run_that_gets_no_thread_fails_and_raises_nothing(tmp_path, data, monkeypatch):
     runner = Runner.new(quick(), tmp_path / "run", data=data)
-    monkeypatch.setattr("engine.runner.threading.Thread", NoThread)
+    monkeypatch.setattr("engine.runs.runner.threading.Thread", NoThread)
     assert runner.start().join(1)
     assert runner.status.state == "failed"
     assert "for one more thread" in runner.status.message
 
 
 def test_without_a_thread_that_writes_training_waits_for_the_disk(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("engine.writer.threading.Thread", NoThread)
+    monkeypatch.setattr("engine.runs.writer.threading.Thread", NoThread)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
@@ -140,26 +141,28 @@ def test_a_command_says_so_whatever_raised_it(monkeypatch, capsys):
         """Ask for too much."""
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr("engine.commands.datasets", datasets)
+    monkeypatch.setattr("engine.cli.commands.datasets", datasets)
     assert main(["datasets"]) == 1
     assert "error: not enough memory on the GPU: 21.0 MB" in capsys.readouterr().err
 
 
 def test_a_sweeps_run_reports_it(tmp_path, monkeypatch):
-    (tmp_path / jobs.CLAIMS).mkdir()
+    (tmp_path / executors.CLAIMS).mkdir()
 
     def greedy(*_):
         raise MemoryError
 
-    monkeypatch.setattr(jobs, "_run", greedy)
-    assert jobs._work(quick(), tmp_path / "run", 1, lambda: False).startswith("not enough memory")
+    monkeypatch.setattr(executors, "_run", greedy)
+    assert executors._work(quick(), tmp_path / "run", 1, lambda: False).startswith(
+        "not enough memory"
+    )
 
 
 def test_a_mapper_that_cannot_be_started_says_why(monkeypatch):
     def refused(*_, **__):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr("engine.mapper.subprocess.Popen", refused)
+    monkeypatch.setattr("engine.embedding.worker.subprocess.Popen", refused)
     asked = Mapper()
     asked.ask("x")
     state, why = asked.state("x")
@@ -176,7 +179,7 @@ def test_a_map_that_does_not_fit_is_a_failure_of_its_own(monkeypatch):
     def greedy(*_):
         raise MemoryError
 
-    monkeypatch.setattr(mapper, "lay_out_next", greedy)
+    monkeypatch.setattr(worker, "lay_out_next", greedy)
     told = []
     service = Service(told.append)
     service.wish(json.dumps({"run": "a", "dims": 2}))

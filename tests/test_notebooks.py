@@ -10,7 +10,7 @@ import numpy as np
 import plotly.io as pio
 import pytest
 
-from app.charts import images, lesson, notebook
+from engine.charts import image_grid, lesson, notebook
 from tests.execute_notebooks import FOLDER, HIDDEN, PNG, WIDGET, cleaned, solutions, solved
 
 NAMES = (
@@ -213,9 +213,9 @@ def test_runs_of_notebooks_lie_where_the_app_keeps_its_own(monkeypatch, tmp_path
 
 def test_a_wall_holds_each_image_and_its_words():
     pictures = np.zeros((13, 8, 8, 1), np.uint8)
-    fig = images.wall(pictures, [f"label {i}\n<b>" for i in range(13)], marks=["#D55E00"] * 13)
+    fig = image_grid.wall(pictures, [f"label {i}\n<b>" for i in range(13)], marks=["#D55E00"] * 13)
     assert len(fig.layout.images) == 13
     assert len({(i.x, i.y) for i in fig.layout.images}) == 13
     assert fig.layout.annotations[12].text == "label 12<br>&lt;b&gt;"
-    colored = images.wall(np.zeros((2, 4, 6, 3)), ["a", "b"])
+    colored = image_grid.wall(np.zeros((2, 4, 6, 3)), ["a", "b"])
     assert all(i.source.startswith("data:image/png;base64,") for i in colored.layout.images)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.report import export
-from engine.store import Run
-from engine.sweep import save_table
+from engine.analysis.summary import export
+from engine.runs.folder import Run
+from engine.runs.sweep import save_table
 from engine.tables import frame_csv, raw_cell, rows_text, safe_cell
 from tests.conftest import blobs
-from tests.test_store import write_run
+from tests.runs.test_folder import write_run
 
 ROOT = Path(__file__).resolve().parents[1]
 FORMULAS = (

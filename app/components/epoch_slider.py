@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import looks, reading
-from app.choices import bound, get, put
-from app.runs import runs
+from app.components import live_updates
+from app.server import run_cache
+from app.server.run_manager import runs
 from app.state import selection
+from app.state.url_state import bound, get, put
 
 PLAY_SECONDS = 0.8  # an epoch while the scrubber plays
 
@@ -18,7 +19,7 @@ def scrub(*names: str, follow: bool = True) -> int:
     Of several runs it goes over the epochs of all: see `selection.row`. follow: draw the page anew
     when a live run has a new epoch.
     """
-    epochs = reading.epochs(*names)
+    epochs = run_cache.epochs(*names)
     row = selection.row(*names)
     live = any(runs().info(name).active for name in names)
     playing = st.session_state.get("playing", False)
@@ -28,7 +29,7 @@ def scrub(*names: str, follow: bool = True) -> int:
         go_to(selection.row(*names) + by)
 
     def go_to(row: int) -> None:
-        epochs = reading.epochs(*names)  # there may be more than when the button was drawn
+        epochs = run_cache.epochs(*names)  # there may be more than when the button was drawn
         newest = row >= len(epochs) - 1
         put(epoch=None if newest and live else epochs[min(max(row, 0), len(epochs) - 1)])
 
@@ -56,7 +57,7 @@ def scrub(*names: str, follow: bool = True) -> int:
         newest = " (newest)" if row == len(epochs) - 1 else ""
         st.markdown(f"Epoch **{epochs[row]}** of {epochs[-1]}{newest}", width="content")
     if playing or (follow and live and get("epoch") is None):
-        _advance(names, [len(reading.records(name)) for name in names], playing)
+        _advance(names, [len(run_cache.records(name)) for name in names], playing)
     return row
 
 
@@ -66,18 +67,18 @@ def _advance(names: Sequence[str], n_epochs: list[int], playing: bool) -> None:
     def follow() -> str | None:
         for name in names:
             runs().mark_watched(name)
-        now = [len(reading.records(name)) for name in names]
+        now = [len(run_cache.records(name)) for name in names]
         live = any(runs().info(name).active for name in names)
         return None if now == n_epochs and live else "app"
 
     def play() -> str:
-        epochs, row = reading.epochs(*names), selection.row(*names) + 1
+        epochs, row = run_cache.epochs(*names), selection.row(*names) + 1
         if row >= len(epochs) - 1:
             st.session_state["playing"] = False
         put(epoch=epochs[min(row, len(epochs) - 1)])
         return "app"
 
     if playing:
-        looks.keep_looking("play", play, every=PLAY_SECONDS)
+        live_updates.keep_looking("play", play, every=PLAY_SECONDS)
     else:
-        looks.keep_looking("follow", follow, every=1.0)
+        live_updates.keep_looking("follow", follow, every=1.0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app import downloads
+from app.components import downloads
 from engine.tables import frame_csv
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import plain, reading
-from app.choices import link
-from engine.store import StoreError
+from app.server import escaping, run_cache
+from app.state.url_state import link
+from engine.runs.folder import StoreError
 
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
@@ -30,8 +30,8 @@ def wall(
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         color = marks[number] if marks else ""
         frame = f"outline:3px solid {color};" if color else ""
-        alt = plain.html(alts[number] if alts else caption)
-        lines = "<br>".join(plain.html(line) for line in caption.split("\n"))
+        alt = escaping.html(alts[number] if alts else caption)
+        lines = "<br>".join(escaping.html(line) for line in caption.split("\n"))
         cells.append(
             f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
             f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
@@ -52,9 +52,9 @@ def linked_wall(
     captions: plain text below each; the link bears the sample's number.
     """
     try:
-        images = reading.pixels(name, samples)
+        images = run_cache.pixels(name, samples)
     except StoreError as error:
-        st.caption(f"Without pictures: {plain.lines(error)}")
+        st.caption(f"Without pictures: {escaping.lines(error)}")
         images = None
     with st.container(horizontal=True, gap="small"):
         for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):
@@ -67,7 +67,7 @@ def linked_wall(
                         marks=None if marks is None else [marks[place]],
                     )  # fmt: skip
                 st.page_link(
-                    "views/sample.py", label=f"#{index}", query_params=link(sample=int(index))
+                    "views/sample/page.py", label=f"#{index}", query_params=link(sample=int(index))
                 )
 
 

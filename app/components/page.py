@@ -7,9 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from app import plain
-from app.choices import link
-from app.words import WORDS
+from app.components.glossary import WORDS
+from app.server import escaping
+from app.state.url_state import link
 from engine.errors import EngineError
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def word(name: str) -> str:
 
 def explain(error: Exception) -> None:
     """Say on the page, as plain text, what went wrong; a traceback goes to the server's log."""
-    said = plain.markdown(error, plain.MOST_ERROR)
+    said = escaping.markdown(error, escaping.MOST_ERROR)
     if isinstance(error, EngineError):
         st.error(said, icon=":material/error:")
         return
@@ -60,7 +60,9 @@ def guarded(function: Callable) -> Callable:
     return safe
 
 
-def empty(text: str, page: str = "views/train.py", label: str = "Open Train", **changes) -> None:
+def empty(
+    text: str, page: str = "views/train/page.py", label: str = "Open Train", **changes
+) -> None:
     """Nothing to show yet: say what to do next, with a link; the page ends here."""
     with st.container(border=True, horizontal_alignment="center"):
         st.markdown(text)

@@ -2,11 +2,12 @@
 
 import streamlit as st
 
-from app import looks, plain, reading
-from app.choices import bound, get, put
+from app.components import live_updates
 from app.components.page import empty
-from app.runs import RunInfo, runs
+from app.server import escaping, run_cache
+from app.server.run_manager import RunInfo, runs
 from app.state import selection
+from app.state.url_state import bound, get, put
 from engine.runs.records import epochs_file
 
 SIGNS = {  # of a run's state: shape beside color
@@ -32,7 +33,7 @@ def chosen_run() -> str | None:
     found, name = selection.run(), get("run")
     if name is not None and found != name:
         instead = ": showing the newest one instead" if found else ""
-        st.error(f"run = {plain.markdown(repr(name))} is not on this server{instead}.")
+        st.error(f"run = {escaping.markdown(repr(name))} is not on this server{instead}.")
     return found
 
 
@@ -49,7 +50,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
         state_badge(where)
     if where.state == "broken":
-        st.error(f"{plain.lines(where.message)}. Choose another run, or delete this folder.")
+        st.error(f"{escaping.lines(where.message)}. Choose another run, or delete this folder.")
         st.stop()
     if with_epochs:
         need_epochs(where)
@@ -58,10 +59,10 @@ def pick_run(*, with_epochs: bool = True) -> str:
 
 def need_epochs(where: RunInfo) -> None:
     """Stop the page where a run has no epoch to show yet; come back by itself when it has."""
-    if epochs_file(runs().folder(where.name)).exists() and reading.records(where.name):
+    if epochs_file(runs().folder(where.name)).exists() and run_cache.records(where.name):
         return
     if where.state == "failed":
-        st.error(f"This run failed before its first epoch: {plain.lines(where.message)}")
+        st.error(f"This run failed before its first epoch: {escaping.lines(where.message)}")
         st.stop()
     if not where.active:
         empty("This run ended before its first epoch. Resume it on **Train**, or choose another.")
@@ -70,8 +71,8 @@ def need_epochs(where: RunInfo) -> None:
 
     def changed() -> str | None:
         runs().mark_watched(where.name)
-        there = epochs_file(runs().folder(where.name)).exists() and reading.records(where.name)
+        there = epochs_file(runs().folder(where.name)).exists() and run_cache.records(where.name)
         return None if not there and runs().info(where.name).active else "app"
 
-    looks.keep_looking("wait-epoch", changed, every=1.0)
+    live_updates.keep_looking("wait-epoch", changed, every=1.0)
     st.stop()

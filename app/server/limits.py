@@ -1,9 +1,9 @@
 """How many runs train at once and how many one visitor may have; the teacher changes both."""
 
-from app.access import RunsError
-from app.jobs import Job
+from app.server.access import RunsError
+from app.server.scheduling import Job
 from app.server.storage import Storage
-from app.visitors import Visitor
+from app.server.visitors import Visitor
 
 
 class Limits:

@@ -4,7 +4,7 @@ import logging
 import time
 from typing import NamedTuple
 
-from app.visitors import EVERYONE
+from app.server.visitors import EVERYONE
 
 log = logging.getLogger(__name__)
 MOST_FAILURES = 5  # of the queue itself that are kept, the newest

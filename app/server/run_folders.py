@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from app import overview
-from app.access import RunsError, not_there
-from app.jobs import RunInfo
+from app.server.access import RunsError, not_there
+from app.server.scheduling import RunInfo
+from engine.analysis import run_table
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runner import Runner
+from engine.runs.folder import Run, fork_config, free_folder, on_disk, printable
 from engine.runs.opened import open_run
-from engine.store import Run, fork_config, free_folder, on_disk, printable
+from engine.runs.runner import Runner
 
 
 def folder_of(root: Path, name: str) -> Path:
@@ -35,7 +35,7 @@ def names_in(root: Path) -> list[str]:
                     config = os.stat(os.path.join(entry.path, "config.json"))
                     dated[-1] = (config.st_mtime, entry.name)
                     continue
-                if overview.holds_runs(entry.path):  # a sweep
+                if run_table.holds_runs(entry.path):  # a sweep
                     del dated[-1]
     return [printable(name) for _, name in sorted(dated, reverse=True)]
 

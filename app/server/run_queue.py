@@ -7,14 +7,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from app import plain
-from app.jobs import Job
-from app.server import run_folders
+from app.server import escaping, run_folders
 from app.server.limits import Limits
 from app.server.problems import Problem
 from app.server.scheduler import Scheduler
+from app.server.scheduling import Job
 from app.server.storage import Storage, StorageError
-from engine.store import on_disk
+from engine.runs.folder import on_disk
 
 
 class RunQueue(Scheduler):
@@ -85,7 +84,7 @@ class RunQueue(Scheduler):
         name, owner = str(request.get("name") or ""), str(request.get("visitor") or "")
         if name and name == os.path.basename(name):  # that of a run to resume is not empty
             run_folders.give_back(self.root / name)
-        reason = plain.without_paths(error, self.root)
+        reason = escaping.without_paths(error, self.root)
         text = f"A queued run could not be restored after the restart: {name or 'without a name'}"
         return Problem(name, owner, f"{text}: {reason}")
 

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app.access import Access
-from app.jobs import RunInfo
 from app.server import run_folders
+from app.server.access import Access
 from app.server.lease import Lease
 from app.server.limits import Limits
 from app.server.run_queue import RunQueue
+from app.server.scheduling import RunInfo
 from app.server.storage import storage_of
-from app.visitors import Visitor
+from app.server.visitors import Visitor
 
 
 class RunReader:

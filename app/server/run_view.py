@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from app import reading
+from app.server import run_cache
 
 
 class RunView:
@@ -16,7 +16,7 @@ class RunView:
     """
 
     def __init__(self, name: str, row: int | None = None):
-        self.name, self.run = name, reading.run(name)
+        self.name, self.run = name, run_cache.run(name)
         self.records = self.run.epochs
         self.row = len(self.records) - 1 if row is None else row
         self.labels: dict[str, np.ndarray] = self.run.labels  # of all samples, by kind
@@ -42,7 +42,7 @@ class RunView:
 
     def pixels(self, samples: Sequence[int] | np.ndarray) -> np.ndarray:
         """Training images (n, H, W, C) uint8. Raises StoreError where they are gone."""
-        return reading.pixels_of(self.run, samples)
+        return run_cache.pixels_of(self.run, samples)
 
     def sample_name(self, sample: int) -> str:
         """What the data set calls a sample: its file, or its number."""

@@ -6,9 +6,9 @@ It knows neither folders nor rights. Its owner calls every method under one lock
 from collections.abc import Callable
 from typing import Any
 
-from app.jobs import LIVE_STATES, Job, RunInfo, in_turn, park
-from app.pace import turns
 from app.server.limits import Limits
+from app.server.pacing import turns
+from app.server.scheduling import LIVE_STATES, Job, RunInfo, in_turn, park
 
 NICENESS = 5  # of training threads, so that pages answer first
 MOST_ENDED = 100  # runs whose end is remembered beside their folders

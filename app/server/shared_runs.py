@@ -2,11 +2,11 @@
 
 import json
 
-from app.access import RunsError
-from app.jobs import RunInfo
+from app.server.access import RunsError
 from app.server.run_queue import RunQueue
 from app.server.run_reader import RunReader
-from app.visitors import EVERYONE
+from app.server.scheduling import RunInfo
+from app.server.visitors import EVERYONE
 from engine.config import RunConfig
 
 MOST_SHARED = 12  # shared runs queued or running at once

@@ -39,18 +39,18 @@ def _import_all() -> None:
 
 def _import_pages() -> None:
     """What the first page consists of: light, and needed as soon as a browser connects."""
-    from app import drawn, setup, sharing  # noqa: F401
+    from app.components import settings_form, sharing  # noqa: F401
 
 
 def _import_training() -> None:
     """What a run needs before its first epoch."""
     import torch  # noqa: F401
 
-    from engine import device, state, train  # noqa: F401
+    from engine.training import state, train  # noqa: F401
 
 
 def _import_charts() -> None:
     """What the pages of a run draw with."""
     import pyarrow  # noqa: F401
 
-    from app.charts import live  # noqa: F401
+    from engine.charts import live_curves  # noqa: F401

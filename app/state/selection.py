@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from app import reading
-from app.choices import get
-from app.runs import runs
+from app.server import run_cache
+from app.server.run_manager import runs
+from app.state.url_state import get
 
 
 def run() -> str | None:
@@ -22,11 +22,11 @@ def row(*names: str) -> int:
     Of several runs: its position in `reading.epochs(*names)`; the newest is the last one that all
     of them have. Raises StoreError where none has an epoch.
     """
-    epochs = reading.epochs(*names)
+    epochs = run_cache.epochs(*names)
     selected = get("epoch")
     if selected is None:
         selected = min(
-            reading.records(name)[-1]["epoch"] for name in names if reading.records(name)
+            run_cache.records(name)[-1]["epoch"] for name in names if run_cache.records(name)
         )
     return int(np.abs(np.array(epochs) - selected).argmin())
 

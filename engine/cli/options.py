@@ -73,15 +73,15 @@ def bench(parser: argparse.ArgumentParser) -> None:
 
 
 def headline(parser: argparse.ArgumentParser) -> None:
-    from engine import headline
+    from engine.experiments import cifar10
 
     parser.description += (
         " Runs go one after the other in this process, on data that is on the device. Those that "
         "are there are not made again; the same command goes on after a stop."
     )
     for name, metavar, default, words in (
-        ("preset", "V,V", "cifar10-fast", " | ".join(headline.PRESETS)),
-        ("noise", "V,V", "symmetric0.8", f"{' | '.join(headline.NOISES)}, or all"),
+        ("preset", "V,V", "cifar10-fast", " | ".join(cifar10.PRESETS)),
+        ("noise", "V,V", "symmetric0.8", f"{' | '.join(cifar10.NOISES)}, or all"),
         ("baselines", "V,V", "", "methods on the preset's network and epochs, like ce,mixup,elr"),
         ("seed", "V,V", "0", "seeds, as in `sweep`: 0:2 makes three runs a row"),
         ("out", "FOLDER", "runs/headline/results", "where headline-PRESET.json goes"),
@@ -94,7 +94,7 @@ def headline(parser: argparse.ArgumentParser) -> None:
         "--ablation", action="store_true", help="a row for the preset without each ingredient"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after so many")
-    _add_settings(parser, with_defaults=False, without=headline.ROW_FIELDS)
+    _add_settings(parser, with_defaults=False, without=cifar10.ROW_FIELDS)
 
 
 def fork(parser: argparse.ArgumentParser) -> None:
@@ -113,7 +113,7 @@ def export(parser: argparse.ArgumentParser) -> None:
 
 
 def map(parser: argparse.ArgumentParser) -> None:
-    from engine.mapper import DIMS
+    from engine.embedding.worker import DIMS
 
     _add_run(parser)
     parser.add_argument(

@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
-from engine import __version__, commands
-from engine.cli import options
+from engine import __version__
+from engine.cli import commands, options
 
 FAILED, BAD_INPUT = 1, 2
 # name -> what it does, and what adds its options

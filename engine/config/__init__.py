@@ -1,6 +1,16 @@
 """Settings of a run, and the methods and presets that name sets of them."""
 
-from engine.config.knobs import (
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
+from engine.config.presets import (
+    BEST,
+    FAST,
+    METHOD_NOTES,
+    METHODS,
+    PRESET_NAMES,
+    PRESETS,
+    reference_preset,
+)
+from engine.config.settings import (
     FIXED_IN_FORK,
     GROUPS,
     LABEL_SETTINGS,
@@ -12,16 +22,6 @@ from engine.config.knobs import (
     corrects,
     group_of,
     unknown,
-)
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
-from engine.config.presets import (
-    BEST,
-    FAST,
-    METHOD_NOTES,
-    METHODS,
-    PRESET_NAMES,
-    PRESETS,
-    reference_preset,
 )
 
 __all__ = [

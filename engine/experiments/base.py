@@ -9,8 +9,8 @@ import pandas as pd
 
 from engine.config import RunConfig, configure
 from engine.errors import ConfigError
-from engine.store import Run
-from engine.sweep import grid, run_name
+from engine.runs.folder import Run
+from engine.runs.sweep import grid, run_name
 
 RATES = (0.2, 0.4, 0.6, 0.8)
 Knobs = Mapping[str, Any]
@@ -99,7 +99,7 @@ class Experiment:
 
 def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
     """The material that these runs left under root; a run that failed is left out."""
-    from engine.sweep import table
+    from engine.runs.sweep import table
 
     folders = [root / run_name(config) for config in configs]
     runs = {folder.name: Run(folder) for folder in folders if (folder / "config.json").exists()}

@@ -26,7 +26,7 @@ PATIENCE = 90.0  # seconds that a browser may take for one picture
 
 
 def baseline(tables: Tables) -> Figures:
-    from app.charts.experiments import bands
+    from engine.charts.experiments import bands
 
     return {
         "curves": bands(
@@ -41,7 +41,7 @@ def baseline(tables: Tables) -> Figures:
 
 
 def mixnn_k1(tables: Tables) -> Figures:
-    from app.charts.experiments import bands, intervals
+    from engine.charts.experiments import bands, intervals
 
     return {
         "curves": bands(
@@ -57,9 +57,9 @@ def mixnn_k1(tables: Tables) -> Figures:
 
 def full(tables: Tables) -> Figures:
     """Lines through the preset; heat maps as well where the whole grid was run."""
-    from app.charts.compare import sweep
-    from app.charts.experiments import intervals, sensitivity
-    from app.charts.quantities import QUANTITIES
+    from engine.charts.compare import sweep
+    from engine.charts.experiments import intervals, sensitivity
+    from engine.charts.metric_names import QUANTITIES
 
     cells, metric = tables["cells"], "test_accuracy"
     preset = _preset(tables["against_preset"])
@@ -82,7 +82,7 @@ def full(tables: Tables) -> Figures:
 
 
 def ablation(tables: Tables) -> Figures:
-    from app.charts.experiments import intervals
+    from engine.charts.experiments import intervals
 
     words = {  # kind -> what stands at 0, title
         "part": ("MixNN", "MixNN with a part left out or replaced, last epoch"),
@@ -99,7 +99,7 @@ def ablation(tables: Tables) -> Figures:
 
 
 def noise_kinds(tables: Tables) -> Figures:
-    from app.charts.experiments import intervals
+    from engine.charts.experiments import intervals
 
     actual = tables["actual"].set_index("noise")["mean"]
     final, gain = (
@@ -122,7 +122,7 @@ def noise_kinds(tables: Tables) -> Figures:
 
 
 def methods(tables: Tables) -> Figures:
-    from app.charts.experiments import intervals
+    from engine.charts.experiments import intervals
 
     return {
         "final": intervals(
@@ -137,7 +137,7 @@ def methods(tables: Tables) -> Figures:
 
 
 def representation(tables: Tables) -> Figures:
-    from app.charts.experiments import bands, points
+    from engine.charts.experiments import bands, points
 
     drawn = {
         "curves": bands(
@@ -156,7 +156,7 @@ def representation(tables: Tables) -> Figures:
 
 
 def mixture(tables: Tables) -> Figures:
-    from app.charts.experiments import bands, scatter
+    from engine.charts.experiments import bands, scatter
 
     ours = tables["runs"][tables["runs"]["method"] == "mixnn"]
     return {
@@ -173,7 +173,7 @@ def mixture(tables: Tables) -> Figures:
 
 
 def detection(tables: Tables) -> Figures:
-    from app.charts.experiments import bands, intervals
+    from engine.charts.experiments import bands, intervals
 
     return {
         "precision_recall": bands(

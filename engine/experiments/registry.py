@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from engine.config import RunConfig
-from engine.device import choose_device, hardware_info
 from engine.errors import ConfigError
-from engine.experiments import features, finding, humps, training
+from engine.experiments import accuracy, bimodality, detection, representation
 from engine.experiments.base import Experiment, Findings, Material, Plan, gather
 from engine.experiments.figures import FIGURES, save
-from engine.store import write_json
-from engine.sweep import save_table
+from engine.hardware import choose_device, hardware_info
+from engine.runs.folder import write_json
+from engine.runs.sweep import save_table
 
 _FOUND = (
-    training.EXPERIMENTS | features.EXPERIMENTS | humps.EXPERIMENTS | finding.EXPERIMENTS
+    accuracy.EXPERIMENTS | representation.EXPERIMENTS | bimodality.EXPERIMENTS | detection.EXPERIMENTS
 )  # fmt: skip
 ORDER = (
     "baseline", "mixnn-k1", "full", "representation", "mixture", "ablation", "noise-kinds",

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import schema
-from engine.runs import records
+from engine.runs import records, schema
+from engine.runs.folder import ARRAYS, Run, StoreError
 from engine.runs.opened import open_run
-from engine.store import ARRAYS, Run, StoreError
 
 CARRIED = "parent"  # the subfolder
 MAPS = ("umap2", "umap3")

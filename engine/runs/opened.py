@@ -4,7 +4,7 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from engine.store import Run
+from engine.runs.folder import Run
 
 MOST_OPEN = 256  # runs; 300 records of one take 1 MB
 

@@ -5,9 +5,9 @@ from itertools import product
 import numpy as np
 import pytest
 
-from app.charts.base import OUTCOMES
 from engine.analysis import label_outcomes
 from engine.analysis.label_outcomes import LabelOutcome, counts, groups, memorized, outcomes, words
+from engine.charts.theme import OUTCOMES
 
 
 def by_hand(given: int, true: int | None, current: int) -> str:

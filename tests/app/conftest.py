@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from app.map import layouts
-from app.plain import JOINER
-from app.runs import Visitor, runs
+from app.server.escaping import JOINER
+from app.server.run_manager import Visitor, runs
 from app.server.storage import PATIENCE, Storage
+from app.views.map import layouts
 from engine.config import configure
 from engine.data import load
-from engine.runner import Runner
+from engine.runs.runner import Runner
 from tests.records import read_records, write_records
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "frame.py"
@@ -191,7 +191,7 @@ def app(page: str, **params: str):
 
     at = AppTest.from_file(str(MAIN), default_timeout=60)
     if page != "train":  # the one that a bare address opens
-        at.switch_page(f"views/{page}.py")
+        at.switch_page(f"views/{page}/page.py")
     for name, value in params.items():
         at.query_params[name] = str(value)
     at.run()

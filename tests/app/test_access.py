@@ -12,21 +12,21 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from app import reading
-from app.access import Seen
 from app.components import images
-from app.labels import corrections
-from app.review import exhibits, uploads
-from app.review.reviews import Reviews
-from app.runs import RunManager, RunsError, Visitor, runs
-from app.sample import story
+from app.server import run_cache
+from app.server.access import Seen
+from app.server.decisions import Reviews
+from app.server.run_manager import RunManager, RunsError, Visitor, runs
 from app.server.run_reader import RunReader
-from app.visitors import acting_as
+from app.server.uploads import registry
+from app.server.visitors import acting_as
+from app.views.your_data import evidence
+from engine.analysis import label_changes, sample_history
+from engine.analysis.label_evidence import history
 from engine.data import load
 from engine.errors import DataError, StoreError
-from engine.label_evidence import history
+from engine.runs.folder import Run, write_json
 from engine.runs.lineage import parent_of
-from engine.store import Run, write_json
 from tests.app.conftest import MAIN, quick_digits, texts, wait_until
 from tests.records import read_records, write_records
 
@@ -47,7 +47,7 @@ def open_as(token: bytes, page: str, **params) -> AppTest:
     """A page as the browser with this token sees it."""
     at = AppTest.from_file(str(MAIN), default_timeout=60)
     if page != "train":
-        at.switch_page(f"views/{page}.py")
+        at.switch_page(f"views/{page}/page.py")
     at.session_state["visitor"] = token
     for name, value in params.items():
         at.query_params[name] = value
@@ -78,7 +78,7 @@ def press(at: AppTest, start: str) -> None:
 
 def secrets_of(name: str) -> list[str]:
     """What nobody else may see of a run beside its name: classes, file, pictures, a number."""
-    picture = images.data_url(reading.pixels(name, [0])[0])
+    picture = images.data_url(run_cache.pixels(name, [0])[0])
     return ["zebra0kind", "zebra9kind", "own.npz", "0.73519", picture[-60:], "73.5 %"]
 
 
@@ -227,7 +227,7 @@ def archive() -> io.BytesIO:
 
 def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
-    about = uploads.receive(archive(), "zebras.npz", root)
+    about = registry.receive(archive(), "zebras.npz", root)
     runs().claim(about.key, who(ANN))
     assert "zebras" in texts(open_as(ANN, "your_data", upload=about.key, step="check"))
     assert "zebras" not in texts(open_as(BOB, "your_data", upload=about.key, step="check"))
@@ -235,7 +235,7 @@ def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
         at = open_as(BOB, page, dataset=about.dataset, noise_of="settings")
         assert "allowed is a named data set" in texts(at)
         assert about.key not in " ".join(str(chart.proto) for chart in at.get("plotly_chart"))
-    again = uploads.receive(archive(), "other.npz", root, owner=who(BOB).id)
+    again = registry.receive(archive(), "other.npz", root, owner=who(BOB).id)
     runs().claim(again.key, who(BOB))
     assert runs().access.may_open(again.key, who(BOB))
     assert not runs().access.may_open(again.key, who(ANN))
@@ -247,18 +247,18 @@ def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
 
 def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
-    about = uploads.receive(archive(), "zebras.npz", root)
-    with pytest.raises(uploads.UploadError, match="lies in the folder of the runs"):
-        uploads.named(about.dataset.partition(":")[2], root)
-    with pytest.raises(uploads.UploadError, match="cannot be read: allowed is"):
-        uploads.named(f"{root.parent}/a\0b", root)
+    about = registry.receive(archive(), "zebras.npz", root)
+    with pytest.raises(registry.UploadError, match="lies in the folder of the runs"):
+        registry.named(about.dataset.partition(":")[2], root)
+    with pytest.raises(registry.UploadError, match="cannot be read: allowed is"):
+        registry.named(f"{root.parent}/a\0b", root)
 
 
 @pytest.mark.parametrize("passcode", ["", "open"])
 def test_of_the_runs_folder_only_ones_own_upload_is_a_data_set(root, monkeypatch, passcode):
     monkeypatch.setenv("MIXNN_PASSCODE", passcode)
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
-    about = uploads.receive(archive(), "zebras.npz", root, owner=who(ANN).id)
+    about = registry.receive(archive(), "zebras.npz", root, owner=who(ANN).id)
     runs().claim(about.key, who(ANN))
     access = runs().access
     assert access.may_use(about.dataset, who(ANN))
@@ -275,7 +275,7 @@ def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teache
     for page in ("train", "noise"):
         at = AppTest.from_file(str(MAIN), default_timeout=60)
         if page != "train":
-            at.switch_page(f"views/{page}.py")
+            at.switch_page(f"views/{page}/page.py")
         at.session_state["visitor"], at.session_state["teacher"] = BOB, teacher
         at.query_params["dataset"], at.query_params["noise_of"] = text, "settings"
         at.run()
@@ -315,10 +315,10 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
         at = open_as(token, "your_data", run="public", step="review")
         assert ("Fork it" in texts(at)) == (token == BOB)
         press(at, "keep-")
-        assert len(exhibits.reviews_of("public").log()) == n_kept
+        assert len(evidence.reviews_of("public").log()) == n_kept
     at = open_as(BOB, "your_data", run="public", step="review")
     press(at, "undo-")
-    assert len(exhibits.reviews_of("public").log()) == 1
+    assert len(evidence.reviews_of("public").log()) == 1
 
 
 def test_a_page_gets_nothing_ungated_from_the_registry(private):
@@ -387,13 +387,13 @@ def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, temp
 
 def test_a_thread_without_a_page_reads_no_private_run(private, template):
     shutil.copytree(template, runs().root / "public")
-    assert in_a_thread(lambda: reading.run("public").folder.name) == "public"
+    assert in_a_thread(lambda: run_cache.run("public").folder.name) == "public"
     with pytest.raises(RunsError, match="is not there"):
-        in_a_thread(lambda: reading.run(private))
+        in_a_thread(lambda: run_cache.run(private))
     with acting_as(who(ANN)):
-        assert reading.run(private).folder.name == private
+        assert run_cache.run(private).folder.name == private
     with acting_as(who(BOB)), pytest.raises(RunsError, match="is not there"):
-        reading.run(private)
+        run_cache.run(private)
 
 
 def test_every_download_asks_again():
@@ -411,27 +411,27 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
     wait_until(lambda: runs().info(fork).state == "done")
     key = runs().share_link(fork, who(ANN))
     with acting_as(who(ANN)):
-        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
-        assert reading.history(fork, 0)["moved"].shape == (3,)
-        assert corrections.flips(reading.run(fork)) is not None
+        assert parent_of(run_cache.run(fork)).folder == root / fork / "parent"
+        assert run_cache.history(fork, 0)["moved"].shape == (3,)
+        assert label_changes.flips(run_cache.run(fork)) is not None
     with acting_as(who(BOB, key=key)):
-        assert parent_of(reading.run(fork)) is None
+        assert parent_of(run_cache.run(fork)) is None
         with pytest.raises(StoreError, match="is gone"):
-            story.before(reading.run(fork), 0, np.array([0]))
-        assert all(m.run.folder.name == fork for m in history(reading.run(fork), 0))
+            sample_history.before(run_cache.run(fork), 0, np.array([0]))
+        assert all(m.run.folder.name == fork for m in history(run_cache.run(fork), 0))
     shutil.move(root / private, tmp_path / private)  # where no visitor may look
     path = root / fork / "config.json"
     info = json.loads(path.read_text())
     info["parent"]["run"] = str(tmp_path / private)
     write_json(path, info)
     with acting_as(who(ANN)):
-        assert parent_of(reading.run(fork)).folder == root / fork / "parent"
+        assert parent_of(run_cache.run(fork)).folder == root / fork / "parent"
     shutil.move(root / fork / "parent", root / private)
     (root / fork / "parent").symlink_to(tmp_path / private)  # links are not the fork's own
     with acting_as(who(ANN)):
-        assert parent_of(reading.run(fork)) is None
+        assert parent_of(run_cache.run(fork)) is None
     (root / fork / "parent").unlink()
     shutil.rmtree(root / private)
     assert parent_of(Run(root / fork)).folder == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
-        assert parent_of(reading.run(fork)) is None
+        assert parent_of(run_cache.run(fork)) is None

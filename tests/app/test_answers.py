@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.lesson import answers
-from app.lesson.answers import AnswersError, class_code, clear, counts, mine, record, token
+from app.server import class_answers
+from app.server.class_answers import AnswersError, class_code, clear, counts, mine, record, token
 from app.server.storage import StorageError, storage_of
 from tests.app.conftest import locked
 
@@ -106,12 +106,12 @@ def test_a_code_is_taken_as_people_write_it():
 
 
 def test_a_class_and_all_classes_have_their_limits(tmp_path, monkeypatch):
-    monkeypatch.setattr(answers, "MOST_BYTES", 150)
+    monkeypatch.setattr(class_answers, "MOST_BYTES", 150)
     record(tmp_path, CODE, 1, "rise", "ann")
     with pytest.raises(AnswersError, match="a teacher has to clear them"):
         record(tmp_path, CODE, 2, "x" * 200, "ann")
     assert counts(tmp_path, CODE, 1) == {"rise": 1}
-    monkeypatch.setattr(answers, "MOST_CLASSES", 1)
+    monkeypatch.setattr(class_answers, "MOST_CLASSES", 1)
     with pytest.raises(AnswersError, match="1 classes"):
         record(tmp_path, "8c", 1, "rise", "ann")
     record(tmp_path, CODE, 1, "peak", "ann")

@@ -6,14 +6,14 @@ import shutil
 import numpy as np
 import pytest
 
-from app import reading
-from app.compare import lineup, sides
-from app.runs import runs
-from engine.embed import pca
-from engine.runner import Runner
-from engine.store import Run
+from app.server import run_cache
+from app.server.run_manager import runs
+from app.views.compare import panels, selection
+from engine.embedding.projection import pca
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
+from tests.analysis.test_run_table import forge
 from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
-from tests.app.test_overview import forge
 
 QUICK = dict(limit="200", epochs="4", warmup="1", correction_start="2")
 
@@ -136,14 +136,14 @@ def test_a_fork_shows_its_parent_before_it_begins(root, finished):
     assert "before its fork: finished" in cards(at)
     assert "noise seed" not in texts(at)  # the fork names it, its parent leaves it to the seed
     assert cards(at).count(metric(root / finished, 1, "test_accuracy")) == 2
-    assert lineup.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
-    assert [r["epoch"] for r in lineup.curve("fork", "B").before] == [0, 1, 2, 3]
-    assert [r["epoch"] for r in lineup.curve("fork", "B").records] == [4, 5]
+    assert selection.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
+    assert [r["epoch"] for r in selection.curve("fork", "B").before] == [0, 1, 2, 3]
+    assert [r["epoch"] for r in selection.curve("fork", "B").records] == [4, 5]
     shutil.rmtree(root / finished)
-    assert "before its fork: finished" in lineup.look("fork", 1).note
+    assert "before its fork: finished" in selection.look("fork", 1).note
     shutil.rmtree(root / "fork" / "parent")  # a fork of an earlier version
-    assert "begins at epoch 4" in lineup.look("fork", 1).note
-    assert lineup.past(reading.run("fork")) == []
+    assert "begins at epoch 4" in selection.look("fork", 1).note
+    assert selection.past(run_cache.run("fork")) == []
 
 
 def test_names_of_the_link_that_are_gone_are_said(pair):
@@ -210,12 +210,12 @@ def test_without_the_truth_the_rest_is_shown(pair, unknown):
 
 
 def test_losses_and_maps_are_those_of_the_epoch(root, finished):
-    loss, kinds = sides.losses_at(lineup.Look(reading.run(finished), 4))
+    loss, kinds = panels.losses_at(selection.Look(run_cache.run(finished), 4))
     run = Run(root / finished)
     assert loss.tolist() == run.array("loss")[4].tolist()
     now = run.array("soft")[4].argmax(1)
     assert (~np.isin(kinds, (0, 1))).sum() == (now != run.labels["true"]).sum()
-    layout = sides.layout(reading.run(finished), 4)
+    layout = panels.layout(run_cache.run(finished), 4)
     first = pca(np.asarray(run.array("panel_features")[0], np.float32))
     own = pca(np.asarray(run.array("panel_features")[4], np.float32), previous=first)
     assert np.allclose(layout, own, atol=1e-4)

@@ -12,7 +12,7 @@ from streamlit.runtime.runtime import Runtime
 from streamlit.runtime.stats import StatsManager
 from streamlit.web.server.starlette import starlette_routes as routes
 
-from app import endpoints
+from app.server import endpoints
 
 KB = 1000
 

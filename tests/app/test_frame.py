@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import choices
-from app.charts import base
 from app.components import figures, images, run_picker
+from app.components.glossary import WORDS
 from app.components.text import minutes
-from app.state import parameters
-from app.words import WORDS
+from app.state import parameters, url_state
+from engine.charts import theme
 from tests.app.conftest import MAIN, app, texts
 
 PAGES = [path.stem for path in sorted((MAIN.parent / "views").glob("*.py"))]
@@ -28,7 +27,7 @@ def test_every_page_in_every_state(page, state, request, root):
 def test_the_selection_survives_a_page_switch(finished):
     at = app("losses", run=finished, epoch="3", sample="17")
     at.query_params.clear()  # as a click in the navigation does
-    at.switch_page("views/labels.py").run()
+    at.switch_page("views/labels/page.py").run()
     assert at.query_params["epoch"] == "3"
     assert at.query_params["sample"] == "17"
     assert at.query_params["run"] == finished
@@ -40,7 +39,7 @@ def test_every_page_is_reached_from_train_and_left_for_it(finished):
     for page in PAGES:
         for way in (page, "train"):
             at.query_params.clear()
-            at.switch_page(f"views/{way}.py").run()
+            at.switch_page(f"views/{way}/page.py").run()
             assert not at.exception
             assert (at.header[0].value == start) == (way == "train"), page
             assert "Something went wrong here that should not" not in texts(at), page
@@ -55,7 +54,7 @@ def test_a_new_link_in_the_same_tab_counts(finished):
 
 
 def choices_of(at) -> dict:
-    return at.session_state[choices.KEPT]
+    return at.session_state[url_state.KEPT]
 
 
 def test_stepping_through_the_epochs(finished):
@@ -74,7 +73,7 @@ def test_every_value_goes_through_the_url_and_back():
         "noise_matrix": [[0.9, 0.1], [0.2, 0.8]], "guide": True, "sample": 0, "epoch": 0,
     }  # fmt: skip
     for name, value in values.items():
-        param = choices.PARAMS[name]
+        param = url_state.PARAMS[name]
         assert param.parse(param.format(value)) == value, name
 
 
@@ -103,13 +102,13 @@ def test_every_term_is_one_sentence():
 
 
 def test_the_points_of_a_figure_are_its_csv():
-    fig = base.figure()
+    fig = theme.figure()
     fig.add_scatter(x=[1, 2], y=[3.0, 4.0], name="a")
     fig.add_bar(x=["u"], y=[5], name="b")
     table = figures.points(fig)
     assert table.trace.tolist() == ["a", "a", "b"]
     assert table.y.tolist() == [3.0, 4.0, 5.0]
-    fig = base.figure()
+    fig = theme.figure()
     fig.add_heatmap(z=[[1, 2], [3, 4]], x=["u", "v"], y=["p", "q"])
     table = figures.points(fig)
     assert table.values.tolist() == [["p", "u", 1], ["p", "v", 2], ["q", "u", 3], ["q", "v", 4]]
@@ -132,8 +131,8 @@ def test_durations_in_words(seconds, words):
 
 
 def test_links_with_older_names_of_networks_and_presets_are_understood():
-    assert choices.PARAMS["preset"].read("fast") == "cifar10-fast"
-    assert choices.PARAMS["preset"].read("best") == "cifar10-best"
-    assert choices.PARAMS["network"].read("fast") == "resnet9-w16"
+    assert url_state.PARAMS["preset"].read("fast") == "cifar10-fast"
+    assert url_state.PARAMS["preset"].read("best") == "cifar10-best"
+    assert url_state.PARAMS["network"].read("fast") == "resnet9-w16"
     with pytest.raises(ValueError, match="cifar10-fast"):
-        choices.PARAMS["preset"].read("faster")
+        url_state.PARAMS["preset"].read("faster")

@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.review import handback, uploads
-from app.review.reviews import Decision
-from app.review.unpacking import Layout
+from app.server.decisions import Decision
+from app.server.uploads import registry
+from app.server.uploads.contents import Layout
+from app.views.your_data import export
+from engine.analysis.label_issues import LabelIssues
 from engine.config import configure
 from engine.data import load
-from engine.label_issues import LabelIssues
-from engine.runner import Runner
-from engine.store import Run
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 from tests.app.test_uploads import arrays, pets, png, zipped
 
 
@@ -39,27 +40,27 @@ LATEST = {0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
 
 
 def test_only_what_was_decided_changes():
-    final, how = handback.final_labels(FOUND, LATEST)
+    final, how = export.final_labels(FOUND, LATEST)
     assert final.tolist() == [0, 1, 1, 0, 1]
     assert how == ["keep", "", "change", "", ""]
     assert FOUND.given.tolist() == [0, 1, 2, 0, 1]
 
 
 def test_unseen_suggestions_only_where_asked_for_and_never_against_a_decision():
-    final, how = handback.final_labels(FOUND, LATEST, accept=0.95)
+    final, how = export.final_labels(FOUND, LATEST, accept=0.95)
     assert final.tolist() == [0, 1, 1, 2, 1]
     assert how == ["keep", "", "change", "auto", ""]
 
 
 def test_a_suggestion_that_is_not_proposed_changes_nothing_unseen():
     """However sure: sample 4 has a suggestion, and no proposal."""
-    final, how = handback.final_labels(FOUND, {}, accept=0.95)
+    final, how = export.final_labels(FOUND, {}, accept=0.95)
     assert final.tolist() == [1, 1, 0, 2, 1]
     assert how == ["auto", "", "auto", "auto", ""]
 
 
 def test_the_table_says_all():
-    text = handback.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.95)
+    text = export.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.95)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["id"] for row in rows] == ["x", "y", "z", "w", "v"]
     assert [row["final"] for row in rows] == ["a", 'b,"', 'b,"', "ü", 'b,"']
@@ -80,7 +81,7 @@ def test_an_npz_comes_back_with_only_its_labels_changed(tmp_path, dtype):
         arrays(train_labels=labels, notes=np.array(["one", "two"]), extra=np.eye(3)).read()
     )
     out = io.BytesIO()
-    handback.npz_again(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
+    export.npz_again(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
     out.seek(0)
     before, after = np.load(tmp_path / "a.npz"), np.load(out)
     assert before.files == after.files
@@ -95,7 +96,7 @@ def test_packing_is_kept(tmp_path):
     for save, kind in ((np.savez, zipfile.ZIP_STORED), (np.savez_compressed, zipfile.ZIP_DEFLATED)):
         save(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=[0, 1])
         out = io.BytesIO()
-        handback.npz_again(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
+        export.npz_again(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
         assert {m.compress_type for m in zipfile.ZipFile(out).infolist()} == {kind}
 
 
@@ -110,10 +111,10 @@ def test_folders_come_back_with_files_moved(tmp_path, prefix):
     if "rain" in prefix:
         files |= {prefix.lower().replace("training", "valid").replace("train", "valid")
                   + "dog/7.png": png(7)}  # fmt: skip
-    about = uploads.receive(zipped(files), "pets.zip", tmp_path)
+    about = registry.receive(zipped(files), "pets.zip", tmp_path)
     base = Path(about.dataset.partition(":")[2])
     out = io.BytesIO()
-    handback.folders_again(base, about.layout, {"train/cat/1.png": "dog"}, out)
+    export.folders_again(base, about.layout, {"train/cat/1.png": "dog"}, out)
     # dog has a 1.png of its own: the moved one gets a name that says where it is from
     expected = {k: v for k, v in files.items() if k != f"{prefix}cat/1.png"}
     expected[f"{prefix}dog/1-from-cat.png"] = files[f"{prefix}cat/1.png"]
@@ -123,10 +124,10 @@ def test_folders_come_back_with_files_moved(tmp_path, prefix):
 def test_moved_files_never_overwrite_each_other(tmp_path):
     files = {"a/1.PNG": png(1), "b/1.png": png(2), "c/1.png": png(3), "c/1-from-a.png": png(4),
              "a/3.png": png(5), "b/3.png": png(6)}  # fmt: skip
-    about = uploads.receive(zipped(files), "x.zip", tmp_path)
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = dict.fromkeys(["train/a/1.PNG", "train/b/1.png", "train/a/3.png", "train/b/3.png"], "c")
-    handback.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
     found = unpacked(out)
     assert (found["c/3.png"], found["c/3-from-b.png"]) == (png(5), png(6))
     assert sorted(found.values()) == sorted(files.values())
@@ -136,17 +137,17 @@ def test_moved_files_never_overwrite_each_other(tmp_path):
 
 def test_swapped_files_keep_their_names(tmp_path):
     files = {"a/1.png": png(1), "b/1.png": png(2)}
-    about = uploads.receive(zipped(files), "x.zip", tmp_path)
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = {"train/a/1.png": "b", "train/b/1.png": "a"}
-    handback.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
     assert unpacked(out) == {"b/1.png": png(1), "a/1.png": png(2)}
 
 
 def test_too_large_for_a_zip(tmp_path):
-    about = uploads.receive(zipped(pets()), "x.zip", tmp_path)
-    with pytest.raises(handback.HandbackError, match="take the table"):
-        handback.folders_again(
+    about = registry.receive(zipped(pets()), "x.zip", tmp_path)
+    with pytest.raises(export.HandbackError, match="take the table"):
+        export.folders_again(
             Path(about.dataset.partition(":")[2]), Layout(), {}, io.BytesIO(), most=100
         )
 
@@ -162,22 +163,22 @@ def ran(root, dataset: str, **knobs) -> Run:
 
 
 def test_a_run_of_an_npz_subset_writes_into_the_right_rows(tmp_path):
-    about = uploads.receive(arrays(), "mine.npz", tmp_path)
+    about = registry.receive(arrays(), "mine.npz", tmp_path)
     run = ran(tmp_path, about.dataset, limit=3)
     data = load(about.dataset, limit=3)
     rows = [int(name) for name in data.ids]
-    out = np.load(io.BytesIO(handback.data_set(run, data, np.array([2, 2, 1]), tmp_path)))
+    out = np.load(io.BytesIO(export.data_set(run, data, np.array([2, 2, 1]), tmp_path)))
     expected = load(about.dataset).labels.numpy().copy()
     expected[rows] = [2, 2, 1]
     assert out["train_labels"].ravel().tolist() == expected.tolist()
 
 
 def test_a_run_of_folders_moves_the_right_files(tmp_path):
-    about = uploads.receive(zipped(pets()), "pets.zip", tmp_path)
+    about = registry.receive(zipped(pets()), "pets.zip", tmp_path)
     run, data = ran(tmp_path, about.dataset), load(about.dataset)
     final = data.labels.numpy().copy()
     final[data.ids.index("train/cat/2.png")] = 1
-    names = zipfile.ZipFile(io.BytesIO(handback.data_set(run, data, final, tmp_path))).namelist()
+    names = zipfile.ZipFile(io.BytesIO(export.data_set(run, data, final, tmp_path))).namelist()
     assert sorted(names) == [
         "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png", "dog/2-from-cat.png", "dog/2.png",
     ]  # fmt: skip
@@ -187,7 +188,7 @@ def test_built_in_data_comes_as_an_npz_that_can_be_learned_again(tmp_path):
     run = ran(tmp_path, "digits", limit=40, batch_size=16)
     data = load("digits", limit=40)
     final = np.roll(data.labels.numpy(), 1)
-    (tmp_path / "again.npz").write_bytes(handback.data_set(run, data, final, tmp_path))
+    (tmp_path / "again.npz").write_bytes(export.data_set(run, data, final, tmp_path))
     again = load(f"npz:{tmp_path / 'again.npz'}")
     assert again.labels.tolist() == final.tolist()
     assert again.images.equal(data.images)
@@ -201,5 +202,5 @@ def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
         (base / home).parent.mkdir(parents=True, exist_ok=True)
         (base / home).write_bytes(png(home.count("dog")))
     out = io.BytesIO()
-    handback.folders_again(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
+    export.folders_again(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
     assert sorted(unpacked(out)) == ["caf\u00e9/1-from-dog.png", "caf\u00e9/1.png"]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.review import archives, sandbox, uploads
-from app.review.archives import UploadError
-from app.review.jobs import Job
-from app.review.limits import Limits
+from app.server.uploads import registry, safe_zip, sandbox
+from app.server.uploads.jobs import Job
+from app.server.uploads.limits import Limits
+from app.server.uploads.safe_zip import UploadError
 from engine.data import load
 from engine.data.npy import read_header
 from engine.data.parts import check_class_names, is_odd
@@ -83,10 +83,10 @@ def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     notes, refusal = [], ""
     try:
-        about = uploads.receive(io.BytesIO(content), "mine.zip", root, job)
+        about = registry.receive(io.BytesIO(content), "mine.zip", root, job)
         notes = [*about.notes, *load(about.dataset).notes]
-        assert [path.name for path in (root / uploads.FOLDER).iterdir()] == [about.key]
-        shutil.rmtree(root / uploads.FOLDER)
+        assert [path.name for path in (root / registry.FOLDER).iterdir()] == [about.key]
+        shutil.rmtree(root / registry.FOLDER)
     except UploadError as error:
         refusal = str(error)
         assert refusal.startswith("mine.zip was not taken: ")
@@ -143,7 +143,7 @@ def test_class_names_of_any_text(names):
 @given(st.text(st.sampled_from("./\\:acC \n\0\u202e\ud800"), max_size=20))
 def test_no_path_leads_outside(name):
     try:
-        found = archives.parts(name)
+        found = safe_zip.parts(name)
     except UploadError as error:
         check_sentence(str(error))
         return

@@ -8,8 +8,8 @@ import shutil
 import pytest
 from filelock import FileLock
 
-from app.housekeeping import choose
-from app.runs import RunManager, Visitor
+from app.server.housekeeping import choose
+from app.server.run_manager import RunManager, Visitor
 from tests.app.conftest import app, quick_digits, texts, wait_until
 
 DAY = 86400.0
@@ -110,7 +110,7 @@ def test_beyond_the_size_the_oldest_go_first(runs, template):
 
 
 def test_the_page_says_what_was_removed(root, monkeypatch):
-    from app.runs import runs
+    from app.server.run_manager import runs
 
     monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")
     runs().storage.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
@@ -120,7 +120,7 @@ def test_the_page_says_what_was_removed(root, monkeypatch):
 
 
 def test_without_a_teacher_nothing_is_removed_unless_a_setting_says_so(root, monkeypatch):
-    from app.runs import RunManager
+    from app.server.run_manager import RunManager
 
     monkeypatch.delenv("MIXNN_PASSCODE", raising=False)
     assert "Runs stay until they are deleted." in texts(app("runs"))

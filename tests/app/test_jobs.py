@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 
-from app.review import jobs, limits, turns, uploads
-from app.review.archives import UploadError
-from app.review.turns import Job, Turns
+from app.server.uploads import jobs, limits, registry, turns
+from app.server.uploads.safe_zip import UploadError
+from app.server.uploads.turns import Job, Turns
 from engine.data import load
 from tests.app.conftest import wait_until
 from tests.app.test_uploads import arrays, pets, zipped
@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # An upload whose name tells what its process does, once nothing but the limits is left.
 EVIL = """
 import json, os, signal, sys, time
-from app.review import sandbox
-from app.review.limits import Limits
+from app.views.your_data import sandbox
+from app.server.uploads.limits import Limits
 wish = json.loads(sys.argv[1])
 do = wish["name"].partition(".")[0]
 say = lambda told: print(json.dumps(told), flush=True)
@@ -68,7 +68,7 @@ def file(name: str) -> io.BytesIO:
 @contextlib.contextmanager
 def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
-    found = [uploads.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
+    found = [registry.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
              for i, name in enumerate(names)]  # fmt: skip
     for bringing in found:
         bringing.start()
@@ -82,7 +82,7 @@ def begun(root: Path, *names: str, visitor: str = ""):
             assert not bringing.is_alive()
 
 
-def works(bringing: uploads.Bringing) -> bool:
+def works(bringing: registry.Bringing) -> bool:
     return bringing.job.what == "Evil"
 
 
@@ -108,14 +108,14 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
     monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1" if "seconds" in reason else "100")
     start = time.monotonic()
     with pytest.raises(UploadError, match=reason):
-        uploads.receive(file(name), f"{name}.zip", root)
+        registry.receive(file(name), f"{name}.zip", root)
     assert time.monotonic() - start < 60
-    assert list((root / uploads.FOLDER).iterdir()) == []
+    assert list((root / registry.FOLDER).iterdir()) == []
 
 
 def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
     code = (
-        "from app.review.limits import Limits; from app.review.sandbox import confine\n"
+        "from app.server.uploads.limits import Limits; from app.server.uploads.sandbox import confine\n"
         "confine(Limits(seconds=1))\nwhile True: pass"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60)
@@ -128,11 +128,11 @@ def test_an_evil_upload_holds_no_honest_one(root):
         wait_until(lambda: sum(map(works, evil)) >= 2)
         for content in (arrays(), zipped(pets())):
             start = time.monotonic()
-            about = uploads.receive(content, "mine.zip", root)
+            about = registry.receive(content, "mine.zip", root)
             assert time.monotonic() - start < 20
-            assert uploads.find(about.key, root) == about
+            assert registry.find(about.key, root) == about
         assert all(bringing.is_alive() for bringing in evil)
-    assert len(list((root / uploads.FOLDER).iterdir())) == 2
+    assert len(list((root / registry.FOLDER).iterdir())) == 2
 
 
 def test_cancel_ends_the_process_and_leaves_nothing(root):
@@ -144,7 +144,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(root):
         bringing.join(10)
         assert "was canceled" in bringing.refusal
         assert not alive(pid)
-        assert list((root / uploads.FOLDER).iterdir()) == []
+        assert list((root / registry.FOLDER).iterdir()) == []
 
 
 def test_who_waits_knows_how_many_come_first(root, monkeypatch):
@@ -209,22 +209,22 @@ def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
 def test_a_visitor_has_only_two_uploads_in_the_line(root):
     with begun(root, "sleep", "sleep", visitor="a") as (first, _):
         wait_until(lambda: len(started(root)) == 2)
-        third = uploads.Bringing(arrays(), "mine.npz", root, "a")
+        third = registry.Bringing(arrays(), "mine.npz", root, "a")
         third.run()
         assert "2 other uploads of yours are being unpacked" in third.refusal
-        other = uploads.Bringing(arrays(), "mine.npz", root, "b")
+        other = registry.Bringing(arrays(), "mine.npz", root, "b")
         other.run()
         assert other.found is not None
         first.job.cancelled.set()
         first.join(10)
-        again = uploads.Bringing(zipped(pets()), "mine.zip", root, "a")
+        again = registry.Bringing(zipped(pets()), "mine.zip", root, "a")
         again.run()
         assert again.found is not None
 
 
 def test_stopped_processes_are_few_and_hold_no_honest_one(root):
     """Each keeps its memory: the one that worked longest is ended for a new one."""
-    seen, honest = [], uploads.Bringing(zipped(pets()), "mine.zip", root)
+    seen, honest = [], registry.Bringing(zipped(pets()), "mine.zip", root)
     with begun(root, *["spin"] * 8) as evil:
         # each had a turn, four processes at a time
         wait_until(lambda: seen.append(len(started(root))) or all(b.job.spent for b in evil))
@@ -243,7 +243,7 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
     monkeypatch.setattr(jobs._Process, "end", lambda self: ends.append(self) or end(self))
     contents = [arrays(train_labels=np.arange(6) % n) for n in (2, 3)]
     contents += [zipped(pets(prefix)) for prefix in ("", "a/", "b/", "c/")]
-    found = [uploads.Bringing(content, "mine.zip", root) for content in contents]
+    found = [registry.Bringing(content, "mine.zip", root) for content in contents]
     for bringing in found:
         bringing.start()
     for bringing in found:
@@ -264,7 +264,7 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
     code = (
-        "import io, sys; from pathlib import Path; from app.review import jobs, uploads\n"
+        "import io, sys; from pathlib import Path; from app.views.your_data import jobs, uploads\n"
         f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
         "b = uploads.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
         "while b.job.what != 'Evil': pass\n"
@@ -274,9 +274,9 @@ def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch
         [sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     pid = int(server.stdout.readline())
-    (left,) = (root / uploads.FOLDER).iterdir()
-    monkeypatch.setattr(uploads, "FRESH", 0)
-    assert uploads.clean(root) == 0  # its server works on it
+    (left,) = (root / registry.FOLDER).iterdir()
+    monkeypatch.setattr(registry, "FRESH", 0)
+    assert registry.clean(root) == 0  # its server works on it
     if stopped:
         os.kill(pid, signal.SIGSTOP)
     server.kill()
@@ -284,7 +284,7 @@ def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch
     server.stdout.close()
     wait_until(lambda: not alive(pid), seconds=10)
     assert left.exists()
-    assert uploads.clean(root) == 1
+    assert registry.clean(root) == 1
     assert not left.exists()
 
 
@@ -293,6 +293,6 @@ def test_the_process_sees_no_secret_and_no_program(root, monkeypatch):
     code = "import json, os; print(json.dumps({'refused': repr(sorted(os.environ.items()))}))"
     monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", code])
     with pytest.raises(UploadError) as caught:
-        uploads.receive(file("x"), "x.zip", root)
+        registry.receive(file("x"), "x.zip", root)
     assert "4711" not in str(caught.value)
     assert "('PATH', '')" in str(caught.value)

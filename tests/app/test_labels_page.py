@@ -7,11 +7,11 @@ import shutil
 import numpy as np
 import pytest
 
-from app.runs import runs
-from engine.noise import observed_matrix
-from engine.report import export, label_rows
-from engine.runner import Runner
-from engine.store import Run
+from app.server.run_manager import runs
+from engine.analysis.summary import export, label_rows
+from engine.noise.class_dependent import observed_matrix
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 from tests.app.conftest import app, quick_digits, texts
 from tests.records import read_records, write_records
 

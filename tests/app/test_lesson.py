@@ -7,13 +7,14 @@ import shutil
 import numpy as np
 import pytest
 
-from app.lesson import answers, findings
-from app.lesson.findings import Finding
-from app.lesson.lessons import PERCENT, RATES, RUNS, STEPS, settings
-from app.runs import runs
+from app.server import class_answers
+from app.server.run_manager import runs
 from app.server.storage import storage_of
+from app.views.lesson import explanations
+from app.views.lesson.explanations import Finding
+from app.views.lesson.steps import PERCENT, RATES, RUNS, STEPS, settings
 from engine.config import configure
-from engine.runner import Runner
+from engine.runs.runner import Runner
 from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
 
 ANSWERS = {1: "peak", 2: "large", 3: "half", 4: "neighbors", 5: "90", 6: "alpha0"}
@@ -42,7 +43,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def lesson(root, monkeypatch):
     """The lesson with brief runs, none of which is there yet."""
-    monkeypatch.setattr("app.lesson.classroom.settings", brief)
+    monkeypatch.setattr("app.views.lesson.class_session.settings", brief)
     return root
 
 
@@ -167,13 +168,14 @@ def test_a_queue_shows_the_position(lesson):
 
 def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
     monkeypatch.setattr(
-        "app.lesson.classroom.settings", lambda name, **_: quick_digits(dataset="npz:/nowhere.npz")
+        "app.views.lesson.class_session.settings",
+        lambda name, **_: quick_digits(dataset="npz:/nowhere.npz"),
     )
     at = predict(app("lesson"), 1)
     wait_until(all_done)
     at.run()
     assert "is failed: /nowhere.npz is not there" in texts(at)
-    monkeypatch.setattr("app.lesson.classroom.settings", brief)
+    monkeypatch.setattr("app.views.lesson.class_session.settings", brief)
     at.button(key="lesson-train").click().run()
     wait_until(all_done)
     assert "You said" in texts(at.run())
@@ -193,8 +195,8 @@ def test_a_run_that_was_interrupted_goes_on(prepared):
 def predict_without_start(root):
     """An answer of an earlier visit, which starts nothing."""
     at = app("lesson", class_code="7b")
-    token = answers.token("7b", visitor_of(at))
-    answers.record(root, "7b", 1, "peak", token)
+    token = class_answers.token("7b", visitor_of(at))
+    class_answers.record(root, "7b", 1, "peak", token)
     del at.session_state["lesson.mine"]
     return at.run()
 
@@ -247,7 +249,7 @@ def test_other_noise_and_seed_are_other_runs_and_stand_in_the_link(lesson):
 
 
 def test_an_answer_that_is_not_kept_is_a_sentence_and_no_crash(prepared, monkeypatch):
-    monkeypatch.setattr(answers, "MOST_CLASSES", 0)
+    monkeypatch.setattr(class_answers, "MOST_CLASSES", 0)
     at = predict(app("lesson", class_code="7b"), 1, "rise")
     assert "answers are kept of 0 classes, no more" in texts(at)
     assert "Something went wrong here that should not" not in texts(at)
@@ -255,15 +257,15 @@ def test_an_answer_that_is_not_kept_is_a_sentence_and_no_crash(prepared, monkeyp
 
 def test_a_class_sees_its_bars_only_after_an_answer(prepared):
     for number, answer in enumerate(["rise", "peak", "peak"]):
-        answers.record(prepared, "7b", 1, answer, f"other {number}")
+        class_answers.record(prepared, "7b", 1, answer, f"other {number}")
     at = app("lesson", class_code="7b")
     assert "answers of class 7b" not in texts(at)
     predict(at, 1, "rise")
     assert "**4 answers of class 7b**" in texts(at)
-    assert answers.counts(prepared, "7b", 1) == {"rise": 2, "peak": 2}
+    assert class_answers.counts(prepared, "7b", 1) == {"rise": 2, "peak": 2}
     at.button(key="lesson-again").click().run()
     predict(at, 1, "peak")
-    assert answers.counts(prepared, "7b", 1) == {"rise": 1, "peak": 3}
+    assert class_answers.counts(prepared, "7b", 1) == {"rise": 1, "peak": 3}
     assert "answers of class" not in texts(predict(app("lesson"), 1))
 
 
@@ -272,12 +274,12 @@ def test_an_answer_is_known_again_after_a_reload_and_a_skip_is_not_counted(prepa
     assert "You said: **It rises first and falls later**" in texts(at)
     other = app("lesson", class_code="7b", lesson=2)
     other.button(key="lesson-skip").click().run()
-    assert answers.counts(prepared, "7b", 2) == {}
+    assert class_answers.counts(prepared, "7b", 2) == {}
 
 
 def test_answers_of_another_time_that_are_no_options_are_passed_over(prepared):
-    answers.record(prepared, "7b", 1, "gone", "other")
-    answers.record(prepared, "7b", 5, "900", "other")
+    class_answers.record(prepared, "7b", 1, "gone", "other")
+    class_answers.record(prepared, "7b", 5, "900", "other")
     at = predict(app("lesson", class_code="7b"), 1)
     assert "**1 answers of class 7b**" in texts(at)
     at = predict(app("lesson", class_code="7b", lesson=5), 5)
@@ -290,14 +292,14 @@ def test_a_bad_class_code_is_named(lesson):
 
 
 def test_only_the_teacher_clears(prepared):
-    answers.record(prepared, "7b", 1, "rise", "other")
+    class_answers.record(prepared, "7b", 1, "rise", "other")
     at = app("lesson", class_code="7b")
     assert "lesson-clear" not in [button.key for button in at.button]
     at.session_state["teacher"] = True
     at.run()
     assert "lesson-clear" in [button.key for button in at.button]
     at.button(key="lesson-clear").click().run()
-    assert answers.counts(prepared, "7b", 1) == {}
+    assert class_answers.counts(prepared, "7b", 1) == {}
 
 
 # --- a teacher's link
@@ -352,7 +354,7 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
         record(e, test_accuracy=t, memorized=0.1 + 0.4 * e, fit_clean=0.8)
         for e, t in enumerate(tests)
     ]
-    finding = findings.early(made)
+    finding = explanations.early(made)
     assert finding.outcome == outcome
     assert says in " ".join(finding.sentences)
     sentences(finding)
@@ -360,23 +362,27 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
 
 def test_nothing_learned_by_heart_is_said_as_it_is():
     made = [record(e, test_accuracy=0.9, memorized=0.05, fit_clean=0.9) for e in range(3)]
-    assert "predicted 5.0 % of the wrong labels, hardly more" in findings.early(made).sentences[2]
+    assert (
+        "predicted 5.0 % of the wrong labels, hardly more" in explanations.early(made).sentences[2]
+    )
 
 
 def test_humps_are_judged_by_pairs():
     wrong = np.array([True, True, False, False])
     clean = np.array([0.1, 0.9, 0.9, 0.2])
     apart, mixed = np.array([5.0, 6.0, 0.1, 0.2]), np.array([1.0, 4.0, 2.0, 3.0])
-    good = findings.humps(apart, clean, wrong, mixed, 2)
+    good = explanations.humps(apart, clean, wrong, mixed, 2)
     assert good.outcome == "large"
     assert good.numbers["apart"] == 1.0
     assert good.numbers["late"] == 0.5  # by hand: 4 > 2, 4 > 3, but 1 < 2, 1 < 3
     assert good.numbers["precision"] == good.numbers["recall"] == 0.5
     assert "best early" in good.sentences[3]
-    assert findings.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
-    assert findings.humps(-apart, clean, wrong, apart, 2).outcome == "small"
-    assert "call no label wrong" in findings.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
-    for finding in (good, findings.humps(mixed, clean, wrong, apart, 2)):
+    assert explanations.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
+    assert explanations.humps(-apart, clean, wrong, apart, 2).outcome == "small"
+    assert (
+        "call no label wrong" in explanations.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
+    )
+    for finding in (good, explanations.humps(mixed, clean, wrong, apart, 2)):
         sentences(finding)
 
 
@@ -384,14 +390,14 @@ def test_neighbors_are_counted_by_true_class():
     true = np.array([0, 0, 0, 1, 1, 1])
     given = np.array([1, 0, 0, 1, 1, 0])  # the first and the last are wrong
     neighbors = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 0]])
-    finding = findings.neighborhood(neighbors, given, true)
+    finding = explanations.neighborhood(neighbors, given, true)
     assert finding.numbers["same"].tolist() == [0, 1, 1]
     assert finding.numbers["mean"] == 1.5
     assert finding.numbers["elected"] == 1.0  # labels 0, 0 name 0; 1, 1 name 1, one by mistake
     assert finding.outcome == "most"
     sentences(finding)
     strangers = np.array([[3, 4], [0, 2], [0, 1], [4, 5], [3, 5], [1, 2]])
-    few = findings.neighborhood(strangers, given, true)
+    few = explanations.neighborhood(strangers, given, true)
     assert few.outcome == "few"
     assert "weak witnesses" in few.sentences[3]
 
@@ -400,14 +406,14 @@ def test_mixing_says_who_gets_the_weight():
     true, given = np.array([0, 0, 1]), np.array([1, 0, 1])
     neighbors, soft = np.array([[1], [0], [1]]), np.eye(2)[given]
     weights = np.array([[0.1, 0.9], [0.8, 0.2], [1.0, 0.0]])
-    finding = findings.mixture(weights, neighbors, soft, given, true)
+    finding = explanations.mixture(weights, neighbors, soft, given, true)
     assert finding.outcome == "neighbors"
     assert finding.numbers["own_wrong"] == 0.1
     assert finding.numbers["own_right"] == 0.9
     assert finding.numbers["on_true"] == pytest.approx(0.9)  # 0.9 of a label that says 0
     assert "rewrite the wrong label" in finding.sentences[3]
     sentences(finding)
-    selfish = findings.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
+    selfish = explanations.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
     assert selfish.outcome == "itself"
     assert "rewrote few" in selfish.sentences[3]
 
@@ -416,7 +422,7 @@ def test_correction_counts_corrected_and_harmed_labels():
     true, given = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
     corrected = np.array([0, 1, 1, 1])
     made = [record(29, test_accuracy=0.9)], [record(29, test_accuracy=0.7)]
-    finding = findings.correction(*made, given, corrected, true)
+    finding = explanations.correction(*made, given, corrected, true)
     assert finding.outcome == "75"
     assert (finding.numbers["corrected"], finding.numbers["harmed"]) == (2, 1)
     assert finding.hit("80")
@@ -424,9 +430,9 @@ def test_correction_counts_corrected_and_harmed_labels():
     assert not finding.hit("81")
     assert "better labels" in finding.sentences[3]
     sentences(finding)
-    nothing = findings.correction(*made, given, given, true)
+    nothing = explanations.correction(*made, given, given, true)
     assert "brought nothing" in nothing.sentences[3]
-    unused = findings.correction(made[1], made[0], given, corrected, true)
+    unused = explanations.correction(made[1], made[0], given, corrected, true)
     assert "did not gain" in unused.sentences[3]
 
 
@@ -438,13 +444,13 @@ def test_the_costliest_change_is_found_and_ties_count():
         "mixnn": ended(0.97, 0.98), "many": ended(0.8, 0.9), "alpha0": ended(0.805, 0.9),
         "alpha1": ended(0.95, 0.64), "quiet": ended(0.97, 0.99), "quiet_plain": ended(0.98, 0.95),
     }  # fmt: skip
-    finding = findings.failures(made)
+    finding = explanations.failures(made)
     assert finding.outcome == "many"
     assert finding.hit("alpha0")  # half a point less: chance
     assert not finding.hit("alpha1")
     assert "17.0 percentage points" in finding.sentences[3]
     sentences(finding)
-    none = findings.failures(
+    none = explanations.failures(
         made | {name: ended(0.96, 0.98) for name in ("many", "alpha0", "alpha1")}
     )
     assert none.outcome == "none"
@@ -471,4 +477,4 @@ def test_all_that_a_step_can_come_out_as_is_an_option():
      (0.976, "97.6 %")],
 )  # fmt: skip
 def test_only_all_is_a_hundred_percent(share, text):
-    assert findings.pc(share) == text
+    assert explanations.pc(share) == text

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from app import looks, pace
-from app.pace import AT_ONCE, turns
+from app.components import live_updates
+from app.server import pacing
+from app.server.pacing import AT_ONCE, turns
 from tests.app.conftest import app
 
 
@@ -34,9 +35,9 @@ def all_turns_taken():
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr(pace, "POLL", 0.05)
-    monkeypatch.setattr(pace, "LONG", 1000.0)
-    monkeypatch.setattr(looks, "PATIENCE", 0.3)
+    monkeypatch.setattr(pacing, "POLL", 0.05)
+    monkeypatch.setattr(pacing, "LONG", 1000.0)
+    monkeypatch.setattr(live_updates, "PATIENCE", 0.3)
 
 
 def components(at) -> list:
@@ -46,20 +47,20 @@ def components(at) -> list:
 def test_a_page_that_finds_no_turn_says_so_and_comes_back_by_itself(impatient):
     with all_turns_taken():
         at = app("noise")
-        assert [box.value for box in at.info] == [looks.BUSY]
+        assert [box.value for box in at.info] == [live_updates.BUSY]
         assert not at.header
         assert len(components(at)) == 1
     at.run()
     assert at.header
-    assert looks.BUSY not in [box.value for box in at.info]
+    assert live_updates.BUSY not in [box.value for box in at.info]
     assert not at.exception
 
 
 def test_who_comes_back_keeps_the_place_in_line(impatient):
     with all_turns_taken():
         at = app("noise")
-        came = at.session_state[looks.SINCE]
+        came = at.session_state[live_updates.SINCE]
         at.run()
-        assert at.session_state[looks.SINCE] == came
+        assert at.session_state[live_updates.SINCE] == came
     at.run()
-    assert looks.SINCE not in at.session_state
+    assert live_updates.SINCE not in at.session_state

@@ -5,10 +5,11 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from app import evidence, reading
-from app.charts import losses as charts
-from app.charts.base import OUTCOMES
+from app.server import run_cache
+from engine.analysis import loss_analysis
 from engine.analysis.label_outcomes import LabelOutcome
+from engine.charts import losses as charts
+from engine.charts.theme import OUTCOMES
 from tests.app.conftest import app, texts
 from tests.records import read_records, write_records
 
@@ -26,20 +27,20 @@ def judged():
 
 def test_a_verdict_counts_as_scikit_learn_does(judged):
     clean, wrong = judged
-    found = evidence.verdict(clean, wrong, 0.5)
+    found = loss_analysis.verdict(clean, wrong, 0.5)
     p, r, f, _ = precision_recall_fscore_support(wrong, clean < 0.5, average="binary")
     assert (found.precision, found.recall, found.f1) == pytest.approx((p, r, f))
     assert found.false_alarm_rate == pytest.approx((clean[~wrong] < 0.5).mean())
 
 
 def test_a_verdict_on_nothing_is_none():
-    found = evidence.verdict(np.ones(3), np.zeros(3, bool), 0.5)
+    found = loss_analysis.verdict(np.ones(3), np.zeros(3, bool), 0.5)
     assert (found.precision, found.recall, found.f1) == (None, None, None)
 
 
 def test_the_roc_curve_holds_every_threshold(judged):
     clean, wrong = judged
-    curve = evidence.roc(clean, wrong)
+    curve = loss_analysis.roc(clean, wrong)
     assert curve.area == pytest.approx(roc_auc_score(wrong, -clean))
     for alarms, found, threshold in zip(
         curve.false_alarms, curve.found, curve.thresholds, strict=True
@@ -52,46 +53,46 @@ def test_the_roc_curve_holds_every_threshold(judged):
 
 
 def test_no_roc_where_nothing_can_be_told_apart():
-    assert evidence.roc(np.ones(4), np.zeros(4, bool)) is None
-    assert evidence.roc(np.ones(4), np.ones(4, bool)) is None
+    assert loss_analysis.roc(np.ones(4), np.zeros(4, bool)) is None
+    assert loss_analysis.roc(np.ones(4), np.ones(4, bool)) is None
 
 
 def test_counts_are_those_of_numpy():
     values = np.random.default_rng(1).random(1000).astype(np.float32)
     expected, _ = np.histogram(values, 40, (0, 1))
-    assert np.abs(evidence.counts(values, 1.0) - expected).sum() <= 2  # rounding at an edge
+    assert np.abs(loss_analysis.counts(values, 1.0) - expected).sum() <= 2  # rounding at an edge
     odd = np.array([np.nan, np.inf, 0.0, 5.0, 1.0])
-    assert evidence.counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
+    assert loss_analysis.counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
 
 
 def test_bells_and_posterior_are_those_of_scipy():
     x = np.linspace(0, 1, 101)
     low = 0.6 * norm.pdf(x, 0.2, 0.05)
     high = 0.4 * norm.pdf(x, 0.7, 0.1)
-    np.testing.assert_allclose(evidence.bells(MIXTURE, x), [low, high], rtol=1e-9)
-    np.testing.assert_allclose(evidence.posterior(MIXTURE, x), low / (low + high), atol=1e-9)
+    np.testing.assert_allclose(loss_analysis.bells(MIXTURE, x), [low, high], rtol=1e-9)
+    np.testing.assert_allclose(loss_analysis.posterior(MIXTURE, x), low / (low + high), atol=1e-9)
 
 
 def test_a_mixture_without_width_has_no_bells():
     flat = MIXTURE | {"stds": [0.0, 0.0]}
-    assert evidence.bells(flat, np.linspace(0, 1, 5)) is None
-    assert evidence.posterior(flat, np.linspace(0, 1, 5)) is None
+    assert loss_analysis.bells(flat, np.linspace(0, 1, 5)) is None
+    assert loss_analysis.posterior(flat, np.linspace(0, 1, 5)) is None
 
 
 def test_spans_of_what_is_accused():
     x = np.arange(6.0)
-    assert evidence.spans(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [(0, 0), (2, 3), (5, 5)]
-    assert evidence.spans(x, np.zeros(6, bool)) == []
+    assert loss_analysis.spans(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [(0, 0), (2, 3), (5, 5)]
+    assert loss_analysis.spans(x, np.zeros(6, bool)) == []
 
 
 def test_axes_hold_all_epochs():
     rows = np.random.default_rng(2).random((7, 300)).astype(np.float32) ** 3
-    ranges = evidence.axes(rows, None, scaled=True)
-    tallest = max(evidence.counts(row, 1.0).max() for row in rows)
+    ranges = loss_analysis.axes(rows, None, scaled=True)
+    tallest = max(loss_analysis.counts(row, 1.0).max() for row in rows)
     assert ranges.top == 1
     assert ranges.full == tallest
     assert ranges.cut <= ranges.full
-    plain = evidence.axes(rows * 9, rows[0] > 0.1, scaled=False)
+    plain = loss_analysis.axes(rows * 9, rows[0] > 0.1, scaled=False)
     assert 7 < plain.top < 9.2
     assert plain.full <= (rows[0] > 0.1).sum()
 
@@ -100,10 +101,10 @@ def test_examples_hold_each_outcome_and_memorized_missed_labels_apart():
     codes = np.repeat([LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.HARMED], 20)
     memorized = np.arange(60) % 2 == 1
     rows = np.random.default_rng(0).random((4, 60))
-    found = evidence.examples(rows, codes, memorized, n=2)
+    found = loss_analysis.examples(rows, codes, memorized, n=2)
     assert codes[found].tolist() == [0, 0, 2, 2, 2, 2, 3, 3]
     assert memorized[found[2:6]].tolist() == [False, False, True, True]
-    unknown = evidence.examples(rows, np.full(60, LabelOutcome.KEPT), None, n=2)
+    unknown = loss_analysis.examples(rows, np.full(60, LabelOutcome.KEPT), None, n=2)
     assert len(unknown) == 2
 
 
@@ -120,14 +121,14 @@ def test_lines_have_the_color_of_their_outcome_and_memorized_ones_are_thick():
 
 def test_typical_samples_lie_in_the_middle():
     rows = np.stack([np.arange(100.0), np.arange(100.0)])
-    assert sorted(evidence.typical(rows, np.arange(11), 3)) == [4, 5, 6]
+    assert sorted(loss_analysis.typical(rows, np.arange(11), 3)) == [4, 5, 6]
 
 
 def test_classes_with_their_quantiles_hardest_first(judged):
     clean, wrong = judged
     classes = np.arange(500) % 3
     values = 1 - clean
-    lines = evidence.by_class(values, clean, classes, wrong)
+    lines = loss_analysis.by_class(values, clean, classes, wrong)
     assert [line.area for line in lines] == sorted(line.area for line in lines)
     for line in lines:
         mine = classes == line.number
@@ -149,12 +150,12 @@ def test_the_histogram_cuts_tall_bars_and_says_so():
 
 
 def test_the_page_counts_what_the_run_says(finished, root):
-    given, true = (reading.run(finished).labels[name] for name in ("given", "true"))
+    given, true = (run_cache.run(finished).labels[name] for name in ("given", "true"))
     soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
     corrected = np.flatnonzero(given != true)[::2]
     soft[5, corrected] = np.eye(10)[true[corrected]]
     at = app("losses", run=finished, epoch="5", threshold="0.4")
-    run = reading.run(finished)
+    run = run_cache.run(finished)
     clean, current = run.array("clean")[5], run.array("soft")[5].argmax(1)
     assert (current != run.labels["given"]).any()  # the labels of the epoch count
     wrong = current != run.labels["true"]
@@ -170,7 +171,7 @@ def test_the_page_counts_what_the_run_says(finished, root):
 
 def test_one_class_alone(finished):
     at = app("losses", run=finished, **{"class": "3"})
-    n = (reading.run(finished).labels["true"] == 3).sum()
+    n = (run_cache.run(finished).labels["true"] == 3).sum()
     assert f"of {n} labels have a P(clean)" in texts(at)
 
 

@@ -11,22 +11,24 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from app import choices, ids, reading
-from app.charts import map3d
-from app.map import HEARD, Picture, coloring, from_bits, layouts, packed, sheets
-from app.map.coloring import Labels, colored
+from app.components.scatter import HEARD, Picture, coloring, from_bits, packed
+from app.components.scatter.coloring import Labels, colored
+from app.server import run_cache
 from app.server.storage import storage_of
-from engine import embed
+from app.state import sample_sets, url_state
+from app.views.map import layouts, thumbnails
+from engine.charts import map3d
 from engine.data.images import open_image
-from engine.mapper import lay_out_next, map_file
+from engine.embedding import projection
+from engine.embedding.worker import lay_out_next, map_file
 from tests.app.conftest import app, texts
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_compiling():
-    """UMAP compiles for seconds; tests/test_embed.py is about it, here any layout serves."""
+    """UMAP compiles for seconds; tests/embedding/test_projection.py is about it, here any layout serves."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embed, "umap", embed.pca)
+        patch.setattr(projection, "umap", projection.pca)
         yield
 
 
@@ -51,7 +53,7 @@ def sent(at) -> tuple[dict, dict[str, np.ndarray]]:
 
 
 def maps(at) -> list:
-    """The map components of a page, without that of app/looks.py."""
+    """The map components of a page, without that of app/components/live_updates.py."""
     return [c for c in at.get("bidi_component") if c.proto.component_name == "mixnn.map"]
 
 
@@ -89,28 +91,28 @@ def some_picture(**changes) -> Picture:
 
 @pytest.mark.parametrize("chosen", [(), (0,), (7, 3, 40_000), tuple(range(0, 5000, 3))])
 def test_a_selection_goes_through_text_and_back(root, chosen):
-    assert ids.unpack(ids.pack(chosen)) == tuple(sorted(chosen))
+    assert sample_sets.unpack(sample_sets.pack(chosen)) == tuple(sorted(chosen))
 
 
 def test_a_long_selection_is_in_storage_and_its_name_in_the_url(root):
     rng = np.random.default_rng(0)
     chosen = tuple(np.flatnonzero(rng.random(50_000) < 0.4).tolist())
-    text = ids.pack(chosen)
+    text = sample_sets.pack(chosen)
     assert text.startswith("@")
     assert len(text) < 30
-    assert ids.unpack(text) == chosen
-    ids.pack.cache_clear()
-    assert ids.pack(chosen) == text
+    assert sample_sets.unpack(text) == chosen
+    sample_sets.pack.cache_clear()
+    assert sample_sets.pack(chosen) == text
     assert n_sets(root) == 1
 
 
 def test_old_selections_go(root, monkeypatch):
-    monkeypatch.setattr(ids, "KEPT", 3)
-    monkeypatch.setattr(ids, "LONGEST", 0)
-    ids.pack.cache_clear()
-    names = [ids.pack((i,)) for i in range(5)]
+    monkeypatch.setattr(sample_sets, "KEPT", 3)
+    monkeypatch.setattr(sample_sets, "LONGEST", 0)
+    sample_sets.pack.cache_clear()
+    names = [sample_sets.pack((i,)) for i in range(5)]
     assert n_sets(root) == 3
-    assert ids.unpack(names[-1]) == (4,)
+    assert sample_sets.unpack(names[-1]) == (4,)
 
 
 def n_sets(root) -> int:
@@ -120,20 +122,20 @@ def n_sets(root) -> int:
 @pytest.mark.parametrize("text", ["@../../etc/passwd", "@" + "0" * 20, "%%%", "eNo", "@", "AAAA"])
 def test_a_wrong_selection_is_refused(root, text):
     with pytest.raises(ValueError, match=r".*"):
-        ids.unpack(text)
+        sample_sets.unpack(text)
 
 
 def test_a_selection_reads_no_file_of_another_folder(root):
     (root / ".lassos").mkdir(parents=True)
-    (root / "secret").write_text(ids.pack((1, 2)))
+    (root / "secret").write_text(sample_sets.pack((1, 2)))
     with pytest.raises(ValueError, match="secret"):
-        ids.unpack("@../secret")
+        sample_sets.unpack("@../secret")
 
 
 def test_a_selection_that_unpacks_to_gigabytes_is_refused(root):
     bomb = base64.urlsafe_b64encode(zlib.compress(bytes(50_000_000), 9)).decode().rstrip("=")
     with pytest.raises(ValueError, match=r".*"):
-        ids.unpack(bomb)
+        sample_sets.unpack(bomb)
 
 
 # --- what the browser gets
@@ -220,24 +222,24 @@ def test_togetherness_is_a_share_of_the_nearest():
 
 
 def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatch):
-    monkeypatch.setattr(sheets, "PER_SHEET", 50)
-    panel = reading.run(finished).labels["panel"]
-    content = sheets.sheet(finished, "now", 1)
+    monkeypatch.setattr(thumbnails, "PER_SHEET", 50)
+    panel = run_cache.run(finished).labels["panel"]
+    content = thumbnails.sheet(finished, "now", 1)
     with open_image(io.BytesIO(content)) as image:
         picture = np.array(image)
     for within in (0, 31, 32, 49):
-        row, column = divmod(within, sheets.COLUMNS)
+        row, column = divmod(within, thumbnails.COLUMNS)
         cell = picture[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-        expected = reading.pixels(finished, [panel[50 + within]])[0, ..., 0]
+        expected = run_cache.pixels(finished, [panel[50 + within]])[0, ..., 0]
         assert np.array_equal(cell, expected)
 
 
 def test_sheets_are_made_when_they_are_wanted(laid_out, monkeypatch):
-    monkeypatch.setattr(sheets, "PER_SHEET", 50)
+    monkeypatch.setattr(thumbnails, "PER_SHEET", 50)
     at = app("map", run=laid_out)
     urls = sent(at)[0]["sheets"]["urls"]
     assert [url is not None for url in urls] == [True, True, False, False]
-    at.session_state[sheets.WANTED] = {(laid_out, 3)}
+    at.session_state[thumbnails.WANTED] = {(laid_out, 3)}
     at.run()
     assert [url is not None for url in sent(at)[0]["sheets"]["urls"]] == [True, True, False, True]
 
@@ -256,8 +258,8 @@ def test_pca_stands_in_until_umap_is_there(finished, root, mapper):
     header, arrays = sent(at)
     assert header["note"] == "UMAP, epoch 1"
     # losses and labels are those of the epoch that is shown, not of the one that was asked for
-    panel = reading.run(finished).labels["panel"]
-    assert np.array_equal(arrays["loss"], reading.run(finished).array("loss")[1][panel])
+    panel = run_cache.run(finished).labels["panel"]
+    assert np.array_equal(arrays["loss"], run_cache.run(finished).array("loss")[1][panel])
 
 
 def test_the_chosen_epoch_is_shown(laid_out):
@@ -293,12 +295,12 @@ def test_a_broken_map_file_falls_back_to_the_one_before(laid_out, root):
 
 
 def test_the_lasso_fills_table_and_pictures(laid_out):
-    at = app("map", run=laid_out, lasso=ids.pack((3, 5, 8)))
-    panel = reading.run(laid_out).labels["panel"]
+    at = app("map", run=laid_out, lasso=sample_sets.pack((3, 5, 8)))
+    panel = run_cache.run(laid_out).labels["panel"]
     chosen = panel[(sent(at)[1]["flags"] & 2) > 0]
     assert chosen.tolist() == [3, 5, 8]
     assert at.dataframe[0].value["id"].tolist() == [3, 5, 8]
-    true = reading.run(laid_out).labels["true"][[3, 5, 8]]
+    true = run_cache.run(laid_out).labels["true"][[3, 5, 8]]
     assert at.dataframe[0].value["true"].tolist() == [str(c) for c in true]
     assert "3 selected samples" in "\n".join(h.value for h in at.subheader)
     at.button(key="clear-lasso").click().run()
@@ -307,7 +309,7 @@ def test_the_lasso_fills_table_and_pictures(laid_out):
 
 
 def test_a_selection_beyond_the_data_is_left_out(laid_out):
-    at = app("map", run=laid_out, lasso=ids.pack((3, 199, 90_000)), sample=90_000)
+    at = app("map", run=laid_out, lasso=sample_sets.pack((3, 199, 90_000)), sample=90_000)
     assert at.dataframe[0].value["id"].tolist() == [3, 199]
     assert sent(at)[0]["sample"] == -1
 
@@ -315,12 +317,12 @@ def test_a_selection_beyond_the_data_is_left_out(laid_out):
 def test_a_sample_shows_its_neighbors_and_their_weights(laid_out):
     at = app("map", run=laid_out, sample=8, epoch=4)
     header, arrays = sent(at)
-    run = reading.run(laid_out)
+    run = run_cache.run(laid_out)
     neighbors, _, weights = run.mixed_with(4)
     assert arrays["ids"][header["sample"]] == 8
     assert [arrays["ids"][i] for i, _ in header["links"]] == neighbors[8].tolist()
     assert [w for _, w in header["links"]] == pytest.approx(weights[8, 1:].tolist())
-    assert f"**Sample {reading.sample_name(laid_out, 8)}**" in texts(at)
+    assert f"**Sample {run_cache.sample_name(laid_out, 8)}**" in texts(at)
 
 
 def test_the_warm_up_has_no_neighbors_to_show(laid_out):
@@ -338,12 +340,12 @@ def test_data_without_truth_says_so(unknown, mapper):
 
 
 def test_images_that_are_gone_leave_the_map(unknown, mapper, root, monkeypatch):
-    run = reading.run(unknown)
+    run = run_cache.run(unknown)
     hidden = run.config.dataset.removeprefix("npz:")
     shutil.move(hidden, hidden + ".away")
     try:
         st.cache_resource.clear()
-        at = app("map", run=unknown, sample=3, lasso=ids.pack((3, 4)))
+        at = app("map", run=unknown, sample=3, lasso=sample_sets.pack((3, 4)))
         assert sent(at)[0]["sheets"] is None
         assert "cannot be shown" in texts(at)
         assert len(at.dataframe[0].value) == 2
@@ -384,6 +386,6 @@ def test_what_was_heard_is_told_back(laid_out):
 def test_choices_of_the_page_stand_in_the_url(laid_out):
     at = app("map", run=laid_out, color="loss", layout="pca")
     assert sent(at)[0]["legend"]["title"] == "Loss"
-    assert choices.PARAMS["dims"].parse("3") == 3
+    assert url_state.PARAMS["dims"].parse("3") == 3
     with pytest.raises(KeyError):
-        choices.PARAMS["dims"].parse("4")
+        url_state.PARAMS["dims"].parse("4")

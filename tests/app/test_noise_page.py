@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import choices
-from app.charts import noise as charts
-from app.noise import spoiled, tables
-from app.noise.spoiled import Spoiled
-from engine import problem
+from app.state import url_state
+from app.views.noise import noisy_labels as spoiled
+from app.views.noise import tables
+from app.views.noise.noisy_labels import Spoiled
+from engine.charts import noise as charts
 from engine.config import configure
 from engine.data import load
 from engine.errors import NoiseError
-from engine.noise import corrupt
-from engine.problem import make_noisy_labels, margins_known
+from engine.noise.class_dependent import corrupt
+from engine.training import noisy_labels as problem
+from engine.training.noisy_labels import make_noisy_labels, margins_known
 from tests.app.conftest import app, texts
 
 NAMES = ["cat", "dog", "owl"]
@@ -83,9 +84,9 @@ def test_the_wall_shows_wrong_labels_of_the_wish_and_repeats():
 
 
 def test_a_preview_is_the_run_that_comes_of_it(finished):
-    from app import reading
+    from app.server import run_cache
 
-    run = reading.run(finished)
+    run = run_cache.run(finished)
     seen = spoiled.of_settings(run.config, load("digits", limit=run.config.limit))
     np.testing.assert_array_equal(seen.given, run.labels["given"])
     np.testing.assert_array_equal(spoiled.of_run(run).drawn, run.labels["matrix_actual"])
@@ -169,10 +170,10 @@ def test_the_heat_map_bears_numbers_only_where_they_fit():
 
 
 def test_the_page_shows_both_rates(finished):
-    from app import reading
+    from app.server import run_cache
 
     at = app("noise", run=finished)
-    labels = reading.run(finished).labels
+    labels = run_cache.run(finished).labels
     wrong = int((labels["given"] != labels["true"]).sum())
     shown = {m.label: m.value for m in at.metric}
     assert shown["Requested"] == "40.0 %"
@@ -251,7 +252,7 @@ def test_labels_of_people_are_shown_or_asked_for(root, monkeypatch, tmp_path):
     assert "People gave these labels: 30.0 %" in texts(at)
     at.selectbox(key="w-human_labels").set_value("aggre").run()
     assert "holds worse" in texts(at)
-    at.switch_page("views/train.py").run()
+    at.switch_page("views/train/page.py").run()
     assert "holds worse" in texts(at)
     at.query_params["human_labels"] = "worse"
     at.run()
@@ -275,14 +276,14 @@ def test_the_table_becomes_the_noise_of_the_next_run(finished):
     at = app("noise", run=finished)
     edit(at, 2, **{"2": 0.5, "7": 0.18})
     click(at, "Use this table")
-    kept = at.session_state[choices.KEPT]
+    kept = at.session_state[url_state.KEPT]
     assert (kept["noise"], kept["noise_of"], kept["limit"]) == ("matrix", "settings", 200)
     config = configure(dataset="digits", noise="matrix", noise_matrix=kept["noise_matrix"])
     assert config.noise_matrix[2][2] == 0.5
     assert config.noise_matrix[2][7] == 0.18
     assert config.noise_matrix[3][3] == 0.64
     assert {m.label: m.value for m in at.metric}["Requested"] == "37.4 %"  # (9 * 0.36 + 0.5) / 10
-    assert choices.PARAMS["noise_matrix"].parse(at.query_params["noise_matrix"])
+    assert url_state.PARAMS["noise_matrix"].parse(at.query_params["noise_matrix"])
 
 
 def test_a_row_that_does_not_add_up_is_named_and_mended(finished):
@@ -293,7 +294,7 @@ def test_a_row_that_does_not_add_up_is_named_and_mended(finished):
     click(at, "Make rows add up to 1")
     assert "Row 4" not in texts(at)
     click(at, "Use this table")
-    np.testing.assert_allclose(at.session_state[choices.KEPT]["noise_matrix"][4], 0.1)
+    np.testing.assert_allclose(at.session_state[url_state.KEPT]["noise_matrix"][4], 0.1)
 
 
 def test_unknown_is_said(unknown):
@@ -319,7 +320,7 @@ def test_a_running_run(running):
 
 
 def test_a_queued_run_waits(root):
-    from app.runs import runs
+    from app.server.run_manager import runs
     from tests.app.conftest import ANYONE, quick_digits, wait_until
 
     first = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)

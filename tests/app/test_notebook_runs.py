@@ -3,9 +3,9 @@
 import nbformat
 import pytest
 
-from app.charts import notebook
-from app.runs import runs
+from app.server.run_manager import runs
 from engine import config
+from engine.charts import notebook
 from tests.app.conftest import ANYONE, QUICK, app, quick_digits, wait_until
 from tests.execute_notebooks import FOLDER
 

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app import pace as pace_module
-from app.once import newest, once
-from app.pace import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
+from app.server import pacing as pace_module
+from app.server.pacing import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
+from engine.caching import newest, once
 
 
 class Clock:

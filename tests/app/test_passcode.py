@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from app import passcode
-from app.passcode import KEPT, LONGEST, Passcode
-from app.runs import RunManager
-from app.visitors import Visitor, network
+from app.server import passcode
+from app.server.passcode import KEPT, LONGEST, Passcode
+from app.server.run_manager import RunManager
+from app.server.visitors import Visitor, network
 
 WRONG = "That is not the passcode."
 TICK = 0.5  # seconds between two presses of an attacker's cookie

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.runs import RunManager, RunsError, Visitor
 from app.server import run_folders
 from app.server.queue_thread import QueueThread
-from engine.runner import RunStatus
+from app.server.run_manager import RunManager, RunsError, Visitor
+from engine.runs.runner import RunStatus
 from tests.app.conftest import quick_digits
 
 VISITORS = [Visitor("ann"), Visitor("bob"), Visitor("cat")]

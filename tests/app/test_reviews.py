@@ -7,11 +7,11 @@ import threading
 import numpy as np
 import pytest
 
-from app.review import suspects
-from app.review.reviews import ReviewError, Reviews, has_decisions
+from app.server.decisions import ReviewError, Reviews, has_decisions
 from app.server.storage import StorageError, storage_of
-from engine.runner import Runner
-from engine.store import Run
+from engine.analysis import nearest_samples
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 from tests.app.conftest import locked
 from tests.conftest import blobs, quick
 
@@ -196,7 +196,7 @@ def test_neighbors_are_the_nearest_in_the_panel(run):
     features = np.array(run.array("panel_features")[5], dtype=np.float64)
     assert len(features) == 120
     for sample in (0, 17, 119):
-        near, distances = suspects.evidence(run, 5, sample, most=4)
+        near, distances = nearest_samples.evidence(run, 5, sample, most=4)
         brute = ((features - features[sample]) ** 2).sum(1)
         brute[sample] = np.inf
         np.testing.assert_allclose(distances, np.sqrt(np.sort(brute)[:4]), rtol=1e-4)
@@ -208,7 +208,7 @@ def test_outside_the_panel_the_mixing_partners_are_the_neighbors(tmp_path):
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = Run(tmp_path / "run")
     outside = next(i for i in range(60) if i not in run.labels["panel"])
-    near, _ = suspects.evidence(run, 2, outside)
+    near, _ = nearest_samples.evidence(run, 2, outside)
     assert near.tolist() == run.mixed_with(2)[0][outside].tolist()
-    near, _ = suspects.evidence(run, 0, outside)  # warm-up: nothing was mixed
+    near, _ = nearest_samples.evidence(run, 0, outside)  # warm-up: nothing was mixed
     assert len(near) == 0

@@ -9,14 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from app.access import Seen
-from app.runs import RunManager, RunsError, Visitor
 from app.server import run_folders
+from app.server.access import Seen
+from app.server.run_manager import RunManager, RunsError, Visitor
 from app.server.storage import StorageError
-from engine.control import Stopped
 from engine.errors import ConfigError, StoreError
-from engine.store import Run
-from engine.writer import RunWriter
+from engine.runs.folder import Run
+from engine.runs.writer import RunWriter
+from engine.training.control import Stopped
 from tests.app.conftest import locked, n_epochs, quick_digits, wait_until
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
@@ -543,7 +543,7 @@ def test_a_shared_run_is_never_a_run_of_somebody(registry):
 
 
 def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
-    monkeypatch.setattr("app.jobs.MOST_PARKED", 1)
+    monkeypatch.setattr("app.server.scheduling.MOST_PARKED", 1)
     clock = Clock()
     runs = registry(clock=clock)
     names = [runs.submit(LONG, visitor=visitor) for visitor in (ANN, BOB, TEACHER)]

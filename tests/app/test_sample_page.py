@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from app import reading
-from app.charts import sample as charts
-from app.sample import byhand, card, equation, story
-from app.sample.subject import Sample
+from app.server import run_cache
 from app.server.run_view import RunView
-from engine.ask import predict_proba
-from engine.runner import Runner
-from engine.store import Run
+from app.views.sample import card, equation, manual_mixing
+from app.views.sample.sample import Sample
+from engine.analysis import sample_history
+from engine.charts import sample as charts
+from engine.runs.folder import Run
+from engine.runs.predictor import predict_proba
+from engine.runs.runner import Runner
 from tests.app.conftest import app, bound, keep, quick_digits, texts
 
 
@@ -261,7 +262,7 @@ def test_sliders_mix_and_the_network_is_asked(run):
     assert chosen(at, "mix") == "20-60"
     of = Sample(RunView("moving", 4), 17)
     neighbor = int(run.array("neighbors")[4, 0, 17])
-    images = reading.pixels("moving", [17, neighbor]).astype(float)
+    images = run_cache.pixels("moving", [17, neighbor]).astype(float)
     mixed = 0.25 * images[0] + 0.75 * images[1]
     said, _ = predict_proba(run, 4, np.stack([images[0], mixed]).transpose(0, 3, 1, 2))
     told = texts(at)
@@ -328,7 +329,7 @@ def test_the_table_holds_the_folders_numbers(run):
 
 
 def test_the_history_marks_the_epoch_and_shares_add_up(run):
-    told = story.history(run, 17, 6)
+    told = sample_history.history(run, 17, 6)
     fig = charts.history(np.arange(6), told, [str(c) for c in range(10)], 4)
     assert {shape.x0 for shape in fig.layout.shapes} == {4}
     areas = [trace for trace in fig.data if trace.type == "scatter" and trace.stackgroup]
@@ -357,10 +358,10 @@ def test_names_of_users_stay_text(run):
     page(run="moving")
     of = Sample(RunView("moving", 4), 17)
     of.classes = ["<script>*x*</script>"] * 10
-    mix = story.trained_on(of.run, of.records, 4, 17)
+    mix = sample_history.trained_on(of.run, of.records, 4, 17)
     words = equation.part_words(of, mix, 1)
     assert "<script>" not in words
 
 
 def test_whole_weights():
-    assert byhand._whole(np.array([0.126, 0.874])) == (13, 87)
+    assert manual_mixing._whole(np.array([0.126, 0.874])) == (13, 87)

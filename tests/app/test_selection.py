@@ -6,10 +6,10 @@ import shutil
 import pytest
 import streamlit as st
 
-from app import choices, reading
+from app.server import run_cache
 from app.server.run_view import RunView
-from app.state import selection
-from engine.store import StoreError
+from app.state import selection, url_state
+from engine.runs.folder import StoreError
 from tests.app.conftest import keep
 
 
@@ -19,7 +19,7 @@ def select(monkeypatch, finished):
     monkeypatch.setattr(st, "session_state", {})
 
     def put(**values) -> None:
-        st.session_state[choices.KEPT] = values
+        st.session_state[url_state.KEPT] = values
 
     put()
     return put
@@ -70,5 +70,5 @@ def test_a_view_is_of_the_newest_epoch_unless_another_is_named(select):
     assert view.values("loss").shape == (200,)
     assert (view.values("soft").argmax(1) == view.run.array("soft")[5].argmax(1)).all()
     assert view.pixels([3, 4]).shape == (2, 8, 8, 1)
-    assert view.sample_name(3) == str(view.labels["ids"][3]) == reading.sample_name("finished", 3)
+    assert view.sample_name(3) == str(view.labels["ids"][3]) == run_cache.sample_name("finished", 3)
     assert view.classes == [str(digit) for digit in range(10)]

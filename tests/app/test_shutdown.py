@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from app import shutdown
-from app.runs import runs
+from app.server import shutdown
+from app.server.run_manager import runs
 from app.server.storage import storage_of
-from engine.store import Run, write_json
+from engine.runs.folder import Run, write_json
 from tests.app.conftest import n_epochs, quick_digits
 from tests.browser.conftest import serve
 from tests.conftest import slow

@@ -14,13 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from app import ids
-from app.lesson import answers
-from app.runs import RunManager, Visitor
-from app.server import old_files
+from app.server import class_answers, old_files
 from app.server import storage as module
 from app.server.lease import Lease
+from app.server.run_manager import RunManager, Visitor
 from app.server.storage import NAME, Storage, StorageError
+from app.state import sample_sets
 from tests.app.conftest import locked, quick_digits
 
 FORK = multiprocessing.get_context("fork")
@@ -298,7 +297,7 @@ def test_an_older_servers_files_are_taken_over_once(tmp_path):
     assert (second.owner, second.pinned) == ("bob", False)
     assert before.storage.table("owners") == {"mine": "ann", "q1": "ann", second.name: "bob"}
     assert before.storage.table("teachers") == {"browsers": ["miss"]}
-    assert answers.counts(root, "7b", 1) == {"peak": 2}
+    assert class_answers.counts(root, "7b", 1) == {"peak": 2}
     assert before.storage.read("SELECT name, text FROM sample_sets") == [("0" * 20, "eJxjAAAAAQAB")]
     aside = root / old_files.ASIDE
     assert {str(path.relative_to(aside)) for path in aside.rglob("*") if path.is_file()} == names
@@ -352,11 +351,11 @@ def test_an_import_that_fails_changes_nothing(tmp_path):
 
 
 def test_a_link_with_an_old_selection_opens(root):
-    ids.LONGEST, longest = 0, ids.LONGEST
+    sample_sets.LONGEST, longest = 0, sample_sets.LONGEST
     try:
-        name = ids.pack((1, 5, 900))
+        name = sample_sets.pack((1, 5, 900))
     finally:
-        ids.LONGEST = longest
+        sample_sets.LONGEST = longest
     storage = module.storage_of(root)
     ((text,),) = storage.read("SELECT text FROM sample_sets")
     with storage.transaction() as connection:
@@ -364,6 +363,6 @@ def test_a_link_with_an_old_selection_opens(root):
     (root / ".lassos").mkdir()
     (root / ".lassos" / name[1:]).write_text(text)
     with pytest.raises(ValueError, match=name):
-        ids.unpack(name)
+        sample_sets.unpack(name)
     old_files.import_old_files(storage)
-    assert ids.unpack(name) == (1, 5, 900)
+    assert sample_sets.unpack(name) == (1, 5, 900)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.map import sheets
 from app.server import streamlit_internals
+from app.views.map import thumbnails
 from tests.app.conftest import app, texts
 
 APP = Path(__file__).resolve().parents[2] / "app"
@@ -69,5 +69,5 @@ def test_a_visitor_is_the_same_through_a_session(missing, finished):
 
 
 def test_thumbnails_travel_in_the_page(missing, finished):
-    described = sheets.described(finished, 200)
+    described = thumbnails.described(finished, 200)
     assert described["urls"][0].startswith("data:image/png;base64,")

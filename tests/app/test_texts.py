@@ -9,10 +9,12 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import choices, ids, overview, plain
-from app.charts import escaping
 from app.components import run_picker
-from app.runs import EVERYONE, runs
+from app.server import escaping as plain
+from app.server.run_manager import EVERYONE, runs
+from app.state import sample_sets, url_state
+from engine.analysis import run_table
+from engine.charts import escaping
 from engine.errors import StoreError
 from tests.app.conftest import app, texts
 from tests.hostile import (
@@ -155,14 +157,14 @@ def test_every_parameter_has_an_end(name):
 
 def test_a_set_of_samples_has_an_end():
     with pytest.raises(ValueError):  # noqa: PT011
-        ids.unpack("A" * (ids.LARGEST + 1))
+        sample_sets.unpack("A" * (sample_sets.LARGEST + 1))
 
 
 def test_the_guard_covers_the_frame(root, monkeypatch):
     """Not the page alone: what comes before it, and after."""
     for name in ("sync", "problems"):
         with monkeypatch.context() as patch:
-            patch.setattr(choices, name, lambda: 1 / 0)
+            patch.setattr(url_state, name, lambda: 1 / 0)
             at = app("train")
             assert f"{WRONG}: ZeroDivisionError" in texts(at)
 
@@ -183,12 +185,12 @@ def test_a_poisoned_folder_is_listed_as_broken(kind, finished, root, template, m
     where = runs().info(name)
     assert where.state == "broken"
     assert len(where.message) > 20
-    rows = {row["name"]: row for row in overview.rows(root)}
+    rows = {row["name"]: row for row in run_table.rows(root)}
     if (root / name / "config.json").exists():
         assert rows[name]["state"] == "broken"
         assert rows[name]["message"]
     assert rows[finished]["state"] == "done"
-    assert len(overview.table(rows.values())) == len(rows)
+    assert len(run_table.table(rows.values())) == len(rows)
 
 
 LISTS = ("runs", "compare", "train", "losses", "your_data")

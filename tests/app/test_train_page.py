@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from app.charts import live
-from app.runs import runs
-from engine.store import Run
+from app.server.run_manager import runs
+from engine.charts import live_curves
+from engine.runs.folder import Run
 from tests.app.conftest import app, n_epochs, texts, wait_until
 
 
@@ -107,7 +107,7 @@ def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
     wait_until(lambda: (settings()["k"], settings()["alpha"]) == (7, 0.5))
     at.button(key="stop").click().run()
     wait_until(lambda: runs().info(name).state == "stopped")
-    marks = [text for _, text in live.events(Run(root / name).epochs, 1, 2)]
+    marks = [text for _, text in live_curves.events(Run(root / name).epochs, 1, 2)]
     assert marks[:2] == ["mixing starts", "correction starts"]
     assert {"K 3 → 7", "alpha 0.8 → 0.5"} <= set(marks)
 
@@ -196,11 +196,11 @@ def test_unknown_truth_is_said(unknown):
 
 def test_curve_rows_hold_the_records(finished, root):
     records = Run(root / finished).epochs
-    rows = live.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
-    lines = rows[rows.kind == live.LINE]
+    rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
+    lines = rows[rows.kind == live_curves.LINE]
     assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]
-    marks = rows[rows.kind == live.MARK]
+    marks = rows[rows.kind == live_curves.MARK]
     assert marks.epoch.tolist() == [2, 5]
     assert marks.side.tolist() == ["right", "left"]
-    seconds = live.stage_rows(records).groupby("epoch").seconds.sum()
+    seconds = live_curves.stage_rows(records).groupby("epoch").seconds.sum()
     assert seconds.tolist() == pytest.approx([sum(r["seconds"].values()) for r in records])

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.review import archives, sandbox, unpacking, uploads
-from app.review.archives import UploadError
-from app.review.limits import Limits
 from app.server.storage import storage_of
+from app.server.uploads import contents, registry, safe_zip, sandbox
+from app.server.uploads.limits import Limits
+from app.server.uploads.safe_zip import UploadError
 from engine.data import folder, images, load
-from engine.store import write_json
+from engine.runs.folder import write_json
 
 
 def png(value: int = 0, side: int = 8) -> bytes:
@@ -65,7 +65,7 @@ def root(tmp_path) -> Path:
 def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
     """The reason; and nothing may be left behind, inside the runs or beside them."""
     with pytest.raises(UploadError) as caught:
-        uploads.receive(file, name, root)
+        registry.receive(file, name, root)
     assert leftovers(root.parent) == []
     assert str(caught.value).startswith(name)
     return str(caught.value)
@@ -85,18 +85,18 @@ def refused_here(root: Path, file: io.BytesIO, **limits) -> str:
 
 
 def test_an_npz_becomes_a_data_set(root):
-    about = uploads.receive(arrays(), "mine.npz", root)
+    about = registry.receive(arrays(), "mine.npz", root)
     assert (about.form, about.name) == ("npz", "mine.npz")
     assert Path(about.dataset.partition(":")[2]).parent.parent == root / ".uploads"
     data = load(about.dataset)
     assert data.labels.tolist() == [0, 1, 0, 1, 2, 2]
-    assert uploads.find(about.key, root) == about
-    assert uploads.of_dataset(about.dataset, root) == about
+    assert registry.find(about.key, root) == about
+    assert registry.of_dataset(about.dataset, root) == about
 
 
 @pytest.mark.parametrize("prefix", ["", "train/", "pets/", "a/b/", "pets/Training/"])
 def test_class_folders_are_found_inside_outer_folders(root, prefix):
-    about = uploads.receive(zipped(pets(prefix)), "pets.zip", root)
+    about = registry.receive(zipped(pets(prefix)), "pets.zip", root)
     data = load(about.dataset)
     assert data.classes == ("cat", "dog")
     assert data.ids == tuple(f"train/{kind}/{i}.png" for kind in data.classes for i in range(3))
@@ -109,7 +109,7 @@ def test_class_folders_are_found_inside_outer_folders(root, prefix):
 
 def test_parts_keep_their_own_names(root):
     files = pets("train/") | pets("validation/") | {"test/cat/9.png": png(9)}
-    about = uploads.receive(zipped(files), "pets.zip", root)
+    about = registry.receive(zipped(files), "pets.zip", root)
     data = load(about.dataset)
     assert (data.n, len(data.val_labels), len(data.test_labels)) == (6, 6, 1)
     assert about.layout.parts == {"train": "train", "val": "validation", "test": "test"}
@@ -117,7 +117,7 @@ def test_parts_keep_their_own_names(root):
 
 def test_a_class_may_be_called_train(root):
     files = {"train/1.png": png(1), "car/1.png": png(2), "car/2.png": png(3)}
-    assert load(uploads.receive(zipped(files), "x.zip", root).dataset).classes == ("car", "train")
+    assert load(registry.receive(zipped(files), "x.zip", root).dataset).classes == ("car", "train")
 
 
 def test_other_files_are_left_out_and_named(root):
@@ -125,7 +125,7 @@ def test_other_files_are_left_out_and_named(root):
         "__MACOSX/cat/._0.png": b"x", ".DS_Store": b"x", "cat/more.zip": zipped(pets()).read(),
         "cat/note.txt": b"x", "cat/deep/1.png": png(), "stray.png": png(),
     }  # fmt: skip
-    about = uploads.receive(zipped(files), "pets.zip", root)
+    about = registry.receive(zipped(files), "pets.zip", root)
     assert load(about.dataset).n == 6
     assert len(about.notes) == 2
     assert "Left out 2 other" in about.notes[0]
@@ -135,33 +135,33 @@ def test_other_files_are_left_out_and_named(root):
 
 
 def test_an_unreadable_image_among_others_is_left_out_by_the_loader(root):
-    about = uploads.receive(zipped(pets() | {"cat/bad.png": b"no image"}), "pets.zip", root)
+    about = registry.receive(zipped(pets() | {"cat/bad.png": b"no image"}), "pets.zip", root)
     data = load(about.dataset)
     assert data.n == 6
     assert any("bad.png" in note for note in data.notes)
 
 
 def test_the_same_content_is_the_same_upload(root):
-    first = uploads.receive(arrays(), "mine.npz", root)
-    again = uploads.receive(arrays(), "again.npz", root)
-    assert again == replace(first, name="again.npz") == uploads.find(first.key, root)
+    first = registry.receive(arrays(), "mine.npz", root)
+    again = registry.receive(arrays(), "again.npz", root)
+    assert again == replace(first, name="again.npz") == registry.find(first.key, root)
     assert len(list((root / ".uploads").iterdir())) == 1
 
 
 def test_the_same_content_of_two_visitors_is_two_uploads(root):
-    first = uploads.receive(arrays(), "patients.npz", root, owner="ann")
-    second = uploads.receive(arrays(), "b.npz", root, owner="bob")
+    first = registry.receive(arrays(), "patients.npz", root, owner="ann")
+    second = registry.receive(arrays(), "b.npz", root, owner="bob")
     assert second.key != first.key
     assert "patients" not in f"{second}{second.dataset}"
-    assert uploads.find(first.key, root) == first
-    again = uploads.receive(arrays(), "c.npz", root, owner="bob")
+    assert registry.find(first.key, root) == first
+    again = registry.receive(arrays(), "c.npz", root, owner="bob")
     assert (again.key, again.name, again.dataset) == (second.key, "c.npz", second.dataset)
-    assert uploads.receive(arrays(), "x.npz", root).key not in (first.key, second.key)
+    assert registry.receive(arrays(), "x.npz", root).key not in (first.key, second.key)
 
 
 def test_the_form_is_told_by_content_and_not_by_name(root):
-    assert uploads.receive(arrays(), "mine.zip", root).form == "npz"
-    assert uploads.receive(zipped(pets()), "mine.npz", root).form == "folder"
+    assert registry.receive(arrays(), "mine.zip", root).form == "npz"
+    assert registry.receive(zipped(pets()), "mine.npz", root).form == "folder"
 
 
 # --- paths
@@ -209,7 +209,7 @@ def test_a_name_that_stands_twice(root):
 
 def test_names_of_people_are_kept(root):
     files = {"Kätzchen 🐈/Bild (1).png": png(1), "<b>dog/$x$.png": png(2)}
-    data = load(uploads.receive(zipped(files), "x.zip", root).dataset)
+    data = load(registry.receive(zipped(files), "x.zip", root).dataset)
     assert data.classes == ("<b>dog", "Kätzchen 🐈")
 
 
@@ -217,34 +217,34 @@ def test_names_of_people_are_kept(root):
 
 
 def test_an_upload_that_is_too_large(root, monkeypatch):
-    monkeypatch.setattr(uploads, "MOST_UPLOADED", 500)
-    monkeypatch.setattr(uploads, "CHUNK", 100)
+    monkeypatch.setattr(registry, "MOST_UPLOADED", 500)
+    monkeypatch.setattr(registry, "CHUNK", 100)
     assert "the most allowed" in refused(root, arrays())
 
 
 def test_a_bomb_is_stopped_while_it_unpacks(root, monkeypatch):
-    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
+    monkeypatch.setattr(safe_zip, "RATIO_COUNTS_FROM", safe_zip.MB)
     read = []
-    count = archives.Archive._count
+    count = safe_zip.Archive._count
     monkeypatch.setattr(
-        archives.Archive, "_count", lambda self, n: (read.append(n), count(self, n))
+        safe_zip.Archive, "_count", lambda self, n: (read.append(n), count(self, n))
     )
-    bomb = zipped(pets() | {"cat/zeros.png": bytes(50 * archives.MB)})
+    bomb = zipped(pets() | {"cat/zeros.png": bytes(50 * safe_zip.MB)})
     assert "zip bomb" in refused_here(root, bomb)
-    assert sum(read) < 12 * archives.MB
+    assert sum(read) < 12 * safe_zip.MB
 
 
 def test_a_bomb_whose_header_says_it_is_small(root, monkeypatch):
-    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
-    raw = bytearray(zipped({"cat/zeros.png": bytes(50 * archives.MB)}).read())
-    declared = struct.pack("<L", 50 * archives.MB)
+    monkeypatch.setattr(safe_zip, "RATIO_COUNTS_FROM", safe_zip.MB)
+    raw = bytearray(zipped({"cat/zeros.png": bytes(50 * safe_zip.MB)}).read())
+    declared = struct.pack("<L", 50 * safe_zip.MB)
     raw = raw.replace(declared, struct.pack("<L", 10))
     message = refused_here(root, io.BytesIO(bytes(raw)))
     assert "damaged" in message or "bomb" in message
 
 
 def test_arrays_can_be_a_bomb_too(root, monkeypatch):
-    monkeypatch.setattr(archives, "RATIO_COUNTS_FROM", archives.MB)
+    monkeypatch.setattr(safe_zip, "RATIO_COUNTS_FROM", safe_zip.MB)
     out = io.BytesIO()
     np.savez_compressed(
         out, train_images=np.zeros((40_000, 32, 32), np.uint8), train_labels=np.zeros(40_000)
@@ -254,17 +254,17 @@ def test_arrays_can_be_a_bomb_too(root, monkeypatch):
 
 
 def test_more_than_fits_in_all(root, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_UNPACKED", 300)
+    monkeypatch.setattr(safe_zip, "MOST_UNPACKED", 300)
     assert "MB, which is the most allowed" in refused_here(root, zipped(pets()))
 
 
 def test_too_many_files(root, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_FILES", 5)
+    monkeypatch.setattr(safe_zip, "MOST_FILES", 5)
     assert "it holds 6 files; allowed are 5" in refused_here(root, zipped(pets()))
 
 
 def test_a_list_of_members_that_would_fill_the_memory(root, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_AT_ONCE", 200)
+    monkeypatch.setattr(safe_zip, "MOST_AT_ONCE", 200)
     assert "list of files is too long" in refused_here(root, zipped(pets()))
 
 
@@ -283,7 +283,7 @@ def test_more_pixels_than_an_upload_may_have_are_refused_by_their_headers(root, 
 
 
 def test_a_full_disk(root, monkeypatch):
-    monkeypatch.setattr(uploads, "SPARE", 1 << 60)
+    monkeypatch.setattr(registry, "SPARE", 1 << 60)
     assert "too full" in refused(root, arrays())
 
 
@@ -332,10 +332,10 @@ def test_arrays_no_run_can_be_made_of(root, changes, reason):
 
 
 def test_too_many_classes(root, monkeypatch):
-    monkeypatch.setattr(unpacking, "MOST_CLASSES", 2)
+    monkeypatch.setattr(contents, "MOST_CLASSES", 2)
     assert "3 classes" in refused_here(root, arrays())
-    monkeypatch.setattr(unpacking, "MOST_CLASSES", 1000)
-    monkeypatch.setattr(unpacking, "MOST_SOFT", 17)
+    monkeypatch.setattr(contents, "MOST_CLASSES", 1000)
+    monkeypatch.setattr(contents, "MOST_SOFT", 17)
     (root / "own").rename(root / "first")
     assert "as the product" in refused_here(root, arrays())
 
@@ -389,10 +389,10 @@ def test_encrypted_files(root):
 def test_no_folder_of_the_server_without_leave(root, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
     with pytest.raises(UploadError, match="MIXNN_FOLDERS"):
-        uploads.named(str(tmp_path), root)
-    assert not uploads.may_read("folder:/etc", root)
-    assert not uploads.may_read(f"npz:{tmp_path}/x.npz", root)
-    assert uploads.may_read("digits", root)
+        registry.named(str(tmp_path), root)
+    assert not registry.may_read("folder:/etc", root)
+    assert not registry.may_read(f"npz:{tmp_path}/x.npz", root)
+    assert registry.may_read("digits", root)
 
 
 def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypatch):
@@ -401,34 +401,34 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
         (photos / name).write_bytes(content)
     monkeypatch.setenv("MIXNN_FOLDERS", str(tmp_path / "photos"))
-    about = uploads.named(str(photos), root)
+    about = registry.named(str(photos), root)
     assert load(about.dataset).n == 6
-    assert uploads.may_read(about.dataset, root)
+    assert registry.may_read(about.dataset, root)
     for outside in (tmp_path, photos / ".." / "..", "/etc", "~"):
         with pytest.raises(UploadError, match="cannot be read"):
-            uploads.named(str(outside), root)
+            registry.named(str(outside), root)
     with pytest.raises(UploadError, match="holds|not there|no"):
-        uploads.named(str(photos / "gone"), root)
-    assert uploads.named(str(photos), root).at > about.at  # looked at anew
+        registry.named(str(photos / "gone"), root)
+    assert registry.named(str(photos), root).at > about.at  # looked at anew
     (tmp_path / "photos" / "way out").symlink_to("/etc")
     with pytest.raises(UploadError, match="cannot be read"):
-        uploads.named(str(tmp_path / "photos" / "way out"), root)
+        registry.named(str(tmp_path / "photos" / "way out"), root)
 
 
 def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
-    about = uploads.receive(arrays(), "mine.npz", root)
-    assert uploads.may_read(about.dataset, root)
-    assert not uploads.may_read(f"npz:{root}/.uploads/../x.npz", root)
+    about = registry.receive(arrays(), "mine.npz", root)
+    assert registry.may_read(about.dataset, root)
+    assert not registry.may_read(f"npz:{root}/.uploads/../x.npz", root)
     for text in (
         "npz:/tmp/a\0b.npz",
         "folder:/x\x1fy",
         f"{about.dataset}\n",
         "npz:~no-such-user/x",
     ):
-        assert not uploads.may_read(text, root)
+        assert not registry.may_read(text, root)
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
-    assert uploads.may_read(about.dataset, root)
-    assert uploads.may_read(f"npz:{root.parent}/x.npz", root)
+    assert registry.may_read(about.dataset, root)
+    assert registry.may_read(f"npz:{root.parent}/x.npz", root)
     for inside in (
         "run/labels.npz",
         "",
@@ -436,36 +436,36 @@ def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
         ".uploads/.new-abc/upload/x.npz",
         ".mixnn.sqlite3",
     ):
-        assert not uploads.may_read(f"npz:{root}/{inside}", root)
+        assert not registry.may_read(f"npz:{root}/{inside}", root)
     shutil.copy(root / ".uploads" / about.key / "upload.json", root)
     for key in ("", "..", "../x", "abc"):
-        assert uploads.find(key, root) is None
+        assert registry.find(key, root) is None
 
 
 # --- cleaning
 
 
 def test_old_uploads_without_a_run_go(root):
-    idle = uploads.receive(arrays(), "a.npz", root)
-    used = uploads.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
+    idle = registry.receive(arrays(), "a.npz", root)
+    used = registry.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
     (root / "demo").mkdir()
     write_json(root / "demo" / "config.json", {"config": {"dataset": used.dataset}})
-    assert uploads.clean(root) == 0
-    assert uploads.clean(root, now=time.time() + 25 * 3600) == 1
-    assert uploads.find(idle.key, root) is None
-    assert uploads.find(used.key, root) == used
+    assert registry.clean(root) == 0
+    assert registry.clean(root, now=time.time() + 25 * 3600) == 1
+    assert registry.find(idle.key, root) is None
+    assert registry.find(used.key, root) == used
 
 
 def test_an_upload_stays_for_a_run_that_waits_and_for_one_of_a_sweep(root):
-    waits = uploads.receive(arrays(), "a.npz", root)
-    swept = uploads.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
+    waits = registry.receive(arrays(), "a.npz", root)
+    swept = registry.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
     later = time.time() + 25 * 3600
     request = {"kind": "new", "config": {"dataset": waits.dataset}}
     storage_of(root).save_queue([3, request])
     (root / "of ann" / "sweep" / "k3").mkdir(parents=True)
     path = root / "of ann" / "sweep" / "k3" / "config.json"
     write_json(path, {"config": {"dataset": swept.dataset}})
-    assert uploads.clean(root, now=later) == 0
+    assert registry.clean(root, now=later) == 0
     storage_of(root).save_queue([])
     path.unlink()
-    assert uploads.clean(root, now=later) == 2
+    assert registry.clean(root, now=later) == 2

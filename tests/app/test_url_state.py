@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
-from app import choices, ids
-from app.lesson import lessons
 from app.server import streamlit_internals
-from app.state import parameters
+from app.state import parameters, sample_sets, url_state
+from app.views.lesson import steps
 from tests.hostile import PARAMS
 
 NUMBERS = some.integers(0, parameters.MAX_NUMBER)
@@ -25,8 +24,10 @@ VALUES = {  # parser -> values that it knows
     parameters.share_key: some.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True),
     parameters.weights: some.lists(some.integers(0, 100), min_size=1, max_size=101).map(tuple),
     parameters.names_from: some.lists(NAMES, max_size=5).map(tuple),
-    ids.unpack: some.sets(some.integers(0, 3000), max_size=50).map(lambda s: tuple(sorted(s))),
-    lessons.PARAMS["class_code"].parse: some.from_regex(r"[a-z0-9][a-z0-9-]{0,23}", fullmatch=True),
+    sample_sets.unpack: some.sets(some.integers(0, 3000), max_size=50).map(
+        lambda s: tuple(sorted(s))
+    ),
+    steps.PARAMS["class_code"].parse: some.from_regex(r"[a-z0-9][a-z0-9-]{0,23}", fullmatch=True),
 }
 FEW = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -66,8 +67,8 @@ WORDS = [
 )
 @FEW
 def test_any_url_gives_values_or_sentences(root, url):
-    choices.declare(PARAMS)
-    values, problems = choices.read(url)
+    url_state.declare(PARAMS)
+    values, problems = url_state.read(url)
     assert len(values) + len(problems) == len(url)
     for problem in problems:
         name, _, allowed = problem.partition(" = ")
@@ -84,11 +85,11 @@ def test_any_url_gives_values_or_sentences(root, url):
 def page() -> None:
     import streamlit as st
 
-    from app import choices
+    from app.state import url_state
 
-    choices.sync()
-    st.slider("Epoch", 0, 9, **choices.bound("epoch", 0))
-    st.button("Next", on_click=lambda: choices.put(epoch=choices.get("epoch") + 1))
+    url_state.sync()
+    st.slider("Epoch", 0, 9, **url_state.bound("epoch", 0))
+    st.button("Next", on_click=lambda: url_state.put(epoch=url_state.get("epoch") + 1))
 
 
 def test_a_slider_moved_back_after_a_button_is_obeyed():
@@ -124,27 +125,27 @@ def url(monkeypatch) -> Url:
 
 def test_what_a_replaced_widget_showed_is_no_event(url):
     """A browser that has not received the new slider reports the old one with a second click."""
-    choices.put(epoch=3)
-    old = choices.bound("epoch")
-    choices.put(epoch=4)
-    new = choices.bound("epoch")
+    url_state.put(epoch=3)
+    old = url_state.bound("epoch")
+    url_state.put(epoch=4)
+    new = url_state.bound("epoch")
     assert old["key"] != new["key"]
     st.session_state[old["key"]] = 3
     old["on_change"]()
-    assert choices.get("epoch") == 4
+    assert url_state.get("epoch") == 4
     st.session_state[old["key"]] = 7  # the visitor did move it
     old["on_change"]()
-    assert choices.get("epoch") == 7
+    assert url_state.get("epoch") == 7
 
 
 def test_the_versions_of_a_widget_are_few(url):
     for epoch in range(100):
-        choices.put(epoch=epoch)
-        bound = choices.bound("epoch")
-    assert len(st.session_state[choices.SHOWN]["epoch"]) <= choices.MAX_SHOWN
+        url_state.put(epoch=epoch)
+        bound = url_state.bound("epoch")
+    assert len(st.session_state[url_state.SHOWN]["epoch"]) <= url_state.MAX_SHOWN
     st.session_state[bound["key"]] = 5
     bound["on_change"]()
-    assert choices.get("epoch") == 5
+    assert url_state.get("epoch") == 5
 
 
 # --- which URL is meant
@@ -163,63 +164,63 @@ def went_back(monkeypatch):
 def test_a_url_that_was_not_replaced_yet_changes_nothing(url, went_back):
     went_back(False)
     url.now = {"epoch": "3"}
-    choices.sync()
-    choices.put(epoch=4)
-    choices.put(epoch=5)
+    url_state.sync()
+    url_state.put(epoch=4)
+    url_state.put(epoch=5)
     url.now = {"epoch": "3"}  # sent before the browser received 4 and 5
-    choices.sync()
-    assert choices.get("epoch") == 5
+    url_state.sync()
+    assert url_state.get("epoch") == 5
     assert url.now == {"epoch": "5"}
     url.now = {"epoch": "4"}
-    choices.sync()
-    assert choices.get("epoch") == 5
+    url_state.sync()
+    assert url_state.get("epoch") == 5
 
 
 @pytest.mark.parametrize("says", [True, None])
 def test_back_is_obeyed_at_once(url, went_back, says):
     went_back(says)
     url.now = {"run": "a", "sample": "3"}
-    choices.sync()
-    choices.put(sample=4)
-    choices.sync()
+    url_state.sync()
+    url_state.put(sample=4)
+    url_state.sync()
     url.now = {"run": "a", "sample": "3"}
-    choices.sync()
-    assert choices.get("sample") == 3
+    url_state.sync()
+    assert url_state.get("sample") == 3
     assert url.now == {"run": "a", "sample": "3"}
 
 
 def test_where_streamlit_says_nothing_a_click_decides(url, went_back):
     went_back(None)
     url.now = {"epoch": "3"}
-    choices.sync()
-    choices.put(epoch=4)
+    url_state.sync()
+    url_state.put(epoch=4)
     url.now = {"epoch": "3"}
-    choices.sync()
-    assert choices.get("epoch") == 4
+    url_state.sync()
+    assert url_state.get("epoch") == 4
 
 
 def test_a_link_seen_before_counts_again(url, went_back):
     went_back(False)
     for sample in ("3", "4", "3", "4"):
         url.now = {"sample": sample}
-        choices.sync()
-        assert choices.get("sample") == int(sample)
+        url_state.sync()
+        assert url_state.get("sample") == int(sample)
 
 
 def test_a_page_writes_the_url_once(url, monkeypatch):
     written = []
     monkeypatch.setattr(url, "from_dict", lambda values: written.append(dict(values)))
-    choices.sync()
-    with choices.one_entry():
-        choices.put(run="a")
-        choices.put(sample=3)
+    url_state.sync()
+    with url_state.one_entry():
+        url_state.put(run="a")
+        url_state.put(sample=3)
     assert written == [{"run": "a", "sample": "3"}]
 
 
 def test_a_page_that_stops_writes_the_url(url):
-    with contextlib.suppress(KeyError), choices.one_entry():
-        choices.put(run="a")
+    with contextlib.suppress(KeyError), url_state.one_entry():
+        url_state.put(run="a")
         raise KeyError
     assert url.now == {"run": "a"}
-    choices.put(run="b")
+    url_state.put(run="b")
     assert url.now == {"run": "b"}

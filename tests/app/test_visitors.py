@@ -3,8 +3,8 @@
 import pytest
 import streamlit as st
 
-from app import visitors
-from app.visitors import has_teacher, network, visitor
+from app.server import visitors
+from app.server.visitors import has_teacher, network, visitor
 
 MAIL = "Miss@School.org"
 

@@ -9,13 +9,14 @@ import time
 import numpy as np
 import pytest
 
-from app.review import desk, exhibits, jobs, turns, uploads
-from app.review.reviews import Reviews
-from app.runs import runs
+from app.server.decisions import Reviews
+from app.server.run_manager import runs
 from app.server.run_view import RunView
+from app.server.uploads import jobs, registry, turns
+from app.views.your_data import evidence, review
 from engine.data import load
-from engine.runner import Runner
-from engine.store import Run, read_json
+from engine.runs.folder import Run, read_json
+from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped
 from tests.conftest import blobs, quick
@@ -33,8 +34,8 @@ def wrong_digits(n: int = 300) -> bytes:
 
 
 def open_samples(name: str) -> list[int]:
-    found = exhibits.suspects_of(RunView(name))
-    return [s for s in found.flagged.tolist() if s not in exhibits.reviews_of(name).latest()]
+    found = evidence.suspects_of(RunView(name))
+    return [s for s in found.flagged.tolist() if s not in evidence.reviews_of(name).latest()]
 
 
 def shows(at, sample: int) -> bool:
@@ -65,7 +66,7 @@ def upload(at, name: str, content: bytes):
 
 
 def bring(root, content: bytes, name: str = "mine.npz"):
-    return uploads.receive(io.BytesIO(content), name, root)
+    return registry.receive(io.BytesIO(content), name, root)
 
 
 @pytest.fixture
@@ -139,11 +140,11 @@ def test_a_finished_run_is_reviewed_from_the_most_suspicious_on(finished):
 def test_keys_decide_and_lead_on_and_back(finished):
     at = app("your_data", step="review", run=finished)
     a, b, c, d = open_samples(finished)[:4]
-    found = exhibits.suspects_of(RunView(finished))
+    found = evidence.suspects_of(RunView(finished))
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
-    latest = exhibits.reviews_of(finished).latest()
+    latest = evidence.reviews_of(finished).latest()
     assert {s: (x.kind, x.label) for s, x in latest.items()} == {
         a: ("change" if found.suggested[a] != found.given[a] else "keep", found.suggested[a]),
         b: ("keep", found.given[b]),
@@ -153,7 +154,7 @@ def test_keys_decide_and_lead_on_and_back(finished):
     assert "3 of " in at.get("progress")[0].proto.text
     press(at, f"undo-{d}")
     assert shows(at, c)
-    assert sorted(exhibits.reviews_of(finished).latest()) == sorted([a, b])
+    assert sorted(evidence.reviews_of(finished).latest()) == sorted([a, b])
 
 
 def test_from_the_middle_of_the_list_it_goes_on_there(finished):
@@ -180,7 +181,7 @@ def test_a_press_meant_for_an_image_that_is_gone_decides_nothing(finished):
     press(at, f"keep-{a}")
     stale.click()
     at.run()
-    assert list(exhibits.reviews_of(finished).latest()) == [a]
+    assert list(evidence.reviews_of(finished).latest()) == [a]
     assert shows(at, b)
 
 
@@ -192,25 +193,25 @@ def test_any_other_class_can_be_chosen(finished):
     assert len(others) + len(picks) == 10
     label = int(others[0].key.rsplit("-", 1)[1])
     others[0].click().run()
-    assert exhibits.reviews_of(finished).latest()[sample].label == label
+    assert evidence.reviews_of(finished).latest()[sample].label == label
 
 
 def test_digits_are_picked_by_their_own_key_and_names_by_place():
-    assert desk.keys_of(["0", "1", "2"], [2, 0]) == {2: "2", 0: "0"}
-    assert desk.keys_of(["cat", "dog", "3"], [2, 0]) == {2: "1", 0: "2"}
+    assert review.keys_of(["0", "1", "2"], [2, 0]) == {2: "2", 0: "0"}
+    assert review.keys_of(["cat", "dog", "3"], [2, 0]) == {2: "1", 0: "2"}
 
 
 def test_the_given_label_is_always_offered():
     likely = np.array([0.5, 0.3, 0.19, 0.006, 0.004, 0.0])
-    assert desk.offered(likely, 5) == [0, 1, 2, 3, 5]
-    assert desk.offered(likely, 1) == [0, 1, 2, 3]
+    assert review.offered(likely, 5) == [0, 1, 2, 3, 5]
+    assert review.offered(likely, 1) == [0, 1, 2, 3]
     even = np.full(20, 0.05)
-    assert len(desk.offered(even, 19)) == 9
-    assert desk.offered(even, 19)[-1] == 19
+    assert len(review.offered(even, 19)) == 9
+    assert review.offered(even, 19)[-1] == 19
 
 
 def test_filters_by_class_and_likelihood(finished):
-    found = exhibits.suspects_of(RunView(finished))
+    found = evidence.suspects_of(RunView(finished))
     kind = int(np.bincount(found.given[found.flagged]).argmax())
     expected = [s for s in found.flagged.tolist() if found.given[s] == kind]
     at = app("your_data", step="review", run=finished, desk_class=kind)
@@ -238,7 +239,7 @@ def test_a_likelihood_that_a_link_has_wrong_is_forgotten(sound, bad):
 
 
 def test_all_decided(finished):
-    reviews, found = exhibits.reviews_of(finished), exhibits.suspects_of(RunView(finished))
+    reviews, found = evidence.reviews_of(finished), evidence.suspects_of(RunView(finished))
     for sample in found.flagged.tolist():
         reviews.decide(sample, "keep", int(found.given[sample]))
     at = app("your_data", step="review", run=finished)
@@ -260,7 +261,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
     config = read_json(root / "gone" / "config.json")
     config["config"]["dataset"] = about.dataset
     (root / "gone" / "config.json").write_text(json.dumps(config))
-    shutil.rmtree(root / uploads.FOLDER)
+    shutil.rmtree(root / registry.FOLDER)
     at = app("your_data", step="review", run="gone")
     assert "cannot be shown" in texts(at)
     assert [button for button in at.button if (button.key or "").startswith("pick")]
@@ -272,7 +273,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
 
 
 def test_taking_home_counts_what_changes(sound):
-    found, reviews = exhibits.suspects_of(RunView(sound)), exhibits.reviews_of(sound)
+    found, reviews = evidence.suspects_of(RunView(sound)), evidence.reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
@@ -292,7 +293,7 @@ def test_taking_home_counts_what_changes(sound):
 @pytest.mark.parametrize("accept", [{}, {"accept": "0.95"}])
 def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(finished, accept):
     """This run of six epochs on 200 digits."""
-    found = exhibits.suspects_of(RunView(finished))
+    found = evidence.suspects_of(RunView(finished))
     assert (found.suggested != found.given).any()
     for step in ("review", "take"):
         at = app("your_data", step=step, run=finished, **accept)
@@ -303,10 +304,10 @@ def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(fin
 
 
 def test_another_round_brings_the_reviewed_labels(finished, root):
-    found, reviews = exhibits.suspects_of(RunView(finished)), exhibits.reviews_of(finished)
+    found, reviews = evidence.suspects_of(RunView(finished)), evidence.reviews_of(finished)
     reviews.decide(0, "change", int(found.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
-    about = uploads.find(at.query_params["upload"], root)
+    about = registry.find(at.query_params["upload"], root)
     expected = found.given.copy()
     expected[0] = (expected[0] + 1) % 10
     assert load(about.dataset).labels.tolist() == expected.tolist()
@@ -348,9 +349,9 @@ def test_the_example_is_one_click(root):
 )
 def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, monkeypatch):
     at = app("your_data")
-    receive, received = uploads.receive, []
+    receive, received = registry.receive, []
     monkeypatch.setattr(
-        uploads, "receive", lambda *args, **more: received.append(args) or receive(*args, **more)
+        registry, "receive", lambda *args, **more: received.append(args) or receive(*args, **more)
     )
     upload(at, "mine.zip", content)
     for _ in range(2):  # the reason stays while the file stands there
@@ -358,7 +359,7 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
     assert len(received) == 1  # not unpacked anew at every rerun
-    assert not list((root / uploads.FOLDER).iterdir())
+    assert not list((root / registry.FOLDER).iterdir())
     upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
 
@@ -386,7 +387,7 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     bringing.join(10)
     at.run()
     assert "canceled" in at.error[0].value
-    assert list((root / uploads.FOLDER).iterdir()) == []
+    assert list((root / registry.FOLDER).iterdir()) == []
 
 
 @pytest.mark.slow

@@ -28,7 +28,7 @@ from common import finish, options
 from served import Epochs, new_run, server, wait_for
 from viewers import Viewer, crowd, look_on, spread
 
-from engine.device import hardware_info
+from engine.hardware import hardware_info
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 PARTS = ("first", "live", "pages", "viewers")

@@ -15,11 +15,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
-from engine.clean import fit_clean_probability, normalize_losses
 from engine.config import configure
-from engine.device import choose_device, hardware_info
-from engine.state import load_data
-from engine.train import train
+from engine.hardware import choose_device, hardware_info
+from engine.method.mixture import fit_clean_probability, normalize_losses
+from engine.training.state import load_data
+from engine.training.train import train
 
 SIZES = {1437: 21, 50_000: 9, 1_000_000: 5}  # losses -> repetitions
 

@@ -18,11 +18,11 @@ import torch
 from common import finish, interleaved, options
 from sklearn.manifold import trustworthiness
 
-from engine import embed
 from engine.config import configure
-from engine.device import hardware_info
-from engine.state import load_data
-from engine.train import train
+from engine.embedding import projection
+from engine.hardware import hardware_info
+from engine.training.state import load_data
+from engine.training.train import train
 
 MEASURED_EVERY = 3  # epochs
 Layout = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
@@ -32,30 +32,30 @@ def with_steps(n_steps: int, learning_rate: float) -> Layout:
     """UMAP from the previous map with so many steps."""
 
     def lay_out(features: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-        embed.STEADY, kept = (n_steps, learning_rate), embed.STEADY
+        projection.STEADY, kept = (n_steps, learning_rate), projection.STEADY
         try:
-            return embed.umap(features, 2, previous)
+            return projection.umap(features, 2, previous)
         finally:
-            embed.STEADY = kept
+            projection.STEADY = kept
 
     return lay_out
 
 
 def fresh(features: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-    return embed.umap(features)
+    return projection.umap(features)
 
 
 def fresh_aligned(features: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-    layout = embed.umap(features)
-    return layout if previous is None else embed.align(layout, previous)
+    layout = projection.umap(features)
+    return layout if previous is None else projection.align(layout, previous)
 
 
 WAYS: dict[str, Layout] = {
-    "pca": lambda features, previous: embed.pca(features, 2, previous),
+    "pca": lambda features, previous: projection.pca(features, 2, previous),
     "umap fresh": fresh,
     "umap fresh, aligned": fresh_aligned,
     "umap from previous, 100 steps, rate 0.25": with_steps(100, 0.25),
-    "umap from previous, 60 steps, rate 0.25 (chosen)": with_steps(*embed.STEADY),
+    "umap from previous, 60 steps, rate 0.25 (chosen)": with_steps(*projection.STEADY),
     "umap from previous, 30 steps, rate 0.1": with_steps(30, 0.1),
 }
 
@@ -102,7 +102,7 @@ def main() -> None:
     device = torch.device("cpu")
     measured_on = hardware_info(device)
     large = np.random.default_rng(0).normal(size=(50_000, 512)).astype(np.float32)
-    pca = interleaved({"seconds": lambda: embed.pca(large)}, 5, device)
+    pca = interleaved({"seconds": lambda: projection.pca(large)}, 5, device)
     print("pca of 50,000 x 512", pca, flush=True)
     runs = {
         f"digits, {method}": dict(dataset="digits", method=method, epochs=20)
@@ -116,7 +116,7 @@ def main() -> None:
     rows = []
     for run, knobs in runs.items():
         features = panel(device="cpu", **knobs)
-        embed.umap(features[0])  # compiles, for many points another way than for few
+        projection.umap(features[0])  # compiles, for many points another way than for few
         for way, lay_out in WAYS.items():
             named = {"run": run, "points": features.shape[1], "way": way}
             rows.append(named | measured(features, lay_out))

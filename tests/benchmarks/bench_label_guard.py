@@ -17,13 +17,13 @@ from pathlib import Path
 
 import numpy as np
 
-from engine import label_evidence
+from engine.analysis import label_evidence
+from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.config import RunConfig, configure
 from engine.data.images import open_image
-from engine.label_issues import LabelIssues, label_issues
 from engine.metrics import normalized_margin
-from engine.runner import Runner
-from engine.store import Run
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -160,7 +160,7 @@ def trained(folder: Path, config: RunConfig) -> Run:
 def main() -> None:
     from common import finish, options
 
-    from engine.device import choose_device, hardware_info
+    from engine.hardware import choose_device, hardware_info
 
     parser = options(__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder for the runs, kept")

@@ -12,11 +12,11 @@ import torch
 from common import finish, options
 
 from engine.config import configure
-from engine.control import Control
 from engine.data.base import assemble
-from engine.device import hardware_info, threads
-from engine.state import State
-from engine.train import estimate_clean_probability, evaluate
+from engine.hardware import hardware_info, threads
+from engine.training.control import Control
+from engine.training.state import State
+from engine.training.train import estimate_clean_probability, evaluate
 
 
 def peak() -> int:

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 from common import finish, interleaved, options
 
-from engine import neighbors
-from engine.device import choose_device, hardware_info
-from engine.neighbors import nearest
+from engine.hardware import choose_device, hardware_info
+from engine.method import neighbors
+from engine.method.neighbors import nearest
 
 SIZES, DIMENSIONS, K = (2_000, 5_000, 10_000, 20_000, 50_000), (128, 512), (5,)
 BACKENDS = "exact", "ivf", "hnsw"

@@ -9,10 +9,11 @@ then with `retain_freed_memory`, after which there is no way back within a proce
 import torch
 from common import finish, interleaved, options
 
-from engine import model, optim
-from engine.device import choose_device, hardware_info, retain_freed_memory
-from engine.losses import soft_cross_entropy
-from engine.model import layers
+from engine import models
+from engine.hardware import choose_device, hardware_info, retain_freed_memory
+from engine.method import optimization
+from engine.method.losses import soft_cross_entropy
+from engine.models import layers
 
 BATCH = 128
 NETWORKS = {
@@ -25,7 +26,7 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 def prepared(network: str, device: torch.device, layout: torch.memory_format):
-    net = model.build(network, NETWORKS[network], 10, seed=0).to(device, memory_format=layout)
+    net = models.build(network, NETWORKS[network], 10, seed=0).to(device, memory_format=layout)
     images = torch.randn(BATCH, *NETWORKS[network], device=device).contiguous(memory_format=layout)
     return net, images
 
@@ -34,9 +35,9 @@ def step(
     network: str, device: torch.device, bf16: bool, layout: torch.memory_format, mode: str = "none"
 ):
     net, images = prepared(network, device, layout)
-    optimizer = optim.build("sgd", net.parameters(), momentum=0.9, weight_decay=5e-4)
+    optimizer = optimization.build("sgd", net.parameters(), momentum=0.9, weight_decay=5e-4)
     targets = torch.eye(10, device=device)[torch.randint(10, (BATCH,), device=device)]
-    forward = model.compiled(net, mode)
+    forward = models.compiled(net, mode)
 
     def run() -> None:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -51,7 +52,7 @@ def step(
 def evaluation(network: str, device: torch.device, precision: str, mode: str = "none"):
     """precision "bf16" folds on a CPU; "float32" leaves the network as it is. Both compute bf16."""
     net, images = prepared(network, device, torch.channels_last)
-    net = model.for_evaluation(net, device, precision, mode)
+    net = models.for_evaluation(net, device, precision, mode)
 
     def run() -> None:
         with torch.no_grad(), torch.autocast(device.type, torch.bfloat16):

@@ -14,11 +14,11 @@ from dataclasses import replace
 import torch
 from common import finish, options
 
+from engine.analysis.statistics import interval, json_ready
 from engine.config import configure
-from engine.device import choose_device, hardware_info
-from engine.experiments.statistics import interval, json_ready
-from engine.state import load_data
-from engine.train import train
+from engine.hardware import choose_device, hardware_info
+from engine.training.state import load_data
+from engine.training.train import train
 
 SETTINGS = dict(
     preset="plain", dataset="cifar10", limit=5000, noise="symmetric", rate=0.6, network="fast",

@@ -13,12 +13,12 @@ from typing import Any
 
 from common import finish, options
 
-from engine import signs as limits
+from engine.analysis import diagnostics as limits
+from engine.analysis.diagnostics import diagnose
 from engine.config import configure
-from engine.device import choose_device, hardware_info
-from engine.runner import Runner
-from engine.signs import diagnose
-from engine.store import Run
+from engine.hardware import choose_device, hardware_info
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 
 KNOBS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)

@@ -18,11 +18,11 @@ import numpy as np
 from common import finish, options
 
 from engine.config import configure
-from engine.device import hardware_info
-from engine.state import State, load_data
-from engine.store import Run
-from engine.train import train
-from engine.writer import RunWriter, WriteBehind
+from engine.hardware import hardware_info
+from engine.runs.folder import Run
+from engine.runs.writer import RunWriter, WriteBehind
+from engine.training.state import State, load_data
+from engine.training.train import train
 
 EPOCHS = 300
 

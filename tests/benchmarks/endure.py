@@ -25,8 +25,8 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from engine.device import hardware_info
-from engine.store import Run, write_json
+from engine.hardware import hardware_info
+from engine.runs.folder import Run, write_json
 from tests.benchmarks.common import finish  # noqa: E402
 from tests.benchmarks.faults import (  # noqa: E402
     FAULTS,

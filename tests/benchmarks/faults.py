@@ -1,7 +1,7 @@
 """What a machine can do to a run: one function per fault, each on a run of real training.
 
 A fault raises Difference where something was lost, differs from an undisturbed run or is left
-over, and Skipped where this machine cannot make it. `tests/test_endure.py` tries each once,
+over, and Skipped where this machine cannot make it. `tests/runs/test_endure.py` tries each once,
 `endure.py` for as long as you like.
 """
 
@@ -25,9 +25,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
-from engine.jobs import LOADED  # noqa: E402
-from engine.runner import Runner  # noqa: E402
-from engine.store import ARRAYS, Run, write_json
+from engine.runs.executors import LOADED  # noqa: E402
+from engine.runs.folder import ARRAYS, Run, write_json
+from engine.runs.runner import Runner  # noqa: E402
 from tests.records import read_records
 
 PATIENCE = 300.0  # seconds for one process

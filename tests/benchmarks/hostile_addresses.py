@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg  # noqa: E402
 
 from engine.config import configure  # noqa: E402
-from engine.runner import Runner  # noqa: E402
+from engine.runs.runner import Runner  # noqa: E402
 from tests.benchmarks.served import server  # noqa: E402
 from tests.benchmarks.viewers import Viewer, spread  # noqa: E402
 from tests.hostile import acting, addresses, named_by_strangers  # noqa: E402

@@ -13,12 +13,12 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from app.review import uploads  # noqa: E402
-from app.review.archives import UploadError  # noqa: E402
-from app.review.jobs import Job  # noqa: E402
-from app.review.limits import Limits  # noqa: E402
+from app.server.uploads import registry  # noqa: E402
+from app.server.uploads.jobs import Job  # noqa: E402
+from app.server.uploads.limits import Limits  # noqa: E402
+from app.server.uploads.safe_zip import UploadError  # noqa: E402
 from engine.data import load  # noqa: E402
-from engine.device import choose_device, hardware_info  # noqa: E402
+from engine.hardware import choose_device, hardware_info  # noqa: E402
 from tests import hostile_files as hostile  # noqa: E402
 from tests.app.test_hostile import NO_SENTENCE  # noqa: E402
 from tests.benchmarks.common import finish, options  # noqa: E402
@@ -32,9 +32,9 @@ def one(case: hostile.Case, root: Path, marker: Path) -> dict:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, notes, reason = time.perf_counter(), [], ""
     try:
-        about = uploads.receive(io.BytesIO(content), "mine.zip", root, job)
+        about = registry.receive(io.BytesIO(content), "mine.zip", root, job)
         notes, outcome = [*about.notes, *load(about.dataset).notes], "taken"
-        shutil.rmtree(root / uploads.FOLDER / about.key)
+        shutil.rmtree(root / registry.FOLDER / about.key)
     except UploadError as error:
         outcome, reason = "refused", str(error)
         if NO_SENTENCE.search(reason):

@@ -15,14 +15,14 @@ from torch import Tensor
 
 from engine import metrics
 from engine.config import configure, corrects
-from engine.labels import ema_update
-from engine.mapper import map_file
-from engine.mixing import mixing_weights
-from engine.snapshot import Snapshot
-from engine.state import State, load_data
-from engine.store import read_json, write_json
-from engine.train import epoch_plan, estimate_clean_probability
-from engine.writer import RunWriter
+from engine.embedding.worker import map_file
+from engine.method.mixing import mixing_weights
+from engine.method.soft_labels import ema_update
+from engine.runs.folder import read_json, write_json
+from engine.runs.writer import RunWriter
+from engine.training.snapshot import Snapshot
+from engine.training.state import State, load_data
+from engine.training.train import epoch_plan, estimate_clean_probability
 
 K, EPOCHS = 5, 30
 ODD = 0.05  # share of images that look like another class, now and ever

@@ -19,9 +19,9 @@ from served import server_process
 from starved import usage
 from viewers import Viewer, spread
 
-from engine.device import hardware_info
 from engine.errors import StoreError
-from engine.store import read_json
+from engine.hardware import hardware_info
+from engine.runs.folder import read_json
 
 PAGES = ("", "losses", "map", "labels", "sample", "noise", "compare", "lesson", "your_data", "runs")
 SHORT = {"limit": 400, "epochs": 4, "warmup": 1, "correction_start": 2}

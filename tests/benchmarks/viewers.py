@@ -1,7 +1,7 @@
 """Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
 
 A Viewer asks for pages, presses buttons, and looks again as a browser does: some time after the
-component of app/looks.py came with a new serial number, and at every fragment's interval.
+component of app/components/live_updates.py came with a new serial number, and at every fragment's interval.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ except ImportError:
     ) from None
 
 PATIENCE = 120.0  # seconds for one answer
-LOOK = "mixnn.look"  # component of app/looks.py
+LOOK = "mixnn.look"  # component of app/components/live_updates.py
 RARE = 30.0  # seconds of an interval
 FULL, FRAGMENT = ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 

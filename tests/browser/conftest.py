@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import configure
-from engine.runner import Runner
+from engine.runs.runner import Runner
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")

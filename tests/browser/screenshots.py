@@ -11,7 +11,7 @@ from playwright.sync_api import Page, sync_playwright
 from engine.config import configure
 from engine.data import load
 from engine.data.images import open_image
-from engine.runner import Runner
+from engine.runs.runner import Runner
 from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, Server, go, serve
 
 PAGES: dict[str, dict[str, str]] = {  # page -> query parameters that make it worth looking at

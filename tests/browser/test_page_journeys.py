@@ -7,10 +7,10 @@ import re
 import numpy as np
 import pytest
 
-from app.lesson.lessons import settings
 from app.server.storage import storage_of
-from engine.runner import Runner
-from engine.store import Run
+from app.views.lesson.steps import settings
+from engine.runs.folder import Run
+from engine.runs.runner import Runner
 from tests.app.conftest import wait_until
 from tests.browser.conftest import finished_run, go, settled
 from tests.browser.test_train_journeys import button, start, wait_for_epochs

@@ -1,0 +1,152 @@
+"""What people decided about the labels of a run: a log, in which the last decision on a sample
+counts.
+
+The server's storage owns it. After each decision the whole log is also written to review.json in
+the run's folder, so that it travels with a run that is moved or copied; that copy is read only
+where the storage holds no log of this run: after such a move, or of an older server.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from app.server.storage import storage_of
+from engine.errors import StoreError
+from engine.runs.folder import printable, read_json, write_json
+
+log = logging.getLogger(__name__)
+FORMAT = 1
+KINDS = ("keep", "change", "skip")
+COLUMNS = "sample, kind, label, at, by"
+
+
+class ReviewError(StoreError):
+    """Decisions that cannot be read or kept; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision about one sample. `by` names the visitor, so that each undoes his own."""
+
+    sample: int
+    kind: str  # keep: the given label is right; change: `label` is; skip: cannot tell
+    label: int  # the label that holds from now on
+    at: str  # ISO 8601, UTC
+    by: str = ""
+
+
+class Reviews:
+    """The decisions about one run of n_samples samples and n_classes classes.
+
+    folder: the run's, in the runs root.
+    """
+
+    def __init__(self, folder: Path, n_samples: int, n_classes: int):
+        self.path = folder / "review.json"
+        self.n_samples, self.n_classes = n_samples, n_classes
+        self._run, self._storage = printable(folder.name), storage_of(folder.parent)
+
+    def log(self) -> list[Decision]:
+        """All decisions ever made and not undone, oldest first. Raises ReviewError."""
+        if self._run not in self._storage.table("reviews"):
+            return self._copy()
+        query = f"SELECT {COLUMNS} FROM decisions WHERE run = ? ORDER BY number"
+        decisions = [Decision(*row) for row in self._storage.read(query, self._run)]
+        for decision in decisions:
+            if refusal := self._refusal(decision):
+                raise ReviewError(
+                    f"the decisions on {self._run} are not about this run ({refusal}): rename its "
+                    "folder to begin a new review"
+                )
+        return decisions
+
+    def latest(self) -> dict[int, Decision]:
+        """The decision that counts, by sample."""
+        return {decision.sample: decision for decision in self.log()}
+
+    def decide(self, sample: int, kind: str, label: int, *, by: str = "") -> Decision:
+        """Add a decision. Raises ReviewError, and StorageError where it cannot be kept."""
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        decision = Decision(sample, kind, label, at, by)
+        if refusal := self._refusal(decision):
+            raise ReviewError(refusal)
+        with self._writing() as connection:
+            self._insert(connection, [decision])
+        return decision
+
+    def undo(self, by: str = "") -> Decision | None:
+        """Take back the newest decision of one visitor and return it; None where there is none."""
+        with self._writing() as connection:
+            row = connection.execute(
+                f"SELECT {COLUMNS}, number FROM decisions WHERE run = ? AND by = ? "
+                "ORDER BY number DESC LIMIT 1",
+                (self._run, by),
+            ).fetchone()
+            if row is None:
+                return None
+            connection.execute("DELETE FROM decisions WHERE number = ?", row[-1:])
+            return Decision(*row[:-1])
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction on the log, which is imported first and copied to the folder after."""
+        with self._storage.transaction() as connection:
+            decisions = self.log()
+            if self._run not in self._storage.table("reviews"):
+                self._insert(connection, decisions)
+                self._storage.put("reviews", self._run, FORMAT)
+            yield connection
+            # before the commit: no other process writes an older copy over a newer one
+            entries = [asdict(decision) for decision in self.log()]
+            try:
+                write_json(self.path, {"format": FORMAT, "log": entries})
+            except OSError as error:  # the next decision writes it
+                log.warning("%s is out of date: %s", self.path, error)
+
+    def _insert(self, connection: sqlite3.Connection, decisions: list[Decision]) -> None:
+        rows = [(self._run, *astuple(decision)) for decision in decisions]
+        query = f"INSERT INTO decisions (run, {COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)"
+        connection.executemany(query, rows)
+
+    def _copy(self) -> list[Decision]:
+        """The log in review.json. Raises ReviewError."""
+        if not self.path.exists():
+            return []
+        try:
+            kept = read_json(self.path)
+            decisions = [Decision(**entry) for entry in kept["log"]]
+            if kept["format"] != FORMAT or any(self._refusal(d) for d in decisions):
+                raise ValueError("it is not about this run")
+        except (StoreError, KeyError, TypeError, ValueError) as error:
+            raise ReviewError(
+                f"{self.path} cannot be read ({error}): rename it to begin a new review"
+            ) from None
+        return decisions
+
+    def _refusal(self, decision: Decision) -> str:
+        """Why a decision is none about this run; empty where it is one."""
+        if decision.kind not in KINDS:
+            return f"decision {decision.kind!r}: allowed are {', '.join(KINDS)}"
+        if not 0 <= decision.sample < self.n_samples:
+            return f"sample {decision.sample}: allowed is 0 to {self.n_samples - 1}"
+        if not 0 <= decision.label < self.n_classes:
+            return f"label {decision.label}: allowed is 0 to {self.n_classes - 1}"
+        return ""
+
+
+def has_decisions(folder: Path) -> bool:
+    """Whether anybody decided about the run in a folder of the runs root."""
+    storage, run = storage_of(folder.parent), printable(folder.name)
+    if run in storage.table("reviews"):
+        return bool(storage.read("SELECT 1 FROM decisions WHERE run = ? LIMIT 1", run))
+    path = folder / "review.json"
+    if not path.exists():
+        return False
+    try:
+        return bool(read_json(path)["log"])
+    except (StoreError, KeyError, TypeError, RecursionError):
+        return True  # whatever it is, somebody may want it

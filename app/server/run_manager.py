@@ -1,0 +1,276 @@
+"""The runs of this server: queued, training, ended. One manager in the process."""
+
+import functools
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.server import environment, housekeeping, shared_runs
+from app.server.access import RunsError, Seen
+from app.server.limits import Limits
+from app.server.problems import Problem
+from app.server.queue_thread import QueueThread
+from app.server.run_reader import RunReader
+from app.server.scheduling import LIVE_STATES, Job, RunInfo
+from app.server.shutdown import at_shutdown
+from app.server.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
+from engine.config import RunConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
+DAY, GB = 86400.0, 1e9
+__all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
+
+
+class RunManager(RunReader):
+    """What visitors may do with the runs of one root, and the state of these runs.
+
+    slots, per_visitor, per_address, most_queued: see `Limits`. reap_after: see `Scheduler`.
+    keep_days, keep_bytes: what is kept of visitors' ended runs, see `housekeeping`. clock: seconds,
+    only growing. Every method may be called from any thread.
+
+    Of several servers over one root only one trains; `alone` says whether it is this one. On
+    another one whatever changes something raises RunsError.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        slots: int = 1,
+        per_visitor: int = 3,
+        per_address: int = 90,
+        most_queued: int = 200,
+        reap_after: float = 1800.0,
+        keep_days: float = 30.0,
+        keep_bytes: float = 20 * GB,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        limits = Limits(slots, per_visitor, per_address, most_queued)
+        super().__init__(Path(root), limits, reap_after, clock)
+        self.keep_days, self.keep_bytes = keep_days, keep_bytes
+        self.thread = QueueThread(self._queue, self.lease, limits, self.tidy, clock)
+        self.thread.start()
+
+    @classmethod
+    def from_environment(cls) -> "RunManager":
+        """MIXNN_RUNS (folder) and the settings of the constructor, see app/README.md.
+
+        Where the server knows no teacher, whoever uses it also runs it: nothing is removed then
+        unless the settings say so.
+        """
+        days, size = (30, 20) if has_teacher() else (math.inf, math.inf)
+        number = functools.partial(environment.number, error=RunsError)
+        return cls(
+            os.environ.get("MIXNN_RUNS") or ROOT / "runs",
+            slots=int(number("MIXNN_SLOTS", 1)),
+            per_visitor=int(number("MIXNN_PER_VISITOR", 3)),
+            per_address=int(number("MIXNN_PER_ADDRESS", 90)),
+            most_queued=int(number("MIXNN_MOST_QUEUED", 200)),
+            reap_after=60 * number("MIXNN_REAP_MINUTES", 30),
+            keep_days=number("MIXNN_KEEP_DAYS", days),
+            keep_bytes=GB * number("MIXNN_KEEP_GB", size),
+        )
+
+    @property
+    def refusal(self) -> str:
+        """Why this server only shows runs, where it does."""
+        return self.thread.refusal
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What went wrong with the queue."""
+        return list(self.thread.problems)
+
+    # --- new runs
+
+    def submit(self, config: RunConfig, *, visitor: Visitor, pinned: bool = False) -> str:
+        """Queue a new run; returns its name. Raises RunsError at the visitor's limit."""
+        return self._add("new", visitor, pinned, config=config.model_dump(mode="json"))
+
+    def fork(
+        self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **knobs: Any
+    ) -> str:
+        """Queue a fork of a run after an epoch, with other settings; returns its name.
+
+        Raises RunsError, ConfigError, or StoreError where that epoch's network is not kept.
+        """
+        self.folder(parent)
+        return self._add("fork", visitor, pinned, parent=parent, epoch=epoch, knobs=knobs)
+
+    def resume(self, name: str, visitor: Visitor) -> None:
+        """Queue a run that ended early, to go on after its last epoch. Raises StoreError."""
+        with self._queue.lock:
+            self._check_alone()
+            job = self._queue.jobs.get(name)
+            if job is not None and job.live:
+                raise RunsError(f"{name} is {job.state} already")
+            self._check_owner(name, visitor)
+            self._add("resume", visitor, False, name=name)
+
+    def share(self, config: RunConfig) -> str:
+        """The run of these settings that all visitors share; queued where it is not there yet.
+
+        Thirty who start it at once get one run, which nobody but a teacher may control. One that
+        ended early goes on. Raises RunsError where too many shared runs wait.
+        """
+        with self._queue.lock:
+            self._check_alone()
+            run = self.shared(config)
+            if run is not None and (run.active or run.state == "done"):
+                return run.name
+            shared_runs.check_room(self._queue)
+            if run is not None and run.state in ("stopped", "interrupted"):
+                self.resume(run.name, EVERYONE)
+                return run.name
+            name = self.submit(config, visitor=EVERYONE)
+            self.storage.put("shared", shared_runs.key_of(config), name)
+            return name
+
+    def shared(self, config: RunConfig) -> RunInfo | None:
+        """The run that `share` would return; None where it is not there."""
+        with self._queue.lock:
+            return shared_runs.find(self, config)
+
+    # --- control
+
+    def pause(self, name: str, visitor: Visitor) -> None:
+        """Pause a run after this batch."""
+        self._own(name, visitor).runner.pause()
+
+    def go_on(self, name: str, visitor: Visitor) -> None:
+        """Go on after a pause; a run that lost its slot meanwhile waits for one first."""
+        with self._queue.lock:
+            self._own(name, visitor).go("go_on")
+
+    def step(self, name: str, visitor: Visitor) -> None:
+        """Train one epoch, then pause."""
+        with self._queue.lock:
+            self._own(name, visitor).go("step")
+
+    def change(self, name: str, visitor: Visitor, **live: Any) -> None:
+        """Change live settings from the next epoch on. Raises ConfigError."""
+        self._own(name, visitor).runner.change(**live)
+
+    def stop(self, name: str, visitor: Visitor) -> None:
+        """End a run after its last whole epoch, or take it out of the queue."""
+        with self._queue.lock:
+            job = self._own(name, visitor)
+            if job.started:
+                job.runner.stop()
+            else:
+                self._queue.withdraw(name)
+
+    def pin(self, name: str, visitor: Visitor, on: bool) -> None:
+        """Let a run go on although nobody watches it, and stay when old runs are tidied away."""
+        with self._queue.lock:
+            self._check_owner(name, visitor)
+            self._queue.pin(name, on)
+
+    def delete(self, name: str, visitor: Visitor) -> None:
+        """Remove an ended run for good; the teacher's right. Raises RunsError that names what
+        could not be removed."""
+        if not visitor.teacher:
+            raise RunsError(f"{name} can be deleted by the teacher only")
+        with self._queue.lock:
+            self._check_alone()
+            if self.info(name).active:
+                raise RunsError(f"{name} is active: stop it before you delete it")
+            if failure := self._queue.remove(name):
+                raise RunsError(
+                    f"{name} was not deleted completely: {failure}; check the permissions on its "
+                    "folder and delete it again"
+                )
+
+    def limit(self, visitor: Visitor, *, slots: int, per_visitor: int) -> None:
+        """Change how many runs train at once, and how many a visitor may have; the teacher's."""
+        if not visitor.teacher:
+            raise RunsError("the teacher only changes the limits")
+        with self._queue.lock:
+            self._check_alone()
+            self.limits.change(self.storage, slots=slots, per_visitor=per_visitor)
+
+    def claim(self, upload: str, visitor: Visitor) -> None:
+        """Keep who uploaded something; the same content may be of several."""
+        self._check_alone()
+        self.storage.add("uploads", upload, visitor.id)
+
+    def share_link(self, name: str, visitor: Visitor) -> str:
+        """The key with which anybody sees a private run; a new one where there is none."""
+        self._check_owner(name, visitor)
+        return self.access.share_link(name)
+
+    def revoke(self, name: str, visitor: Visitor) -> None:
+        """Make the share link of a run void."""
+        self._check_owner(name, visitor)
+        self.storage.put("links", name, None)
+
+    def tidy(self, now: float | None = None) -> list[str]:
+        """Remove old runs of visitors, see `housekeeping`; returns their names.
+
+        now: seconds since 1970.
+        """
+        now = time.time() if now is None else now
+        return housekeeping.tidy(
+            self._queue, self.storage, now, self.keep_days * DAY, self.keep_bytes
+        )
+
+    def close(self, patience: float = 30.0) -> None:
+        """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
+        self.thread.close()
+        self._queue.shut_down(patience, save=self.alone)
+        self.lease.release()
+
+    # --- inside
+
+    def _own(self, name: str, visitor: Visitor) -> Job:
+        with self._queue.lock:
+            job = self._queue.jobs.get(name)
+            if job is None or not job.live:
+                self._check_alone()
+                raise RunsError(f"{name} is not running: resume it, or start another")
+            self._check_owner(name, visitor)
+            return job
+
+    def _check_alone(self) -> None:
+        if not self.alone:
+            raise RunsError(self.refusal)
+
+    def _check_owner(self, name: str, visitor: Visitor) -> None:
+        self._check_alone()
+        if not self.may_control(name, visitor):
+            raise RunsError(
+                f"{name} belongs to another visitor: you may watch it, or start or fork your own"
+            )
+
+    def _add(self, kind: str, visitor: Visitor, pinned: bool, **request: Any) -> str:
+        with self._queue.lock:
+            self._check_alone()
+            if not visitor.teacher:
+                self.limits.check(self._queue.live(), visitor)
+            owner = visitor.id
+            if kind == "resume":  # whoever resumes it, it stays its owner's
+                owner = self.access.owner(request["name"]) or owner
+            request |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
+            teachers = visitor.teacher and kind != "resume"
+            kept = "teacher" if teachers else "pinned" if pinned else None
+            return self._queue.submit(request, kept)
+
+
+@st.cache_resource(show_spinner=False)
+def registry() -> RunManager:
+    """The one manager of this server, for the server itself; pages take `runs`."""
+    manager = RunManager.from_environment()
+    at_shutdown(lambda: manager.close(PATIENCE))
+    return manager
+
+
+def runs() -> RunManager | Seen:
+    """The one manager of this server; on a page, as its visitor may see it."""
+    manager = registry()
+    return Seen(manager, visitor()) if on_a_page() else manager

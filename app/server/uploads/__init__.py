@@ -1,0 +1,1 @@
+"""Uploads of strangers: checked, unpacked in a process of their own, stored."""

@@ -1,0 +1,157 @@
+"""The process that unpacks and decodes one upload, under limits that it cannot lift.
+
+    python -m app.server.uploads.sandbox '{"own": "/folder", "name": "mine.zip", "limits": {...}}'
+
+It writes one JSON object a line: {"done": ["Files unpacked", 3, 10]} while it works, and at the
+end {"taken": {...}} or {"refused": "why"}. Whatever is wrong with an upload happens here, so that
+the server goes on. It imports no torch and no Streamlit.
+"""
+
+import contextlib
+import ctypes
+import json
+import os
+import re
+import resource
+import signal
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app.server.uploads.contents import Report, check_arrays, check_counts, unpack_images
+from app.server.uploads.limits import Limits
+from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
+from engine.data import folder, npz
+from engine.data.memory import MB
+from engine.errors import DataError
+
+INCOMING = ".file"  # an upload before it is known what it is
+MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
+SLACK = 96 * MB  # addresses that Python, zlib and Pillow take beside the data
+NICENESS = 10
+EVERY = 0.2  # seconds between two words on progress
+PR_SET_PDEATHSIG = 1
+
+
+def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) -> dict[str, Any]:
+    """Check own/.file and unpack it there; returns form, file (its new name), notes and layout.
+
+    name: of the upload, for people. smallest: pixels of an image's shorter side. Raises
+    UploadError.
+    """
+    path, plain = own / INCOMING, plain_name(name)
+    if path.stat().st_size == 0:
+        raise UploadError("it is empty")
+    if not zipfile.is_zipfile(path):
+        raise UploadError("it is neither an .npz file nor a .zip file")
+    form, notes, layout = "npz", [], None
+    with opened(path) as archive:
+        if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
+            check_arrays(archive, report)
+            path = path.rename(own / f"{plain}.npz")
+        else:
+            form = "folder"
+            layout, notes = unpack_images(archive, own / plain, limits.pixels, report)
+            path.unlink()
+            path = own / plain
+    check(form, path, name, smallest, limits.memory, report)
+    layout = layout and asdict(layout)
+    return {"form": form, "file": path.name, "notes": notes, "layout": layout}
+
+
+def check(
+    form: str,
+    path: Path,
+    name: str,
+    smallest: int,
+    most_memory: int | None = None,
+    report: Report = lambda what, done, total: None,
+) -> None:
+    """Read it once, and refuse what no run could be made of. Arguments as of `unpack`."""
+    try:
+        if form == "npz":
+            report("Arrays decoded", 0, 1)
+            found = npz.read(name, path, most_memory)
+        else:
+            heard = lambda done, total: report("Images decoded", done, total)  # noqa: E731
+            found = folder.read(name, path, most_memory=most_memory, report=heard)
+    except DataError as error:
+        raise UploadError(str(error).replace(str(path), name).removeprefix(f"{name}: ")) from None
+    _, height, width = found.images.shape[1:]
+    if min(height, width) < smallest or max(height, width) > MOST_SIDE:
+        raise UploadError(
+            f"its images have {width} x {height} pixels; allowed are sides of {smallest} to "
+            f"{MOST_SIDE}"
+        )
+    check_counts(len(found.classes), len(found.labels))
+
+
+def plain_name(name: str) -> str:
+    """A file name as runs may be called: "my pets (2).zip" becomes "my-pets-2"."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:30] or "data"
+
+
+def confine(limits: Limits) -> None:
+    """Limit this process for good: addresses, CPU seconds, file sizes; it ends with its parent."""
+    with contextlib.suppress(OSError, AttributeError):  # Linux
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        Path("/proc/self/oom_score_adj").write_text("1000")  # rather this one than the server
+    os.nice(NICENESS)
+    mapped = 0
+    with contextlib.suppress(OSError):
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    seconds = max(1, int(limits.seconds))
+    for kind, most in (
+        (resource.RLIMIT_AS, mapped + limits.memory + SLACK),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, MOST_UNPACKED + MB),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # macOS knows no limit of addresses
+            resource.setrlimit(kind, (most, most + (1 if kind == resource.RLIMIT_CPU else 0)))
+
+
+def _reporter(say: Callable[[dict], None]) -> Report:
+    last = 0.0
+
+    def report(what: str, done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() > last + EVERY:
+            last = time.monotonic()
+            say({"done": [what, done, total]})
+
+    return report
+
+
+def main(wish: dict[str, Any], say: Callable[[dict], None]) -> None:
+    limits = Limits(**wish["limits"])
+    confine(limits)
+    np.seterr(all="ignore")  # numbers that are none are refused with a sentence
+    try:
+        own = Path(wish["own"])
+        last = {"taken": unpack(own, wish["name"], limits, wish["smallest"], _reporter(say))}
+    except UploadError as error:
+        last = {"refused": str(error)}
+    except MemoryError:
+        last = {"refused": f"it takes more memory than the {limits.memory // MB:,} MB allowed"}
+    say({"peak": _peak()})
+    say(last)
+
+
+def _peak() -> int:
+    """Bytes of memory at most so far, 0 where it is not known. getrusage counts the parent's."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), lambda words: print(json.dumps(words), flush=True))

@@ -1,0 +1,167 @@
+"""Whose upload is unpacked next: those that have worked least, a few at once."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from app.server.uploads.safe_zip import UploadError
+
+AT_ONCE = 2  # processes that work; others are stopped or not begun
+STARTED = 4  # processes that there are, stopped ones included: each keeps its memory
+MOST_WAITING = 60
+OF_ONE_VISITOR = 2  # uploads in the line at once
+UNSEEN = 90.0  # seconds; a browser lets a hidden tab look once a minute
+TICK = 0.1
+
+
+class Cancelled(UploadError):
+    """The visitor wants it no more."""
+
+
+class Process(Protocol):
+    def end(self) -> None:
+        """Kill it, whatever it does; nothing where it was ended before."""
+
+
+@dataclass(eq=False)
+class Job:
+    """How far an upload is. Written by the thread that waits for it, read by the page."""
+
+    visitor: str = ""  # whose it is, to count them; empty: not counted
+    what: str = "Copied"
+    done: int = 0
+    total: int = 0
+    before: int = 0  # others that come first; 0 while it works
+    peak: int = 0  # bytes of memory that its process took at most
+    spent: float = 0.0  # seconds that its processes have worked, those that were ended included
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    seen: float | None = None  # when its page last looked at it; None where no page has to
+
+    def touch(self) -> None:
+        """Its page is there; from now on it has to come back every UNSEEN seconds."""
+        self.seen = time.monotonic()
+
+    def check(self) -> None:
+        """Raises Cancelled where nobody waits for it."""
+        if self.cancelled.is_set():
+            raise Cancelled("it was canceled")
+        if self.seen is not None and time.monotonic() > self.seen + UNSEEN:
+            raise Cancelled(
+                f"it was canceled because its page was closed or left for {UNSEEN:g} seconds"
+            )
+
+
+class Turns:
+    """A few jobs work, and those that have worked least come first.
+
+    No more than `started` processes exist. Where all of them are taken, a waiting job ends the
+    stopped process that has worked longest, if that is more than twice as long as its own: it
+    starts over later. So new jobs never wait for long ones, and a long job that was ended
+    works about twice as long before it can be ended again, until it is done.
+    """
+
+    def __init__(self, at_once: int = AT_ONCE, most: int = MOST_WAITING, *, started: int = STARTED):
+        self._at_once, self._most, self._most_started = at_once, most, started
+        self._jobs: list[Job] = []
+        self._working: set[Job] = set()
+        self._started: dict[Job, Process | None] = {}  # None until it begins
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def place(self, job: Job) -> Iterator[None]:
+        """Wait for a turn; the place is given up at the end, and the process ended.
+
+        Raises UploadError where the line is full, or holds OF_ONE_VISITOR of this visitor.
+        """
+        with self._changed:
+            self._admit(job)
+            self._jobs.append(job)
+        try:
+            self._wait(job)
+            yield
+        finally:
+            with self._changed:
+                self._end_process(job)
+                self._jobs.remove(job)
+                self._working.discard(job)
+                job.before = 0
+                self._changed.notify_all()
+
+    def process(self, job: Job) -> Process | None:
+        """The process of a job whose turn it is; None where it has to be started."""
+        with self._changed:
+            return self._started[job]
+
+    def begin(self, job: Job, process: Process) -> None:
+        with self._changed:
+            self._started[job] = process
+
+    def others_wait(self, job: Job) -> bool:
+        """Whether one that has worked less than this working job would work in its place."""
+        with self._changed:
+            stopped = self._stopped() | {job}
+            return any(
+                other.spent < job.spent and self._can_start(other, stopped)
+                for other in self._waiting()
+            )
+
+    def yield_to_others(self, job: Job) -> None:
+        """Wait for the next turn; meanwhile the process, stopped by now, may be ended."""
+        with self._changed:
+            self._working.discard(job)
+            self._changed.notify_all()
+        self._wait(job)
+
+    def _admit(self, job: Job) -> None:
+        if job.visitor and sum(o.visitor == job.visitor for o in self._jobs) >= OF_ONE_VISITOR:
+            raise UploadError(
+                f"{OF_ONE_VISITOR} other uploads of yours are being unpacked, the most allowed; "
+                "cancel one, or try again in a minute"
+            )
+        if len(self._jobs) >= self._most:
+            raise UploadError(
+                f"{len(self._jobs)} other uploads are being unpacked; try again in a minute"
+            )
+
+    def _wait(self, job: Job) -> None:
+        with self._changed:
+            while not self._take(job):
+                job.check()
+                job.before = self._waiting().index(job) + 1
+                self._changed.wait(TICK)
+            job.before = 0
+
+    def _take(self, job: Job) -> bool:
+        """Let it work if it is the next that can."""
+        stopped = self._stopped()
+        able = (other for other in self._waiting() if self._can_start(other, stopped))
+        if len(self._working) >= self._at_once or next(able, None) is not job:
+            return False
+        if job not in self._started:
+            if len(self._started) >= self._most_started:
+                self._end_process(max(stopped, key=lambda other: other.spent))
+            self._started[job] = None
+        self._working.add(job)
+        self._changed.notify_all()
+        return True
+
+    def _can_start(self, job: Job, stopped: set[Job]) -> bool:
+        if job in self._started or len(self._started) < self._most_started:
+            return True
+        return any(other.spent > 2 * job.spent for other in stopped)
+
+    def _waiting(self) -> list[Job]:
+        return sorted(
+            (job for job in self._jobs if job not in self._working), key=lambda job: job.spent
+        )
+
+    def _stopped(self) -> set[Job]:
+        return self._started.keys() - self._working
+
+    def _end_process(self, job: Job) -> None:
+        process = self._started.pop(job, None)
+        if process is not None:
+            process.end()

@@ -1,0 +1,261 @@
+"""What the visitor selected: kept in the session, mirrored into the URL, shared by all pages.
+
+Values live in the session under one key; widgets show them (`bound`) and report their changes, so
+they survive a switch of pages, and the URL always holds all of them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from app.server import streamlit_internals
+from app.server.visitors import CHOICES as KEPT
+from app.state import sample_sets
+from app.state.parameters import (
+    MAX_PACKED,
+    Param,
+    choice,
+    finite,
+    flag,
+    names_from,
+    one_of,
+    pack,
+    share_key,
+    table,
+    weights,
+    whole,
+)
+from engine.config import METHODS, NETWORK_ALIASES, PRESET_ALIASES, PRESET_NAMES
+
+SENT, CHANGED, PROBLEMS = "choices.sent", "choices.changed", "choices.problems"  # of the session
+SHOWN, DRAWING = "choices.shown", "choices.drawing"
+MAX_URL = 100_000  # characters of all values together
+MAX_SENT = 50  # URLs that the browser may not have received yet
+MAX_SHOWN = 10  # revisions of a widget; later ones take the keys of the first
+
+_whole = Param(None, whole, words="a whole number from 0")
+_share = Param(None, finite, words="a number")
+
+# The settings of the next run; None is what the preset of the data set says.
+KNOBS: dict[str, Param] = {
+    "dataset": Param("digits"),
+    "noise": Param(None),
+    "rate": _share,
+    "k": _whole,
+    "alpha": _share,
+    "warmup": _whole,
+    "correction_start": _whole,
+    "correction": Param(None),
+    "network": Param(None, lambda text: NETWORK_ALIASES.get(text, text)),
+    "epochs": _whole,
+    "seed": Param(0, whole, words="a whole number from 0"),
+    "limit": _whole,
+    "learning_rate": _share,
+    "batch_size": _whole,
+    "noise_matrix": Param(None, table, pack, "a packed table of numbers", MAX_PACKED),
+    "margin_type": Param(None),
+    "human_labels": Param(None),
+}
+
+PARAMS: dict[str, Param] = {
+    **KNOBS,
+    "method": choice(*METHODS, default="mixnn"),
+    "preset": choice(*PRESET_NAMES, aliases=PRESET_ALIASES),
+    # the selection, shared by all pages
+    "run": Param(entry=True),
+    "key": Param(None, share_key, words="the key of a share link"),
+    "epoch": _whole,  # None: the newest
+    "sample": replace(_whole, entry=True),
+    "beside": _whole,  # a second sample
+    "lasso": Param(
+        (),
+        sample_sets.unpack,
+        sample_sets.pack,
+        "a packed set of samples, or the name of a kept one",
+        MAX_PACKED,
+    ),  # fmt: skip
+    # how a page shows it
+    "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
+    "find": Param(""),  # part of a sample's name
+    "mix": Param(None, weights, lambda v: "-".join(map(str, v)), "weights 0 to 100, like 60-30-10"),
+    "color": choice("given", "true", "corrected", "clean", "loss", "changed"),
+    "layout": choice("umap", "pca"),
+    "dims": Param(2, {"2": 2, "3": 3}.__getitem__, words="2 | 3"),
+    "class": _whole,  # one class of Noise, Losses or Sample
+    "threshold": Param(0.5, finite, words="a number from 0 to 1"),  # on P(clean)
+    "loss": choice("scaled", "plain"),
+    "bars": choice("cut", "full", "log"),
+    "lines": choice("loss", "clean"),
+    "who": choice("typical", "chosen"),  # samples whose course over the epochs is drawn
+    "noise_of": choice("run", "settings"),
+    "given_class": _whole,
+    "draw": Param(0, whole, words="a whole number from 0"),  # seed of the wall of spoiled samples
+    "compare": Param((), names_from, ",".join, "names of runs, separated by commas", entry=True),
+    "metric": Param(),  # the fourth curve of Compare
+    "like": Param(""),  # words that filter its table of runs
+    "sweep": Param(entry=True),  # the folder whose heat maps Compare shows
+    "sweep_of": Param(),
+    "sweep_metric": Param(),
+    "changes": choice(  # listed on Labels
+        "all",
+        "corrected",
+        "missed",
+        "harmed",
+        "changed",
+        aliases={"helpful": "corrected", "harmful": "harmed", "neutral": "changed"},
+    ),
+    "confusion": choice("after", "before"),
+    "kept": flag(),  # in the flow of labels
+    # own data and the review of its labels
+    "upload": Param(entry=True),
+    "step": Param(
+        None, one_of("bring", "check", "review", "take"), words="a step of Your data", entry=True
+    ),
+    "desk_show": choice("open", "decided", "all"),
+    "desk_class": _whole,
+    "desk_sure": _share,
+    "accept": _share,
+    "guide": flag(),  # a teacher's link
+}
+
+
+def declare(params: Mapping[str, Param]) -> None:
+    """Add parameters that one page alone has; the same ones again change nothing."""
+    PARAMS.update(params)
+
+
+def get(name: str) -> Any:
+    """The selected value."""
+    return _kept().get(name, PARAMS[name].default)
+
+
+def put(**values: Any) -> None:
+    """Select values; None means the default. The URL follows."""
+    kept = _kept()
+    for name, value in values.items():
+        if value is None or value == PARAMS[name].default:
+            kept.pop(name, None)
+        else:
+            kept[name] = value
+    if not st.session_state.get(DRAWING):
+        st.session_state[CHANGED] = True
+        publish()
+
+
+def bound(
+    name: str, shown: Any = None, *, within: tuple[float, float] | None = None,
+    convert: Callable[[Any], Any] | None = None, instead: bool = False,
+) -> dict:  # fmt: skip
+    """key and on_change of a widget that shows and changes a value.
+
+    shown: what to show where nothing is selected and the default is not what is meant; with
+    instead, in any case. within: the widget's range; a link may say more. convert: the widget's
+    value -> the value to keep.
+
+    A value that something else changed is shown by a new widget, whose key holds a revision: a
+    browser may still report what the old one showed, together with its next event.
+    """
+    value = get(name)
+    value = shown if value is None or instead else value
+    if within is not None and value is not None:
+        value = type(value)(min(max(value, within[0]), within[1]))
+    versions = st.session_state.setdefault(SHOWN, {}).setdefault(name, {0: value})
+    revision = next(reversed(versions))
+    if versions[revision] != value:
+        revision = (revision + 1) % MAX_SHOWN
+        versions.pop(revision, None)
+        versions[revision] = value
+    key = f"w-{name}-{revision}" if revision else f"w-{name}"
+    st.session_state[key] = value
+
+    def take() -> None:
+        value = st.session_state.get(key)
+        if revision in versions and versions[revision] != value:
+            versions[revision] = value
+            put(**{name: convert(value) if convert else value})
+
+    return {"key": key, "on_change": take}
+
+
+def link(**changes: Any) -> dict[str, str]:
+    """Query parameters of all that is selected, with changes, for a link to a page."""
+    values = _kept() | changes
+    return {
+        name: PARAMS[name].format(value)
+        for name, value in values.items()
+        if value is not None and value != PARAMS[name].default
+    }
+
+
+def sync() -> None:
+    """Read the URL where the visitor changed it; to be called once, before a page is drawn."""
+    url = {name: text for name, text in st.query_params.to_dict().items() if name in PARAMS}
+    sent = st.session_state.setdefault(SENT, [])
+    changed = st.session_state.pop(CHANGED, False)
+    if url and url not in sent[-1:]:  # a switch of pages drops the parameters
+        if url not in sent or _went_back(changed):
+            st.session_state[KEPT], st.session_state[PROBLEMS] = read(url)
+            sent.clear()
+        else:
+            del sent[: sent.index(url)]
+    elif url:
+        del sent[:-1]
+    publish()
+
+
+def _went_back(changed: bool) -> bool:
+    """Whether an earlier URL is meant, by Back or Forward; else it only was not replaced yet.
+
+    changed: by a widget or a button since the last page; decides where Streamlit does not say.
+    """
+    said = streamlit_internals.history_navigation()
+    return not changed if said is None else said
+
+
+def read(url: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """The values of a URL's parameters, and one sentence for each that is not allowed."""
+    if (n := sum(map(len, url.values()))) > MAX_URL:
+        return {}, [f"The link has {n:,} characters, so it was not read: allowed is {MAX_URL:,}"]
+    values, problems = {}, []
+    for name, text in url.items():
+        try:
+            values[name] = PARAMS[name].read(text)
+        except ValueError as error:
+            problems.append(f"{name} = {text[:60]!r} in the link: allowed is {error}")
+    return values, problems
+
+
+def publish() -> None:
+    """Write what is selected into the URL, next to parameters of others."""
+    mine = link()
+    sent = st.session_state.setdefault(SENT, [])
+    if not sent or sent[-1] != mine:
+        sent.append(mine)
+        del sent[:-MAX_SENT]
+    present = st.query_params.to_dict()
+    others = {name: text for name, text in present.items() if name not in PARAMS}
+    if present != others | mine:
+        st.query_params.from_dict(others | mine)
+
+
+@contextmanager
+def one_entry() -> Iterator[None]:
+    """Around the drawing of a page: what it fills in is written into the URL once, at its end."""
+    st.session_state[DRAWING] = True
+    try:
+        yield
+    finally:
+        st.session_state[DRAWING] = False
+        publish()
+
+
+def problems() -> list[str]:
+    """What was wrong in the link; given out once."""
+    return st.session_state.pop(PROBLEMS, [])
+
+
+def _kept() -> dict[str, Any]:
+    return st.session_state.setdefault(KEPT, {})

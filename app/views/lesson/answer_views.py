@@ -1,0 +1,258 @@
+"""The pictures of the lesson's steps: run names in, drawn on the page, the finding out."""
+
+from collections.abc import Callable
+
+import numpy as np
+import streamlit as st
+
+from app.components import figures
+from app.components.images import wall
+from app.server import escaping, run_cache
+from app.state.url_state import get, put
+from app.views.lesson import explanations
+from app.views.lesson.explanations import Finding
+from app.views.lesson.steps import RUN_WORDS
+from engine.analysis.diagnostics import diagnose
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
+from engine.charts import lesson as charts
+from engine.charts import theme
+
+N_SHOWN = 8  # changed labels on the wall
+
+
+def show_early(names: dict[str, str]) -> Finding:
+    records = run_cache.records(names["plain"])
+    finding = explanations.early(records)
+    epochs = [record["epoch"] for record in records]
+    series = {
+        words: ([record["metrics"][metric] for record in records], color)
+        for words, metric, color in (
+            ("test accuracy", "test_accuracy", theme.OKABE_ITO[2]),
+            ("right labels predicted", "fit_clean", theme.CLEAN),
+            ("wrong labels predicted", "memorized", theme.WRONG),
+        )
+    }
+    figures.show(
+        charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
+        "early-learning", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    return finding
+
+
+def show_humps(names: dict[str, str]) -> Finding:
+    mixnn, plain = names["mixnn"], names["plain"]
+    records = run_cache.records(mixnn)
+    row = max(run_cache.run(mixnn).config.correction_start - 1, 0)  # labels are still as given
+    wrong = is_wrong(mixnn)
+    loss, clean, scaled = (
+        run_cache.values(mixnn, a, row) for a in ("loss", "clean", "scaled_loss")
+    )
+    last = len(run_cache.records(plain)) - 1
+    late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
+    finding = explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
+    st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
+    figures.show(
+        charts.losses(scaled, wrong, records[row]["mixture"], height=270), "humps-early",
+        alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
+    )  # fmt: skip
+    st.markdown("**After plain training to the end**, for comparison")
+    figures.show(
+        charts.losses(late_scaled, wrong, height=230), "humps-late",
+        alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
+    )  # fmt: skip
+    return finding
+
+
+def show_neighbors(names: dict[str, str]) -> Finding:
+    run = names["mixnn"]
+    row, neighbors, weights = mixed_first(run)
+    labels = run_cache.run(run).labels
+    finding = explanations.neighborhood(neighbors, labels["given"], labels["true"])
+    sample = example(run)
+    st.markdown(
+        f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
+        f"**{shown_name(run, 'given', sample)}**. Its neighbors after epoch {row - 1}:"
+    )
+    members = [sample, *neighbors[sample].tolist()]
+    strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
+    another(run)
+    figures.show(
+        charts.votes(finding.numbers["same"]), "neighbors-same",
+        alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
+    )  # fmt: skip
+    return finding
+
+
+def show_mixing(names: dict[str, str]) -> Finding:
+    run = names["mixnn"]
+    row, neighbors, weights = mixed_first(run)
+    labels = run_cache.run(run).labels
+    soft = run_cache.values(run, "soft", row - 1)
+    finding = explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    sample = example(run)
+    members = [sample, *neighbors[sample].tolist()]
+    images = run_cache.pixels(run, members)
+    mixed = np.einsum("k,khwc->hwc", weights[sample], images.astype(float))
+    st.markdown(
+        f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
+        f"**{shown_name(run, 'given', sample)}**. The weights in epoch {row}, and what MixNN "
+        "trained on:"
+    )
+    shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
+    strip(run, members, shares, extra=(mixed, "mixed"))
+    another(run)
+    label = explanations.mixed_labels(weights, neighbors, soft)[sample]
+    figures.show(
+        charts.label_bars(soft[sample], label, run_cache.class_names(run)), "mixed-label",
+        alt="Bars: the label of this image before and after mixing.",
+    )  # fmt: skip
+    numbers = finding.numbers
+    figures.show(
+        charts.own_weights(
+            numbers["own_wrong"], numbers["own_right"], 1 / (neighbors.shape[1] + 1)
+        ),
+        "own-weights", alt="Bars: " + finding.sentences[0],
+    )  # fmt: skip
+    return finding
+
+
+def show_correction(names: dict[str, str]) -> Finding:
+    mixnn, plain = names["mixnn"], names["plain"]
+    records, others = run_cache.records(mixnn), run_cache.records(plain)
+    labels = run_cache.run(mixnn).labels
+    corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
+    finding = explanations.correction(records, others, labels["given"], corrected, labels["true"])
+    series = {
+        "labels right": ([r["metrics"]["label_accuracy"] for r in records], theme.OKABE_ITO[1]),
+        "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], theme.CLEAN),
+        "test accuracy, plain": ([r["metrics"]["test_accuracy"] for r in others], theme.WRONG),
+    }
+    start = run_cache.run(mixnn).config.correction_start
+    figures.show(
+        charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
+        "correction", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    wall_of_changes(mixnn, labels["given"], corrected, labels["true"])
+    return finding
+
+
+def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
+    """Some labels that correction changed: corrected ones, and a few that are wrong now."""
+    codes = outcomes(given, true, corrected)
+    bad = np.flatnonzero(np.isin(codes, (LabelOutcome.HARMED, LabelOutcome.CHANGED)))
+    bad = bad[: N_SHOWN // 4]
+    good = np.flatnonzero(codes == LabelOutcome.CORRECTED)[: N_SHOWN - len(bad)]
+    shown = np.concatenate([good, bad]).astype(int)
+    if not len(shown):
+        st.caption("No label was changed in this run.")
+        return
+    kinds = [LabelOutcome(code) for code in codes[shown]]
+    legend = [f"{theme.OUTCOMES[kind].mark} {kind.word}" for kind in sorted(set(kinds))]
+    st.markdown(f"Some labels that were changed: {', '.join(legend)}.")
+    classes = run_cache.class_names(run)
+    wall(
+        run_cache.pixels(run, shown),
+        [
+            f"{classes[given[i]]} → {classes[corrected[i]]} {theme.OUTCOMES[kind].mark}"
+            for i, kind in zip(shown, kinds, strict=True)
+        ],
+        size=62, marks=[theme.OUTCOMES[kind].color for kind in kinds],
+        alts=[
+            f"shows {classes[true[i]]}, label {classes[given[i]]} became {classes[corrected[i]]}"
+            for i in shown
+        ],
+    )  # fmt: skip
+
+
+def show_failures(names: dict[str, str]) -> Finding:
+    records = {name: run_cache.records(run) for name, run in names.items()}
+    finding = explanations.failures(records)
+    last = {name: of[-1]["metrics"] for name, of in records.items()}
+    figures.show(
+        charts.outcomes(
+            [RUN_WORDS[name] for name in names],
+            [last[name]["test_accuracy"] for name in names],
+            [last[name]["label_accuracy"] for name in names],
+        ),
+        "failures", alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
+    )  # fmt: skip
+    st.markdown("**Signs that the runs show by themselves**")
+    lines = []
+    for name, run in names.items():
+        of = run_cache.run(run)
+        raised = diagnose(of.config, records[name], rate_actual=of.info["rate_actual"])
+        said = "; ".join(f"**{sign.name}**. {sign.evidence}" for sign in raised) or "none"
+        lines.append(f"- {RUN_WORDS[name]}: {said}")
+    st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
+    return finding
+
+
+SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
+    1: show_early, 2: show_humps, 3: show_neighbors, 4: show_mixing, 5: show_correction,
+    6: show_failures,
+}  # fmt: skip
+
+
+def is_wrong(run: str) -> np.ndarray:
+    """(N,) bool: labels that we spoiled."""
+    labels = run_cache.run(run).labels
+    return labels["given"] != labels["true"]
+
+
+def mixed_first(run: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """The first row that mixed, its neighbors (N, K) and weights (N, K+1)."""
+    row = next(i for i, record in enumerate(run_cache.records(run)) if record["n_neighbors"])
+    neighbors, _, weights = run_cache.run(run).mixed_with(row)
+    return row, neighbors, weights
+
+
+def example(run: str) -> int:
+    """The wrongly labeled image that is looked at: the chosen sample if it is one."""
+    wrong, chosen = is_wrong(run), get("sample")
+    if chosen is not None and chosen < len(wrong) and wrong[chosen]:
+        return chosen
+    return int(wrong.argmax())
+
+
+def another(run: str) -> None:
+    """A button to the next wrongly labeled image."""
+    if get("guide"):
+        return
+    wrong = np.flatnonzero(is_wrong(run))
+    following = wrong[(np.searchsorted(wrong, example(run)) + 1) % len(wrong)]
+    st.button(
+        "Another image", icon=":material/refresh:", key="lesson-another", type="tertiary",
+        on_click=lambda: put(sample=int(following)),
+    )  # fmt: skip
+
+
+def name_of(run: str, which: str, sample: int) -> str:
+    """The class of a sample by its "given" or "true" label."""
+    return run_cache.class_names(run)[run_cache.run(run).labels[which][sample]]
+
+
+def shown_name(run: str, which: str, sample: int) -> str:
+    """`name_of` as Markdown."""
+    return escaping.markdown(name_of(run, which, sample))
+
+
+def strip(run: str, members: list[int], captions: list[str], extra: tuple | None = None) -> None:
+    """Images side by side with what they are and what their labels say; wrong ones framed."""
+    wrong = is_wrong(run)
+    labels = [name_of(run, "given", i) for i in members]
+    images = list(run_cache.pixels(run, members))
+    lines = [
+        f"{text}\nlabel {label} {'✗' if wrong[i] else '✓'}"
+        for text, label, i in zip(captions, labels, members, strict=True)
+    ]
+    marks = [theme.WRONG if wrong[i] else theme.CLEAN for i in members]
+    alts = [
+        f"shows {name_of(run, 'true', i)}, labeled {label}"
+        for i, label in zip(members, labels, strict=True)
+    ]
+    if extra is not None:
+        images.append(extra[0])
+        lines.append(extra[1])
+        marks.append("")
+        alts.append("the weighted average of these images")
+    wall(images, lines, size=84, marks=marks, alts=alts)

@@ -1,0 +1,1 @@
+"""The losses of one epoch and the mixture fitted to them."""

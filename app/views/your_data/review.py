@@ -1,0 +1,294 @@
+"""The review desk: one suspicious label after the other, its evidence, a decision by key."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app.components import page
+from app.server import escaping
+from app.server.decisions import Decision
+from app.server.run_manager import RunsError, runs
+from app.server.run_view import RunView
+from app.server.visitors import visitor
+from app.state import selection
+from app.state.url_state import bound, get, put
+from app.views.your_data import evidence
+from engine.analysis.label_issues import LabelIssues
+
+MOST_PICKS = 9  # suggestions that have a key
+MOST_SMALL = 48  # characters of small buttons that fit beside each other
+SMALL = (
+    ".st-key-others kbd{display:none} .st-key-others button{min-height:2rem;padding:0 .7rem}"
+    ".st-key-others{padding:.2rem 0}"
+)
+LEAST = 0.005  # likelihood below which a suggestion is not worth a row
+HOW_LIKELY = (
+    "How likely each label is: what the network said of this image, averaged over the epochs. The "
+    "given label counts only as far as the network agrees with it."
+)
+READ_ONLY = "This run belongs to another visitor, who decides on its labels: you may look at them."
+FORK = " Fork it, or start your own, to decide yourself."
+SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious"}
+
+
+@st.fragment
+@page.guarded
+def desk(name: str) -> None:
+    """Everything of one run that a reviewer needs, on one screen."""
+    runs().mark_watched(name)
+    if not runs().may_control(name, visitor()):
+        st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
+    view = RunView(name)
+    _mend_filters(len(view.classes))
+    found, latest = evidence.suspects_of(view), evidence.reviews_of(name).latest()
+    evidence.warn(found)
+    if not len(found.flagged) and get("sample") is None:
+        st.success("No label of this run looks wrong. There is nothing to review.")
+        return
+    queue, sample = _queue(found, latest), selection.sample(len(found.given))
+    if sample is None:
+        sample = int(queue[0]) if len(queue) else None
+    _progress(view, found, latest, queue, sample)
+    if sample is None:
+        _all_done(found)
+        st.button("Undo", shortcut="U", on_click=_undo, args=(name,), icon=":material/undo:",
+                  key="undo-done")  # fmt: skip
+        return
+    images = evidence.images_of(view)
+    left, middle, right = st.columns([3, 4, 4], gap="medium")
+    with left:
+        evidence.image(view, found, sample, images, latest)
+    with middle:
+        _picks(view, found, sample)
+    with right:
+        evidence.evidence(view, found, sample, images)
+    evidence.listed(view, found, queue, latest, images)
+
+
+def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
+    """The suspicious samples that the filters let through, most suspicious first."""
+    order = found.flagged
+    decided = np.isin(order, list(latest))
+    keep = {"open": ~decided, "decided": decided, "all": np.ones(len(order), bool)}[
+        get("desk_show")
+    ]
+    if get("desk_class") is not None:
+        keep &= found.given[order] == get("desk_class")
+    if get("desk_sure"):
+        keep &= found.sure()[order] >= get("desk_sure")
+    return order[keep]
+
+
+def _progress(
+    view: RunView, found: LabelIssues, latest: dict[int, Decision], queue: np.ndarray,
+    sample: int | None,
+) -> None:  # fmt: skip
+    among = [latest[s] for s in found.flagged.tolist() if s in latest]
+    counts = {word: sum(d.kind == kind for d in among) for kind, word in evidence.DONE.items()}
+    said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    text = f"**{len(among):,} of {len(found.flagged):,}** suspicious labels decided"
+    n_other = int((found.suggested != found.given)[found.flagged].sum())
+    told = f"for the first {n_other:,} another label is suggested"
+    with st.container(horizontal=True, vertical_alignment="bottom", key="desk-progress"):
+        st.progress(len(among) / max(len(found.flagged), 1), f"{text}: {said or told}")
+        if sample is not None:
+            _steps(queue, sample)
+        with st.popover("Filter •" if _is_filtered() else "Filter", icon=":material/filter_list:"):
+            _filters(view.classes)
+
+
+def _mend_filters(n_classes: int) -> None:
+    """Forget filters of a link that this run cannot have."""
+    if (get("desk_class") or 0) >= n_classes:
+        put(desk_class=None)
+    if not 0 <= (get("desk_sure") or 0) <= 1:
+        put(desk_sure=None)
+
+
+def _filters(classes: list[str]) -> None:
+    st.selectbox("Show", list(SHOWN), format_func=SHOWN.get, **_anew("desk_show"))
+    st.selectbox(
+        "Given label", [-1, *range(len(classes))],
+        format_func=lambda c: "any" if c < 0 else classes[c],
+        **_anew("desk_class", -1, convert=lambda c: None if c < 0 else c),
+    )  # fmt: skip
+    st.slider(
+        "Suggestion at least this likely", 0.0, 1.0, step=0.05,
+        **_anew("desk_sure", 0.0, convert=lambda share: share or None),
+    )  # fmt: skip
+
+
+def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
+    """Like `bound`; a change also begins the list from its start."""
+    widget = bound(name, *shown, **options)
+    take = widget["on_change"]
+
+    def change() -> None:
+        take()
+        put(sample=None)
+
+    return widget | {"on_change": change}
+
+
+def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
+    """What it could be, most likely first, each with a key; keep, skip, undo; any other class."""
+    name, classes = view.name, view.classes
+    likely, given = found.likelihood[sample], int(found.given[sample])
+    order = offered(likely, given)
+    keys = keys_of(classes, order)
+    st.markdown("**What does it show?**", help=HOW_LIKELY)
+    styles, off = [], not runs().may_control(name, visitor())
+    with st.container(gap="xxsmall", key="picks"):
+        for number, label in enumerate(order, start=1):
+            key = f"pick-{sample}-{number}"
+            mark = " (given)" if label == given else ""
+            st.button(
+                f"**{escaping.markdown(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
+                key=key, width="stretch", shortcut=keys[label], disabled=off,
+                on_click=_decide, args=(name, sample, label, given),
+            )  # fmt: skip
+            styles.append(
+                f".st-key-{key} button{{background-image:linear-gradient(rgba(0,114,178,.28),"
+                f"rgba(0,114,178,.28));background-repeat:no-repeat;background-size:"
+                f"{100 * likely[label]:.1f}% 100%}}"
+            )
+    st.html(f"<style>{SMALL}{''.join(styles)}</style>")
+    _other_classes(view, sample, given, [c for c in range(len(classes)) if c not in order])
+    with st.container(horizontal=True, gap="small", key="desk-keys"):
+        st.button(
+            "Keep", key=f"keep-{sample}", shortcut="K", on_click=_decide,
+            args=(name, sample, given, given), icon=":material/check:", disabled=off,
+            help="The given label is right",
+        )  # fmt: skip
+        st.button(
+            "Skip", key=f"skip-{sample}", shortcut="S", on_click=_decide,
+            args=(name, sample, given, given, "skip"), icon=":material/skip_next:", disabled=off,
+            help="I cannot tell: leave it as it is",
+        )  # fmt: skip
+        st.button(
+            "Undo", key=f"undo-{sample}", shortcut="U", on_click=_undo, args=(name,),
+            icon=":material/undo:", help="Take back your last decision and return to it",
+            disabled=off,
+        )  # fmt: skip
+
+
+def offered(likely: np.ndarray, given: int) -> list[int]:
+    """The labels worth a row of their own, most likely first; the given one is among them."""
+    ranked = np.argsort(-likely, kind="stable").tolist()
+    worth = [c for n, c in enumerate(ranked) if n < 3 or likely[c] >= LEAST][:MOST_PICKS]
+    return worth if given in worth else [*worth[: MOST_PICKS - 1], given]
+
+
+def keys_of(classes: list[str], order: list[int]) -> dict[int, str]:
+    """The key of each label offered: its place, but of classes called 0 to 9 the digit itself.
+
+    There a press of "3" could only be meant as a three.
+    """
+    places = enumerate(order, start=1)
+    return {c: classes[c] if _are_digits(classes) else str(place) for place, c in places}
+
+
+def _are_digits(classes: list[str]) -> bool:
+    return all(len(name) == 1 and name in "0123456789" for name in classes)
+
+
+def _other_classes(view: RunView, sample: int, given: int, others: list[int]) -> None:
+    """Every class that has no row: small buttons where few and short, else a list."""
+    name, classes = view.name, view.classes
+    off = not runs().may_control(name, visitor())
+    if not others:
+        return
+    if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
+        key = f"other-{sample}"
+        st.selectbox(
+            "Another class", others, index=None, format_func=lambda c: classes[c], key=key,
+            placeholder="Another class", label_visibility="collapsed", disabled=off,
+            on_change=_decide_other, args=(name, sample, given, key),
+        )  # fmt: skip
+        return
+    with st.container(horizontal=True, gap="xxsmall", key="others"):
+        for c in others:
+            st.button(
+                escaping.markdown(classes[c]), key=f"other-{sample}-{c}",
+                shortcut=classes[c] if _are_digits(classes) else None, disabled=off,
+                on_click=_decide, args=(name, sample, c, given),
+            )  # fmt: skip
+
+
+def _percent(share: float) -> str:
+    if share < 0.01:
+        return r"\<1 %"
+    return r"\>99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def _steps(queue: np.ndarray, sample: int) -> None:
+    """Back and on through the queue without a decision."""
+    places = np.flatnonzero(queue == sample)
+    at = int(places[0]) if len(places) else -1
+    for icon, key, to in (("chevron_left", "Left", at - 1), ("chevron_right", "Right", at + 1)):
+        there = 0 <= to < len(queue)
+        st.button(
+            "", icon=f":material/{icon}:", key=f"go-{key}-{sample}", shortcut=key,
+            disabled=not there, on_click=put, kwargs={"sample": int(queue[to]) if there else None},
+            help="Look at the next one" if to > at else "Look at the one before",
+        )  # fmt: skip
+
+
+def _is_filtered() -> bool:
+    return get("desk_class") is not None or bool(get("desk_sure")) or get("desk_show") != "open"
+
+
+def _all_done(found: LabelIssues) -> None:
+    if _is_filtered():
+        st.info("No suspicious label passes the filter.")
+        st.button("Clear the filter", on_click=put, icon=":material/filter_list_off:",
+                  kwargs=dict(desk_show=None, desk_class=None, desk_sure=None))  # fmt: skip
+    else:
+        st.success(f"All {len(found.flagged):,} suspicious labels are decided. Well done.")
+        if st.button("Take the result home", type="primary", key="to-take"):
+            put(step="take")
+            st.rerun()
+
+
+@page.guarded
+def _decide(name: str, sample: int, label: int, given: int, kind: str | None = None) -> None:
+    """Keep the decision and go on to the next open one of the list."""
+    _check_owner(name)
+    kind = kind or ("keep" if label == given else "change")
+    reviews, found = evidence.reviews_of(name), evidence.suspects_of(RunView(name))
+    queue = _queue(found, reviews.latest())
+    later = queue[
+        np.searchsorted(_rank(found, queue), _rank(found, np.array([sample]))[0], "right") :
+    ]
+    reviews.decide(sample, kind, label, by=visitor().id)
+    left = [s for s in (*later.tolist(), *queue.tolist()) if s != sample]
+    put(sample=left[0] if left else None)
+
+
+def _check_owner(name: str) -> None:
+    """Raise RunsError for a visitor whose decisions do not count here."""
+    if not runs().may_control(name, visitor()):
+        raise RunsError(READ_ONLY)
+
+
+def _rank(found: LabelIssues, samples: np.ndarray) -> np.ndarray:
+    """Places in the order of suspicion; behind all for samples that are not suspicious."""
+    places = np.full(len(found.given), len(found.flagged))
+    places[found.flagged] = np.arange(len(found.flagged))
+    return places[samples]
+
+
+def _decide_other(name: str, sample: int, given: int, key: str) -> None:
+    if (label := st.session_state[key]) is not None:
+        _decide(name, sample, label, given)
+
+
+@page.guarded
+def _undo(name: str) -> None:
+    _check_owner(name)
+    taken = evidence.reviews_of(name).undo(visitor().id)
+    if taken is None:
+        st.toast("Nothing of yours to take back.")
+    else:
+        put(sample=taken.sample)

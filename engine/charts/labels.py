@@ -1,0 +1,185 @@
+"""Charts of what correction did to the labels; arrays in, figure out."""
+
+from collections.abc import Sequence
+from html import unescape
+
+import numpy as np
+import plotly.graph_objects as go
+
+from engine.analysis.label_changes import Flips
+from engine.analysis.label_outcomes import LabelOutcome, outcomes
+from engine.charts.escaping import plotly
+from engine.charts.theme import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
+
+MOST_CLASSES = 12  # of a flow; the rest flows as one
+WRITTEN_UP_TO = 12  # classes whose cells still bear numbers
+
+
+def changes(truth_known: bool) -> tuple[LabelOutcome, ...]:
+    """The outcomes of labels that correction changed, in order."""
+    same = (LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.KEPT)
+    return tuple(kind for kind in LabelOutcome.possible(truth_known) if kind not in same)
+
+
+def in_words(kind: LabelOutcome, truth_known: bool) -> str:
+    """An outcome with its meaning, for legends and hover texts."""
+    return f"{kind.word}: {kind.meaning(truth_known)}"
+
+
+def flow(
+    given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None, classes: Sequence[str],
+    *, kept: bool = False, height: int = 430,
+) -> go.Figure:  # fmt: skip
+    """Sankey of labels: given class at the left, corrected class at the right, by outcome.
+
+    given, corrected, true: (N,) class ids, true None where it is not known. kept: show the labels
+    that did not change too. Of many classes the busiest are shown, the others flow as one.
+    """
+    codes = outcomes(given, true, corrected)
+    moved = given != corrected
+    n_classes = len(classes)
+    place, names = _busiest(given[moved], corrected[moved], classes)
+    shown = np.ones(len(given), bool) if kept else moved
+    key = codes[shown].astype(np.int64) * n_classes + place[given[shown]]
+    key = key * n_classes + place[corrected[shown]]
+    found, counts = np.unique(key, return_counts=True)
+    kinds = [LabelOutcome(code) for code in found // n_classes**2]
+    source, target = found // n_classes % n_classes, found % n_classes
+    used = sorted({*source.tolist(), *target.tolist()})
+    left = {c: i for i, c in enumerate(used)}
+    strong = changes(true is not None)  # labels that did not change are background
+    colors = [_clear(OUTCOMES[kind].color, 0.6 if kind in strong else 0.25) for kind in kinds]
+    words = [in_words(kind, true is not None) for kind in kinds]
+    side = 24 + 8 * max((len(unescape(names[c])) for c in used), default=1)  # room for the names
+    fig = figure(height=height, margin=dict(l=side, r=side, t=60, b=12))
+    heights = _places(used, source, target, counts)
+    fig.add_trace(
+        go.Sankey(
+            arrangement="fixed", textfont=dict(color="rgba(0,0,0,0)", shadow="none"),
+            node=dict(
+                label=[names[c] for c in used] * 2,
+                x=[0.001] * len(used) + [0.999] * len(used),
+                y=heights,
+                color="rgba(128,128,128,0.7)", pad=10, thickness=14, line_width=0,
+                hovertemplate="%{label}: %{value} labels<extra></extra>",
+            ),
+            link=dict(
+                source=[left[c] for c in source.tolist()],
+                target=[left[c] + len(used) for c in target.tolist()],
+                value=counts.tolist(), color=colors, customdata=words,
+                hovertemplate="given %{source.label}, now %{target.label}: %{value}<br>"
+                "%{customdata}<extra></extra>",
+            ),
+        )
+    )  # fmt: skip
+    for x, text, ys in (
+        (0, "given label", heights[: len(used)]),
+        (1, "corrected label", heights[len(used) :]),
+    ):
+        put = dict(x=x, xref="paper", yref="paper", showarrow=False)
+        inside, outside = ("left", "right") if x == 0 else ("right", "left")
+        fig.add_annotation(**put, y=1.02, yanchor="bottom", xanchor=inside, text=f"<b>{text}</b>")
+        for c, y in zip(used, ys, strict=True):
+            fig.add_annotation(
+                **put, y=1 - y, yanchor="middle", xanchor=outside, text=names[c],
+                xshift=24 * x - 12,
+            )  # fmt: skip
+    return fig
+
+
+def matrix(
+    values: np.ndarray, classes: Sequence[str], *, rows: str, columns: str,
+    counts: np.ndarray | None = None, height: int = 400,
+) -> go.Figure:  # fmt: skip
+    """A (C, C) table of shares in [0, 1] as colored cells, numbers in them where they fit.
+
+    rows, columns: what they stand for. counts: (C, C) behind the shares, for the hover.
+    """
+    n = len(classes)
+    written = n <= WRITTEN_UP_TO
+    text = np.where(values >= 0.005, np.rint(100 * values).astype(int).astype(str), "")
+    fig = figure(height=height, x=columns, y=rows, margin=dict(l=8, r=8, t=36, b=8))
+    names = [_short(name) for name in classes]
+    fig.add_trace(
+        go.Heatmap(
+            z=values, x=names, y=names, zmin=0, zmax=1, colorscale=SEQUENTIAL,
+            text=text if written else None, texttemplate="%{text}" if written else None,
+            customdata=values if counts is None else counts, xgap=1, ygap=1,
+            colorbar=dict(tickformat=".0%", thickness=10, outlinewidth=0),
+            hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.1%}}"
+            + ("" if counts is None else " (%{customdata} labels)") + "<extra></extra>",
+        )
+    )  # fmt: skip
+    fig.update_xaxes(
+        type="category", showgrid=False, automargin=True, tickangle=0 if n < 11 else 90
+    )
+    fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
+    return fig
+
+
+def flips_over_time(
+    flips: Flips, true: np.ndarray | None, epochs: tuple[int, int], *,
+    chosen: int | None = None, begins: int | None = None, height: int = 300,
+) -> go.Figure:  # fmt: skip
+    """How many labels flipped in each epoch, by what it did; epochs: first and last of the axis."""
+    first, last = epochs
+    fig = figure(height=height, x="epoch", y="labels that flipped", barmode="stack", bargap=0.15)
+    fig.update_layout(margin=dict(l=60, r=12, t=64, b=44))
+    true = None if true is None else true[flips.sample]
+    codes = outcomes(flips.before, true, flips.after)
+    for kind in changes(true is not None):
+        style = OUTCOMES[kind]
+        counts = np.bincount(flips.epoch[codes == kind] - first, minlength=last - first + 1)
+        fig.add_trace(
+            go.Bar(
+                x=np.arange(first, last + 1), y=counts, name=f"{style.mark} {kind.word}",
+                marker=dict(color=style.color, line_width=0, pattern=stripes(style.pattern)),
+                hovertemplate=f"epoch %{{x}}: %{{y}}<br>{kind.word}<extra></extra>",
+            )
+        )  # fmt: skip
+    if begins is not None and first <= begins <= last:
+        epoch_line(fig, begins - 0.5, "correction starts")
+    if chosen is not None:
+        epoch_line(fig, chosen, "", HIGHLIGHT)
+    fig.update_xaxes(range=[first - 0.6, last + 0.6], tickformat="d")
+    fig.update_yaxes(rangemode="tozero", tickformat=",d")
+    fig.update_layout(legend=dict(y=1.1, traceorder="normal"))
+    return fig
+
+
+def _busiest(
+    given: np.ndarray, corrected: np.ndarray, classes: Sequence[str]
+) -> tuple[np.ndarray, dict[int, str]]:
+    """Where each class flows (C,), and the names of those places."""
+    n = len(classes)
+    names = {c: _short(name) for c, name in enumerate(classes)}
+    place = np.arange(n)
+    if n > MOST_CLASSES:
+        traffic = np.bincount(given, minlength=n) + np.bincount(corrected, minlength=n)
+        others = np.argsort(-traffic, kind="stable")[MOST_CLASSES - 1 :]
+        place[others] = others.max()
+        names[int(others.max())] = f"{len(others)} other classes"
+    return place, names
+
+
+def _places(
+    used: list[int], source: np.ndarray, target: np.ndarray, counts: np.ndarray
+) -> list[float]:
+    """Heights of the nodes, left then right, in the order of the classes and without overlap."""
+    heights = []
+    for side in (source, target):
+        sizes = np.array([counts[side == c].sum() for c in used], float)
+        share = sizes / max(sizes.sum(), 1)
+        gap = 0.25 / max(len(used), 1)
+        middle = np.cumsum(share * 0.75 + gap) - (share * 0.75 + gap) / 2
+        heights += np.clip(middle, 0.001, 0.999).tolist()
+    return heights
+
+
+def _short(name: str, most: int = 18) -> str:
+    return plotly(name, most)
+
+
+def _clear(color: str, opacity: float) -> str:
+    red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,184 @@
+"""The pictures of the lesson."""
+
+import textwrap
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from engine.charts import theme
+from engine.charts.escaping import plotly
+
+RIGHT_WORDS, WRONG_WORDS = "right labels", "wrong labels"
+BINS = 40
+
+
+def curves(
+    epochs: Sequence[int], series: dict[str, tuple[Sequence[float], str]], *, mark: tuple = ()
+) -> go.Figure:
+    """Shares over the epochs. series: words -> (values, color); mark: (epoch, words)."""
+    fig = theme.figure(height=340, x="epoch")
+    for number, (words, (values, color)) in enumerate(series.items()):
+        fig.add_scatter(
+            x=list(epochs), y=list(values), name=words, mode="lines+markers",
+            line=dict(color=color, width=3, dash=theme.DASHES[number]),
+            marker=dict(symbol=theme.SYMBOLS[number], size=7),
+            hovertemplate="epoch %{x}: %{y:.1%}<extra>" + words + "</extra>",
+        )  # fmt: skip
+    fig.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
+    fig.update_layout(margin_t=60)
+    if mark:
+        fig.add_vline(mark[0], line=dict(color=theme.MUTED, width=1.5, dash="dash"))
+        fig.add_annotation(
+            x=mark[0], y=0.42, yref="paper", text=mark[1], showarrow=False, xanchor="left",
+            xshift=6, font=dict(size=13),
+        )  # fmt: skip
+    return fig
+
+
+def losses(
+    scaled: np.ndarray, wrong: np.ndarray, mixture: dict | None = None, *, height: int = 300
+) -> go.Figure:
+    """Histogram of losses (N,) in [0, 1], right and wrong labels stacked, and the two bell curves.
+
+    wrong: (N,) bool. mixture: the record's, or None to leave the curves out.
+    """
+    fig = theme.figure(height=height, x="loss, scaled to 0 ... 1", y="labels")
+    edges = np.linspace(0, 1, BINS + 1)
+    centers = (edges[:-1] + edges[1:]) / 2
+    for words, rows, color, shape in (
+        (RIGHT_WORDS, ~wrong, theme.CLEAN, ""),
+        (WRONG_WORDS, wrong, theme.WRONG, "/"),
+    ):
+        counts, _ = np.histogram(scaled[rows], edges)
+        fig.add_bar(
+            x=centers, y=counts, name=words, width=1 / BINS,
+            marker=dict(color=color, pattern_shape=shape, line_width=0),
+            hovertemplate="loss %{x:.2f}: %{y} labels<extra>" + words + "</extra>",
+        )  # fmt: skip
+    if mixture is not None:
+        for number, curve in enumerate(bells(centers, mixture, len(scaled) / BINS)):
+            fig.add_scatter(
+                x=centers, y=curve, mode="lines", showlegend=number == 0, name="fitted bell curves",
+                line=dict(color=theme.MUTED, width=3, dash=theme.DASHES[number]), hoverinfo="skip",
+            )  # fmt: skip
+    fig.update_layout(barmode="stack", bargap=0, margin_t=60)
+    _cut(fig, np.histogram(scaled, edges)[0], np.histogram(scaled[wrong], edges)[0])
+    return fig
+
+
+def _cut(fig: go.Figure, counts: np.ndarray, wrong: np.ndarray) -> None:
+    """End the axis where wrong labels can still be seen, and say how tall a cut bar is."""
+    tallest = int(counts.argmax())
+    top = min(counts.max(), max(3 * wrong.max(), 10))
+    fig.update_yaxes(range=[0, 1.08 * top])
+    if top < counts.max():
+        fig.add_annotation(
+            x=(tallest + 0.5) / len(counts), y=1.0, yref="paper", yanchor="top", xanchor="left",
+            xshift=32, text=f"↑ up to {counts[tallest]:,}", showarrow=False, font=dict(size=13),
+        )  # fmt: skip
+
+
+def bells(x: np.ndarray, mixture: dict, scale: float) -> list[np.ndarray]:
+    """The two fitted densities at x, times scale."""
+    found = []
+    for mean, std, weight in zip(
+        mixture["means"], mixture["stds"], mixture["weights"], strict=True
+    ):
+        std = max(std, 1e-3)
+        density = np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
+        found.append(scale * weight * density)
+    return found
+
+
+def votes(same: np.ndarray) -> go.Figure:
+    """same (K+1,): how many wrongly labeled images have 0 .. K neighbors of the same digit."""
+    k = len(same) - 1
+    fig = theme.figure(
+        height=260,
+        x=f"how many of the {k} neighbors show the same digit",
+        y="wrongly labeled images",
+    )
+    fig.add_bar(
+        x=list(range(k + 1)), y=same, marker_color=theme.CLEAN, text=same, textposition="outside",
+        cliponaxis=False, hovertemplate="%{x} neighbors: %{y} images<extra></extra>",
+    )  # fmt: skip
+    fig.update_xaxes(dtick=1)
+    fig.update_layout(margin_t=44)
+    return fig
+
+
+def label_bars(given: np.ndarray, mixed: np.ndarray, classes: Sequence[str]) -> go.Figure:
+    """One label before and after mixing, (C,) each."""
+    fig = theme.figure(height=250, x="digit", y="share of the label")
+    for words, values, color, shape in (
+        ("label as given", given, theme.WRONG, "/"),
+        ("mixed label", mixed, theme.CLEAN, ""),
+    ):
+        fig.add_bar(
+            x=[plotly(name) for name in classes], y=values, name=words,
+            marker=dict(color=color, pattern_shape=shape),
+            hovertemplate="%{x}: %{y:.1%}<extra>" + words + "</extra>",
+        )  # fmt: skip
+    fig.update_xaxes(type="category")
+    fig.update_yaxes(range=[0, 1.02], tickformat=".0%")
+    fig.update_layout(margin_t=60)
+    return fig
+
+
+def own_weights(wrong: float, right: float, equal: float) -> go.Figure:
+    """Mean own weight of wrongly and rightly labeled images, beside equal shares."""
+    fig = theme.figure(height=170, x="weight that an image keeps, on average")
+    fig.add_bar(
+        x=[right, wrong], y=["right label", "wrong label"], orientation="h",
+        marker=dict(color=[theme.CLEAN, theme.WRONG], pattern_shape=["", "/"]),
+        text=[f"{right:.1%}", f"{wrong:.1%}"], textposition="outside", cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )  # fmt: skip
+    fig.add_vline(equal, line=dict(color=theme.MUTED, width=1.5, dash="dash"))
+    fig.add_annotation(
+        x=equal, y=1, yref="paper", yanchor="bottom", text="alike for all", showarrow=False,
+        font=dict(size=13),
+    )  # fmt: skip
+    fig.update_xaxes(range=[0, 1.25 * max(right, wrong, equal)], tickformat=".0%")
+    fig.update_layout(margin=dict(l=96, t=28))
+    return fig
+
+
+def outcomes(names: Sequence[str], test: Sequence[float], labels: Sequence[float]) -> go.Figure:
+    """Test accuracy and right labels at the end of each run, one row a run, first run on top."""
+    fig = theme.figure(height=80 + 52 * len(names))
+    for words, values, color, shape in (
+        ("labels right in the end", labels, theme.OKABE_ITO[1], "/"),
+        ("test accuracy", test, theme.CLEAN, ""),
+    ):
+        fig.add_bar(
+            x=list(values), y=[wrapped(name) for name in names], orientation="h", name=words,
+            marker=dict(color=color, pattern_shape=shape),
+            text=[f"{value:.1%}" for value in values], textposition="outside", cliponaxis=False,
+            hovertemplate="%{y}: %{x:.1%}<extra>" + words + "</extra>",
+        )  # fmt: skip
+    fig.update_xaxes(range=[0, 1.14], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
+    fig.update_yaxes(autorange="reversed", automargin=True)
+    fig.update_layout(margin=dict(t=60, b=32), legend_traceorder="reversed")
+    return fig
+
+
+def wrapped(text: str) -> str:
+    """A long name in lines that leave room for the bars on a phone."""
+    return "<br>".join(textwrap.wrap(text, 20))
+
+
+def answers(words: Sequence[str], counts: Sequence[int], right: Sequence[bool]) -> go.Figure:
+    """How many of a class gave each answer; the outcome is marked by color and a check mark."""
+    fig = theme.figure(height=96 + 40 * len(words), x="answers")
+    names = [wrapped(f"✓ {text}" if hit else text) for text, hit in zip(words, right, strict=True)]
+    fig.add_bar(
+        x=list(counts), y=names, orientation="h", text=list(counts), textposition="outside",
+        marker_color=[theme.OKABE_ITO[2] if hit else theme.MUTED for hit in right],
+        cliponaxis=False, hovertemplate="%{y}: %{x}<extra></extra>",
+    )  # fmt: skip
+    fig.update_xaxes(range=[0, 1.15 * max(*counts, 1)], tickformat="d", nticks=6)
+    fig.update_yaxes(autorange="reversed", automargin=True)
+    fig.update_layout(margin=dict(t=40, b=40))
+    return fig

@@ -1,0 +1,161 @@
+"""From losses to P(clean): a two-component Gaussian mixture on the per-sample losses."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.hardware import threads
+
+# Two normal components closer than this many pooled standard deviations make one hump
+# (Ashman's D, Ashman et al. 1994).
+MIN_ASHMAN_D = 2.0
+# The reference code's mixture, see `fit_clean_probability`.
+MAX_ITER, TOL, REG_COVAR = 10, 1e-2, 5e-4
+# Of the k-means that it starts from: scikit-learn's defaults.
+KMEANS_MAX_ITER, KMEANS_TOL = 300, 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class CleanFit:
+    """A fitted mixture; component 0 is the one with the smaller mean, the clean one."""
+
+    clean: Tensor  # (N,) float32 in [0, 1], 1 = surely clean; on the device of the losses
+    means: np.ndarray  # (2,) float64, ascending, in units of the losses
+    stds: np.ndarray  # (2,) float64
+    weights: np.ndarray  # (2,) float64, sum to 1
+    converged: bool
+    n_iter: int
+    warning: str | None = None  # why P(clean) should not be trusted; None: no doubt
+
+
+def normalize_losses(losses: Tensor) -> Tensor:
+    """Losses scaled to [0, 1] by the least and the largest finite one.
+
+    losses: (N,) float. Returns (N,) of the same type: all 0 where they are all equal; what is not
+    finite stays so. Source: arXiv 2406.16966; MacLLL/MixNN.
+
+    >>> normalize_losses(torch.tensor([1.0, 3.0, 2.0]))
+    tensor([0.0000, 1.0000, 0.5000])
+    """
+    finite = losses[torch.isfinite(losses)]
+    if finite.numel() == 0:
+        return losses.clone()
+    low, high = finite.min(), finite.max()
+    return (losses - low) / torch.where(high > low, high - low, torch.ones_like(high))
+
+
+def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
+    """P(clean) of each sample: posterior of the mixture component with the smaller mean.
+
+    losses: (N,) float, scaled to [0, 1] by `normalize_losses` (reg_covar counts on that scale).
+    The fit is scikit-learn's GaussianMixture with the reference code's settings, seeded alike, made
+    of sums on the device of the losses; its early stop, and so its start, is part of the answer.
+    Never raises on odd values; the answer then carries a warning:
+
+    - a loss that is not finite gets P(clean) 0, and the fit is made on the others;
+    - where the finite losses are all equal, or fewer than two, nothing tells labels apart: these
+      get P(clean) 1, both components stand at their mean with std 0;
+    - where the two components form one hump (Ashman's D below 2), the posterior is returned as
+      fitted, and the warning says so.
+
+    Source: arXiv 2406.16966; MacLLL/MixNN.
+    """
+    values = losses.detach().double()
+    finite = torch.isfinite(values)
+    used = values[finite]
+    warnings = []
+    if len(used) < len(values):
+        warnings.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
+    clean = torch.zeros_like(values)
+    if len(used) < 2 or used.min() == used.max():
+        warnings.append("the losses are all equal: nothing tells clean from wrong")
+        clean[finite] = 1.0
+        mean = float(used.mean()) if len(used) else 0.0
+        means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
+        converged, n_iter = True, 0
+    else:
+        with threads(1):  # the same bits for any number of threads; more would mostly wait
+            clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
+        distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
+        if distance < MIN_ASHMAN_D:
+            warnings.append(
+                f"the losses show one hump: the components are {distance:.1f} pooled standard "
+                f"deviations apart ({MIN_ASHMAN_D:g} would be two humps)"
+            )
+    return CleanFit(
+        clean=clean.float(), means=means, stds=stds, weights=weights, converged=converged,
+        n_iter=n_iter, warning="; ".join(warnings) or None,
+    )  # fmt: skip
+
+
+def _fit_mixture(values: Tensor, seed: int):
+    """values (M,) -> posterior of the lower component (M,), its (3, 2) parameters, converged, n."""
+    center = values.mean()
+    x = values - center  # sums of squares are then exact enough
+    second = _second_cluster(x, seed).double()
+    components = _maximize(x, (1 - second, second))
+    n_iter, bound, converged = 0, -math.inf, False
+    while not converged and n_iter < MAX_ITER:
+        posteriors, new_bound = _expect(x, components)
+        components = _maximize(x, posteriors)
+        converged = abs(new_bound - bound) < TOL
+        n_iter, bound = n_iter + 1, new_bound
+    posteriors, _ = _expect(x, components)
+    order = sorted((0, 1), key=lambda component: components[component])
+    parameters = np.array([components[component] for component in order]).T
+    parameters[0] += center.item()
+    return posteriors[order[0]], parameters, converged, n_iter
+
+
+def _second_cluster(x: Tensor, seed: int) -> Tensor:
+    """k-means of x (M,), mean 0, as scikit-learn's: who is in the second cluster, (M,) bool.
+
+    k-means++ picks a first value, then of two others, drawn by their squared distance to it, the
+    one that leaves the smaller sum of squared distances. Lloyd's steps follow.
+    """
+    draws = np.random.RandomState(seed).uniform(size=3)
+    first = x[int(draws[0] * len(x))]
+    far = (x - first) ** 2
+    reach = far.cumsum(0)
+    found = torch.searchsorted(reach, torch.from_numpy(draws[1:]).to(x.device) * reach[-1])
+    rivals = x[found.clamp(max=len(x) - 1)]
+    left = torch.stack([torch.minimum(far, (x - rival) ** 2).sum() for rival in rivals])
+    a, b = torch.stack([first, rivals[left.argmin()]]).tolist()
+
+    def nearer_to_second() -> Tensor:
+        # rounded as there, which decides about values midway
+        return b**2 - 2 * (x * b) < a**2 - 2 * (x * a)
+
+    total, squares = torch.stack([x.sum(), (x**2).sum()]).tolist()
+    for _ in range(KMEANS_MAX_ITER):
+        second = nearer_to_second().double()
+        n, part = torch.stack([second.sum(), (second * x).sum()]).tolist()
+        before, (a, b) = (a, b), ((total - part) / (len(x) - n), part / n)
+        if (a - before[0]) ** 2 + (b - before[1]) ** 2 <= KMEANS_TOL * squares / len(x):
+            break
+    return nearer_to_second()
+
+
+def _maximize(x: Tensor, posteriors: tuple[Tensor, Tensor]) -> list[tuple[float, float, float]]:
+    """x (M,), each component's posterior (M,) -> each component's mean, std and weight."""
+    sums = torch.stack([(p * power).sum() for p in posteriors for power in (1, x, x**2)])
+    components = []
+    for n, first, second in sums.view(2, 3).tolist():
+        n += 10 * np.finfo(np.float64).eps  # as in scikit-learn
+        mean = first / n
+        variance = max(second / n - mean**2, 0) + REG_COVAR
+        components.append((mean, math.sqrt(variance), n / len(x)))
+    return components
+
+
+def _expect(x: Tensor, components: list[tuple[float, float, float]]):
+    """x (M,), components of `_maximize` -> their posteriors, (M,) each, mean log-likelihood."""
+    parts = [
+        math.log(weight / (std * math.sqrt(2 * math.pi))) - ((x - mean) / std) ** 2 / 2
+        for mean, std, weight in components
+    ]
+    whole = torch.logaddexp(*parts)
+    return tuple((part - whole).exp() for part in parts), float(whole.mean())

@@ -1,0 +1,1 @@
+"""Noise models: labels in, given labels and transition matrix out."""

@@ -1,0 +1,296 @@
+"""Seconds of the stages of an epoch, measured in turns, and what share of the machine they use."""
+
+import copy
+import dataclasses
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from engine import hardware as machine
+from engine.config import RunConfig
+from engine.errors import ConfigError
+from engine.method.mixing import mixing_weights
+from engine.method.neighbors import nearest
+from engine.method.soft_labels import ema_update
+from engine.profiling.reference import ReferenceWay
+from engine.runs.writer import RunWriter, WriteBehind
+from engine.training import train as method
+from engine.training.control import Control
+from engine.training.state import State, load_data
+
+# what makes one epoch of MixNN; the label update is part of the evaluation pass
+EPOCH = ("training", "evaluation", "mixture", "neighbors", "weights", "snapshot")
+PEAK_SIZES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
+LARGEST, PROFILED = 3, 10  # costs that a profile names, steps that it looks at
+
+
+def measure(
+    config: RunConfig, *, images: int | None = None, turns: int = 3, reference: int = 0,
+    profile: bool = False, say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure one setting; everything in one process, stage after stage in turns.
+
+    images: of how many the passes over images are made in each turn, by default all; their seconds
+    are scaled to the whole set, since they grow straight with it. All else is done at full size, on
+    features of a first look at the whole set. turns: how often; medians count. reference: images a
+    turn of the reference code's way of working, 0 for none. profile: name the largest costs.
+
+    Returns seconds by stage for an epoch of N samples (median, least, largest of the turns), and
+    what follows from them: `mixnn_over_ce`, an epoch of MixNN over the training pass of plain
+    cross-entropy; images_per_second; shares of the machine's peak in a matrix product; memory.
+    Raises ConfigError.
+    """
+    data = load_data(config)
+    images = data.n if images is None else images
+    low = min(config.batch_size, data.n)
+    for name, value, allowed in (
+        ("images", images, range(low, data.n + 1)),
+        ("turns", turns, range(1, 101)),
+        ("reference", reference, (0, *range(low, data.n + 1))),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
+    state = State(config, data)
+    measured_on = machine.hardware_info(state.device)
+    with (
+        machine.session(state.device, state.compile),
+        machine.threads(state.threads),
+        tempfile.TemporaryDirectory() as folder,
+    ):
+        say("a first look at the whole set")
+        bench = _Bench(state, images, Path(folder) / "run")
+        cases = bench.cases()
+        way = None
+        if reference:
+            way = ReferenceWay(config, data, state.noisy_labels.given, reference, state.device)
+            cases |= {
+                "reference training": (way.train, data.n / way.n_images),
+                "reference evaluation": (way.evaluate, data.n / way.n_images),
+            }
+        seconds = in_turns(cases, turns, state.device, say)
+        result = {
+            "machine": measured_on,
+            "network": state.network,
+            "precision": state.precision,
+            "threads": state.threads,
+            "n": data.n,
+            "k": config.k,
+            "batch_size": config.batch_size,
+            "compile": state.compile,
+            "images_per_turn": images,
+            "turns": turns,
+            "seconds": seconds,
+            **_derived(seconds, data.n, bench),
+        }
+        if profile:
+            result["largest_costs"] = bench.largest_costs()
+        bench.close()
+    result["peak_memory_mb"] = round(_peak_memory(state.device) / 1e6)
+    return result
+
+
+def in_turns(
+    cases: dict[str, tuple[Callable[[], Any], float]], turns: int, device: torch.device,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, dict[str, float]]:  # fmt: skip
+    """Seconds of each case times its factor: all of them in turns, after one round to warm up.
+
+    So a machine that is slow for a while is slow for all. Returns median, least and largest.
+    """
+    spent: dict[str, list[float]] = {name: [] for name in cases}
+    for turn in range(turns + 1):
+        for name, (case, factor) in cases.items():
+            say(f"turn {turn} of {turns}: {name}")
+            start = time.perf_counter()
+            case()
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            if turn:
+                spent[name].append((time.perf_counter() - start) * factor)
+    return {
+        name: {"median": statistics.median(v), "least": min(v), "largest": max(v)}
+        for name, v in spent.items()
+    }
+
+
+def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """A result as rows of a table."""
+    rows = [("measured", "median", "least to largest")]
+    for name, row in result["seconds"].items():
+        rows.append((
+            f"{name}, s", f"{row['median']:.4f}", f"{row['least']:.4f} to {row['largest']:.4f}"
+        ))  # fmt: skip
+    for name in ("mixnn_epoch_seconds", "mixnn_over_ce", "snapshot_share", "times_the_reference"):
+        if name in result:
+            rows.append((name.replace("_", " "), f"{result[name]:.3f}", ""))
+    for name in ("images_per_second", "share_of_peak"):
+        for what, value in result[name].items():
+            rows.append((f"{name.replace('_', ' ')}: {what}", f"{value:,.3g}", ""))
+    for cost in result.get("largest_costs", []):
+        rows.append((f"cost: {cost['operator']}", f"{cost['share']:.3f}", ""))
+    rows.append(("peak, TFLOP/s", f"{result['peak_tflops']:.3g}", ""))
+    rows.append(("peak memory, MB", f"{result['peak_memory_mb']:,}", ""))
+    return rows
+
+
+def compared(result: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table: each stage now, in a stored result, and how the two stand to each other."""
+    rows = [("stage", "stored s", "now s", "now / stored")]
+    for name, now in result["seconds"].items():
+        then = before["seconds"].get(name)
+        if then:
+            rows.append((
+                name, f"{then['median']:.4f}", f"{now['median']:.4f}",
+                f"{now['median'] / max(then['median'], 1e-9):.2f}",
+            ))  # fmt: skip
+    return rows
+
+
+class _Bench:
+    """One state of training, and each stage of its epoch as something to be called."""
+
+    def __init__(self, state: State, images: int, folder: Path):
+        self.state, self.images, self.control = state, images, Control()
+        self.config = state.config
+        network = state.evaluation_network()
+        self.seen = method.evaluate(state, network, self.control, 0, correct=False)
+        self.scaled_loss, self.fit = method.estimate_clean_probability(state, self.seen.loss)
+        self.part = copy.copy(state)  # the same run over the first images alone
+        first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
+        self.part.data = dataclasses.replace(state.data, **first)
+        self.mixed, self.alone = (
+            method.find_partners(state, mixing, [], self.seen.features)
+            for mixing in ("neighbors", "none")
+        )
+        order = torch.from_numpy(state.rng.permutation(state.data.n)[:images]).to(state.device)
+        self.batches = list(order.tensor_split(-(-images // self.config.batch_size)))
+        self.writer = RunWriter.create(folder, state)
+        self.behind = WriteBehind(self.writer)
+        self.epoch = state.epoch
+
+    def cases(self) -> dict[str, tuple[Callable[[], Any], float]]:
+        """Name -> what to do, and by what to scale its seconds to the whole set."""
+        scale = self.state.data.n / self.images
+        state, config, features = self.state, self.config, self.seen.features
+        backend = dict(backend=config.neighbor_backend, seed=config.seed)
+        return {
+            "ce training": (lambda: self.train(self.alone), scale),
+            "training": (lambda: self.train(self.mixed), scale),
+            "evaluation": (self.evaluate, scale),
+            "mixture": (lambda: method.estimate_clean_probability(state, self.seen.loss), 1),
+            "neighbors": (lambda: nearest(features, config.k, **backend), 1),
+            "weights": (lambda: mixing_weights(state.clean, self.mixed.neighbors), 1),
+            "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
+            "snapshot": (self.snapshot, 1),
+            "writing behind": (self.behind.flush, 1),
+        }
+
+    def train(self, partners: method.Partners) -> None:
+        method.train_epoch(
+            self.state, self.config.warmup, "ce", self.batches, partners, self.control
+        )
+
+    def evaluate(self) -> None:
+        network = self.state.evaluation_network()
+        method.evaluate(self.part, network, self.control, 0, correct=True)
+
+    def snapshot(self) -> None:
+        """What holds up training between two epochs: copies and numbers, handed to the writer."""
+        self.epoch = self.state.epoch = self.epoch + 1
+        left = method.make_snapshot(
+            self.state, "main", {}, {}, self.seen, self.scaled_loss, self.fit, self.mixed
+        )
+        self.behind.write(left, self.state)
+
+    def close(self) -> None:
+        self.behind.flush()
+        self.writer.close()
+
+    def flops_per_image(self) -> tuple[int, int]:
+        """Floating-point operations of training on one image, and of evaluating it."""
+        shape = (1, *self.state.data.shape)
+        image = torch.zeros(shape, device=self.state.device)
+        network = copy.deepcopy(self.state.model).eval()
+        counted = []
+        for backward in (True, False):
+            with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
+                logits, _ = network(image)
+                if backward:
+                    logits.sum().backward()
+            counted.append(counter.get_total_flops())
+        return counted[0], counted[1]
+
+    def peak_flops(self) -> float:
+        """Floating-point operations a second that this machine reaches in a matrix product."""
+        kind = torch.bfloat16 if self.state.precision == "bf16" else torch.float32
+        best = 0.0
+        for size in PEAK_SIZES[self.state.device.type]:
+            a = torch.randn(size, size, device=self.state.device).to(kind)
+            found = in_turns({"product": (lambda a=a: a @ a, 1)}, 3, self.state.device)
+            best = max(best, 2 * size**3 / found["product"]["least"])
+        return best
+
+    def largest_costs(self) -> list[dict[str, Any]]:
+        """The operators that take the most time of a few training steps on mixed images."""
+        from torch.profiler import ProfilerActivity, profile
+
+        cuda = self.state.device.type == "cuda"
+        kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
+        batches, self.batches = self.batches, self.batches[:PROFILED]
+        with profile(activities=kinds) as seen:
+            self.train(self.mixed)
+        self.batches = batches
+        of = "self_device_time_total" if cuda else "self_cpu_time_total"
+        spent: Counter[str] = Counter()
+        for row in seen.key_averages():
+            # on a CPU each compiled graph is an operator of its own, named by a hash
+            compiled = row.key.startswith("## Call CompiledFxGraph")
+            spent["compiled kernels" if compiled else row.key] += getattr(row, of)
+        return [
+            {"operator": name, "share": round(value / spent.total(), 3)}
+            for name, value in spent.most_common(LARGEST)
+        ]
+
+
+def _derived(seconds: dict[str, dict[str, float]], n: int, bench: _Bench) -> dict[str, Any]:
+    """What follows from the medians."""
+    spent = {name: row["median"] for name, row in seconds.items()}
+    epoch = sum(spent[name] for name in EPOCH)
+    in_training, in_look = bench.flops_per_image()
+    peak = bench.peak_flops()
+    told = {
+        "mixnn_epoch_seconds": epoch,
+        "mixnn_over_ce": epoch / spent["ce training"],
+        "snapshot_share": spent["snapshot"] / epoch,
+        "images_per_second": {
+            "ce training": n / spent["ce training"],
+            "mixnn epoch": n / epoch,
+        },
+        "peak_tflops": peak / 1e12,
+        "share_of_peak": {
+            "training": in_training * n / spent["training"] / peak,
+            "evaluation": in_look * n / spent["evaluation"] / peak,
+        },
+    }
+    if "reference training" in spent:
+        reference = spent["reference training"] + spent["reference evaluation"]
+        told["images_per_second"]["reference epoch"] = n / reference
+        told["times_the_reference"] = reference / epoch
+    return told
+
+
+def _peak_memory(device: torch.device) -> int:
+    """Bytes: on a GPU of its memory, else the largest this process has held."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,101 @@
+"""Predictions of the network of a kept epoch for any images, without its training set."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine import models
+from engine.errors import StoreError
+from engine.hardware import choose_threads, threads
+from engine.method.augmentation import normalize
+from engine.models.inference import forward
+from engine.runs.folder import Run
+from engine.training.state import load_data
+
+BATCH = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """The network that a run had after an epoch, in evaluation mode on the CPU."""
+
+    epoch: int
+    model: nn.Module
+    mean: Tensor  # (C,) float32 of the training images, in units of 0..1
+    std: Tensor  # (C,) float32
+    shape: tuple[int, int, int]  # (C, H, W) of an image
+    precision: str  # "float32" or "bf16", as trained
+    threads: int
+    mirrored: bool = False  # average over an image and its mirror image, as in training
+
+    def predict_proba(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Class probabilities and features of images (B, C, H, W), uint8 or float in [0, 255].
+
+        Returns probabilities (B, n_classes) float32, rows sum to 1, and features (B, D) float32.
+        Raises ValueError for images of another shape, or beyond [0, 255].
+        """
+        images = torch.as_tensor(images)
+        if images.ndim != 4 or tuple(images.shape[1:]) != self.shape or not len(images):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: allowed is (B, {str(self.shape)[1:]}"
+            )
+        low, high = images.min().item(), images.max().item()
+        if not 0 <= low <= high <= 255:  # false for nan, too
+            raise ValueError(f"pixels from {low:g} to {high:g}: allowed is 0 to 255")
+        with torch.no_grad(), threads(self.threads):
+            outputs = [self._predict(chunk) for chunk in images.split(BATCH)]
+        probabilities, features = (torch.cat(part).numpy() for part in zip(*outputs, strict=True))
+        return probabilities, features
+
+    def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        images = normalize(images, self.mean, self.std)
+        logits, features = forward(self.model, images, self.precision, mirrored=self.mirrored)
+        return logits.softmax(1), features
+
+
+def load_predictor(run: Run, epoch: int) -> Predictor:
+    """The network of a run after an epoch.
+
+    Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
+    another network.
+    """
+    packed, info = run.load_state(epoch), run.info
+    shape = tuple(info["data"]["shape"])
+    try:
+        network = models.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
+        network.load_state_dict(packed.get("average") or packed["model"])
+        network.to(memory_format=torch.channels_last)
+        network = models.for_evaluation(network, torch.device("cpu"), packed["precision"])
+    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise StoreError(
+            f"{run.folder} keeps no network of its own for epoch {epoch}: {reason}"
+        ) from None
+    mean, std = channel_stats(run)
+    n_threads = choose_threads(run.config.threads, info["network"])
+    mirrored = run.config.flip_average == "all"
+    return Predictor(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
+
+
+def predict_proba(
+    run: Run, epoch: int, images: Tensor | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Predictor.predict_proba` of the network after an epoch, for a single call."""
+    return load_predictor(run, epoch).predict_proba(images)
+
+
+def channel_stats(run: Run) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (C,) of the images that a run was trained on.
+
+    They stand in config.json; a folder from before they did needs its training set.
+    Raises StoreError or DataError where that is gone or has changed.
+    """
+    kept = run.info["data"]
+    if "mean" in kept:
+        return torch.tensor(kept["mean"]), torch.tensor(kept["std"])
+    data = load_data(run.config)
+    if data.fingerprint() != kept["fingerprint"]:
+        raise StoreError(f"the images of {run.folder.name} have changed since it was trained")
+    return data.channel_stats()

@@ -1,0 +1,1 @@
+"""The loop over epochs, and the state between two of them."""

@@ -1,0 +1,173 @@
+"""The labels of a run: made noisy once and then fixed."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from engine import models
+from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
+from engine.data import Data, human
+from engine.data.registry import data_folder, stratified
+from engine.errors import ConfigError, DataError, NoiseError
+from engine.noise import class_dependent, sample_dependent
+from engine.noise.class_dependent import Noise
+from engine.training.cross_validation import cross_val_predict_proba
+
+# Each network learns from half of the images and predicts the other half: 99 % right on digits.
+MARGIN_FOLDS = dict(n_folds=2, epochs=10, seed=0)
+# As chosen on the two-core machine that the stored results come from.
+MARGIN_THREADS = 2
+LOCK_POLL = 0.1  # seconds between two checks for stop and pause while another run trains them
+MAX_STORED_MARGINS = 4  # data sets whose margins are kept in memory, 20 MB for CIFAR-100
+
+OnProgress = Callable[[int, int], None]  # batches done, batches in all
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyLabels:
+    """The labels of a run, fixed while it lasts; a function of config and data alone."""
+
+    given: np.ndarray  # (N,) int64, the labels trained on at first
+    true: np.ndarray | None  # (N,) int64, None where the truth is not known
+    matrix: np.ndarray  # (C, C) float64, the transition matrix asked for or expected
+    rate_requested: float
+    rate_actual: float | None  # share of given labels that are wrong
+    panel: np.ndarray  # (P,) int64, samples whose features are kept, a stratified choice
+
+
+def make_noisy_labels(
+    config: RunConfig,
+    data: Data,
+    kept: Mapping[str, Any] | None = None,
+    on_progress: OnProgress | None = None,
+) -> NoisyLabels:
+    """Labels with the noise that config names. Raises NoiseError or ConfigError.
+
+    kept: the labels of another run, as `given`, `matrix` and `rate_requested` beside its `config`
+    as JSON; where the settings that fix the labels are the same, they are taken over. on_progress:
+    called while the networks behind the noise `margin` are trained, with batches done and batches
+    in all; it may raise to end that.
+    """
+    if min(data.shape[1:]) < SMALLEST_SIDE:
+        raise ConfigError(
+            f"images of {data.shape[1]} x {data.shape[2]} pixels: allowed are sides of "
+            f"{SMALLEST_SIDE} or more (setting image_size for a folder)"
+        )
+    labels = data.labels.cpu().numpy()
+    truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None
+    if truth is None and config.noise != "none":
+        truth = labels  # with noise added, what came is taken for the truth
+    given, matrix, requested = _taken_over(config, kept) or _made(config, data, labels, on_progress)
+    return NoisyLabels(
+        given=given,
+        true=truth,
+        matrix=matrix,
+        rate_requested=requested,
+        rate_actual=None if truth is None else float((given != truth).mean()),
+        panel=stratified(labels, min(max(config.panel_size, data.n_classes), data.n), seed=0),
+    )
+
+
+def margins_known(data: Data) -> bool:
+    """Whether the networks that `make_noisy_labels` needs for margin noise are already trained."""
+    return data.fingerprint() in _margins
+
+
+def noise_seed(config: RunConfig) -> int:
+    """The seed of the label noise."""
+    return config.seed if config.noise_seed is None else config.noise_seed
+
+
+def _taken_over(
+    config: RunConfig, kept: Mapping[str, Any] | None
+) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Given labels, matrix and requested rate of another run; None where they do not fit."""
+    if kept is None or "matrix" not in kept:  # packed before there was noise worth keeping
+        return None
+    before = RunConfig.model_validate_json(kept["config"])
+    same = all(getattr(before, name) == getattr(config, name) for name in LABEL_SETTINGS)
+    if not same or noise_seed(before) != noise_seed(config):
+        return None
+    return np.asarray(kept["given"]), np.asarray(kept["matrix"]), kept["rate_requested"]
+
+
+def _made(
+    config: RunConfig, data: Data, labels: np.ndarray, on_progress: OnProgress | None
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Given labels, matrix and requested rate. Raises NoiseError."""
+    noisy = _noise_of(config, data, labels, on_progress)
+    requested = 0.0 if config.noise == "none" else noisy.rate_requested
+    return noisy.labels, noisy.matrix, requested
+
+
+def _noise_of(
+    config: RunConfig, data: Data, labels: np.ndarray, on_progress: OnProgress | None
+) -> Noise:
+    n_classes, seed = data.n_classes, noise_seed(config)
+    if config.noise == "instance":
+        mean, std = (values.numpy() for values in data.channel_stats())
+        return sample_dependent.instance_dependent_noise(
+            labels, data.images.cpu().numpy(), config.rate,
+            mean=mean, std=std, n_classes=n_classes, seed=seed,
+        )  # fmt: skip
+    if config.noise == "margin":
+        eta = _eta(data, labels, on_progress)
+        return sample_dependent.margin_noise(
+            labels, eta, config.rate, margin_type=config.margin_type, seed=seed
+        )
+    if config.noise == "human":
+        return _of_people(config, data, labels)
+    return class_dependent.corrupt(
+        labels, config.noise, config.rate, n_classes=n_classes, seed=seed,
+        dataset=config.dataset, matrix=config.noise_matrix,
+    )  # fmt: skip
+
+
+def _of_people(config: RunConfig, data: Data, labels: np.ndarray) -> Noise:
+    try:
+        clean, given = human.load(config.dataset, config.human_labels, data_folder())
+    except DataError as error:
+        raise NoiseError(str(error)) from None
+    rows = None if data.ids is None else np.array(data.ids, dtype=np.int64)
+    return sample_dependent.human_noise(labels, clean, given, n_classes=data.n_classes, rows=rows)
+
+
+_margins: dict[str, np.ndarray] = {}  # fingerprint of a data set -> out-of-fold probabilities
+_margins_lock = threading.Lock()  # guards the dict, for moments only
+_training_locks: dict[str, threading.Lock] = {}  # fingerprint -> held while its networks train
+
+
+def _eta(data: Data, labels: np.ndarray, on_progress: OnProgress | None) -> np.ndarray:
+    """Out-of-fold class probabilities, (N, C) float32, of networks trained once per data set.
+
+    A function of the data set alone, whatever the settings of the run and the machine's cores.
+    Runs that need the same ones meanwhile wait; if the training fails or is stopped, the next run
+    in line starts it over. Raises what on_progress raises.
+    """
+    fingerprint = data.fingerprint()
+    training = _training_locks.setdefault(fingerprint, threading.Lock())
+    while not training.acquire(timeout=LOCK_POLL):
+        if on_progress is not None:
+            on_progress(0, 1)
+    try:
+        with _margins_lock:
+            eta = _margins.get(fingerprint)
+        if eta is None:
+            eta = cross_val_predict_proba(
+                data, labels, **MARGIN_FOLDS, threads=_n_threads(data), on_progress=on_progress
+            )
+            with _margins_lock:
+                while len(_margins) >= MAX_STORED_MARGINS:
+                    del _margins[next(iter(_margins))]
+                _margins[fingerprint] = eta
+        return eta
+    finally:
+        training.release()
+
+
+def _n_threads(data: Data) -> int:
+    """CPU threads of the margin networks: the same on every machine, since sums depend on it."""
+    return 1 if models.choose("auto", data.shape) == "small" else MARGIN_THREADS

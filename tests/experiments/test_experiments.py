@@ -1,0 +1,368 @@
+"""Statistics against other libraries; what experiments measure, on data whose answer is known; and
+every experiment from its command to its files, on tiny settings: the shape of the answer, not luck.
+"""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from engine.__main__ import main
+from engine.analysis.statistics import (
+    against_best,
+    conclusion,
+    differences,
+    holm_sidak,
+    interval,
+    means,
+    say,
+)
+from engine.errors import ConfigError
+from engine.experiments import accuracy, bimodality, detection, representation
+from engine.experiments.base import plan
+from engine.experiments.registry import EXPERIMENTS, configs_of
+from engine.runs.sweep import run_name
+
+# --- statistics
+
+
+def test_interval_is_scipys_t_interval():
+    values = [0.91, 0.95, 0.93, 0.97, 0.90]
+    found = interval(values)
+    low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+    assert (found["low"], found["high"]) == pytest.approx((low, high))
+    assert (found["n"], found["mean"]) == (5, pytest.approx(np.mean(values)))
+    assert found["std"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_interval_of_few_values():
+    assert interval([0.5, np.nan])["n"] == 1
+    assert interval([0.5])["mean"] == 0.5
+    assert math.isnan(interval([0.5])["low"])
+    assert interval([])["n"] == 0
+    assert math.isnan(interval([])["mean"])
+
+
+def runs_of(method: str, values: dict[tuple[float, int], float]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [{"method": method, "rate": r, "seed": s, "a": v} for (r, s), v in values.items()]
+    )
+
+
+def test_differences_pair_runs_by_seed():
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 1, 6)  # how hard a seed is, the same for both
+    own = {(0.4, s): hard[s] + 0.3 + 0.01 * s for s in range(6)}
+    other = {(0.4, s): hard[s] for s in range(1, 6)}  # seed 0 is missing
+    found = differences(
+        runs_of("x", own), runs_of("y", other)[["rate", "seed", "a"]], ["rate"], ["a"]
+    )
+    expected = stats.ttest_rel([own[0.4, s] for s in range(1, 6)], list(other.values()))
+    row = found.iloc[0]
+    assert row["n"] == 5
+    assert row["mean"] == pytest.approx(0.33)
+    assert tuple(expected.confidence_interval()) == pytest.approx((row["low"], row["high"]))
+    assert row["clear"]
+
+
+def test_a_difference_that_the_interval_does_not_carry_is_no_claim():
+    a = runs_of("x", {(0.4, 0): 0.9, (0.4, 1): 0.5})
+    b = runs_of("y", {(0.4, 0): 0.5, (0.4, 1): 0.8})[["rate", "seed", "a"]]
+    row = differences(a, b, ["rate"], ["a"]).iloc[0]
+    assert not row["clear"]
+    assert conclusion(row) == "not significantly different"
+    single = differences(a[:1], b[:1], ["rate"], ["a"]).iloc[0]
+    assert not single["clear"]
+
+
+def test_differences_against_one_row_for_all_groups():
+    many = pd.concat(
+        [runs_of("x", {(0.4, s): s + k for s in range(3)}).assign(k=k) for k in (1, 2)]
+    )
+    one = runs_of("y", {(0.4, s): s for s in range(3)})[["rate", "seed", "a"]]
+    found = differences(many, one, ["rate", "k"], ["a"])
+    assert dict(zip(found["k"], found["mean"], strict=True)) == {1: 1, 2: 2}
+
+
+def table_of(values: np.ndarray) -> pd.DataFrame:
+    """Rows of a table (n seeds, k values): columns seed, k and a."""
+    n, k = values.shape
+    seed, value = np.divmod(np.arange(n * k), k)
+    return pd.DataFrame({"seed": seed, "k": value, "a": values.ravel()})
+
+
+def against(values: np.ndarray) -> pd.DataFrame:
+    """`differences` of the columns 1, 2, ... of a table (n, k) to its column 0."""
+    rows = table_of(values)
+    reference = rows[rows["k"] == 0][["seed", "a"]]
+    return differences(rows[rows["k"] > 0], reference, ["k"], ["a"])
+
+
+def test_many_against_one_reference_are_paired_t_tests_corrected_by_holm():
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1, (6, 5)) + 20 * rng.normal(0, 1, (6, 1))  # seeds differ much
+    values[:, 1] += 8
+    found = against(values)
+    raw = [stats.ttest_rel(values[:, k], values[:, 0]).pvalue for k in range(1, 5)]
+    expected, bound = np.empty(4), 0.0
+    for step, k in enumerate(np.argsort(raw)):
+        bound = max(bound, 1 - (1 - raw[k]) ** (4 - step))
+        expected[k] = bound
+    assert found["p"].to_numpy() == pytest.approx(expected)
+    assert found["clear"].tolist() == [True, False, False, False]
+
+
+def test_the_best_against_all_is_corrected_for_all_pairs():
+    rng = np.random.default_rng(5)
+    values = rng.normal(0, 1, (5, 4)) + 9 * rng.normal(0, 1, (5, 1)) + [0, 9, 7, -2]
+    found = against_best(table_of(values), "k", "a").set_index("k")
+    assert found.index.tolist() == [0, 2, 3]  # 1 is the best
+    for k in found.index:
+        raw = stats.ttest_rel(values[:, k], values[:, 1]).pvalue
+        assert found["p"][k] == pytest.approx(1 - (1 - raw) ** 6)
+
+
+@pytest.mark.parametrize("spread", [1.0, 6.0])
+def test_noise_alone_is_called_different_in_one_of_twenty_families(spread):
+    """Also where one value scatters much more than the others."""
+    rng = np.random.default_rng(0)
+    scatter = [1] * 6 + [spread]
+    claims = [against(rng.normal(0, scatter, (5, 7)))["clear"].any() for _ in range(60)]
+    assert sum(claims) <= 8  # 3 are expected; with intervals side by side 12
+
+
+def test_families_are_apart_by_reference_and_metric():
+    rng = np.random.default_rng(1)
+    parts = [table_of(rng.normal(0, 1, (5, 4))).assign(rate=rate) for rate in (0.2, 0.4)]
+    rows = pd.concat(parts).assign(b=lambda t: -t["a"])
+    reference = rows[rows["k"] == 0][["rate", "seed", "a", "b"]]
+    found = differences(rows[rows["k"] > 0], reference, ["rate", "k"], ["a", "b"])
+    for (rate, metric), family in found.groupby(["rate", "metric"]):
+        alone = parts[int(rate > 0.3)]
+        own = differences(
+            alone[alone["k"] > 0], alone[alone["k"] == 0][["seed", "a"]], ["k"], ["a"]
+        )
+        assert family["p"].tolist() == pytest.approx(own["p"].tolist()), (rate, metric)
+
+
+def test_the_reference_itself_is_no_comparison():
+    values = np.random.default_rng(1).normal(0, 1, (5, 3))
+    rows = table_of(values)
+    found = differences(rows, rows[rows["k"] == 0][["seed", "a"]], ["k"], ["a"])
+    assert np.isnan(found["p"][0])
+    assert not found["clear"][0]
+    assert found["p"][1:].tolist() == pytest.approx(against(values)["p"].tolist())
+
+
+def test_one_seed_is_no_test():
+    values = np.random.default_rng(2).normal(0, 1, (1, 3))
+    assert against(values)["p"].isna().all()
+    assert not against(values)["clear"].any()
+    assert not against_best(table_of(values), "k", "a")["clear"].any()
+
+
+def test_holm_leaves_out_what_is_no_test():
+    found = holm_sidak(pd.Series([0.04, np.nan, 0.01], index=[5, 6, 7]))
+    assert found.to_dict() == pytest.approx({5: 0.04, 6: np.nan, 7: 1 - 0.99**2}, nan_ok=True)
+
+
+def test_means_and_words():
+    frame = runs_of("x", {(0.2, 0): 0.97, (0.2, 1): 0.98, (0.2, 2): 0.99})
+    row = means(frame, ["rate"], ["a"]).iloc[0]
+    assert (row["rate"], row["metric"], row["n"]) == (0.2, "a", 3)
+    assert say(row) == "98.0 % [95.5, 100.5], n = 3"
+    assert say({"n": 3, "mean": 0.021, "low": 0.01, "high": 0.032}, sign=True) == (
+        "+2.1 points [+1.0, +3.2], n = 3"
+    )
+    assert say(interval([0.5])) == "50.0 %, n = 1"
+
+
+# --- what is measured
+
+
+def test_features_of_separate_classes_and_of_none():
+    rng = np.random.default_rng(0)
+    true = np.arange(300) % 3
+    wrong = np.zeros(300, bool)
+    apart = np.eye(3)[true] * 10 + rng.normal(0, 0.1, (300, 3))
+    found = representation.measure(apart, true, wrong)
+    assert found["same_class_neighbors"].mean() == 1
+    assert found["linear_probe"].mean() == 1
+    assert found["silhouette"].mean() > 0.95
+    nothing = representation.measure(rng.normal(0, 1, (300, 3)), true, wrong)
+    assert nothing["same_class_neighbors"].mean() == pytest.approx(1 / 3, abs=0.06)
+    assert nothing["linear_probe"].mean() == pytest.approx(1 / 3, abs=0.12)
+    assert abs(nothing["silhouette"].mean()) < 0.05
+
+
+def test_humps_are_counted():
+    rng = np.random.default_rng(0)
+    two = np.concatenate([rng.normal(0.2, 0.05, 600), rng.normal(0.8, 0.05, 400)]).clip(0, 1)
+    one = rng.normal(0.5, 0.1, 1000)
+    found, single = bimodality.measure(two), bimodality.measure(one)
+    assert found["bimodal"] == 1
+    assert found["bic_gain"] > 0.5
+    assert single["bimodal"] == 0
+    assert single["bic_gain"] < 0.02
+    assert bimodality.measure(np.full(50, 0.3))["bimodal"] == 0
+
+
+def test_rankings_are_judged():
+    wrong = np.array([1, 0, 1, 0, 0, 0], bool)
+    best = detection.detection_scores(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
+    assert best == {"average_precision": 1, "precision_at_wrong": 1, "auroc": 1}
+    worse = detection.detection_scores(np.array([6, 5, 4, 1, 0, 3.0]), wrong)  # right, wrong, right
+    assert worse["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert worse["precision_at_wrong"] == 0.5
+    curve = detection.precision_at(np.array([6, 5, 4, 1, 0, 3.0]), wrong, np.array([0.5, 1.0]))
+    assert curve == pytest.approx([1, 2 / 3])
+
+
+# --- plans
+
+
+def test_a_plan_takes_five_seeds_on_small_sets_and_three_on_cifar():
+    assert plan().seeds == (0, 1, 2, 3, 4)
+    assert plan(dataset="cifar10").seeds == (0, 1, 2)
+    assert plan(seeds=[7]).seeds == (7,)
+    assert plan("full").knobs["network"] == "resnet18"
+    with pytest.raises(ConfigError, match="'huge'.*quick, full"):
+        plan("huge")
+
+
+def test_every_part_and_quirk_is_a_run_of_its_own():
+    names = [
+        (label, frozenset(map(run_name, own)), frozenset(map(run_name, against)))
+        for (_, label), own, against in accuracy._variants(plan())
+    ]
+    assert len(names) == len(accuracy.PARTS) + len(accuracy.QUIRKS) - 1  # digits do not augment
+    assert len({own for _, own, _ in names}) == len(names)
+    assert all(own != against for _, own, against in names)
+
+
+def test_experiments_share_runs():
+    made = plan()
+    names = {n: {run_name(c) for c in EXPERIMENTS[n].configs(made)} for n in EXPERIMENTS}
+    assert names["baseline"] < names["mixnn-k1"]
+    assert names["representation"] == names["detection"]
+    assert names["representation"] < names["mixture"]
+    assert names["representation"] < names["methods"] | names["full"]
+
+
+def test_equal_rates_of_noise_kinds():
+    """Each kind is asked for such that the same share of labels is wrong."""
+    from engine.noise.class_dependent import transition_matrix
+
+    made = plan()
+    kinds = accuracy._kinds(made)
+    assert set(kinds) == {"symmetric", "pair", "instance", "margin", "asymmetric"}
+    labels = accuracy.load_data(made.preset()).labels.numpy()
+    for kind in ("symmetric", "pair", "asymmetric"):
+        matrix = transition_matrix(kind, kinds[kind]["rate"], 10, dataset="digits")
+        wrong = 1 - np.diag(matrix)[labels].mean()
+        assert wrong == pytest.approx(accuracy.EQUAL_RATE, abs=1e-3), kind
+
+
+def test_a_knob_that_the_experiment_varies_is_refused():
+    with pytest.raises(ConfigError, match="rate = 0.33: the experiment baseline sets it itself"):
+        configs_of("baseline", plan(rate="0.33"), ["rate"])
+    assert len(configs_of("baseline", plan(epochs="7", rate="0.2"), ["epochs", "rate"])) == 25
+
+
+def test_a_missing_library_is_named_before_anything_trains(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr("engine.experiments.registry.find_spec", lambda name: None)
+    folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    assert main(["experiment", "detection", *folders]) == 2
+    assert "detection needs cleanlab: pip install" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_unknown_names_are_refused(capsys):
+    assert main(["experiment", "frobnicate"]) == 2
+    assert "'frobnicate': allowed are baseline, mixnn-k1" in capsys.readouterr().err
+    assert main(["experiment"]) == 0
+    told = capsys.readouterr().out
+    assert all(name in told for name in EXPERIMENTS)
+
+
+# --- every experiment, from its command to its files
+
+TINY = [
+    "--limit", "100", "--epochs", "3", "--warmup", "1", "--correction-start", "1", "--seed", "0:1",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory):
+    """All experiments answered in one folder; few rates and values of K and alpha."""
+    root = tmp_path_factory.mktemp("experiments")
+    few = pytest.MonkeyPatch()
+    for module in (accuracy, representation, bimodality, detection):
+        few.setattr(module, "RATES", (0.4,))
+    few.setattr(accuracy, "ABLATION_RATES", (0.4,))
+    few.setattr(accuracy, "KS", (1, 5))
+    few.setattr(accuracy, "ALPHAS", (0.0, 0.8))
+    few.setattr(accuracy, "METHODS_COMPARED", ("ce", "elr", "mixnn"))
+    few.setattr(accuracy, "KIND_METHODS", ("ce", "mixnn"))
+    for table in ("PARTS", "QUIRKS"):  # their settings are tested by `configs` alone
+        kept = list(getattr(accuracy, table).items())[2:5]
+        few.setattr(accuracy, table, dict(kept))
+    few.setattr(detection, "FOLD_EPOCHS", 1)
+    folders = ["--out", str(root / "results"), "--runs", str(root / "runs")]
+    try:
+        assert main(["experiment", "all", *folders, *TINY]) == 0
+    finally:
+        few.undo()
+    return root / "results"
+
+
+def test_one_experiment_from_the_runs_to_its_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(accuracy, "RATES", (0.4,))
+    folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
+    assert main(["experiment", "mixnn-k1", *folders, *TINY]) == 0
+    answer = json.loads((tmp_path / "results" / "mixnn-k1-digits.json").read_text())
+    assert answer["n_missing"] == 0
+    assert any("n = 2" in line for line in answer["answers"])
+    assert all(len(pd.read_csv(tmp_path / "results" / file)) for file in answer["tables"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_writes_its_answer(answered, name):
+    told = json.loads((answered / f"{name}-digits.json").read_text())
+    assert told["experiment"] == name
+    assert told["n_missing"] == 0
+    assert told["seeds"] == [0, 1]
+    assert told["n_train"] == [100]
+    assert told["settings"]["epochs"] == 3
+    assert told["machine"]["cores"] >= 1
+    assert told["answers"]
+    assert any("n = 2" in line for line in told["answers"])
+    for file in told["tables"].values():
+        table = pd.read_csv(answered / file)
+        assert len(table), file
+        if {"low", "high"} <= set(table.columns):
+            known = table.dropna(subset=["low"])
+            assert (known["low"] <= known["mean"] + 1e-5).all(), file
+            assert (known["mean"] <= known["high"] + 1e-5).all(), file
+            assert table["n"].max() == 2, file
+    assert told["figures"]
+    assert all((answered / file).stat().st_size > 1000 for file in told["figures"])
+
+
+@pytest.mark.slow
+def test_the_answers_number_is_the_runs_number(answered):
+    """One mean computed by hand from the run folders."""
+    from engine.runs.folder import Run
+
+    runs = [Run(path.parent) for path in (answered.parent / "runs").glob("*/config.json")]
+    values = [
+        run.epochs[-1]["metrics"]["test_accuracy"] for run in runs
+        if run.config.method == "ce" and run.config.rate == 0.4 and run.config.noise == "symmetric"
+    ]  # fmt: skip
+    table = pd.read_csv(answered / "baseline-digits.final.csv")
+    row = table[(table["rate"] == 0.4) & (table["metric"] == "test_accuracy")].iloc[0]
+    assert (row["n"], row["mean"]) == (2, pytest.approx(np.mean(values), abs=1e-5))

@@ -1,0 +1,538 @@
+"""The loop: what each epoch leaves behind follows from the epoch before, for every method."""
+
+import copy
+import threading
+import time
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from engine import metrics
+from engine.config import METHODS, configure, corrects, reference_preset
+from engine.data.base import assemble
+from engine.errors import ConfigError, TrainingError
+from engine.hardware import session
+from engine.method.mixing import mixing_weights
+from engine.method.neighbors import nearest
+from engine.training.control import Control, Stopped
+from engine.training.noisy_labels import make_noisy_labels
+from engine.training.state import State
+from engine.training.train import draw_batches, epoch_plan, learning_rate, predict, train
+from tests.conftest import blobs, quick
+
+QUIRKS = reference_preset("cifar10", 0.8) | dict(
+    network="small", augment="shift", padding=1, epochs=6, warmup=1, correction_start=3,
+    correction_interval=2, batch_size=32, loss_history=3, learning_rate=0.05, schedule_period=3,
+)  # fmt: skip
+ARRAYS = (
+    "loss", "scaled_loss", "clean", "prediction", "confidence", "soft", "neighbors", "distances",
+    "weights", "panel_features",
+)  # fmt: skip
+
+
+def assert_same(first, second):
+    for name in ARRAYS:
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name), err_msg=name)
+    assert first.metrics == second.metrics
+    assert first.mixture == second.mixture
+
+
+def logits_of(state: State, images: torch.Tensor, mirrored: bool = False) -> torch.Tensor:
+    """What the network of a state says in evaluation mode."""
+    network = state.evaluation_network()
+    chunks = predict(state, network, images, Control(), 0, "evaluation", mirrored)
+    return torch.cat([logits for logits, _ in chunks])
+
+
+def test_shapes_and_types(data):
+    *_, last = train(quick(k=2), data)
+    n = data.n
+    shapes = {name: getattr(last, name).shape for name in ARRAYS}
+    assert shapes == {
+        "loss": (n,), "scaled_loss": (n,), "clean": (n,), "prediction": (n,), "confidence": (n,),
+        "soft": (n, 3), "neighbors": (n, 2), "distances": (n, 2), "weights": (n, 3),
+        "panel_features": (n, 128),
+    }  # fmt: skip
+    np.testing.assert_allclose(last.soft.sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(last.weights.sum(1), 1, atol=1e-5)
+    assert last.settings == {"k": 2, "alpha": 0.9, "correction": "ema", "correction_start": 2}
+    assert set(last.seconds) == {
+        "neighbors", "training", "evaluation", "mixture", "test", "snapshot"
+    }  # fmt: skip
+
+
+def test_weights_come_from_the_clean_probabilities_of_the_epoch_before(data):
+    before, *rest = list(train(quick(k=3), data))
+    for after in rest:
+        expected = mixing_weights(
+            torch.from_numpy(before.clean), torch.from_numpy(after.neighbors).long()
+        )
+        np.testing.assert_array_equal(after.weights, expected)
+        assert (after.neighbors != np.arange(data.n)[:, None]).all()
+        before = after
+
+
+def test_neighbors_are_nearest_in_the_features_of_the_epoch_before(data):
+    before, after, *_ = list(train(quick(k=3, panel_size=1000), data))
+    features = torch.from_numpy(before.panel_features)  # the panel holds all samples here
+    indices, distances = nearest(features, 3, backend="exact")
+    np.testing.assert_array_equal(after.neighbors, indices)
+    np.testing.assert_allclose(after.distances, distances, rtol=1e-4)
+
+
+def test_the_look_at_the_set_is_in_evaluation_mode(data):
+    config = quick()
+    state = State(config, data)
+    next(train(config, data, state=state))
+    before = {name: value.clone() for name, value in state.model.state_dict().items()}
+    state.model.train()
+    whole, part = (logits_of(state, images) for images in (data.images, data.images[:5]))
+    torch.testing.assert_close(whole[:5], part)
+    assert all(torch.equal(v, before[name]) for name, v in state.model.state_dict().items())
+
+
+def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data):
+    config = quick(alpha=0.8, correction_start=2, epochs=4)
+    given = make_noisy_labels(config, data).given
+    snapshots = []
+    state = State(config, data)
+    for snapshot in train(config, data, state=state):
+        snapshots.append((snapshot, logits_of(state, data.images).softmax(1).numpy()))
+    soft = np.eye(3)[given]
+    for snapshot, probabilities in snapshots:
+        if snapshot.epoch >= 2:
+            soft = 0.8 * soft + 0.2 * probabilities
+        np.testing.assert_allclose(snapshot.soft, soft, atol=1e-6)
+        hard = soft.argmax(1)
+        loss = -np.log(probabilities[np.arange(data.n), hard])
+        np.testing.assert_allclose(snapshot.loss, loss, rtol=1e-3, atol=1e-5)
+        np.testing.assert_array_equal(snapshot.prediction, probabilities.argmax(1))
+
+
+def test_labels_move_toward_aligned_and_sharpened_predictions(data):
+    config = quick(align="uniform", sharpen=0.5, alpha=0.7, correction_start=2)
+    state = State(config, data)
+    soft, shares = np.eye(3)[make_noisy_labels(config, data).given], None
+    for snapshot in train(config, data, state=state):
+        toward = said = logits_of(state, data.images).softmax(1).numpy()
+        if snapshot.epoch >= 2:
+            toward = toward / 3 / shares
+            toward = (toward / toward.sum(1, keepdims=True)) ** 2
+            soft = 0.7 * soft + 0.3 * toward / toward.sum(1, keepdims=True)
+        shares = said.mean(0)
+        np.testing.assert_allclose(snapshot.soft, soft, atol=1e-5)
+
+
+def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
+    config, steps = quick(weight_ema=0.8, epochs=3), []
+    step = State.optimizer_step
+
+    def record(state):
+        step(state)
+        steps.append(copy.deepcopy(state.model.state_dict()))
+
+    state = State(config, data)
+    expected = copy.deepcopy(state.model.state_dict())
+    monkeypatch.setattr(State, "optimizer_step", record)
+    *_, last = train(config, data, state=state)
+    for number, weights in enumerate(steps, start=1):
+        momentum = min(0.8, number / (number + 10))
+        for name, value in weights.items():
+            expected[name] = momentum * expected[name] + (1 - momentum) * value
+    for name, value in state.average.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, expected[name])
+    confidence = logits_of(state, data.images).softmax(1).max(1).values
+    np.testing.assert_allclose(last.confidence, confidence, atol=1e-6)
+    state.average = None
+    own = logits_of(state, data.images).softmax(1).max(1).values
+    assert (confidence - own).abs().max() > 1e-3
+
+
+def test_an_image_and_its_mirror_are_asked_together(data):
+    config = quick(flip_average="all", epochs=2)
+    state = State(config, data)
+    *_, last = train(config, data, state=state)
+    both = (logits_of(state, data.images) + logits_of(state, data.images.flip(3))) / 2
+    torch.testing.assert_close(logits_of(state, data.images, mirrored=True), both)
+    np.testing.assert_allclose(last.confidence, both.softmax(1).max(1).values, atol=1e-6)
+
+
+@pytest.mark.parametrize("knobs", [dict(k=2), QUIRKS, dict(method="elr")])
+def test_a_large_table_of_soft_labels_is_kept_in_half_precision(knobs, data, monkeypatch):
+    config = quick(**dict(epochs=6) | knobs)
+    whole = list(train(config, data))
+    monkeypatch.setattr("engine.training.state.HALF_PRECISION_ENTRIES", 0)
+    half = list(train(config, data))
+    assert half[0].soft.dtype == np.float16
+    first = config.correction_start
+    np.testing.assert_allclose(half[first].soft, whole[first].soft, atol=5e-3)
+    np.testing.assert_allclose(half[-1].soft.sum(1), 1, atol=5e-3)
+    assert half[-1].metrics["test_accuracy"] == pytest.approx(
+        whole[-1].metrics["test_accuracy"], abs=0.1
+    )
+
+
+def test_a_compiled_step_trains_the_same(data, monkeypatch):
+    plain = list(train(quick(epochs=3), data))
+    seen = []
+
+    def compiled(model, **options):  # Dynamo's part alone; the code it would generate takes minutes
+        seen.append(options)
+        return compile_(model, backend="eager", dynamic=options["dynamic"])
+
+    class Watched(Control):
+        def report_progress(self, epoch, stage, batch, n_batches):
+            stages.append((epoch, stage))
+            super().report_progress(epoch, stage, batch, n_batches)
+
+    compile_, stages = torch.compile, []
+    monkeypatch.setattr(torch, "compile", compiled)
+    config = quick(epochs=3, compile="reduce-overhead")
+    for first, second in zip(plain, train(config, data, control=Watched()), strict=True):
+        np.testing.assert_allclose(first.loss, second.loss, atol=1e-4)
+    assert [epoch for epoch, stage in stages if stage == "compiling"] == [0]
+    # the step once, and the look of each epoch
+    assert [options["mode"] for options in seen] == ["reduce-overhead"] * (1 + 3)
+
+
+def test_a_network_that_cannot_be_compiled_says_so_and_what_to_do(data, monkeypatch):
+    def broken(graph, inputs):
+        raise ValueError("no compiler here")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda model, **options: compile_(model, backend=broken))
+    with pytest.raises(TrainingError, match='(?s)no compiler here.*compile = "none" it trains'):
+        list(train(quick(epochs=3, compile="default"), data))
+
+
+def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
+    plain = quick(warmup=2, correction_start=4)
+    assert [epoch_plan(plain, e) for e in (0, 1, 2, 4)] == [
+        ("warmup", "none", "ce"), ("warmup", "none", "ce"), ("early", "neighbors", "ce"),
+        ("main", "neighbors", "ce"),
+    ]  # fmt: skip
+    quirks = quick(**QUIRKS)
+    assert [epoch_plan(quirks, e) for e in (0, 1, 3, 4)] == [
+        ("warmup", "none", "ce"), ("early", "mixup", "linear"),
+        ("main", "mixup", "ce"),  # soft targets while mixing is still random
+        ("main", "neighbors", "ce"),
+    ]  # fmt: skip
+    assert epoch_plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
+    assert learning_rate(quirks, 0.9) == 0.05, "warm restarts move in whole epochs"
+    authors = configure(preset="reference", dataset="cifar10")
+    moving = [e for e in range(300) if corrects(authors, e)]
+    assert moving == list(range(59, 300, 10))
+    lowest = min(learning_rate(authors, e) for e in range(300))
+    assert all(learning_rate(authors, e) == lowest for e in moving), "the bottom of each cycle"
+
+
+def test_elr_before_correction_keeps_its_targets_until_correction_starts(data):
+    config = quick(early_loss="elr", warmup=1, correction_start=3, epochs=5)
+    assert [epoch_plan(config, epoch)[2] for epoch in range(5)] == ["ce", "elr", "elr", "ce", "ce"]
+    state = State(config, data)
+    kept = [state.memory.clone()]
+    kept += [state.memory.clone() for _ in train(config, data, state=state)]
+    moved = [not torch.equal(before, after) for before, after in pairwise(kept)]
+    assert moved == [False, True, True, False, False]
+
+
+def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epoch(data):
+    config = quick(**QUIRKS)
+    state = State(config, data)
+    snapshots = list(train(config, data, state=state))
+    changed = [
+        not np.array_equal(a.soft, b.soft) for a, b in zip(snapshots, snapshots[1:], strict=False)
+    ]
+    # labels move after every second epoch from epoch 3 on: in 3 and 5
+    assert changed == [False, False, True, False, True]
+    mixed = snapshots[4]
+    assert snapshots[0].neighbors.shape == (data.n, 0)
+    assert np.isnan(snapshots[1].distances).all(), "mixup's partners are random"
+    assert not np.isnan(mixed.distances).any()
+    # replay the generator: three batches, each sample's neighbor stands in its own
+    replay = State(config, data)
+    for epoch in range(5):
+        batches = draw_batches(replay, "warmup" if epoch < 1 else "main")
+        if snapshots[epoch].phase != "warmup" and epoch < 4:
+            for batch in batches:  # mixup draws a weight and a permutation for each
+                replay.rng.beta(1, 1)
+                replay.rng.permutation(len(batch))
+    for batch in batches:
+        rows = batch.numpy()
+        assert np.isin(mixed.neighbors[rows], rows).all()
+    assert sorted(np.concatenate(batches).tolist()) == list(range(data.n))
+
+
+def test_the_noise_does_not_show_in_the_order_of_the_batches():
+    """Both draw permutations of N from the run's seed; the same stream would sort by noise."""
+    for seed in range(3):
+        config = quick(seed=seed, batch_size=100)
+        state = State(config, blobs(1000))
+        wrong = torch.from_numpy(state.noisy_labels.given != state.noisy_labels.true)
+        shares = [float(wrong[b].float().mean()) for b in draw_batches(state, "warmup")]
+        # share 0.27 in batches of 100: a standard deviation of 0.044
+        assert np.std(shares) < 0.1, shares
+
+
+def test_loss_history_averages_what_the_mixture_sees(data):
+    snapshots = list(train(quick(method="ce", loss_history=2, epochs=3), data))
+
+    def scale(values):
+        return (values - values.min()) / (values.max() - values.min())
+
+    for before, after in zip(snapshots, snapshots[1:], strict=False):
+        expected = (scale(before.loss) + scale(after.loss)) / 2
+        np.testing.assert_allclose(after.scaled_loss, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
+    config = quick(method=method, noise="none", epochs=6)
+    runs = [list(train(config, data)) for _ in range(2)]
+    for first, second in zip(*runs, strict=True):
+        assert_same(first, second)
+    assert runs[0][-1].metrics["test_accuracy"] > 0.9
+    assert runs[0][-1].metrics["label_accuracy"] > 0.95
+
+
+@pytest.mark.parametrize(
+    "knobs",
+    [dict(method=m) for m in METHODS]
+    + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
+    + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)],
+    ids=lambda knobs: knobs.get("method") or next(iter(knobs)),
+)
+def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
+    config = quick(**dict(epochs=6) | knobs)
+    whole = list(train(config, data))
+    state = State(config, data)
+    for snapshot in train(config, data, state=state):
+        if snapshot.epoch == 2:
+            torch.save(state.state_dict(), tmp_path / "state.pt")
+            break
+    packed = torch.load(tmp_path / "state.pt", weights_only=True)
+    torch.manual_seed(123)  # the process-wide generator plays no part
+    rest = list(train(config, data, state=State(config, data, packed)))
+    assert [s.epoch for s in rest] == [3, 4, 5]
+    for first, second in zip(whole[3:], rest, strict=True):
+        assert_same(first, second)
+
+
+def test_three_runs_at_once_are_three_runs_alone(data):
+    configs = [quick(seed=seed, k=2) for seed in (0, 1, 2)]
+    alone = [list(train(config, data)) for config in configs]
+    together: dict[int, list] = {}
+
+    def work(config):
+        together[config.seed] = list(train(config, data))
+
+    threads = [threading.Thread(target=work, args=(config,)) for config in configs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for config, expected in zip(configs, alone, strict=True):
+        for first, second in zip(expected, together[config.seed], strict=True):
+            assert_same(first, second)
+    assert (alone[0][-1].loss != alone[1][-1].loss).any(), "seeds differ"
+
+
+def test_live_changes_act_at_the_next_epoch_and_stand_in_its_snapshot(data):
+    control = Control()
+    seen = []
+    for snapshot in train(quick(epochs=5, k=1), data, control=control):
+        seen.append((snapshot.settings["k"], snapshot.settings["alpha"], snapshot.weights.shape[1]))
+        if snapshot.epoch == 2:
+            control.change(k=4, alpha=0.5)
+    assert seen == [(1, 0.9, 1), (1, 0.9, 2), (1, 0.9, 2), (4, 0.5, 5), (4, 0.5, 5)]
+
+
+def test_correction_can_be_switched_off_and_on_while_training(data):
+    control = Control()
+    soft = []
+    for snapshot in train(quick(epochs=5, correction_start=1), data, control=control):
+        soft.append(snapshot.soft)
+        if snapshot.epoch == 1:
+            control.change(correction="none")
+        if snapshot.epoch == 3:
+            control.change(correction="ema")
+    moved = [not np.array_equal(a, b) for a, b in zip(soft, soft[1:], strict=False)]
+    assert moved == [True, False, False, True]
+
+
+def test_stop_is_obeyed_within_a_batch(data):
+    control = Control()
+    ticks = []
+    report = control.report_progress
+
+    def stop_at_second_batch(epoch, stage, batch, n_batches):
+        ticks.append((epoch, stage, batch))
+        if (epoch, stage, batch) == (1, "training", 2):
+            control.stop()
+        report(epoch, stage, batch, n_batches)
+
+    control.report_progress = stop_at_second_batch
+    with pytest.raises(Stopped):
+        list(train(quick(), data, control=control))
+    assert ticks[-1] == (1, "training", 2)
+
+
+def test_a_fork_with_other_noise_starts_with_other_labels(data):
+    config = quick(epochs=3, seed=1)
+    state = State(config, data)
+    list(train(config, data, state=state))
+    other = State(config.changed(rate=0.8, epochs=5), data, state.state_dict())
+    np.testing.assert_array_equal(other.soft.argmax(1), other.noisy_labels.given)
+    assert (other.noisy_labels.given != state.noisy_labels.given).any()
+    assert [s.epoch for s in train(other.config, data, state=other)] == [3, 4]
+
+
+def test_truth_may_be_unknown_and_may_come_with_noisy_labels():
+    clean = blobs()
+    noisy = clean.labels.clone()
+    noisy[:10] = (noisy[:10] + 1) % 3
+    parts = ((clean.images, noisy), (clean.test_images, clean.test_labels), clean.classes)
+    unknown = assemble("own", *parts)
+    known = assemble("own", *parts, true_labels=clean.labels)
+    *_, blind = train(quick(noise="none"), unknown)
+    *_, told = train(quick(noise="none"), known)
+    assert blind.metrics["memorized"] is None
+    assert blind.metrics["test_accuracy"] == told.metrics["test_accuracy"]
+    assert told.metrics["label_accuracy"] is not None
+    assert make_noisy_labels(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
+    assert make_noisy_labels(quick(noise="none"), unknown).rate_actual is None
+    assert make_noisy_labels(quick(), unknown).rate_actual > 0.1, (
+        "with noise added, what came is the truth"
+    )
+
+
+def test_no_test_part_is_no_obstacle():
+    clean = blobs()
+    bare = assemble("own", (clean.images, clean.labels), None, clean.classes)
+    *_, last = train(quick(), bare)
+    assert "test_accuracy" not in last.metrics
+
+
+def test_odd_sizes_a_last_batch_of_one_and_two_samples():
+    for n in (2, 33, 65):
+        *_, last = train(quick(epochs=3, k=1, noise="none"), blobs(n, 2))
+        assert np.isfinite(last.loss).all()
+
+
+@pytest.mark.parametrize("rate", [0.0, 1.0])
+def test_nothing_wrong_and_everything_wrong(rate, data):
+    *_, last = train(quick(noise="symmetric-exclusive", rate=rate), data)
+    assert np.isfinite(last.clean).all()
+    assert (last.metrics["memorized"] is None) == (rate == 0)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_alpha_at_its_ends(alpha, data):
+    *_, last = train(quick(alpha=alpha), data)
+    np.testing.assert_allclose(last.soft.sum(1), 1, atol=1e-5)
+    if alpha == 1:
+        assert last.metrics["changed_labels"] == 0
+
+
+def test_k_of_all_others_and_beyond(data):
+    *_, last = train(quick(k=95, epochs=2), data)
+    assert last.neighbors.shape == (96, 95)
+    with pytest.raises(ConfigError, match="k = 96: allowed is 1 to 95 for 96 samples"):
+        next(train(quick(k=96), data))
+    # 65 samples in batches of at most 32 make batches of 22, 22 and 21
+    with pytest.raises(ConfigError, match="k = 21: allowed is 1 to 20 inside batches of 21"):
+        next(train(quick(k=21, neighbor_scope="batch"), blobs(65)))
+    assert list(train(quick(k=20, neighbor_scope="batch"), blobs(65)))
+
+
+def test_thin_images_are_refused():
+    thin = blobs()
+    flat = assemble("own", (thin.images[:, :, :3], thin.labels), None, thin.classes)
+    with pytest.raises(ConfigError, match="3 x 8 pixels: allowed are sides of 8 or more"):
+        next(train(quick(), flat))
+
+
+def test_a_pause_is_no_computing_time(data):
+    control = Control()
+    epochs = train(quick(epochs=2), data, control=control)
+    next(epochs)
+    control.pause()
+    threading.Timer(0.5, control.resume).start()
+    assert sum(next(epochs).seconds.values()) < 0.4
+    assert control.seconds_waited > 0.4
+
+
+def test_every_second_of_an_epoch_belongs_to_a_stage(data, monkeypatch):
+    of_labels = metrics.of_labels
+
+    def slow(*arguments):
+        time.sleep(0.3)
+        return of_labels(*arguments)
+
+    monkeypatch.setattr(metrics, "of_labels", slow)
+    epochs = train(quick(epochs=4), data)
+    next(epochs)
+    for _ in range(3):
+        start = time.perf_counter()
+        snapshot = next(epochs)
+        seconds = time.perf_counter() - start
+        assert snapshot.seconds["snapshot"] >= 0.3
+        assert 0.95 * seconds < sum(snapshot.seconds.values()) <= seconds
+
+
+def test_arrays_of_a_snapshot_are_copies(data):
+    state = State(quick(), data)
+    snapshot = next(train(quick(), data, state=state))
+    soft = snapshot.soft.copy()
+    state.soft.zero_()
+    np.testing.assert_array_equal(snapshot.soft, soft)
+    for name in ARRAYS:
+        assert getattr(snapshot, name).flags.c_contiguous, name
+
+
+def test_nothing_process_wide_is_set_between_two_epochs(data, monkeypatch):
+    limits = []
+    monkeypatch.setattr("engine.hardware._set_memory_limits", lambda *both: limits.append(both))
+    epochs = train(quick(epochs=2), data)
+    next(epochs)
+    assert limits == [(2**30, 2**31 - 1), (2**25, 2**26)]  # as glibc would set them
+    with session(torch.device("cpu")):  # whoever drives the run holds them meanwhile
+        next(epochs)
+        assert limits[2:] == [(2**30, 2**31 - 1)]
+    assert limits[3:] == [(2**25, 2**26)]
+
+
+def test_runs_in_turns_keep_their_threads(data):
+    seen = []
+    one, two = (train(quick(threads=n, epochs=3), data) for n in (1, 2))
+    outside = torch.get_num_threads()
+    for _ in zip(one, two, strict=True):
+        seen.append(torch.get_num_threads())
+    assert seen == [outside] * 3
+
+
+def test_a_state_of_other_settings_is_refused(data):
+    with pytest.raises(ValueError, match="not the one that state was made with"):
+        next(train(quick(k=2), data, state=State(quick(), data)))
+
+
+def test_a_run_moves_to_another_kind_of_device(data):
+    """Its generator cannot come along; all else does."""
+    state = State(quick(), data)
+    next(train(quick(), data, state=state))
+    packed = state.state_dict() | {
+        "device": "cuda",
+        "generator": torch.zeros(16, dtype=torch.uint8),
+    }
+    moved = State(quick(), data, packed)
+    assert moved.epoch == 0
+    assert torch.equal(moved.model.head.weight, state.model.head.weight)
+    assert len(list(train(quick(), data, state=moved))) == 4
+
+
+def test_a_lost_loss_says_what_to_try(data):
+    with pytest.raises(TrainingError, match="(became nan|is no longer finite) in epoch.*below 100"):
+        list(train(quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60), data))
