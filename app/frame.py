@@ -45,12 +45,16 @@ def path_line() -> None:
 
 def navigation() -> tuple[Any, bool]:
     """The page that the address asks for, and whether a teacher's link hides the controls."""
-    found = [entry for entry in PAGES if (APP / "views" / f"{entry[0]}.py").exists()]
+    found = [entry for entry in PAGES if (APP / "views" / entry[0] / "page.py").exists()]
     pages = [
         st.Page(
-            f"views/{file}/page.py", title=title, icon=f":material/{icon}:", default=file == "train"
+            f"views/{name}/page.py",
+            title=title,
+            icon=f":material/{icon}:",
+            url_path=name,
+            default=name == "train",
         )
-        for file, title, icon in found
+        for name, title, icon in found
     ]
     # the first look at a teacher's link comes before its choices are taken up
     guide = url_state.get("guide") or st.query_params.get("guide") == "1"

@@ -21,7 +21,7 @@ from app.server.shutdown import at_shutdown
 from app.server.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
 from engine.config import RunConfig
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
 DAY, GB = 86400.0, 1e9
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]

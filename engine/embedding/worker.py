@@ -180,7 +180,7 @@ class _Worker:
         self._words: deque[str] = deque(maxlen=20)
         threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "engine.embedding.worker"], cwd=Path(__file__).resolve().parents[1],
+            [sys.executable, "-m", "engine.embedding.worker"], cwd=Path(__file__).resolve().parents[2],
             env=os.environ | threads, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 from engine.analysis.diagnostics import Diagnosis, diagnose
 from engine.config import configure
 
-RESULTS = Path(__file__).resolve().parents[1] / "assets" / "results" / "signs.json"
+RESULTS = Path(__file__).resolve().parents[2] / "assets" / "results" / "signs.json"
 CONFIG = configure(dataset="digits", epochs=30)
 WRONG = 0.36
 

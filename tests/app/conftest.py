@@ -185,13 +185,20 @@ def wait_until(true, seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
-def app(page: str, **params: str):
-    """The app at a page, drawn once, with query parameters: app("losses", run="finished")."""
+def unopened(page: str):
+    """The app at a page, before its first run."""
     from streamlit.testing.v1 import AppTest
+    from streamlit.util import calc_hash
 
     at = AppTest.from_file(str(MAIN), default_timeout=60)
     if page != "train":  # the one that a bare address opens
-        at.switch_page(f"views/{page}/page.py")
+        at._page_hash = calc_hash(page)  # switch_page knows a page's URL only after the first run
+    return at
+
+
+def app(page: str, **params: str):
+    """The app at a page, drawn once, with query parameters: app("losses", run="finished")."""
+    at = unopened(page)
     for name, value in params.items():
         at.query_params[name] = str(value)
     at.run()

@@ -27,7 +27,7 @@ from engine.data import load
 from engine.errors import DataError, StoreError
 from engine.runs.folder import Run, write_json
 from engine.runs.lineage import parent_of
-from tests.app.conftest import MAIN, quick_digits, texts, wait_until
+from tests.app.conftest import MAIN, quick_digits, texts, unopened, wait_until
 from tests.records import read_records, write_records
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
@@ -45,9 +45,7 @@ def who(token: bytes, **more) -> Visitor:
 
 def open_as(token: bytes, page: str, **params) -> AppTest:
     """A page as the browser with this token sees it."""
-    at = AppTest.from_file(str(MAIN), default_timeout=60)
-    if page != "train":
-        at.switch_page(f"views/{page}/page.py")
+    at = unopened(page)
     at.session_state["visitor"] = token
     for name, value in params.items():
         at.query_params[name] = value
@@ -273,9 +271,7 @@ def test_of_the_runs_folder_only_ones_own_upload_is_a_data_set(root, monkeypatch
 def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teacher):
     assert not runs().access.may_use(text, who(BOB))
     for page in ("train", "noise"):
-        at = AppTest.from_file(str(MAIN), default_timeout=60)
-        if page != "train":
-            at.switch_page(f"views/{page}/page.py")
+        at = unopened(page)
         at.session_state["visitor"], at.session_state["teacher"] = BOB, teacher
         at.query_params["dataset"], at.query_params["noise_of"] = text, "settings"
         at.run()

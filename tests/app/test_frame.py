@@ -11,7 +11,7 @@ from app.state import parameters, url_state
 from engine.charts import theme
 from tests.app.conftest import MAIN, app, texts
 
-PAGES = [path.stem for path in sorted((MAIN.parent / "views").glob("*.py"))]
+PAGES = [path.parent.name for path in sorted((MAIN.parent / "views").glob("*/page.py"))]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -17,7 +17,7 @@ from engine.cli.parser import COMMANDS, main
 from engine.config import GROUPS, METHODS, RunConfig, configure
 from engine.runs.folder import Run, free_folder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--limit", "150", "--epochs", "4", "--warmup", "1", "--correction-start", "2"]
 
 

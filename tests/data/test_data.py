@@ -22,7 +22,7 @@ from engine.data.images import open_image
 from engine.errors import DataError, ImageError
 from tests.hostile_files import animation, eps, png, png_header
 
-REAL_IMAGES = Path(__file__).parents[2] / "shared" / "data" / "cifar10_jpg.tar.xz"
+REAL_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "cifar10_jpg.tar.xz"
 
 
 def random_images(n: int, *shape: int, seed: int = 0) -> np.ndarray:
@@ -494,7 +494,7 @@ def test_real_photos_are_decoded_as_pillow_does(tmp_path):
 
 def test_nothing_else_opens_images():
     """Pillow goes by content: EPS called .png would start Ghostscript."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     rooms = ("engine", "app", "notebooks", "tests")
     files = [path for room in rooms for path in (root / room).rglob("*")]
     opener = re.compile(r"Image\.open\b|\bImageFile\.Parser|from PIL\.Image import")

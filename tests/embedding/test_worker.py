@@ -174,7 +174,7 @@ def test_the_process_lays_out_tells_failures_and_ends_with_its_parent(run):
         "while m.state('/nowhere')[0] != 'failed': time.sleep(0.1)\n"
         "print(m.state('/nowhere')[1], flush=True); time.sleep(600)"
     )
-    root = Path(worker.__file__).resolve().parents[1]
+    root = Path(worker.__file__).resolve().parents[2]
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, text=True
     )

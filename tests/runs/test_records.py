@@ -19,7 +19,7 @@ from engine.runs.writer import RunWriter
 from tests.conftest import blobs, quick
 from tests.records import as_format_1, read_records, write_records
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

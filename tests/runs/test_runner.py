@@ -24,7 +24,7 @@ from engine.training.state import State
 from engine.training.train import train
 from tests.conftest import blobs, quick
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def wait_for(condition, seconds: float = 60) -> None:

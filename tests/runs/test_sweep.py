@@ -26,7 +26,7 @@ from engine.runs.sweep import Progress, grid, run_name, save_table, sweep, table
 from engine.runs.writer import RunWriter
 from engine.training.state import State, load_data
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = dict(limit=60, epochs=3, warmup=1, correction_start=2)
 AXES = QUICK | dict(k="1:2", seed="0,1")  # four runs
 

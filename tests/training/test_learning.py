@@ -20,7 +20,7 @@ from tests.conftest import SHARED
 # by rate; five seeds of every rate and method: assets/results/experiments/methods-digits.json
 SEEDS = {0.2: (0,), 0.4: (0, 1, 2), 0.6: (0,)}
 METHODS = ("ce", "mixup", "mixnn")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def last_epoch(method: str, rate: float, seed: int, **settings) -> dict:

@@ -22,7 +22,7 @@ from app.server.uploads.turns import TICK, Job, Turns
 from engine.config import SMALLEST_SIDE
 
 log = logging.getLogger(__name__)
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "app.server.uploads.sandbox"]
 TURN = 1.0  # seconds of work after which others who have worked less come first
 MOST_SAID = 4 * MB  # of a process's words

@@ -165,7 +165,7 @@ def compare(step: Step, mine: str, finding: Finding) -> None:
 def look_on(step: Step, run: str) -> None:
     """A link to the page where this can be looked at in full."""
     page, words = step.page
-    if get("guide") or not (Path(__file__).parent / f"{page}.py").exists():
+    if get("guide") or not (Path(__file__).parents[1] / page / "page.py").exists():
         return
     st.page_link(
         f"views/{page}/page.py", label=words, icon=":material/arrow_forward:",
