@@ -10,9 +10,9 @@ import pytest
 from app.server import class_answers
 from app.server.run_manager import runs
 from app.server.storage import storage_of
-from app.views.lesson import explanations
-from app.views.lesson.explanations import Finding
 from app.views.lesson.steps import PERCENT, RATES, RUNS, STEPS, settings
+from engine.analysis import lesson_explanations
+from engine.analysis.lesson_explanations import Finding
 from engine.config import configure
 from engine.runs.runner import Runner
 from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
@@ -354,7 +354,7 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
         record(e, test_accuracy=t, memorized=0.1 + 0.4 * e, fit_clean=0.8)
         for e, t in enumerate(tests)
     ]
-    finding = explanations.early(made)
+    finding = lesson_explanations.early(made)
     assert finding.outcome == outcome
     assert says in " ".join(finding.sentences)
     sentences(finding)
@@ -363,7 +363,8 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
 def test_nothing_learned_by_heart_is_said_as_it_is():
     made = [record(e, test_accuracy=0.9, memorized=0.05, fit_clean=0.9) for e in range(3)]
     assert (
-        "predicted 5.0 % of the wrong labels, hardly more" in explanations.early(made).sentences[2]
+        "predicted 5.0 % of the wrong labels, hardly more"
+        in lesson_explanations.early(made).sentences[2]
     )
 
 
@@ -371,18 +372,19 @@ def test_humps_are_judged_by_pairs():
     wrong = np.array([True, True, False, False])
     clean = np.array([0.1, 0.9, 0.9, 0.2])
     apart, mixed = np.array([5.0, 6.0, 0.1, 0.2]), np.array([1.0, 4.0, 2.0, 3.0])
-    good = explanations.humps(apart, clean, wrong, mixed, 2)
+    good = lesson_explanations.humps(apart, clean, wrong, mixed, 2)
     assert good.outcome == "large"
     assert good.numbers["apart"] == 1.0
     assert good.numbers["late"] == 0.5  # by hand: 4 > 2, 4 > 3, but 1 < 2, 1 < 3
     assert good.numbers["precision"] == good.numbers["recall"] == 0.5
     assert "best early" in good.sentences[3]
-    assert explanations.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
-    assert explanations.humps(-apart, clean, wrong, apart, 2).outcome == "small"
+    assert lesson_explanations.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
+    assert lesson_explanations.humps(-apart, clean, wrong, apart, 2).outcome == "small"
     assert (
-        "call no label wrong" in explanations.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
+        "call no label wrong"
+        in lesson_explanations.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
     )
-    for finding in (good, explanations.humps(mixed, clean, wrong, apart, 2)):
+    for finding in (good, lesson_explanations.humps(mixed, clean, wrong, apart, 2)):
         sentences(finding)
 
 
@@ -390,14 +392,14 @@ def test_neighbors_are_counted_by_true_class():
     true = np.array([0, 0, 0, 1, 1, 1])
     given = np.array([1, 0, 0, 1, 1, 0])  # the first and the last are wrong
     neighbors = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 0]])
-    finding = explanations.neighborhood(neighbors, given, true)
+    finding = lesson_explanations.neighborhood(neighbors, given, true)
     assert finding.numbers["same"].tolist() == [0, 1, 1]
     assert finding.numbers["mean"] == 1.5
     assert finding.numbers["elected"] == 1.0  # labels 0, 0 name 0; 1, 1 name 1, one by mistake
     assert finding.outcome == "most"
     sentences(finding)
     strangers = np.array([[3, 4], [0, 2], [0, 1], [4, 5], [3, 5], [1, 2]])
-    few = explanations.neighborhood(strangers, given, true)
+    few = lesson_explanations.neighborhood(strangers, given, true)
     assert few.outcome == "few"
     assert "weak witnesses" in few.sentences[3]
 
@@ -406,14 +408,14 @@ def test_mixing_says_who_gets_the_weight():
     true, given = np.array([0, 0, 1]), np.array([1, 0, 1])
     neighbors, soft = np.array([[1], [0], [1]]), np.eye(2)[given]
     weights = np.array([[0.1, 0.9], [0.8, 0.2], [1.0, 0.0]])
-    finding = explanations.mixture(weights, neighbors, soft, given, true)
+    finding = lesson_explanations.mixture(weights, neighbors, soft, given, true)
     assert finding.outcome == "neighbors"
     assert finding.numbers["own_wrong"] == 0.1
     assert finding.numbers["own_right"] == 0.9
     assert finding.numbers["on_true"] == pytest.approx(0.9)  # 0.9 of a label that says 0
     assert "rewrite the wrong label" in finding.sentences[3]
     sentences(finding)
-    selfish = explanations.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
+    selfish = lesson_explanations.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
     assert selfish.outcome == "itself"
     assert "rewrote few" in selfish.sentences[3]
 
@@ -422,7 +424,7 @@ def test_correction_counts_corrected_and_harmed_labels():
     true, given = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
     corrected = np.array([0, 1, 1, 1])
     made = [record(29, test_accuracy=0.9)], [record(29, test_accuracy=0.7)]
-    finding = explanations.correction(*made, given, corrected, true)
+    finding = lesson_explanations.correction(*made, given, corrected, true)
     assert finding.outcome == "75"
     assert (finding.numbers["corrected"], finding.numbers["harmed"]) == (2, 1)
     assert finding.hit("80")
@@ -430,9 +432,9 @@ def test_correction_counts_corrected_and_harmed_labels():
     assert not finding.hit("81")
     assert "better labels" in finding.sentences[3]
     sentences(finding)
-    nothing = explanations.correction(*made, given, given, true)
+    nothing = lesson_explanations.correction(*made, given, given, true)
     assert "brought nothing" in nothing.sentences[3]
-    unused = explanations.correction(made[1], made[0], given, corrected, true)
+    unused = lesson_explanations.correction(made[1], made[0], given, corrected, true)
     assert "did not gain" in unused.sentences[3]
 
 
@@ -444,13 +446,13 @@ def test_the_costliest_change_is_found_and_ties_count():
         "mixnn": ended(0.97, 0.98), "many": ended(0.8, 0.9), "alpha0": ended(0.805, 0.9),
         "alpha1": ended(0.95, 0.64), "quiet": ended(0.97, 0.99), "quiet_plain": ended(0.98, 0.95),
     }  # fmt: skip
-    finding = explanations.failures(made)
+    finding = lesson_explanations.failures(made)
     assert finding.outcome == "many"
     assert finding.hit("alpha0")  # half a point less: chance
     assert not finding.hit("alpha1")
     assert "17.0 percentage points" in finding.sentences[3]
     sentences(finding)
-    none = explanations.failures(
+    none = lesson_explanations.failures(
         made | {name: ended(0.96, 0.98) for name in ("many", "alpha0", "alpha1")}
     )
     assert none.outcome == "none"
@@ -477,4 +479,4 @@ def test_all_that_a_step_can_come_out_as_is_an_option():
      (0.976, "97.6 %")],
 )  # fmt: skip
 def test_only_all_is_a_hundred_percent(share, text):
-    assert explanations.pc(share) == text
+    assert lesson_explanations.pc(share) == text

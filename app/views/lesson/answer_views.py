@@ -9,11 +9,11 @@ from app.components import figures
 from app.components.images import wall
 from app.server import escaping, run_cache
 from app.state.url_state import get, put
-from app.views.lesson import explanations
-from app.views.lesson.explanations import Finding
 from app.views.lesson.steps import RUN_WORDS
+from engine.analysis import lesson_explanations
 from engine.analysis.diagnostics import diagnose
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
+from engine.analysis.lesson_explanations import Finding
 from engine.charts import lesson as charts
 from engine.charts import theme
 
@@ -22,7 +22,7 @@ N_SHOWN = 8  # changed labels on the wall
 
 def show_early(names: dict[str, str]) -> Finding:
     records = run_cache.records(names["plain"])
-    finding = explanations.early(records)
+    finding = lesson_explanations.early(records)
     epochs = [record["epoch"] for record in records]
     series = {
         words: ([record["metrics"][metric] for record in records], color)
@@ -49,7 +49,7 @@ def show_humps(names: dict[str, str]) -> Finding:
     )
     last = len(run_cache.records(plain)) - 1
     late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
-    finding = explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
+    finding = lesson_explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
     figures.show(
         charts.losses(scaled, wrong, records[row]["mixture"], height=270), "humps-early",
@@ -67,7 +67,7 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     run = names["mixnn"]
     row, neighbors, weights = mixed_first(run)
     labels = run_cache.run(run).labels
-    finding = explanations.neighborhood(neighbors, labels["given"], labels["true"])
+    finding = lesson_explanations.neighborhood(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
         f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
@@ -88,7 +88,7 @@ def show_mixing(names: dict[str, str]) -> Finding:
     row, neighbors, weights = mixed_first(run)
     labels = run_cache.run(run).labels
     soft = run_cache.values(run, "soft", row - 1)
-    finding = explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    finding = lesson_explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -101,7 +101,7 @@ def show_mixing(names: dict[str, str]) -> Finding:
     shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
     strip(run, members, shares, extra=(mixed, "mixed"))
     another(run)
-    label = explanations.mixed_labels(weights, neighbors, soft)[sample]
+    label = lesson_explanations.mixed_labels(weights, neighbors, soft)[sample]
     figures.show(
         charts.label_bars(soft[sample], label, run_cache.class_names(run)), "mixed-label",
         alt="Bars: the label of this image before and after mixing.",
@@ -121,7 +121,9 @@ def show_correction(names: dict[str, str]) -> Finding:
     records, others = run_cache.records(mixnn), run_cache.records(plain)
     labels = run_cache.run(mixnn).labels
     corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
-    finding = explanations.correction(records, others, labels["given"], corrected, labels["true"])
+    finding = lesson_explanations.correction(
+        records, others, labels["given"], corrected, labels["true"]
+    )
     series = {
         "labels right": ([r["metrics"]["label_accuracy"] for r in records], theme.OKABE_ITO[1]),
         "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], theme.CLEAN),
@@ -166,7 +168,7 @@ def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np
 
 def show_failures(names: dict[str, str]) -> Finding:
     records = {name: run_cache.records(run) for name, run in names.items()}
-    finding = explanations.failures(records)
+    finding = lesson_explanations.failures(records)
     last = {name: of[-1]["metrics"] for name, of in records.items()}
     figures.show(
         charts.outcomes(

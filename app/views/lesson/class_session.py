@@ -13,8 +13,8 @@ from app.server import class_answers, escaping
 from app.server.run_manager import RunInfo, runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
-from app.views.lesson.explanations import Finding
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings
+from engine.analysis.lesson_explanations import Finding
 from engine.charts import lesson as charts
 
 MINE, TROUBLE = "lesson.mine", "lesson.trouble"

@@ -10,8 +10,8 @@ from app.state.url_state import bound, get, link, put
 from app.views.lesson import class_session
 from app.views.lesson.answer_views import SHOWS, example
 from app.views.lesson.class_session import SKIPPED, answered
-from app.views.lesson.explanations import Finding
 from app.views.lesson.steps import PERCENT, RATES, SEEDS, STEPS, Step
+from engine.analysis.lesson_explanations import Finding
 
 
 def main() -> None:
