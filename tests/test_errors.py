@@ -49,11 +49,9 @@ def test_errors_imports_nothing_of_the_project():
 def test_the_command_line_prints_the_sentence_of_every_kind(name, status, monkeypatch, capsys):
     main = importlib.import_module("engine.__main__").main
 
-    def fail(**_):
+    def fail(*_):
         raise getattr(sys.modules["engine.errors"], name)("one sentence")
 
-    fail.__doc__ = "Fail."
-    monkeypatch.setattr("engine.cli.commands.methods", fail)
-    fail.__name__ = "methods"
+    monkeypatch.setattr("engine.cli.console.print_table", fail)
     assert main(["methods"]) == status
     assert capsys.readouterr().err == "error: one sentence\n"

@@ -137,11 +137,10 @@ def test_a_command_with_little_address_space_ends_with_a_sentence(tmp_path):
 
 
 def test_a_command_says_so_whatever_raised_it(monkeypatch, capsys):
-    def datasets(**_):
-        """Ask for too much."""
+    def greedy(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr("engine.cli.commands.datasets", datasets)
+    monkeypatch.setattr("engine.cli.console.print_table", greedy)
     assert main(["datasets"]) == 1
     assert "error: not enough memory on the GPU: 21.0 MB" in capsys.readouterr().err
 
