@@ -118,7 +118,7 @@ class Storage:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Everything inside is written, or nothing; an inner transaction joins the outer one."""
-        with self._ready() as connection:
+        with self._ready(create=True) as connection:
             if connection.in_transaction:
                 yield connection
                 return
@@ -202,11 +202,11 @@ class Storage:
             return self._tables[name]
 
     @contextlib.contextmanager
-    def _ready(self) -> Iterator[sqlite3.Connection]:
+    def _ready(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
         """The connection, for this thread alone; an error of SQLite becomes a sentence."""
         with self._lock:
             try:
-                yield self._current()
+                yield self._current(create)
             except sqlite3.Error as error:
                 code = getattr(error, "sqlite_errorcode", 0) & 0xFF
                 if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
@@ -216,22 +216,25 @@ class Storage:
                     f"{REASONS.get(code, error)}. Nothing was changed."
                 ) from error
 
-    def _current(self) -> sqlite3.Connection:
+    def _current(self, create: bool) -> sqlite3.Connection:
+        """The connection to the file that is there now; only a write makes one."""
         connection = self._connection
         if connection is not None and connection.in_transaction:
             return connection
         inode = _inode(self.path)
-        if connection is None or inode != self._inode:
+        missing = inode == 0 and self.root.is_dir()
+        if connection is None or inode != self._inode or create and missing:
             self.close()
-            self._connection = connection = self._connect()
+            empty = missing and not create
+            self._connection = connection = self._connect(":memory:" if empty else self.path)
             self._inode, self._version = _inode(self.path), -1
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, path: Path | str) -> sqlite3.Connection:
         options: dict[str, Any] = {
             "timeout": self._patience, "isolation_level": None, "check_same_thread": False,
         }  # fmt: skip
-        connection = sqlite3.connect(self.path, **options)
+        connection = sqlite3.connect(path, **options)
         try:
             return _prepared(connection)
         except sqlite3.Error as error:

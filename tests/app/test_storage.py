@@ -223,6 +223,17 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     assert storage.table("owners") == {"a": "ann"}
 
 
+def test_reading_makes_no_file(storage, tmp_path):
+    assert storage.table("owners") == {}
+    assert storage.queue() == storage.read("SELECT * FROM answers") == []
+    assert list(tmp_path.iterdir()) == []
+    other = Storage(tmp_path)
+    other.put("owners", "a", "ann")
+    time.sleep(2 * module.FRESH)
+    assert storage.table("owners") == {"a": "ann"}
+    other.close()
+
+
 def test_a_folder_that_is_gone_says_so(tmp_path):
     with pytest.raises(StorageError, match="cannot be opened; check the folder"):
         Storage(tmp_path / "gone").table("owners")
