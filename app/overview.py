@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from app.once import newest
+from engine.analysis.caching import newest
 from engine.config import RunConfig
 from engine.experiments.statistics import means
 from engine.report import summary

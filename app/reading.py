@@ -9,9 +9,9 @@ import numpy as np
 import streamlit as st
 
 from app.choices import get
-from app.once import newest
 from app.runs import RunsError, runs
 from app.sample import story
+from engine.analysis.caching import newest
 from engine.ask import Network, load_network
 from engine.config import RunConfig
 from engine.data import Data, DataError, is_here, load

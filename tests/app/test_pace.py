@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app import pace as pace_module
-from app.once import newest, once
+from app.once import once
 from app.pace import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
+from engine.analysis.caching import newest
 
 
 class Clock:
