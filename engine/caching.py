@@ -29,26 +29,3 @@ def once(maxsize: int) -> Callable[[Callable], Callable]:
         return get
 
     return decorate
-
-
-def newest(maxsize: int) -> Callable[[Callable], Callable]:
-    """`once` for a function of a key and a stamp; of each key only the newest value is kept."""
-
-    def decorate(function: Callable) -> Callable:
-        @functools.lru_cache(maxsize)
-        def place(_: Any) -> tuple[threading.Lock, dict[Any, Any]]:
-            return threading.Lock(), {}
-
-        @functools.wraps(function)
-        def get(key: Any, stamp: Any) -> Any:
-            lock, kept = place(key)
-            with lock:
-                if stamp not in kept:
-                    value = function(key, stamp)
-                    kept.clear()
-                    kept[stamp] = value
-                return kept[stamp]
-
-        return get
-
-    return decorate

@@ -25,7 +25,7 @@ FLOORS = [
     "app.server",
     "app.state",
     "app.components",
-    "app.views app.frame app.main",
+    "app.views app.frame app.main app.warm_up",
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 

@@ -8,7 +8,7 @@ is the differences within seeds, each by a paired t-test with its own spread. Se
 reference are corrected by Holm's steps with Sidak's bound, the best against all others by Sidak's
 bound over all pairs. Assumed is that differences are near normal, which a handful of seeds cannot
 show. Dunnett's and Tukey's tests (scipy.stats.dunnett, tukey_hsd) are not used: they assume equal
-spread, and here accuracy varies up to ten times as much in one setting as in another; with such
+spread, and here accuracy varies up to 23 times as much in one setting as in another; with such
 spreads and five seeds, Dunnett's test on blocks makes a false claim in 9 to 14 % of families.
 """
 

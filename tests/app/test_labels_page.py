@@ -3,12 +3,16 @@
 import csv
 import json
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
+from app.review import exhibits
 from app.server.run_manager import runs
-from engine.analysis.summary import export, label_rows
+from engine.analysis.summary import export
+from engine.analysis.summary import label_rows
+from engine.label_issues import label_issues
 from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import Run
 from engine.runs.runner import Runner
@@ -207,6 +211,33 @@ def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
     assert [float(line["p_clean"]) for line in early] == pytest.approx(
         run.array("clean")[1].tolist(), abs=1e-6
     )
+
+
+@pytest.mark.parametrize("case", ["whole", "early", "fork", "orphan", "no truth"])
+def test_export_app_and_notebook_say_the_same_of_every_label(root, finished, tmp_path, case):
+    """Notebook 8 and the command line take `label_issues` and `export`, the pages `suspects_of`."""
+    name, row = finished, 2 if case == "early" else None
+    if case in ("fork", "orphan"):
+        Runner.fork(root / finished, 4, root / "fork", alpha=0.6, epochs=8).run()
+        name = "fork"
+    if case == "orphan":
+        shutil.rmtree(root / finished)
+    if case == "no truth":
+        path = root / finished / "labels.npz"
+        with np.load(path) as file:
+            kept = {k: file[k] for k in file.files if k not in ("true", "matrix_actual")}
+        np.savez(path, **kept)
+    run = Run(root / name)
+    last = len(run.epochs) - 1
+    engine, page = label_issues(run, row), exhibits.suspects_of(name, last if row is None else row)
+    for field in fields(engine):
+        ours, theirs = getattr(engine, field.name), getattr(page, field.name)
+        np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
+    if row is None:
+        assert export(run, tmp_path / "labels.csv") == len(page.flagged)
+        lines = list(csv.DictReader((tmp_path / "labels.csv").open()))
+        assert lines == list(label_rows(run, last, page))
+        assert [line["label_quality"] for line in lines] == [f"{q:.6f}" for q in page.quality]
 
 
 def test_the_noise_is_read_from_the_corrections(root, finished):
