@@ -5,9 +5,10 @@ from typing import Any
 
 import streamlit as st
 
+from app import warm_up
 from app.components import history, live_updates
 from app.components.page import guarded
-from app.server import endpoints, escaping, warm_up
+from app.server import endpoints, escaping
 from app.server.run_manager import runs
 from app.server.visitors import page_begins
 from app.state import url_state

@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app.server.run_manager import RunsError
-from app.server.run_manager import runs
+from app.server.run_manager import RunsError, runs
 from engine.analysis import sample_history
-from engine.analysis.caching import newest
 from engine.config import RunConfig
 from engine.data import is_here, load
 from engine.errors import DataError, StoreError

@@ -8,11 +8,10 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
-from app.review import exhibits
 from app.server.run_manager import runs
-from engine.analysis.summary import export
-from engine.analysis.summary import label_rows
-from engine.label_issues import label_issues
+from app.views.your_data import evidence
+from engine.analysis.label_issues import label_issues
+from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import Run
 from engine.runs.runner import Runner
@@ -229,7 +228,7 @@ def test_export_app_and_notebook_say_the_same_of_every_label(root, finished, tmp
         np.savez(path, **kept)
     run = Run(root / name)
     last = len(run.epochs) - 1
-    engine, page = label_issues(run, row), exhibits.suspects_of(name, last if row is None else row)
+    engine, page = label_issues(run, row), evidence.suspects_of(name, last if row is None else row)
     for field in fields(engine):
         ours, theirs = getattr(engine, field.name), getattr(page, field.name)
         np.testing.assert_array_equal(ours, theirs, err_msg=field.name)

@@ -7,17 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.server import pacing as pace_module
-from app.server.pacing import BEHIND
-from app.server.pacing import Busy
-from app.server.pacing import LONG
-from app.server.pacing import LONGEST
-from app.server.pacing import MOST_WAITING
-from app.server.pacing import Pace
-from app.server.pacing import SHARE
-from app.server.pacing import Turns
+from app.server.pacing import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
 from engine.analysis.caching import newest
-from engine.caching import newest
-from engine.caching import once
+from engine.caching import newest, once
 
 
 class Clock:
