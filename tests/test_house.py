@@ -120,6 +120,52 @@ def test_the_engine_starts_without_the_heavy_libraries():
     assert result.stdout.strip() == "set()"
 
 
+HEAVY = ("torch", "sklearn", "pandas", "scipy", "umap", "plotly", "streamlit", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    ("modules", "needed"),
+    [
+        ("engine.cli.parser, engine.cli.commands, engine.cli.console", set()),
+        ("engine.config, engine.training.control, engine.analysis.diagnostics", set()),
+        ("engine.runs.folder, engine.analysis.summary, engine.analysis.label_issues", set()),
+        ("engine.runs.runner, engine.runs.writer, engine.embedding.worker", set()),
+        ("engine.data.registry, engine.analysis.sample_history", set()),
+        ("engine.analysis.data_checks, engine.analysis.run_table", set()),
+        # Streamlit itself imports the beginnings of plotly
+        (
+            "app.server.run_manager, app.components.settings_form, app.components.run_picker, "
+            "app.components.figures, app.views.train.live_charts",
+            {"streamlit", "plotly"},
+        ),
+    ],
+)
+def test_reading_and_the_first_page_import_no_heavy_library(modules, needed):
+    """PyTorch takes two seconds and 500 MB; whoever computes imports it then."""
+    code = f"import sys, {modules}; print(*set({HEAVY!r}) & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(ended.stdout.split()) == needed
+
+
+def test_help_needs_no_library():
+    """Wall time is measured by tests/benchmarks/bench_app.py."""
+    code = """
+import sys
+from engine.cli.parser import main
+try:
+    main(["--help"])
+finally:
+    print(*{"numpy", "pydantic", "tqdm", "torch"} & set(sys.modules), file=sys.stderr)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "headline" in ended.stdout
+    assert ended.stderr.strip() == ""
+
+
 @pytest.mark.parametrize("top", ["engine", "app", "tests"])
 def test_the_readme_has_a_caption_for_every_folder(top):
     lines = (ROOT / "README.md").read_text().splitlines()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.analysis.caching import newest
 from engine.analysis.statistics import means
 from engine.analysis.summary import summary
 from engine.caching import newest

@@ -8,7 +8,6 @@ import pytest
 
 from app.server import pacing as pace_module
 from app.server.pacing import BEHIND, LONG, LONGEST, MOST_WAITING, SHARE, Busy, Pace, Turns
-from engine.analysis.caching import newest
 from engine.caching import newest, once
 
 
