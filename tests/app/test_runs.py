@@ -210,7 +210,7 @@ def test_a_run_that_cannot_be_kept_is_refused_and_leaves_nothing(registry):
 
 def test_a_full_disk_refuses_a_run_and_keeps_the_queue(registry):
     runs = registry(slots=0)
-    kept = []
+    kept = [runs.submit(LONG, visitor=TEACHER)]
 
     def fill() -> None:
         for _ in range(100):
