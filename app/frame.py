@@ -36,8 +36,9 @@ def path_line() -> None:
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
     parts = [
         f"{word} {escaping.markdown(url_state.get(name))}"
-        for word, name in chosen if url_state.get(name) is not None
-    ]  # fmt: skip
+        for word, name in chosen
+        if url_state.get(name) is not None
+    ]
     lasso = url_state.get("lasso")
     if lasso:
         parts.append(f"{len(lasso):,} samples selected")

@@ -240,8 +240,11 @@ def _commit() -> str | None:
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
-            cwd=root, capture_output=True, text=True, timeout=10,
-        )  # fmt: skip
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.strip() or None

@@ -82,9 +82,12 @@ def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) ->
 
 
 def label_metrics(
-    given: np.ndarray, true: np.ndarray | None, predictions: np.ndarray, soft: np.ndarray,
+    given: np.ndarray,
+    true: np.ndarray | None,
+    predictions: np.ndarray,
+    soft: np.ndarray,
     clean: np.ndarray,
-) -> dict[str, float | None]:  # fmt: skip
+) -> dict[str, float | None]:
     """Everything that one epoch says of the training labels; None where the truth is not known.
 
     changed_labels: share of labels that correction has changed. clean_share: mean P(clean).

@@ -47,9 +47,17 @@ def blobs(n: int = 96, n_classes: int = 3, *, seed: int = 0, n_test: int = 30) -
 def quick(**knobs) -> RunConfig:
     """Settings under which a run on `blobs` takes a fraction of a second."""
     small = dict(
-        preset="plain", network="small", augment="shift", padding=1, epochs=5, warmup=1,
-        correction_start=2, batch_size=32, learning_rate=0.05, device="cpu",
-    )  # fmt: skip
+        preset="plain",
+        network="small",
+        augment="shift",
+        padding=1,
+        epochs=5,
+        warmup=1,
+        correction_start=2,
+        batch_size=32,
+        learning_rate=0.05,
+        device="cpu",
+    )
     return configure(**small | knobs)
 
 

@@ -40,9 +40,12 @@ def execute(path: Path) -> None:
 
     notebook = nbformat.read(path, 4)
     client = NotebookClient(
-        notebook, timeout=300, kernel_name="python3", record_timing=False,
+        notebook,
+        timeout=300,
+        kernel_name="python3",
+        record_timing=False,
         resources={"metadata": {"path": str(path.parent)}},
-    )  # fmt: skip
+    )
     client.execute()
     nbformat.write(cleaned(notebook), path)
 

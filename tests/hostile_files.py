@@ -65,8 +65,11 @@ def zipped(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 
 def pets(**more: bytes) -> dict[str, bytes]:
-    good = {f"{kind}/{i}.png": png(40 * i + c) for c, kind in enumerate(("cat", "dog"))
-            for i in range(3)}  # fmt: skip
+    good = {
+        f"{kind}/{i}.png": png(40 * i + c)
+        for c, kind in enumerate(("cat", "dog"))
+        for i in range(3)
+    }
     return good | more
 
 
@@ -109,20 +112,27 @@ def _containers() -> Iterator[Case]:
             yield Case(f"{kind} cut at {share}", lambda w=whole, c=cut: w[:c])
             yield Case(f"{kind} beginning at {share}", lambda w=whole, c=cut: w[c:], "either")
         for seed in range(20):
-            yield Case(f"{kind}, bytes changed {seed}", lambda w=whole, s=seed: changed(w, s),
-                       "either")  # fmt: skip
+            yield Case(
+                f"{kind}, bytes changed {seed}", lambda w=whole, s=seed: changed(w, s), "either"
+            )
         for prefix in (b"x" * 64, b"#!/bin/sh\n"):
             yield Case(f"{kind} behind {prefix[:4]}", lambda w=whole, p=prefix: p + w, "taken")
         yield Case(f"{kind}, more behind it", lambda w=whole: w + b"x" * 100, "either")
         yield Case(f"{kind}, encrypted", lambda w=whole: _flag(w, 1), reason="password")
         for method in (12, 14):
             files = pets() if kind == "images" else {"train_images.npy": npy(np.zeros(3))}
-            yield Case(f"{kind}, method {method}", lambda f=files, m=method: zipped(f, m),
-                       reason="stored (0)")  # fmt: skip
+            yield Case(
+                f"{kind}, method {method}",
+                lambda f=files, m=method: zipped(f, m),
+                reason="stored (0)",
+            )
         yield Case(f"{kind}, method 99", lambda w=whole: _method(w, 99), reason="stored (0)")
         for size in (1 << 60, (1 << 32) - 2, 5 << 30):
-            yield Case(f"{kind}, claims {size} bytes", lambda w=whole, s=size: _claims(w, s),
-                       reason="MB, more than")  # fmt: skip
+            yield Case(
+                f"{kind}, claims {size} bytes",
+                lambda w=whole, s=size: _claims(w, s),
+                reason="MB, more than",
+            )
     yield Case("member without a name", lambda: _nameless(good), reason="without a name")
     yield Case("twice the same image", lambda: _twice("cat/0.png", pets()), reason="twice")
     yield Case("twice the same array", lambda: _twice("train_labels.npy", {
@@ -130,10 +140,14 @@ def _containers() -> Iterator[Case]:
         "train_labels.npy": npy(np.arange(6))}), reason="twice")  # fmt: skip
     for mode, what in ((0o120777, "link"), (0o010777, "plain"), (0o020777, "plain")):
         yield Case(f"mode {mode:o}", lambda m=mode: _mode(m), reason=what)
-    yield Case("zip in a zip", lambda: zipped({"cat/a.zip": good, "dog/b.zip": good}),
-               reason="holds no")  # fmt: skip
-    yield Case("array that is none", lambda: zipped({"train_images.npy": b"x" * 50}),
-               reason="no array that NumPy wrote")  # fmt: skip
+    yield Case(
+        "zip in a zip", lambda: zipped({"cat/a.zip": good, "dog/b.zip": good}), reason="holds no"
+    )
+    yield Case(
+        "array that is none",
+        lambda: zipped({"train_images.npy": b"x" * 50}),
+        reason="no array that NumPy wrote",
+    )
 
 
 def _names() -> Iterator[Case]:
@@ -146,25 +160,39 @@ def _names() -> Iterator[Case]:
         yield Case(f"path {name}", lambda n=name: zipped(pets(**{n: png()})), reason=" in it ")
     for mark in "\x00\x01\n\r\t\x1b\x7f\x85\u2028\u2029\u202e\u202d\u2066\u2067\u2069":
         for name in (f"c{mark}at/1.png", f"cat/1{mark}.png"):
-            yield Case(f"character {ord(mark):04x} in {'class' if 'c' + mark in name else 'file'}",
-                       lambda n=name: zipped(pets(**{n: png()})),
-                       "either" if mark == "\x00" else "refused")  # fmt: skip
+            yield Case(
+                f"character {ord(mark):04x} in {'class' if 'c' + mark in name else 'file'}",
+                lambda n=name: zipped(pets(**{n: png()})),
+                "either" if mark == "\x00" else "refused",
+            )
     # what strip() would turn into a path of its own
     for kind in (" .. ", ". ", " .", "\xa0..\xa0", "\u3000..", " .git", "...", " "):
-        yield Case(f"class {kind!r}", lambda k=kind: zipped(pets(**{f"{k}/1.png": png()})),
-                   "taken" if kind[0] == "." else "refused")  # fmt: skip
+        yield Case(
+            f"class {kind!r}",
+            lambda k=kind: zipped(pets(**{f"{k}/1.png": png()})),
+            "taken" if kind[0] == "." else "refused",
+        )
     yield Case("class of 201 characters", lambda: zipped(pets(**{"x" * 201 + "/1.png": png()})))
     yield Case("file of 250 bytes", lambda: zipped(pets(**{"cat/" + "x" * 250 + ".png": png()})))
     yield Case("deep path", lambda: zipped(pets(**{"a/" * 400 + "x.png": png()})), "taken")
-    yield Case("classes alike", lambda: zipped({"caf\u00e9/1.png": png(), "cafe\u0301/2.png":
-               png(1), "dog/1.png": png(2)}), reason="two classes are called")  # fmt: skip
-    yield Case("classes but for a space", lambda: zipped(pets(**{"cat /1.png": png(9)})),
-               reason="two classes are called")  # fmt: skip
+    yield Case(
+        "classes alike",
+        lambda: zipped({"caf\u00e9/1.png": png(), "cafe\u0301/2.png": png(1), "dog/1.png": png(2)}),
+        reason="two classes are called",
+    )
+    yield Case(
+        "classes but for a space",
+        lambda: zipped(pets(**{"cat /1.png": png(9)})),
+        reason="two classes are called",
+    )
     for kind in ("=1+1", "@SUM(A1)", "<b>x</b>", "[a](http://x)", "Käse", "🐈", "$x$", "a;b",
                  "NA", "con", "-rf", "~", "$(id)", "`id`", "%00", "..a", "a..", "train",
                  "x y"):  # fmt: skip
-        yield Case(f"class {kind}", lambda k=kind: zipped(pets(**{f"{k}/1.png": png(7)})),
-                   "either" if kind == "train" else "taken")  # fmt: skip
+        yield Case(
+            f"class {kind}",
+            lambda k=kind: zipped(pets(**{f"{k}/1.png": png(7)})),
+            "either" if kind == "train" else "taken",
+        )
 
 
 def _headers() -> Iterator[Case]:
@@ -183,8 +211,9 @@ def _headers() -> Iterator[Case]:
         raw = claimed(
             described(descr, "(6, 8, 8)" if key != "train_labels" else "(6,)"), bytes(384)
         )
-        yield Case(f"type {descr[:30]} of {key}", lambda r=raw, k=key: arrays({f"{k}.npy": r}),
-                   "either")  # fmt: skip
+        yield Case(
+            f"type {descr[:30]} of {key}", lambda r=raw, k=key: arrays({f"{k}.npy": r}), "either"
+        )
     texts = {
         "5,000 minus signs": "-" * 5000 + "1", "9,000 brackets": "[" * 9000,
         "90,000 brackets": "(" * 60_000, "empty": "", "a list": "[1, 2]", "no dict": "1",
@@ -196,8 +225,11 @@ def _headers() -> Iterator[Case]:
     }  # fmt: skip
     for name, text in texts.items():
         raw = claimed(text, bytes(384))
-        yield Case(f"header: {name}", lambda r=raw: arrays({"train_images.npy": r}),
-                   reason="no array that NumPy wrote")  # fmt: skip
+        yield Case(
+            f"header: {name}",
+            lambda r=raw: arrays({"train_images.npy": r}),
+            reason="no array that NumPy wrote",
+        )
     for version in ((0, 0), (3, 0), (9, 9), (255, 255)):
         raw = claimed(described("'|u1'", "(6, 8, 8)"), bytes(384), version)
         yield Case(f"version {version}", lambda r=raw: arrays({"train_images.npy": r}))
@@ -211,16 +243,25 @@ def _types() -> Iterator[Case]:
     good = {"?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "g", ">u2", ">f4"}
     for code in [*sorted(good), "F", "D", "M8[s]", "m8[s]", "U1", "S1", "V8", "U0", "S0"]:
         outcome = "taken" if code in good else "refused"
-        yield Case(f"images of {code}", lambda c=code: arrays(
-            train_images=(np.arange(384).reshape(6, 8, 8) % 2).astype(c)), outcome)  # fmt: skip
+        yield Case(
+            f"images of {code}",
+            lambda c=code: arrays(train_images=(np.arange(384).reshape(6, 8, 8) % 2).astype(c)),
+            outcome,
+        )
         if code != "?":
-            yield Case(f"labels of {code}", lambda c=code: arrays(
-                train_labels=np.array([0, 1, 0, 1, 2, 2]).astype(c)), outcome)  # fmt: skip
+            yield Case(
+                f"labels of {code}",
+                lambda c=code: arrays(train_labels=np.array([0, 1, 0, 1, 2, 2]).astype(c)),
+                outcome,
+            )
     by_columns = np.asfortranarray(np.arange(384, dtype=np.uint8).reshape(6, 8, 8))
     yield Case("images by columns", lambda: arrays(train_images=by_columns), "taken")
     for key in ("train_images", "train_labels", "class_names", "extra"):
-        yield Case(f"pickle in {key}", lambda k=key: arrays(**{k: np.array([print, None])}),
-                   reason="pickle")  # fmt: skip
+        yield Case(
+            f"pickle in {key}",
+            lambda k=key: arrays(**{k: np.array([print, None])}),
+            reason="pickle",
+        )
 
 
 def _shapes_and_values() -> Iterator[Case]:
@@ -229,43 +270,67 @@ def _shapes_and_values() -> Iterator[Case]:
                   (6, 300, 8), (6, 8, 300), (6, 1, 8, 8), (6, 3, 8, 8)):  # fmt: skip
         yield Case(f"images {shape}", lambda s=shape: arrays(train_images=np.zeros(s, np.uint8)))
     for shape in ((6, 8, 8, 1), (6, 8, 8, 3)):
-        yield Case(f"images {shape}", lambda s=shape: arrays(train_images=np.zeros(s, np.uint8)),
-                   "taken")  # fmt: skip
+        yield Case(
+            f"images {shape}", lambda s=shape: arrays(train_images=np.zeros(s, np.uint8)), "taken"
+        )
     for shape in ((), (5,), (7,), (6, 2), (6, 1, 1), (6, 0), (0,), (2, 3), (1, 6)):
         yield Case(f"labels {shape}", lambda s=shape: arrays(train_labels=np.zeros(s, np.uint8)))
     labels = {
-        "2^63": np.array([0, 1, 2, 1, 0, 2**63], np.uint64), "-1": np.array([0, 1, 2, 0, 1, -1]),
-        "least": np.array([0, 1, 2, 0, 1, -(2**63)]), "1e300": np.array([0, 1, 2, 0, 1, 1e300]),
-        "inf": np.array([0, 1, 2, 0, 1, np.inf]), "nan": np.array([0, 1, 2, 0, 1, np.nan]),
-        "half": np.array([0, 1, 2, 0, 1, 0.5]), "one class": np.zeros(6, int),
-        "a million": np.array([0, 1, 2, 0, 1, 10**6]), "2^31": np.array([0, 1, 2, 0, 1, 2**31]),
-    }  # fmt: skip
+        "2^63": np.array([0, 1, 2, 1, 0, 2**63], np.uint64),
+        "-1": np.array([0, 1, 2, 0, 1, -1]),
+        "least": np.array([0, 1, 2, 0, 1, -(2**63)]),
+        "1e300": np.array([0, 1, 2, 0, 1, 1e300]),
+        "inf": np.array([0, 1, 2, 0, 1, np.inf]),
+        "nan": np.array([0, 1, 2, 0, 1, np.nan]),
+        "half": np.array([0, 1, 2, 0, 1, 0.5]),
+        "one class": np.zeros(6, int),
+        "a million": np.array([0, 1, 2, 0, 1, 10**6]),
+        "2^31": np.array([0, 1, 2, 0, 1, 2**31]),
+    }
     for name, values in labels.items():
         yield Case(
             f"label {name}",
             lambda v=values: arrays(train_labels=v),
             reason="label" if name != "one class" else "two classes",
         )
-        yield Case(f"true label {name}", lambda v=values: arrays(train_true_labels=v),
-                   "either" if name == "one class" else "refused")  # fmt: skip
-        yield Case(f"test label {name}", lambda v=values: arrays(
-            test_images=np.zeros((6, 8, 8), np.uint8), test_labels=v), "either")  # fmt: skip
+        yield Case(
+            f"true label {name}",
+            lambda v=values: arrays(train_true_labels=v),
+            "either" if name == "one class" else "refused",
+        )
+        yield Case(
+            f"test label {name}",
+            lambda v=values: arrays(test_images=np.zeros((6, 8, 8), np.uint8), test_labels=v),
+            "either",
+        )
     for value in (np.nan, np.inf, -np.inf, -0.1, 1.1, 1e300, 255.0):
-        yield Case(f"image value {value}", lambda v=value: arrays(
-            train_images=np.full((6, 8, 8), v)), reason="within")  # fmt: skip
+        yield Case(
+            f"image value {value}",
+            lambda v=value: arrays(train_images=np.full((6, 8, 8), v)),
+            reason="within",
+        )
     for value in (-1, 256, 2**62):
-        yield Case(f"image value {value}", lambda v=value: arrays(
-            train_images=np.full((6, 8, 8), v)), reason="within")  # fmt: skip
+        yield Case(
+            f"image value {value}",
+            lambda v=value: arrays(train_images=np.full((6, 8, 8), v)),
+            reason="within",
+        )
     for key in ("train_images", "train_labels"):
         yield Case(f"no {key}", lambda k=key: arrays(**{k: None}), reason=f"no {key}")
     yield Case("test images only", lambda: arrays(test_images=np.zeros((6, 8, 8), np.uint8)))
-    yield Case("other test size", lambda: arrays(test_images=np.zeros((2, 9, 9), np.uint8),
-               test_labels=np.zeros(2, int)), reason="must be")  # fmt: skip
+    yield Case(
+        "other test size",
+        lambda: arrays(test_images=np.zeros((2, 9, 9), np.uint8), test_labels=np.zeros(2, int)),
+        reason="must be",
+    )
 
 
 def _class_names() -> Iterator[Case]:
-    yield Case("class names in UTF-8 bytes", lambda: arrays(
-        class_names=np.array(["Käse".encode(), b"b", b"c"])), "taken")  # fmt: skip
+    yield Case(
+        "class names in UTF-8 bytes",
+        lambda: arrays(class_names=np.array(["Käse".encode(), b"b", b"c"])),
+        "taken",
+    )
     yield Case("class names as numbers", lambda: arrays(class_names=np.array([7, 8, 9])), "taken")
     latin = np.array(["Käse".encode("latin1"), b"b", b"c"])
     yield Case("bytes that are no UTF-8", lambda: arrays(class_names=latin), reason="no UTF-8")
@@ -275,39 +340,61 @@ def _class_names() -> Iterator[Case]:
         "same": "b", "same but for a space": " b", "line separator": "a\u2028b",
     }  # fmt: skip
     for name, text in bad.items():
-        raw = claimed(described(f"'<U{len(text) or 1}'", "(3,)"), b"".join(
-            t.ljust(len(text) or 1, "\0").encode("utf-32-le", "surrogatepass")
-            for t in (text, "b", "c")))  # fmt: skip
-        yield Case(f"class name: {name}", lambda r=raw: arrays({"class_names.npy": r}),
-                   reason="class")  # fmt: skip
+        raw = claimed(
+            described(f"'<U{len(text) or 1}'", "(3,)"),
+            b"".join(
+                t.ljust(len(text) or 1, "\0").encode("utf-32-le", "surrogatepass")
+                for t in (text, "b", "c")
+            ),
+        )
+        yield Case(
+            f"class name: {name}", lambda r=raw: arrays({"class_names.npy": r}), reason="class"
+        )
     raw = claimed(described("'<U1'", "(3,)"), struct.pack("<3I", 0x110000, 98, 99))
     yield Case("class name beyond Unicode", lambda r=raw: arrays({"class_names.npy": r}))
     for code in ("<U0", "|S0", "|V0", "|V4", "<f8", "?", "<c8", "<M8[s]"):
         n_bytes = 3 * (np.dtype(code).itemsize if code[1:] not in ("U0", "S0", "V0") else 0)
         raw = claimed(described(f"'{code}'", "(3,)"), bytes(n_bytes))
-        yield Case(f"class names of {code}", lambda r=raw: arrays({"class_names.npy": r}),
-                   reason="class_names")  # fmt: skip
+        yield Case(
+            f"class names of {code}",
+            lambda r=raw: arrays({"class_names.npy": r}),
+            reason="class_names",
+        )
     for shape in ((2,), (0,), (3, 2), (), (2, 3, 1)):
         yield Case(f"class names {shape}", lambda s=shape: arrays(class_names=np.full(s, "a")))
-    yield Case("too many class names", lambda: arrays(
-        class_names=np.array([str(i) for i in range(1001)])), reason="1,000 classes")  # fmt: skip
+    yield Case(
+        "too many class names",
+        lambda: arrays(class_names=np.array([str(i) for i in range(1001)])),
+        reason="1,000 classes",
+    )
 
 
 def _images(marker: str) -> Iterator[Case]:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
     for form in ("GIF", "BMP", "TIFF", "WEBP", "ICO", "PPM", "TGA", "PCX", "SGI", "EPS", "PDF",
                  "DDS", "IM", "MSP", "XBM", "JPEG2000", "AVIF", "ICNS", "BLP", "QOI"):  # fmt: skip
-        yield Case(f"{form} called .png", lambda f=form: zipped(pets(**{
-            "cat/bad.png": _other(image, f)})), "taken",
-            "cat/bad.png is no JPEG or PNG")  # fmt: skip
+        yield Case(
+            f"{form} called .png",
+            lambda f=form: zipped(pets(**{"cat/bad.png": _other(image, f)})),
+            "taken",
+            "cat/bad.png is no JPEG or PNG",
+        )
     script = eps(marker)
     for suffix in ("png", "jpg", "JPEG"):
-        yield Case(f"PostScript called .{suffix}", lambda s=suffix: zipped(pets(**{
-            f"cat/bad.{s}": script})), "taken", "is no JPEG or PNG")  # fmt: skip
-    yield Case("PostScript only", lambda: zipped({f"{k}/1.png": script for k in "ab"}),
-               reason="no readable")  # fmt: skip
-    for form, mode in itertools.product(("PNG", "JPEG"), ("1", "L", "LA", "P", "RGB", "RGBA",
-                                                          "I;16", "CMYK")):  # fmt: skip
+        yield Case(
+            f"PostScript called .{suffix}",
+            lambda s=suffix: zipped(pets(**{f"cat/bad.{s}": script})),
+            "taken",
+            "is no JPEG or PNG",
+        )
+    yield Case(
+        "PostScript only",
+        lambda: zipped({f"{k}/1.png": script for k in "ab"}),
+        reason="no readable",
+    )
+    for form, mode in itertools.product(
+        ("PNG", "JPEG"), ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "CMYK")
+    ):
         if (
             form == "JPEG"
             and mode in ("LA", "P", "RGBA", "I;16")
@@ -320,27 +407,55 @@ def _images(marker: str) -> Iterator[Case]:
     for form in ("PNG", "JPEG"):
         whole = saved(image, form)
         for cut in (1, 8, 20, 33, 60, len(whole) // 2, len(whole) - 4):
-            yield Case(f"{form} cut at {cut}", lambda w=whole, c=cut: zipped(pets(**{
-                "cat/bad.png": w[:c]})), "either")  # fmt: skip
+            yield Case(
+                f"{form} cut at {cut}",
+                lambda w=whole, c=cut: zipped(pets(**{"cat/bad.png": w[:c]})),
+                "either",
+            )
         for seed in range(12):
-            yield Case(f"{form}, bytes changed {seed}", lambda w=whole, s=seed: zipped(pets(**{
-                "cat/bad.png": changed(w, s)})), "either")  # fmt: skip
+            yield Case(
+                f"{form}, bytes changed {seed}",
+                lambda w=whole, s=seed: zipped(pets(**{"cat/bad.png": changed(w, s)})),
+                "either",
+            )
     for width, height in ((60_000, 60_000), (2**31 - 1, 2**31 - 1), (9000, 9000), (31_000, 8),
                           (0, 8), (8, 0), (30_000, 2600)):  # fmt: skip
-        yield Case(f"claims {width} x {height}", lambda w=width, h=height: zipped(pets(**{
-            "cat/bad.png": png_header(w, h)})), "taken", "cat/bad.png")  # fmt: skip
+        yield Case(
+            f"claims {width} x {height}",
+            lambda w=width, h=height: zipped(pets(**{"cat/bad.png": png_header(w, h)})),
+            "taken",
+            "cat/bad.png",
+        )
     for n in (2, 11):
-        yield Case(f"{n} frames", lambda n=n: zipped(pets(**{"cat/x.png": animation(n)})), "taken",
-                   "frames; allowed" if n > 10 else "")  # fmt: skip
+        yield Case(
+            f"{n} frames",
+            lambda n=n: zipped(pets(**{"cat/x.png": animation(n)})),
+            "taken",
+            "frames; allowed" if n > 10 else "",
+        )
     for orientation in (*range(10), 65_535, "left"):
-        yield Case(f"orientation {orientation}", lambda o=orientation: zipped(pets(**{
-            "cat/x.jpg": saved(image, "JPEG", exif=_exif(o))})), "taken")  # fmt: skip
+        yield Case(
+            f"orientation {orientation}",
+            lambda o=orientation: zipped(
+                pets(**{"cat/x.jpg": saved(image, "JPEG", exif=_exif(o))})
+            ),
+            "taken",
+        )
     for kind in (b"zTXt", b"iCCP", b"tEXt", b"eXIf", b"acTL", b"PLTE", b"tRNS", b"iTXt"):
-        yield Case(f"chunk {kind.decode()} of zeros", lambda k=kind: zipped(pets(**{
-            "cat/x.png": _with_chunk(png(), k, b"a\0\0" + zlib.compress(bytes(1 << 22)))})),
-            "either")  # fmt: skip
-    yield Case("no image in any class", lambda: zipped({"a/1.png": b"x", "b/1.png": b""}),
-               reason="no readable")  # fmt: skip
+        yield Case(
+            f"chunk {kind.decode()} of zeros",
+            lambda k=kind: zipped(
+                pets(
+                    **{"cat/x.png": _with_chunk(png(), k, b"a\0\0" + zlib.compress(bytes(1 << 22)))}
+                )
+            ),
+            "either",
+        )
+    yield Case(
+        "no image in any class",
+        lambda: zipped({"a/1.png": b"x", "b/1.png": b""}),
+        reason="no readable",
+    )
     yield Case("images without a class", lambda: zipped({"1.png": png()}), reason="class folder")
 
 
@@ -358,24 +473,42 @@ def _bombs() -> Iterator[Case]:
         "10^9 x 0 images": ("train_images", "'|u1'", f"({10**9}, 8, 0)", 0),
         "6*10^7 labels": ("train_labels", "'|u1'", "(60000000,)", 60_000_000),
         "bools of 60 MB": ("train_images", "'|b1'", "(3662, 128, 128)", 3662 << 14),
-    }  # fmt: skip
+    }
     for name, case in made.items():
         yield Case(f"bomb: {name}", lambda c=case: zeros(*c), size=BOMB)
-    yield Case("bomb: zeros in a zip", lambda: zipped(pets(**{"cat/x.png": bytes(80 << 20)})),
-               reason="zip bomb", size=BOMB)  # fmt: skip
+    yield Case(
+        "bomb: zeros in a zip",
+        lambda: zipped(pets(**{"cat/x.png": bytes(80 << 20)})),
+        reason="zip bomb",
+        size=BOMB,
+    )
     yield Case("bomb: one payload, many members", lambda: _overlapping(4000), size=BOMB)
-    yield Case("bomb: 70,000 members", lambda: zipped({f"c/{i}.png": b"" for i in range(70_000)}),
-               reason="70,000 files", size=BOMB)  # fmt: skip
-    yield Case("bomb: 1,001 classes", lambda: zipped({f"{i}/1.png": b"" for i in range(1001)}),
-               reason="1,001 classes", size=BOMB)  # fmt: skip
+    yield Case(
+        "bomb: 70,000 members",
+        lambda: zipped({f"c/{i}.png": b"" for i in range(70_000)}),
+        reason="70,000 files",
+        size=BOMB,
+    )
+    yield Case(
+        "bomb: 1,001 classes",
+        lambda: zipped({f"{i}/1.png": b"" for i in range(1001)}),
+        reason="1,001 classes",
+        size=BOMB,
+    )
     large = zlib.compress(bytes(6301 * 6300), 9)
     one = _png_of(6300, 6300, large)
-    yield Case("bomb: 5 images of 40 million pixels", lambda: zipped(pets(**{
-        f"cat/x{i}.png": one for i in range(5)}), zipfile.ZIP_STORED), "taken",
-        size=BOMB)  # fmt: skip
-    yield Case("bomb: 110 images of 40 million pixels", lambda: zipped(pets(**{
-        f"cat/x{i}.png": one for i in range(110)}), zipfile.ZIP_STORED),
-        reason="million pixels in all", size=BOMB)  # fmt: skip
+    yield Case(
+        "bomb: 5 images of 40 million pixels",
+        lambda: zipped(pets(**{f"cat/x{i}.png": one for i in range(5)}), zipfile.ZIP_STORED),
+        "taken",
+        size=BOMB,
+    )
+    yield Case(
+        "bomb: 110 images of 40 million pixels",
+        lambda: zipped(pets(**{f"cat/x{i}.png": one for i in range(110)}), zipfile.ZIP_STORED),
+        reason="million pixels in all",
+        size=BOMB,
+    )
 
 
 def eps(marker: str) -> bytes:
@@ -473,15 +606,22 @@ def _overlapping(n: int) -> bytes:
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(
-        ">I", zlib.crc32(kind + content)
-    )  # fmt: skip
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def _png_of(width: int, height: int, packed: bytes) -> bytes:
     head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return (b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", packed)
-            + _chunk(b"IEND", b""))  # fmt: skip
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", head)
+        + _chunk(b"IDAT", packed)
+        + _chunk(b"IEND", b"")
+    )
 
 
 def png_header(width: int, height: int) -> bytes:

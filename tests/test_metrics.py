@@ -61,8 +61,10 @@ def test_everything_of_one_epoch():
     unknown = metrics.label_metrics(GIVEN, None, SAID, soft, clean)
     assert set(unknown) == set(measured)
     assert [name for name, value in unknown.items() if value is not None] == [
-        "changed_labels", "clean_share", "lost_classes"
-    ]  # fmt: skip
+        "changed_labels",
+        "clean_share",
+        "lost_classes",
+    ]
 
 
 def test_a_class_is_lost_when_no_sample_is_taken_for_it():

@@ -19,9 +19,12 @@ def button(label: str, make: Callable[[], str | bytes], file_name: str, **option
     Where it raises, the browser gets an error and no file.
     """
     st.download_button(
-        label, gated(make), file_name=file_name, on_click="ignore",
+        label,
+        gated(make),
+        file_name=file_name,
+        on_click="ignore",
         **{"icon": ":material/download:"} | options,
-    )  # fmt: skip
+    )
 
 
 def gated(make: Callable[[], str | bytes]) -> Callable[[], str | bytes]:

@@ -40,17 +40,33 @@ def scrub(*names: str, follow: bool = True) -> int:
 
     with st.container(horizontal=True, vertical_alignment="bottom", key="scrubber"):
         st.button(
-            "", icon=":material/chevron_left:", help="One epoch back", key="epoch-back",
-            on_click=step, args=(-1,), shortcut="Left", disabled=row == 0,
-        )  # fmt: skip
+            "",
+            icon=":material/chevron_left:",
+            help="One epoch back",
+            key="epoch-back",
+            on_click=step,
+            args=(-1,),
+            shortcut="Left",
+            disabled=row == 0,
+        )
         st.button(
-            "", icon=":material/pause:" if playing else ":material/play_arrow:", key="epoch-play",
-            help="Play the epochs", on_click=play, shortcut="Space",
-        )  # fmt: skip
+            "",
+            icon=":material/pause:" if playing else ":material/play_arrow:",
+            key="epoch-play",
+            help="Play the epochs",
+            on_click=play,
+            shortcut="Space",
+        )
         st.button(
-            "", icon=":material/chevron_right:", help="One epoch on", key="epoch-on",
-            on_click=step, args=(1,), shortcut="Right", disabled=row >= len(epochs) - 1,
-        )  # fmt: skip
+            "",
+            icon=":material/chevron_right:",
+            help="One epoch on",
+            key="epoch-on",
+            on_click=step,
+            args=(1,),
+            shortcut="Right",
+            disabled=row >= len(epochs) - 1,
+        )
         if len(epochs) > 1:
             slider = bound("epoch", epochs[row], instead=True)  # the chosen one may not be there
             st.select_slider("Epoch", epochs, label_visibility="collapsed", **slider)

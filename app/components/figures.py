@@ -26,10 +26,11 @@ def show(
     own points. options: of st.plotly_chart; returns what that returns.
     """
     config = {
-        "displaylogo": False, "displayModeBar": True,
+        "displaylogo": False,
+        "displayModeBar": True,
         "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
         "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
-    }  # fmt: skip
+    }
     options = {"key": f"chart-{name}", "alt": alt, "config": config} | options
     chosen = st.plotly_chart(fig, **options)
     save_csv(name, data if data is not None else lambda: points(fig))
@@ -43,9 +44,14 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
         return frame_csv(data() if callable(data) else data)
 
     downloads.button(
-        "CSV", text, f"{name}.csv", mime="text/csv", type="tertiary", key=f"csv-{name}",
+        "CSV",
+        text,
+        f"{name}.csv",
+        mime="text/csv",
+        type="tertiary",
+        key=f"csv-{name}",
         help="Save the numbers of this picture",
-    )  # fmt: skip
+    )
 
 
 def points(fig: go.Figure) -> pd.DataFrame:

@@ -19,9 +19,13 @@ def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str =
 
 
 def wall(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str], *, size: int = 64,
-    marks: Sequence[str] | None = None, alts: Sequence[str] | None = None,
-) -> None:  # fmt: skip
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    *,
+    size: int = 64,
+    marks: Sequence[str] | None = None,
+    alts: Sequence[str] | None = None,
+) -> None:
     """Small images side by side, each (H, W, C) with C 1 or 3, captions below as plain text.
 
     marks: a color (CSS) of each frame, "" for none. size: side in pixels.
@@ -44,9 +48,13 @@ def wall(
 
 
 def linked_wall(
-    name: str, samples: Sequence[int] | np.ndarray, captions: Sequence[str], *, size: int = 72,
+    name: str,
+    samples: Sequence[int] | np.ndarray,
+    captions: Sequence[str],
+    *,
+    size: int = 72,
     marks: Sequence[str] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Training images of a run, each with a link to its page; the links alone if images are gone.
 
     captions: plain text below each; the link bears the sample's number.
@@ -63,9 +71,11 @@ def linked_wall(
                     st.text(caption)
                 else:
                     wall(
-                        [images[place]], [caption], size=size + 8,
+                        [images[place]],
+                        [caption],
+                        size=size + 8,
                         marks=None if marks is None else [marks[place]],
-                    )  # fmt: skip
+                    )
                 st.page_link(
                     "views/sample/page.py", label=f"#{index}", query_params=link(sample=int(index))
                 )

@@ -50,9 +50,12 @@ def turn() -> Iterator[None]:
 
 
 def keep_looking(
-    key: str, changed: Callable[[], str | None], *, every: float,
+    key: str,
+    changed: Callable[[], str | None],
+    *,
+    every: float,
     draw: Callable[[], None] = lambda: None,
-) -> None:  # fmt: skip
+) -> None:
     """Look again and again whether there is something new, `every` seconds or less often.
 
     changed: what to draw again: None for nothing, "app" for the whole page, or the key of a

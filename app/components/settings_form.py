@@ -39,17 +39,26 @@ def controls() -> RunConfig | None:
     with method:
         st.selectbox("Method", list(METHODS), help=_listed(METHOD_NOTES), **bound("method"))
         st.slider(
-            "K, neighbors", 1, 20, help=WORDS["K"], disabled=base.mixing != "neighbors",
+            "K, neighbors",
+            1,
+            20,
+            help=WORDS["K"],
+            disabled=base.mixing != "neighbors",
             **bound("k", base.k, within=(1, 20)),
-        )  # fmt: skip
+        )
     with more:
         st.number_input(
             "Epochs", 0, 1000, help=WORDS["epoch"], **bound("epochs", base.epochs, within=EPOCHS)
         )
         st.slider(
-            "Alpha", 0.0, 1.0, step=0.01, help=WORDS["alpha"], disabled=base.correction == "none",
+            "Alpha",
+            0.0,
+            1.0,
+            step=0.01,
+            help=WORDS["alpha"],
+            disabled=base.correction == "none",
             **bound("alpha", base.alpha, within=(0, 1)),
-        )  # fmt: skip
+        )
     with st.expander("More settings"):
         row = st.columns(4, gap="medium")
         row[0].number_input(
@@ -60,29 +69,39 @@ def controls() -> RunConfig | None:
             **bound("warmup", base.warmup, within=EPOCHS),
         )
         row[1].number_input(
-            "Correction starts in epoch", 0, 1000, help=WORDS["correction"],
+            "Correction starts in epoch",
+            0,
+            1000,
+            help=WORDS["correction"],
             disabled=base.correction == "none",
             **bound("correction_start", base.correction_start, within=EPOCHS),
-        )  # fmt: skip
+        )
         row[2].selectbox(
-            "Network", NETWORKS,
+            "Network",
+            NETWORKS,
             help=WORDS["network"] + " Auto: small up to 28 pixels, resnet9-w16 above.",
             **bound("network", base.network),
-        )  # fmt: skip
+        )
         row[3].number_input(
             "Seed", 0, 2**32 - 1, help=WORDS["seed"], **bound("seed", 0, within=(0, 2**32 - 1))
         )
         row = st.columns(4, gap="medium")
         row[0].selectbox(
-            "Preset", PRESET_NAMES, **bound("preset"),
+            "Preset",
+            PRESET_NAMES,
+            **bound("preset"),
             help="auto: tuned for the data set; reference: as in the authors' code; cifar10-fast "
             "and cifar10-best: minutes on a GPU, for photographs of 32 x 32; plain: the method as "
             "described in the paper.",
-        )  # fmt: skip
+        )
         row[1].number_input(
-            "Learning rate", 0.0001, 1.0, step=0.01, format="%.4f",
+            "Learning rate",
+            0.0001,
+            1.0,
+            step=0.01,
+            format="%.4f",
             **bound("learning_rate", base.learning_rate, within=(0.0001, 1)),
-        )  # fmt: skip
+        )
         row[2].number_input(
             "Batch size", 2, 4096, **bound("batch_size", base.batch_size, within=(2, 4096))
         )
@@ -121,23 +140,33 @@ def noise_details(base: RunConfig, width: int | str = "stretch") -> None:
     if base.noise == "human":
         sets = human.SETS_OF.get(base.dataset, ())
         st.selectbox(
-            "Labels of people", [*sets, *{base.human_labels} - set(sets)], width=width,
+            "Labels of people",
+            [*sets, *{base.human_labels} - set(sets)],
+            width=width,
             help="aggre: what most of three people said; random: one of them; worse: a wrong one "
             "where there was any; noisy: of CIFAR-100N.",
             **bound("human_labels", base.human_labels),
-        )  # fmt: skip
+        )
         return
     st.slider(
-        "Noise rate", 0.0, 1.0, step=0.05, width=width, help=WORDS["noise rate"],
-        disabled=base.noise in WITHOUT_RATE, **bound("rate", base.rate, within=(0, 1)),
-    )  # fmt: skip
+        "Noise rate",
+        0.0,
+        1.0,
+        step=0.05,
+        width=width,
+        help=WORDS["noise rate"],
+        disabled=base.noise in WITHOUT_RATE,
+        **bound("rate", base.rate, within=(0, 1)),
+    )
     if base.noise == "margin":
         st.selectbox(
-            "Margin type", list(MARGIN_TYPES), width=width,
+            "Margin type",
+            list(MARGIN_TYPES),
+            width=width,
             help="How the chance to keep a label grows with the margin d between the two likeliest "
             "classes. I: 1/2 + d²/2; II: d³; III: (d + d² + d³)/3.",
             **bound("margin_type", base.margin_type),
-        )  # fmt: skip
+        )
 
 
 def checked() -> RunConfig | None:

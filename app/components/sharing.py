@@ -22,9 +22,12 @@ def share(name: str) -> None:
         if not key:
             st.markdown("Only you and the teacher see this run. A link lets others look at it.")
             st.button(
-                "Make a link", key=f"share-{name}", disabled=not runs().alone,
-                on_click=page.guarded(runs().share_link), args=(name, me),
-            )  # fmt: skip
+                "Make a link",
+                key=f"share-{name}",
+                disabled=not runs().alone,
+                on_click=page.guarded(runs().share_link),
+                args=(name, me),
+            )
             return
         st.markdown(
             "Whoever has this link sees this run: its images, labels, decisions and downloads. "
@@ -33,6 +36,9 @@ def share(name: str) -> None:
         address = (st.context.url or "").partition("?")[0]
         st.code(f"{address}?{urlencode({'run': name, 'key': key})}", language=None)
         st.button(
-            "Revoke the link", key=f"revoke-{name}", icon=":material/link_off:",
-            on_click=page.guarded(runs().revoke), args=(name, me),
-        )  # fmt: skip
+            "Revoke the link",
+            key=f"revoke-{name}",
+            icon=":material/link_off:",
+            on_click=page.guarded(runs().revoke),
+            args=(name, me),
+        )

@@ -79,8 +79,12 @@ def note(storage: Storage, now: float, old: list[str], large: list[str]) -> None
     """Keep and log what was removed."""
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="minutes")
     storage.replace("tidied", {"at": at, "old": len(old), "large": len(large)})
-    log.warning("tidied away: %d old runs, %d beyond the size: %s", len(old), len(large),
-                ", ".join((*old, *large)))  # fmt: skip
+    log.warning(
+        "tidied away: %d old runs, %d beyond the size: %s",
+        len(old),
+        len(large),
+        ", ".join((*old, *large)),
+    )
 
 
 def _stays(name: str, root: Path, storage: Storage, busy: set[str]) -> bool:

@@ -50,9 +50,12 @@ class Turns:
 
     @contextmanager
     def turn(
-        self, *, since: float | None = None, patience: float | None = None,
+        self,
+        *,
+        since: float | None = None,
+        patience: float | None = None,
         wanted: Callable[[], None] = lambda: None,
-    ) -> Iterator[bool]:  # fmt: skip
+    ) -> Iterator[bool]:
         """Wait for a turn and hold it; gives whether it is a turn of its own.
 
         since: place in line, a time of the clock; by default now. patience: seconds in line at
@@ -129,9 +132,12 @@ class Pace:
     """How long a viewer waits from one answer to the next look, from what looks took lately."""
 
     def __init__(
-        self, at_once: int = AT_ONCE, *, clock: Callable[[], float] = time.monotonic,
+        self,
+        at_once: int = AT_ONCE,
+        *,
+        clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
-    ):  # fmt: skip
+    ):
         self._at_once, self._clock, self._chance = at_once, clock, chance
         self._lock = threading.Lock()
         self._seconds = 0.0  # that a look takes

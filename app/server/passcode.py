@@ -69,9 +69,12 @@ class Passcode:
     """
 
     def __init__(
-        self, secret: str, clock: Callable[[], float] = time.monotonic,
-        teachers: Sequence[str] = (), remember: Callable[[list[str]], None] = lambda _: None,
-    ):  # fmt: skip
+        self,
+        secret: str,
+        clock: Callable[[], float] = time.monotonic,
+        teachers: Sequence[str] = (),
+        remember: Callable[[list[str]], None] = lambda _: None,
+    ):
         self._secret, self._clock = secret, clock
         self._teachers, self._remember = list(teachers), remember
         self._lock = threading.Lock()
@@ -101,9 +104,11 @@ class Passcode:
                 self._know([t for t in self._teachers if t != me])
         log.warning(
             "%s wrong passcode from %s, browser %s (about %.0f tries of late)",
-            time.strftime("%Y-%m-%d %H:%M:%S%z"), visitor.address or "this machine", me,
+            time.strftime("%Y-%m-%d %H:%M:%S%z"),
+            visitor.address or "this machine",
+            me,
             self._count(now),
-        )  # fmt: skip
+        )
         return "That is not the passcode."
 
     def _know(self, teachers: list[str]) -> None:

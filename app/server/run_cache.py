@@ -181,7 +181,6 @@ def _data(
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the images")
 def _dataset(
-    dataset: str, limit: int | None, data_seed: int, image_size: int | None,
-    stamp: tuple[int, ...],
-) -> Data:  # fmt: skip
+    dataset: str, limit: int | None, data_seed: int, image_size: int | None, stamp: tuple[int, ...]
+) -> Data:
     return load(dataset, limit=limit, seed=data_seed, image_size=image_size)

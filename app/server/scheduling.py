@@ -142,10 +142,13 @@ def park(jobs: Iterable[Job], slots: int, now: float) -> None:
     wanted = sum(job.state == "queued" for job in jobs)
     wanted -= slots - sum(job.holds_place for job in jobs)
     long = [
-        job for job in jobs
-        if job.holds_place and job.training_at is None and job.paused_at is not None
+        job
+        for job in jobs
+        if job.holds_place
+        and job.training_at is None
+        and job.paused_at is not None
         and now - job.paused_at >= PARK_AFTER
-    ]  # fmt: skip
+    ]
     for job in sorted(long, key=_paused_at)[: max(wanted, 0)]:
         job.parked = True
     parked = sorted((j for j in jobs if j.parked and j.live and not j.note), key=_paused_at)

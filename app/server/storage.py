@@ -97,18 +97,25 @@ class Storage:
 
     def table(self, kind: str) -> dict[str, Any]:
         """Entries of a kind, key -> value; not to be changed."""
-        return self._cached(kind, lambda connection: {
-            key: json.loads(value) for key, value in connection.execute(
-                "SELECT key, value FROM entries WHERE kind = ?", (kind,)
-            )
-        })  # fmt: skip
+        return self._cached(
+            kind,
+            lambda connection: {
+                key: json.loads(value)
+                for key, value in connection.execute(
+                    "SELECT key, value FROM entries WHERE kind = ?", (kind,)
+                )
+            },
+        )
 
     def queue(self) -> list[dict[str, Any]]:
         """Requests in order of arrival; not to be changed."""
-        return self._cached("", lambda connection: [
-            json.loads(request)
-            for (request,) in connection.execute("SELECT request FROM queue ORDER BY position")
-        ])  # fmt: skip
+        return self._cached(
+            "",
+            lambda connection: [
+                json.loads(request)
+                for (request,) in connection.execute("SELECT request FROM queue ORDER BY position")
+            ],
+        )
 
     def read(self, query: str, *values: Any) -> list[tuple]:
         """All rows of a query."""
@@ -232,8 +239,10 @@ class Storage:
 
     def _connect(self, path: Path | str) -> sqlite3.Connection:
         options: dict[str, Any] = {
-            "timeout": self._patience, "isolation_level": None, "check_same_thread": False,
-        }  # fmt: skip
+            "timeout": self._patience,
+            "isolation_level": None,
+            "check_same_thread": False,
+        }
         connection = sqlite3.connect(path, **options)
         try:
             return _prepared(connection)

@@ -76,7 +76,7 @@ PARAMS: dict[str, Param] = {
         sample_sets.pack,
         "a packed set of samples, or the name of a kept one",
         MAX_PACKED,
-    ),  # fmt: skip
+    ),
     # how a page shows it
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
     "find": Param(""),  # part of a sample's name
@@ -146,9 +146,13 @@ def put(**values: Any) -> None:
 
 
 def bound(
-    name: str, shown: Any = None, *, within: tuple[float, float] | None = None,
-    convert: Callable[[Any], Any] | None = None, instead: bool = False,
-) -> dict:  # fmt: skip
+    name: str,
+    shown: Any = None,
+    *,
+    within: tuple[float, float] | None = None,
+    convert: Callable[[Any], Any] | None = None,
+    instead: bool = False,
+) -> dict:
     """key and on_change of a widget that shows and changes a value.
 
     shown: what to show where nothing is selected and the default is not what is meant; with

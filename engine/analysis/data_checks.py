@@ -60,10 +60,15 @@ def examine(data: Data) -> Checkup:
         *(("note", note) for note in data.notes if not note.startswith("No test part")),
     ]
     return Checkup(
-        data.n, 0 if data.val_labels is None else len(data.val_labels), len(data.test_labels),
-        data.shape, data.classes, counts, different,
+        data.n,
+        0 if data.val_labels is None else len(data.val_labels),
+        len(data.test_labels),
+        data.shape,
+        data.classes,
+        counts,
+        different,
         tuple(sorted(findings, key=lambda finding: finding[0] != "warn")),
-    )  # fmt: skip
+    )
 
 
 def alike(images: torch.Tensor) -> list[tuple[int, ...]]:
@@ -104,14 +109,18 @@ def suited(data: Data, *, mirror: bool, thorough: bool = True) -> RunConfig:
     moved = "none" if small else "shift"
     scale = 1.0 if thorough else 0.5
     return configure(
-        dataset=data.name, noise="none", rate=0.0, **knobs,
-        augment="crop-flip" if mirror else moved, padding=2 if small else 4,
+        dataset=data.name,
+        noise="none",
+        rate=0.0,
+        **knobs,
+        augment="crop-flip" if mirror else moved,
+        padding=2 if small else 4,
         epochs=round(base.epochs * scale),
         warmup=max(1, round(base.warmup * scale)),
         correction_start=max(2, round(base.correction_start * scale)),
         panel_size=min(max(data.n, 2), PANEL),
         state_interval=1 if small else 5,
-    )  # fmt: skip
+    )
 
 
 def seconds(data: Data, config: RunConfig) -> float:
@@ -121,9 +130,12 @@ def seconds(data: Data, config: RunConfig) -> float:
     timed = min(TIMED, max(4 * config.batch_size, data.n_classes))
     rows = np.linspace(0, data.n - 1, min(data.n, timed)).astype(int)
     few = replace(
-        data.subset(np.unique(rows)), test_images=data.images[:0], test_labels=data.labels[:0],
-        val_images=None, val_labels=None,
-    )  # fmt: skip
+        data.subset(np.unique(rows)),
+        test_images=data.images[:0],
+        test_labels=data.labels[:0],
+        val_images=None,
+        val_labels=None,
+    )
     short = config.changed(
         epochs=2, warmup=1, correction_start=1, panel_size=2, k=min(config.k, few.n - 1)
     )

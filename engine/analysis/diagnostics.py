@@ -113,10 +113,13 @@ def _decline(config: RunConfig, records: Sequence[dict], explained: bool) -> lis
     k, alpha, evidence = settings["k"], settings["alpha"], " and ".join(declines) + "."
     found = []
     if mixes and k >= MANY_NEIGHBORS:
-        found.append(Diagnosis(
-            "K too large", f"With {k} neighbors {evidence}",
-            "Take 1 to 5 neighbors: far ones belong to other classes and blur what is mixed.",
-        ))  # fmt: skip
+        found.append(
+            Diagnosis(
+                "K too large",
+                f"With {k} neighbors {evidence}",
+                "Take 1 to 5 neighbors: far ones belong to other classes and blur what is mixed.",
+            )
+        )
     if corrects and settings["correction"] == "ema" and alpha <= SMALL_ALPHA:
         found.append(Diagnosis(
             "Alpha near 0", f"With alpha {alpha:g} {evidence}",

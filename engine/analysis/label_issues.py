@@ -93,12 +93,19 @@ def label_issues(run: Run, at: int | None = None) -> LabelIssues:
         warning = _why(len(given), contradicted, n_moved, int(supported.sum()), before, voted)
     change = supported & (probability >= SURE) & (warning is None)
     return LabelIssues(
-        given=given, suggested=suggested, likelihood=likelihood, probability=probability,
-        p_clean=p_clean, quality=quality,
+        given=given,
+        suggested=suggested,
+        likelihood=likelihood,
+        probability=probability,
+        p_clean=p_clean,
+        quality=quality,
         flagged=suspects[np.argsort(quality[suspects], kind="stable")],
-        proposed=np.where(change, suggested, given), moved=moved, moved_weight=soft[rows, moved],
-        estimate=estimate, warning=warning,
-    )  # fmt: skip
+        proposed=np.where(change, suggested, given),
+        moved=moved,
+        moved_weight=soft[rows, moved],
+        estimate=estimate,
+        warning=warning,
+    )
 
 
 def calibrated(sure: np.ndarray, agrees: np.ndarray, voted: np.ndarray) -> np.ndarray:
@@ -136,9 +143,8 @@ def _estimate(supported: np.ndarray, probability: np.ndarray) -> int:
 
 
 def _why(
-    n: int, contradicted: int, n_moved: int, supported: int, before: list[Moment],
-    voted: np.ndarray,
-) -> str:  # fmt: skip
+    n: int, contradicted: int, n_moved: int, supported: int, before: list[Moment], voted: np.ndarray
+) -> str:
     """Why nothing is proposed."""
     text = f"No label change is proposed: the network contradicts {contradicted:,} of {n:,} labels"
     if n_moved:

@@ -18,8 +18,11 @@ POOR = 0.5  # test accuracy that was never reached by a network that stays poor
 APART = 0.8  # share of pairs in which the wrong label has the larger loss
 CLOSE = 5  # percentage points by which a guess may be off
 CHANGES = {  # of step 6, in words
-    "many": "100 neighbors", "alpha0": "alpha 0", "alpha1": "alpha 1", "quiet": "low noise",
-}  # fmt: skip
+    "many": "100 neighbors",
+    "alpha0": "alpha 0",
+    "alpha1": "alpha 1",
+    "quiet": "low noise",
+}
 COSTS = 0.02  # test accuracy, 7 of 360 images: less is chance
 TIE = 0.01
 
@@ -130,8 +133,11 @@ def neighborhood(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> 
     elected = mean_true(votes.argmax(1) == true[wrong])
     mean = same.mean()
     outcome = "most" if mean >= 0.7 * k else "half" if mean >= 0.3 * k else "few"
-    versus = "about as many as" if abs(right - right_all) < 0.05 else (
-        "more than" if right > right_all else "fewer than")  # fmt: skip
+    versus = (
+        "about as many as"
+        if abs(right - right_all) < 0.05
+        else ("more than" if right > right_all else "fewer than")
+    )
     if elected >= 0.75:
         fourth = "So neighbors follow the image and not its label, and together they outvote it."
     elif mean >= 0.7 * k:
@@ -154,9 +160,12 @@ def neighborhood(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> 
 
 
 def mixture(
-    weights: np.ndarray, neighbors: np.ndarray, soft: np.ndarray, given: np.ndarray,
+    weights: np.ndarray,
+    neighbors: np.ndarray,
+    soft: np.ndarray,
+    given: np.ndarray,
     true: np.ndarray,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Step 4: who gets the weight, and what becomes of the label?
 
     weights: (N, K+1), own first; neighbors: (N, K); soft: (N, C) labels that were mixed.
@@ -188,9 +197,12 @@ def mixture(
 
 
 def correction(
-    records: Sequence[dict], plain: Sequence[dict], given: np.ndarray, corrected: np.ndarray,
+    records: Sequence[dict],
+    plain: Sequence[dict],
+    given: np.ndarray,
+    corrected: np.ndarray,
     true: np.ndarray,
-) -> Finding:  # fmt: skip
+) -> Finding:
     """Step 5, of MixNN beside plain training: how many labels are right in the end?"""
     before, after = (given == true).mean(), (corrected == true).mean()
     found = counts(outcomes(given, true, corrected))

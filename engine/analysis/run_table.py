@@ -40,9 +40,11 @@ DEPTH = 3  # folders below the runs root that are searched for sweeps
 
 
 def rows(
-    root: Path, active: Mapping[str, str] | None = None, *,
+    root: Path,
+    active: Mapping[str, str] | None = None,
+    *,
     shown: Callable[[Path], bool] = lambda folder: True,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     """One row per run in a folder, newest first; keys are COLUMNS, and "setup" and "settings".
 
     active: name -> state of runs that a registry knows better than the files (queued, paused). A
@@ -123,9 +125,10 @@ def setups(found: Iterable[Row]) -> dict[str, list[Row]]:
         if row["settings"] and row["state"] == "done":
             groups.setdefault(row["setup"], []).append(row)
     swept = [
-        group for group in groups.values()
+        group
+        for group in groups.values()
         if any(len({row[axis] for row in group}) > 1 for axis in SWEPT)
-    ]  # fmt: skip
+    ]
     swept.sort(key=len, reverse=True)
     told = differing([group[0]["settings"] for group in swept], ignore={*SWEPT, "seed"})
     named: dict[str, list[Row]] = {}
@@ -173,9 +176,10 @@ def differing(
         return {}
     skip = MACHINE | set(ignore)
     return {
-        name: [one.get(name) for one in settings] for name in settings[0]
+        name: [one.get(name) for one in settings]
+        for name in settings[0]
         if name not in skip and any(one.get(name) != settings[0][name] for one in settings)
-    }  # fmt: skip
+    }
 
 
 def _row(folder: Path, state: str | None) -> Row:
@@ -199,16 +203,27 @@ def _cached(folder: Path, stamp: tuple[int, ...]) -> Row:
     parent = run.info.get("parent")
     fixed = {n: v for n, v in settings.items() if n not in MACHINE | {*SWEPT, "seed", "noise_seed"}}
     return row | {
-        "state": told["state"], "dataset": told["dataset"], "method": told["method"],
-        "noise": told["noise"], "rate": told["rate_requested"], "k": told["k"],
-        "rate_actual": told["rate_actual"], "alpha": told["alpha"], "seed": told["seed"],
-        "epochs": told["epochs"], "planned": told["epochs_planned"],
-        "test_last": told["test_accuracy_last"], "test_best": told["test_accuracy_best"],
-        "labels_right": told["label_accuracy_corrected"], "memorized": told["memorized"],
-        "auroc": told["clean_auroc"], "created": run.info.get("created"),
+        "state": told["state"],
+        "dataset": told["dataset"],
+        "method": told["method"],
+        "noise": told["noise"],
+        "rate": told["rate_requested"],
+        "k": told["k"],
+        "rate_actual": told["rate_actual"],
+        "alpha": told["alpha"],
+        "seed": told["seed"],
+        "epochs": told["epochs"],
+        "planned": told["epochs_planned"],
+        "test_last": told["test_accuracy_last"],
+        "test_best": told["test_accuracy_best"],
+        "labels_right": told["label_accuracy_corrected"],
+        "memorized": told["memorized"],
+        "auroc": told["clean_auroc"],
+        "created": run.info.get("created"),
         "parent": f"{Path(parent['run']).name}, epoch {parent['epoch']}" if parent else "",
-        "settings": settings, "setup": json.dumps(fixed, sort_keys=True, default=str),
-    }  # fmt: skip
+        "settings": settings,
+        "setup": json.dumps(fixed, sort_keys=True, default=str),
+    }
 
 
 def _blank(name: str, state: str) -> Row:

@@ -42,9 +42,13 @@ class Mix:
         n, total = len(weights), weights.sum()
         own = np.eye(1, n)[0]
         return Mix(
-            self.kind, self.parts[:n], weights / total if total > 0 else own, self.distances[:n],
-            self.clean[:n], self.soft[:n],
-        )  # fmt: skip
+            self.kind,
+            self.parts[:n],
+            weights / total if total > 0 else own,
+            self.distances[:n],
+            self.clean[:n],
+            self.soft[:n],
+        )
 
 
 def trained_on(run: Run, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
@@ -60,9 +64,13 @@ def trained_on(run: Run, records: list[dict[str, Any]], row: int, sample: int) -
 
 
 def candidates(
-    run: Run, records: list[dict[str, Any]], row: int, sample: int, most: int,
+    run: Run,
+    records: list[dict[str, Any]],
+    row: int,
+    sample: int,
+    most: int,
     features: np.ndarray | None = None,
-) -> Mix:  # fmt: skip
+) -> Mix:
     """Up to `most` neighbors to mix by hand: those of the epoch, then the nearest of the panel.
 
     features: (D,) of the sample after the epoch before, for one that the panel does not hold;
@@ -83,10 +91,13 @@ def candidates(
         more = more[np.isfinite(distances[more])]
         clean, soft = before(run, row, panel[more])
         mix = Mix(
-            "neighbors", np.append(mix.parts, panel[more]), np.empty(0),
-            np.append(mix.distances, distances[more]), np.append(mix.clean, clean),
+            "neighbors",
+            np.append(mix.parts, panel[more]),
+            np.empty(0),
+            np.append(mix.distances, distances[more]),
+            np.append(mix.clean, clean),
             np.concatenate([mix.soft, soft]),
-        )  # fmt: skip
+        )
     if np.isnan(mix.clean).any():
         # nobody had judged them: what this epoch says is the nearest there is
         mix = Mix(mix.kind, *_columns(mix)[:3], run.array("clean")[row, mix.parts], mix.soft)

@@ -83,39 +83,51 @@ SEARCHES: dict[str, Search] = {
     "harmed": Search(
         "Harmed",
         "The given label was right, the corrected one is wrong; the most confident first.",
-        wrongly_corrected, needs_truth=True,
+        wrongly_corrected,
+        needs_truth=True,
     ),
     "wrong": Search(
         "Missed or changed",
         "The given label was wrong and the corrected one still is; the highest P(clean) first.",
-        still_wrong, needs_truth=True,
+        still_wrong,
+        needs_truth=True,
     ),
     "doubted": Search(
         "Least P(clean)", "All samples; those whose label MixNN doubts most first.", least_clean
     ),
     "given": Search(
-        "Given label is", "All samples that came with this label.",
-        lambda labels, c: np.flatnonzero(labels.given == c), "class",
+        "Given label is",
+        "All samples that came with this label.",
+        lambda labels, c: np.flatnonzero(labels.given == c),
+        "class",
     ),
     "true": Search(
-        "True label is", "All samples that really show this class.",
-        lambda labels, c: np.flatnonzero(labels.true == c), "class", needs_truth=True,
+        "True label is",
+        "All samples that really show this class.",
+        lambda labels, c: np.flatnonzero(labels.true == c),
+        "class",
+        needs_truth=True,
     ),
     "now": Search(
-        "Corrected label is", "All samples whose label is this class now.",
-        lambda labels, c: np.flatnonzero(labels.corrected == c), "class",
+        "Corrected label is",
+        "All samples whose label is this class now.",
+        lambda labels, c: np.flatnonzero(labels.corrected == c),
+        "class",
     ),
     "random": Search("Random", "All samples in random order.", shuffled, "seed"),
     "all": Search(
-        "All, in order", "All samples in the order of the data set.",
+        "All, in order",
+        "All samples in the order of the data set.",
         lambda labels: np.arange(len(labels.given)),
     ),
     "lasso": Search(
-        "Selected on the Map", "The samples selected on the Map.",
-        lambda labels, ids: np.array([i for i in ids if i < len(labels.given)], int), "ids",
+        "Selected on the Map",
+        "The samples selected on the Map.",
+        lambda labels, ids: np.array([i for i in ids if i < len(labels.given)], int),
+        "ids",
     ),
     "name": Search("Name contains", "Samples whose name holds this text.", named, "text"),
-}  # fmt: skip
+}
 
 
 def find_all(search: str, labels: Labels, *argument: Any) -> np.ndarray:
@@ -130,9 +142,10 @@ def offered(*, truth: bool, lasso: bool, names: bool) -> list[str]:
     """The searches that make sense where the truth is known, a lasso drawn, samples have names."""
     has = {"lasso": lasso, "name": names}
     return [
-        key for key, search in SEARCHES.items()
+        key
+        for key, search in SEARCHES.items()
         if (truth or not search.needs_truth) and has.get(key, True)
-    ]  # fmt: skip
+    ]
 
 
 def place(ids: np.ndarray, sample: int) -> int | None:

@@ -23,7 +23,7 @@ def common_bins(losses: Sequence[np.ndarray]) -> np.ndarray:
 
 def losses(
     loss: np.ndarray, outcomes: np.ndarray, edges: np.ndarray, *, height: int = 290
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Histogram of one run's losses (N,) split by label outcome; the last bin holds all beyond.
 
     outcomes: (N,) values of LabelOutcome. edges: (B + 1,), the same for all runs.
@@ -34,10 +34,13 @@ def losses(
     for kind, shares in histogram(loss, outcomes, edges).items():
         style = OUTCOMES[kind]
         fig.add_bar(
-            x=(edges[:-1] + edges[1:]) / 2, y=shares, width=np.diff(edges), name=kind.word,
+            x=(edges[:-1] + edges[1:]) / 2,
+            y=shares,
+            width=np.diff(edges),
+            name=kind.word,
             marker=dict(color=style.color, line_width=0, pattern=stripes(style.pattern)),
             hovertemplate=f"loss about %{{x:.2f}}: %{{y:.1%}}<br>{kind.word}<extra></extra>",
-        )  # fmt: skip
+        )
     fig.update_yaxes(tickformat=".0%", rangemode="tozero")
     fig.update_xaxes(range=[edges[0], edges[-1]])
     return fig
@@ -55,9 +58,14 @@ def histogram(
 
 
 def points(
-    layout: np.ndarray, labels: np.ndarray, wrong: np.ndarray, classes: Sequence[str],
-    *, samples: np.ndarray, height: int = 340,
-) -> go.Figure:  # fmt: skip
+    layout: np.ndarray,
+    labels: np.ndarray,
+    wrong: np.ndarray,
+    classes: Sequence[str],
+    *,
+    samples: np.ndarray,
+    height: int = 340,
+) -> go.Figure:
     """A 2-D map: layout (P, 2), color by label (P,) class ids, wrong ones (P,) bool as crosses.
 
     samples: (P,) data set indices, for the hover.
@@ -70,20 +78,29 @@ def points(
             continue
         own = wrong == marked
         fig.add_scatter(
-            x=layout[own, 0], y=layout[own, 1], mode="markers", name=words, showlegend=False,
+            x=layout[own, 0],
+            y=layout[own, 1],
+            mode="markers",
+            name=words,
+            showlegend=False,
             marker=dict(
-                color=color[labels[own]], symbol=symbol, size=7 if marked else 5,
+                color=color[labels[own]],
+                symbol=symbol,
+                size=7 if marked else 5,
                 opacity=0.95 if marked else 0.6,
                 line=dict(width=0.5 if marked else 0, color="white"),
             ),
             customdata=np.stack([samples[own], labels[own]], axis=1),
             text=[names[c] for c in labels[own]],
             hovertemplate="sample %{customdata[0]}<br>label now: %{text}<extra></extra>",
-        )  # fmt: skip
+        )
         fig.add_scatter(  # the legend's mark, in no class's color
-            x=[None], y=[None], mode="markers", name=words,
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=words,
             marker=dict(color=MUTED, symbol=symbol, size=8),
-        )  # fmt: skip
+        )
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False, scaleanchor="x")
     return fig
@@ -91,7 +108,7 @@ def points(
 
 def sweep(
     cells: pd.DataFrame, words: str, *, rate: float | None = None, height: int | None = None
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Heat maps of a sweep: the axes that vary, one map per rate where all three do.
 
     cells: columns k, alpha, rate, n, mean, std. Each cell bears its mean; one without a run bears
@@ -108,9 +125,12 @@ def sweep(
     columns, rows = sorted(cells[x].unique()), sorted(cells[y].unique())
     fig = figure(height=height or 150 + 58 * len(rows))
     fig.set_subplots(
-        1, len(parts), shared_yaxes=True, horizontal_spacing=0.03,
+        1,
+        len(parts),
+        shared_yaxes=True,
+        horizontal_spacing=0.03,
         subplot_titles=[f"noise rate {value:g}" for value, _ in parts] if facet else None,
-    )  # fmt: skip
+    )
     fig.update_layout(
         margin=dict(l=8, r=8, t=60 if facet else 36, b=8),
         coloraxis=dict(
@@ -132,9 +152,13 @@ def sweep(
 
 
 def _cells(
-    part: pd.DataFrame, x: str, y: str, columns: list[float], rows: list[float],
+    part: pd.DataFrame,
+    x: str,
+    y: str,
+    columns: list[float],
+    rows: list[float],
     names: dict[str, str],
-) -> go.Heatmap:  # fmt: skip
+) -> go.Heatmap:
     def grid(value: str) -> np.ndarray:
         spread = part.pivot_table(index=y, columns=x, values=value, aggfunc="mean", dropna=False)
         return spread.reindex(index=rows, columns=columns).to_numpy(float)
@@ -148,20 +172,32 @@ def _cells(
             f"{100 * mean[cell]:.1f} %{spread}<br>{_count(int(n[cell]))}" if n[cell] else NO_RUN
         )
     return go.Heatmap(
-        z=mean, x=[f"{v:g}" for v in columns], y=[f"{v:g}" for v in rows], text=text,
-        texttemplate="%{text}", customdata=told, coloraxis="coloraxis", xgap=2, ygap=2,
+        z=mean,
+        x=[f"{v:g}" for v in columns],
+        y=[f"{v:g}" for v in rows],
+        text=text,
+        texttemplate="%{text}",
+        customdata=told,
+        coloraxis="coloraxis",
+        xgap=2,
+        ygap=2,
         hoverongaps=True,
         hovertemplate=f"{names[x]} %{{x}}, {names[y]} %{{y}}<br>%{{customdata}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def _holes(heat: go.Heatmap) -> go.Scatter:
     """Words in the cells without a run; plotly writes no text of its own there."""
     holes = [(heat.x[j], heat.y[i]) for i, j in np.argwhere(np.isnan(heat.z))]
     return go.Scatter(
-        x=[x for x, _ in holes], y=[y for _, y in holes], mode="text", text=[NO_RUN] * len(holes),
-        textfont=dict(color=MUTED), hoverinfo="skip", showlegend=False,
-    )  # fmt: skip
+        x=[x for x, _ in holes],
+        y=[y for _, y in holes],
+        mode="text",
+        text=[NO_RUN] * len(holes),
+        textfont=dict(color=MUTED),
+        hoverinfo="skip",
+        showlegend=False,
+    )
 
 
 def _count(n: int) -> str:

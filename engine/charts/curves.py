@@ -54,17 +54,27 @@ def curves(
         if run.before:
             x, y = _points([*run.before, *run.records[:1]], metric)
             fig.add_scatter(
-                x=x, y=y, mode="lines", line=line | dict(width=1), opacity=0.6, showlegend=False,
+                x=x,
+                y=y,
+                mode="lines",
+                line=line | dict(width=1),
+                opacity=0.6,
+                showlegend=False,
                 name=f"{plotly(run.name)}, before the fork",
                 hovertemplate=_hover(run.name + " (parent)"),
-            )  # fmt: skip
+            )
         x, y = _points(run.records, metric)
         step = max(1, len(x) // 12)  # a symbol here and there tells lines apart in gray
         sizes = [7 if i % step == 0 or len(x) <= 12 else 0 for i in range(len(x))]
         fig.add_scatter(
-            x=x, y=y, mode="lines+markers", line=line, name=plotly(run.name),
-            marker=dict(symbol=symbol, color=color, size=sizes), hovertemplate=_hover(run.name),
-        )  # fmt: skip
+            x=x,
+            y=y,
+            mode="lines+markers",
+            line=line,
+            name=plotly(run.name),
+            marker=dict(symbol=symbol, color=color, size=sizes),
+            hovertemplate=_hover(run.name),
+        )
     if epoch is not None:
         epoch_line(fig, epoch, "")
     fig.update_yaxes(tickformat=".0%", range=_span(fig))
@@ -88,9 +98,10 @@ def table(runs: Sequence[Curve], metrics: Sequence[str] = tuple(METRICS)) -> pd.
 def style(number: int) -> tuple[str, str, str]:
     """Color, dash and symbol of the run that stands at this place of a comparison."""
     return (
-        OKABE_ITO[number % len(OKABE_ITO)], DASHES[number % len(DASHES)],
+        OKABE_ITO[number % len(OKABE_ITO)],
+        DASHES[number % len(DASHES)],
         SYMBOLS[number % len(SYMBOLS)],
-    )  # fmt: skip
+    )
 
 
 def _points(records: Sequence[dict[str, Any]], metric: str) -> tuple[list[int], list[float]]:

@@ -18,7 +18,7 @@ from plotly.colors import hex_to_rgb
 from engine.analysis.statistics import say
 from engine.charts.escaping import plotly
 from engine.charts.facets import FONT, SMALL, Panels, looks_of, padded
-from engine.charts.metric_names import (  # fmt: skip
+from engine.charts.metric_names import (
     QUANTITIES,
     Quantity,
     axis_name,
@@ -32,10 +32,17 @@ ON_MAP = 2000  # points of a map, drawn as SVG
 
 
 def bands(
-    frame: pd.DataFrame, *, color: str, metrics: Sequence[str] | None = None, x: str = "epoch",
-    facet: str | None = None, row: str | None = None, dash: str | None = None, title: str = "",
+    frame: pd.DataFrame,
+    *,
+    color: str,
+    metrics: Sequence[str] | None = None,
+    x: str = "epoch",
+    facet: str | None = None,
+    row: str | None = None,
+    dash: str | None = None,
+    title: str = "",
     height: int | None = None,
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Mean lines in 95 % bands, a line per value of color (and dash).
 
     facet, row: a column of panels per value of one, a row per value of the other. Each of these
@@ -51,36 +58,56 @@ def bands(
             quantity = quantity_of(line)
             if len(known) > 1:
                 panels.fig.add_scatter(
-                    x=[*known[x], *known[x][::-1]], y=[*known["high"], *known["low"][::-1]],
-                    fill="toself", fillcolor=_faint(look.color), line_width=0, mode="lines",
-                    hoverinfo="skip", legendgroup=look.name, showlegend=False, **at,
-                )  # fmt: skip
+                    x=[*known[x], *known[x][::-1]],
+                    y=[*known["high"], *known["low"][::-1]],
+                    fill="toself",
+                    fillcolor=_faint(look.color),
+                    line_width=0,
+                    mode="lines",
+                    hoverinfo="skip",
+                    legendgroup=look.name,
+                    showlegend=False,
+                    **at,
+                )
             if len(line):
                 step = max(1, len(line) // 6)  # a symbol here and there tells lines apart in gray
                 sizes = [8 if i % step == 0 else 0 for i in range(len(line))]
                 told = [say(r, percent=quantity.share) for _, r in line.iterrows()]
                 panels.draw(
-                    look, at, x=line[x], y=line["mean"], mode="lines+markers",
+                    look,
+                    at,
+                    x=line[x],
+                    y=line["mean"],
+                    mode="lines+markers",
                     line=dict(color=look.color, dash=look.dash, width=2.5),
                     marker=dict(
                         symbol=look.symbol, color=look.color, size=sizes, opacity=1, line_width=0
                     ),
                     text=told,
                     hovertemplate=f"{look.name}<br>{axis_name(x)} %{{x}}: %{{text}}<extra></extra>",
-                )  # fmt: skip
+                )
     share = x in QUANTITIES and QUANTITIES[x].share
     panels.fig.update_xaxes(
-        tickformat=".0%" if share else None, dtick=0.5 if share else None, nticks=6, zeroline=False,
+        tickformat=".0%" if share else None,
+        dtick=0.5 if share else None,
+        nticks=6,
+        zeroline=False,
         range=padded(frame[x].min(), frame[x].max(), 0.08 if share else 0.03),
-    )  # fmt: skip
+    )
     panels.name_values()
     return panels.done(axis_name(x), f"{_seeds(frame)}; band: its 95 % interval")
 
 
 def sensitivity(
-    cells: pd.DataFrame, axes: Sequence[str], *, metric: str, preset: Mapping[str, float],
-    color: str = "rate", title: str = "", height: int | None = None,
-) -> go.Figure:  # fmt: skip
+    cells: pd.DataFrame,
+    axes: Sequence[str],
+    *,
+    metric: str,
+    preset: Mapping[str, float],
+    color: str = "rate",
+    title: str = "",
+    height: int | None = None,
+) -> go.Figure:
     """A metric against each of these knobs, the others at the preset; one line per value of color.
 
     Knobs' values stand evenly in their order, whatever lies between them. preset: knob -> value.
@@ -99,38 +126,62 @@ def sensitivity(
         values = sorted(part[axis].unique())
         places = {value: place for place, value in enumerate(values)}
         panels.fig.update_xaxes(
-            tickvals=list(places.values()), ticktext=[f"{v:g}" for v in values],
-            title_text=axis_name(axis), range=[-0.5, len(values) - 0.5], showgrid=False,
-            zeroline=False, title_font_size=FONT, **at,
-        )  # fmt: skip
+            tickvals=list(places.values()),
+            ticktext=[f"{v:g}" for v in values],
+            title_text=axis_name(axis),
+            range=[-0.5, len(values) - 0.5],
+            showgrid=False,
+            zeroline=False,
+            title_font_size=FONT,
+            **at,
+        )
         if preset[axis] in places:
             panels.fig.add_vrect(
-                places[preset[axis]] - 0.42, places[preset[axis]] + 0.42, line_width=0,
-                fillcolor=HIGHLIGHT, opacity=0.14, layer="below", annotation_text="preset",
-                annotation_position="bottom", annotation_font=dict(size=SMALL),
-                exclude_empty_subplots=False, **at,
-            )  # fmt: skip
+                places[preset[axis]] - 0.42,
+                places[preset[axis]] + 0.42,
+                line_width=0,
+                fillcolor=HIGHLIGHT,
+                opacity=0.14,
+                layer="below",
+                annotation_text="preset",
+                annotation_position="bottom",
+                annotation_font=dict(size=SMALL),
+                exclude_empty_subplots=False,
+                **at,
+            )
         for look, shift in zip(looks, _spread(len(looks), 0.3), strict=True):
             line = look.of(part).sort_values(axis)
             panels.draw(
-                look, at, x=[places[v] + shift for v in line[axis]], y=line["mean"],
-                mode="lines+markers", error_y=_whiskers(line, look.color),
+                look,
+                at,
+                x=[places[v] + shift for v in line[axis]],
+                y=line["mean"],
+                mode="lines+markers",
+                error_y=_whiskers(line, look.color),
                 line=dict(color=look.color, dash=look.dash, width=2),
                 marker=dict(symbol=look.symbol, color=look.color, size=9),
                 text=[say(r, percent=QUANTITIES[metric].share) for _, r in line.iterrows()],
                 customdata=line[axis],
                 hovertemplate=f"{look.name}<br>{axis_name(axis)} %{{customdata}}: %{{text}}"
                 "<extra></extra>",
-            )  # fmt: skip
+            )
     panels.name_values()
     return panels.done(None, f"{_seeds(frame)}; whiskers: its 95 % interval")
 
 
 def intervals(
-    frame: pd.DataFrame, *, metric: str, category: str, color: str | None = None,
-    facet: str | None = None, zero: str = "", sort: bool = False, shared: bool = True,
-    title: str = "", height: int | None = None,
-) -> go.Figure:  # fmt: skip
+    frame: pd.DataFrame,
+    *,
+    metric: str,
+    category: str,
+    color: str | None = None,
+    facet: str | None = None,
+    zero: str = "",
+    sort: bool = False,
+    shared: bool = True,
+    title: str = "",
+    height: int | None = None,
+) -> go.Figure:
     """Means as dots with 95 % whiskers, one line of text per value of category.
 
     zero: the numbers are paired differences, and this is what stands at 0; dots are filled where
@@ -162,34 +213,48 @@ def intervals(
             mean = scale * dots["mean"]
             numbers = [_short(m, quantity, zero) for m in dots["mean"]]
             panels.fig.add_scatter(
-                x=mean, y=[values.index(v) + shift for v in dots[category]], mode="markers+text",
-                name=look.name, legendgroup=look.name, showlegend=False, **at,
+                x=mean,
+                y=[values.index(v) + shift for v in dots[category]],
+                mode="markers+text",
+                name=look.name,
+                legendgroup=look.name,
+                showlegend=False,
+                **at,
                 error_x=_whiskers(dots, look.color, scale),
                 marker=dict(
-                    symbol=look.symbol, size=10, line=dict(color=look.color, width=2),
+                    symbol=look.symbol,
+                    size=10,
+                    line=dict(color=look.color, width=2),
                     color=np.where(filled, look.color, "white"),
                 ),
-                text=numbers, textposition="top center", textfont=dict(size=SMALL - 1),
+                text=numbers,
+                textposition="top center",
+                textfont=dict(size=SMALL - 1),
                 cliponaxis=False,
                 customdata=[
                     f"{value_words(category, r[category])}: "
-                    + say(r, sign=bool(zero), percent=quantity.share) + quantity.unit
+                    + say(r, sign=bool(zero), percent=quantity.share)
+                    + quantity.unit
                     for _, r in dots.iterrows()
                 ],
-                hovertemplate=f"{look.name}<br>%{{customdata}}<extra></extra>" if color
+                hovertemplate=f"{look.name}<br>%{{customdata}}<extra></extra>"
+                if color
                 else "%{customdata}<extra></extra>",
-            )  # fmt: skip
+            )
     for look in looks if color else ():
         panels.mark(look.name, color=look.color, symbol=look.symbol, size=10)
     panels.fig.update_yaxes(
-        tickvals=list(range(len(values))), showgrid=False, zeroline=False,
+        tickvals=list(range(len(values))),
+        showgrid=False,
+        zeroline=False,
         ticktext=[value_words(category, value) for value in values],
         range=[len(values) - 0.45, -0.65],
-    )  # fmt: skip
+    )
     panels.fig.update_xaxes(
-        tickformat=".0%" if quantity.share and not zero else None, zeroline=False,
+        tickformat=".0%" if quantity.share and not zero else None,
+        zeroline=False,
         nticks=9 if len(panels.columns) == 1 else 5,
-    )  # fmt: skip
+    )
     how = f"{_seeds(frame)}; whiskers: its 95 % interval"
     if zero:
         how = f"Paired by seed, {how[0].lower()}{how[1:]}; hollow: not significantly different"
@@ -199,9 +264,14 @@ def intervals(
 
 
 def points(
-    frame: pd.DataFrame, *, facet: str = "epoch", row: str = "method", title: str = "",
-    classes: Sequence[str] | None = None, height: int = 330,
-) -> go.Figure:  # fmt: skip
+    frame: pd.DataFrame,
+    *,
+    facet: str = "epoch",
+    row: str = "method",
+    title: str = "",
+    classes: Sequence[str] | None = None,
+    height: int = 330,
+) -> go.Figure:
     """Maps (columns x, y) in a grid; color = true class, cross = wrong label (columns true, wrong).
 
     Each map has a scale of its own, equal in both directions. At most 2,000 points a map.
@@ -215,14 +285,21 @@ def points(
         for wrong, symbol, words in marks:
             dots = part[part["wrong"] == wrong]
             panels.fig.add_scatter(
-                x=dots["x"], y=dots["y"], mode="markers", name=words, showlegend=False,
+                x=dots["x"],
+                y=dots["y"],
+                mode="markers",
+                name=words,
+                showlegend=False,
                 marker=dict(
-                    color=dots["true"].map(colors), symbol=symbol, size=6 if wrong else 4,
+                    color=dots["true"].map(colors),
+                    symbol=symbol,
+                    size=6 if wrong else 4,
                     opacity=0.95 if wrong else 0.5,
                 ),
                 text=[_class(c, classes) for c in dots["true"]],
-                hovertemplate=f"truly %{{text}}<br>{words}<extra></extra>", **at,
-            )  # fmt: skip
+                hovertemplate=f"truly %{{text}}<br>{words}<extra></extra>",
+                **at,
+            )
     for c in ids:
         panels.mark(_class(c, classes), color=colors[c], symbol="circle", size=9)
     for _, symbol, words in marks:
@@ -238,9 +315,16 @@ def points(
 
 
 def scatter(
-    frame: pd.DataFrame, *, x: str, y: str, color: str, facet: str | None = None,
-    zero: str = "", title: str = "", height: int = 330,
-) -> go.Figure:  # fmt: skip
+    frame: pd.DataFrame,
+    *,
+    x: str,
+    y: str,
+    color: str,
+    facet: str | None = None,
+    zero: str = "",
+    title: str = "",
+    height: int = 330,
+) -> go.Figure:
     """One mark a run (row of frame): a quantity against another. zero: what stands at y = 0."""
     frame = frame.dropna(subset=[x, y])
     panels = Panels(frame, facet, None, title, height)
@@ -251,14 +335,17 @@ def scatter(
         for look in looks_of(frame, color):
             dots = look.of(part)
             panels.draw(
-                look, at, x=dots[x], y=scale * dots[y], mode="markers",
+                look,
+                at,
+                x=dots[x],
+                y=scale * dots[y],
+                mode="markers",
                 marker=dict(
-                    symbol=look.symbol, size=11, color=look.color,
-                    line=dict(width=1, color="white"),
+                    symbol=look.symbol, size=11, color=look.color, line=dict(width=1, color="white")
                 ),
                 hovertemplate=f"{look.name}<br>{QUANTITIES[x].words}: %{{x}}<br>"
                 f"{QUANTITIES[y].words}: %{{y:.1f}}<extra></extra>",
-            )  # fmt: skip
+            )
     panels.fig.update_xaxes(tickformat=".0%" if QUANTITIES[x].share else None)
     words = QUANTITIES[y].words
     text = f"{words} against {zero}<br>(percentage points)" if zero else words
@@ -300,9 +387,14 @@ def _seeds(frame: pd.DataFrame) -> str:
 
 def _whiskers(rows: pd.DataFrame, color: str, scale: float = 1) -> dict[str, Any]:
     return dict(
-        type="data", symmetric=False, array=scale * (rows["high"] - rows["mean"]),
-        arrayminus=scale * (rows["mean"] - rows["low"]), color=color, thickness=1.8, width=5,
-    )  # fmt: skip
+        type="data",
+        symmetric=False,
+        array=scale * (rows["high"] - rows["mean"]),
+        arrayminus=scale * (rows["mean"] - rows["low"]),
+        color=color,
+        thickness=1.8,
+        width=5,
+    )
 
 
 def _spread(n: int, width: float) -> np.ndarray:

@@ -30,9 +30,16 @@ class Panels:
     """A grid of panels in the house look; goes through them as (their rows, where they stand)."""
 
     def __init__(
-        self, frame: pd.DataFrame, facet: str | None, row: str | None, title: str, height: int,
-        *, shared: bool = True, heads: bool = True,
-    ):  # fmt: skip
+        self,
+        frame: pd.DataFrame,
+        facet: str | None,
+        row: str | None,
+        title: str,
+        height: int,
+        *,
+        shared: bool = True,
+        heads: bool = True,
+    ):
         if not len(frame):
             facet = row = None
         self.frame, self.facet, self.row, self.title = frame, facet, row, title
@@ -43,11 +50,14 @@ class Panels:
         whole = height * len(self.rows) + gap * (len(self.rows) - 1)
         self.fig = figure()
         self.fig.set_subplots(
-            len(self.rows), len(self.columns), shared_xaxes=shared,
-            shared_yaxes="rows" if shared else False, vertical_spacing=gap / whole,
+            len(self.rows),
+            len(self.columns),
+            shared_xaxes=shared,
+            shared_yaxes="rows" if shared else False,
+            vertical_spacing=gap / whole,
             horizontal_spacing=0.03,
             column_titles=[value_words(facet, v) for v in self.columns] if self.heads else None,
-        )  # fmt: skip
+        )
         self.whole = whole
         self.fig.update_xaxes(title_standoff=8, **GRID)
         self.fig.update_yaxes(title_standoff=10, **GRID)
@@ -63,9 +73,7 @@ class Panels:
     def draw(self, look: "Look", at: dict[str, int], **trace) -> None:
         """A trace that stands in the legend once."""
         first = look.name not in self.named
-        self.fig.add_scatter(
-            name=look.name, legendgroup=look.name, showlegend=first, **trace, **at
-        )  # fmt: skip
+        self.fig.add_scatter(name=look.name, legendgroup=look.name, showlegend=first, **trace, **at)
         if first:
             self.named.append(look.name)
 
@@ -73,7 +81,7 @@ class Panels:
         """A mark that stands in the legend alone."""
         self.fig.add_scatter(
             x=[None], y=[None], mode="markers", name=words, legendgroup=words, marker=marker
-        )  # fmt: skip
+        )
         self.named.append(words)
 
     def zero(self, at: dict[str, int], *, x: bool) -> None:
@@ -92,21 +100,33 @@ class Panels:
             if self.row not in (None, "metric"):
                 words = f"{value_words(self.row, row)}<br>{words}"
             self.fig.update_yaxes(
-                tickformat=".0%" if quantity.share else None, range=_high(part, quantity),
+                tickformat=".0%" if quantity.share else None,
+                range=_high(part, quantity),
                 row=number,
-            )  # fmt: skip
+            )
             self.fig.update_yaxes(title_text=words, row=number, col=1)
             lines = {QUANTITIES[metric].line for metric in part["metric"].unique()}
             if len(lines) == 1 and quantity.line is not None:
                 self.fig.add_hline(
-                    quantity.line, line=dict(color=MUTED, width=1.5, dash="dash"), row=number,
-                    col="all", layer="below", exclude_empty_subplots=False,
-                )  # fmt: skip
+                    quantity.line,
+                    line=dict(color=MUTED, width=1.5, dash="dash"),
+                    row=number,
+                    col="all",
+                    layer="below",
+                    exclude_empty_subplots=False,
+                )
                 self.fig.add_annotation(
-                    text=quantity.line_words, x=0.02, xref="x domain", y=quantity.line,
-                    yanchor="bottom", xanchor="left", showarrow=False, row=number, col=1,
+                    text=quantity.line_words,
+                    x=0.02,
+                    xref="x domain",
+                    y=quantity.line,
+                    yanchor="bottom",
+                    xanchor="left",
+                    showarrow=False,
+                    row=number,
+                    col=1,
                     font=dict(size=SMALL, color=MUTED),
-                )  # fmt: skip
+                )
 
     def done(self, x: str | None, how: str, *, foot: int = FOOT) -> go.Figure:
         """The figure with its head: title, how to read it, legend. x: the x axes' title."""
@@ -117,9 +137,14 @@ class Panels:
         height = top + self.whole + foot
         if x is not None and len(self.columns) > 1:  # said once for all
             self.fig.add_annotation(
-                text=x, x=0.5, xref="paper", y=-46 / self.whole, yref="paper", showarrow=False,
+                text=x,
+                x=0.5,
+                xref="paper",
+                y=-46 / self.whole,
+                yref="paper",
+                showarrow=False,
                 yanchor="middle",
-            )  # fmt: skip
+            )
         elif x is not None:
             self.fig.update_xaxes(title_text=x, row=len(self.rows))
         self._say_where_nothing_is()
@@ -130,19 +155,33 @@ class Panels:
         )
         title = f"<b>{self.title}</b><br>" if self.title else ""
         self.fig.update_layout(
-            height=height, margin=dict(l=72, r=20, t=top, b=foot), font_size=FONT,
+            height=height,
+            margin=dict(l=72, r=20, t=top, b=foot),
+            font_size=FONT,
             showlegend=n_rows > 0,
             title=dict(
                 text=f"{title}<span style='font-size:{SMALL + 1}px;color:#5B6672'>{how}</span>",
-                x=0, xref="container", y=1 - 28 / height, yref="container", yanchor="top",
-                pad_l=12, font_size=FONT + 2,
+                x=0,
+                xref="container",
+                y=1 - 28 / height,
+                yref="container",
+                yanchor="top",
+                pad_l=12,
+                font_size=FONT + 2,
             ),
             legend=dict(
-                orientation="h", x=0.008, xref="container", xanchor="left", yanchor="top",
-                y=1 - HEAD / height, yref="container", font_size=FONT, itemsizing="constant",
+                orientation="h",
+                x=0.008,
+                xref="container",
+                xanchor="left",
+                yanchor="top",
+                y=1 - HEAD / height,
+                yref="container",
+                font_size=FONT,
+                itemsizing="constant",
                 itemwidth=mark,
             ),
-        )  # fmt: skip
+        )
         return self.fig
 
     def _say_where_nothing_is(self) -> None:
@@ -154,9 +193,15 @@ class Panels:
                 continue
             self.fig.add_scatter(x=[None], y=[None], showlegend=False, **at)
             self.fig.add_annotation(
-                text="no value", x=0.5, y=0.5, xref="x domain", yref="y domain", showarrow=False,
-                font=dict(size=SMALL, color=MUTED), **at,
-            )  # fmt: skip
+                text="no value",
+                x=0.5,
+                y=0.5,
+                xref="x domain",
+                yref="y domain",
+                showarrow=False,
+                font=dict(size=SMALL, color=MUTED),
+                **at,
+            )
 
 
 @dataclass(frozen=True)

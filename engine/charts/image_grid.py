@@ -16,9 +16,12 @@ SIDE = 64  # pixels to which images are enlarged, so that a browser does not blu
 
 
 def wall(
-    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[str],
-    *, marks: Sequence[str] | None = None, columns: int = 10,
-) -> go.Figure:  # fmt: skip
+    images: Sequence[np.ndarray] | np.ndarray,
+    captions: Sequence[str],
+    *,
+    marks: Sequence[str] | None = None,
+    columns: int = 10,
+) -> go.Figure:
     """Images, each (H, W, C) in 0..255 with C 1 or 3, in rows of `columns`.
 
     captions: one per image, lines parted by a line feed. marks: color (#rrggbb) of each frame, ""
@@ -31,14 +34,26 @@ def wall(
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
         row, column = divmod(number, columns)
         fig.add_layout_image(
-            source=_data_url(image, marks[number] if marks else ""), xref="x", yref="y",
-            x=column + 0.5, y=row, sizex=1, sizey=SIDE / cell, xanchor="center", yanchor="top",
-            sizing="contain", layer="above",
-        )  # fmt: skip
+            source=_data_url(image, marks[number] if marks else ""),
+            xref="x",
+            yref="y",
+            x=column + 0.5,
+            y=row,
+            sizex=1,
+            sizey=SIDE / cell,
+            xanchor="center",
+            yanchor="top",
+            sizing="contain",
+            layer="above",
+        )
         fig.add_annotation(
-            x=column + 0.5, y=row + (SIDE + 2) / cell, yanchor="top", showarrow=False,
-            text="<br>".join(map(plotly, caption.split("\n"))), font=dict(size=12),
-        )  # fmt: skip
+            x=column + 0.5,
+            y=row + (SIDE + 2) / cell,
+            yanchor="top",
+            showarrow=False,
+            text="<br>".join(map(plotly, caption.split("\n"))),
+            font=dict(size=12),
+        )
     fig.update_xaxes(range=[0, columns], visible=False, fixedrange=True)
     fig.update_yaxes(range=[n_rows, 0], visible=False, fixedrange=True)
     fig.add_scatter(x=[None], y=[None], showlegend=False)  # axes exist only for a trace

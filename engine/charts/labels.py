@@ -27,9 +27,14 @@ def in_words(kind: LabelOutcome, truth_known: bool) -> str:
 
 
 def flow(
-    given: np.ndarray, corrected: np.ndarray, true: np.ndarray | None, classes: Sequence[str],
-    *, kept: bool = False, height: int = 430,
-) -> go.Figure:  # fmt: skip
+    given: np.ndarray,
+    corrected: np.ndarray,
+    true: np.ndarray | None,
+    classes: Sequence[str],
+    *,
+    kept: bool = False,
+    height: int = 430,
+) -> go.Figure:
     """Sankey of labels: given class at the left, corrected class at the right, by outcome.
 
     given, corrected, true: (N,) class ids, true None where it is not known. kept: show the labels
@@ -55,23 +60,29 @@ def flow(
     heights = _places(used, source, target, counts)
     fig.add_trace(
         go.Sankey(
-            arrangement="fixed", textfont=dict(color="rgba(0,0,0,0)", shadow="none"),
+            arrangement="fixed",
+            textfont=dict(color="rgba(0,0,0,0)", shadow="none"),
             node=dict(
                 label=[names[c] for c in used] * 2,
                 x=[0.001] * len(used) + [0.999] * len(used),
                 y=heights,
-                color="rgba(128,128,128,0.7)", pad=10, thickness=14, line_width=0,
+                color="rgba(128,128,128,0.7)",
+                pad=10,
+                thickness=14,
+                line_width=0,
                 hovertemplate="%{label}: %{value} labels<extra></extra>",
             ),
             link=dict(
                 source=[left[c] for c in source.tolist()],
                 target=[left[c] + len(used) for c in target.tolist()],
-                value=counts.tolist(), color=colors, customdata=words,
+                value=counts.tolist(),
+                color=colors,
+                customdata=words,
                 hovertemplate="given %{source.label}, now %{target.label}: %{value}<br>"
                 "%{customdata}<extra></extra>",
             ),
         )
-    )  # fmt: skip
+    )
     for x, text, ys in (
         (0, "given label", heights[: len(used)]),
         (1, "corrected label", heights[len(used) :]),
@@ -81,16 +92,20 @@ def flow(
         fig.add_annotation(**put, y=1.02, yanchor="bottom", xanchor=inside, text=f"<b>{text}</b>")
         for c, y in zip(used, ys, strict=True):
             fig.add_annotation(
-                **put, y=1 - y, yanchor="middle", xanchor=outside, text=names[c],
-                xshift=24 * x - 12,
-            )  # fmt: skip
+                **put, y=1 - y, yanchor="middle", xanchor=outside, text=names[c], xshift=24 * x - 12
+            )
     return fig
 
 
 def matrix(
-    values: np.ndarray, classes: Sequence[str], *, rows: str, columns: str,
-    counts: np.ndarray | None = None, height: int = 400,
-) -> go.Figure:  # fmt: skip
+    values: np.ndarray,
+    classes: Sequence[str],
+    *,
+    rows: str,
+    columns: str,
+    counts: np.ndarray | None = None,
+    height: int = 400,
+) -> go.Figure:
     """A (C, C) table of shares in [0, 1] as colored cells, numbers in them where they fit.
 
     rows, columns: what they stand for. counts: (C, C) behind the shares, for the hover.
@@ -102,14 +117,23 @@ def matrix(
     names = [_short(name) for name in classes]
     fig.add_trace(
         go.Heatmap(
-            z=values, x=names, y=names, zmin=0, zmax=1, colorscale=SEQUENTIAL,
-            text=text if written else None, texttemplate="%{text}" if written else None,
-            customdata=values if counts is None else counts, xgap=1, ygap=1,
+            z=values,
+            x=names,
+            y=names,
+            zmin=0,
+            zmax=1,
+            colorscale=SEQUENTIAL,
+            text=text if written else None,
+            texttemplate="%{text}" if written else None,
+            customdata=values if counts is None else counts,
+            xgap=1,
+            ygap=1,
             colorbar=dict(tickformat=".0%", thickness=10, outlinewidth=0),
             hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.1%}}"
-            + ("" if counts is None else " (%{customdata} labels)") + "<extra></extra>",
+            + ("" if counts is None else " (%{customdata} labels)")
+            + "<extra></extra>",
         )
-    )  # fmt: skip
+    )
     fig.update_xaxes(
         type="category", showgrid=False, automargin=True, tickangle=0 if n < 11 else 90
     )
@@ -118,9 +142,14 @@ def matrix(
 
 
 def flips_over_time(
-    flips: Flips, true: np.ndarray | None, epochs: tuple[int, int], *,
-    chosen: int | None = None, begins: int | None = None, height: int = 300,
-) -> go.Figure:  # fmt: skip
+    flips: Flips,
+    true: np.ndarray | None,
+    epochs: tuple[int, int],
+    *,
+    chosen: int | None = None,
+    begins: int | None = None,
+    height: int = 300,
+) -> go.Figure:
     """How many labels flipped in each epoch, by what it did; epochs: first and last of the axis."""
     first, last = epochs
     fig = figure(height=height, x="epoch", y="labels that flipped", barmode="stack", bargap=0.15)
@@ -132,11 +161,13 @@ def flips_over_time(
         counts = np.bincount(flips.epoch[codes == kind] - first, minlength=last - first + 1)
         fig.add_trace(
             go.Bar(
-                x=np.arange(first, last + 1), y=counts, name=f"{style.mark} {kind.word}",
+                x=np.arange(first, last + 1),
+                y=counts,
+                name=f"{style.mark} {kind.word}",
                 marker=dict(color=style.color, line_width=0, pattern=stripes(style.pattern)),
                 hovertemplate=f"epoch %{{x}}: %{{y}}<br>{kind.word}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     if begins is not None and first <= begins <= last:
         epoch_line(fig, begins - 0.5, "correction starts")
     if chosen is not None:

@@ -20,19 +20,28 @@ def curves(
     fig = theme.figure(height=340, x="epoch")
     for number, (words, (values, color)) in enumerate(series.items()):
         fig.add_scatter(
-            x=list(epochs), y=list(values), name=words, mode="lines+markers",
+            x=list(epochs),
+            y=list(values),
+            name=words,
+            mode="lines+markers",
             line=dict(color=color, width=3, dash=theme.DASHES[number]),
             marker=dict(symbol=theme.SYMBOLS[number], size=7),
             hovertemplate="epoch %{x}: %{y:.1%}<extra>" + words + "</extra>",
-        )  # fmt: skip
+        )
     fig.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_layout(margin_t=60)
     if mark:
         fig.add_vline(mark[0], line=dict(color=theme.MUTED, width=1.5, dash="dash"))
         fig.add_annotation(
-            x=mark[0], y=0.42, yref="paper", text=mark[1], showarrow=False, xanchor="left",
-            xshift=6, font=dict(size=13),
-        )  # fmt: skip
+            x=mark[0],
+            y=0.42,
+            yref="paper",
+            text=mark[1],
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
+            font=dict(size=13),
+        )
     return fig
 
 
@@ -52,16 +61,24 @@ def losses(
     ):
         counts, _ = np.histogram(scaled[rows], edges)
         fig.add_bar(
-            x=centers, y=counts, name=words, width=1 / BINS,
+            x=centers,
+            y=counts,
+            name=words,
+            width=1 / BINS,
             marker=dict(color=color, pattern_shape=shape, line_width=0),
             hovertemplate="loss %{x:.2f}: %{y} labels<extra>" + words + "</extra>",
-        )  # fmt: skip
+        )
     if mixture is not None:
         for number, curve in enumerate(bells(centers, mixture, len(scaled) / BINS)):
             fig.add_scatter(
-                x=centers, y=curve, mode="lines", showlegend=number == 0, name="fitted bell curves",
-                line=dict(color=theme.MUTED, width=3, dash=theme.DASHES[number]), hoverinfo="skip",
-            )  # fmt: skip
+                x=centers,
+                y=curve,
+                mode="lines",
+                showlegend=number == 0,
+                name="fitted bell curves",
+                line=dict(color=theme.MUTED, width=3, dash=theme.DASHES[number]),
+                hoverinfo="skip",
+            )
     fig.update_layout(barmode="stack", bargap=0, margin_t=60)
     _cut(fig, np.histogram(scaled, edges)[0], np.histogram(scaled[wrong], edges)[0])
     return fig
@@ -74,9 +91,16 @@ def _cut(fig: go.Figure, counts: np.ndarray, wrong: np.ndarray) -> None:
     fig.update_yaxes(range=[0, 1.08 * top])
     if top < counts.max():
         fig.add_annotation(
-            x=(tallest + 0.5) / len(counts), y=1.0, yref="paper", yanchor="top", xanchor="left",
-            xshift=32, text=f"↑ up to {counts[tallest]:,}", showarrow=False, font=dict(size=13),
-        )  # fmt: skip
+            x=(tallest + 0.5) / len(counts),
+            y=1.0,
+            yref="paper",
+            yanchor="top",
+            xanchor="left",
+            xshift=32,
+            text=f"↑ up to {counts[tallest]:,}",
+            showarrow=False,
+            font=dict(size=13),
+        )
 
 
 def bells(x: np.ndarray, mixture: dict, scale: float) -> list[np.ndarray]:
@@ -100,9 +124,14 @@ def votes(same: np.ndarray) -> go.Figure:
         y="wrongly labeled images",
     )
     fig.add_bar(
-        x=list(range(k + 1)), y=same, marker_color=theme.CLEAN, text=same, textposition="outside",
-        cliponaxis=False, hovertemplate="%{x} neighbors: %{y} images<extra></extra>",
-    )  # fmt: skip
+        x=list(range(k + 1)),
+        y=same,
+        marker_color=theme.CLEAN,
+        text=same,
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{x} neighbors: %{y} images<extra></extra>",
+    )
     fig.update_xaxes(dtick=1)
     fig.update_layout(margin_t=44)
     return fig
@@ -116,10 +145,12 @@ def label_bars(given: np.ndarray, mixed: np.ndarray, classes: Sequence[str]) -> 
         ("mixed label", mixed, theme.CLEAN, ""),
     ):
         fig.add_bar(
-            x=[plotly(name) for name in classes], y=values, name=words,
+            x=[plotly(name) for name in classes],
+            y=values,
+            name=words,
             marker=dict(color=color, pattern_shape=shape),
             hovertemplate="%{x}: %{y:.1%}<extra>" + words + "</extra>",
-        )  # fmt: skip
+        )
     fig.update_xaxes(type="category")
     fig.update_yaxes(range=[0, 1.02], tickformat=".0%")
     fig.update_layout(margin_t=60)
@@ -130,16 +161,25 @@ def own_weights(wrong: float, right: float, equal: float) -> go.Figure:
     """Mean own weight of wrongly and rightly labeled images, beside equal shares."""
     fig = theme.figure(height=170, x="weight that an image keeps, on average")
     fig.add_bar(
-        x=[right, wrong], y=["right label", "wrong label"], orientation="h",
+        x=[right, wrong],
+        y=["right label", "wrong label"],
+        orientation="h",
         marker=dict(color=[theme.CLEAN, theme.WRONG], pattern_shape=["", "/"]),
-        text=[f"{right:.1%}", f"{wrong:.1%}"], textposition="outside", cliponaxis=False,
+        text=[f"{right:.1%}", f"{wrong:.1%}"],
+        textposition="outside",
+        cliponaxis=False,
         hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-    )  # fmt: skip
+    )
     fig.add_vline(equal, line=dict(color=theme.MUTED, width=1.5, dash="dash"))
     fig.add_annotation(
-        x=equal, y=1, yref="paper", yanchor="bottom", text="alike for all", showarrow=False,
+        x=equal,
+        y=1,
+        yref="paper",
+        yanchor="bottom",
+        text="alike for all",
+        showarrow=False,
         font=dict(size=13),
-    )  # fmt: skip
+    )
     fig.update_xaxes(range=[0, 1.25 * max(right, wrong, equal)], tickformat=".0%")
     fig.update_layout(margin=dict(l=96, t=28))
     return fig
@@ -153,11 +193,16 @@ def outcomes(names: Sequence[str], test: Sequence[float], labels: Sequence[float
         ("test accuracy", test, theme.CLEAN, ""),
     ):
         fig.add_bar(
-            x=list(values), y=[wrapped(name) for name in names], orientation="h", name=words,
+            x=list(values),
+            y=[wrapped(name) for name in names],
+            orientation="h",
+            name=words,
             marker=dict(color=color, pattern_shape=shape),
-            text=[f"{value:.1%}" for value in values], textposition="outside", cliponaxis=False,
+            text=[f"{value:.1%}" for value in values],
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y}: %{x:.1%}<extra>" + words + "</extra>",
-        )  # fmt: skip
+        )
     fig.update_xaxes(range=[0, 1.14], tickformat=".0%", tickvals=[0, 0.25, 0.5, 0.75, 1])
     fig.update_yaxes(autorange="reversed", automargin=True)
     fig.update_layout(margin=dict(t=60, b=32), legend_traceorder="reversed")
@@ -174,10 +219,15 @@ def answers(words: Sequence[str], counts: Sequence[int], right: Sequence[bool]) 
     fig = theme.figure(height=96 + 40 * len(words), x="answers")
     names = [wrapped(f"✓ {text}" if hit else text) for text, hit in zip(words, right, strict=True)]
     fig.add_bar(
-        x=list(counts), y=names, orientation="h", text=list(counts), textposition="outside",
+        x=list(counts),
+        y=names,
+        orientation="h",
+        text=list(counts),
+        textposition="outside",
         marker_color=[theme.OKABE_ITO[2] if hit else theme.MUTED for hit in right],
-        cliponaxis=False, hovertemplate="%{y}: %{x}<extra></extra>",
-    )  # fmt: skip
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x}<extra></extra>",
+    )
     fig.update_xaxes(range=[0, 1.15 * max(*counts, 1)], tickformat="d", nticks=6)
     fig.update_yaxes(autorange="reversed", automargin=True)
     fig.update_layout(margin=dict(t=40, b=40))

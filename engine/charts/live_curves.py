@@ -71,30 +71,42 @@ def curves_spec(
     domain = {"domain": names}
     legend = {"orient": "top", "title": None, "labelLimit": 0, "columns": 2}
     x = {
-        "field": "epoch", "type": "quantitative", "title": "epoch",
+        "field": "epoch",
+        "type": "quantitative",
+        "title": "epoch",
         "scale": {"domain": list(epochs), "nice": False},
         "axis": {"tickMinStep": 1, "grid": False, "titlePadding": 2},
-    }  # fmt: skip
+    }
     y = {
-        "field": "value", "type": "quantitative", "title": None,
-        "scale": {"domain": [0, 1]}, "axis": {"format": "%"},
-    }  # fmt: skip
+        "field": "value",
+        "type": "quantitative",
+        "title": None,
+        "scale": {"domain": [0, 1]},
+        "axis": {"format": "%"},
+    }
     color = {
-        "field": "series", "type": "nominal", "legend": legend,
+        "field": "series",
+        "type": "nominal",
+        "legend": legend,
         "scale": domain | {"range": list(colors[: len(names)])},
-    }  # fmt: skip
+    }
     shape = {
-        "field": "series", "type": "nominal", "legend": legend,
+        "field": "series",
+        "type": "nominal",
+        "legend": legend,
         "scale": domain | {"range": list(SHAPES[: len(names)])},
-    }  # fmt: skip
+    }
     dash = {
-        "field": "series", "type": "nominal", "legend": legend,
+        "field": "series",
+        "type": "nominal",
+        "legend": legend,
         "scale": domain | {"range": [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3]][: len(names)]},
-    }  # fmt: skip
+    }
     tooltip = [
-        {"field": "series", "title": "curve"}, {"field": "epoch"},
+        {"field": "series", "title": "curve"},
+        {"field": "epoch"},
         {"field": "value", "format": ".1%"},
-    ]  # fmt: skip
+    ]
     only_lines = [{"filter": f"datum.kind == '{LINE}'"}]
     only_marks = [{"filter": f"datum.kind == '{MARK}'"}]
     return {
@@ -103,7 +115,10 @@ def curves_spec(
             {
                 "transform": only_marks,
                 "mark": {
-                    "type": "rule", "tooltip": None, "strokeDash": [4, 4], "color": "#8A94A0",
+                    "type": "rule",
+                    "tooltip": None,
+                    "strokeDash": [4, 4],
+                    "color": "#8A94A0",
                 },
                 "encoding": {"x": x},
             },
@@ -111,8 +126,12 @@ def curves_spec(
                 {
                     "transform": [*only_marks, {"filter": f"datum.side == '{side}'"}],
                     "mark": {
-                        "type": "text", "tooltip": None, "align": align, "dx": shift,
-                        "color": "#8A94A0", "fontSize": 13,
+                        "type": "text",
+                        "tooltip": None,
+                        "align": align,
+                        "dx": shift,
+                        "color": "#8A94A0",
+                        "fontSize": 13,
                     },
                     "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                 }
@@ -129,7 +148,7 @@ def curves_spec(
                 "encoding": {"x": x, "y": y, "color": color, "shape": shape, "tooltip": tooltip},
             },
         ],
-    }  # fmt: skip
+    }
 
 
 def stage_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -147,16 +166,20 @@ def stage_rows(records: list[dict[str, Any]]) -> pd.DataFrame:
 def stages_spec(epochs: tuple[int, int]) -> dict[str, Any]:
     """Stacked bars: where the time of each epoch went."""
     color = {
-        "field": "stage", "type": "nominal", "sort": list(STAGES),
+        "field": "stage",
+        "type": "nominal",
+        "sort": list(STAGES),
         "legend": {"orient": "top", "title": None, "labelLimit": 0, "columns": 3},
         "scale": {"domain": list(STAGES), "range": list(OKABE_ITO[: len(STAGES)])},
-    }  # fmt: skip
+    }
     return {
         "height": HEIGHT,
         "mark": {"type": "bar", "binSpacing": 0, "width": {"band": 0.9}},
         "encoding": {
             "x": {
-                "field": "epoch", "type": "ordinal", "title": "epoch",
+                "field": "epoch",
+                "type": "ordinal",
+                "title": "epoch",
                 "scale": {"domain": list(range(epochs[0], epochs[1] + 1))},
                 "axis": {"labelOverlap": True, "labelAngle": 0, "titlePadding": 2},
             },
@@ -164,7 +187,9 @@ def stages_spec(epochs: tuple[int, int]) -> dict[str, Any]:
             "color": color,
             "order": {"field": "stage"},
             "tooltip": [
-                {"field": "stage"}, {"field": "epoch"}, {"field": "seconds", "format": ".3f"},
+                {"field": "stage"},
+                {"field": "epoch"},
+                {"field": "seconds", "format": ".3f"},
             ],
         },
-    }  # fmt: skip
+    }

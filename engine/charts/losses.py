@@ -23,11 +23,18 @@ BELOW = dict(yref="container", y=0, yanchor="bottom")  # a legend clear of the t
 
 
 def histogram(
-    bars: dict[str, np.ndarray], top: float, *, height: str, tallest: float, title: str,
-    x: np.ndarray | None = None, bells: np.ndarray | None = None,
-    posterior: np.ndarray | None = None, threshold: float = 0.5,
+    bars: dict[str, np.ndarray],
+    top: float,
+    *,
+    height: str,
+    tallest: float,
+    title: str,
+    x: np.ndarray | None = None,
+    bells: np.ndarray | None = None,
+    posterior: np.ndarray | None = None,
+    threshold: float = 0.5,
     accused: Sequence[tuple[float, float]] = (),
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Counts of labels over their loss, the fitted bells on the same scale, P(clean) beneath.
 
     bars: group ("right", "wrong" or "all") -> (B,) counts in equal bins from 0 to top. height:
@@ -47,20 +54,35 @@ def histogram(
         color, pattern, _ = LOOKS[group]
         name = "all labels" if group == "all" else f"label is {group}"
         fig.add_bar(
-            x=centers, y=values, name=name, opacity=0.7, marker=dict(
-                color=color, line_width=0, pattern=dict(
+            x=centers,
+            y=values,
+            name=name,
+            opacity=0.7,
+            marker=dict(
+                color=color,
+                line_width=0,
+                pattern=dict(
                     shape=pattern, size=6, fillmode="overlay", fgcolor="rgba(255,255,255,0.6)"
                 ),
-            ), hovertemplate="%{y:,}", row=1, col=1,
-        )  # fmt: skip
+            ),
+            hovertemplate="%{y:,}",
+            row=1,
+            col=1,
+        )
     if bells is not None:
         names = ("clean bell", "wrong bell", "both bells")
         looks = ((theme.CLEAN, "solid"), (theme.WRONG, "dash"), (theme.MUTED, "dot"))
         for name, (color, dash), y in zip(names, looks, [*bells, bells.sum(0)], strict=True):
             fig.add_scatter(
-                x=x, y=y, name=name, mode="lines", line=dict(color=color, dash=dash, width=2.5),
-                hovertemplate="%{y:,.0f}", row=1, col=1,
-            )  # fmt: skip
+                x=x,
+                y=y,
+                name=name,
+                mode="lines",
+                line=dict(color=color, dash=dash, width=2.5),
+                hovertemplate="%{y:,.0f}",
+                row=1,
+                col=1,
+            )
     _count_axis(fig, bars, centers, height, tallest)
     if posterior is not None:
         _posterior(fig, x, posterior, threshold, accused)
@@ -81,26 +103,48 @@ def _count_axis(fig, bars, centers, height: str, tallest: float) -> None:
     highest = np.max(list(bars.values()), axis=0)
     for place in np.flatnonzero(highest > tallest * 1.03):
         fig.add_annotation(
-            x=centers[place], y=tallest * 1.02, text=f"▲ {highest[place]:,}", showarrow=False,
-            textangle=-90, yanchor="top", font=dict(size=12, color="white"),
-            bgcolor="rgba(20,24,30,0.72)", borderpad=1, row=1, col=1,
-        )  # fmt: skip
+            x=centers[place],
+            y=tallest * 1.02,
+            text=f"▲ {highest[place]:,}",
+            showarrow=False,
+            textangle=-90,
+            yanchor="top",
+            font=dict(size=12, color="white"),
+            bgcolor="rgba(20,24,30,0.72)",
+            borderpad=1,
+            row=1,
+            col=1,
+        )
 
 
 def _posterior(fig, x, posterior, threshold: float, accused) -> None:
     """The panel of P(clean), the threshold in it, and what it accuses in both panels."""
     fig.add_scatter(
-        x=x, y=posterior, mode="lines+markers", name="P(clean)", showlegend=False,
-        marker=dict(size=12, opacity=0), customdata=posterior,  # a line alone takes no click
-        line=dict(color="#009E73", width=3), hovertemplate="%{y:.2f}", row=2, col=1,
-    )  # fmt: skip
+        x=x,
+        y=posterior,
+        mode="lines+markers",
+        name="P(clean)",
+        showlegend=False,
+        marker=dict(size=12, opacity=0),
+        customdata=posterior,  # a line alone takes no click
+        line=dict(color="#009E73", width=3),
+        hovertemplate="%{y:.2f}",
+        row=2,
+        col=1,
+    )
     fig.add_hline(threshold, line=dict(color=theme.HIGHLIGHT, width=2.5, dash="dash"), row=2, col=1)
     for low, high in accused:
         for row in (1, 2):
             fig.add_vrect(
-                low, high, fillcolor=theme.HIGHLIGHT, opacity=0.13, line_width=0, layer="below",
-                row=row, col=1,
-            )  # fmt: skip
+                low,
+                high,
+                fillcolor=theme.HIGHLIGHT,
+                opacity=0.13,
+                line_width=0,
+                layer="below",
+                row=row,
+                col=1,
+            )
     for place in {edge for span in accused for edge in span} - {x[0], x[-1]}:
         fig.add_vline(
             place, line=dict(color=theme.HIGHLIGHT, width=2.5, dash="dash"), row="all", col=1
@@ -108,9 +152,16 @@ def _posterior(fig, x, posterior, threshold: float, accused) -> None:
     if accused:
         low, high = max(accused, key=lambda span: span[1] - span[0])
         fig.add_annotation(
-            x=(low + high) / 2, y=1, yref="y domain", yanchor="top", text="called suspicious",
-            showarrow=False, font=dict(size=13, color=theme.HIGHLIGHT), row=1, col=1,
-        )  # fmt: skip
+            x=(low + high) / 2,
+            y=1,
+            yref="y domain",
+            yanchor="top",
+            text="called suspicious",
+            showarrow=False,
+            font=dict(size=13, color=theme.HIGHLIGHT),
+            row=1,
+            col=1,
+        )
 
 
 def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
@@ -118,34 +169,60 @@ def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
     fig = theme.figure(height=380, x="right labels accused", y="wrong labels found")
     fig.update_layout(margin_t=ROOM, legend=BELOW)
     fig.add_scatter(
-        x=[0, 1], y=[0, 1], mode="lines", name="guessing", hoverinfo="skip",
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        name="guessing",
+        hoverinfo="skip",
         line=dict(color=theme.MUTED, dash="dot"),
-    )  # fmt: skip
+    )
     fig.add_scatter(
-        x=curve.false_alarms, y=curve.found, mode="lines+markers", name="any threshold",
-        line=dict(color=theme.CLEAN, width=3), marker=dict(size=5), fill="tozeroy",
-        fillcolor="rgba(0,114,178,0.10)", customdata=curve.thresholds,
+        x=curve.false_alarms,
+        y=curve.found,
+        mode="lines+markers",
+        name="any threshold",
+        line=dict(color=theme.CLEAN, width=3),
+        marker=dict(size=5),
+        fill="tozeroy",
+        fillcolor="rgba(0,114,178,0.10)",
+        customdata=curve.thresholds,
         hovertemplate="threshold %{customdata:.3f}<br>%{y:.1%} of the wrong labels found"
         "<br>%{x:.1%} of the right ones accused<extra></extra>",
-    )  # fmt: skip
+    )
     fig.add_scatter(
-        x=[now.false_alarm_rate], y=[now.recall], mode="markers", name=f"threshold {threshold:.2f}",
-        marker=dict(color=theme.WRONG, size=15, symbol="diamond", line=dict(color="white", width=2)),
+        x=[now.false_alarm_rate],
+        y=[now.recall],
+        mode="markers",
+        name=f"threshold {threshold:.2f}",
+        marker=dict(
+            color=theme.WRONG, size=15, symbol="diamond", line=dict(color="white", width=2)
+        ),
         hovertemplate="%{y:.1%} found, %{x:.1%} accused<extra>now</extra>",
-    )  # fmt: skip
+    )
     fig.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_yaxes(range=[-0.02, 1.04], tickformat=".0%")
     fig.add_annotation(
-        x=0.97, y=0.06, text=f"AUROC {curve.area:.3f}", showarrow=False, xanchor="right",
+        x=0.97,
+        y=0.06,
+        text=f"AUROC {curve.area:.3f}",
+        showarrow=False,
+        xanchor="right",
         font=dict(size=18),
-    )  # fmt: skip
+    )
     return fig
 
 
 def trajectories(
-    epochs: Sequence[int], values: np.ndarray, names: Sequence[str], outcomes: Sequence[int],
-    *, memorized: Sequence[bool] | None = None, now: int, y: str, probability: bool,
-) -> go.Figure:  # fmt: skip
+    epochs: Sequence[int],
+    values: np.ndarray,
+    names: Sequence[str],
+    outcomes: Sequence[int],
+    *,
+    memorized: Sequence[bool] | None = None,
+    now: int,
+    y: str,
+    probability: bool,
+) -> go.Figure:
     """Values (R, S) of S samples over R epochs, in the color of the outcome of each one's label.
 
     outcomes: (S,) values of LabelOutcome. memorized: (S,) which wrong labels the network predicts;
@@ -158,11 +235,16 @@ def trajectories(
     for name, code, flag, column in zip(names, outcomes, learned, values.T, strict=True):
         style, group = theme.OUTCOMES[LabelOutcome(code)], outcome_name(code, flag)
         fig.add_scatter(
-            x=list(epochs), y=column, name=group, legendgroup=group, showlegend=group not in shown,
+            x=list(epochs),
+            y=column,
+            name=group,
+            legendgroup=group,
+            showlegend=group not in shown,
             mode="lines+markers" if len(epochs) <= 40 else "lines",
             line=dict(color=style.color, dash=style.dash, width=4 if flag else 2),
-            marker=dict(symbol=style.symbol, size=7), hovertemplate=f"{plotly(name)}: %{{y:.3f}}",
-        )  # fmt: skip
+            marker=dict(symbol=style.symbol, size=7),
+            hovertemplate=f"{plotly(name)}: %{{y:.3f}}",
+        )
         shown.add(group)
     high = 1.0 if probability else max(float(np.nanmax(values, initial=0.0)), 1e-6)
     fig.update_yaxes(range=[-0.04 * high, 1.05 * high])
@@ -192,30 +274,45 @@ def classes(
     for number, kind in enumerate(kinds):
         color, _, symbol = LOOKS[kind]
         shift = 0.0 if len(kinds) == 1 else (0.16, -0.16)[number]
-        rows = [(i + shift, line.quantiles[kind]) for i, line in enumerate(lines)
-                if kind in line.quantiles]  # fmt: skip
+        rows = [
+            (i + shift, line.quantiles[kind])
+            for i, line in enumerate(lines)
+            if kind in line.quantiles
+        ]
         for low, high, width in ((0, 4, 2), (1, 3, 8)):
             xs = [v for _, q in rows for v in (q[low], q[high], None)]
             ys = [v for y, _ in rows for v in (y, y, None)]
             fig.add_scatter(
-                x=xs, y=ys, mode="lines", line=dict(color=color, width=width), opacity=0.6,
-                showlegend=False, hoverinfo="skip",
-            )  # fmt: skip
+                x=xs,
+                y=ys,
+                mode="lines",
+                line=dict(color=color, width=width),
+                opacity=0.6,
+                showlegend=False,
+                hoverinfo="skip",
+            )
         sizes = [line.sizes[kind] for line in lines if kind in line.quantiles]
         fig.add_scatter(
-            x=[q[2] for _, q in rows], y=[y for y, _ in rows], mode="markers", customdata=sizes,
+            x=[q[2] for _, q in rows],
+            y=[y for y, _ in rows],
+            mode="markers",
+            customdata=sizes,
             name="all labels" if kind == "all" else f"label is {kind}",
             marker=dict(color=color, size=11, symbol=symbol, line=dict(color="white", width=1.5)),
             hovertemplate="median %{x:.3f} of %{customdata:,} labels<extra></extra>",
-        )  # fmt: skip
+        )
     shown = [plotly(names[line.number], 40) for line in lines]
     ticks = [
         f"{name}  {line.area:.2f}" if line.area is not None else name
         for name, line in zip(shown, lines, strict=True)
     ]
     fig.update_yaxes(
-        tickvals=list(range(len(lines))), ticktext=ticks, range=[len(lines) - 0.4, -0.6],
-        automargin=True, showgrid=False, zeroline=False,
-    )  # fmt: skip
+        tickvals=list(range(len(lines))),
+        ticktext=ticks,
+        range=[len(lines) - 0.4, -0.6],
+        automargin=True,
+        showgrid=False,
+        zeroline=False,
+    )
     fig.update_xaxes(range=[-0.01 * top, top])
     return fig

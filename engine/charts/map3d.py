@@ -12,12 +12,22 @@ FAINT = 0.12  # of points outside the selection
 
 
 def figure(
-    layout: np.ndarray, ids: np.ndarray, color: np.ndarray, palette: Sequence[str], *,
-    title: str, names: Sequence[str] | None = None, ends: tuple[str, str] = ("", ""),
-    cross: np.ndarray | None = None, cross_name: str = "", selected: np.ndarray | None = None,
-    sample: int = -1, links: Sequence[tuple[int, float]] = (), box: np.ndarray | None = None,
+    layout: np.ndarray,
+    ids: np.ndarray,
+    color: np.ndarray,
+    palette: Sequence[str],
+    *,
+    title: str,
+    names: Sequence[str] | None = None,
+    ends: tuple[str, str] = ("", ""),
+    cross: np.ndarray | None = None,
+    cross_name: str = "",
+    selected: np.ndarray | None = None,
+    sample: int = -1,
+    links: Sequence[tuple[int, float]] = (),
+    box: np.ndarray | None = None,
     height: int = 620,
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """Points (P, 3) in colors palette[color] with their ids (P,) to read by hovering.
 
     names: of the palette's rows, for a legend; without them the palette is a scale between ends.
@@ -29,24 +39,35 @@ def figure(
     crossed = np.zeros(len(layout), bool) if cross is None else cross
     colors = np.array(palette, dtype=object)
     for chosen, symbol, size, opacity in (
-        (shown & ~crossed, "circle", 4, 0.85), (shown & crossed, "x", 2.2, 0.95),
+        (shown & ~crossed, "circle", 4, 0.85),
+        (shown & crossed, "x", 2.2, 0.95),
         (~shown, "circle", 3, FAINT),
-    ):  # fmt: skip
+    ):
         if not chosen.any():
             continue
         x, y, z = layout[chosen].T
         paint = colors[color[chosen]] if opacity > FAINT else theme.MUTED
         fig.add_scatter3d(
-            x=x, y=y, z=z, mode="markers", customdata=ids[chosen], showlegend=False,
+            x=x,
+            y=y,
+            z=z,
+            mode="markers",
+            customdata=ids[chosen],
+            showlegend=False,
             hovertemplate="sample %{customdata}<extra></extra>",
             marker=dict(size=size, color=paint, symbol=symbol, opacity=opacity, line_width=0),
-        )  # fmt: skip
+        )
     for position, weight in links if sample >= 0 else ():
         x, y, z = layout[[sample, position]].T
         fig.add_scatter3d(
-            x=x, y=y, z=z, mode="lines", showlegend=False, hoverinfo="skip",
+            x=x,
+            y=y,
+            z=z,
+            mode="lines",
+            showlegend=False,
+            hoverinfo="skip",
             line=dict(color=theme.MUTED, width=2 + 10 * weight),
-        )  # fmt: skip
+        )
     if sample >= 0:
         _marks(
             fig, layout[sample], f"sample {ids[sample]}", theme.HIGHLIGHT, "circle-open", size=11
@@ -62,14 +83,17 @@ def figure(
         scene=axes | dict(aspectmode="cube", camera_eye=dict(x=1.05, y=1.05, z=0.6)),
         margin=dict(l=0, r=0, t=36, b=0),
         legend=dict(itemsizing="constant", y=0, yanchor="top", title_text=title),
-    )  # fmt: skip
+    )
     return fig
 
 
 def _legend(
-    fig: go.Figure, title: str, palette: Sequence[str], names: Sequence[str] | None,
+    fig: go.Figure,
+    title: str,
+    palette: Sequence[str],
+    names: Sequence[str] | None,
     ends: tuple[str, str],
-) -> None:  # fmt: skip
+) -> None:
     if names is not None:
         for name, color in zip(names, palette, strict=True):
             _marks(fig, [None] * 3, plotly(name), color, "circle")
@@ -77,9 +101,14 @@ def _legend(
     scale = [[i / (len(palette) - 1), color] for i, color in enumerate(palette)]
     bar = dict(title_text=title, tickvals=[0, 1], ticktext=list(ends), thickness=14, len=0.6)
     fig.add_scatter3d(
-        x=[None], y=[None], z=[None], mode="markers", showlegend=False, hoverinfo="skip",
+        x=[None],
+        y=[None],
+        z=[None],
+        mode="markers",
+        showlegend=False,
+        hoverinfo="skip",
         marker=dict(color=[0], cmin=0, cmax=1, colorscale=scale, colorbar=bar, showscale=True),
-    )  # fmt: skip
+    )
 
 
 def _marks(
@@ -87,6 +116,11 @@ def _marks(
 ) -> None:
     x, y, z = place
     fig.add_scatter3d(
-        x=[x], y=[y], z=[z], mode="markers", name=name, hoverinfo="name",
+        x=[x],
+        y=[y],
+        z=[z],
+        mode="markers",
+        name=name,
+        hoverinfo="name",
         marker=dict(size=size, color=color, symbol=symbol),
-    )  # fmt: skip
+    )

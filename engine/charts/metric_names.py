@@ -60,7 +60,7 @@ VALUES: dict[str, dict[Any, str]] = {  # column -> its values in order -> in wor
     },
     "labels": {"clean": "label right", "wrong": "label wrong"},
     "layout": {"umap": "UMAP", "pca": "PCA"},
-}  # fmt: skip
+}
 
 
 def value_words(column: str, value: Any) -> str:

@@ -27,14 +27,19 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
     colors = sample_colorscale(theme.SEQUENTIAL, stops.tolist())
     labels = _short(names)
     fig.add_heatmap(
-        z=values, x=list(range(c)), y=list(range(c)), zmin=0, zmax=highest,
+        z=values,
+        x=list(range(c)),
+        y=list(range(c)),
+        zmin=0,
+        zmax=highest,
         colorscale=[[float(s**2), color] for s, color in zip(stops, colors, strict=True)],
         showscale=c > NUMBERED,
         colorbar=dict(tickformat=".0%", thickness=12, outlinewidth=0, len=0.9),
-        xgap=1 if c <= NUMBERED else 0, ygap=1 if c <= NUMBERED else 0,
+        xgap=1 if c <= NUMBERED else 0,
+        ygap=1 if c <= NUMBERED else 0,
         customdata=np.broadcast_to(np.array(labels, dtype=object), (c, c)),
         hovertemplate="%{z:.2%} of true %{y} are given %{x}<extra></extra>",
-    )  # fmt: skip
+    )
     if c <= NUMBERED:
         _write_cells(fig, values, highest)
     every = 1 if c <= 30 else 5 if c <= 50 else 10
@@ -43,15 +48,29 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
     long = max(len(unescape(label)) for label in labels) > 3
     size = 13 if c <= 12 else 11
     fig.update_xaxes(
-        title_text="given label", range=[-0.5, c - 0.5], tickvals=ticks, ticktext=text,
+        title_text="given label",
+        range=[-0.5, c - 0.5],
+        tickvals=ticks,
+        ticktext=text,
         tickangle=-45 if long else 0,
-        tickfont_size=size, showgrid=False, zeroline=False, constrain="domain", automargin=True,
-    )  # fmt: skip
-    fig.update_yaxes(
-        title_text="true class", tickvals=ticks, ticktext=text, range=[c - 0.5, -0.5],
-        tickfont_size=size, showgrid=False, zeroline=False, scaleanchor="x", constrain="domain",
+        tickfont_size=size,
+        showgrid=False,
+        zeroline=False,
+        constrain="domain",
         automargin=True,
-    )  # fmt: skip
+    )
+    fig.update_yaxes(
+        title_text="true class",
+        tickvals=ticks,
+        ticktext=text,
+        range=[c - 0.5, -0.5],
+        tickfont_size=size,
+        showgrid=False,
+        zeroline=False,
+        scaleanchor="x",
+        constrain="domain",
+        automargin=True,
+    )
     fig.update_layout(margin=dict(l=40, r=8, t=36, b=40))
     return fig
 
@@ -69,21 +88,36 @@ def rates(
     places = list(range(c))
     hover = [f"{plotly(name)}, {size:,} samples" for name, size in zip(names, sizes, strict=True)]
     fig.add_bar(
-        x=places, y=actual, name="actual", customdata=hover, marker=dict(
-            color=theme.WRONG, line_width=0,
-            pattern=dict(
-                    shape="/" if c <= 30 else "", size=6, fillmode="overlay",
-                    fgcolor="rgba(255,255,255,0.6)",
-                ),
-        ), hovertemplate="%{customdata}: %{y:.1%} wrong<extra></extra>",
-    )  # fmt: skip
-    fig.add_scatter(
-        x=places, y=requested, name="requested", mode="markers", customdata=hover,
+        x=places,
+        y=actual,
+        name="actual",
+        customdata=hover,
         marker=dict(
-            symbol="line-ew", size=max(6, min(34, 560 // c)),
-            line=dict(color=theme.CLEAN, width=4), color=theme.CLEAN,
-        ), hovertemplate="%{customdata}: %{y:.1%} requested<extra></extra>",
-    )  # fmt: skip
+            color=theme.WRONG,
+            line_width=0,
+            pattern=dict(
+                shape="/" if c <= 30 else "",
+                size=6,
+                fillmode="overlay",
+                fgcolor="rgba(255,255,255,0.6)",
+            ),
+        ),
+        hovertemplate="%{customdata}: %{y:.1%} wrong<extra></extra>",
+    )
+    fig.add_scatter(
+        x=places,
+        y=requested,
+        name="requested",
+        mode="markers",
+        customdata=hover,
+        marker=dict(
+            symbol="line-ew",
+            size=max(6, min(34, 560 // c)),
+            line=dict(color=theme.CLEAN, width=4),
+            color=theme.CLEAN,
+        ),
+        hovertemplate="%{customdata}: %{y:.1%} requested<extra></extra>",
+    )
     _name_axis(fig, names)
     high = max(float(np.max(actual)), float(np.max(requested)), 0.05)
     fig.update_yaxes(range=[0, min(1.05, 1.15 * high)], tickformat=".0%")
@@ -95,10 +129,13 @@ def sizes(names: Sequence[str], counts: np.ndarray) -> go.Figure:
     fig = theme.figure(height=320, x="given label", y="samples")
     fig.update_layout(margin_t=36)
     fig.add_bar(
-        x=list(range(len(names))), y=counts, name="samples", marker_color=theme.CLEAN,
+        x=list(range(len(names))),
+        y=counts,
+        name="samples",
+        marker_color=theme.CLEAN,
         customdata=[plotly(name) for name in names],
         hovertemplate="%{customdata}: %{y:,}<extra></extra>",
-    )  # fmt: skip
+    )
     _name_axis(fig, names)
     return fig
 
@@ -108,10 +145,14 @@ def _name_axis(fig: go.Figure, names: Sequence[str]) -> None:
     ticks = list(range(0, len(names), 1 if len(names) <= 30 else 5))
     labels = _short(names)
     fig.update_xaxes(
-        tickvals=ticks, ticktext=[labels[i] for i in ticks], automargin=True, showgrid=False,
+        tickvals=ticks,
+        ticktext=[labels[i] for i in ticks],
+        automargin=True,
+        showgrid=False,
         tickangle=-45 if max(len(unescape(label)) for label in labels) * len(ticks) > 80 else 0,
-        range=[-0.6, len(names) - 0.4], zeroline=False,
-    )  # fmt: skip
+        range=[-0.6, len(names) - 0.4],
+        zeroline=False,
+    )
 
 
 def _short(names: Sequence[str], most: int = 14) -> list[str]:
@@ -126,6 +167,11 @@ def _write_cells(fig: go.Figure, values: np.ndarray, highest: float) -> None:
     for color, mask in (("white", ~bright & (values > 0)), ("black", bright)):
         rows, columns = np.nonzero(mask)
         fig.add_scatter(
-            x=columns, y=rows, text=texts[mask], mode="text", hoverinfo="skip", showlegend=False,
+            x=columns,
+            y=rows,
+            text=texts[mask],
+            mode="text",
+            hoverinfo="skip",
+            showlegend=False,
             textfont=dict(size=13 if len(values) <= 12 else 10, color=color),
-        )  # fmt: skip
+        )

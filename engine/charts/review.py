@@ -23,11 +23,17 @@ def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
         height=100 + 24 * max(len(order), 3), x="images", margin=dict(l=56, r=40, t=40, b=48)
     )
     fig.add_bar(
-        x=counts[order], y=list(range(len(order))), orientation="h", marker_color=theme.CLEAN,
-        text=[f"{count:,}" for count in counts[order]], textposition="auto", cliponaxis=False,
-        customdata=[plotly(names[c]) for c in order], name="images",
+        x=counts[order],
+        y=list(range(len(order))),
+        orientation="h",
+        marker_color=theme.CLEAN,
+        text=[f"{count:,}" for count in counts[order]],
+        textposition="auto",
+        cliponaxis=False,
+        customdata=[plotly(names[c]) for c in order],
+        name="images",
         hovertemplate="%{customdata}: %{x:,} images<extra></extra>",
-    )  # fmt: skip
+    )
     fig.update_yaxes(
         tickvals=list(range(len(order))), ticktext=labels, autorange="reversed", automargin=True
     )

@@ -16,9 +16,12 @@ LETTERS_UP_TO = 40  # epochs up to which a neighbor's class is written into its 
 
 
 def label_bars(
-    classes: Sequence[str], shares: dict[str, np.ndarray], notes: dict[int, str] | None = None,
-    *, height: int = 290,
-) -> go.Figure:  # fmt: skip
+    classes: Sequence[str],
+    shares: dict[str, np.ndarray],
+    notes: dict[int, str] | None = None,
+    *,
+    height: int = 290,
+) -> go.Figure:
     """Shares of the classes (C,) in [0, 1] as bars, one color and pattern for each title.
 
     notes: what stands below the name of a class, such as "given".
@@ -29,15 +32,15 @@ def label_bars(
     fig = theme.figure(height=height, y="share", barmode="group", bargap=0.25)
     for number, (title, values) in enumerate(shares.items()):
         fig.add_bar(
-            x=names, y=values[shown], name=title,
+            x=names,
+            y=values[shown],
+            name=title,
             marker=dict(
                 color=COLORS[number],
-                pattern=dict(
-                    shape=PATTERNS[number], fillmode="overlay", fgcolor="white", size=6
-                ),
+                pattern=dict(shape=PATTERNS[number], fillmode="overlay", fgcolor="white", size=6),
             ),
             hovertemplate="%{x}: %{y:.1%}<extra>" + title + "</extra>",
-        )  # fmt: skip
+        )
     fig.update_yaxes(range=[0, 1.02], tickformat=".0%", dtick=0.25, title_text="")
     longest = max(len(str(classes[c])) for c in shown)
     fig.update_xaxes(type="category", tickangle=0 if longest * len(shown) <= 40 else -40)
@@ -55,9 +58,12 @@ def top_classes(shares: np.ndarray, always: dict[int, str]) -> list[int]:
 
 
 def history(
-    epochs: np.ndarray, story: dict[str, np.ndarray], classes: Sequence[str], epoch: int,
+    epochs: np.ndarray,
+    story: dict[str, np.ndarray],
+    classes: Sequence[str],
+    epoch: int,
     true: np.ndarray | None = None,
-) -> go.Figure:  # fmt: skip
+) -> go.Figure:
     """A sample's R epochs, one below the other: loss, P(clean), soft label, neighbors.
 
     story: see `engine.analysis.sample_history.history`. epoch: the one to mark. true: (N,) true labels.
@@ -69,9 +75,12 @@ def history(
     titles += ["Neighbors and their labels (1 = nearest)"] if k else []
     fig = theme.figure()
     fig.set_subplots(
-        rows=len(heights), shared_xaxes=True, row_heights=heights, subplot_titles=titles,
+        rows=len(heights),
+        shared_xaxes=True,
+        row_heights=heights,
+        subplot_titles=titles,
         vertical_spacing=32 / (sum(heights) + 32 * len(heights)),
-    )  # fmt: skip
+    )
     _lines(fig, epochs, story)
     _areas(fig, epochs, story["soft"], classes)
     if k:
@@ -83,9 +92,11 @@ def history(
     fig.add_vline(epoch, line=dict(color=theme.MUTED, width=2, dash="dash"))
     fig.update_annotations(x=0, xanchor="left", font_size=14)
     fig.update_layout(
-        height=sum(heights) + 32 * len(heights) + 70, hovermode="closest",
-        margin=dict(l=44, r=8, t=28, b=48), legend=dict(y=-60 / sum(heights), yanchor="top"),
-    )  # fmt: skip
+        height=sum(heights) + 32 * len(heights) + 70,
+        hovermode="closest",
+        margin=dict(l=44, r=8, t=28, b=48),
+        legend=dict(y=-60 / sum(heights), yanchor="top"),
+    )
     return fig
 
 
@@ -93,16 +104,28 @@ def _lines(fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray]) -> 
     mode = "lines" if len(epochs) > 2 else "lines+markers"
     for row, (name, title) in enumerate((("loss", "loss"), ("clean", "P(clean)")), 1):
         fig.add_scatter(
-            x=epochs, y=story[name], mode=mode, line=dict(color=theme.CLEAN, width=2),
-            name=title, showlegend=False, row=row, col=1,
+            x=epochs,
+            y=story[name],
+            mode=mode,
+            line=dict(color=theme.CLEAN, width=2),
+            name=title,
+            showlegend=False,
+            row=row,
+            col=1,
             hovertemplate="epoch %{x}: %{y:.3f}<extra>" + title + "</extra>",
-        )  # fmt: skip
+        )
     moved = story["moved"]
     fig.add_scatter(
-        x=epochs[moved], y=story["clean"][moved], mode="markers", showlegend=False, row=2, col=1,
-        name="label changed", marker=dict(symbol="diamond", size=10, color=theme.WRONG),
+        x=epochs[moved],
+        y=story["clean"][moved],
+        mode="markers",
+        showlegend=False,
+        row=2,
+        col=1,
+        name="label changed",
+        marker=dict(symbol="diamond", size=10, color=theme.WRONG),
         hovertemplate="epoch %{x}: the corrected label changed<extra></extra>",
-    )  # fmt: skip
+    )
     fig.update_yaxes(rangemode="tozero", nticks=4, row=1)
     fig.update_yaxes(range=[-0.05, 1.08], dtick=0.5, row=2)
 
@@ -118,17 +141,28 @@ def _areas(fig: go.Figure, epochs: np.ndarray, soft: np.ndarray, classes: Sequen
         areas.append(("other classes", theme.MUTED, others))
     for name, color, values in areas:
         fig.add_scatter(
-            x=epochs, y=values, stackgroup="soft", name=name, row=3, col=1, fillcolor=color,
-            mode="lines" if len(epochs) > 1 else "markers", line=dict(color=color, width=0.5),
-            marker=dict(size=12), hovertemplate="epoch %{x}: %{y:.1%}<extra>" + name + "</extra>",
-        )  # fmt: skip
+            x=epochs,
+            y=values,
+            stackgroup="soft",
+            name=name,
+            row=3,
+            col=1,
+            fillcolor=color,
+            mode="lines" if len(epochs) > 1 else "markers",
+            line=dict(color=color, width=0.5),
+            marker=dict(size=12),
+            hovertemplate="epoch %{x}: %{y:.1%}<extra>" + name + "</extra>",
+        )
     fig.update_yaxes(range=[0, 1], tickformat=".0%", dtick=0.5, row=3)
 
 
 def _strip(
-    fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray], classes: Sequence[str],
+    fig: go.Figure,
+    epochs: np.ndarray,
+    story: dict[str, np.ndarray],
+    classes: Sequence[str],
     true: np.ndarray | None,
-) -> None:  # fmt: skip
+) -> None:
     """Neighbors (R, K) as a heat map of rank and epoch, in the color of the label they brought."""
     ids, carried = story["neighbors"].T, story["carried"].T  # (K, R)
     k, n = ids.shape
@@ -138,14 +172,24 @@ def _strip(
         truth = np.where(ids >= 0, "<br>truly " + names[true[ids]], "")
     shares = story["weights"][:, 1:].T
     fig.add_heatmap(
-        x=epochs, y=np.arange(1, k + 1), z=np.where(carried < 0, np.nan, carried), row=4, col=1,
-        colorscale=_class_scale(len(classes)), zmin=-0.5, zmax=len(classes) - 0.5,
-        showscale=False, xgap=1 if n <= 120 else 0, ygap=1,
+        x=epochs,
+        y=np.arange(1, k + 1),
+        z=np.where(carried < 0, np.nan, carried),
+        row=4,
+        col=1,
+        colorscale=_class_scale(len(classes)),
+        zmin=-0.5,
+        zmax=len(classes) - 0.5,
+        showscale=False,
+        xgap=1 if n <= 120 else 0,
+        ygap=1,
         customdata=np.dstack([ids, shares, story["distances"].T]),
-        text=names[carried], hovertext="label " + names[carried] + truth, hoverongaps=False,
+        text=names[carried],
+        hovertext="label " + names[carried] + truth,
+        hoverongaps=False,
         hovertemplate="epoch %{x}, rank %{y}: sample %{customdata[0]}<br>%{hovertext}"
         "<br>weight %{customdata[1]:.3f}, distance %{customdata[2]:.2f}<extra></extra>",
-    )  # fmt: skip
+    )
     if n <= LETTERS_UP_TO and max(map(len, map(str, classes))) <= 2:
         fig.update_traces(texttemplate="%{text}", selector=dict(type="heatmap"))
     _name_colors(fig, np.unique(carried[carried >= 0]), names)

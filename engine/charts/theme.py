@@ -81,6 +81,9 @@ def stripes(shape: str) -> dict:
 def epoch_line(fig: go.Figure, epoch: float, text: str, color: str = MUTED) -> None:
     """A dashed vertical line with a few words at an epoch."""
     fig.add_vline(
-        epoch, line=dict(color=color, width=1.5, dash="dash"), annotation_text=text,
-        annotation_position="top", annotation_font=dict(size=12, color=color),
-    )  # fmt: skip
+        epoch,
+        line=dict(color=color, width=1.5, dash="dash"),
+        annotation_text=text,
+        annotation_position="top",
+        annotation_font=dict(size=12, color=color),
+    )

@@ -16,9 +16,14 @@ if TYPE_CHECKING:
 
 
 def train(
-    *, out: str | None, as_json: bool, config: str | None, method: str | None, preset: str | None,
+    *,
+    out: str | None,
+    as_json: bool,
+    config: str | None,
+    method: str | None,
+    preset: str | None,
     **settings: Any,
-) -> int:  # fmt: skip
+) -> int:
     """Train one run and print its results."""
     from engine.cli.console import follow
     from engine.config import configure
@@ -75,9 +80,14 @@ def export(*, run: str, out: str) -> int:
 
 
 def sweep(
-    *, out: str, jobs: int | None, ray: str | None, table: str | None, config: str | None,
+    *,
+    out: str,
+    jobs: int | None,
+    ray: str | None,
+    table: str | None,
+    config: str | None,
     **axes: str | None,
-) -> int:  # fmt: skip
+) -> int:
     """Train a run for every combination of the settings' values; write one table of them all."""
     from engine.runs import sweep as sweeps
 
@@ -98,9 +108,16 @@ def sweep(
 
 
 def experiment(
-    *, names: list[str], form: str, out: str, runs: str, jobs: int | None, ray: str | None,
-    seed: str | None, **settings: Any,
-) -> int:  # fmt: skip
+    *,
+    names: list[str],
+    form: str,
+    out: str,
+    runs: str,
+    jobs: int | None,
+    ray: str | None,
+    seed: str | None,
+    **settings: Any,
+) -> int:
     """Answer questions about the method by many runs: tables, figures and sentences."""
     from engine.cli.console import INTERRUPTED, print_table
     from engine.experiments.base import plan
@@ -129,9 +146,15 @@ def experiment(
 
 
 def bench(
-    *, images: int | None, turns: int, reference: int, profile: bool, out: str | None,
-    against: str | None, **settings: Any,
-) -> int:  # fmt: skip
+    *,
+    images: int | None,
+    turns: int,
+    reference: int,
+    profile: bool,
+    out: str | None,
+    against: str | None,
+    **settings: Any,
+) -> int:
     """Measure what an epoch costs, stage by stage, compared with plain cross-entropy."""
     from tqdm import tqdm
 
@@ -144,9 +167,13 @@ def bench(
     config = configure(**{"dataset": "shapes:50000"} | inputs.named(settings))
     with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
         result = measure(
-            config, images=images, turns=turns, reference=reference, profile=profile,
+            config,
+            images=images,
+            turns=turns,
+            reference=reference,
+            profile=profile,
             say=bar.set_description_str,
-        )  # fmt: skip
+        )
     if out is not None:
         write_json(Path(out), result, indent=1)
     print_table(rows_of(result))
@@ -157,9 +184,17 @@ def bench(
 
 
 def headline(
-    *, preset: str, noise: str, baselines: str, ablation: bool, seed: str, out: str, runs: str,
-    minutes: float | None, **settings: Any,
-) -> int:  # fmt: skip
+    *,
+    preset: str,
+    noise: str,
+    baselines: str,
+    ablation: bool,
+    seed: str,
+    out: str,
+    runs: str,
+    minutes: float | None,
+    **settings: Any,
+) -> int:
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
     from engine.cli.console import print_table
     from engine.experiments import cifar10 as headlines

@@ -81,9 +81,12 @@ def _epoch_line(record: dict[str, Any]) -> str:
     measured = record["metrics"]
     words = [f"epoch {record['epoch']:3d} {record['phase']:6s} loss {measured['train_loss']:6.3f}"]
     for label, name in (
-        ("test", "test_accuracy"), ("fit clean", "fit_clean"), ("memorized", "memorized"),
-        ("labels right", "label_accuracy"), ("changed", "changed_labels"),
-    ):  # fmt: skip
+        ("test", "test_accuracy"),
+        ("fit clean", "fit_clean"),
+        ("memorized", "memorized"),
+        ("labels right", "label_accuracy"),
+        ("changed", "changed_labels"),
+    ):
         if measured.get(name) is not None:
             words.append(f"{label} {measured[name]:.3f}")
     return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])

@@ -38,18 +38,24 @@ def experiment(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="which ones")
     parser.add_argument(
-        "--form", default="quick", metavar="FORM",
+        "--form",
+        default="quick",
+        metavar="FORM",
         help="quick: digits, minutes on two cores | full: CIFAR-10 and a ResNet-18, for a GPU "
         "(default: quick)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--out", metavar="FOLDER", default="runs/experiments/results",
+        "--out",
+        metavar="FOLDER",
+        default="runs/experiments/results",
         help="where answers go (default: runs/experiments/results)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--runs", metavar="FOLDER", default="runs/experiments/runs",
+        "--runs",
+        metavar="FOLDER",
+        default="runs/experiments/runs",
         help="where runs go (default: runs/experiments/runs)",
-    )  # fmt: skip
+    )
     _add_jobs(parser)
     _add_settings(parser, required="[NAME ...] ", with_defaults=False)
 
@@ -143,10 +149,11 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--config", metavar="FILE",
+        "--config",
+        metavar="FILE",
         help="take the settings of this file, such as the config.json of any run; other options "
         "override it",
-    )  # fmt: skip
+    )
 
 
 def _add_method_and_preset(parser: argparse.ArgumentParser) -> None:
@@ -154,10 +161,11 @@ def _add_method_and_preset(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("--method", metavar="NAME", help=f"{' | '.join(METHODS)} (default: mixnn)")
     parser.add_argument(
-        "--preset", metavar="NAME",
+        "--preset",
+        metavar="NAME",
         help="auto: tuned for the data set | reference: as the authors' code | cifar10-fast, "
         "cifar10-best: for a GPU | plain: the defaults named here (default: auto)",
-    )  # fmt: skip
+    )
 
 
 def _add_jobs(parser: argparse.ArgumentParser) -> None:
@@ -165,15 +173,21 @@ def _add_jobs(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=int, metavar="N", help="runs at once (default: as many as cores allow)"
     )
     parser.add_argument(
-        "--ray", metavar="ADDRESS", nargs="?", const="auto",
+        "--ray",
+        metavar="ADDRESS",
+        nargs="?",
+        const="auto",
         help="compute on a Ray cluster (auto, local or host:port) whose machines share the folder",
-    )  # fmt: skip
+    )
 
 
 def _add_settings(
-    parser: argparse.ArgumentParser, *, required: str = "", with_defaults: bool = True,
+    parser: argparse.ArgumentParser,
+    *,
+    required: str = "",
+    with_defaults: bool = True,
     without: Sequence[str] = (),
-) -> None:  # fmt: skip
+) -> None:
     """One option per setting, in groups. Values are checked by RunConfig alone.
 
     required: what the usage line names apart from options that may be left out.
@@ -181,8 +195,9 @@ def _add_settings(
     from engine.config import GROUPS, PRESETS, RunConfig, allowed, group_of
 
     parser.usage = f"%(prog)s {required}[OPTIONS]"
-    titles = {name: title if with_defaults else f"{title}: what changes"
-              for name, title in GROUPS.items()}  # fmt: skip
+    titles = {
+        name: title if with_defaults else f"{title}: what changes" for name, title in GROUPS.items()
+    }
     groups = {name: parser.add_argument_group(title) for name, title in titles.items()}
     for name, field in RunConfig.model_fields.items():
         if name in without:
@@ -194,6 +209,7 @@ def _add_settings(
             words += f"; default: {default}"
             words += f", tuned: {' or '.join(tuned)}" if tuned else ""
         groups[group_of(name)].add_argument(
-            f"--{name.replace('_', '-')}", metavar="V",
+            f"--{name.replace('_', '-')}",
+            metavar="V",
             help=f"{field.description} ({words})".replace("%", "%%"),
-        )  # fmt: skip
+        )

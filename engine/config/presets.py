@@ -31,13 +31,29 @@ PRESET_NAMES = ("auto", "reference", "cifar10-fast", "cifar10-best", "plain")
 
 # Tuned on the CPU for minutes, not for records; the README says what they reach.
 _SMALL_GRAY = dict(
-    network="small", augment="none", epochs=30, warmup=2, correction_start=3,
-    k=5, alpha=0.8, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
-)  # fmt: skip
+    network="small",
+    augment="none",
+    epochs=30,
+    warmup=2,
+    correction_start=3,
+    k=5,
+    alpha=0.8,
+    batch_size=64,
+    learning_rate=0.05,
+    weight_decay=5e-4,
+)
 _SMALL_COLOR = dict(
-    network="resnet9-w16", augment="crop-flip", padding=4, epochs=40, warmup=15,
-    correction_start=25, k=1, batch_size=64, learning_rate=0.05, weight_decay=5e-4,
-)  # fmt: skip
+    network="resnet9-w16",
+    augment="crop-flip",
+    padding=4,
+    epochs=40,
+    warmup=15,
+    correction_start=25,
+    k=1,
+    batch_size=64,
+    learning_rate=0.05,
+    weight_decay=5e-4,
+)
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": _SMALL_GRAY,
     "mnist": _SMALL_GRAY | dict(padding=2, epochs=20, batch_size=128),
@@ -58,29 +74,73 @@ def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
     cycle. It averages losses over 5 epochs only at a noise rate of exactly 0.8.
     """
     return dict(
-        network="resnet34", augment="crop-flip", padding=4, epochs=300, batch_size=128,
-        optimizer="sgd", learning_rate=0.02, learning_rate_min=0.001, momentum=0.9,
-        weight_decay=1e-3, schedule="warm-restarts", schedule_period=10,
-        k=1, alpha=0.9, warmup=29 if dataset == "cifar100" else 9, correction_start=59,
-        neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
-        correction_interval=10, correction_source="batch",
+        network="resnet34",
+        augment="crop-flip",
+        padding=4,
+        epochs=300,
+        batch_size=128,
+        optimizer="sgd",
+        learning_rate=0.02,
+        learning_rate_min=0.001,
+        momentum=0.9,
+        weight_decay=1e-3,
+        schedule="warm-restarts",
+        schedule_period=10,
+        k=1,
+        alpha=0.9,
+        warmup=29 if dataset == "cifar100" else 9,
+        correction_start=59,
+        neighbor_scope="batch",
+        early_mixing="mixup",
+        early_loss="linear",
+        early_extra=1,
+        correction_interval=10,
+        correction_source="batch",
         loss_history=5 if math.isclose(rate, 0.8) else 1,
-        warmup_shuffle=False, warmup_augment=False, best_on="test",
+        warmup_shuffle=False,
+        warmup_augment=False,
+        best_on="test",
         state_interval=10,
-    )  # fmt: skip
+    )
 
 
 # The headline's, for a GPU: minutes on all of CIFAR-10; `headline --ablation` takes them apart.
 # Loss, early mixing and late correction are what did best on a part of it on a CPU
 # (tests/benchmarks/bench_presets.py, assets/results/presets.json).
 FAST = dict(
-    network="resnet9", augment="crop-flip", padding=4, cutout=8, epochs=80, batch_size=512,
-    optimizer="sgd", learning_rate=0.2, learning_rate_min=0.001, momentum=0.9, nesterov=True,
-    weight_decay=5e-4, schedule="one-cycle", loss="elr", k=1, alpha=0.9, warmup=16,
-    early_mixing="mixup", correction_start=64, align="uniform", weight_ema=0.99,
-    flip_average="test", state_interval=80, checkpoint_every=5,
-)  # fmt: skip
+    network="resnet9",
+    augment="crop-flip",
+    padding=4,
+    cutout=8,
+    epochs=80,
+    batch_size=512,
+    optimizer="sgd",
+    learning_rate=0.2,
+    learning_rate_min=0.001,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule="one-cycle",
+    loss="elr",
+    k=1,
+    alpha=0.9,
+    warmup=16,
+    early_mixing="mixup",
+    correction_start=64,
+    align="uniform",
+    weight_ema=0.99,
+    flip_average="test",
+    state_interval=80,
+    checkpoint_every=5,
+)
 BEST = FAST | dict(
-    network="resnet18", jitter=0.2, epochs=200, batch_size=256, learning_rate=0.1, warmup=40,
-    correction_start=160, weight_ema=0.998, state_interval=200,
-)  # fmt: skip
+    network="resnet18",
+    jitter=0.2,
+    epochs=200,
+    batch_size=256,
+    learning_rate=0.1,
+    warmup=40,
+    correction_start=160,
+    weight_ema=0.998,
+    state_interval=200,
+)

@@ -67,9 +67,17 @@ class RunConfig(BaseModel):
         0, ge=0, lt=2**32, description="seed of limit's subset and of drawn data sets"
     )
     noise: Literal[
-        "none", "symmetric", "symmetric-exclusive", "asymmetric", "asymmetric-as-published",
-        "pair", "matrix", "instance", "margin", "human",
-    ] = _noise("symmetric", description="noise model, see `methods`")  # fmt: skip
+        "none",
+        "symmetric",
+        "symmetric-exclusive",
+        "asymmetric",
+        "asymmetric-as-published",
+        "pair",
+        "matrix",
+        "instance",
+        "margin",
+        "human",
+    ] = _noise("symmetric", description="noise model, see `methods`")
     rate: float = _noise(0.4, ge=0, le=1, description="requested noise rate")
     noise_seed: int | None = _noise(
         None, ge=0, lt=2**32, description="seed of the noise; none: the run's seed"
@@ -368,9 +376,11 @@ def allowed(name: str) -> str:
     words = noun.get(kinds[0], "a table of numbers")
     bounds = {type(m): m for m in field.metadata}
     for kind, template in (
-        (limits.Ge, "from {0.ge}"), (limits.Gt, "above {0.gt}"),
-        (limits.Le, "to {0.le}"), (limits.Lt, "below {0.lt}"),
-    ):  # fmt: skip
+        (limits.Ge, "from {0.ge}"),
+        (limits.Gt, "above {0.gt}"),
+        (limits.Le, "to {0.le}"),
+        (limits.Lt, "below {0.lt}"),
+    ):
         if kind in bounds:
             words += " " + template.format(bounds[kind])
     return words

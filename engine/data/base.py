@@ -127,7 +127,9 @@ def assemble(
 def as_data(found: Arrays) -> Data:
     """The same set as tensors that share the arrays' memory."""
     values = {field.name: getattr(found, field.name) for field in fields(found)}
-    return Data(**{
-        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for key, value in values.items()
-    })  # fmt: skip
+    return Data(
+        **{
+            key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+            for key, value in values.items()
+        }
+    )

@@ -80,9 +80,11 @@ def _check_names(path: Path, names: Header) -> None:
 def peak(key: str, header: Header) -> int:
     """Bytes that an array takes while it is read and converted: itself and all copies, at most."""
     if key.endswith("_images"):
-        as_it_is = header.dtype == np.uint8 and not header.fortran_order and (
-            len(header.shape) == 3 or header.shape[3] == 1
-        )  # fmt: skip
+        as_it_is = (
+            header.dtype == np.uint8
+            and not header.fortran_order
+            and (len(header.shape) == 3 or header.shape[3] == 1)
+        )
         at_once = AT_ONCE + header.size // max(1, header.shape[0])
         each = 0 if header.dtype == np.uint8 else 4 if header.dtype.kind in "iu" else 24
         return header.n_bytes + (0 if as_it_is else header.size + each * at_once)

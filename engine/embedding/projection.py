@@ -94,9 +94,13 @@ def _graph(points: np.ndarray, neighbors: np.ndarray, distances: np.ndarray):
     from umap.umap_ import fuzzy_simplicial_set  # late: compiles for seconds
 
     return fuzzy_simplicial_set(
-        points, neighbors.shape[1], np.random.RandomState(0), "euclidean",
-        knn_indices=neighbors, knn_dists=distances,
-    )[0].tocoo()  # fmt: skip
+        points,
+        neighbors.shape[1],
+        np.random.RandomState(0),
+        "euclidean",
+        knn_indices=neighbors,
+        knn_dists=distances,
+    )[0].tocoo()
 
 
 def _optimized(graph, start: np.ndarray, n_steps: int, learning_rate: float) -> np.ndarray:
@@ -111,10 +115,18 @@ def _optimized(graph, start: np.ndarray, n_steps: int, learning_rate: float) -> 
     layout = np.array(start, dtype=np.float32, order="C")
     state = np.random.RandomState(0).randint(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64)
     return optimize_layout_euclidean(
-        layout, layout, graph.row[strong], graph.col[strong], n_steps, len(layout),
-        make_epochs_per_sample(graph.data[strong], n_steps), *CURVE, state,
-        initial_alpha=learning_rate, move_other=True,
-    )  # fmt: skip
+        layout,
+        layout,
+        graph.row[strong],
+        graph.col[strong],
+        n_steps,
+        len(layout),
+        make_epochs_per_sample(graph.data[strong], n_steps),
+        *CURVE,
+        state,
+        initial_alpha=learning_rate,
+        move_other=True,
+    )
 
 
 def _nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

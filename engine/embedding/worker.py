@@ -180,14 +180,19 @@ class _Worker:
         self._words: deque[str] = deque(maxlen=20)
         threads = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "engine.embedding.worker"], cwd=Path(__file__).resolve().parents[2],
-            env=os.environ | threads, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, "-m", "engine.embedding.worker"],
+            cwd=Path(__file__).resolve().parents[2],
+            env=os.environ | threads,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         try:
             for listen, stream in (
-                (self._hear, self._process.stdout), (self._words.append, self._process.stderr),
-            ):  # fmt: skip
+                (self._hear, self._process.stdout),
+                (self._words.append, self._process.stderr),
+            ):
                 threading.Thread(target=_each_line, args=(stream, listen), daemon=True).start()
         except BaseException:
             self.kill()

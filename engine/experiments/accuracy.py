@@ -111,7 +111,8 @@ QUIRKS: dict[str, tuple[dict, dict]] = {
     "random mixup before correction": (LATE | dict(early_mixing="mixup"), LATE),
     "linear loss before correction": (LATE | dict(early_loss="linear"), LATE),
     "first correction epoch still random": (
-        LATE | dict(early_mixing="mixup", early_extra=1), LATE | dict(early_mixing="mixup"),
+        LATE | dict(early_mixing="mixup", early_extra=1),
+        LATE | dict(early_mixing="mixup"),
     ),
     "labels move every 10th epoch": (dict(correction_interval=10), {}),
     "labels move by the batch": (dict(correction_source="batch"), {}),
@@ -119,7 +120,7 @@ QUIRKS: dict[str, tuple[dict, dict]] = {
     "warm-up unshuffled": (dict(warmup_shuffle=False), {}),
     "warm-up unaugmented": (dict(warmup_augment=False), {}),
     "warm-up one epoch short": (dict(warmup=1), {}),
-}  # fmt: skip
+}
 ABLATION_RATES = (0.4, 0.6)
 
 
@@ -312,17 +313,20 @@ EXPERIMENTS = {
     ),
     "full": Experiment(
         "How much do K and alpha matter, and what is best at each noise rate?",
-        full_runs, read_full,
+        full_runs,
+        read_full,
     ),
     "ablation": Experiment(
         "What does each part of the method, and each quirk of the reference code, bring?",
-        ablation_runs, read_ablation,
+        ablation_runs,
+        read_ablation,
     ),
     "noise-kinds": Experiment(
         "Against which kind of noise does mixing with neighbors help least?",
-        kinds_runs, read_kinds,
+        kinds_runs,
+        read_kinds,
     ),
     "methods": Experiment(
         "Which method is best on the same network, data and epochs?", methods_runs, read_methods
     ),
-}  # fmt: skip
+}

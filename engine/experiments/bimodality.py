@@ -91,12 +91,16 @@ def _measured(run):
         low, high = record["mixture"]["means"]
         spread = np.sqrt(np.mean(np.square(record["mixture"]["stds"])))
         yield {
-            "run": run.folder.name, "method": run.config.method, "rate": run.config.rate,
-            "seed": run.config.seed, "epoch": record["epoch"], "phase": record["phase"],
+            "run": run.folder.name,
+            "method": run.config.method,
+            "rate": run.config.rate,
+            "seed": run.config.seed,
+            "epoch": record["epoch"],
+            "phase": record["phase"],
             "ashman_d": (high - low) / spread if spread > 0 else 0.0,
             "clean_auroc": record["metrics"]["clean_auroc"],
             "test_accuracy": record["metrics"]["test_accuracy"],
-        } | measure(np.array(row))  # fmt: skip
+        } | measure(np.array(row))
 
 
 def _last_warmup(frame: pd.DataFrame) -> pd.DataFrame:
@@ -108,6 +112,8 @@ def _last_warmup(frame: pd.DataFrame) -> pd.DataFrame:
 EXPERIMENTS = {
     "mixture": Experiment(
         "Do the losses show two humps, as the mixture supposes, and what if they do not?",
-        runs, read, needs="diptest",
+        runs,
+        read,
+        needs="diptest",
     )
-}  # fmt: skip
+}

@@ -16,9 +16,13 @@ from engine.training.state import load_data
 
 OURS = "MixNN, label quality"
 FINDERS = (
-    OURS, "MixNN, P(clean) before correction", "loss after warm-up", "loss of cross-entropy, last",
-    "cleanlab, self-confidence", "cleanlab, confident learning",
-)  # fmt: skip
+    OURS,
+    "MixNN, P(clean) before correction",
+    "loss after warm-up",
+    "loss of cross-entropy, last",
+    "cleanlab, self-confidence",
+    "cleanlab, confident learning",
+)
 MEASURES = ("average_precision", "precision_at_wrong", "auroc", "seconds")
 RECALLS = np.linspace(0.02, 1, 50)
 # cleanlab takes probabilities of images that the network has not seen: as its guides do, by five
@@ -65,9 +69,10 @@ def read(material: Material) -> Findings:
             f"significantly different: {', '.join(equal) or 'none'}."
         )
     tables = {
-        "scores": found, "against_mixnn": against,
+        "scores": found,
+        "against_mixnn": against,
         "curves": means(pd.DataFrame(curves), ["rate", "finder", "recall"], ["precision"]),
-    }  # fmt: skip
+    }
     return Findings(tables, answers)
 
 
@@ -126,11 +131,18 @@ def _cleanlab(config: RunConfig, given: np.ndarray) -> tuple[np.ndarray, np.ndar
     start = time.perf_counter()
     threads = choose_threads(config.threads, config.network)
     probabilities = cross_val_predict_proba(
-        load_data(config), given, n_folds=FOLDS, epochs=FOLD_EPOCHS, seed=config.seed,
-        network=config.network, batch_size=config.batch_size,
-        learning_rate=config.learning_rate, augmentation=config.augment, threads=threads,
+        load_data(config),
+        given,
+        n_folds=FOLDS,
+        epochs=FOLD_EPOCHS,
+        seed=config.seed,
+        network=config.network,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        augmentation=config.augment,
+        threads=threads,
         on=choose_device(config.device),
-    )  # fmt: skip
+    )
     confidence = get_label_quality_scores(given, probabilities, method="self_confidence")
     issues = find_label_issues(given, probabilities, n_jobs=1)
     return confidence, issues + (1 - confidence), time.perf_counter() - start

@@ -30,14 +30,20 @@ def baseline(tables: Tables) -> Figures:
 
     return {
         "curves": bands(
-            tables["curves"], metrics=["test_accuracy", "fit_clean", "memorized"], color="metric",
-            facet="rate", title="Plain cross-entropy, epoch by epoch",
+            tables["curves"],
+            metrics=["test_accuracy", "fit_clean", "memorized"],
+            color="metric",
+            facet="rate",
+            title="Plain cross-entropy, epoch by epoch",
         ),
         "auroc": bands(
-            tables["curves"], metrics=["clean_auroc"], color="rate", height=300,
+            tables["curves"],
+            metrics=["clean_auroc"],
+            color="rate",
+            height=300,
             title="How well the loss of plain cross-entropy tells right from wrong labels",
         ),
-    }  # fmt: skip
+    }
 
 
 def mixnn_k1(tables: Tables) -> Figures:
@@ -45,14 +51,22 @@ def mixnn_k1(tables: Tables) -> Figures:
 
     return {
         "curves": bands(
-            tables["curves"], metrics=["test_accuracy", "memorized"], color="method", facet="rate",
-            row="metric", height=210, title="Mixing with one neighbor, no correction",
+            tables["curves"],
+            metrics=["test_accuracy", "memorized"],
+            color="method",
+            facet="rate",
+            row="metric",
+            height=210,
+            title="Mixing with one neighbor, no correction",
         ),
         "gain": intervals(
-            tables["gain"], metric="test_accuracy", category="rate", zero="cross-entropy",
+            tables["gain"],
+            metric="test_accuracy",
+            category="rate",
+            zero="cross-entropy",
             title="What mixing with one neighbor brings by itself, after the last epoch",
         ),
-    }  # fmt: skip
+    }
 
 
 def full(tables: Tables) -> Figures:
@@ -65,15 +79,22 @@ def full(tables: Tables) -> Figures:
     preset = _preset(tables["against_preset"])
     drawn = {
         name: sensitivity(
-            cells, ["k", "alpha"], metric=name, preset=preset,
+            cells,
+            ["k", "alpha"],
+            metric=name,
+            preset=preset,
             title=f"{QUANTITIES[name].words.capitalize()} by K and by alpha, last epoch",
         )
         for name in (metric, "memorized")
-    }  # fmt: skip
+    }
     drawn["against_preset"] = intervals(
-        _one_knob_off(tables["against_preset"], preset), metric=metric, category="variant",
-        facet="rate", zero="the preset", title="Each K and alpha against the preset, last epoch",
-    )  # fmt: skip
+        _one_knob_off(tables["against_preset"], preset),
+        metric=metric,
+        category="variant",
+        facet="rate",
+        zero="the preset",
+        title="Each K and alpha against the preset, last epoch",
+    )
     shown = cells[cells["metric"] == metric]
     if (shown[["k", "alpha"]] != pd.Series(preset)).all(axis=1).any():
         for rate in sorted(shown["rate"].unique()):
@@ -91,11 +112,17 @@ def ablation(tables: Tables) -> Figures:
     against = tables["against"]
     return {
         f"{kind}s": intervals(
-            against[against["kind"] == kind], metric="test_accuracy", category="variant",
-            facet="rate", zero=zero, sort=True, title=title,
+            against[against["kind"] == kind],
+            metric="test_accuracy",
+            category="variant",
+            facet="rate",
+            zero=zero,
+            sort=True,
+            title=title,
         )
-        for kind, (zero, title) in words.items() if (against["kind"] == kind).any()
-    }  # fmt: skip
+        for kind, (zero, title) in words.items()
+        if (against["kind"] == kind).any()
+    }
 
 
 def noise_kinds(tables: Tables) -> Figures:
@@ -110,15 +137,22 @@ def noise_kinds(tables: Tables) -> Figures:
     final = final.sort_values("noise", key=lambda noise: -noise.map(order))
     return {
         "gain": intervals(
-            gain, metric="test_accuracy", category="noise", color="method", zero="cross-entropy",
+            gain,
+            metric="test_accuracy",
+            category="noise",
+            color="method",
+            zero="cross-entropy",
             sort=True,
             title="What MixNN brings against each kind of noise, last epoch",
         ),
         "final": intervals(
-            final, metric="test_accuracy", category="noise", color="method",
+            final,
+            metric="test_accuracy",
+            category="noise",
+            color="method",
             title="Test accuracy under each kind of noise, last epoch",
         ),
-    }  # fmt: skip
+    }
 
 
 def methods(tables: Tables) -> Figures:
@@ -126,14 +160,24 @@ def methods(tables: Tables) -> Figures:
 
     return {
         "final": intervals(
-            tables["final"], metric="test_accuracy", category="method", facet="rate", sort=True,
-            shared=False, title="Test accuracy after the last epoch (scales differ by rate)",
+            tables["final"],
+            metric="test_accuracy",
+            category="method",
+            facet="rate",
+            sort=True,
+            shared=False,
+            title="Test accuracy after the last epoch (scales differ by rate)",
         ),
         "against_mixnn": intervals(
-            tables["against_mixnn"], metric="test_accuracy", category="method", facet="rate",
-            zero="MixNN", sort=True, title="Each method against MixNN, last epoch",
+            tables["against_mixnn"],
+            metric="test_accuracy",
+            category="method",
+            facet="rate",
+            zero="MixNN",
+            sort=True,
+            title="Each method against MixNN, last epoch",
         ),
-    }  # fmt: skip
+    }
 
 
 def representation(tables: Tables) -> Figures:
@@ -141,11 +185,16 @@ def representation(tables: Tables) -> Figures:
 
     drawn = {
         "curves": bands(
-            tables["curves"], metrics=["same_class_neighbors", "linear_probe", "silhouette"],
-            color="method", dash="labels", facet="rate", row="metric", height=190,
+            tables["curves"],
+            metrics=["same_class_neighbors", "linear_probe", "silhouette"],
+            color="method",
+            dash="labels",
+            facet="rate",
+            row="metric",
+            height=190,
             title="Do samples stay with their true class in feature space?",
         )
-    }  # fmt: skip
+    }
     maps = tables["points"]
     for layout, words in (("umap", "UMAP"), ("pca", "PCA")):
         if len(maps) and (maps["layout"] == layout).any():
@@ -161,15 +210,23 @@ def mixture(tables: Tables) -> Figures:
     ours = tables["runs"][tables["runs"]["method"] == "mixnn"]
     return {
         "curves": bands(
-            tables["curves"], metrics=["dip_p", "ashman_d", "bic_gain", "clean_auroc"],
-            color="method", facet="rate", row="metric", height=150,
+            tables["curves"],
+            metrics=["dip_p", "ashman_d", "bic_gain", "clean_auroc"],
+            color="method",
+            facet="rate",
+            row="metric",
+            height=150,
             title="Do the losses show two humps?",
         ),
         "runs": scatter(
-            ours, x="bimodal_share", y="gain", color="rate", zero="cross-entropy",
+            ours,
+            x="bimodal_share",
+            y="gain",
+            color="rate",
+            zero="cross-entropy",
             title="Two humps, and what MixNN brings",
         ),
-    }  # fmt: skip
+    }
 
 
 def detection(tables: Tables) -> Figures:
@@ -177,19 +234,30 @@ def detection(tables: Tables) -> Figures:
 
     return {
         "precision_recall": bands(
-            tables["curves"], x="recall", color="finder", facet="rate", height=300,
+            tables["curves"],
+            x="recall",
+            color="finder",
+            facet="rate",
+            height=300,
             title="Wrong labels found: how many of the accused are wrong, at each share found",
         ),
         "scores": intervals(
-            tables["scores"], metric="average_precision", category="finder", facet="rate",
-            sort=True, shared=False,
+            tables["scores"],
+            metric="average_precision",
+            category="finder",
+            facet="rate",
+            sort=True,
+            shared=False,
             title="Area under the precision-recall curve (scales differ by rate)",
         ),
         "cost": intervals(
-            tables["scores"], metric="seconds", category="finder", facet="rate",
+            tables["scores"],
+            metric="seconds",
+            category="finder",
+            facet="rate",
             title="What finding takes on this machine, training included",
         ),
-    }  # fmt: skip
+    }
 
 
 FIGURES: dict[str, Callable[[Tables], Figures]] = {  # by name of the experiment

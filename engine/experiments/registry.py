@@ -18,8 +18,11 @@ from engine.runs.folder import write_json
 from engine.runs.sweep import save_table
 
 _FOUND = (
-    accuracy.EXPERIMENTS | representation.EXPERIMENTS | bimodality.EXPERIMENTS | detection.EXPERIMENTS
-)  # fmt: skip
+    accuracy.EXPERIMENTS
+    | representation.EXPERIMENTS
+    | bimodality.EXPERIMENTS
+    | detection.EXPERIMENTS
+)
 ORDER = (
     "baseline", "mixnn-k1", "full", "representation", "mixture", "ablation", "noise-kinds",
     "methods", "detection",

@@ -57,10 +57,12 @@ def read(material: Material) -> Findings:
             f"({conclusion(row, more='closer together', less='farther apart')})."
         )
     tables = {
-        "curves": curves, "final": final, "gain": gain,
+        "curves": curves,
+        "final": final,
+        "gain": gain,
         "first": means(first, ["method", "rate", "labels"], MEASURES),
         "points": _points(material),
-    }  # fmt: skip
+    }
     return Findings(tables, answers)
 
 
@@ -92,9 +94,11 @@ def measure(features: np.ndarray, true: np.ndarray, wrong: np.ndarray) -> dict[s
 def _measured(run: Run):
     """Rows of a run: a measured epoch, once for its clean and once for its wrong labels."""
     about = {
-        "run": run.folder.name, "method": run.config.method, "rate": run.config.rate,
+        "run": run.folder.name,
+        "method": run.config.method,
+        "rate": run.config.rate,
         "seed": run.config.seed,
-    }  # fmt: skip
+    }
     records = run.epochs
     panel = run.labels["panel"][:N_SAMPLES]
     true, wrong = run.labels["true"][panel], (run.labels["given"] != run.labels["true"])[panel]

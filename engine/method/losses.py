@@ -56,9 +56,16 @@ def elr(logits: Tensor, targets: Tensor, memory: Tensor, *, strength: float = 3.
 
 
 def per_sample(
-    name: str, logits: Tensor, targets: Tensor, *, q: float, a: float, b: float,
-    memory: Tensor | None, strength: float,
-) -> Tensor:  # fmt: skip
+    name: str,
+    logits: Tensor,
+    targets: Tensor,
+    *,
+    q: float,
+    a: float,
+    b: float,
+    memory: Tensor | None,
+    strength: float,
+) -> Tensor:
     """The loss of this name; each takes from the options what it needs. Raises ValueError."""
     options = {
         "ce": lambda: soft_cross_entropy(logits, targets),

@@ -86,9 +86,14 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
                 f"deviations apart ({MIN_ASHMAN_D:g} would be two humps)"
             )
     return CleanFit(
-        clean=clean.float(), means=means, stds=stds, weights=weights, converged=converged,
-        n_iter=n_iter, warning="; ".join(warnings) or None,
-    )  # fmt: skip
+        clean=clean.float(),
+        means=means,
+        stds=stds,
+        weights=weights,
+        converged=converged,
+        n_iter=n_iter,
+        warning="; ".join(warnings) or None,
+    )
 
 
 def _fit_mixture(values: Tensor, seed: int):

@@ -7,15 +7,23 @@ import torch
 
 
 def build(
-    name: str, parameters: Iterable[torch.nn.Parameter], *, momentum: float, weight_decay: float,
+    name: str,
+    parameters: Iterable[torch.nn.Parameter],
+    *,
+    momentum: float,
+    weight_decay: float,
     nesterov: bool = False,
-) -> torch.optim.Optimizer:  # fmt: skip
+) -> torch.optim.Optimizer:
     """An optimizer whose learning rate is set before every step. Raises ValueError."""
     if name == "sgd":
         return torch.optim.SGD(
-            parameters, lr=0.0, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov,
+            parameters,
+            lr=0.0,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
             fused=True,
-        )  # fmt: skip
+        )
     if name == "adamw":
         return torch.optim.AdamW(parameters, lr=0.0, weight_decay=weight_decay, fused=True)
     raise ValueError(f"optimizer = {name!r}: allowed are sgd, adamw")

@@ -127,9 +127,11 @@ class _Fused(torch.autograd.Function):
                 torch.where(first, gradient, 0.0)
                 - corner.to(mean.dtype) * _over(slope)
                 - _over(level)
-            ).to(images.dtype).permute(0, 2, 3, 1)
+            )
+            .to(images.dtype)
+            .permute(0, 2, 3, 1)
             for first, corner in zip(firsts, corners, strict=True)
-        )  # fmt: skip
+        )
         rows = torch.stack([top_left, top_right], 3), torch.stack([left, right], 3)
         to_images = torch.stack(rows, 2).flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)
         return to_images, to_weight, to_bias, None, None, None, None

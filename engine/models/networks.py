@@ -50,9 +50,14 @@ def small(channels: int, n_classes: int) -> Network:
     Here as in `resnet9`, the Identity keeps the numbers that layers have in stored networks.
     """
     body = nn.Sequential(
-        _conv(channels, 32), _conv(32, 32, pool=True), nn.Identity(),
-        _conv(32, 64, pool=True), nn.Identity(), _conv(64, 128), Mean(),
-    )  # fmt: skip
+        _conv(channels, 32),
+        _conv(32, 32, pool=True),
+        nn.Identity(),
+        _conv(32, 64, pool=True),
+        nn.Identity(),
+        _conv(64, 128),
+        Mean(),
+    )
     return Network(body, nn.Linear(128, n_classes))
 
 
@@ -63,10 +68,16 @@ def resnet9(channels: int, n_classes: int, width: int = 16) -> Network:
     """
     body = nn.Sequential(
         _conv(channels, width),
-        _conv(width, 2 * width, pool=True), nn.Identity(), _Residual(2 * width),
-        _conv(2 * width, 4 * width, pool=True), nn.Identity(),
-        _conv(4 * width, 8 * width, pool=True), nn.Identity(), _Residual(8 * width), Mean(),
-    )  # fmt: skip
+        _conv(width, 2 * width, pool=True),
+        nn.Identity(),
+        _Residual(2 * width),
+        _conv(2 * width, 4 * width, pool=True),
+        nn.Identity(),
+        _conv(4 * width, 8 * width, pool=True),
+        nn.Identity(),
+        _Residual(8 * width),
+        Mean(),
+    )
     return Network(body, nn.Linear(8 * width, n_classes))
 
 

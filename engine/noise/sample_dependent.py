@@ -24,9 +24,15 @@ CHUNK_IMAGES = 1024  # images whose pixels are float64 at once
 
 
 def instance_dependent_noise(
-    labels: np.ndarray, images: np.ndarray, rate: float, *, mean: np.ndarray, std: np.ndarray,
-    n_classes: int | None = None, seed: int = 0,
-) -> Noise:  # fmt: skip
+    labels: np.ndarray,
+    images: np.ndarray,
+    rate: float,
+    *,
+    mean: np.ndarray,
+    std: np.ndarray,
+    n_classes: int | None = None,
+    seed: int = 0,
+) -> Noise:
     """Part-dependent noise, kind "instance" (Xia et al. 2020).
 
     Image x of class y has a flip rate q ~ N(rate, 0.1) truncated to [0, 1], and a class c other
@@ -101,9 +107,13 @@ def margin_noise(
 
 
 def human_noise(
-    labels: np.ndarray, clean: np.ndarray, given: np.ndarray, *, n_classes: int | None = None,
+    labels: np.ndarray,
+    clean: np.ndarray,
+    given: np.ndarray,
+    *,
+    n_classes: int | None = None,
     rows: np.ndarray | None = None,
-) -> Noise:  # fmt: skip
+) -> Noise:
     """What people gave as labels, kind "human", once it is sure that it belongs to these images.
 
     labels: (N,) true labels of the images. clean, given: (M,) true and given labels as published.

@@ -47,9 +47,11 @@ class ReferenceWay:
         network = models.choose(config.network, data.shape)
         self.model = models.build(network, data.shape, data.n_classes, seed=0).to(device)
         self.optimizer = optimization.build(
-            "sgd", self.model.parameters(), momentum=config.momentum,
+            "sgd",
+            self.model.parameters(),
+            momentum=config.momentum,
             weight_decay=config.weight_decay,
-        )  # fmt: skip
+        )
         self.batch_size, self.alpha = config.batch_size, config.alpha
         self.soft = np.eye(data.n_classes, dtype=np.float32)[given[:n_images]]
         self.clean = np.full(n_images, 0.5)
@@ -115,6 +117,6 @@ class ReferenceWay:
         graph.add_items(features)
         graph.set_ef(50)
         found = graph.knn_query(features, 2)[0].astype(np.int64)
-        return np.array([
-            next(int(other) for other in pair if other != row) for row, pair in enumerate(found)
-        ])  # fmt: skip
+        return np.array(
+            [next(int(other) for other in pair if other != row) for row, pair in enumerate(found)]
+        )

@@ -34,9 +34,14 @@ LARGEST, PROFILED = 3, 10  # costs that a profile names, steps that it looks at
 
 
 def measure(
-    config: RunConfig, *, images: int | None = None, turns: int = 3, reference: int = 0,
-    profile: bool = False, say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:  # fmt: skip
+    config: RunConfig,
+    *,
+    images: int | None = None,
+    turns: int = 3,
+    reference: int = 0,
+    profile: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
     """Measure one setting; everything in one process, stage after stage in turns.
 
     images: of how many the passes over images are made in each turn, by default all; their seconds
@@ -99,9 +104,11 @@ def measure(
 
 
 def in_turns(
-    cases: dict[str, tuple[Callable[[], Any], float]], turns: int, device: torch.device,
+    cases: dict[str, tuple[Callable[[], Any], float]],
+    turns: int,
+    device: torch.device,
     say: Callable[[str], None] = lambda text: None,
-) -> dict[str, dict[str, float]]:  # fmt: skip
+) -> dict[str, dict[str, float]]:
     """Seconds of each case times its factor: all of them in turns, after one round to warm up.
 
     So a machine that is slow for a while is slow for all. Returns median, least and largest.
@@ -126,9 +133,9 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     """A result as rows of a table."""
     rows = [("measured", "median", "least to largest")]
     for name, row in result["seconds"].items():
-        rows.append((
-            f"{name}, s", f"{row['median']:.4f}", f"{row['least']:.4f} to {row['largest']:.4f}"
-        ))  # fmt: skip
+        rows.append(
+            (f"{name}, s", f"{row['median']:.4f}", f"{row['least']:.4f} to {row['largest']:.4f}")
+        )
     for name in ("mixnn_epoch_seconds", "mixnn_over_ce", "snapshot_share", "times_the_reference"):
         if name in result:
             rows.append((name.replace("_", " "), f"{result[name]:.3f}", ""))
@@ -148,10 +155,14 @@ def compared(result: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, 
     for name, now in result["seconds"].items():
         then = before["seconds"].get(name)
         if then:
-            rows.append((
-                name, f"{then['median']:.4f}", f"{now['median']:.4f}",
-                f"{now['median'] / max(then['median'], 1e-9):.2f}",
-            ))  # fmt: skip
+            rows.append(
+                (
+                    name,
+                    f"{then['median']:.4f}",
+                    f"{now['median']:.4f}",
+                    f"{now['median'] / max(then['median'], 1e-9):.2f}",
+                )
+            )
     return rows
 
 

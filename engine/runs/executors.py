@@ -150,9 +150,10 @@ class Cluster:
     def start(self, config: RunConfig, folder: Path) -> Any:
         threads = min(threads_of(config), self.cpus)
         task = self.ray.remote(_work_in_task).options(
-            max_retries=0, num_cpus=threads,
+            max_retries=0,
+            num_cpus=threads,
             num_gpus=1 if self.on_gpu and config.device != "cpu" else 0,
-        )  # fmt: skip
+        )
         return task.remote(config, folder, threads, self.home)
 
     def ended(self, running: Mapping[str, Any]) -> list[str]:

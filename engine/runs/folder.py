@@ -158,13 +158,20 @@ class Run:
         kinds = (kind, "float16") if name == "soft" else (kind,)
         k = self.info["k_max"]
         sides = {
-            "N": self.info["data"]["n"], "C": len(self.info["data"]["classes"]), "K_max": k,
-            "K_max + 1": k + 1, "P": len(self.labels["panel"]) if "P" in meaning else 0,
-        }  # fmt: skip
+            "N": self.info["data"]["n"],
+            "C": len(self.info["data"]["classes"]),
+            "K_max": k,
+            "K_max + 1": k + 1,
+            "P": len(self.labels["panel"]) if "P" in meaning else 0,
+        }
         allowed = [sides.get(side) for side in meaning.strip("(,)").split(", ")]  # None: any
-        fits = rows.ndim == 1 + len(allowed) and len(rows) >= n and all(
-            side in (there, None) for side, there in zip(allowed, rows.shape[1:], strict=True)
-        )  # fmt: skip
+        fits = (
+            rows.ndim == 1 + len(allowed)
+            and len(rows) >= n
+            and all(
+                side in (there, None) for side, there in zip(allowed, rows.shape[1:], strict=True)
+            )
+        )
         if rows.dtype not in kinds or not fits:
             raise ValueError(
                 f"it has type {rows.dtype} and shape {rows.shape}: allowed are {kind} and at least "

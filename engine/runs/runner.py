@@ -48,11 +48,13 @@ class Runner:
     """
 
     def __init__(
-        self, folder: Path, config: RunConfig,
+        self,
+        folder: Path,
+        config: RunConfig,
         prepare: Callable[["Data | None", Control], tuple["State | None", RunWriter]],
         data: "Data | None",
         k_max: int | None = None,
-    ):  # fmt: skip
+    ):
         self.folder, self.config = Path(folder), config
         self._prepare, self._data = prepare, data
         self._control = Control()
@@ -124,9 +126,14 @@ class Runner:
 
     @classmethod
     def fork(
-        cls, parent: Path | str, epoch: int, folder: Path | str, *, data: "Data | None" = None,
+        cls,
+        parent: Path | str,
+        epoch: int,
+        folder: Path | str,
+        *,
+        data: "Data | None" = None,
         **knobs: Any,
-    ) -> "Runner":  # fmt: skip
+    ) -> "Runner":
         """A new run from the state of another one after `epoch`, with other knobs.
 
         Raises ConfigError, and StoreError where that epoch's network is not kept.
@@ -240,10 +247,17 @@ class Runner:
         if self._epoch_seconds:
             left = statistics.median(self._epoch_seconds[-5:]) * (self.config.epochs - self._done)
         return RunStatus(
-            phase, progress.epoch, self.config.epochs, progress.stage, progress.batch,
-            progress.n_batches, left, self._message, self._error,
+            phase,
+            progress.epoch,
+            self.config.epochs,
+            progress.stage,
+            progress.batch,
+            progress.n_batches,
+            left,
+            self._message,
+            self._error,
             self._foreseen,
-        )  # fmt: skip
+        )
 
     @property
     def ready(self) -> bool:

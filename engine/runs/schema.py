@@ -17,9 +17,13 @@ MOST_NUMBER = 2**53  # whole numbers beyond it are not exact in a browser
 MOST_TEXT = 100_000  # characters
 NUMBER = (int, float)
 LABELS = {  # of labels.npz: name -> kinds of NumPy's types, shape in N, C and P
-    "given": ("iu", "N"), "true": ("iu", "N"), "panel": ("iu", "P"), "ids": ("U", "N"),
-    "matrix": ("fiu", "CC"), "matrix_actual": ("fiu", "CC"),
-}  # fmt: skip
+    "given": ("iu", "N"),
+    "true": ("iu", "N"),
+    "panel": ("iu", "P"),
+    "ids": ("U", "N"),
+    "matrix": ("fiu", "CC"),
+    "matrix_actual": ("fiu", "CC"),
+}
 
 
 def info(value: Any) -> None:
@@ -120,7 +124,7 @@ def array_head(file: BinaryIO, size: int) -> tuple[np.dtype, tuple[int, ...]]:
         head = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]  # fmt: skip
+        }[version]
         shape, _, kind = head(file)
         sides = [int(side) for side in shape]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:

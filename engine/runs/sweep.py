@@ -117,9 +117,10 @@ def run_name(config: RunConfig) -> str:
     """
     defaults = {name: field.default for name, field in RunConfig.model_fields.items()}
     settings = {
-        name: value for name, value in config.model_dump(mode="json").items()
+        name: value
+        for name, value in config.model_dump(mode="json").items()
         if name not in ASIDE and value != defaults[name]
-    }  # fmt: skip
+    }
     older = {name: old for old, name in NETWORK_ALIASES.items()}
     if config.network in older:  # folders of older runs keep their names
         settings["network"] = older[config.network]
@@ -145,9 +146,12 @@ def check(configs: Sequence[RunConfig]) -> None:
 
 
 def sweep(
-    configs: Sequence[RunConfig], root: Path | str, *, jobs: int | None = None,
+    configs: Sequence[RunConfig],
+    root: Path | str,
+    *,
+    jobs: int | None = None,
     ray: str | None = None,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Iterator[Progress]:
     """Bring every run of `configs` to its end in folders under root, and yield how far it is.
 
     Runs that are done are skipped, those begun are resumed, those that die are tried once more;

@@ -65,15 +65,20 @@ class RunWriter:
             "rate_requested": problem.rate_requested,
             "rate_actual": problem.rate_actual,
             "data": {
-                "n": data.n, "n_test": len(data.test_labels), "shape": list(data.shape),
-                "classes": list(data.classes), "notes": list(data.notes),
-                "fingerprint": data.fingerprint(), "has_validation": data.val_images is not None,
-                "mean": state.mean.tolist(), "std": state.std.tolist(),
+                "n": data.n,
+                "n_test": len(data.test_labels),
+                "shape": list(data.shape),
+                "classes": list(data.classes),
+                "notes": list(data.notes),
+                "fingerprint": data.fingerprint(),
+                "has_validation": data.val_images is not None,
+                "mean": state.mean.tolist(),
+                "std": state.std.tolist(),
             },
             "machine": hardware_info(state.device),
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }  # fmt: skip
+        }
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _lock(folder)

@@ -18,11 +18,20 @@ EVALUATION_BATCH = 512
 
 
 def cross_val_predict_proba(
-    data: Data, labels: np.ndarray, *, n_folds: int = 3, epochs: int = 10, seed: int = 0,
-    network: str = "auto", batch_size: int = 64, learning_rate: float = 0.05,
-    augmentation: str = "auto", threads: int = 0, on: str | torch.device = "cpu",
+    data: Data,
+    labels: np.ndarray,
+    *,
+    n_folds: int = 3,
+    epochs: int = 10,
+    seed: int = 0,
+    network: str = "auto",
+    batch_size: int = 64,
+    learning_rate: float = 0.05,
+    augmentation: str = "auto",
+    threads: int = 0,
+    on: str | torch.device = "cpu",
     on_progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Class probabilities of every training image, from a network that has not seen it.
 
     The images are dealt into stratified folds; for each, a network learns from all others by plain
@@ -108,9 +117,13 @@ class _Learner:
             order = rows[torch.from_numpy(rng.permutation(len(rows)))]
             for number, batch in enumerate(order.tensor_split(n_batches)):
                 rate = optimization.learning_rate(
-                    "one-cycle", epoch + number / n_batches,
-                    epochs=epochs, high=high, low=high / 100, period=1,
-                )  # fmt: skip
+                    "one-cycle",
+                    epoch + number / n_batches,
+                    epochs=epochs,
+                    high=high,
+                    low=high / 100,
+                    period=1,
+                )
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 images = augment.augment(

@@ -111,9 +111,14 @@ def _noise_of(
     if config.noise == "instance":
         mean, std = (values.numpy() for values in data.channel_stats())
         return sample_dependent.instance_dependent_noise(
-            labels, data.images.cpu().numpy(), config.rate,
-            mean=mean, std=std, n_classes=n_classes, seed=seed,
-        )  # fmt: skip
+            labels,
+            data.images.cpu().numpy(),
+            config.rate,
+            mean=mean,
+            std=std,
+            n_classes=n_classes,
+            seed=seed,
+        )
     if config.noise == "margin":
         eta = _eta(data, labels, on_progress)
         return sample_dependent.margin_noise(
@@ -122,9 +127,14 @@ def _noise_of(
     if config.noise == "human":
         return _of_people(config, data, labels)
     return class_dependent.corrupt(
-        labels, config.noise, config.rate, n_classes=n_classes, seed=seed,
-        dataset=config.dataset, matrix=config.noise_matrix,
-    )  # fmt: skip
+        labels,
+        config.noise,
+        config.rate,
+        n_classes=n_classes,
+        seed=seed,
+        dataset=config.dataset,
+        matrix=config.noise_matrix,
+    )
 
 
 def _of_people(config: RunConfig, data: Data, labels: np.ndarray) -> Noise:

@@ -53,9 +53,13 @@ class State:
     """
 
     def __init__(
-        self, config: RunConfig, data: Data, packed: dict[str, Any] | None = None,
-        control: Control | None = None, kept: Mapping[str, Any] | None = None,
-    ):  # fmt: skip
+        self,
+        config: RunConfig,
+        data: Data,
+        packed: dict[str, Any] | None = None,
+        control: Control | None = None,
+        kept: Mapping[str, Any] | None = None,
+    ):
         validate_k(config, data.n)
         self.config = config
         on_progress = control and partial(control.report_progress, 0, "margins")
@@ -79,9 +83,12 @@ class State:
         self.average = WeightAverage(self.model, config.weight_ema) if config.weight_ema else None
         self.n_steps = 0  # of the optimizer
         self.optimizer = optimization.build(
-            config.optimizer, self.model.parameters(),
-            momentum=config.momentum, weight_decay=config.weight_decay, nesterov=config.nesterov,
-        )  # fmt: skip
+            config.optimizer,
+            self.model.parameters(),
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+            nesterov=config.nesterov,
+        )
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
         self.rng = np.random.default_rng((config.seed, TRAINING_STREAM))
         self.epoch = -1  # the last epoch done
@@ -147,9 +154,10 @@ class State:
         """Take over what `state_dict` returned, as far as the settings still are the same."""
         before = RunConfig.model_validate_json(packed["config"])
         changed = {
-            name for name in RunConfig.model_fields
+            name
+            for name in RunConfig.model_fields
             if getattr(before, name) != getattr(self.config, name)
-        }  # fmt: skip
+        }
         self.epoch = packed["epoch"]
         self.model.load_state_dict(packed["model"])
         if self.average is not None:
@@ -184,7 +192,10 @@ class State:
 def _to_plain(state: dict[str, Any]) -> dict[str, Any]:
     """NumPy's generator state with its numbers as Python's."""
     return {
-        key: _to_plain(value) if isinstance(value, dict)
-        else value if isinstance(value, str) else int(value)
+        key: _to_plain(value)
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, str)
+        else int(value)
         for key, value in state.items()
-    }  # fmt: skip
+    }

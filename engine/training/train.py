@@ -162,9 +162,13 @@ def find_partners(
 
 
 def train_epoch(
-    state: State, epoch: int, criterion: str, batches: list[Tensor], partners: Partners,
+    state: State,
+    epoch: int,
+    criterion: str,
+    batches: list[Tensor],
+    partners: Partners,
     control: Control,
-) -> float:  # fmt: skip
+) -> float:
     """One pass over the synthetic samples; returns the mean training loss. Raises TrainingError."""
     config = state.config
     kind = "none" if epoch < config.warmup and not config.warmup_augment else config.augment
@@ -195,10 +199,15 @@ def train_epoch(
         if criterion == "elr":
             state.update_elr_targets(batch, logits)
         values = losses.per_sample(
-            criterion, logits, targets, q=config.gce_q, a=config.sce_a, b=config.sce_b,
+            criterion,
+            logits,
+            targets,
+            q=config.gce_q,
+            a=config.sce_a,
+            b=config.sce_b,
             memory=None if state.memory is None else state.memory[batch],
             strength=config.elr_lambda,
-        )  # fmt: skip
+        )
         state.optimizer.zero_grad(set_to_none=True)
         values.mean().backward()
         state.optimizer_step()
@@ -267,9 +276,14 @@ def evaluate(
 
 @torch.no_grad()
 def predict(
-    state: State, network: nn.Module, images: Tensor, control: Control, epoch: int, stage: str,
+    state: State,
+    network: nn.Module,
+    images: Tensor,
+    control: Control,
+    epoch: int,
+    stage: str,
     mirrored: bool = False,
-) -> Iterator[tuple[Tensor, Tensor]]:  # fmt: skip
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits (B, C) and features (B, D), float32, of uint8 images, chunk by chunk in their order.
 
     network: in evaluation mode. mirrored: the mean over each image and its mirror image.
@@ -301,9 +315,13 @@ def estimate_clean_probability(state: State, loss: Tensor) -> tuple[Tensor, Clea
 def learning_rate(config: RunConfig, epoch: float) -> float:
     """The learning rate of a run at a point in time, in epochs."""
     return optimization.learning_rate(
-        config.schedule, epoch, epochs=config.epochs, high=config.learning_rate,
-        low=config.learning_rate_min, period=config.schedule_period,
-    )  # fmt: skip
+        config.schedule,
+        epoch,
+        epochs=config.epochs,
+        high=config.learning_rate,
+        low=config.learning_rate_min,
+        period=config.schedule_period,
+    )
 
 
 def _forward(
@@ -350,20 +368,31 @@ def _measure_part(
 
 
 def make_snapshot(
-    state: State, phase: str, measured: dict[str, float | None], seconds: dict[str, float],
-    evaluation: Evaluation, scaled_loss: Tensor, fit: CleanFit, partners: Partners,
-) -> Snapshot:  # fmt: skip
+    state: State,
+    phase: str,
+    measured: dict[str, float | None],
+    seconds: dict[str, float],
+    evaluation: Evaluation,
+    scaled_loss: Tensor,
+    fit: CleanFit,
+    partners: Partners,
+) -> Snapshot:
     """The snapshot of an epoch: copies of its tensors, and the numbers that need the truth.
 
     seconds: by stage; kept as the object it is, so that it may still be added to.
     """
     tensors = dict(
-        loss=evaluation.loss, scaled_loss=scaled_loss, clean=fit.clean,
-        prediction=evaluation.prediction, confidence=evaluation.confidence, soft=state.soft,
+        loss=evaluation.loss,
+        scaled_loss=scaled_loss,
+        clean=fit.clean,
+        prediction=evaluation.prediction,
+        confidence=evaluation.confidence,
+        soft=state.soft,
         neighbors=partners.neighbors.int(),
-        distances=partners.distances, weights=partners.weights,
+        distances=partners.distances,
+        weights=partners.weights,
         panel_features=evaluation.features[state.panel],
-    )  # fmt: skip
+    )
     arrays = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
         for name, tensor in tensors.items()
@@ -378,10 +407,13 @@ def make_snapshot(
         phase=phase,
         metrics=measured,
         mixture={
-            "means": fit.means.tolist(), "stds": fit.stds.tolist(),
-            "weights": fit.weights.tolist(), "converged": fit.converged, "n_iter": fit.n_iter,
+            "means": fit.means.tolist(),
+            "stds": fit.stds.tolist(),
+            "weights": fit.weights.tolist(),
+            "converged": fit.converged,
+            "n_iter": fit.n_iter,
             "warning": fit.warning,
         },
         seconds=seconds,
         **arrays,
-    )  # fmt: skip
+    )

@@ -34,8 +34,11 @@ def test_counts():
     assert (found.n_train, found.n_test, found.n_val) == (96, 30, 0)
     assert found.counts.tolist() == [32, 32, 32]
     assert data_checks.summary(found) == {
-        "Images to learn from": "96", "To test": "30", "Classes": "3", "Pixels": "8 × 8 gray",
-    }  # fmt: skip
+        "Images to learn from": "96",
+        "To test": "30",
+        "Classes": "3",
+        "Pixels": "8 × 8 gray",
+    }
 
 
 def test_identical_images_with_different_labels_are_found():

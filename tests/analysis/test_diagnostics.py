@@ -19,9 +19,14 @@ def records(config=CONFIG, n: int = 30, one_hump=(), **metrics) -> list[dict]:
     The first of a list stands for all epochs before it, too.
     """
     usual = dict(
-        test_accuracy=0.97, label_accuracy=0.98, changed_labels=0.36, clean_share=0.7,
-        memorized=0.01, fit_clean=0.99, lost_classes=0.0,
-    )  # fmt: skip
+        test_accuracy=0.97,
+        label_accuracy=0.98,
+        changed_labels=0.36,
+        clean_share=0.7,
+        memorized=0.01,
+        fit_clean=0.99,
+        lost_classes=0.0,
+    )
     made = []
     for epoch in range(n):
         values = {}
@@ -35,11 +40,13 @@ def records(config=CONFIG, n: int = 30, one_hump=(), **metrics) -> list[dict]:
                 "metrics": values,
                 "mixture": {"warning": "one hump" if epoch in one_hump else None},
                 "settings": {
-                    "k": config.k, "alpha": config.alpha, "correction": config.correction,
+                    "k": config.k,
+                    "alpha": config.alpha,
+                    "correction": config.correction,
                     "correction_start": config.correction_start,
                 },
             }
-        )  # fmt: skip
+        )
     return made
 
 
@@ -166,10 +173,13 @@ def measured() -> list[dict]:
 
 def test_usual_settings_raise_no_sign_in_any_epoch(measured):
     usual = [
-        r for r in measured
-        if r["method"] == "mixnn" and r["noise"] == "symmetric" and 0.1 <= r["rate"] <= 0.6
+        r
+        for r in measured
+        if r["method"] == "mixnn"
+        and r["noise"] == "symmetric"
+        and 0.1 <= r["rate"] <= 0.6
         and (r["k"], r["alpha"], r["correction_start"], r["learning_rate"]) == (5, 0.8, 3, 0.05)
-    ]  # fmt: skip
+    ]
     assert len(usual) >= 8
     assert all(run["ever"] == [] for run in usual)
 

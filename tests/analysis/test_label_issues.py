@@ -55,9 +55,8 @@ def rewrite(run: Run, name: str, change) -> Run:
 def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
     noise = "symmetric-exclusive" if rate else "none"
     config = configure(
-        dataset="digits", limit=limit, noise=noise, rate=rate, threads=1,
-        epochs=30 if limit else 12,
-    )  # fmt: skip
+        dataset="digits", limit=limit, noise=noise, rate=rate, threads=1, epochs=30 if limit else 12
+    )
     Runner.new(config, tmp_path / "run").run()
     run = Run(tmp_path / "run")
     found, true = label_issues(run), run.labels["true"]
@@ -281,9 +280,7 @@ def test_a_fork_remembers_what_its_parent_knew(run, tmp_path):
 
 
 def test_a_fork_that_lost_its_parent_and_does_not_correct_has_no_evidence(run, tmp_path):
-    Runner.fork(
-        run.folder, 4, tmp_path / "fork", data=blobs(n=120), method="ce", epochs=7
-    ).run()  # fmt: skip
+    Runner.fork(run.folder, 4, tmp_path / "fork", data=blobs(n=120), method="ce", epochs=7).run()
     assert np.isfinite(label_issues(Run(tmp_path / "fork")).p_clean).all()
     shutil.rmtree(run.folder)
     shutil.rmtree(tmp_path / "fork" / "parent")

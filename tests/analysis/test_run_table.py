@@ -53,8 +53,11 @@ def test_failed_broken_damaged_and_waiting_runs_have_a_row(root, failed, broken,
     write_json(root / "damaged" / "config.json", {"format": 1, "config": {}})
     found = {row["name"]: row for row in run_table.rows(root, {"later": "queued"})}
     assert {name: row["state"] for name, row in found.items()} == {
-        "failed": "failed", "broken": "broken", "damaged": "broken", "later": "queued",
-    }  # fmt: skip
+        "failed": "failed",
+        "broken": "broken",
+        "damaged": "broken",
+        "later": "queued",
+    }
     assert found["failed"]["epochs"] == 3
     assert "config.json" in found["broken"]["message"]
     assert str(root) not in found["broken"]["message"]
@@ -126,8 +129,9 @@ def test_setups_that_differ_in_another_knob_stay_apart_and_say_so(root, template
         for k in (1, 2):
             forge(template, root / f"w{warmup}k{k}", k=k, warmup=warmup)
     assert set(run_table.setups(run_table.rows(root))) == {
-        "digits, mixnn, symmetric noise, warmup 1", "digits, mixnn, symmetric noise, warmup 2",
-    }  # fmt: skip
+        "digits, mixnn, symmetric noise, warmup 1",
+        "digits, mixnn, symmetric noise, warmup 2",
+    }
 
 
 def test_settings_that_differ():

@@ -86,8 +86,10 @@ def test_half_a_pair_is_not_queued(root, monkeypatch):
     at = page(**QUICK | {"epochs": "5000"})
     at.button(key="start-pair").click().run()
     assert "allowed are 1" in at.error[0].value
-    assert all(not runs().info(name).active or runs().info(name).state != "queued"
-               for name in runs().names())  # fmt: skip
+    assert all(
+        not runs().info(name).active or runs().info(name).state != "queued"
+        for name in runs().names()
+    )
     assert "compare" not in at.query_params or "," not in at.query_params["compare"]
 
 

@@ -108,9 +108,10 @@ def test_the_installed_streamlit_has_what_is_narrowed():
     """Fails when another version of Streamlit wants another way."""
     assert {"is_active_session", "uploaded_file_mgr", "stats_mgr"} <= set(dir(Runtime))
     run = SimpleNamespace(
-        is_active_session=None, uploaded_file_mgr=MemoryUploadedFileManager(""),
+        is_active_session=None,
+        uploaded_file_mgr=MemoryUploadedFileManager(""),
         stats_mgr=StatsManager(),
-    )  # fmt: skip
+    )
     assert endpoints.fits(run)
     run.stats_mgr = SimpleNamespace()
     assert not endpoints.fits(run)

@@ -27,16 +27,26 @@ def issues_of(given, suggested, proposed, probability) -> LabelIssues:
     clean = np.linspace(0.1, 0.9, len(given))
     clean[4] = np.nan
     return LabelIssues(
-        given=given, suggested=suggested, likelihood=likelihood, p_clean=clean, quality=clean / 2,
-        probability=np.array(probability), flagged=np.arange(len(given)),
-        proposed=np.array(proposed), moved=np.array([2, 2, 2, 2, 2]),
-        moved_weight=np.full(len(given), 0.6), estimate=3, warning=None,
-    )  # fmt: skip
+        given=given,
+        suggested=suggested,
+        likelihood=likelihood,
+        p_clean=clean,
+        quality=clean / 2,
+        probability=np.array(probability),
+        flagged=np.arange(len(given)),
+        proposed=np.array(proposed),
+        moved=np.array([2, 2, 2, 2, 2]),
+        moved_weight=np.full(len(given), 0.6),
+        estimate=3,
+        warning=None,
+    )
 
 
 FOUND = issues_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [1, 1, 0, 2, 1], [0.96, 0.8, 0.98, 0.99, 0.99])
-LATEST = {0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
-          2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00")}  # fmt: skip
+LATEST = {
+    0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
+    2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00"),
+}
 
 
 def test_only_what_was_decided_changes():
@@ -67,11 +77,17 @@ def test_the_table_says_all():
     assert [row["decision"] for row in rows] == ["keep", "", "change", "auto", ""]
     assert rows[4]["p_clean"] == ""  # not known
     assert rows[2] == {
-        "id": "z", "given": "ü", "suggested": "a", "proposed": "a", "decision": "change",
-        "final": 'b,"', "p_clean": "0.500000", "label_quality": "0.250000",
+        "id": "z",
+        "given": "ü",
+        "suggested": "a",
+        "proposed": "a",
+        "decision": "change",
+        "final": 'b,"',
+        "p_clean": "0.500000",
+        "label_quality": "0.250000",
         "soft_label_argmax": "ü",
         "reviewed_at": "2026-01-02T00:00:00+00:00",
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
@@ -109,8 +125,10 @@ def unpacked(out: io.BytesIO) -> dict[str, bytes]:
 def test_folders_come_back_with_files_moved(tmp_path, prefix):
     files = pets(prefix) | {f"{prefix}cat/broken.png": b"x"}
     if "rain" in prefix:
-        files |= {prefix.lower().replace("training", "valid").replace("train", "valid")
-                  + "dog/7.png": png(7)}  # fmt: skip
+        files |= {
+            prefix.lower().replace("training", "valid").replace("train", "valid")
+            + "dog/7.png": png(7)
+        }
     about = registry.receive(zipped(files), "pets.zip", tmp_path)
     base = Path(about.dataset.partition(":")[2])
     out = io.BytesIO()
@@ -180,8 +198,13 @@ def test_a_run_of_folders_moves_the_right_files(tmp_path):
     final[data.ids.index("train/cat/2.png")] = 1
     names = zipfile.ZipFile(io.BytesIO(export.data_set(run, data, final, tmp_path))).namelist()
     assert sorted(names) == [
-        "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png", "dog/2-from-cat.png", "dog/2.png",
-    ]  # fmt: skip
+        "cat/0.png",
+        "cat/1.png",
+        "dog/0.png",
+        "dog/1.png",
+        "dog/2-from-cat.png",
+        "dog/2.png",
+    ]
 
 
 def test_built_in_data_comes_as_an_npz_that_can_be_learned_again(tmp_path):

@@ -97,8 +97,12 @@ def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, 
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10  # in KB
 
 
-FUZZ = settings(max_examples=60, deadline=None, derandomize=True,
-                suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
+FUZZ = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 
 
 @FUZZ
@@ -117,8 +121,9 @@ def test_damage_of_any_kind(kind, data, tmp_path_factory):
 
 
 @FUZZ
-@given(st.text(st.sampled_from("{}[]()',:<>|0123456789-+*. adefhilnoprstuyFTrue\\\"\n"),
-               max_size=80))  # fmt: skip
+@given(
+    st.text(st.sampled_from("{}[]()',:<>|0123456789-+*. adefhilnoprstuyFTrue\\\"\n"), max_size=80)
+)
 def test_headers_of_any_text(text):
     try:
         header = read_header(io.BytesIO(hostile.claimed(text)))

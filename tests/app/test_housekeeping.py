@@ -105,8 +105,9 @@ def test_beyond_the_size_the_oldest_go_first(runs, template):
     old, large = choose(runs.root, runs.storage, set(), NOW, 30 * DAY, 2.5 * size)
     assert (old, large) == ([], ["run0", "run1"])
     assert choose(runs.root, runs.storage, {"run0"}, NOW, 30 * DAY, 2.5 * size)[1] == [
-        "run1", "run2",
-    ]  # fmt: skip
+        "run1",
+        "run2",
+    ]
 
 
 def test_the_page_says_what_was_removed(root, monkeypatch):

@@ -68,8 +68,10 @@ def file(name: str) -> io.BytesIO:
 @contextlib.contextmanager
 def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
-    found = [registry.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
-             for i, name in enumerate(names)]  # fmt: skip
+    found = [
+        registry.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
+        for i, name in enumerate(names)
+    ]
     for bringing in found:
         bringing.start()
     try:

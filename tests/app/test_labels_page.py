@@ -108,8 +108,10 @@ def test_the_list_holds_every_change_with_its_flips(root, finished):
         labels = [given[sample], *soft[:, sample].argmax(1)]
         epochs = [e for e in range(8) if labels[e + 1] != labels[e]]
         assert (line["first_flip"], line["last_flip"], line["flips"]) == (
-            epochs[0], epochs[-1], len(epochs),
-        )  # fmt: skip
+            epochs[0],
+            epochs[-1],
+            len(epochs),
+        )
         names = [run.info["data"]["classes"][c[sample]] for c in (given, now, true)]
         assert [line["given"], line["corrected"], line["true"]] == names
         assert line["confidence"] == pytest.approx(soft[-1, sample].max())

@@ -443,9 +443,13 @@ def test_the_costliest_change_is_found_and_ties_count():
         return [record(29, test_accuracy=test, label_accuracy=label)]
 
     made = {
-        "mixnn": ended(0.97, 0.98), "many": ended(0.8, 0.9), "alpha0": ended(0.805, 0.9),
-        "alpha1": ended(0.95, 0.64), "quiet": ended(0.97, 0.99), "quiet_plain": ended(0.98, 0.95),
-    }  # fmt: skip
+        "mixnn": ended(0.97, 0.98),
+        "many": ended(0.8, 0.9),
+        "alpha0": ended(0.805, 0.9),
+        "alpha1": ended(0.95, 0.64),
+        "quiet": ended(0.97, 0.99),
+        "quiet_plain": ended(0.98, 0.95),
+    }
     finding = lesson_explanations.failures(made)
     assert finding.outcome == "many"
     assert finding.hit("alpha0")  # half a point less: chance
@@ -466,17 +470,25 @@ def test_all_that_a_step_can_come_out_as_is_an_option():
     assert all(settings(name, rate=rate) for name in RUNS for rate in RATES)
     assert settings("mixnn") == configure(dataset="digits", rate=0.4, k=5, seed=0)
     outcomes = {
-        1: {"rise", "peak", "flat"}, 2: {"large", "small", "spread"}, 3: {"most", "half", "few"},
-        4: {"itself", "equal", "neighbors"}, 6: {"many", "alpha0", "alpha1", "quiet", "none"},
-    }  # fmt: skip
+        1: {"rise", "peak", "flat"},
+        2: {"large", "small", "spread"},
+        3: {"most", "half", "few"},
+        4: {"itself", "equal", "neighbors"},
+        6: {"many", "alpha0", "alpha1", "quiet", "none"},
+    }
     for number, names in outcomes.items():
         assert set(STEPS[number - 1].options) == names
 
 
 @pytest.mark.parametrize(
     ("share", "text"),
-    [(0.0, "0.0 %"), (1.0, "100.0 %"), (0.9999, "more than 99.9 %"), (0.0001, "less than 0.1 %"),
-     (0.976, "97.6 %")],
-)  # fmt: skip
+    [
+        (0.0, "0.0 %"),
+        (1.0, "100.0 %"),
+        (0.9999, "more than 99.9 %"),
+        (0.0001, "less than 0.1 %"),
+        (0.976, "97.6 %"),
+    ],
+)
 def test_only_all_is_a_hundred_percent(share, text):
     assert lesson_explanations.pc(share) == text

@@ -111,9 +111,15 @@ def test_examples_hold_each_outcome_and_memorized_missed_labels_apart():
 def test_lines_have_the_color_of_their_outcome_and_memorized_ones_are_thick():
     codes = [LabelOutcome.MISSED, LabelOutcome.MISSED, LabelOutcome.HARMED]
     fig = charts.trajectories(
-        range(5), np.ones((5, 3)), list("abc"), codes, memorized=[False, True, False],
-        now=1, y="loss", probability=False,
-    )  # fmt: skip
+        range(5),
+        np.ones((5, 3)),
+        list("abc"),
+        codes,
+        memorized=[False, True, False],
+        now=1,
+        y="loss",
+        probability=False,
+    )
     assert [trace.name for trace in fig.data] == ["missed", "missed, memorized", "harmed"]
     assert [trace.line.color for trace in fig.data] == [OUTCOMES[code].color for code in codes]
     assert fig.data[1].line.width > fig.data[0].line.width

@@ -70,19 +70,29 @@ def unpacked(data: bytes) -> tuple[dict, dict[str, np.ndarray]]:
 def some_labels(n: int = 6, *, true: bool = True) -> Labels:
     given = np.arange(n) % 3
     return Labels(
-        classes=["a", "b", "c"], given=given, true=np.zeros(n, int) if true else None,
-        corrected=np.array([0, 0, 2, 0, 1, 1])[:n], before=np.array([0, 1, 0, 0, 1, 2])[:n],
-        clean=np.linspace(0, 1, n), loss=np.linspace(0, 5, n),
-    )  # fmt: skip
+        classes=["a", "b", "c"],
+        given=given,
+        true=np.zeros(n, int) if true else None,
+        corrected=np.array([0, 0, 2, 0, 1, 1])[:n],
+        before=np.array([0, 1, 0, 0, 1, 2])[:n],
+        clean=np.linspace(0, 1, n),
+        loss=np.linspace(0, 5, n),
+    )
 
 
 def some_picture(**changes) -> Picture:
     labels = some_labels()
     values = dict(
-        points="p", view="v", place="e1", ids=np.arange(10, 16), layout=np.eye(6)[:, :2] * 3 - 1,
-        box=np.array([[-2.0, -2.0], [4.0, 2.0]]), labels=labels, coloring=colored(labels, "given"),
+        points="p",
+        view="v",
+        place="e1",
+        ids=np.arange(10, 16),
+        layout=np.eye(6)[:, :2] * 3 - 1,
+        box=np.array([[-2.0, -2.0], [4.0, 2.0]]),
+        labels=labels,
+        coloring=colored(labels, "given"),
         selected=np.arange(6) == 2,
-    )  # fmt: skip
+    )
     return Picture(**values | changes)
 
 
@@ -187,8 +197,13 @@ def test_changes_are_told_apart_by_what_they_did():
     # before 0 1 0 0 1 2 -> after 0 0 2 0 1 1, all truly 0
     names = [name.split(" (")[0] for name in colors.legend["names"]]
     assert [names[c] for c in colors.color] == [
-        "not changed", "corrected", "harmed", "not changed", "not changed", "changed",
-    ]  # fmt: skip
+        "not changed",
+        "corrected",
+        "harmed",
+        "not changed",
+        "not changed",
+        "changed",
+    ]
     without = colored(some_labels(true=False), "changed")
     assert without.color.tolist() == [0, 1, 1, 0, 0, 1]
 
@@ -363,10 +378,17 @@ def test_the_3d_figure_holds_every_point_once():
     layout = np.random.default_rng(0).normal(size=(6, 3))
     colors = colored(some_labels(), "given")
     fig = map3d.figure(
-        layout, np.arange(10, 16), colors.color, colors.palette, title="Given label",
-        names=colors.legend["names"], cross=colors.cross, selected=np.arange(6) < 4, sample=1,
+        layout,
+        np.arange(10, 16),
+        colors.color,
+        colors.palette,
+        title="Given label",
+        names=colors.legend["names"],
+        cross=colors.cross,
+        selected=np.arange(6) < 4,
+        sample=1,
         links=[(2, 0.5)],
-    )  # fmt: skip
+    )
     points = [t for t in fig.data if t.customdata is not None]
     assert sorted(i for t in points for i in t.customdata) == list(range(10, 16))
     crosses = [i for t in points if t.marker.symbol == "x" for i in t.customdata]

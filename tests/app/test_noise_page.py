@@ -164,8 +164,13 @@ def test_the_heat_map_bears_numbers_only_where_they_fit():
         for x, y, text in zip(trace.x, trace.y, trace.text, strict=True)
     }
     assert written == {
-        (0, 0): "90", (0, 1): "10", (1, 1): "100", (2, 0): "25", (2, 1): "25", (2, 2): "50",
-    }  # fmt: skip
+        (0, 0): "90",
+        (0, 1): "10",
+        (1, 1): "100",
+        (2, 0): "25",
+        (2, 1): "25",
+        (2, 2): "50",
+    }
     assert len(charts.matrix(np.eye(100), [str(c) for c in range(100)]).data) == 1
 
 

@@ -103,10 +103,13 @@ def test_decisions_about_nothing(folder, decision, reason):
 @pytest.mark.parametrize(
     "text",
     [
-        "{", "[]", '{"format": 9, "log": []}', '{"format": 1, "log": [{"sample": 1}]}',
+        "{",
+        "[]",
+        '{"format": 9, "log": []}',
+        '{"format": 1, "log": [{"sample": 1}]}',
         '{"format": 1, "log": [{"sample": 99, "kind": "keep", "label": 0, "at": ""}]}',
     ],
-)  # fmt: skip
+)
 def test_a_file_that_is_broken_is_named_and_never_overwritten(folder, text):
     (folder / "review.json").write_text(text)
     with pytest.raises(ReviewError, match=r"review\.json cannot be read .*rename it"):

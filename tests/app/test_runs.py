@@ -519,8 +519,10 @@ def test_nothing_is_kept_of_a_run_that_never_began(registry):
     runs.stop(name, ANN)
     assert runs.submit(quick_digits(), visitor=BOB) == name
     assert (runs.link_key(name), runs.storage.table("kept"), runs.access.owner(name)) == (
-        "", {}, BOB.id,
-    )  # fmt: skip
+        "",
+        {},
+        BOB.id,
+    )
 
 
 def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
@@ -570,11 +572,15 @@ def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry
     assert first.alone
     assert not second.alone
     for wish in (
-        lambda: second.submit(LONG, visitor=BOB), lambda: second.share(LONG),
-        lambda: second.resume(running, ANN), lambda: second.stop(running, ANN),
-        lambda: second.claim("abc", ANN), lambda: second.delete(running, TEACHER),
-        lambda: second.pin(running, ANN, True), lambda: second.share_link(running, ANN),
-    ):  # fmt: skip
+        lambda: second.submit(LONG, visitor=BOB),
+        lambda: second.share(LONG),
+        lambda: second.resume(running, ANN),
+        lambda: second.stop(running, ANN),
+        lambda: second.claim("abc", ANN),
+        lambda: second.delete(running, TEACHER),
+        lambda: second.pin(running, ANN, True),
+        lambda: second.share_link(running, ANN),
+    ):
         with pytest.raises(RunsError, match="Another server uses this runs folder"):
             wish()
     clock.ahead = 10

@@ -275,11 +275,15 @@ def old_server(root: Path) -> dict:
         {"config": config, "kind": "new", "visitor": "bob", "pinned": False, "from": "192.0.2.7"},
     ]
     tables = {
-        "owners": {"mine": "ann", "q1": "ann"}, "shared": {"{}": "mine"}, "links": {"mine": "key"},
-        "uploads": {"0123456789abcdef": ["ann", "bob"]}, "kept": {"q1": "pinned"},
-        "tidied": {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1}, "queue": requests,
+        "owners": {"mine": "ann", "q1": "ann"},
+        "shared": {"{}": "mine"},
+        "links": {"mine": "key"},
+        "uploads": {"0123456789abcdef": ["ann", "bob"]},
+        "kept": {"q1": "pinned"},
+        "tidied": {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1},
+        "queue": requests,
         "teachers": ["miss"],
-    }  # fmt: skip
+    }
     root.mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         (root / f".{name}.json").write_text(json.dumps(table))

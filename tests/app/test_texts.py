@@ -26,7 +26,7 @@ from tests.hostile import (
     named_by_strangers,
     packed,
     protos,
-)  # fmt: skip
+)
 from tests.poison import IN_ARRAYS, IN_LABELS, IN_ROWS, IN_STATES, POISONS
 
 WRONG = "Something went wrong here that should not"
@@ -222,10 +222,14 @@ def test_bad_folders_never_break_a_list(page, own, finished, root, template):
 def test_poisoned_contents_end_in_a_sentence(page, root, template, monkeypatch):
     monkeypatch.setenv("MIXNN_TEST_MARK", str(root.parent / "executed"))
     kinds = {
-        "given too large": IN_LABELS, "given claims a terabyte": IN_LABELS,
-        "loss claims a terabyte": IN_ARRAYS, "arrays lead out": IN_ARRAYS,
-        "state pickled": IN_STATES, "neighbors outside": IN_ROWS, "prediction negative": IN_ROWS,
-    }  # fmt: skip
+        "given too large": IN_LABELS,
+        "given claims a terabyte": IN_LABELS,
+        "loss claims a terabyte": IN_ARRAYS,
+        "arrays lead out": IN_ARRAYS,
+        "state pickled": IN_STATES,
+        "neighbors outside": IN_ROWS,
+        "prediction negative": IN_ROWS,
+    }
     for kind, among in kinds.items():
         shutil.copytree(template, root / kind)
         among[kind](root / kind)

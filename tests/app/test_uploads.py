@@ -48,8 +48,11 @@ def arrays(**changes) -> io.BytesIO:
 
 
 def pets(prefix: str = "") -> dict[str, bytes]:
-    return {f"{prefix}{kind}/{i}.png": png(40 * i + c) for c, kind in enumerate(("cat", "dog"))
-            for i in range(3)}  # fmt: skip
+    return {
+        f"{prefix}{kind}/{i}.png": png(40 * i + c)
+        for c, kind in enumerate(("cat", "dog"))
+        for i in range(3)
+    }
 
 
 def leftovers(root: Path) -> list[str]:
@@ -122,9 +125,13 @@ def test_a_class_may_be_called_train(root):
 
 def test_other_files_are_left_out_and_named(root):
     files = pets() | {
-        "__MACOSX/cat/._0.png": b"x", ".DS_Store": b"x", "cat/more.zip": zipped(pets()).read(),
-        "cat/note.txt": b"x", "cat/deep/1.png": png(), "stray.png": png(),
-    }  # fmt: skip
+        "__MACOSX/cat/._0.png": b"x",
+        ".DS_Store": b"x",
+        "cat/more.zip": zipped(pets()).read(),
+        "cat/note.txt": b"x",
+        "cat/deep/1.png": png(),
+        "stray.png": png(),
+    }
     about = registry.receive(zipped(files), "pets.zip", root)
     assert load(about.dataset).n == 6
     assert len(about.notes) == 2

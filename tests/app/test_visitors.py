@@ -29,9 +29,15 @@ def test_a_verified_address_of_the_list_is_a_teacher(user):
 
 @pytest.mark.parametrize(
     "more",
-    [{"email_verified": False}, {"email_verified": None}, {"email_verified": "true"},
-     {"is_logged_in": False}, {"email": "pupil@school.org"}, {"email": ""}],
-)  # fmt: skip
+    [
+        {"email_verified": False},
+        {"email_verified": None},
+        {"email_verified": "true"},
+        {"is_logged_in": False},
+        {"email": "pupil@school.org"},
+        {"email": ""},
+    ],
+)
 def test_nobody_else_is(user, more):
     user.update({"is_logged_in": True, "email": MAIL, "email_verified": True} | more)
     assert not visitor().teacher
@@ -53,10 +59,17 @@ def test_no_secrets_file_means_no_login():
 
 @pytest.mark.parametrize(
     ("address", "counted"),
-    [("192.0.2.7", "192.0.2.7"), ("::ffff:192.0.2.7", "192.0.2.7"), ("::1", ""), ("127.0.0.1", ""),
-     ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("fe80::1%eth0", "fe80::/64"), ("", ""),
-     ("testclient", "testclient")],
-)  # fmt: skip
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::1", ""),
+        ("127.0.0.1", ""),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
 def test_limits_by_address_count_the_64_of_ipv6(address, counted):
     assert network(address) == counted
 

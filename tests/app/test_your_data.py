@@ -74,12 +74,17 @@ def sound(root, tmp_path) -> str:
     """A finished run of which some label changes are proposed."""
     data = blobs(n=120)
     images, labels = data.images[:, 0].numpy(), data.labels.numpy()
-    np.savez(tmp_path / "blobs.npz", train_images=images, train_labels=labels,
-             train_true_labels=labels)  # fmt: skip
+    np.savez(
+        tmp_path / "blobs.npz", train_images=images, train_labels=labels, train_true_labels=labels
+    )
     config = quick(
-        dataset=f"npz:{tmp_path / 'blobs.npz'}", noise="symmetric-exclusive", rate=0.1, epochs=6,
-        alpha=0.7, k=3,
-    )  # fmt: skip
+        dataset=f"npz:{tmp_path / 'blobs.npz'}",
+        noise="symmetric-exclusive",
+        rate=0.1,
+        epochs=6,
+        alpha=0.7,
+        k=3,
+    )
     Runner.new(config, root / "sound").run()
     return "sound"
 

@@ -264,9 +264,14 @@ def main() -> None:
         shutil.rmtree(place, ignore_errors=True)
     rows = table(results)
     settings = {
-        "repetitions": n, "viewers": arguments.viewers, "samples": arguments.samples,
-        "dataset": "digits", "classes": 10, "k": large_run.K, "epochs": large_run.EPOCHS,
-    }  # fmt: skip
+        "repetitions": n,
+        "viewers": arguments.viewers,
+        "samples": arguments.samples,
+        "dataset": "digits",
+        "classes": 10,
+        "k": large_run.K,
+        "epochs": large_run.EPOCHS,
+    }
     finish("app", measured_on, settings, {"table": rows} | results, arguments.out)
     say(rows, results)
 

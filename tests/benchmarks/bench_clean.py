@@ -51,8 +51,10 @@ def difference(losses: torch.Tensor) -> dict:
     ]
     largest = max(float(np.abs(found - wanted).max()) for found, wanted in pairs)
     return {
-        "difference": largest, "n_iter": fit.n_iter, "n_iter_scikit_learn": mixture.n_iter_,
-    }  # fmt: skip
+        "difference": largest,
+        "n_iter": fit.n_iter,
+        "n_iter_scikit_learn": mixture.n_iter_,
+    }
 
 
 def main() -> None:
@@ -74,18 +76,25 @@ def main() -> None:
         results["drawn"][n] = {"seconds": seconds} | difference(losses)
         print(n, results["drawn"][n], flush=True)
     config = configure(
-        dataset=arguments.dataset, limit=arguments.limit, network="fast", epochs=arguments.epochs,
-        warmup=1, correction_start=2, device=arguments.device,
-    )  # fmt: skip
+        dataset=arguments.dataset,
+        limit=arguments.limit,
+        network="fast",
+        epochs=arguments.epochs,
+        warmup=1,
+        correction_start=2,
+        device=arguments.device,
+    )
     data = load_data(config)
     for snapshot in train(config, data):
         losses = torch.from_numpy(snapshot.scaled_loss).to(device)
         results["real"][snapshot.epoch] = difference(losses)
         print(snapshot.epoch, results["real"][snapshot.epoch], flush=True)
     settings = {
-        "threads": torch.get_num_threads(), "dataset": arguments.dataset, "n": data.n,
+        "threads": torch.get_num_threads(),
+        "dataset": arguments.dataset,
+        "n": data.n,
         "epochs": arguments.epochs,
-    }  # fmt: skip
+    }
     finish("clean", measured_on, settings, results, arguments.out)
 
 

@@ -81,11 +81,13 @@ def measured(features: np.ndarray, lay_out: Layout) -> dict:
         "moved": {"median": float(np.median(moved)), "largest": max(moved)},
         "trustworthiness": {"mean": float(np.mean(kept)), "least": float(min(kept))},
         "seconds": {
-            name: {"first": seconds[0][name],
-                   "following": float(np.median([each[name] for each in seconds[1:]]))}
+            name: {
+                "first": seconds[0][name],
+                "following": float(np.median([each[name] for each in seconds[1:]])),
+            }
             for name in clocks
         },
-    }  # fmt: skip
+    }
 
 
 def panel(**knobs) -> np.ndarray:
@@ -110,9 +112,16 @@ def main() -> None:
     }
     if arguments.images:
         runs["cifar10, mixnn"] = dict(
-            dataset="cifar10", limit=arguments.images, preset="plain", network="resnet9-w16", k=5,
-            epochs=8, warmup=2, correction_start=4, threads=1,
-        )  # fmt: skip
+            dataset="cifar10",
+            limit=arguments.images,
+            preset="plain",
+            network="resnet9-w16",
+            k=5,
+            epochs=8,
+            warmup=2,
+            correction_start=4,
+            threads=1,
+        )
     rows = []
     for run, knobs in runs.items():
         features = panel(device="cpu", **knobs)

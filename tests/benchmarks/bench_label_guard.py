@@ -49,16 +49,22 @@ def photos(path: Path, rate: float, seed: int) -> np.ndarray:
                 files.setdefault((split, name), {})[file] = tar.extractfile(member).read()
     parts = {"train": chosen, "test": [np.arange(TESTED)] * len(CLASSES)}
     images = {
-        part: np.stack([
-            _pixels(files[part, name][sorted(files[part, name])[row]])
-            for name, rows in zip(CLASSES, picked, strict=True) for row in rows
-        ])
+        part: np.stack(
+            [
+                _pixels(files[part, name][sorted(files[part, name])[row]])
+                for name, rows in zip(CLASSES, picked, strict=True)
+                for row in rows
+            ]
+        )
         for part, picked in parts.items()
-    }  # fmt: skip
+    }
     np.savez(
-        path, train_images=images["train"], train_labels=given, test_images=images["test"],
+        path,
+        train_images=images["train"],
+        train_labels=given,
+        test_images=images["test"],
         test_labels=np.repeat(np.arange(len(CLASSES)), TESTED),
-    )  # fmt: skip
+    )
     return true
 
 
@@ -98,18 +104,21 @@ def measure(run: Run, true: np.ndarray) -> dict:
     }
     raw = (found.sure() >= 0.95) & (found.p_clean < 0.5) & (votes.argmax(1) == found.suggested)
     return {
-        "n": len(true), "wrong": int(wrong.sum()), "share": shares(found, true),
+        "n": len(true),
+        "wrong": int(wrong.sum()),
+        "share": shares(found, true),
         "changes": _changes(found.proposed, found.given, true),
         "changes_old": _changes(found.moved, found.given, true),
         "changes_raw": _changes(np.where(raw, found.suggested, found.given), found.given, true),
         "flagged": [len(found.flagged), int(wrong[found.flagged].sum())],
         "flagged_old": [int(old["flagged"].sum()), int((old["flagged"] & wrong).sum())],
-        "estimate": found.estimate, "contradicted": int((found.suggested != found.given).sum()),
+        "estimate": found.estimate,
+        "contradicted": int((found.suggested != found.given).sum()),
         "warned": found.warning is not None,
         "average_precision": _precision(wrong, 1 - found.quality),
         "average_precision_old": _precision(wrong, old["suspicion"]),
         "variants": {name: _precision(wrong, value) for name, value in variants.items()},
-    }  # fmt: skip
+    }
 
 
 def _changes(labels: np.ndarray, given: np.ndarray, true: np.ndarray) -> dict[str, int]:
@@ -134,9 +143,13 @@ def cases(folder: Path, arguments: argparse.Namespace):
             for rate in (0.0, 0.2, 0.4) if limit is None else (0.0, 0.2):
                 noise = "symmetric-exclusive" if rate else "none"
                 config = configure(
-                    dataset="digits", limit=limit, noise=noise, rate=rate, seed=seed,
+                    dataset="digits",
+                    limit=limit,
+                    noise=noise,
+                    rate=rate,
+                    seed=seed,
                     threads=arguments.threads,
-                )  # fmt: skip
+                )
                 yield f"digits{limit or ''}-{rate:g}-s{seed}", config, None
     for seed in range(arguments.seeds):
         for rate in map(float, arguments.photo_rates.split(",")):

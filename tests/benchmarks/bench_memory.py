@@ -43,10 +43,11 @@ def main() -> None:
         seen = evaluate(state, state.evaluation_network(), Control(), 0, correct=True)
         estimate_clean_probability(state, seen.loss)
     results = {
-        "type": str(state.soft.dtype), "table_megabytes": state.soft.nbytes // 2**20,
+        "type": str(state.soft.dtype),
+        "table_megabytes": state.soft.nbytes // 2**20,
         "peak_megabytes": {"images": before, "state": made, "look": peak()},
         "look_seconds": time.perf_counter() - start,
-    }  # fmt: skip
+    }
     settings = {"n": n, "classes": n_classes}
     finish("memory", hardware_info(state.device), settings, results, arguments.out)
 

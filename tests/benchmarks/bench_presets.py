@@ -21,12 +21,34 @@ from engine.training.state import load_data
 from engine.training.train import train
 
 SETTINGS = dict(
-    preset="plain", dataset="cifar10", limit=5000, noise="symmetric", rate=0.6, network="fast",
-    augment="crop-flip", padding=4, cutout=8, epochs=50, batch_size=128, optimizer="sgd",
-    learning_rate=0.1, learning_rate_min=0.001, momentum=0.9, nesterov=True, weight_decay=5e-4,
-    schedule="one-cycle", k=1, alpha=0.9, warmup=10, early_mixing="mixup", correction_start=40,
-    align="uniform", weight_ema=0.99, threads=1, device="cpu",
-)  # fmt: skip
+    preset="plain",
+    dataset="cifar10",
+    limit=5000,
+    noise="symmetric",
+    rate=0.6,
+    network="fast",
+    augment="crop-flip",
+    padding=4,
+    cutout=8,
+    epochs=50,
+    batch_size=128,
+    optimizer="sgd",
+    learning_rate=0.1,
+    learning_rate_min=0.001,
+    momentum=0.9,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule="one-cycle",
+    k=1,
+    alpha=0.9,
+    warmup=10,
+    early_mixing="mixup",
+    correction_start=40,
+    align="uniform",
+    weight_ema=0.99,
+    threads=1,
+    device="cpu",
+)
 TEST_EVERY, EVERY = 3, 5  # test images, which may stand by class, and epochs of the curve
 JUDGED = ("last", "best", "label_accuracy", "memorized", "detection_auroc")
 ELR = dict(method="mixnn-elr")
@@ -74,8 +96,9 @@ def over_seeds(runs: list[dict]) -> dict[str, dict]:
     by_variant = {name: [row for row in runs if row["variant"] == name] for name in VARIANTS}
     return {
         name: {key: json_ready(interval([row[key] for row in own])) for key in JUDGED}
-        for name, own in by_variant.items() if own
-    }  # fmt: skip
+        for name, own in by_variant.items()
+        if own
+    }
 
 
 def main() -> None:

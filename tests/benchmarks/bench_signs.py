@@ -23,15 +23,25 @@ from engine.runs.runner import Runner
 KNOBS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 SHOWN = (
-    "test_accuracy", "label_accuracy", "changed_labels", "clean_share", "memorized", "fit_clean",
+    "test_accuracy",
+    "label_accuracy",
+    "changed_labels",
+    "clean_share",
+    "memorized",
+    "fit_clean",
     "lost_classes",
-)  # fmt: skip
+)
 VARIED = (
     "noise", "rate", "seed", "k", "alpha", "warmup", "correction_start", "epochs", "learning_rate",
 )  # fmt: skip
 NEED_TRUTH = (
-    "fit_clean", "memorized", "train_accuracy", "label_accuracy", "clean_auroc", "detection_auroc",
-)  # fmt: skip
+    "fit_clean",
+    "memorized",
+    "train_accuracy",
+    "label_accuracy",
+    "clean_auroc",
+    "detection_auroc",
+)
 
 
 def grid() -> list[dict[str, Any]]:
@@ -75,9 +85,12 @@ def row(path: Path) -> dict[str, Any]:
         for name in ("test_accuracy", "label_accuracy")
     }
     return {
-        "name": path.name, "method": run.config.method,
+        "name": path.name,
+        "method": run.config.method,
         **{knob: getattr(run.config, knob) for knob in VARIED},
-        "rate_actual": wrong, "last": _rounded(last), "best": _rounded(best),
+        "rate_actual": wrong,
+        "last": _rounded(last),
+        "best": _rounded(best),
         "one_hump": [r["epoch"] for r in records if r["mixture"]["warning"]],
         "seconds": round(sum(sum(r["seconds"].values()) for r in records), 1),
         "signs": {s.name: s.evidence for s in diagnose(run.config, records, rate_actual=wrong)},
@@ -89,7 +102,7 @@ def row(path: Path) -> dict[str, Any]:
             }
         ),
         "signs_without_truth": [s.name for s in diagnose(run.config, _untold(records))],
-    }  # fmt: skip
+    }
 
 
 def _untold(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -116,9 +129,12 @@ def main() -> None:
             print(f"{path.name:36s} {rows[-1]['last']['test_accuracy']:.3f} {raised}", flush=True)
     thresholds = {n: v for n, v in vars(limits).items() if n.isupper()}
     finish(
-        "signs", measured_on, KNOBS | {"preset": "auto", "jobs": arguments.jobs},
-        {"thresholds": thresholds, "runs": rows}, arguments.out,
-    )  # fmt: skip
+        "signs",
+        measured_on,
+        KNOBS | {"preset": "auto", "jobs": arguments.jobs},
+        {"thresholds": thresholds, "runs": rows},
+        arguments.out,
+    )
 
 
 if __name__ == "__main__":

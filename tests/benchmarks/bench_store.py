@@ -36,9 +36,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder)")
     arguments = parser.parse_args()
     config = configure(
-        dataset=arguments.dataset, limit=arguments.limit, network=arguments.network, k=arguments.k,
-        epochs=EPOCHS, warmup=1, correction_start=1, device=arguments.device,
-    )  # fmt: skip
+        dataset=arguments.dataset,
+        limit=arguments.limit,
+        network=arguments.network,
+        k=arguments.k,
+        epochs=EPOCHS,
+        warmup=1,
+        correction_start=1,
+        device=arguments.device,
+    )
     data = load_data(config)
     state = State(config, data)
     measured_on = hardware_info(state.device)
@@ -82,9 +88,14 @@ def main() -> None:
         "megabytes_on_disk": size / 1e6,
     }
     settings = {
-        "dataset": arguments.dataset, "n": data.n, "network": state.network, "k": arguments.k,
-        "precision": state.precision, "panel": len(state.noisy_labels.panel), "epochs": EPOCHS,
-    }  # fmt: skip
+        "dataset": arguments.dataset,
+        "n": data.n,
+        "network": state.network,
+        "k": arguments.k,
+        "precision": state.precision,
+        "panel": len(state.noisy_labels.panel),
+        "epochs": EPOCHS,
+    }
     finish("store", measured_on, settings, results, arguments.out)
 
 

@@ -67,12 +67,14 @@ async def minute(viewers: list[Viewer], pid: int, seconds: float = 60.0) -> dict
     times = spread(found) if found else {"n": 0, "median": None, "p95": None, "largest": None}
     now = usage(pid)
     return {
-        "answers": times.pop("n"), **times, "oldest": oldest,
+        "answers": times.pop("n"),
+        **times,
+        "oldest": oldest,
         "fewest_of_a_viewer": min(len(viewer.latencies) for viewer in viewers),
         "busy": sum(viewer.busy for viewer in viewers),
         "errors": sum(len(viewer.problems) for viewer in viewers),
         **now | {"cpu_seconds": now["cpu_seconds"] - before["cpu_seconds"]},
-    }  # fmt: skip
+    }
 
 
 async def recovery(url: str) -> float:
@@ -101,9 +103,11 @@ async def watch(url: str, pid: int, root: Path, n: int, minutes: int) -> dict[st
     for viewer in viewers:
         await viewer.leave()
     return {
-        "opening": spread(opening), "minutes": rows, "problems": problems,
+        "opening": spread(opening),
+        "minutes": rows,
+        "problems": problems,
         "recovery": await recovery(url),
-    }  # fmt: skip
+    }
 
 
 def say(number: int, row: dict[str, Any]) -> None:
@@ -152,9 +156,11 @@ def main() -> None:
             )
     rows = verdict(found, arguments.cores is not None, arguments.viewers)
     settings = {
-        "viewers": arguments.viewers, "minutes": arguments.minutes, "cores": arguments.cores,
+        "viewers": arguments.viewers,
+        "minutes": arguments.minutes,
+        "cores": arguments.cores,
         "limited_by": how,
-    }  # fmt: skip
+    }
     finish("crowd", measured_on, settings, {"table": rows} | found, arguments.out)
     for row in rows:
         missed = "" if row["met"] else "   missed"

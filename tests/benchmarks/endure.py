@@ -35,7 +35,7 @@ from tests.benchmarks.faults import (  # noqa: E402
     Skipped,
     ends_equal,
     kills,
-)  # fmt: skip
+)
 from tests.browser.conftest import Server, serve  # noqa: E402
 from tests.records import read_records
 

@@ -53,10 +53,20 @@ class Place:
 
     @classmethod
     def make(cls, root: Path, **knobs) -> "Place":
-        config = configure(**dict(
-            dataset="digits", limit=400, epochs=24, warmup=1, correction_start=2, k=2,
-            state_interval=6, device="cpu", threads=1,
-        ) | knobs)  # fmt: skip
+        config = configure(
+            **dict(
+                dataset="digits",
+                limit=400,
+                epochs=24,
+                warmup=1,
+                correction_start=2,
+                k=2,
+                state_interval=6,
+                device="cpu",
+                threads=1,
+            )
+            | knobs
+        )
         expect(finish(begin(root / "whole", config)), "done")
         begun = time.monotonic()  # the first process waits for libraries
         expect(finish(begin(root / "again", config)), "done")

@@ -46,12 +46,17 @@ def one(case: hostile.Case, root: Path, marker: Path) -> dict:
         path.unlink()
     expected = case.outcome in ("either", outcome) and case.reason in reason + " ".join(notes)
     return {
-        "case": case.name, "bytes": len(content), "outcome": outcome, "reason": reason,
-        "as_expected": expected and outcome in ("taken", "refused"), "left_over": len(left),
-        "ran": marker.exists(), "seconds": round(time.perf_counter() - start, 2),
+        "case": case.name,
+        "bytes": len(content),
+        "outcome": outcome,
+        "reason": reason,
+        "as_expected": expected and outcome in ("taken", "refused"),
+        "left_over": len(left),
+        "ran": marker.exists(),
+        "seconds": round(time.perf_counter() - start, 2),
         "peak_mb": job.peak // MB,
         "server_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024,
-    }  # fmt: skip
+    }
 
 
 def main() -> None:
@@ -72,10 +77,12 @@ def main() -> None:
         seconds, peak = (max(row[key] for row in own) for key in ("seconds", "peak_mb"))
         print(f"{outcome:30}{n:8}{seconds:14.2f}{peak:9}")
     summary = {
-        "cases": len(rows), "not_as_expected": sum(not row["as_expected"] for row in rows),
-        "left_over": sum(row["left_over"] for row in rows), "ran": any(row["ran"] for row in rows),
+        "cases": len(rows),
+        "not_as_expected": sum(not row["as_expected"] for row in rows),
+        "left_over": sum(row["left_over"] for row in rows),
+        "ran": any(row["ran"] for row in rows),
         "server_mb": max(row["server_mb"] for row in rows),
-    }  # fmt: skip
+    }
     print(summary)
     settings = {"limits": vars(Limits.from_environment())}
     finish("hostile_uploads", measured_on, settings, summary | {"each": rows}, given.out)

@@ -28,17 +28,25 @@ K, EPOCHS = 5, 30
 ODD = 0.05  # share of images that look like another class, now and ever
 FEATURES = 128  # of the small and the fast network
 STAGES = {
-    "neighbors": 9.0, "training": 60.0, "evaluation": 11.0, "mixture": 0.3,
+    "neighbors": 9.0,
+    "training": 60.0,
+    "evaluation": 11.0,
+    "mixture": 0.3,
     "test": 2.0,
-}  # fmt: skip
+}
 
 
 def make(folder: Path, *, n: int) -> None:
     """A finished MixNN run on n drawn shapes, with the 2-D maps of all its epochs."""
     config = configure(
-        dataset=f"shapes:{n}", network="fast", k=K, epochs=EPOCHS, warmup=5, correction_start=10,
+        dataset=f"shapes:{n}",
+        network="fast",
+        k=K,
+        epochs=EPOCHS,
+        warmup=5,
+        correction_start=10,
         device="cpu",
-    )  # fmt: skip
+    )
     state = State(config, load_data(config))
     writer = RunWriter.create(folder, state)
     rng = np.random.default_rng(0)
@@ -77,24 +85,38 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
     soft, clean = state.soft.numpy().copy(), fit.clean.numpy()
     measured = metrics.label_metrics(problem.given, problem.true, prediction.numpy(), soft, clean)
     measured |= {
-        "train_loss": float(loss.mean()), "learning_rate": config.learning_rate,
-        "test_accuracy": measured["train_accuracy"], "test_calibration_error": 0.05,
-    }  # fmt: skip
+        "train_loss": float(loss.mean()),
+        "learning_rate": config.learning_rate,
+        "test_accuracy": measured["train_accuracy"],
+        "test_calibration_error": 0.05,
+    }
     return Snapshot(
         epoch=epoch,
-        settings={name: getattr(config, name)
-                  for name in ("k", "alpha", "correction", "correction_start")},
-        phase=phase, metrics=measured,
+        settings={
+            name: getattr(config, name) for name in ("k", "alpha", "correction", "correction_start")
+        },
+        phase=phase,
+        metrics=measured,
         mixture={
-            "means": fit.means.tolist(), "stds": fit.stds.tolist(),
-            "weights": fit.weights.tolist(), "converged": fit.converged, "n_iter": fit.n_iter,
+            "means": fit.means.tolist(),
+            "stds": fit.stds.tolist(),
+            "weights": fit.weights.tolist(),
+            "converged": fit.converged,
+            "n_iter": fit.n_iter,
             "warning": fit.warning,
         },
-        seconds=STAGES, loss=loss.numpy(), scaled_loss=scaled_loss.numpy(), clean=clean,
-        prediction=prediction.int().numpy(), confidence=confidence.numpy(), soft=soft,
-        neighbors=neighbors.int().numpy(), distances=distances, weights=weights.numpy(),
+        seconds=STAGES,
+        loss=loss.numpy(),
+        scaled_loss=scaled_loss.numpy(),
+        clean=clean,
+        prediction=prediction.int().numpy(),
+        confidence=confidence.numpy(),
+        soft=soft,
+        neighbors=neighbors.int().numpy(),
+        distances=distances,
+        weights=weights.numpy(),
         panel_features=_features(problem.true[problem.panel], (epoch + 1) / config.epochs),
-    )  # fmt: skip
+    )
 
 
 def _logits(true: np.ndarray, given: np.ndarray, done: float, rng: np.random.Generator) -> Tensor:

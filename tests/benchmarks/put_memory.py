@@ -31,9 +31,11 @@ def put(server: Server, session: str, token: str, number: int) -> int:
     body = part + os.urandom(60 * MB) + b"\r\n--x--\r\n"
     host = server.url.removeprefix("http://")
     headers = {
-        "Content-Type": "multipart/form-data; boundary=x", "X-Xsrftoken": token,
-        "Cookie": f"_streamlit_xsrf={token}", "Origin": server.url,
-    }  # fmt: skip
+        "Content-Type": "multipart/form-data; boundary=x",
+        "X-Xsrftoken": token,
+        "Cookie": f"_streamlit_xsrf={token}",
+        "Origin": server.url,
+    }
     connection = http.client.HTTPConnection(host, timeout=60)
     try:
         path = f"/_stcore/upload_file/{session}/file{number}"

@@ -82,7 +82,9 @@ def usage(pid: int) -> dict[str, float]:
     """Memory (MB), threads, open files and processes of a server now, and its CPU seconds."""
     process = psutil.Process(pid)
     return {
-        "rss_mb": process.memory_info().rss / 1e6, "threads": process.num_threads(),
-        "files": process.num_fds(), "processes": 1 + len(process.children(True)),
+        "rss_mb": process.memory_info().rss / 1e6,
+        "threads": process.num_threads(),
+        "files": process.num_fds(),
+        "processes": 1 + len(process.children(True)),
         "cpu_seconds": sum(process.cpu_times()[:2]),
-    }  # fmt: skip
+    }

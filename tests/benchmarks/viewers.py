@@ -257,6 +257,8 @@ def spread(values: list[float]) -> dict[str, float | int]:
     """n, median, 95th percentile and largest."""
     ordered = sorted(values)
     return {
-        "n": len(ordered), "median": statistics.median(ordered),
-        "p95": ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)], "largest": ordered[-1],
-    }  # fmt: skip
+        "n": len(ordered),
+        "median": statistics.median(ordered),
+        "p95": ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)],
+        "largest": ordered[-1],
+    }

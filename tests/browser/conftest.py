@@ -20,9 +20,14 @@ from engine.runs.runner import Runner
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 PATIENCE = 30_000  # milliseconds
 PASSCODE = "open sesame"
 
@@ -54,9 +59,12 @@ def serve(root: Path, folder: Path = ROOT, **environment: str) -> Server:
     ]  # fmt: skip
     log = open(root.parent / f"{root.name}.log", "ab")  # noqa: SIM115 - the process writes it
     process = subprocess.Popen(
-        command, cwd=folder, stdout=log, stderr=log,
+        command,
+        cwd=folder,
+        stdout=log,
+        stderr=log,
         env=os.environ | {"MIXNN_RUNS": str(root)} | environment,
-    )  # fmt: skip
+    )
     server = Server(f"http://127.0.0.1:{port}", root, process)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -127,9 +135,14 @@ def visit(chromium, request):
     contexts, failures = [], []
 
     def open_page(
-        page: str = "", *, width=1280, height=720, theme="light", on: Server | None = None,
+        page: str = "",
+        *,
+        width=1280,
+        height=720,
+        theme="light",
+        on: Server | None = None,
         **params: str,
-    ):  # fmt: skip
+    ):
         server = on or request.getfixturevalue("server")
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme=theme, accept_downloads=True

@@ -37,11 +37,17 @@ def prepare(root: Path) -> None:
     own = root / "own.npz"
     np.savez(own, train_images=data.images[:, 0].numpy(), train_labels=labels)
     runs = {
-        "own-data": configure(dataset=f"npz:{own}", noise="none", epochs=20, warmup=4,
-                              correction_start=8, augment="none"),
+        "own-data": configure(
+            dataset=f"npz:{own}",
+            noise="none",
+            epochs=20,
+            warmup=4,
+            correction_start=8,
+            augment="none",
+        ),
         "cross-entropy": configure(method="ce"),
         "digits": configure(),
-    }  # fmt: skip
+    }
     for name, config in runs.items():
         runner = Runner.new(config, root / name)
         runner.run()

@@ -100,9 +100,7 @@ def test_one_seed_has_lines_and_dots_without_intervals():
 def test_a_table_without_rows_gives_an_empty_picture():
     none = charts.bands(curves().iloc[:0], metrics=METRICS, color="method", facet="rate")
     assert none.layout.annotations[-1].text == "no value"
-    none = charts.intervals(
-        gains().iloc[:0], metric="test_accuracy", category="variant", zero="x"
-    )  # fmt: skip
+    none = charts.intervals(gains().iloc[:0], metric="test_accuracy", category="variant", zero="x")
     assert "no run" in none.layout.title.text
 
 
@@ -132,7 +130,7 @@ def test_means_are_in_percent_sorted_and_without_a_line_at_0():
     table = means(runs(method=["ce", "elr", "mixnn"], rate=RATES), ["method", "rate"], METRICS)
     fig = charts.intervals(
         table, metric="test_accuracy", category="method", facet="rate", sort=True
-    )  # fmt: skip
+    )
     names = list(fig.layout.yaxis.ticktext)
     order = table[table["metric"] == "test_accuracy"].groupby("method")["mean"].mean()
     words = [charts.value_words("method", m) for m in order.sort_values(ascending=False).index]
@@ -153,7 +151,7 @@ def test_panels_that_share_no_scale_have_their_own():
     table.loc[table["rate"] == 0.4, ["mean", "low", "high"]] -= 0.2
     fig = charts.intervals(
         table, metric="test_accuracy", category="method", facet="rate", shared=False
-    )  # fmt: skip
+    )
     assert fig.layout.xaxis.range != fig.layout.xaxis2.range
 
 
@@ -171,7 +169,7 @@ def test_sensitivity_goes_through_the_preset_with_knobs_evenly_apart(grid):
     cells = grid["cells"]
     fig = charts.sensitivity(
         cells, ["k", "alpha"], metric="test_accuracy", preset={"k": 5, "alpha": 0.8}
-    )  # fmt: skip
+    )
     assert list(fig.layout.xaxis.ticktext) == ["1", "5", "20"]
     assert list(fig.layout.xaxis2.ticktext) == ["0", "0.8"]
     by_k, by_alpha = lines(fig, "noise rate 0.4")
@@ -196,11 +194,16 @@ def test_the_preset_is_read_off_the_table_and_a_whole_grid_gets_heat_maps(grid):
 
 def test_maps_hold_each_point_in_the_color_of_its_class():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({
-        "method": np.repeat(["ce", "mixnn"], 40), "epoch": np.tile([0, 9], 40),
-        "x": rng.normal(size=80), "y": rng.normal(size=80), "true": rng.integers(3, size=80),
-        "wrong": rng.random(80) < 0.4,
-    })  # fmt: skip
+    frame = pd.DataFrame(
+        {
+            "method": np.repeat(["ce", "mixnn"], 40),
+            "epoch": np.tile([0, 9], 40),
+            "x": rng.normal(size=80),
+            "y": rng.normal(size=80),
+            "true": rng.integers(3, size=80),
+            "wrong": rng.random(80) < 0.4,
+        }
+    )
     fig = charts.points(frame)
     drawn = [t for t in fig.data if len(t.x) > 1]
     assert sum(len(t.x) for t in drawn) == 80
@@ -216,8 +219,9 @@ def test_maps_hold_each_point_in_the_color_of_its_class():
 
 
 def test_a_scatter_has_a_mark_a_run():
-    frame = pd.DataFrame({"rate": [0.2, 0.2, 0.4], "bimodal_share": [0.1, 0.5, 0.9],
-                          "gain": [0.01, np.nan, 0.03]})  # fmt: skip
+    frame = pd.DataFrame(
+        {"rate": [0.2, 0.2, 0.4], "bimodal_share": [0.1, 0.5, 0.9], "gain": [0.01, np.nan, 0.03]}
+    )
     fig = charts.scatter(frame, x="bimodal_share", y="gain", color="rate", zero="cross-entropy")
     assert [(t.x[0], t.y[0]) for t in fig.data] == [(0.1, 1.0), (0.9, 3.0)]
 

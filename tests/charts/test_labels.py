@@ -184,8 +184,11 @@ def test_losses_are_split_by_what_the_labels_are_now():
     loss = np.array([0.1, 0.6, 5.0, np.nan])
     shares = compare.histogram(loss, codes, np.array([0, 0.5, 1.0]))
     assert {kind.word: share.tolist() for kind, share in shares.items()} == {
-        "clean": [0.25, 0], "corrected": [0, 0.25], "missed": [0, 0.25], "harmed": [0, 0.25],
-    }  # fmt: skip
+        "clean": [0.25, 0],
+        "corrected": [0, 0.25],
+        "missed": [0, 0.25],
+        "harmed": [0, 0.25],
+    }
     fig = compare.losses(loss, codes, np.array([0, 0.5, 1.0]))
     assert [bar.name for bar in fig.data] == ["clean", "corrected", "missed", "harmed"]
 

@@ -50,8 +50,11 @@ def test_a_line_per_epoch_and_a_closing_table(tmp_path):
     command = [sys.executable, "-m", "engine", "train", *QUICK, "--out", str(tmp_path / "run")]
     told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert [line[:9] for line in told.stderr.splitlines() if line.startswith("epoch ")] == [
-        "epoch   0", "epoch   1", "epoch   2", "epoch   3"
-    ]  # fmt: skip
+        "epoch   0",
+        "epoch   1",
+        "epoch   2",
+        "epoch   3",
+    ]
     assert "label_accuracy_corrected" in told.stdout
 
 
@@ -138,10 +141,21 @@ def test_a_pipe_that_is_closed_stops_the_run_without_a_word(tmp_path):
     """As `train ... 2>&1 | head -1` closes it."""
     folder = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", "train", *QUICK[:2], "--epochs", "400",
-         "--out", str(folder)],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "engine",
+            "train",
+            *QUICK[:2],
+            "--epochs",
+            "400",
+            "--out",
+            str(folder),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert process.stdout.readline().startswith(b"epoch   0")
     process.stdout.close()
     assert process.wait(60) == 141
@@ -344,9 +358,12 @@ def test_a_closed_pipe_leaves_no_traceback(arguments, run):
     words = [str(run) if word == "RUN" else word for word in arguments]
     buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}  # as in a shell
     ended = subprocess.run(
-        [sys.executable, "-m", "engine", *words], cwd=ROOT, env=buffered, stdout=writer,
+        [sys.executable, "-m", "engine", *words],
+        cwd=ROOT,
+        env=buffered,
+        stdout=writer,
         stderr=subprocess.PIPE,
-    )  # fmt: skip
+    )
     os.close(writer)
     assert (ended.returncode, ended.stderr) == (141, b"")
 
@@ -359,5 +376,6 @@ def test_default_folders_do_not_collide(tmp_path, monkeypatch):
     second = free_folder(config, Path("runs"))
     assert first.parent == second.parent == Path("runs")
     assert (first.name, second.name) == (
-        "npz-b-mixnn-symmetric0.2-seed0", "npz-b-mixnn-symmetric0.2-seed0-2"
-    )  # fmt: skip
+        "npz-b-mixnn-symmetric0.2-seed0",
+        "npz-b-mixnn-symmetric0.2-seed0-2",
+    )

@@ -79,11 +79,24 @@ def test_a_knob_beats_the_method_and_the_method_the_preset():
 def test_the_reference_preset_switches_every_quirk_on():
     plain, quirks = configure(preset="plain"), configure(preset="reference", dataset="cifar10")
     expected = dict(
-        neighbor_scope="batch", early_mixing="mixup", early_loss="linear", early_extra=1,
-        correction_interval=10, correction_source="batch", warmup_shuffle=False,
-        warmup_augment=False, warmup=9, best_on="test", correction_start=59, network="resnet34",
-        schedule="warm-restarts", learning_rate=0.02, k=1, alpha=0.9, epochs=300,
-    )  # fmt: skip
+        neighbor_scope="batch",
+        early_mixing="mixup",
+        early_loss="linear",
+        early_extra=1,
+        correction_interval=10,
+        correction_source="batch",
+        warmup_shuffle=False,
+        warmup_augment=False,
+        warmup=9,
+        best_on="test",
+        correction_start=59,
+        network="resnet34",
+        schedule="warm-restarts",
+        learning_rate=0.02,
+        k=1,
+        alpha=0.9,
+        epochs=300,
+    )
     assert {name: getattr(quirks, name) for name in expected} == expected
     for name in list(expected)[:10]:
         assert getattr(plain, name) != getattr(quirks, name), name

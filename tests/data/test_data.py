@@ -232,8 +232,10 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
         ({"train_images": None, "train_labels": None}, "no train_images; it holds test_images"),
         ({"train_labels": None}, "no train_labels; it holds train_images"),
         ({"test_labels": None}, "no test_labels"),
-        ({"train_images": np.empty((0, 5, 4, 3), np.uint8), "train_labels": np.empty(0, int)},
-         "training part is empty"),
+        (
+            {"train_images": np.empty((0, 5, 4, 3), np.uint8), "train_labels": np.empty(0, int)},
+            "training part is empty",
+        ),
         ({"train_labels": np.zeros(12, int)}, "two classes are needed"),
         ({"train_labels": np.arange(11) % 3}, "12 train images but 11 train labels"),
         ({"test_labels": np.arange(5) % 3}, "6 test images but 5 test labels"),
@@ -242,8 +244,10 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
         ({"test_labels": np.arange(6) - 2}, "label -2 in row 0"),
         ({"train_labels": np.arange(12) + 10}, "label 21 with 12 images"),
         ({"class_names": np.array(["a", "b"])}, r"label 2 in row 2; allowed are 0\.\.1"),
-        ({"train_true_labels": np.arange(12) % 4, "class_names": np.array(["a", "b", "c"])},
-         r"train_true label 3 in row 3; allowed are 0\.\.2"),
+        (
+            {"train_true_labels": np.arange(12) % 4, "class_names": np.array(["a", "b", "c"])},
+            r"train_true label 3 in row 3; allowed are 0\.\.2",
+        ),
         ({"train_labels": np.arange(12) % 3 + 0.5}, "holds 0.5"),
         ({"train_labels": np.full(12, np.nan)}, "holds nan"),
         ({"train_labels": np.array(["a", "b"] * 6)}, "labels must be integers"),
@@ -258,7 +262,7 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
         ({"train_images": np.full((12, 5, 4, 3), "x")}, "allowed are uint8"),
         ({"test_images": random_images(6, 4, 5, 3)}, r"\(3, 4, 5\).*must be \(3, 5, 4\)"),
     ],
-)  # fmt: skip
+)
 def test_npz_errors_name_the_array_and_what_is_allowed(tmp_path, changes, message):
     name = save(tmp_path / "bad.npz", **changes)
     with pytest.raises(DataError, match=message) as error:

@@ -114,10 +114,14 @@ def test_what_is_safe_elsewhere_stays_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        ("a.pt", b""), ("a.pt", b"hello"), ("a.pt", pickle.dumps(ARRAYS)),
-        ("a.npz", b""), ("a.npz", b"PK\x03\x04"), ("a.npz", b"hello"),
+        ("a.pt", b""),
+        ("a.pt", b"hello"),
+        ("a.pt", pickle.dumps(ARRAYS)),
+        ("a.npz", b""),
+        ("a.npz", b"PK\x03\x04"),
+        ("a.npz", b"hello"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_damaged_files_say_so(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)

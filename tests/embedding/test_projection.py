@@ -86,8 +86,9 @@ def test_maps_are_steady_and_follow_what_changes():
 def test_who_lost_its_neighbors_starts_among_the_new_ones():
     """Points 0 to 9 lie left, 10 to 19 right; 0 has its neighbors on the right now."""
     previous = np.array([[0.0, i] for i in range(10)] + [[50.0, i] for i in range(10)])
-    neighbors = np.array([[i, *(j for j in range(20) if j != i and j // 10 == i // 10)][:6]
-                          for i in range(20)])  # fmt: skip
+    neighbors = np.array(
+        [[i, *(j for j in range(20) if j != i and j // 10 == i // 10)][:6] for i in range(20)]
+    )
     neighbors[0, 1:] = [12, 13, 14, 15, 16]
     start = projection._with_jumps(previous, neighbors)
     assert start[0] == pytest.approx([50, 4], abs=0.1)

@@ -26,11 +26,25 @@ TINY = dict(
 )
 # what the plain method does of everything that a preset may do otherwise
 PLAIN = dict(
-    loss="ce", sharpen=1.0, align="none", weight_ema=0.0, flip_average="none", cutout=0, jitter=0.0,
-    nesterov=False, schedule="cosine", neighbor_scope="dataset", early_mixing="neighbors",
-    early_loss="same", early_extra=0, loss_history=1, correction_interval=1,
-    correction_source="evaluation", warmup_shuffle=True, warmup_augment=True,
-)  # fmt: skip
+    loss="ce",
+    sharpen=1.0,
+    align="none",
+    weight_ema=0.0,
+    flip_average="none",
+    cutout=0,
+    jitter=0.0,
+    nesterov=False,
+    schedule="cosine",
+    neighbor_scope="dataset",
+    early_mixing="neighbors",
+    early_loss="same",
+    early_extra=0,
+    loss_history=1,
+    correction_interval=1,
+    correction_source="evaluation",
+    warmup_shuffle=True,
+    warmup_augment=True,
+)
 REFERENCE_QUIRKS = {
     "schedule", "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
     "correction_interval", "correction_source", "warmup_shuffle", "warmup_augment",
@@ -43,15 +57,20 @@ def tiny_cifar(folder) -> None:
     images = RNG.integers(0, 60, (64, 8, 8, 3)).astype(np.uint8)
     images[np.arange(64), :, labels % 8] += 120
     np.savez(
-        folder / "cifar10.npz", train_images=images, train_labels=labels,
-        test_images=images[:20], test_labels=labels[:20],
+        folder / "cifar10.npz",
+        train_images=images,
+        train_labels=labels,
+        test_images=images[:20],
+        test_labels=labels[:20],
         class_names=np.array([f"class {c}" for c in range(10)]),
-    )  # fmt: skip
+    )
     wrong = np.where(np.arange(64) < 16, (labels + 1) % 10, labels)
     np.savez(
-        folder / "cifar10n_labels.npz", clean_label=labels, worse_label=wrong,
+        folder / "cifar10n_labels.npz",
+        clean_label=labels,
+        worse_label=wrong,
         aggre_label=np.where(np.arange(64) < 4, wrong, labels),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -91,10 +110,18 @@ def test_reference_is_the_authors():
     for row in cifar10.rows(["reference"], ["all"]):
         config = row.configs[0]
         expected = dict(
-            dataset="cifar10", network="resnet34", epochs=300, batch_size=128, learning_rate=0.02,
-            warmup=9, correction_start=59, correction_interval=10, neighbor_scope="batch",
-            loss_history=5 if row.noise == "symmetric0.8" else 1, state_interval=300,
-        )  # fmt: skip
+            dataset="cifar10",
+            network="resnet34",
+            epochs=300,
+            batch_size=128,
+            learning_rate=0.02,
+            warmup=9,
+            correction_start=59,
+            correction_interval=10,
+            neighbor_scope="batch",
+            loss_history=5 if row.noise == "symmetric0.8" else 1,
+            state_interval=300,
+        )
         assert {name: getattr(config, name) for name in expected} == expected, row.noise
 
 
@@ -110,12 +137,19 @@ def test_other_presets_are_theirs(preset, knobs):
 
 def test_knobs_come_last():
     (row,) = cifar10.rows(
-        ["cifar10-best"], ["worse"], dataset="digits", epochs="7", state_interval="2", seeds=[0, 1],
-        correction_start="3", warmup="1",
-    )  # fmt: skip
+        ["cifar10-best"],
+        ["worse"],
+        dataset="digits",
+        epochs="7",
+        state_interval="2",
+        seeds=[0, 1],
+        correction_start="3",
+        warmup="1",
+    )
     assert [(c.dataset, c.epochs, c.state_interval, c.seed) for c in row.configs] == [
-        ("digits", 7, 2, 0), ("digits", 7, 2, 1)
-    ]  # fmt: skip
+        ("digits", 7, 2, 0),
+        ("digits", 7, 2, 1),
+    ]
 
 
 @pytest.mark.parametrize("preset", cifar10.PRESETS)
@@ -386,9 +420,11 @@ def test_a_run_that_fails_is_no_row(cifar, capsys):
     assert f"error: {run_name(row.configs[0])} failed: " in told.err
     counts = [line.split()[1:4] for line in told.out.splitlines()[-4:]]
     assert counts == [
-        ["symmetric0.8", "mixnn", "1"], ["symmetric0.8", "ce", "0"],
-        ["symmetric0.2", "mixnn", "1"], ["symmetric0.2", "ce", "1"],
-    ]  # fmt: skip
+        ["symmetric0.8", "mixnn", "1"],
+        ["symmetric0.8", "ce", "0"],
+        ["symmetric0.2", "mixnn", "1"],
+        ["symmetric0.2", "ce", "1"],
+    ]
 
 
 def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):

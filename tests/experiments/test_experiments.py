@@ -360,9 +360,10 @@ def test_the_answers_number_is_the_runs_number(answered):
 
     runs = [Run(path.parent) for path in (answered.parent / "runs").glob("*/config.json")]
     values = [
-        run.epochs[-1]["metrics"]["test_accuracy"] for run in runs
+        run.epochs[-1]["metrics"]["test_accuracy"]
+        for run in runs
         if run.config.method == "ce" and run.config.rate == 0.4 and run.config.noise == "symmetric"
-    ]  # fmt: skip
+    ]
     table = pd.read_csv(answered / "baseline-digits.final.csv")
     row = table[(table["rate"] == 0.4) & (table["metric"] == "test_accuracy")].iloc[0]
     assert (row["n"], row["mean"]) == (2, pytest.approx(np.mean(values), abs=1e-5))

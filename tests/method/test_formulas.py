@@ -58,9 +58,15 @@ def test_elr_adds_its_regularizer_and_leaves_the_memory_alone():
 def test_losses_and_gradients_stay_finite_for_extreme_logits(name):
     logits = torch.tensor([[200.0, -200.0], [-200.0, 200.0]], requires_grad=True)
     values = losses.per_sample(
-        name, logits, torch.eye(2)[[0, 0]], q=0.7, a=0.1, b=1.0,
-        memory=torch.full((2, 2), 0.5), strength=3.0,
-    )  # fmt: skip
+        name,
+        logits,
+        torch.eye(2)[[0, 0]],
+        q=0.7,
+        a=0.1,
+        b=1.0,
+        memory=torch.full((2, 2), 0.5),
+        strength=3.0,
+    )
     values.sum().backward()
     assert torch.isfinite(values).all()
     assert torch.isfinite(logits.grad).all()

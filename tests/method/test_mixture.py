@@ -31,9 +31,11 @@ def by_scikit_learn(values: torch.Tensor, seed: int) -> tuple[list[np.ndarray], 
     order = mixture.means_[:, 0].argsort()
     stds = np.sqrt(mixture.covariances_[order, 0, 0])
     return [
-        mixture.predict_proba(column)[:, order[0]], mixture.means_[order, 0], stds,
+        mixture.predict_proba(column)[:, order[0]],
+        mixture.means_[order, 0],
+        stds,
         mixture.weights_[order],
-    ], (mixture.n_iter_, mixture.converged_)  # fmt: skip
+    ], (mixture.n_iter_, mixture.converged_)
 
 
 def assert_as_scikit_learn(values: torch.Tensor, seed: int) -> None:
@@ -54,7 +56,7 @@ DRAWN = {
     "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.9, 0, rng.random(n)),
     "three values": lambda rng, n: rng.integers(0, 3, n),  # the middle one lies midway
     "one far off": lambda rng, n: np.where(np.arange(n) == 1, 100, rng.normal(size=n)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", DRAWN)

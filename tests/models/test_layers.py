@@ -75,8 +75,9 @@ def test_far_from_zero_the_variance_keeps_its_digits():
     layer = NormAct(2)
     layer.running_mean.fill_(1000.0)
     images = 1000 + torch.randn(64, 2, 8, 8, generator=torch.Generator().manual_seed(0))
-    expected = (images.double() - images.double().mean((0, 2, 3), keepdim=True)) / images.double(
-    ).std((0, 2, 3), correction=0, keepdim=True)  # fmt: skip
+    expected = (
+        images.double() - images.double().mean((0, 2, 3), keepdim=True)
+    ) / images.double().std((0, 2, 3), correction=0, keepdim=True)
     torch.testing.assert_close(traced(layer)(images).double(), expected, atol=1e-3, rtol=1e-3)
 
 
@@ -91,9 +92,11 @@ def test_a_channel_without_variance_is_finite_and_without_gradient():
 @pytest.mark.skipif(not can_compile(), reason="torch.compile lacks something, see can_compile")
 def test_what_the_compiler_makes_of_it_is_as_near_to_float32_as_the_library_in_bf16():
     network = nn.Sequential(
-        nn.Conv2d(3, 16, 3, padding=1, bias=False), varied(True, True, channels=16),
-        nn.Conv2d(16, 16, 3, padding=1, bias=False), varied(True, False, channels=16),
-    ).to(memory_format=torch.channels_last)  # fmt: skip
+        nn.Conv2d(3, 16, 3, padding=1, bias=False),
+        varied(True, True, channels=16),
+        nn.Conv2d(16, 16, 3, padding=1, bias=False),
+        varied(True, False, channels=16),
+    ).to(memory_format=torch.channels_last)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(32, 3, 16, 16, generator=generator).to(memory_format=torch.channels_last)
     pull = torch.randn(32, 16, 8, 8, generator=generator).to(memory_format=torch.channels_last)

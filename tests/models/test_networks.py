@@ -21,11 +21,14 @@ from engine.method.augmentation import augment, distort, normalize
 @pytest.mark.parametrize(
     ("network", "shape", "n_features"),
     [
-        ("small", (1, 8, 8), 128), ("small", (3, 28, 28), 128), ("resnet9-w16", (3, 32, 32), 128),
-        ("resnet9", (3, 32, 32), 512), ("resnet18", (3, 32, 32), 512),
+        ("small", (1, 8, 8), 128),
+        ("small", (3, 28, 28), 128),
+        ("resnet9-w16", (3, 32, 32), 128),
+        ("resnet9", (3, 32, 32), 512),
+        ("resnet18", (3, 32, 32), 512),
         ("resnet34", (1, 32, 32), 512),
     ],
-)  # fmt: skip
+)
 def test_networks_give_logits_and_features(network, shape, n_features):
     net = models.build(network, shape, 7, seed=0).eval()
     with torch.no_grad():
@@ -238,10 +241,11 @@ def test_device_and_precision():
     [
         ("resnet9-w16", "cpu", 10**6, "g++", "default"),
         ("resnet9-w16", "cpu", 10**6 - 1, "g++", "none"),
-        ("small", "cpu", 10**9, "g++", "none"), ("resnet9-w16", "cuda", 10**9, "g++", "none"),
+        ("small", "cpu", 10**9, "g++", "none"),
+        ("resnet9-w16", "cuda", 10**9, "g++", "none"),
         ("resnet9-w16", "cpu", 10**9, "no-such-compiler", "none"),
     ],
-)  # fmt: skip
+)
 def test_auto_compiles_long_runs_where_it_can(
     network, device, n_images, compiler, expected, monkeypatch
 ):

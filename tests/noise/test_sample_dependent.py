@@ -32,8 +32,10 @@ def probabilities_by_hand(weights: np.ndarray, flip: np.ndarray) -> np.ndarray:
     for i in range(N):
         x = [
             (IMAGES[i, channel, row, column] / 255 - LOOK["mean"][channel]) / LOOK["std"][channel]
-            for channel in range(3) for row in range(4) for column in range(4)
-        ]  # fmt: skip
+            for channel in range(3)
+            for row in range(4)
+            for column in range(4)
+        ]
         others = [c for c in range(C) if c != LABELS[i]]
         scores = [sum(np.array(x) * weights[LABELS[i], :, c]) for c in others]
         powers = [np.exp(score - max(scores)) for score in scores]

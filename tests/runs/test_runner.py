@@ -152,12 +152,8 @@ def test_live_changes_stand_in_the_next_epochs_record(long_run):
     long_run.step()
     wait_for(lambda: len(Run(long_run.folder).epochs) == 2)
     first, second = Run(long_run.folder).epochs
-    assert first["settings"] == {
-        "k": 1, "alpha": 0.9, "correction": "ema", "correction_start": 2
-    }  # fmt: skip
-    assert second["settings"] == {
-        "k": 3, "alpha": 0.25, "correction": "ema", "correction_start": 4
-    }  # fmt: skip
+    assert first["settings"] == {"k": 1, "alpha": 0.9, "correction": "ema", "correction_start": 2}
+    assert second["settings"] == {"k": 3, "alpha": 0.25, "correction": "ema", "correction_start": 4}
     assert second["n_neighbors"] == 3
 
 

@@ -71,8 +71,13 @@ def test_values():
     assert values("1:4") == [1, 2, 3, 4]
     assert values("0:0.9:0.1") == [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     assert values("7:8,digits,shapes:500,npz:/a/b.npz,none") == [
-        7, 8, "digits", "shapes:500", "npz:/a/b.npz", "none"
-    ]  # fmt: skip
+        7,
+        8,
+        "digits",
+        "shapes:500",
+        "npz:/a/b.npz",
+        "none",
+    ]
     assert all(isinstance(value, int) for value in values("1e2,3,4.0"))
     assert values(" , ") == []
 
@@ -86,8 +91,11 @@ def test_bad_ranges_are_refused(text):
 def test_a_grid_is_every_combination():
     configs = grid({"seed": [0, 1], "method": ["ce", "mixnn"], "epochs": [5]})
     assert [(c.seed, c.method, c.epochs) for c in configs] == [
-        (0, "ce", 5), (0, "mixnn", 5), (1, "ce", 5), (1, "mixnn", 5)
-    ]  # fmt: skip
+        (0, "ce", 5),
+        (0, "mixnn", 5),
+        (1, "ce", 5),
+        (1, "mixnn", 5),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -115,9 +123,21 @@ def test_a_name_stands_for_the_settings_and_not_for_the_machine():
     aside = dict(device="cpu", threads=2, state_interval=7)
     assert run_name(config.changed(**aside)) == run_name(config)
     changes = dict(
-        k=2, alpha=0.5, rate=0.2, seed=1, epochs=9, limit=100, noise="pair", precision="float32",
-        mixing="mixup", batch_size=64, network="small", warmup=3, panel_size=9, data_seed=1,
-    )  # fmt: skip
+        k=2,
+        alpha=0.5,
+        rate=0.2,
+        seed=1,
+        epochs=9,
+        limit=100,
+        noise="pair",
+        precision="float32",
+        mixing="mixup",
+        batch_size=64,
+        network="small",
+        warmup=3,
+        panel_size=9,
+        data_seed=1,
+    )
     names = {run_name(config.changed(**{name: value})) for name, value in changes.items()}
     assert len(names | {run_name(config)}) == len(changes) + 1
 
@@ -199,9 +219,11 @@ def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
     for name in ("a.csv", "b.parquet"):
         save_table(frame, tmp_path / "new" / name)
     pd.testing.assert_frame_equal(
-        pd.read_csv(tmp_path / "new" / "a.csv"), pd.read_parquet(tmp_path / "new" / "b.parquet"),
-        check_dtype=False, check_exact=True,
-    )  # fmt: skip
+        pd.read_csv(tmp_path / "new" / "a.csv"),
+        pd.read_parquet(tmp_path / "new" / "b.parquet"),
+        check_dtype=False,
+        check_exact=True,
+    )
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.csv", "b.parquet"]
 
 

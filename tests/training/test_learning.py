@@ -93,9 +93,15 @@ def test_real_photographs_end_to_end(preset, tmp_path):
         ["tar", "-xJf", str(archive), "-C", str(photos), "--wildcards", *patterns], check=True
     )
     config = configure(
-        dataset=f"folder:{photos}", preset=preset, network="resnet9-w16", epochs=4, warmup=1,
-        correction_start=2, correction_interval=2, batch_size=50,
-    )  # fmt: skip
+        dataset=f"folder:{photos}",
+        preset=preset,
+        network="resnet9-w16",
+        epochs=4,
+        warmup=1,
+        correction_start=2,
+        correction_interval=2,
+        batch_size=50,
+    )
     runner = Runner.new(config, tmp_path / "run")
     runner.run()
     assert runner.status.state == "done", runner.status.error

@@ -125,10 +125,14 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch
 @pytest.mark.parametrize(
     "change",
     [
-        {"rate": 0.7}, {"noise_seed": 9}, {"seed": 9}, {"margin_type": "II"}, {"noise": "pair"},
+        {"rate": 0.7},
+        {"noise_seed": 9},
+        {"seed": 9},
+        {"margin_type": "II"},
+        {"noise": "pair"},
         {"noise": "matrix", "noise_matrix": [[0, 1, 0], [0, 0, 1], [1, 0, 0]]},
     ],
-)  # fmt: skip
+)
 def test_other_noise_is_posed_anew(data, learned, change):
     config = quick(noise="margin", rate=0.4, epochs=4)
     state = State(config, data)

@@ -23,9 +23,18 @@ from engine.training.train import draw_batches, epoch_plan, learning_rate, predi
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
-    network="small", augment="shift", padding=1, epochs=6, warmup=1, correction_start=3,
-    correction_interval=2, batch_size=32, loss_history=3, learning_rate=0.05, schedule_period=3,
-)  # fmt: skip
+    network="small",
+    augment="shift",
+    padding=1,
+    epochs=6,
+    warmup=1,
+    correction_start=3,
+    correction_interval=2,
+    batch_size=32,
+    loss_history=3,
+    learning_rate=0.05,
+    schedule_period=3,
+)
 ARRAYS = (
     "loss", "scaled_loss", "clean", "prediction", "confidence", "soft", "neighbors", "distances",
     "weights", "panel_features",
@@ -59,8 +68,13 @@ def test_shapes_and_types(data):
     np.testing.assert_allclose(last.weights.sum(1), 1, atol=1e-5)
     assert last.settings == {"k": 2, "alpha": 0.9, "correction": "ema", "correction_start": 2}
     assert set(last.seconds) == {
-        "neighbors", "training", "evaluation", "mixture", "test", "snapshot"
-    }  # fmt: skip
+        "neighbors",
+        "training",
+        "evaluation",
+        "mixture",
+        "test",
+        "snapshot",
+    }
 
 
 def test_weights_come_from_the_clean_probabilities_of_the_epoch_before(data):
@@ -211,15 +225,18 @@ def test_a_network_that_cannot_be_compiled_says_so_and_what_to_do(data, monkeypa
 def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
     plain = quick(warmup=2, correction_start=4)
     assert [epoch_plan(plain, e) for e in (0, 1, 2, 4)] == [
-        ("warmup", "none", "ce"), ("warmup", "none", "ce"), ("early", "neighbors", "ce"),
+        ("warmup", "none", "ce"),
+        ("warmup", "none", "ce"),
+        ("early", "neighbors", "ce"),
         ("main", "neighbors", "ce"),
-    ]  # fmt: skip
+    ]
     quirks = quick(**QUIRKS)
     assert [epoch_plan(quirks, e) for e in (0, 1, 3, 4)] == [
-        ("warmup", "none", "ce"), ("early", "mixup", "linear"),
+        ("warmup", "none", "ce"),
+        ("early", "mixup", "linear"),
         ("main", "mixup", "ce"),  # soft targets while mixing is still random
         ("main", "neighbors", "ce"),
-    ]  # fmt: skip
+    ]
     assert epoch_plan(quick(method="gce", warmup=1), 3) == ("main", "none", "gce")
     assert learning_rate(quirks, 0.9) == 0.05, "warm restarts move in whole epochs"
     authors = configure(preset="reference", dataset="cifar10")

@@ -52,9 +52,13 @@ class Picture:
 
 
 def scatter(
-    picture: Picture, *, key: str, pick: Callable[[int], None],
-    lasso: Callable[[np.ndarray], None], want: Callable[[int], None],
-) -> None:  # fmt: skip
+    picture: Picture,
+    *,
+    key: str,
+    pick: Callable[[int], None],
+    lasso: Callable[[np.ndarray], None],
+    want: Callable[[int], None],
+) -> None:
     """Show the map. Called before the page runs again: pick(id) when a point is chosen,
     lasso(ids) when a selection is drawn or cleared, want(number) when a sheet is needed.
     """
@@ -95,8 +99,9 @@ def packed(picture: Picture, heard: int) -> bytes:
     if coloring.cross is not None:
         flags = flags + WRONG * coloring.cross
     arrays = {
-        "xy": np.clip(np.rint((picture.layout - low) / wide.max() * 65535), 0, 65535)
-        .astype(np.uint16),
+        "xy": np.clip(np.rint((picture.layout - low) / wide.max() * 65535), 0, 65535).astype(
+            np.uint16
+        ),
         "ids": picture.ids.astype(np.int32),
         "color": coloring.color,
         "flags": flags.astype(np.uint8),
@@ -104,7 +109,7 @@ def packed(picture: Picture, heard: int) -> bytes:
         "corrected": labels.corrected.astype(np.int16),
         "clean": labels.clean.astype(np.float32),
         "loss": labels.loss.astype(np.float32),
-    }  # fmt: skip
+    }
     if labels.true is not None:
         arrays["true"] = labels.true.astype(np.int16)
     table, parts, offset = {}, [], 0

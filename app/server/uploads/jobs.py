@@ -114,17 +114,23 @@ class _Process:
 
     def __init__(self, own: Path, name: str, limits: Limits):
         wish = {
-            "own": str(own), "name": name, "limits": asdict(limits), "smallest": SMALLEST_SIDE,
-        }  # fmt: skip
+            "own": str(own),
+            "name": name,
+            "limits": asdict(limits),
+            "smallest": SMALLEST_SIDE,
+        }
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
         # no secret of the server's environment, and no path to other programs
         kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*COMMAND, json.dumps(wish)], cwd=ROOT,
+            [*COMMAND, json.dumps(wish)],
+            cwd=ROOT,
             env=kept | threads | {"PYTHONUTF8": "1", "PATH": ""},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
         os.set_blocking(self._process.stdout.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._process.stdout, selectors.EVENT_READ)

@@ -65,10 +65,12 @@ def pick(rows: list[run_table.Row], names: list[str]) -> None:
     widget = bound("compare", list(names), convert=tuple, instead=True)
     with left:
         st.multiselect(
-            f"Runs side by side (at most {lineup.MOST})", [row["name"] for row in rows],
-            max_selections=lineup.MOST, placeholder="Choose runs, or mark rows in the table below",
+            f"Runs side by side (at most {lineup.MOST})",
+            [row["name"] for row in rows],
+            max_selections=lineup.MOST,
+            placeholder="Choose runs, or mark rows in the table below",
             **widget,
-        )  # fmt: skip
+        )
     with right:
         try:
             config = settings(method="ce", correction=None)
@@ -79,11 +81,15 @@ def pick(rows: list[run_table.Row], names: list[str]) -> None:
         except ConfigError as error:
             told, problem = "", escaping.lines(error)
         st.button(
-            "Cross-entropy against MixNN", icon=":material/play_arrow:", type="primary",
-            on_click=guarded(start_pair), disabled=problem is not None, key="start-pair",
+            "Cross-entropy against MixNN",
+            icon=":material/play_arrow:",
+            type="primary",
+            on_click=guarded(start_pair),
+            disabled=problem is not None,
+            key="start-pair",
             help="Trains both with the settings of the Train page, on exactly the same wrong "
             "labels, and shows them here.",
-        )  # fmt: skip
+        )
         st.caption(problem or f"Trains both on the same wrong labels: {told}. Change it on Train.")
 
 
@@ -119,8 +125,11 @@ def say_differences(names: list[str]) -> None:
         if same else
         "They learn from **different** given labels, so part of what differs is the noise's doing."
     )  # fmt: skip
-    st.markdown(f"Set differently: {'; '.join(told)}. {noise}" if told else
-                f"Nothing is set differently. {noise}")  # fmt: skip
+    st.markdown(
+        f"Set differently: {'; '.join(told)}. {noise}"
+        if told
+        else f"Nothing is set differently. {noise}"
+    )
 
 
 def ready(names: list[str]) -> tuple[list[str], list[str]]:
@@ -156,9 +165,11 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
     follows = training and get("epoch") is None
     if training and not follows:
         st.button(
-            "Follow the runs", icon=":material/skip_next:", on_click=lambda: put(epoch=None),
+            "Follow the runs",
+            icon=":material/skip_next:",
+            on_click=lambda: put(epoch=None),
             help="Show the newest epoch that all have reached, as it comes",
-        )  # fmt: skip
+        )
 
     def progress() -> list:
         return [(w.state, w.position) for w in map(runs().where, names + waiting)] + [
@@ -252,9 +263,11 @@ def all_runs(rows: list[run_table.Row], names: list[str]) -> None:
     left, right = st.columns([3, 1], vertical_alignment="bottom")
     with left:
         st.text_input(
-            "Filter", placeholder="Filter: words that a run must bear, like  digits mixnn 0.4",
-            label_visibility="collapsed", **bound("like"),
-        )  # fmt: skip
+            "Filter",
+            placeholder="Filter: words that a run must bear, like  digits mixnn 0.4",
+            label_visibility="collapsed",
+            **bound("like"),
+        )
     frame = run_table.table(rows)
     frame = frame[run_table.bears(frame, get("like"))]
     with right:
@@ -275,9 +288,14 @@ def all_runs(rows: list[run_table.Row], names: list[str]) -> None:
 
     st.caption(f"{len(shown)} runs. Mark rows to compare them; click a column's head to sort.")
     st.dataframe(
-        frame.dropna(axis=1, how="all"), key=key, hide_index=True, column_config=COLUMNS,
-        height=min(38 + 35 * len(frame), 420), on_select=take, selection_mode="multi-row",
-    )  # fmt: skip
+        frame.dropna(axis=1, how="all"),
+        key=key,
+        hide_index=True,
+        column_config=COLUMNS,
+        height=min(38 + 35 * len(frame), 420),
+        on_select=take,
+        selection_mode="multi-row",
+    )
 
 
 def sweeps() -> None:
@@ -314,10 +332,12 @@ def sweeps() -> None:
         best = cells if rate is None else cells[cells["rate"] == rate]
         with place:
             figures.show(
-                charts.sweep(cells, words, rate=rate), f"sweep-{metric}-{rate}", data=cells,
+                charts.sweep(cells, words, rate=rate),
+                f"sweep-{metric}-{rate}",
+                data=cells,
                 alt=f"Heat map of {words} over {', '.join(varying)}; the highest cell has "
                 f"{text.percent(best['mean'].max())}",
-            )  # fmt: skip
+            )
 
 
 def _one_of(name: str, options: list[str]) -> dict:
@@ -331,9 +351,20 @@ def page() -> None:
         "Does it help, and why?",
         "Runs on the same images stand side by side at the same epoch: how well they do, what they "
         "learn by heart, and how they see the data.",
-        "method", "cross-entropy", "test accuracy", "memorization", "label recovery", "AUROC",
-        "loss", "PCA", "K", "alpha", "seed", "fork", "noise rate",
-    )  # fmt: skip
+        "method",
+        "cross-entropy",
+        "test accuracy",
+        "memorization",
+        "label recovery",
+        "AUROC",
+        "loss",
+        "PCA",
+        "K",
+        "alpha",
+        "seed",
+        "fork",
+        "noise rate",
+    )
     rows = listed()
     names = chosen(rows)
     pick(rows, names)

@@ -25,8 +25,9 @@ SHOWN = {"test_accuracy": "test", "label_accuracy": "labels right", "memorized":
 
 def cards(looks: dict[str, selection.Look], short: dict[str, str], waiting: list[str]) -> None:
     """The runs compared, each with its line, its state and its numbers at the epoch."""
-    shown = [card(name, short[name], number, look)
-             for number, (name, look) in enumerate(looks.items())]  # fmt: skip
+    shown = [
+        card(name, short[name], number, look) for number, (name, look) in enumerate(looks.items())
+    ]
     for name in waiting:
         where = runs().info(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
@@ -42,8 +43,9 @@ def card(name: str, short: str, number: int, look: selection.Look) -> str:
     metrics = look.run.epochs[look.row]["metrics"]
     numbers = " · ".join(
         f"{words} <b>{text.percent(metrics[key])}</b>"
-        for key, words in SHOWN.items() if metrics.get(key) is not None
-    )  # fmt: skip
+        for key, words in SHOWN.items()
+        if metrics.get(key) is not None
+    )
     note = f'<div style="font-size:13px">{escaping.html(look.note)}</div>' if look.note else ""
     head = f"{line_sample(number)} <b>{escaping.html(short)}</b>"
     state = f"{run_picker.SIGNS[where.state]} {where.state}"
@@ -81,10 +83,12 @@ def curve_pictures(names: list[str], short: dict[str, str], epoch: int, training
         with place:
             if metric == fourth:
                 st.selectbox(
-                    "Fourth curve", others, label_visibility="collapsed",
+                    "Fourth curve",
+                    others,
+                    label_visibility="collapsed",
                     format_func=lambda key: curves.METRICS[key].capitalize(),
                     **bound("metric", fourth, instead=True),
-                )  # fmt: skip
+                )
             else:
                 st.markdown(f"**{curves.METRICS[metric].capitalize()}**")
             one_curve(lines, metric, epoch, training)
@@ -97,9 +101,10 @@ def one_curve(lines: list[curves.Curve], metric: str, epoch: int, training: bool
     elif training:  # a plotly chart would be made anew with every epoch
         rows = [
             (live_curves.LINE, r["epoch"], line.name, r["metrics"][metric], "")
-            for line in lines for r in [*line.before, *line.records]
+            for line in lines
+            for r in [*line.before, *line.records]
             if r["metrics"].get(metric) is not None
-        ]  # fmt: skip
+        ]
         frame = pd.DataFrame(rows, columns=["kind", "epoch", "series", "value", "text"])
         span = (int(frame["epoch"].min()), max(int(frame["epoch"].max()), 1))
         spec = live_curves.curves_spec({line.name: line.name for line in lines}, span)
@@ -109,10 +114,11 @@ def one_curve(lines: list[curves.Curve], metric: str, epoch: int, training: bool
             f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
         figures.show(
-            curves.curves(lines, metric, epoch=epoch), f"compare-{metric}",
+            curves.curves(lines, metric, epoch=epoch),
+            f"compare-{metric}",
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {told}",
             data=lambda: curves.table(lines),
-        )  # fmt: skip
+        )
 
 
 def in_threes(items: list[Any]) -> list[tuple[Any, Any]]:
@@ -138,12 +144,14 @@ def loss_pictures(looks: dict[str, selection.Look], short: dict[str, str]) -> No
             st.markdown(f"**{escaping.markdown(short[name])}**, epoch {epoch_of(looks[name])}")
             shares = ", ".join(
                 f"{text.percent(n / len(loss))} {kind.word}"
-                for kind, n in counts(codes).items() if n
-            )  # fmt: skip
+                for kind, n in counts(codes).items()
+                if n
+            )
             figures.show(
-                charts.losses(loss, codes, edges), f"compare-losses-{short[name]}",
+                charts.losses(loss, codes, edges),
+                f"compare-losses-{short[name]}",
                 alt=f"Histogram of the losses of {short[name]}; of its labels {shares}",
-            )  # fmt: skip
+            )
 
 
 def losses_at(look: selection.Look) -> tuple[np.ndarray, np.ndarray]:
@@ -171,13 +179,11 @@ def map_pictures(looks: dict[str, selection.Look], short: dict[str, str]) -> Non
         with place:
             st.markdown(f"**{escaping.markdown(short[name])}**, epoch {epoch_of(look)}")
             figures.show(
-                charts.points(
-                    layout(run, look.row), now, wrong, classes_of(look), samples=samples,
-                ),
+                charts.points(layout(run, look.row), now, wrong, classes_of(look), samples=samples),
                 f"compare-map-{short[name]}",
                 alt=f"Map of {len(samples)} images as {short[name]} sees them; {int(wrong.sum())} "
                 "of their labels are wrong and marked by crosses",
-            )  # fmt: skip
+            )
 
 
 def class_legend(names: list[list[str]]) -> None:

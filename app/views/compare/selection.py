@@ -18,10 +18,15 @@ MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
 KNOBS = {"k": "K", "alpha": "alpha", "rate": "rate", "seed": "seed", "dataset": "", "noise": ""}
 SAID = KNOBS | {
-    "dataset": "data set", "noise": "noise model", "rate": "noise rate", "noise_seed": "noise seed",
-    "margin_type": "margin type", "human_labels": "human labels",
-    "correction_start": "correction start", "learning_rate": "learning rate",
-}  # fmt: skip
+    "dataset": "data set",
+    "noise": "noise model",
+    "rate": "noise rate",
+    "noise_seed": "noise seed",
+    "margin_type": "margin type",
+    "human_labels": "human labels",
+    "correction_start": "correction start",
+    "learning_rate": "learning rate",
+}
 AS_METHOD = {"mixing", "loss", "correction"}
 
 

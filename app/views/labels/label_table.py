@@ -11,8 +11,11 @@ from engine.charts.theme import METHODS
 
 # of the list of changes: what deserves a look comes first
 ORDER = (
-    LabelOutcome.HARMED, LabelOutcome.CHANGED, LabelOutcome.CORRECTED, LabelOutcome.MISSED,
-)  # fmt: skip
+    LabelOutcome.HARMED,
+    LabelOutcome.CHANGED,
+    LabelOutcome.CORRECTED,
+    LabelOutcome.MISSED,
+)
 
 
 class Labels:

@@ -37,7 +37,7 @@ def say(labels: Labels) -> None:
                 f"Go to epoch {soon[0]}, where labels change first",
                 icon=":material/arrow_forward:",
                 on_click=lambda: put(epoch=soon[0]),
-            )  # fmt: skip
+            )
         return
     truth_known = labels.true is not None
     st.markdown(label_changes.sentence(labels.counts, labels.epoch, truth_known=truth_known))
@@ -52,9 +52,12 @@ def say(labels: Labels) -> None:
         counts = labels.counts
         plain = dict(border=True, delta_color="off", delta_arrow="off", height="stretch")
         st.metric(
-            "Labels right", percent(right), f"{gained:+.1f} points", border=True,
+            "Labels right",
+            percent(right),
+            f"{gained:+.1f} points",
+            border=True,
             help=f"{percent(n_right / n)} of the given labels were right.",
-        )  # fmt: skip
+        )
         for kind, whole, of in (
             (LabelOutcome.CORRECTED, wrong, "wrong"),
             (LabelOutcome.MISSED, wrong, "wrong"),
@@ -62,9 +65,12 @@ def say(labels: Labels) -> None:
         ):
             share = percent(counts[kind] / whole if whole else None)
             st.metric(
-                titled(kind), f"{counts[kind]:,} of {whole:,}", share, help=f"{kind.meaning()} "
-                f"Of all given labels that were {of}.", **plain,
-            )  # fmt: skip
+                titled(kind),
+                f"{counts[kind]:,} of {whole:,}",
+                share,
+                help=f"{kind.meaning()} Of all given labels that were {of}.",
+                **plain,
+            )
 
 
 def titled(kind: LabelOutcome) -> str:
@@ -83,11 +89,12 @@ def flow(labels: Labels) -> None:
     )
     fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
     figures.show(
-        fig, f"{labels.name}-flow-epoch{labels.epoch}",
+        fig,
+        f"{labels.name}-flow-epoch{labels.epoch}",
         alt=f"Flow from given labels at the left to corrected labels at the right at epoch "
         f"{labels.epoch}; {labels.n_changed} labels changed",
         data=lambda: flow_table(labels),
-    )  # fmt: skip
+    )
 
 
 def legend(kinds: tuple[LabelOutcome, ...], truth_known: bool) -> None:
@@ -109,25 +116,33 @@ def confusion(labels: Labels) -> None:
         st.info("The true labels of this data are not known, so nobody can say which are right.")
         return
     st.segmented_control(
-        "Labels", ["after", "before"], label_visibility="collapsed", required=True,
+        "Labels",
+        ["after", "before"],
+        label_visibility="collapsed",
+        required=True,
         format_func={"before": "As given", "after": f"Corrected, epoch {labels.epoch}"}.get,
         **bound("confusion"),
-    )  # fmt: skip
+    )
     after = get("confusion") == "after"
     now = labels.corrected if after else labels.given
     n = len(labels.classes)
     counts = np.bincount(labels.true * n + now, minlength=n * n).reshape(n, n)
     fig = charts.matrix(
-        observed_matrix(labels.true, now, n), labels.classes, counts=counts,
-        rows="true label", columns="corrected label" if after else "given label", height=430,
-    )  # fmt: skip
+        observed_matrix(labels.true, now, n),
+        labels.classes,
+        counts=counts,
+        rows="true label",
+        columns="corrected label" if after else "given label",
+        height=430,
+    )
     right = percent((now == labels.true).mean())
     figures.show(
-        fig, f"{labels.name}-confusion-{get('confusion')}-epoch{labels.epoch}",
+        fig,
+        f"{labels.name}-confusion-{get('confusion')}-epoch{labels.epoch}",
         alt=f"Table of true label (row) against label (column), in percent of the row; {right} "
         "lie on the diagonal and are right",
         data=lambda: cells(counts, labels.classes, "true_label", "label", "labels"),
-    )  # fmt: skip
+    )
     st.caption(f"Percent of each true class; {right} lie on the diagonal and are right.")
 
 
@@ -170,17 +185,20 @@ def transitions(labels: Labels) -> None:
                 continue
             st.markdown(f"**{words.capitalize()}**")
             fig = charts.matrix(
-                values, labels.classes, columns="given label",
+                values,
+                labels.classes,
+                columns="given label",
                 rows="corrected label" if words == "estimated" else "true label",
-            )  # fmt: skip
+            )
             figures.show(
-                fig, f"{labels.name}-transition-{words}-epoch{labels.epoch}",
+                fig,
+                f"{labels.name}-transition-{words}-epoch{labels.epoch}",
                 alt=f"The {words} transition matrix: of each class (row), the share that was given "
                 "each label (column)",
                 data=lambda values=values: cells(
                     values, labels.classes, "class", "given_label", "share"
                 ),
-            )  # fmt: skip
+            )
 
 
 def over_time(labels: Labels) -> None:
@@ -192,13 +210,15 @@ def over_time(labels: Labels) -> None:
         return
     first = min(int(labels.flips.epoch[0]), labels.records[0]["epoch"])
     fig = charts.flips_over_time(
-        labels.flips, labels.true, (first, labels.records[-1]["epoch"]),
-        chosen=labels.epoch, begins=labels.begins,
-    )  # fmt: skip
+        labels.flips,
+        labels.true,
+        (first, labels.records[-1]["epoch"]),
+        chosen=labels.epoch,
+        begins=labels.begins,
+    )
     figures.show(
-        fig, f"{labels.name}-flips",
-        alt="Bars: how many labels flipped in each epoch, by outcome",
-    )  # fmt: skip
+        fig, f"{labels.name}-flips", alt="Bars: how many labels flipped in each epoch, by outcome"
+    )
 
 
 def harmed(labels: Labels) -> None:
@@ -238,9 +258,11 @@ def card(labels: Labels, sample: int, image: np.ndarray | None, size: int) -> No
             alt = f"sample {sample}, given {was}, corrected {now}"
             wall([image], [words], size=size, alts=[alt])
         st.page_link(
-            "views/sample/page.py", label=f"Sample {sample}", icon=":material/image_search:",
+            "views/sample/page.py",
+            label=f"Sample {sample}",
+            icon=":material/image_search:",
             query_params=link(run=labels.name, epoch=labels.epoch, sample=sample),
-        )  # fmt: skip
+        )
 
 
 COLUMNS = {
@@ -270,10 +292,15 @@ def listing(labels: Labels) -> None:
     every = changes(labels)
     if labels.true is not None:
         st.segmented_control(
-            "Which", ["all", *LISTED], required=True, format_func=lambda key: "All changes"
-            if key == "all" else titled(LabelOutcome[key.upper()]),
-            label_visibility="collapsed", **bound("changes"),
-        )  # fmt: skip
+            "Which",
+            ["all", *LISTED],
+            required=True,
+            format_func=lambda key: (
+                "All changes" if key == "all" else titled(LabelOutcome[key.upper()])
+            ),
+            label_visibility="collapsed",
+            **bound("changes"),
+        )
     kinds = [kind.word for kind in charts.changes(labels.true is not None)]
     if labels.true is not None and get("changes") != "all":
         kinds = [get("changes")]
@@ -316,10 +343,14 @@ def pick_row(shown: pd.DataFrame, samples: list[int]) -> None:
         put(sample=samples[rows[0]] if rows else None)
 
     st.dataframe(
-        shown, key=key, hide_index=True, column_config=COLUMNS,
+        shown,
+        key=key,
+        hide_index=True,
+        column_config=COLUMNS,
         height=min(38 + 35 * len(shown), 360),
-        on_select=take, selection_mode="single-row",
-    )  # fmt: skip
+        on_select=take,
+        selection_mode="single-row",
+    )
 
 
 def save_labels(labels: Labels) -> None:
@@ -330,11 +361,14 @@ def save_labels(labels: Labels) -> None:
         return frame_csv(pd.DataFrame(label_rows(labels.run, labels.view.row, issues)))
 
     downloads.button(
-        "All labels, CSV", text, f"{labels.name}-labels-epoch{labels.epoch}.csv",
-        mime="text/csv", type="tertiary",
+        "All labels, CSV",
+        text,
+        f"{labels.name}-labels-epoch{labels.epoch}.csv",
+        mime="text/csv",
+        type="tertiary",
         help="One row per sample: given label, proposed change, P(clean), neighbors, and more. "
         "The raw end state of correction stands in soft_label_argmax.",
-    )  # fmt: skip
+    )
 
 
 def page() -> None:
@@ -342,9 +376,16 @@ def page() -> None:
         "Did correction work?",
         "Training may change labels it holds for wrong; here stands which ones, when, and whether "
         "that helped.",
-        "given label", "corrected label", "true label", "soft label", "correction", "confusion",
-        "transition matrix", "P(clean)", "alpha",
-    )  # fmt: skip
+        "given label",
+        "corrected label",
+        "true label",
+        "soft label",
+        "correction",
+        "confusion",
+        "transition matrix",
+        "P(clean)",
+        "alpha",
+    )
     name = run_picker.pick_run()
     labels = Labels(RunView(name, epoch_slider.scrub(name)))
     say(labels)

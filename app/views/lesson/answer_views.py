@@ -34,8 +34,9 @@ def show_early(names: dict[str, str]) -> Finding:
     }
     figures.show(
         charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
-        "early-learning", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
-    )  # fmt: skip
+        "early-learning",
+        alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )
     return finding
 
 
@@ -52,14 +53,16 @@ def show_humps(names: dict[str, str]) -> Finding:
     finding = lesson_explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
     figures.show(
-        charts.losses(scaled, wrong, records[row]["mixture"], height=270), "humps-early",
+        charts.losses(scaled, wrong, records[row]["mixture"], height=270),
+        "humps-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
-    )  # fmt: skip
+    )
     st.markdown("**After plain training to the end**, for comparison")
     figures.show(
-        charts.losses(late_scaled, wrong, height=230), "humps-late",
+        charts.losses(late_scaled, wrong, height=230),
+        "humps-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
-    )  # fmt: skip
+    )
     return finding
 
 
@@ -77,9 +80,10 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
     another(run)
     figures.show(
-        charts.votes(finding.numbers["same"]), "neighbors-same",
+        charts.votes(finding.numbers["same"]),
+        "neighbors-same",
         alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
-    )  # fmt: skip
+    )
     return finding
 
 
@@ -103,16 +107,18 @@ def show_mixing(names: dict[str, str]) -> Finding:
     another(run)
     label = lesson_explanations.mixed_labels(weights, neighbors, soft)[sample]
     figures.show(
-        charts.label_bars(soft[sample], label, run_cache.class_names(run)), "mixed-label",
+        charts.label_bars(soft[sample], label, run_cache.class_names(run)),
+        "mixed-label",
         alt="Bars: the label of this image before and after mixing.",
-    )  # fmt: skip
+    )
     numbers = finding.numbers
     figures.show(
         charts.own_weights(
             numbers["own_wrong"], numbers["own_right"], 1 / (neighbors.shape[1] + 1)
         ),
-        "own-weights", alt="Bars: " + finding.sentences[0],
-    )  # fmt: skip
+        "own-weights",
+        alt="Bars: " + finding.sentences[0],
+    )
     return finding
 
 
@@ -132,8 +138,9 @@ def show_correction(names: dict[str, str]) -> Finding:
     start = run_cache.run(mixnn).config.correction_start
     figures.show(
         charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
-        "correction", alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
-    )  # fmt: skip
+        "correction",
+        alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
+    )
     wall_of_changes(mixnn, labels["given"], corrected, labels["true"])
     return finding
 
@@ -158,12 +165,13 @@ def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np
             f"{classes[given[i]]} → {classes[corrected[i]]} {theme.OUTCOMES[kind].mark}"
             for i, kind in zip(shown, kinds, strict=True)
         ],
-        size=62, marks=[theme.OUTCOMES[kind].color for kind in kinds],
+        size=62,
+        marks=[theme.OUTCOMES[kind].color for kind in kinds],
         alts=[
             f"shows {classes[true[i]]}, label {classes[given[i]]} became {classes[corrected[i]]}"
             for i in shown
         ],
-    )  # fmt: skip
+    )
 
 
 def show_failures(names: dict[str, str]) -> Finding:
@@ -176,8 +184,9 @@ def show_failures(names: dict[str, str]) -> Finding:
             [last[name]["test_accuracy"] for name in names],
             [last[name]["label_accuracy"] for name in names],
         ),
-        "failures", alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
-    )  # fmt: skip
+        "failures",
+        alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
+    )
     st.markdown("**Signs that the runs show by themselves**")
     lines = []
     for name, run in names.items():
@@ -190,9 +199,13 @@ def show_failures(names: dict[str, str]) -> Finding:
 
 
 SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
-    1: show_early, 2: show_humps, 3: show_neighbors, 4: show_mixing, 5: show_correction,
+    1: show_early,
+    2: show_humps,
+    3: show_neighbors,
+    4: show_mixing,
+    5: show_correction,
     6: show_failures,
-}  # fmt: skip
+}
 
 
 def is_wrong(run: str) -> np.ndarray:
@@ -223,9 +236,12 @@ def another(run: str) -> None:
     wrong = np.flatnonzero(is_wrong(run))
     following = wrong[(np.searchsorted(wrong, example(run)) + 1) % len(wrong)]
     st.button(
-        "Another image", icon=":material/refresh:", key="lesson-another", type="tertiary",
+        "Another image",
+        icon=":material/refresh:",
+        key="lesson-another",
+        type="tertiary",
         on_click=lambda: put(sample=int(following)),
-    )  # fmt: skip
+    )
 
 
 def name_of(run: str, which: str, sample: int) -> str:

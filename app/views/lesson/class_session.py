@@ -114,9 +114,12 @@ def missing(step: Step, found: dict[str, RunInfo | None]) -> None:
     what = "This step shows a run" if len(found) == 1 else f"This step shows {len(found)} runs"
     st.info(f"{what}; {n} of them {'is' if n == 1 else 'are'} not there. It takes seconds each.")
     st.button(
-        "Train now", type="primary", icon=":material/play_arrow:", key="lesson-train",
+        "Train now",
+        type="primary",
+        icon=":material/play_arrow:",
+        key="lesson-train",
         on_click=lambda: attempt(lambda: start(step)),
-    )  # fmt: skip
+    )
 
 
 def progress(step: Step) -> None:
@@ -186,10 +189,11 @@ def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
     words, counts, right = bars_of(step, finding, given)
     st.markdown(f"**{sum(counts)} answers of class {get('class_code')}**")
     figures.show(
-        charts.answers(words, counts, right), f"answers-{step.number}",
+        charts.answers(words, counts, right),
+        f"answers-{step.number}",
         alt="Bars: " + "; ".join(f"{w}: {n}" for w, n in zip(words, counts, strict=True)),
         data=pd.DataFrame({"answer": words, "count": counts, "came_out": right}),
-    )  # fmt: skip
+    )
 
 
 def bars_of(step: Step, finding: Finding, given: dict[str, int]):
@@ -203,9 +207,10 @@ def bars_of(step: Step, finding: Finding, given: dict[str, int]):
         return words, [int(counts[i]) for i in rows], [i == came for i in rows]
     words = [text.split(":")[0] for text in step.options.values()]
     return (
-        words, [given.get(key, 0) for key in step.options],
+        words,
+        [given.get(key, 0) for key in step.options],
         [finding.hit(key) for key in step.options],
-    )  # fmt: skip
+    )
 
 
 def for_teachers(step: Step) -> None:
@@ -216,13 +221,20 @@ def for_teachers(step: Step) -> None:
         )
         left, right = st.columns(2)
         text = left.text_input(
-            "Class code", value=get("class_code") or "", key="lesson-code", max_chars=24,
-            placeholder="7b", help="It keeps the answers of two classes apart.",
-        )  # fmt: skip
+            "Class code",
+            value=get("class_code") or "",
+            key="lesson-code",
+            max_chars=24,
+            placeholder="7b",
+            help="It keeps the answers of two classes apart.",
+        )
         first = right.selectbox(
-            "Opens at", [s.number for s in STEPS], index=step.number - 1, key="lesson-opens",
+            "Opens at",
+            [s.number for s in STEPS],
+            index=step.number - 1,
+            key="lesson-opens",
             format_func=lambda number: f"{number}. {STEPS[number - 1].title}",
-        )  # fmt: skip
+        )
         try:
             code = class_answers.class_code(text) if text.strip() else None
         except class_answers.AnswersError as error:
@@ -259,6 +271,8 @@ def teachers_answers(code: str) -> None:
         return
     st.dataframe(pd.DataFrame(table), hide_index=True)
     st.button(
-        f"Clear the answers of {code}", icon=":material/delete:", key="lesson-clear",
+        f"Clear the answers of {code}",
+        icon=":material/delete:",
+        key="lesson-clear",
         on_click=lambda: attempt(lambda: class_answers.clear(root, code)),
-    )  # fmt: skip
+    )

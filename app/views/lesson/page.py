@@ -64,16 +64,24 @@ def around(step: Step) -> None:
 
     with st.container(horizontal=True, vertical_alignment="center", key="lesson-around"):
         st.button(
-            "Back", icon=":material/arrow_back:", on_click=go, args=(step.number - 1,),
-            disabled=step.number == 1, key="lesson-back",
-        )  # fmt: skip
+            "Back",
+            icon=":material/arrow_back:",
+            on_click=go,
+            args=(step.number - 1,),
+            disabled=step.number == 1,
+            key="lesson-back",
+        )
         st.space("stretch")
         if step.number < len(STEPS):
             st.button(
-                f"Next: {STEPS[step.number].title}", icon=":material/arrow_forward:", on_click=go,
-                args=(step.number + 1,), icon_position="right", key="lesson-next",
+                f"Next: {STEPS[step.number].title}",
+                icon=":material/arrow_forward:",
+                on_click=go,
+                args=(step.number + 1,),
+                icon_position="right",
+                key="lesson-next",
                 type="primary" if step.number in answered() else "secondary",
-            )  # fmt: skip
+            )
         else:
             st.button("To the first step", on_click=go, args=(1,), key="lesson-first")
 
@@ -83,9 +91,13 @@ def controls() -> None:
     with st.expander("Other noise, another run", icon=":material/tune:"):
         left, right = st.columns(2)
         left.segmented_control(
-            "Noise rate", RATES, format_func=lambda rate: f"{rate:.0%}", required=True,
-            help=word("noise rate"), **bound("lesson_rate"),
-        )  # fmt: skip
+            "Noise rate",
+            RATES,
+            format_func=lambda rate: f"{rate:.0%}",
+            required=True,
+            help=word("noise rate"),
+            **bound("lesson_rate"),
+        )
         right.selectbox("Seed", list(SEEDS), help=word("seed"), **bound("lesson_seed"))
 
 
@@ -98,14 +110,23 @@ def ask(step: Step) -> None:
             st.slider("Percent", 0, 100, 50, 1, format="%d %%", key=key)
         else:
             st.radio(
-                step.question, list(step.options), format_func=step.options.__getitem__,
-                index=None, label_visibility="collapsed", key=key,
-            )  # fmt: skip
+                step.question,
+                list(step.options),
+                format_func=step.options.__getitem__,
+                index=None,
+                label_visibility="collapsed",
+                key=key,
+            )
         with st.container(horizontal=True):
             st.button(
-                "Lock in and look", icon=":material/lock:", type="primary", on_click=class_session.take,
-                args=(step, key), key="lesson-lock", disabled=st.session_state.get(key) is None,
-            )  # fmt: skip
+                "Lock in and look",
+                icon=":material/lock:",
+                type="primary",
+                on_click=class_session.take,
+                args=(step, key),
+                key="lesson-lock",
+                disabled=st.session_state.get(key) is None,
+            )
             st.button(
                 "I do not know, show me",
                 on_click=class_session.take,
@@ -157,9 +178,13 @@ def compare(step: Step, mine: str, finding: Finding) -> None:
 
     label = "Predict now" if mine == SKIPPED else "Change my answer"
     st.button(
-        label, type="tertiary", icon=":material/undo:", on_click=class_session.again, args=(step,),
+        label,
+        type="tertiary",
+        icon=":material/undo:",
+        on_click=class_session.again,
+        args=(step,),
         key="lesson-again",
-    )  # fmt: skip
+    )
 
 
 def look_on(step: Step, run: str) -> None:
@@ -168,9 +193,11 @@ def look_on(step: Step, run: str) -> None:
     if get("guide") or not (Path(__file__).parents[1] / page / "page.py").exists():
         return
     st.page_link(
-        f"views/{page}/page.py", label=words, icon=":material/arrow_forward:",
+        f"views/{page}/page.py",
+        label=words,
+        icon=":material/arrow_forward:",
         query_params=link(run=run, epoch=None, sample=example(run)),
-    )  # fmt: skip
+    )
 
 
 main()

@@ -73,12 +73,14 @@ class Step:
 
 STEPS = (
     Step(
-        1, "Early learning",
+        1,
+        "Early learning",
         "Here are 1,437 small pictures of digits, and we gave about {wrong} of them a wrong label. "
         "A network trains on all of them for 30 epochs and believes every label; a test with right "
         "labels is kept apart.",
         "How does its accuracy on the test go?",
-        ("plain",), ("noisy labels", "epoch", "test accuracy", "memorization", "early learning"),
+        ("plain",),
+        ("noisy labels", "epoch", "test accuracy", "memorization", "early learning"),
         {
             "rise": "It rises to the end: more training, better results",
             "peak": "It rises first and falls later",
@@ -87,11 +89,13 @@ STEPS = (
         ("train", "Watch a run while it trains"),
     ),
     Step(
-        2, "Two humps",
+        2,
+        "Two humps",
         "After three epochs we ask the network how surprised it is by each label: that is the "
         "label's loss, small where the network agrees. Nobody tells it which labels are wrong.",
         "Where do the losses of the wrong labels lie?",
-        ("mixnn", "plain"), ("loss", "mixture", "P(clean)"),
+        ("mixnn", "plain"),
+        ("loss", "mixture", "P(clean)"),
         {
             "large": "At large losses, apart from the right labels",
             "spread": "Spread evenly among the right labels",
@@ -100,12 +104,14 @@ STEPS = (
         ("losses", "Move through the epochs"),
     ),
     Step(
-        3, "Neighbors",
+        3,
+        "Neighbors",
         "The network describes every image by a list of numbers, its features. For each image we "
         "look up the five others whose features are closest: its neighbors.",
         "Take an image with a wrong label: how many of its five neighbors show the same digit as "
         "the image does?",
-        ("mixnn",), ("features", "neighbors", "K"),
+        ("mixnn",),
+        ("features", "neighbors", "K"),
         {
             "most": "4 or 5: neighbors follow the image",
             "half": "2 or 3",
@@ -114,12 +120,14 @@ STEPS = (
         ("sample", "Look at this image through all epochs"),
     ),
     Step(
-        4, "Mixing",
+        4,
+        "Mixing",
         "MixNN does not train on the image itself but on an average of it and its five neighbors, "
         "and it averages their labels in the same way. The more a label looks clean, the more "
         "weight its image gets.",
         "Take an image with a wrong label: who gets the weight?",
-        ("mixnn",), ("mixing", "weights", "P(clean)", "soft label"),
+        ("mixnn",),
+        ("mixing", "weights", "P(clean)", "soft label"),
         {
             "itself": "The image itself: it keeps more than half",
             "equal": "All six about alike",
@@ -128,15 +136,18 @@ STEPS = (
         ("sample", "Mix by hand"),
     ),
     Step(
-        5, "Correction",
+        5,
+        "Correction",
         "From the fourth epoch on, every label moves a little toward what the network says of its "
         "image, epoch after epoch. About {right} of the labels were right when we began.",
         "How many of the training labels are right in the end, in percent?",
-        ("mixnn", "plain"), ("correction", "alpha", "corrected label", "label recovery"),
+        ("mixnn", "plain"),
+        ("correction", "alpha", "corrected label", "label recovery"),
         page=("labels", "See every label that changed"),
     ),
     Step(
-        6, "When it fails",
+        6,
+        "When it fails",
         f"MixNN has its limits. We change one thing at a time: {MANY} neighbors instead of {FAR}; "
         "alpha 0, so that the network's word replaces a label at once; alpha 1, so that no label "
         f"ever moves; and hardly any noise, {100 * QUIET:.0f} % instead of {{rate}}.",
@@ -152,7 +163,7 @@ STEPS = (
         },
         ("compare", "Lay the runs side by side"),
     ),
-)  # fmt: skip
+)
 
 
 def settings(run: str, *, rate: float = RATE, seed: int = 0) -> RunConfig:

@@ -25,17 +25,26 @@ TITLES = {"scaled": "scaled loss (0: least, 1: largest of the epoch)", "plain": 
 def controls(names: list[str]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="loss-controls"):
         st.segmented_control(
-            "Loss", ("scaled", "plain"), help="Scaled: from 0 to 1, as the mixture sees it. "
-            "Plain: as training sees it.", **bound("loss"),
-        )  # fmt: skip
+            "Loss",
+            ("scaled", "plain"),
+            help="Scaled: from 0 to 1, as the mixture sees it. Plain: as training sees it.",
+            **bound("loss"),
+        )
         st.segmented_control(
-            "Height", ("cut", "full", "log"), help="Cut: zoomed in, taller bars bear their count. "
-            "Full: every bar whole. Log: each line ten times the one below.", **bound("bars"),
-        )  # fmt: skip
+            "Height",
+            ("cut", "full", "log"),
+            help="Cut: zoomed in, taller bars bear their count. "
+            "Full: every bar whole. Log: each line ten times the one below.",
+            **bound("bars"),
+        )
         st.selectbox(
-            "Class", range(len(names)), width=220, placeholder="all classes",
-            format_func=names.__getitem__, **bound("class"),
-        )  # fmt: skip
+            "Class",
+            range(len(names)),
+            width=220,
+            placeholder="all classes",
+            format_func=names.__getitem__,
+            **bound("class"),
+        )
 
 
 def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray | None) -> None:
@@ -70,15 +79,26 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
     accused = [] if posterior is None else loss_analysis.spans(x, posterior < threshold)
     tallest = ranges.cut if get("bars") == "cut" else ranges.full
     fig = charts.histogram(
-        bars, ranges.top, height=get("bars"), tallest=tallest, title=TITLES[kind],
-        x=x, bells=bells, posterior=posterior, threshold=threshold, accused=accused,
-    )  # fmt: skip
+        bars,
+        ranges.top,
+        height=get("bars"),
+        tallest=tallest,
+        title=TITLES[kind],
+        x=x,
+        bells=bells,
+        posterior=posterior,
+        threshold=threshold,
+        accused=accused,
+    )
     n_wrong = "" if wrong is None else f", {int((part & wrong).sum()):,} of them wrong"
     figures.show(
-        fig, "losses", on_select=lambda: take("chart-losses"), selection_mode="points",
+        fig,
+        "losses",
+        on_select=lambda: take("chart-losses"),
+        selection_mode="points",
         alt=f"Histogram of the losses of {int(part.sum()):,} labels{n_wrong}, with the two fitted "
         f"bells, and beneath it P(clean) over the loss with the threshold at {threshold:.2f}",
-    )  # fmt: skip
+    )
     if lost := int((~np.isfinite(values[part])).sum()):
         st.caption(f"{lost:,} losses are no finite number and are not drawn; they count as wrong.")
 
@@ -95,9 +115,13 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
     """The threshold, and how good its word is."""
     threshold = get("threshold")
     st.slider(
-        "Threshold on P(clean)", 0.0, 1.0, step=0.01, **bound("threshold", within=(0, 1)),
+        "Threshold on P(clean)",
+        0.0,
+        1.0,
+        step=0.01,
+        **bound("threshold", within=(0, 1)),
         help=WORDS["threshold"] + " Drag it, or click on the curve of P(clean) or on the ROC.",
-    )  # fmt: skip
+    )
     if wrong is None:
         n = int((clean < threshold).sum())
         st.markdown(
@@ -120,12 +144,14 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         return
     curve = curve.thinned(100)
     figures.show(
-        charts.roc_curve(curve, found, threshold), "roc", selection_mode="points",
+        charts.roc_curve(curve, found, threshold),
+        "roc",
+        selection_mode="points",
         on_select=lambda: take("chart-roc"),
         alt=f"ROC curve with AUROC {curve.area:.3f}; at threshold {threshold:.2f} "
         f"{percent(found.recall)} of the wrong labels are found and "
         f"{percent(found.false_alarm_rate)} of the right ones accused",
-    )  # fmt: skip
+    )
 
 
 def in_words(found: loss_analysis.Verdict, threshold: float) -> str:
@@ -140,8 +166,11 @@ def in_words(found: loss_analysis.Verdict, threshold: float) -> str:
             f"{found.suspicious - found.found:,} are right. "
         )
     missed = found.wrong - found.found
-    return text + (f"{missed:,} of the {found.wrong:,} wrong labels are missed." if found.wrong
-                   else "No label is wrong in this epoch.")  # fmt: skip
+    return text + (
+        f"{missed:,} of the {found.wrong:,} wrong labels are missed."
+        if found.wrong
+        else "No label is wrong in this epoch."
+    )
 
 
 def course(run: Run, name: str, row: int) -> None:
@@ -149,10 +178,12 @@ def course(run: Run, name: str, row: int) -> None:
     records = run_cache.records(name)
     with st.container(horizontal=True, vertical_alignment="bottom", key="course-controls"):
         st.segmented_control(
-            "Samples", ("typical", "chosen"), **bound("who"),
+            "Samples",
+            ("typical", "chosen"),
+            **bound("who"),
             help="Typical: three of each outcome, nearest to the middle of their group. Chosen: "
             "the sample below and those that you selected on the Map.",
-        )  # fmt: skip
+        )
         st.segmented_control(
             "Shown",
             ("loss", "clean"),
@@ -161,9 +192,13 @@ def course(run: Run, name: str, row: int) -> None:
         )
         if get("who") == "chosen":
             st.number_input(
-                "Sample", 0, len(run.labels["given"]) - 1, placeholder="number", width=150,
+                "Sample",
+                0,
+                len(run.labels["given"]) - 1,
+                placeholder="number",
+                width=150,
                 **bound("sample", within=(0, len(run.labels["given"]) - 1)),
-            )  # fmt: skip
+            )
     codes, learned = cache.outcomes_at_end(str(run.folder), run.info["created"], len(records))
     if get("who") == "chosen":
         samples = chosen(run)
@@ -180,17 +215,24 @@ def course(run: Run, name: str, row: int) -> None:
     flags = [False] * len(samples) if learned is None else learned[samples].tolist()
     groups = [charts.outcome_name(*pair) for pair in zip(codes, flags, strict=True)]
     fig = charts.trajectories(
-        [record["epoch"] for record in records], values, names, codes, memorized=flags,
-        now=records[row]["epoch"], y="loss" if get("lines") == "loss" else "P(clean)",
+        [record["epoch"] for record in records],
+        values,
+        names,
+        codes,
+        memorized=flags,
+        now=records[row]["epoch"],
+        y="loss" if get("lines") == "loss" else "P(clean)",
         probability=get("lines") == "clean",
-    )  # fmt: skip
+    )
     table = pd.DataFrame(values, columns=[str(i) for i in samples])
     table.insert(0, "epoch", [record["epoch"] for record in records])
     figures.show(
-        fig, "loss-course", data=table,
+        fig,
+        "loss-course",
+        data=table,
         alt=f"{get('lines')} of {len(samples)} samples over {len(records)} epochs: "
         + ", ".join(f"{n} ({g})" for n, g in zip(names, groups, strict=True)),
-    )  # fmt: skip
+    )
     meanings(codes, run.labels.get("true") is not None)
     faces(name, samples, short, groups, [theme.OUTCOMES[code].color for code in codes])
 
@@ -240,16 +282,26 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
         st.caption(f"The {charts.MOST_CLASSES} of {len(lines)} classes {which}; CSV has all.")
     tops = [q[-1] for line in lines for q in line.quantiles.values()]
     top = 1.0 if kind == "scaled" else float(np.nanmax(tops)) * 1.05 or 1.0
-    table = pd.DataFrame([
-        {"class": names[line.number], "labels": group, "n": line.sizes[group], "auroc": line.area}
-        | dict(zip(("q10", "q25", "median", "q75", "q90"), line.quantiles[group], strict=True))
-        for line in lines for group in line.quantiles
-    ])  # fmt: skip
+    table = pd.DataFrame(
+        [
+            {
+                "class": names[line.number],
+                "labels": group,
+                "n": line.sizes[group],
+                "auroc": line.area,
+            }
+            | dict(zip(("q10", "q25", "median", "q75", "q90"), line.quantiles[group], strict=True))
+            for line in lines
+            for group in line.quantiles
+        ]
+    )
     fig = charts.classes(lines, names, top=top, title=TITLES[kind])
     figures.show(
-        fig, "losses-by-class", data=table,
+        fig,
+        "losses-by-class",
+        data=table,
         alt=f"Median and spread of the losses in each of {len(lines)} classes",
-    )  # fmt: skip
+    )
 
 
 def page() -> None:
@@ -258,9 +310,17 @@ def page() -> None:
         "Networks learn right labels first, so wrong ones keep a large loss: two humps. MixNN fits "
         "two bells to them and reads from these how likely each label is right. If the humps "
         "run together, everything that builds on P(clean) stands on sand.",
-        "loss", "mixture", "posterior", "P(clean)", "threshold", "precision", "recall", "F1", "ROC",
+        "loss",
+        "mixture",
+        "posterior",
+        "P(clean)",
+        "threshold",
+        "precision",
+        "recall",
+        "F1",
+        "ROC",
         "AUROC",
-    )  # fmt: skip
+    )
     name = run_picker.pick_run()
     row = epoch_slider.scrub(name)
     run, names = run_cache.run(name), run_cache.class_names(name)

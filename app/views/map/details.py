@@ -71,9 +71,11 @@ def sample_panel(view: RunView) -> None:
     else:
         mixed_with(view, ids, weights)
     st.page_link(
-        "views/sample/page.py", label="All about this sample", icon=":material/image_search:",
+        "views/sample/page.py",
+        label="All about this sample",
+        icon=":material/image_search:",
         query_params=link(),
-    )  # fmt: skip
+    )
 
 
 def mixed_with(view: RunView, ids: np.ndarray, weights: np.ndarray) -> None:
@@ -106,9 +108,12 @@ def selection(view: RunView) -> None:
         st.subheader(f"{len(ids):,} selected samples", anchor=False, width="content")
         figures.save_csv("map-selection", lambda: table(view, labels, ids))
         st.button(
-            "Clear", icon=":material/close:", type="tertiary", key="clear-lasso",
+            "Clear",
+            icon=":material/close:",
+            type="tertiary",
+            key="clear-lasso",
             on_click=lambda: put(lasso=()),
-        )  # fmt: skip
+        )
     counts = np.bincount(labels.given, minlength=len(labels.classes))
     top = [
         f"{escaping.markdown(labels.classes[c])} ({counts[c]:,})"
@@ -126,15 +131,18 @@ def selection(view: RunView) -> None:
     left, right = st.columns([3, 4])
     with left:
         st.dataframe(
-            table(view, labels_of(view, ids[:TABLE]), ids[:TABLE]), hide_index=True,
-            height=330, key="lasso-table", alt="The selected samples with their labels",
+            table(view, labels_of(view, ids[:TABLE]), ids[:TABLE]),
+            hide_index=True,
+            height=330,
+            key="lasso-table",
+            alt="The selected samples with their labels",
             column_config={
                 "P(clean)": st.column_config.ProgressColumn(
                     min_value=0, max_value=1, format="%.2f"
                 ),
                 "loss": st.column_config.NumberColumn(format="%.3f"),
             },
-        )  # fmt: skip
+        )
         if len(ids) > TABLE:
             st.caption(f"The first {TABLE:,} stand here; the CSV holds all.")
     with right, st.container(height=348, border=False):

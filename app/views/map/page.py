@@ -40,9 +40,8 @@ def controls(truth_known: bool) -> tuple[str, str, int]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control("Color", options, format_func=COLORINGS.get, **bound("color"))
         st.segmented_control(
-            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=page.word("UMAP"),
-            **bound("layout"),
-        )  # fmt: skip
+            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=page.word("UMAP"), **bound("layout")
+        )
         st.segmented_control("Dimensions", [2, 3], format_func=lambda d: f"{d}-D", **bound("dims"))
     return get("color"), get("layout"), get("dims")
 
@@ -150,26 +149,48 @@ def draw(view: RunView, by: str, shown: Shown, labels: Labels, panel: np.ndarray
     if shown.layout.shape[1] == 3:
         legend = coloring.legend
         fig = map3d.figure(
-            shown.layout, panel, coloring.color, coloring.palette, title=legend["title"],
-            names=legend.get("names"), ends=(legend.get("low", ""), legend.get("high", "")),
-            cross=coloring.cross, cross_name=legend.get("cross", ""), selected=chosen,
-            sample=sample, links=links, box=shown.box,
-        )  # fmt: skip
+            shown.layout,
+            panel,
+            coloring.color,
+            coloring.palette,
+            title=legend["title"],
+            names=legend.get("names"),
+            ends=(legend.get("low", ""), legend.get("high", "")),
+            cross=coloring.cross,
+            cross_name=legend.get("cross", ""),
+            selected=chosen,
+            sample=sample,
+            links=links,
+            box=shown.box,
+        )
         figures.show(fig, file, alt=alt, data=lambda: table(view, labels, panel), key="map3d")
         st.caption("Drag to turn, wheel to zoom. Samples are chosen and selected in 2-D.")
         return
     created = view.run.info["created"]
     picture = Picture(
-        points=f"{name} {created}", view=f"{name} {created} {shown.kind}",
-        place=f"{shown.kind} {epoch}", ids=panel, layout=shown.layout, box=shown.box,
-        labels=labels, coloring=coloring, selected=chosen, sample=sample, links=tuple(links),
-        sheets=thumbnails(name, len(panel)), note=f"{kind}, epoch {epoch}", alt=alt, file=file,
-    )  # fmt: skip
+        points=f"{name} {created}",
+        view=f"{name} {created} {shown.kind}",
+        place=f"{shown.kind} {epoch}",
+        ids=panel,
+        layout=shown.layout,
+        box=shown.box,
+        labels=labels,
+        coloring=coloring,
+        selected=chosen,
+        sample=sample,
+        links=tuple(links),
+        sheets=thumbnails(name, len(panel)),
+        note=f"{kind}, epoch {epoch}",
+        alt=alt,
+        file=file,
+    )
     scatter(
-        picture, key="map", pick=lambda i: put(sample=i),
+        picture,
+        key="map",
+        pick=lambda i: put(sample=i),
         lasso=lambda ids: put(lasso=tuple(ids.tolist())),
         want=lambda number: sheets.want(name, number),
-    )  # fmt: skip
+    )
 
 
 def thumbnails(name: str, n: int) -> dict | None:
@@ -185,9 +206,16 @@ page.head(
     "Do classes stay together although labels are wrong?",
     "Each point is an image, and alike images lie close together. Where classes form islands in "
     "spite of wrong labels, neighbors know the right label.",
-    "features", "UMAP", "PCA", "given label", "true label", "corrected label", "P(clean)",
-    "neighbors", "weights",
-)  # fmt: skip
+    "features",
+    "UMAP",
+    "PCA",
+    "given label",
+    "true label",
+    "corrected label",
+    "P(clean)",
+    "neighbors",
+    "weights",
+)
 name = run_picker.pick_run()
 row = epoch_slider.scrub(name)
 kept = run_cache.run(name).labels

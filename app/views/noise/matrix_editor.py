@@ -32,8 +32,12 @@ def editor(names: Sequence[str], current: np.ndarray | None, of: RunConfig | Non
     start = _start(len(names), current)
     table = _table(names, start)
     edited = st.data_editor(
-        table, key=f"matrix-{st.session_state[ROUND]}", num_rows="fixed", width="stretch",
-        height=min(38 + 35 * len(names), 460), alt="Transition matrix to be edited",
+        table,
+        key=f"matrix-{st.session_state[ROUND]}",
+        num_rows="fixed",
+        width="stretch",
+        height=min(38 + 35 * len(names), 460),
+        alt="Transition matrix to be edited",
         column_config={
             "_index": st.column_config.Column("true \\ given", pinned=True, disabled=True),
             **{
@@ -43,7 +47,7 @@ def editor(names: Sequence[str], current: np.ndarray | None, of: RunConfig | Non
                 for name in table.columns
             },
         },
-    )  # fmt: skip
+    )
     wrong = tables.problems(edited)
     _tools(names, start, edited, wrong, of)
     for sentence in wrong[:WORST]:
@@ -55,13 +59,19 @@ def editor(names: Sequence[str], current: np.ndarray | None, of: RunConfig | Non
 def _tools(names, start: np.ndarray, edited: pd.DataFrame, wrong: list[str], of) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", key="matrix-tools"):
         st.button(
-            "Use this table", type="primary", disabled=bool(wrong), on_click=_use,
-            args=(edited, of), help="Noise model “matrix” for the next run; Train starts it.",
-        )  # fmt: skip
+            "Use this table",
+            type="primary",
+            disabled=bool(wrong),
+            on_click=_use,
+            args=(edited, of),
+            help="Noise model “matrix” for the next run; Train starts it.",
+        )
         st.button(
-            "Make rows add up to 1", disabled=not wrong, on_click=_restart,
+            "Make rows add up to 1",
+            disabled=not wrong,
+            on_click=_restart,
             args=(tables.normalized(edited),),
-        )  # fmt: skip
+        )
         st.button(
             "Start over",
             on_click=_restart,
@@ -75,9 +85,11 @@ def _tools(names, start: np.ndarray, edited: pd.DataFrame, wrong: list[str], of)
             _upload(names)
         if get("noise") == "matrix" and get("noise_matrix") is not None:
             st.page_link(
-                "views/train/page.py", label="Start it on Train", icon=":material/play_circle:",
+                "views/train/page.py",
+                label="Start it on Train",
+                icon=":material/play_circle:",
                 query_params=link(),
-            )  # fmt: skip
+            )
 
 
 def _upload(names: Sequence[str]) -> None:
@@ -85,8 +97,10 @@ def _upload(names: Sequence[str]) -> None:
     endpoints.expect_file()
     file = st.file_uploader(
         f"A table of {len(names)} × {len(names)} numbers, with or without class names",
-        type="csv", max_upload_size=1, key=f"matrix-file-{st.session_state[ROUND]}",
-    )  # fmt: skip
+        type="csv",
+        max_upload_size=1,
+        key=f"matrix-file-{st.session_state[ROUND]}",
+    )
     if file is None:
         return
     try:

@@ -61,8 +61,9 @@ class Spoiled:
         if self.kind == "none":
             return (
                 f"We spoiled nothing: these labels came with {actual} mistakes of their own."
-                if self.wrong.any() else "We spoiled nothing: every label is right."
-            )  # fmt: skip
+                if self.wrong.any()
+                else "We spoiled nothing: every label is right."
+            )
         if self.kind == "symmetric":
             c = len(self.names)
             return (
@@ -133,9 +134,13 @@ def of_run(run: Run) -> Spoiled:
     """The labels that a run really has. Raises StoreError."""
     labels, config = run.labels, run.config
     return Spoiled(
-        config.noise, run.info["rate_requested"], run.info["data"]["classes"],
-        labels["given"], labels.get("true"), labels["matrix"],
-    )  # fmt: skip
+        config.noise,
+        run.info["rate_requested"],
+        run.info["data"]["classes"],
+        labels["given"],
+        labels.get("true"),
+        labels["matrix"],
+    )
 
 
 def of_settings(config: RunConfig, data: Data, on_progress: OnProgress | None = None) -> Spoiled:
@@ -146,9 +151,13 @@ def of_settings(config: RunConfig, data: Data, on_progress: OnProgress | None = 
     """
     problem = make_noisy_labels(config, data, on_progress=on_progress)
     return Spoiled(
-        config.noise, problem.rate_requested, data.classes, problem.given, problem.true,
+        config.noise,
+        problem.rate_requested,
+        data.classes,
+        problem.given,
+        problem.true,
         problem.matrix,
-    )  # fmt: skip
+    )
 
 
 def _percent(share: float | None) -> str:

@@ -68,9 +68,12 @@ def of_settings() -> tuple[Spoiled | None, object]:
     shown = config or configure(dataset=dataset)
     with st.container(horizontal=True, vertical_alignment="bottom", key="noise-controls"):
         st.selectbox(
-            "Noise model", noise_kinds(), width=240, help=WORDS["noise model"],
+            "Noise model",
+            noise_kinds(),
+            width=240,
+            help=WORDS["noise model"],
             **bound("noise", shown.noise),
-        )  # fmt: skip
+        )
         noise_details(shown, width=240)
         st.number_input(
             "Seed",
@@ -81,9 +84,11 @@ def of_settings() -> tuple[Spoiled | None, object]:
             **bound("seed", 0, within=(0, LARGEST_SEED)),
         )
         st.page_link(
-            "views/train/page.py", label="Start these settings on Train", query_params=link(),
+            "views/train/page.py",
+            label="Start these settings on Train",
+            query_params=link(),
             icon=":material/play_circle:",
-        )  # fmt: skip
+        )
     if config is None:
         st.stop()
     note = NOISE_NOTES[config.noise]
@@ -115,9 +120,10 @@ def preview(config: RunConfig, data: Data) -> Spoiled | None:
         return noisy_labels.of_settings(config, data)
     place = st.empty()
     if data.n > AT_ONCE and not place.button(
-        f"Let networks learn {data.n:,} images", icon=":material/neurology:",
+        f"Let networks learn {data.n:,} images",
+        icon=":material/neurology:",
         help="Margins come from networks; for this many images they take minutes.",
-    ):  # fmt: skip
+    ):
         st.info(
             "How doubtful an image is, is told by networks that have not seen it. They have to be "
             "trained once for this data set; a run that starts does so itself."
@@ -170,14 +176,17 @@ def matrices(labels: Spoiled) -> None:
     numbered = len(labels.names) <= charts.NUMBERED
     for place, (title, file, values) in zip(st.columns(2, gap="medium"), pictures, strict=False):
         with place:
-            st.markdown(f"**{title}**: of each true class, the share given each label"
-                        + (", in percent" if numbered else ""))  # fmt: skip
+            st.markdown(
+                f"**{title}**: of each true class, the share given each label"
+                + (", in percent" if numbered else "")
+            )
             figures.show(
-                charts.matrix(values, labels.names, highest=highest), file,
+                charts.matrix(values, labels.names, highest=highest),
+                file,
                 data=lambda values=values: long_table(values, labels.names),
                 alt=f"{title} transition matrix of {len(values)} classes: on average "
                 f"{percent(float(values.diagonal().mean()))} of a class keep their label",
-            )  # fmt: skip
+            )
     if far := labels.farthest():
         st.caption(far)
 
@@ -196,15 +205,21 @@ def class_rates(labels: Spoiled) -> None:
     present = labels.sizes > 0
     actual, requested = np.where(present, actual, 0), np.where(present, requested, 0)
     table = pd.DataFrame(
-        {"class": list(labels.names), "samples": labels.sizes, "requested": requested,
-         "actual": actual}
-    )  # fmt: skip
+        {
+            "class": list(labels.names),
+            "samples": labels.sizes,
+            "requested": requested,
+            "actual": actual,
+        }
+    )
     worst = int(actual.argmax())
     figures.show(
-        charts.rates(labels.names, requested, actual, labels.sizes), "noise-by-class", data=table,
+        charts.rates(labels.names, requested, actual, labels.sizes),
+        "noise-by-class",
+        data=table,
         alt=f"Share of wrong labels in each class; the most in {labels.names[worst]} with "
         f"{percent(float(actual[worst]))}",
-    )  # fmt: skip
+    )
 
 
 def wall(labels: Spoiled, name: str | None, data) -> None:
@@ -216,18 +231,23 @@ def wall(labels: Spoiled, name: str | None, data) -> None:
         if get(param) is not None and get(param) >= c:
             put(**{param: None})
         st.selectbox(
-            title, range(c), width=200, placeholder="any", **bound(param),
+            title,
+            range(c),
+            width=200,
+            placeholder="any",
+            **bound(param),
             format_func=labels.names.__getitem__,
-        )  # fmt: skip
+        )
 
     with st.container(horizontal=True, vertical_alignment="bottom", key="wall-controls"):
         choose("True class", "class")
         choose("Given label", "given_class")
         st.button(
-            "Draw others", icon=":material/casino:",
+            "Draw others",
+            icon=":material/casino:",
             on_click=lambda: put(draw=get("draw") + 1),
             help="Another choice by chance; the link repeats it.",
-        )  # fmt: skip
+        )
     wish = dict(true=get("class"), given=get("given_class"))
     rows = labels.pick(**wish, n=ON_THE_WALL[name is None], seed=get("draw"))
     total = len(labels.pick(**wish, n=len(labels.given), seed=0))
@@ -250,9 +270,14 @@ def page() -> None:
         "Here you see which true class was given which wrong label, asked for and as it really "
         "came. The pattern decides how hard the noise is: mistakes spread over all classes are "
         "outvoted, mistakes that always go the same way look like the truth.",
-        "noisy labels", "given label", "true label", "noise model", "noise rate",
-        "transition matrix", "seed",
-    )  # fmt: skip
+        "noisy labels",
+        "given label",
+        "true label",
+        "noise model",
+        "noise rate",
+        "transition matrix",
+        "seed",
+    )
     st.segmented_control(
         "Labels",
         ("run", "settings"),
@@ -289,10 +314,11 @@ def unknown(labels: Spoiled) -> None:
         "lists the labels that look wrong."
     )
     figures.show(
-        charts.sizes(labels.names, labels.sizes), "given-labels",
+        charts.sizes(labels.names, labels.sizes),
+        "given-labels",
         alt=f"How often each of {len(labels.names)} labels was given",
         data=pd.DataFrame({"label": list(labels.names), "samples": labels.sizes}),
-    )  # fmt: skip
+    )
 
 
 page()

@@ -23,7 +23,7 @@ def passcode() -> None:
         st.success(
             "You are the teacher here: you may see, steer and stop every run.",
             icon=":material/school:",
-        )  # fmt: skip
+        )
         return
     with st.expander("I am the teacher", icon=":material/key:"):
         if not secret:
@@ -80,25 +80,34 @@ def row(where: RunInfo) -> None:
         st.space("stretch")
         if where.state != "queued":
             st.button(
-                "Let go" if where.pinned else "Pin", key=f"pin-{name}", disabled=not mine,
+                "Let go" if where.pinned else "Pin",
+                key=f"pin-{name}",
+                disabled=not mine,
                 help="A pinned run goes on although nobody watches it, and is kept when old runs "
                 "are removed",
-                on_click=page.guarded(runs().pin), args=(name, me, not where.pinned),
-            )  # fmt: skip
+                on_click=page.guarded(runs().pin),
+                args=(name, me, not where.pinned),
+            )
         if where.active:
             st.button(
-                "Stop", key=f"stop-{name}", disabled=not mine,
-                on_click=page.guarded(runs().stop), args=(name, me),
-            )  # fmt: skip
+                "Stop",
+                key=f"stop-{name}",
+                disabled=not mine,
+                on_click=page.guarded(runs().stop),
+                args=(name, me),
+            )
         elif me.teacher:
             with st.popover("Delete"):
                 st.markdown(
                     f"Delete **{escaping.markdown(name)}** and everything in it? There is no way back."
                 )
                 st.button(
-                    "Delete for good", key=f"delete-{name}", type="primary",
-                    on_click=page.guarded(runs().delete), args=(name, me),
-                )  # fmt: skip
+                    "Delete for good",
+                    key=f"delete-{name}",
+                    type="primary",
+                    on_click=page.guarded(runs().delete),
+                    args=(name, me),
+                )
 
 
 @page.guarded
@@ -142,8 +151,9 @@ page.head(
     "What runs on this server?",
     "Runs share the processor, so they wait in a queue and train one after the other. They go on "
     "when you leave the page; a run that nobody watches for long is stopped and can be resumed.",
-    "fork", "epoch",
-)  # fmt: skip
+    "fork",
+    "epoch",
+)
 passcode()
 login()
 for problem in runs().problems:
@@ -154,9 +164,13 @@ if visitor().teacher:
         "Runs that train at once", 1, 8, runs().slots, key="slots", on_change=change_limits
     )
     right.number_input(
-        "Runs that a visitor may have queued or training", 1, 50, runs().per_visitor, key="limit",
+        "Runs that a visitor may have queued or training",
+        1,
+        50,
+        runs().per_visitor,
+        key="limit",
         on_change=change_limits,
-    )  # fmt: skip
+    )
 live_updates.keep_looking("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]

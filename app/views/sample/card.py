@@ -19,32 +19,40 @@ from engine.errors import StoreError
 
 OUTCOMES = {  # color of the box, icon, sentence
     LabelOutcome.CLEAN: (
-        "green", "check_circle", "Clean: the given label **{given}** is right, and it was kept.",
+        "green",
+        "check_circle",
+        "Clean: the given label **{given}** is right, and it was kept.",
     ),
     LabelOutcome.CORRECTED: (
-        "green", "auto_fix_high",
+        "green",
+        "auto_fix_high",
         "Corrected: the given label **{given}** was wrong; it is **{corrected}** now, and that is "
         "right{since}.",
     ),
     LabelOutcome.MISSED: (
-        "orange", "error",
+        "orange",
+        "error",
         "Missed: the label is **{given}** as it was given, but this is **{true}**.",
     ),
     LabelOutcome.HARMED: (
-        "red", "warning",
+        "red",
+        "warning",
         "Harmed: the given label **{given}** was right, and correction made it **{corrected}**"
         "{since}.",
     ),
     LabelOutcome.KEPT: ("blue", "info", "Kept: the label is **{given}** as it was given."),
     LabelOutcome.CHANGED: (
-        "orange", "error",
+        "orange",
+        "error",
         "Changed: correction turned **{given}** into **{corrected}**{since}, but this is "
         "**{true}**.",
     ),
-}  # fmt: skip
+}
 CHANGED_UNKNOWN = (
-    "blue", "edit", "Changed: correction turned **{given}** into **{corrected}**{since}.",
-)  # fmt: skip
+    "blue",
+    "edit",
+    "Changed: correction turned **{given}** into **{corrected}**{since}.",
+)
 BOXES = {"green": st.success, "red": st.error, "orange": st.warning, "blue": st.info}
 
 
@@ -114,9 +122,10 @@ def facts(of: Sample, *, size: int) -> None:
     shows = f"truly {of.classes[of.true]}" if of.true is not None else "truth not known"
     alt = f"{of.called}: given label {of.classes[of.given]}, {shows}"
     picture = (
-        '<div class="gone">image not there</div>' if image is None
+        '<div class="gone">image not there</div>'
+        if image is None
         else equation.picture(image[0], alt, size)
-    )  # fmt: skip
+    )
     st.html(
         f'<div class="facts">{picture}<div><b>{escaping.html(of.called)}</b>'
         f"<small> after epoch {of.epoch}</small><dl>{table}</dl></div></div>"
@@ -166,9 +175,13 @@ def neighbor_links(of: Sample, mix: sample_history.Mix, key: str) -> None:
         for rank, index in enumerate(mix.parts[1:9].tolist(), 1):
             target = {"beside": index} if key else {"sample": index, "mix": None}
             st.button(
-                f"{index}", key=f"open{key}-{rank}", type="tertiary", on_click=put, kwargs=target,
+                f"{index}",
+                key=f"open{key}-{rank}",
+                type="tertiary",
+                on_click=put,
+                kwargs=target,
                 help=f"Look at sample {index}, part {rank} of this mix",
-            )  # fmt: skip
+            )
 
 
 def label_chart(of: Sample, mix: sample_history.Mix | None, key: str) -> None:
@@ -183,9 +196,11 @@ def label_chart(of: Sample, mix: sample_history.Mix | None, key: str) -> None:
         for title, values in shares.items()
     )
     figures.show(
-        fig, f"{of.name}-labels{key}-{of.index}-epoch-{of.epoch}", alt=f"Bars. {said}.",
+        fig,
+        f"{of.name}-labels{key}-{of.index}-epoch-{of.epoch}",
+        alt=f"Bars. {said}.",
         key=f"bars{key}",
-    )  # fmt: skip
+    )
 
 
 def notes(of: Sample) -> dict[int, str]:
@@ -205,9 +220,12 @@ def history_chart(of: Sample, key: str) -> None:
         f"{of.epoch} marked; its corrected label changed {n_moved} times."
     )
     figures.show(
-        fig, f"{of.name}-history{key}-{of.index}", alt=alt, data=lambda: table(of, epochs),
+        fig,
+        f"{of.name}-history{key}-{of.index}",
+        alt=alt,
+        data=lambda: table(of, epochs),
         key=f"history{key}",
-    )  # fmt: skip
+    )
 
 
 def table(of: Sample, epochs: np.ndarray) -> pd.DataFrame:
@@ -215,11 +233,14 @@ def table(of: Sample, epochs: np.ndarray) -> pd.DataFrame:
     found = of.history
     names = np.array(of.classes)
     columns = {
-        "epoch": epochs, "loss": found["loss"], "p_clean": found["clean"],
+        "epoch": epochs,
+        "loss": found["loss"],
+        "p_clean": found["clean"],
         "corrected_label": names[found["soft"].argmax(1)],
-        "prediction": names[found["prediction"]], "confidence": found["confidence"],
+        "prediction": names[found["prediction"]],
+        "confidence": found["confidence"],
         "own_weight": found["weights"][:, 0],
-    }  # fmt: skip
+    }
     columns |= {f"soft {name}": found["soft"][:, c] for c, name in enumerate(of.classes)}
     for rank in range(found["neighbors"].shape[1]):
         columns[f"neighbor {rank + 1}"] = found["neighbors"][:, rank]

@@ -78,14 +78,22 @@ def _controls(
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state[K_SLIDER] = k
         st.slider(
-            "K, neighbors mixed in", 0, len(offered.parts) - 1, key=K_SLIDER, width=320,
+            "K, neighbors mixed in",
+            0,
+            len(offered.parts) - 1,
+            key=K_SLIDER,
+            width=320,
             help="A new K starts from the weights that MixNN's rule gives",
             on_change=lambda: put(mix=_whole(offered.cut(st.session_state[K_SLIDER]).weights)),
-        )  # fmt: skip
+        )
         st.button(
-            "Back to MixNN's weights", icon=":material/undo:", key="mix-back", on_click=put,
-            kwargs={"mix": None}, disabled=get("mix") is None,
-        )  # fmt: skip
+            "Back to MixNN's weights",
+            icon=":material/undo:",
+            key="mix-back",
+            on_click=put,
+            kwargs={"mix": None},
+            disabled=get("mix") is None,
+        )
     raw = get("mix") or _whole(mix.weights)
     keys = [f"w-mix-{i}" for i in range(k + 1)]
     for key, value in zip(keys, raw, strict=False):
@@ -101,9 +109,13 @@ def _controls(
                 st.html(f'<div class="equation by-hand">{cell}</div>')
                 what = "the sample itself" if i == 0 else f"sample {mix.parts[i]}"
                 st.slider(
-                    f"Weight of {what}", 0, 100, key=key, on_change=take,
+                    f"Weight of {what}",
+                    0,
+                    100,
+                    key=key,
+                    on_change=take,
                     label_visibility="collapsed",
-                )  # fmt: skip
+                )
     n_own = len(trained.parts) - 1 if trained.kind == "neighbors" else 0
     if k > n_own:
         used = f"The first {n_own} are the epoch's own; the others" if n_own else "These neighbors"
@@ -152,10 +164,11 @@ def _answer(of: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None:
     with right:
         figures.show(
             charts.label_bars(of.classes, shares, card.notes(of)),
-            f"{of.name}-by-hand-{of.index}-epoch-{of.epoch}", key="bars-by-hand",
+            f"{of.name}-by-hand-{of.index}-epoch-{of.epoch}",
+            key="bars-by-hand",
             alt=f"Bars. The network says of the plain image {_top(of, said[0])}, of the mixed one "
             f"{_top(of, said[1])}.",
-        )  # fmt: skip
+        )
 
 
 def _top(of: Sample, shares: np.ndarray) -> str:

@@ -18,9 +18,12 @@ def labels_of(view: RunView) -> sample_search.Labels:
     """What the searches use: the labels of an epoch."""
     kept = view.labels
     return sample_search.Labels(
-        given=kept["given"], true=kept.get("true"), names=kept.get("ids"),
-        soft=view.values("soft"), clean=view.values("clean"),
-    )  # fmt: skip
+        given=kept["given"],
+        true=kept.get("true"),
+        names=kept.get("ids"),
+        soft=view.values("soft"),
+        clean=view.values("clean"),
+    )
 
 
 def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
@@ -42,23 +45,33 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
         wish = "corrected" if len(sample_search.most_corrected(labels)) else "doubted"
         put(search=wish)
     st.selectbox(
-        "Find samples", options, format_func=lambda key: sample_search.SEARCHES[key].title, width=210,
-        label_visibility="collapsed", **bound("search", convert=_restart),
-    )  # fmt: skip
+        "Find samples",
+        options,
+        format_func=lambda key: sample_search.SEARCHES[key].title,
+        width=210,
+        label_visibility="collapsed",
+        **bound("search", convert=_restart),
+    )
     kind = sample_search.SEARCHES[wish]
     arguments = []
     if kind.takes == "class":
         chosen = min(get("class") or 0, len(classes) - 1)
         st.selectbox(
-            "Class", range(len(classes)), format_func=lambda c: classes[c], width=150,
-            label_visibility="collapsed", **bound("class", shown=chosen, convert=_restart),
-        )  # fmt: skip
+            "Class",
+            range(len(classes)),
+            format_func=lambda c: classes[c],
+            width=150,
+            label_visibility="collapsed",
+            **bound("class", shown=chosen, convert=_restart),
+        )
         arguments = [chosen]
     elif kind.takes == "seed":
         st.button(
-            "Shuffle", icon=":material/shuffle:", on_click=put,
+            "Shuffle",
+            icon=":material/shuffle:",
+            on_click=put,
             kwargs={"shuffle": get("shuffle") + 1, "sample": None, "mix": None},
-        )  # fmt: skip
+        )
         arguments = [get("shuffle")]
     elif kind.takes == "text":
         st.text_input(
@@ -88,15 +101,23 @@ def walk(ids: np.ndarray, n: int) -> int | None:
     steps = (("Previous", "navigate_before", "P", before), ("Next", "navigate_next", "N", after))
     for title, icon, shortcut, target in steps:
         st.button(
-            title, icon=f":material/{icon}:", shortcut=shortcut, disabled=target is None,
-            on_click=put, kwargs={"sample": target, "mix": None},
+            title,
+            icon=f":material/{icon}:",
+            shortcut=shortcut,
+            disabled=target is None,
+            on_click=put,
+            kwargs={"sample": target, "mix": None},
             help=f"{title} sample of this list",
-        )  # fmt: skip
+        )
     st.markdown("Sample", width="content")
     st.number_input(
-        "Sample", 0, n - 1, width=130, label_visibility="collapsed",
+        "Sample",
+        0,
+        n - 1,
+        width=130,
+        label_visibility="collapsed",
         **bound("sample", convert=_fresh),
-    )  # fmt: skip
+    )
     return sample
 
 
@@ -127,9 +148,12 @@ def second(sample: int, n: int) -> None:
     """A button that puts another sample beside this one, or takes it away."""
     if get("beside") is None:
         st.button(
-            "Second sample", icon=":material/splitscreen_right:", on_click=put,
-            kwargs={"beside": (sample + 1) % n}, help="Two samples side by side",
-        )  # fmt: skip
+            "Second sample",
+            icon=":material/splitscreen_right:",
+            on_click=put,
+            kwargs={"beside": (sample + 1) % n},
+            help="Two samples side by side",
+        )
     else:
         st.button("One sample", icon=":material/close:", on_click=put, kwargs={"beside": None})
 
@@ -148,9 +172,21 @@ page.head(
     "What did MixNN do with this image?",
     "Follow one label from given to corrected: whom the image was mixed with, how much each "
     "weighed, and what the network said, so that you can judge for yourself.",
-    "given label", "true label", "corrected label", "soft label", "loss", "P(clean)", "neighbors",
-    "K", "features", "mixing", "weights", "mixup", "warm-up", "epoch",
-)  # fmt: skip
+    "given label",
+    "true label",
+    "corrected label",
+    "soft label",
+    "loss",
+    "P(clean)",
+    "neighbors",
+    "K",
+    "features",
+    "mixing",
+    "weights",
+    "mixup",
+    "warm-up",
+    "epoch",
+)
 name = run_picker.pick_run()
 view = RunView(name, epoch_slider.scrub(name))
 labels = labels_of(view)
@@ -164,8 +200,10 @@ found(ids, sample)
 if sample is None:
     page.empty(
         "No sample to show. Choose another search above, or an epoch in which labels have moved.",
-        "views/sample/page.py", "Show all samples", search="all",
-    )  # fmt: skip
+        "views/sample/page.py",
+        "Show all samples",
+        search="all",
+    )
 try:
     run_cache.data_of(view.run)
 except StoreError as error:

@@ -45,9 +45,10 @@ def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]
     config, first = run.config, run.info["first_epoch"]
     epochs = (first, max(config.epochs - 1, first + 1))
     marks = live_curves.events(
-        records, config.warmup if config.mixing != "none" else 0,
+        records,
+        config.warmup if config.mixing != "none" else 0,
         config.correction_start if config.correction != "none" else None,
-    )  # fmt: skip
+    )
     found = {STAGES: (live_curves.stage_rows(records), live_curves.stages_spec(epochs))}
     for title, (series, _) in PICTURES.items():
         rows = live_curves.curve_rows(records, series, marks, turn=0.65 * epochs[1])

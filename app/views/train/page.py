@@ -28,28 +28,54 @@ def controls(where: RunInfo) -> None:
 
     def button(label: str, icon: str, wish, *, key: str, help: str, off: bool = False) -> None:
         st.button(
-            label, icon=f":material/{icon}:", key=key, on_click=page.guarded(wish),
-            args=(name, me), disabled=off or not mine, help=why or help,
-        )  # fmt: skip
+            label,
+            icon=f":material/{icon}:",
+            key=key,
+            on_click=page.guarded(wish),
+            args=(name, me),
+            disabled=off or not mine,
+            help=why or help,
+        )
 
     if where.active:
         if where.state == "paused":
             button("Go on", "play_arrow", runs().go_on, key="go-on", help="Train on")
         else:
-            button("Pause", "pause", runs().pause, key="pause", help="Stand still after this batch",
-                   off=where.state == "queued")  # fmt: skip
-        button("Step", "skip_next", runs().step, key="step", help="Train one epoch, then pause",
-               off=where.state == "queued")  # fmt: skip
-        button("Stop", "stop", runs().stop, key="stop",
-               help="End after the last whole epoch; it can be resumed")  # fmt: skip
+            button(
+                "Pause",
+                "pause",
+                runs().pause,
+                key="pause",
+                help="Stand still after this batch",
+                off=where.state == "queued",
+            )
+        button(
+            "Step",
+            "skip_next",
+            runs().step,
+            key="step",
+            help="Train one epoch, then pause",
+            off=where.state == "queued",
+        )
+        button(
+            "Stop",
+            "stop",
+            runs().stop,
+            key="stop",
+            help="End after the last whole epoch; it can be resumed",
+        )
         st.toggle(
-            "Keep going without me", where.pinned, key=f"pin-{name}", disabled=not mine,
+            "Keep going without me",
+            where.pinned,
+            key=f"pin-{name}",
+            disabled=not mine,
             on_change=lambda: runs().pin(name, me, st.session_state[f"pin-{name}"]),
             help="A run that nobody watches is stopped after a while. This one goes on.",
-        )  # fmt: skip
+        )
     elif where.state in ("stopped", "interrupted", "failed"):
-        button("Resume", "resume", runs().resume, key="resume",
-               help="Go on after its last whole epoch")  # fmt: skip
+        button(
+            "Resume", "resume", runs().resume, key="resume", help="Go on after its last whole epoch"
+        )
 
 
 def progress(where: RunInfo) -> None:
@@ -81,16 +107,29 @@ def live_knobs(where: RunInfo, config: RunConfig, latest: dict, cells: list) -> 
     off = not runs().may_control(name, me)
     if config.mixing == "neighbors":
         cells[0].slider(
-            "K from the next epoch on", 1, min(20, run_cache.run(name).info["k_max"]),
-            latest["k"], key=f"live-k-{name}", disabled=off, help=page.word("K"),
-            on_change=page.guarded(change), args=("k",),
-        )  # fmt: skip
+            "K from the next epoch on",
+            1,
+            min(20, run_cache.run(name).info["k_max"]),
+            latest["k"],
+            key=f"live-k-{name}",
+            disabled=off,
+            help=page.word("K"),
+            on_change=page.guarded(change),
+            args=("k",),
+        )
     if config.correction != "none":
         cells[1].slider(
-            "Alpha from the next epoch on", 0.0, 1.0, latest["alpha"], 0.01,
-            key=f"live-alpha-{name}", disabled=off, help=page.word("alpha"),
-            on_change=page.guarded(change), args=("alpha",),
-        )  # fmt: skip
+            "Alpha from the next epoch on",
+            0.0,
+            1.0,
+            latest["alpha"],
+            0.01,
+            key=f"live-alpha-{name}",
+            disabled=off,
+            help=page.word("alpha"),
+            on_change=page.guarded(change),
+            args=("alpha",),
+        )
 
 
 def numbers(name: str, records: list[dict], cells: list) -> None:
@@ -119,17 +158,19 @@ def pictures(name: str, records: list[dict]) -> None:
             st.markdown(f"**{title}** {note}")
             if title in pictures_now:
                 st.vega_lite_chart(
-                    *pictures_now[title], key=f"live-{title.split()[0].lower()}",
+                    *pictures_now[title],
+                    key=f"live-{title.split()[0].lower()}",
                     alt=f"{title} Curves over the epochs: {', '.join(series.values())}",
-                )  # fmt: skip
+                )
             else:
                 st.caption("This needs the true labels, which are not known here.")
     with cells[3].container(border=True):
         st.markdown(f"**{STAGES}** Seconds of each epoch by stage.")
         st.vega_lite_chart(
-            *pictures_now[STAGES], key="live-stages",
+            *pictures_now[STAGES],
+            key="live-stages",
             alt="Stacked bars: seconds of each stage of each epoch",
-        )  # fmt: skip
+        )
     figures.save_csv(f"{name}-curves", lambda: table(records))
 
 
@@ -254,9 +295,22 @@ page.head(
     "What is happening now?",
     "We spoil labels on purpose and watch a network learn. It learns right ones first, the wrong "
     "ones later; MixNN uses the time between to repair them.",
-    "noisy labels", "noise rate", "method", "early learning", "memorization", "label recovery",
-    "K", "alpha", "warm-up", "correction", "P(clean)", "AUROC", "fork", "epoch", "seed",
-)  # fmt: skip
+    "noisy labels",
+    "noise rate",
+    "method",
+    "early learning",
+    "memorization",
+    "label recovery",
+    "K",
+    "alpha",
+    "warm-up",
+    "correction",
+    "P(clean)",
+    "AUROC",
+    "fork",
+    "epoch",
+    "seed",
+)
 chosen = run_picker.chosen_run()
 config = None
 if not get("guide"):
@@ -270,8 +324,13 @@ if not get("guide"):
         if config is not None:
             words.markdown(f"**Next run** {escaping.lines(settings_form.in_words(config))}")
         with begin:
-            if st.button("Start", type="primary", icon=":material/play_arrow:", key="start",
-                         disabled=config is None):  # fmt: skip
+            if st.button(
+                "Start",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="start",
+                disabled=config is None,
+            ):
                 start(config)
                 st.rerun()
 if chosen is None:

@@ -95,8 +95,9 @@ def image(
         to = f" to {escaping.markdown(view.classes[decision.label])}"
         st.badge(
             f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
-            icon=":material/check:", color="green",
-        )  # fmt: skip
+            icon=":material/check:",
+            color="green",
+        )
     elif sample not in found.flagged:
         st.caption("This sample was picked elsewhere; its label does not look wrong.")
 
@@ -115,9 +116,12 @@ def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None
     )
     pixels = images.take(near).permute(0, 2, 3, 1).numpy()
     wall(
-        pixels, [classes[label] for label in labels], size=76, marks=colors.tolist(),
+        pixels,
+        [classes[label] for label in labels],
+        size=76,
+        marks=colors.tolist(),
         alts=[f"neighbor {i}, given label {classes[c]}" for i, c in zip(near, labels, strict=True)],
-    )  # fmt: skip
+    )
     n_best, n_given = int((labels == best).sum()), int((labels == given).sum())
     none = "none" if n_given == 0 else n_given
     label = escaping.markdown(classes[best])
@@ -128,9 +132,12 @@ def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None
 
 
 def listed(
-    view: RunView, found: LabelIssues, queue: np.ndarray, latest: dict[int, Decision],
+    view: RunView,
+    found: LabelIssues,
+    queue: np.ndarray,
+    latest: dict[int, Decision],
     images: Data | None,
-) -> None:  # fmt: skip
+) -> None:
     classes, shown = view.classes, queue[:LISTED]
     with st.expander(f"The list: {len(queue):,} labels, the most suspicious first"):
         if not len(shown):
@@ -154,7 +161,11 @@ def listed(
                 put(sample=int(shown[rows[0]]))
 
         st.dataframe(
-            table, hide_index=True, key="desk-list", on_select=go, selection_mode="single-row",
+            table,
+            hide_index=True,
+            key="desk-list",
+            on_select=go,
+            selection_mode="single-row",
             height=320,
             column_config={
                 "image": st.column_config.ImageColumn(width="small"),
@@ -162,7 +173,7 @@ def listed(
                 "label quality": st.column_config.NumberColumn(format="%.2f"),
             },
             alt="The suspicious labels; select a row to look at it",
-        )  # fmt: skip
+        )
         if len(queue) > LISTED:
             st.caption(f"The first {LISTED} are listed; the table to take home holds all.")
 

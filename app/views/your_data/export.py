@@ -50,19 +50,29 @@ def final_labels(
 
 
 def table(
-    classes: list[str], ids: list[str], found: LabelIssues, latest: dict[int, Decision],
+    classes: list[str],
+    ids: list[str],
+    found: LabelIssues,
+    latest: dict[int, Decision],
     accept: float | None = None,
-) -> str:  # fmt: skip
+) -> str:
     """One row for every sample, as CSV with the COLUMNS; see engine/tables.py."""
     final, how = final_labels(found, latest, accept)
     rows = (
         (
-            name, classes[found.given[i]], classes[found.suggested[i]], classes[found.proposed[i]],
-            how[i], classes[final[i]], known(found.p_clean[i]), f"{found.quality[i]:.6f}",
-            classes[found.moved[i]], latest[i].at if i in latest else "",
+            name,
+            classes[found.given[i]],
+            classes[found.suggested[i]],
+            classes[found.proposed[i]],
+            how[i],
+            classes[final[i]],
+            known(found.p_clean[i]),
+            f"{found.quality[i]:.6f}",
+            classes[found.moved[i]],
+            latest[i].at if i in latest else "",
         )
         for i, name in enumerate(ids)
-    )  # fmt: skip
+    )
     return rows_text([COLUMNS, *rows])
 
 
@@ -133,9 +143,11 @@ def folders_again(
     name unless another one has it there. Raises HandbackError above most bytes.
     """
     files = [
-        path for part in PARTS for path in sorted((base / part).glob("[!.]*/*"))
+        path
+        for part in PARTS
+        for path in sorted((base / part).glob("[!.]*/*"))
         if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    ]  # fmt: skip
+    ]
     if (size := sum(path.stat().st_size for path in files)) > most:
         raise HandbackError(
             f"the images take {size / MB:,.0f} MB, and a zip may hold {most // MB:,}: take the "

@@ -43,21 +43,22 @@ def also_accept(found, latest) -> float | None:
     st.markdown("**Labels nobody decided on**")
     key = "accept-held" if found.warning else "accept-on"
     on = st.toggle(
-        "Also accept proposed changes unseen", value=get("accept") is not None, key=key,
+        "Also accept proposed changes unseen",
+        value=get("accept") is not None,
+        key=key,
         help="Without it, a label changes only where you said so. A change is proposed where the "
         f"network (probability at least {SURE:g}), the nearest images and the loss before "
-        "correction all speak against the given label.", disabled=found.warning is not None,
+        "correction all speak against the given label.",
+        disabled=found.warning is not None,
         on_change=lambda: put(accept=SURE if st.session_state[key] else None),
-    )  # fmt: skip
+    )
     if not on:
         st.caption(
             f"They stay as they came. {n_open:,} of them have another label suggested, "
             f"{n_proposed:,} of these would be changed unseen."
         )
         return None
-    accept = st.slider(
-        "If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE)
-    )  # fmt: skip
+    accept = st.slider("If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE))
     st.caption("These changes were seen by nobody; in the table they are marked “auto”.")
     return accept
 
@@ -89,14 +90,19 @@ def files(view: RunView, found, latest, accept, final: np.ndarray) -> None:
             downloads.button(
                 f"The data set, reviewed (.{suffix})",
                 lambda: export.data_set(run, data, final, root),
-                f"{name}-reviewed.{suffix}", key="save-data", type="primary",
+                f"{name}-reviewed.{suffix}",
+                key="save-data",
+                type="primary",
                 icon=":material/folder_zip:",
-            )  # fmt: skip
+            )
         downloads.button(
             "A table of all labels (.csv)",
             lambda: export.table(classes, ids, found, latest, accept),
-            f"{name}-labels.csv", mime="text/csv", key="save-table", icon=":material/table:",
-        )  # fmt: skip
+            f"{name}-labels.csv",
+            mime="text/csv",
+            key="save-table",
+            icon=":material/table:",
+        )
         again = data is not None and runs().may_control(name, visitor()) and st.button(
             "Another round with these labels", icon=":material/replay:", key="again",
             help="Brings the reviewed data set back to step 2: a network that learns from better "
@@ -138,12 +144,15 @@ def changes(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
     )
     st.markdown(f"**Labels that change** ({len(rows):,})")
     st.dataframe(
-        table, hide_index=True, key="changes", height=min(36 * len(shown) + 38, 330),
+        table,
+        hide_index=True,
+        key="changes",
+        height=min(36 * len(shown) + 38, 330),
         column_config={
             "image": st.column_config.ImageColumn(width="small"),
             "likelihood": evidence.LIKELIHOOD,
         },
         alt="The labels that change",
-    )  # fmt: skip
+    )
     if len(rows) > len(shown):
         st.caption(f"The first {len(shown)} are shown; the table to take home holds all.")

@@ -45,8 +45,10 @@ def bring() -> None:
         endpoints.expect_file()
         file = st.file_uploader(
             f"An .npz file, or a .zip of class folders, up to {MOST_UPLOADED // MB} MB",
-            type=["npz", "zip"], max_upload_size=MOST_UPLOADED // MB, key="own-file",
-        )  # fmt: skip
+            type=["npz", "zip"],
+            max_upload_size=MOST_UPLOADED // MB,
+            key="own-file",
+        )
         if file is None:
             leave_file()
         else:
@@ -136,10 +138,12 @@ def example() -> io.BytesIO:
     noisy = corrupt(data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0)
     out = io.BytesIO()
     np.savez_compressed(
-        out, train_images=data.images[:, 0].numpy(), train_labels=noisy.labels.astype(np.uint8),
+        out,
+        train_images=data.images[:, 0].numpy(),
+        train_labels=noisy.labels.astype(np.uint8),
         test_images=data.test_images[:, 0].numpy(),
         test_labels=data.test_labels.numpy().astype(np.uint8),
-    )  # fmt: skip
+    )
     out.seek(0)
     return out
 
@@ -202,14 +206,20 @@ def start(dataset: str, at: float) -> None:
     with st.container(border=True, key="tuned"):
         st.markdown("**Let MixNN look for wrong labels**")
         mirror = st.checkbox(
-            "A mirrored image still shows its class", value=False, key="mirror",
+            "A mirrored image still shows its class",
+            value=False,
+            key="mirror",
             help="True of animals and most things, untrue of letters, digits and signs. The "
             "network then learns from mirrored images as well.",
-        )  # fmt: skip
+        )
         thorough = st.segmented_control(
-            "How long", [True, False], default=True, required=True, key="thorough",
+            "How long",
+            [True, False],
+            default=True,
+            required=True,
+            key="thorough",
             format_func={True: "Thorough", False: "Quick look"}.get,
-        )  # fmt: skip
+        )
         left = seconds(dataset, at) * (1 if thorough else 0.5)
         st.caption(
             f"About **{minutes(left)}** on this machine. Your labels are taken as they "
@@ -281,21 +291,32 @@ def training(name: str) -> None:
 
     live_updates.keep_looking("learning", changed, every=1.0, draw=progress)
     st.page_link(
-        "views/train/page.py", label="Watch it learn on Train", icon=":material/monitoring:",
+        "views/train/page.py",
+        label="Watch it learn on Train",
+        icon=":material/monitoring:",
         query_params=link(run=name),
-    )  # fmt: skip
+    )
 
 
 page.head(
     "Which of my labels are wrong?",
     "Bring your own images: MixNN learns from them, points at the labels that it doubts, and you "
     "decide. A few hundred clicks can save a data set of thousands.",
-    "noisy labels", "given label", "soft label", "P(clean)", "label quality", "neighbors",
-)  # fmt: skip
+    "noisy labels",
+    "given label",
+    "soft label",
+    "P(clean)",
+    "label quality",
+    "neighbors",
+)
 default = "check" if get("upload") else "review" if get("run") else "bring"
 step = get("step") or default
 st.segmented_control(
-    "Step", list(STEPS), format_func=STEPS.get, required=True, label_visibility="collapsed",
+    "Step",
+    list(STEPS),
+    format_func=STEPS.get,
+    required=True,
+    label_visibility="collapsed",
     **bound("step", step),
-)  # fmt: skip
+)
 {"bring": bring, "check": check, "review": review, "take": export_page.takehome}[step]()

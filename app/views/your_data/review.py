@@ -52,8 +52,14 @@ def desk(name: str) -> None:
     _progress(view, found, latest, queue, sample)
     if sample is None:
         _all_done(found)
-        st.button("Undo", shortcut="U", on_click=_undo, args=(name,), icon=":material/undo:",
-                  key="undo-done")  # fmt: skip
+        st.button(
+            "Undo",
+            shortcut="U",
+            on_click=_undo,
+            args=(name,),
+            icon=":material/undo:",
+            key="undo-done",
+        )
         return
     images = evidence.images_of(view)
     left, middle, right = st.columns([3, 4, 4], gap="medium")
@@ -81,9 +87,12 @@ def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
 
 
 def _progress(
-    view: RunView, found: LabelIssues, latest: dict[int, Decision], queue: np.ndarray,
+    view: RunView,
+    found: LabelIssues,
+    latest: dict[int, Decision],
+    queue: np.ndarray,
     sample: int | None,
-) -> None:  # fmt: skip
+) -> None:
     among = [latest[s] for s in found.flagged.tolist() if s in latest]
     counts = {word: sum(d.kind == kind for d in among) for kind, word in evidence.DONE.items()}
     said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
@@ -109,14 +118,18 @@ def _mend_filters(n_classes: int) -> None:
 def _filters(classes: list[str]) -> None:
     st.selectbox("Show", list(SHOWN), format_func=SHOWN.get, **_anew("desk_show"))
     st.selectbox(
-        "Given label", [-1, *range(len(classes))],
+        "Given label",
+        [-1, *range(len(classes))],
         format_func=lambda c: "any" if c < 0 else classes[c],
         **_anew("desk_class", -1, convert=lambda c: None if c < 0 else c),
-    )  # fmt: skip
+    )
     st.slider(
-        "Suggestion at least this likely", 0.0, 1.0, step=0.05,
+        "Suggestion at least this likely",
+        0.0,
+        1.0,
+        step=0.05,
         **_anew("desk_sure", 0.0, convert=lambda share: share or None),
-    )  # fmt: skip
+    )
 
 
 def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
@@ -145,9 +158,13 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
             mark = " (given)" if label == given else ""
             st.button(
                 f"**{escaping.markdown(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
-                key=key, width="stretch", shortcut=keys[label], disabled=off,
-                on_click=_decide, args=(name, sample, label, given),
-            )  # fmt: skip
+                key=key,
+                width="stretch",
+                shortcut=keys[label],
+                disabled=off,
+                on_click=_decide,
+                args=(name, sample, label, given),
+            )
             styles.append(
                 f".st-key-{key} button{{background-image:linear-gradient(rgba(0,114,178,.28),"
                 f"rgba(0,114,178,.28));background-repeat:no-repeat;background-size:"
@@ -157,20 +174,35 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
     _other_classes(view, sample, given, [c for c in range(len(classes)) if c not in order])
     with st.container(horizontal=True, gap="small", key="desk-keys"):
         st.button(
-            "Keep", key=f"keep-{sample}", shortcut="K", on_click=_decide,
-            args=(name, sample, given, given), icon=":material/check:", disabled=off,
-            help="The given label is right",
-        )  # fmt: skip
-        st.button(
-            "Skip", key=f"skip-{sample}", shortcut="S", on_click=_decide,
-            args=(name, sample, given, given, "skip"), icon=":material/skip_next:", disabled=off,
-            help="I cannot tell: leave it as it is",
-        )  # fmt: skip
-        st.button(
-            "Undo", key=f"undo-{sample}", shortcut="U", on_click=_undo, args=(name,),
-            icon=":material/undo:", help="Take back your last decision and return to it",
+            "Keep",
+            key=f"keep-{sample}",
+            shortcut="K",
+            on_click=_decide,
+            args=(name, sample, given, given),
+            icon=":material/check:",
             disabled=off,
-        )  # fmt: skip
+            help="The given label is right",
+        )
+        st.button(
+            "Skip",
+            key=f"skip-{sample}",
+            shortcut="S",
+            on_click=_decide,
+            args=(name, sample, given, given, "skip"),
+            icon=":material/skip_next:",
+            disabled=off,
+            help="I cannot tell: leave it as it is",
+        )
+        st.button(
+            "Undo",
+            key=f"undo-{sample}",
+            shortcut="U",
+            on_click=_undo,
+            args=(name,),
+            icon=":material/undo:",
+            help="Take back your last decision and return to it",
+            disabled=off,
+        )
 
 
 def offered(likely: np.ndarray, given: int) -> list[int]:
@@ -202,18 +234,28 @@ def _other_classes(view: RunView, sample: int, given: int, others: list[int]) ->
     if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
         key = f"other-{sample}"
         st.selectbox(
-            "Another class", others, index=None, format_func=lambda c: classes[c], key=key,
-            placeholder="Another class", label_visibility="collapsed", disabled=off,
-            on_change=_decide_other, args=(name, sample, given, key),
-        )  # fmt: skip
+            "Another class",
+            others,
+            index=None,
+            format_func=lambda c: classes[c],
+            key=key,
+            placeholder="Another class",
+            label_visibility="collapsed",
+            disabled=off,
+            on_change=_decide_other,
+            args=(name, sample, given, key),
+        )
         return
     with st.container(horizontal=True, gap="xxsmall", key="others"):
         for c in others:
             st.button(
-                escaping.markdown(classes[c]), key=f"other-{sample}-{c}",
-                shortcut=classes[c] if _are_digits(classes) else None, disabled=off,
-                on_click=_decide, args=(name, sample, c, given),
-            )  # fmt: skip
+                escaping.markdown(classes[c]),
+                key=f"other-{sample}-{c}",
+                shortcut=classes[c] if _are_digits(classes) else None,
+                disabled=off,
+                on_click=_decide,
+                args=(name, sample, c, given),
+            )
 
 
 def _percent(share: float) -> str:
@@ -229,10 +271,15 @@ def _steps(queue: np.ndarray, sample: int) -> None:
     for icon, key, to in (("chevron_left", "Left", at - 1), ("chevron_right", "Right", at + 1)):
         there = 0 <= to < len(queue)
         st.button(
-            "", icon=f":material/{icon}:", key=f"go-{key}-{sample}", shortcut=key,
-            disabled=not there, on_click=put, kwargs={"sample": int(queue[to]) if there else None},
+            "",
+            icon=f":material/{icon}:",
+            key=f"go-{key}-{sample}",
+            shortcut=key,
+            disabled=not there,
+            on_click=put,
+            kwargs={"sample": int(queue[to]) if there else None},
             help="Look at the next one" if to > at else "Look at the one before",
-        )  # fmt: skip
+        )
 
 
 def _is_filtered() -> bool:
@@ -242,8 +289,12 @@ def _is_filtered() -> bool:
 def _all_done(found: LabelIssues) -> None:
     if _is_filtered():
         st.info("No suspicious label passes the filter.")
-        st.button("Clear the filter", on_click=put, icon=":material/filter_list_off:",
-                  kwargs=dict(desk_show=None, desk_class=None, desk_sure=None))  # fmt: skip
+        st.button(
+            "Clear the filter",
+            on_click=put,
+            icon=":material/filter_list_off:",
+            kwargs=dict(desk_show=None, desk_class=None, desk_sure=None),
+        )
     else:
         st.success(f"All {len(found.flagged):,} suspicious labels are decided. Well done.")
         if st.button("Take the result home", type="primary", key="to-take"):

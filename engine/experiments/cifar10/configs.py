@@ -42,9 +42,14 @@ class Row:
 
 
 def rows(
-    presets: Sequence[str], noises: Sequence[str], *, baselines: Sequence[str] = (),
-    ablation: bool = False, seeds: Sequence[int] = (0,), **knobs: Any,
-) -> list[Row]:  # fmt: skip
+    presets: Sequence[str],
+    noises: Sequence[str],
+    *,
+    baselines: Sequence[str] = (),
+    ablation: bool = False,
+    seeds: Sequence[int] = (0,),
+    **knobs: Any,
+) -> list[Row]:
     """The table's lines: each preset at each noise, whole, then what is compared with it.
 
     baselines: methods on the preset's network and budget. ablation: the preset without each of its

@@ -14,9 +14,14 @@ from engine.runs.sweep import run_name
 
 # The abstract of arXiv 2406.16966; the only number of the paper that is at hand.
 PAPER = dict(
-    source="arXiv 2406.16966", dataset="cifar10", noise="symmetric0.8", method="mixnn",
-    network="resnet34", epochs=300, test_accuracy=0.8608,
-)  # fmt: skip
+    source="arXiv 2406.16966",
+    dataset="cifar10",
+    noise="symmetric0.8",
+    method="mixnn",
+    network="resnet34",
+    epochs=300,
+    test_accuracy=0.8608,
+)
 JPEG_NOTE = (
     "where the images are JPEG re-encodings (a cifar10.npz made from JPEG files), accuracies "
     "differ slightly from published ones"
@@ -43,9 +48,10 @@ def summarize(
     wholes = {row.noise: row for row in rows if row.kind == "whole"}
     dumps = [c.model_dump(mode="json") for row in wholes.values() for c in row.configs]
     settings = {
-        name: value for name, value in dumps[0].items()
+        name: value
+        for name, value in dumps[0].items()
         if name != "seed" and all(dump[name] == value for dump in dumps)
-    }  # fmt: skip
+    }
     runs = {
         name: _one(Run(root / name))
         for name in map(run_name, configs_of(rows))
@@ -112,9 +118,15 @@ def _one(run: Run) -> dict[str, Any]:
         "done": len(records) == run.config.epochs,
         "precision": run.info["precision"],
         **{
-            name: numbers[name] for name in (
-                "epochs", "epochs_planned", "rate_actual", "test_accuracy_last",
-                "test_accuracy_best", "best_epoch", "best_chosen_on",
+            name: numbers[name]
+            for name in (
+                "epochs",
+                "epochs_planned",
+                "rate_actual",
+                "test_accuracy_last",
+                "test_accuracy_best",
+                "best_epoch",
+                "best_chosen_on",
             )
         },
         "label_accuracy": numbers["label_accuracy_corrected"],
@@ -127,7 +139,7 @@ def _one(run: Run) -> dict[str, Any]:
             "seconds": [round(seconds, 3) for seconds in spent],
             "test_accuracy": [record["metrics"].get("test_accuracy") for record in records],
         },
-    }  # fmt: skip
+    }
 
 
 def _row(
@@ -152,7 +164,8 @@ def _row(
         "method": row.name,
         "kind": row.kind,
         "knobs": {
-            name: value for name, value in knobs.items()
+            name: value
+            for name, value in knobs.items()
             if name != "seed" and (name not in settings or settings[name] != value)
         },
         "n": len(done),
@@ -162,7 +175,7 @@ def _row(
         },
         "against_whole": None if row.kind == "whole" else json_ready(interval(more)),
         "runs": names,
-    }  # fmt: skip
+    }
 
 
 def _say(numbers: Mapping[str, Any], scale: float, digits: int, unit: str = "") -> str:

@@ -20,9 +20,13 @@ POLL_EARLY = 0.02  # while it is prepared: its wall time begins where that ends
 
 
 def run_all(
-    configs: Sequence[RunConfig], root: Path, data: Data, *, minutes: float | None = None,
+    configs: Sequence[RunConfig],
+    root: Path,
+    data: Data,
+    *,
+    minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Progress]:  # fmt: skip
+) -> Iterator[Progress]:
     """Bring the runs to their end, one after the other in folders under root; yield how far it is.
 
     What is there is skipped, what was begun is resumed. minutes: after so many by clock (in
@@ -38,11 +42,13 @@ def run_all(
 
     def progress(running: str | None = None) -> Progress:
         return Progress(
-            n_runs=len(wanted), n_epochs=sum(config.epochs for config in wanted.values()),
+            n_runs=len(wanted),
+            n_epochs=sum(config.epochs for config in wanted.values()),
             runs_done=sum(epochs[name] == wanted[name].epochs for name in wanted),
             epochs_done=sum(epochs.values()),
-            running=() if running is None else (running,), failed=dict(failed),
-        )  # fmt: skip
+            running=() if running is None else (running,),
+            failed=dict(failed),
+        )
 
     yield progress()
     for name, config in wanted.items():
