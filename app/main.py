@@ -15,8 +15,8 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
 
-from app import warm_up
-from app.server import endpoints
+from app import warm_up  # noqa: E402
+from app.server import endpoints  # noqa: E402
 
 
 @asynccontextmanager

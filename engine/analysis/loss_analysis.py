@@ -1,7 +1,8 @@
 """What the losses of one epoch say about its labels: counts, curves, errors. NumPy alone.
 
-N samples, B bins, X places on the loss axis. A mixture is the record of engine.runs.folder: means, stds
-and weights, two each, the clean one first. `wrong` (N,) bool says which labels are wrong.
+N samples, B bins, X places on the loss axis. A mixture is the record of
+engine.runs.folder: means, stds and weights, two each, the clean one first. `wrong` (N,) bool says
+which labels are wrong.
 """
 
 from dataclasses import dataclass

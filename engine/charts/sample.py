@@ -66,7 +66,8 @@ def history(
 ) -> go.Figure:
     """A sample's R epochs, one below the other: loss, P(clean), soft label, neighbors.
 
-    story: see `engine.analysis.sample_history.history`. epoch: the one to mark. true: (N,) true labels.
+    story: see `engine.analysis.sample_history.history`. epoch: the one to mark. true: (N,) true
+    labels.
     """
     k = story["neighbors"].shape[1]
     strip = 26 * min(k, 8) + 10 * max(0, k - 8)

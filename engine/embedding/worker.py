@@ -1,8 +1,8 @@
 """The maps of a run's epochs, laid out in order in a process of its own.
 
 UMAP compiles for seconds and holds the interpreter's lock while it works: in the process of the
-pages it would stop them all. `Mapper` starts `python -m engine.embedding.worker` and tells it by lines of
-JSON what to lay out; maps appear whole in the run folder:
+pages it would stop them all. `Mapper` starts `python -m engine.embedding.worker` and tells it by
+lines of JSON what to lay out; maps appear whole in the run folder:
 
     maps/umap2/000007.npy    (P, 2) float32, the panel's map after epoch 7; umap3 holds 3-D ones
 

@@ -15,8 +15,8 @@ was in, the one before if that was still being written, and nothing else. Folder
 their records in epochs.json, see engine/runs/records.py.
 
 A folder may be damaged or come from a stranger: `Run` trusts nothing in it. Types, shapes and sizes
-are checked before they are used (engine/runs/schema.py), links out of the folder are not followed, and
-pickled objects are not read.
+are checked before they are used (engine/runs/schema.py), links out of the folder are not followed,
+and pickled objects are not read.
 """
 
 import contextlib

@@ -44,7 +44,7 @@ def validate_k(config: RunConfig, n: int) -> None:
 
 
 class State:
-    """Everything that changes while a run trains; written by `engine.training.train` and, to measure, bench.
+    """Everything that changes while a run trains; written by `train` and, to measure, profiling.
 
     Between two epochs `state_dict` describes it; a State made with that as packed goes on bit by
     bit as the run it came from would have (same device, same number of threads). control: gets the

@@ -117,7 +117,8 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
 
 def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
     code = (
-        "from app.server.uploads.limits import Limits; from app.server.uploads.sandbox import confine\n"
+        "from app.server.uploads.limits import Limits\n"
+        "from app.server.uploads.sandbox import confine\n"
         "confine(Limits(seconds=1))\nwhile True: pass"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, timeout=60)

@@ -26,7 +26,7 @@ from tests.app.conftest import app, texts
 
 @pytest.fixture(scope="module", autouse=True)
 def no_compiling():
-    """UMAP compiles for seconds; tests/embedding/test_projection.py is about it, here any layout serves."""
+    """UMAP compiles for seconds; its own tests are elsewhere, here any layout serves."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "umap", projection.pca)
         yield

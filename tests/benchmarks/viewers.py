@@ -1,7 +1,8 @@
 """Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
 
 A Viewer asks for pages, presses buttons, and looks again as a browser does: some time after the
-component of app/components/live_updates.py came with a new serial number, and at every fragment's interval.
+component of app/components/live_updates.py came with a new serial number, and at every fragment's
+interval.
 """
 
 import asyncio

@@ -193,7 +193,8 @@ def class_legend(names: list[list[str]]) -> None:
         st.caption("Point at a dot to read its class.")
         return
     chips = "".join(
-        f'<span style="white-space:nowrap"><span style="color:{theme.class_color(number)}">●</span> '
+        '<span style="white-space:nowrap">'
+        f'<span style="color:{theme.class_color(number)}">●</span> '
         f"{escaping.html(name)}</span>"
         for number, name in enumerate(classes)
     )

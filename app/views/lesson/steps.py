@@ -1,6 +1,7 @@
 """The lesson as data: six steps, each a scene, a question to predict, and the runs that answer it.
 
-What came out of the runs, and the sentences that explain it, is engine/analysis/lesson_explanations.py.
+What came out of the runs, and the sentences that explain it:
+engine/analysis/lesson_explanations.py.
 """
 
 from dataclasses import dataclass, field

@@ -93,7 +93,8 @@ def of_settings() -> tuple[Spoiled | None, object]:
         st.stop()
     note = NOISE_NOTES[config.noise]
     st.caption(
-        f"Data set: {escaping.markdown(short(dataset))}, chosen on Train. {note[0].upper()}{note[1:]}."
+        f"Data set: {escaping.markdown(short(dataset))}, chosen on Train. "
+        f"{note[0].upper()}{note[1:]}."
     )
     if not is_here(dataset):
         st.info(

@@ -99,7 +99,8 @@ def row(where: RunInfo) -> None:
         elif me.teacher:
             with st.popover("Delete"):
                 st.markdown(
-                    f"Delete **{escaping.markdown(name)}** and everything in it? There is no way back."
+                    f"Delete **{escaping.markdown(name)}** and everything in it? "
+                    "This cannot be undone."
                 )
                 st.button(
                     "Delete for good",
