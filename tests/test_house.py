@@ -113,7 +113,7 @@ def test_no_folder_of_pages_beside_the_frame():
 def test_the_engine_starts_without_the_heavy_libraries():
     """They must come late: a machine that only trains may lack them."""
     heavy = "{'sklearn', 'hnswlib', 'umap', 'streamlit', 'plotly', 'torchvision'}"
-    code = f"import sys, engine.runs.runner, engine.analysis.summary; "
+    code = "import sys, engine.runs.runner, engine.analysis.summary; "
     code += f"print({heavy} & {{*sys.modules}})"
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
