@@ -183,8 +183,12 @@ def test_more_than_can_wait_are_turned_away():
 
 def started(root: Path) -> set[int]:
     """Processes of this server's uploads, stopped ones included."""
-    found = psutil.Process().children()
-    return {p.pid for p in found if p.is_running() and str(root) in " ".join(p.cmdline())}
+    found = set()
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+            if str(root) in " ".join(process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):

@@ -468,6 +468,7 @@ def test_a_sweep_on_a_cluster_stops_and_leaves_nothing_running(cluster, tmp_path
     assert states == {"stopped"}
 
 
+@pytest.mark.slow
 def test_a_missing_cluster_or_machine_without_the_folder_says_so(tmp_path, capsys):
     pytest.importorskip("ray", reason="Ray is an extra: pip install -e '.[ray]'")
     assert main([*command(tmp_path / "new", **QUICK), "--ray", "127.0.0.1:1"]) == 2
