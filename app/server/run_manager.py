@@ -1,8 +1,5 @@
 """The runs of this server: queued, training, ended. One manager in the process."""
 
-import functools
-import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +7,30 @@ from typing import Any
 
 import streamlit as st
 
-from app.server import environment, housekeeping, shared_runs
-from app.server.access import RunsError, Seen
+from app.server import environment
+from app.server import housekeeping
+from app.server import run_settings
+from app.server import shared_runs
+from app.server.access import RunsError
+from app.server.access import Seen
 from app.server.limits import Limits
 from app.server.problems import Problem
 from app.server.queue_thread import QueueThread
 from app.server.run_reader import RunReader
-from app.server.scheduling import LIVE_STATES, Job, RunInfo
+from app.server.run_settings import GB
+from app.server.scheduling import Job
+from app.server.scheduling import LIVE_STATES
+from app.server.scheduling import RunInfo
 from app.server.shutdown import at_shutdown
-from app.server.visitors import EVERYONE, Visitor, has_teacher, on_a_page, visitor
+from app.server.visitors import EVERYONE
+from app.server.visitors import Visitor
+from app.server.visitors import has_teacher
+from app.server.visitors import on_a_page
+from app.server.visitors import visitor
 from engine.config import RunConfig
 
-ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
-DAY, GB = 86400.0, 1e9
+DAY = 86400.0  # seconds
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
 
 
@@ -59,23 +66,8 @@ class RunManager(RunReader):
 
     @classmethod
     def from_environment(cls) -> "RunManager":
-        """MIXNN_RUNS (folder) and the settings of the constructor, see app/README.md.
-
-        Where the server knows no teacher, whoever uses it also runs it: nothing is removed then
-        unless the settings say so.
-        """
-        days, size = (30, 20) if has_teacher() else (math.inf, math.inf)
-        number = functools.partial(environment.number, error=RunsError)
-        return cls(
-            os.environ.get("MIXNN_RUNS") or ROOT / "runs",
-            slots=int(number("MIXNN_SLOTS", 1)),
-            per_visitor=int(number("MIXNN_PER_VISITOR", 3)),
-            per_address=int(number("MIXNN_PER_ADDRESS", 90)),
-            most_queued=int(number("MIXNN_MOST_QUEUED", 200)),
-            reap_after=60 * number("MIXNN_REAP_MINUTES", 30),
-            keep_days=number("MIXNN_KEEP_DAYS", days),
-            keep_bytes=GB * number("MIXNN_KEEP_GB", size),
-        )
+        """A manager with the settings of `run_settings.from_environment`."""
+        return cls(**run_settings.from_environment())
 
     @property
     def refusal(self) -> str:
