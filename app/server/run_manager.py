@@ -7,26 +7,16 @@ from typing import Any
 
 import streamlit as st
 
-from app.server import environment
-from app.server import housekeeping
-from app.server import run_settings
-from app.server import shared_runs
-from app.server.access import RunsError
-from app.server.access import Seen
+from app.server import housekeeping, run_settings, shared_runs
+from app.server.access import RunsError, Seen
 from app.server.limits import Limits
 from app.server.problems import Problem
 from app.server.queue_thread import QueueThread
 from app.server.run_reader import RunReader
 from app.server.run_settings import GB
-from app.server.scheduling import Job
-from app.server.scheduling import LIVE_STATES
-from app.server.scheduling import RunInfo
+from app.server.scheduling import LIVE_STATES, Job, RunInfo
 from app.server.shutdown import at_shutdown
-from app.server.visitors import EVERYONE
-from app.server.visitors import Visitor
-from app.server.visitors import has_teacher
-from app.server.visitors import on_a_page
-from app.server.visitors import visitor
+from app.server.visitors import EVERYONE, Visitor, on_a_page, visitor
 from engine.config import RunConfig
 
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down

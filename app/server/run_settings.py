@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from app import environment
-from app.access import RunsError
-from app.visitors import has_teacher
+from app.server import environment
+from app.server.access import RunsError
+from app.server.visitors import has_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
 GB = 1e9
