@@ -18,6 +18,7 @@ from engine.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 PARTS = ("train", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -40,11 +41,11 @@ class File(NamedTuple):
     gray: bool
 
 
-def load(name: str, path: Path, image_size: int | None = None) -> "Data":
-    """What `read` reads, as a Data."""
+def load(request: "Request") -> "Data":
+    """What `read` reads from the request's path, as a Data."""
     from engine.data.base import as_data  # late: torch
 
-    return as_data(read(name, path, image_size))
+    return as_data(read(request.name, request.path(), request.image_size))
 
 
 def read(

@@ -13,6 +13,7 @@ from engine.errors import DataError
 
 if TYPE_CHECKING:
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 PARTS = ("train", "val", "test")
 KEYS = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
@@ -20,11 +21,11 @@ KEYS += ["train_true_labels", "class_names"]
 LARGEST_LABEL = 2**31 - 1
 
 
-def load(name: str, path: Path) -> "Data":
-    """What `read` reads, as a Data."""
+def load(request: "Request") -> "Data":
+    """What `read` reads from the request's path, as a Data."""
     from engine.data.base import as_data  # late: torch
 
-    return as_data(read(name, path))
+    return as_data(read(request.name, request.path()))
 
 
 def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:

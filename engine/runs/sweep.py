@@ -16,14 +16,14 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
+from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown, validate_k
+from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs.executors import BUSY, CLAIMS, Cluster, Processes
 from engine.runs.folder import Run, short_name
 from engine.runs.opened import open_run
 from engine.tables import frame_csv
 from engine.training.noisy_labels import make_noisy_labels
-from engine.training.state import load_data, validate_k
 
 ATTEMPTS = 2  # a run that dies is tried once more
 # settings that say where a run is computed and what is kept of it, but change none of its numbers

@@ -166,7 +166,7 @@ def test_limit_keeps_shares_rows_and_the_test_part():
 @pytest.mark.parametrize("n", [4, 5, 20, 99, 100])
 def test_stratified_draws_at_least_one_of_each_class_and_no_more_than_there_are(n):
     labels = np.repeat([0, 1, 2, 4], [94, 3, 2, 1])
-    rows = registry.stratified(labels, n, seed=0)
+    rows = registry.stratified_sample(labels, n, seed=0)
     assert len(set(rows.tolist())) == n
     assert set(labels[rows]) == {0, 1, 2, 4}
 
@@ -710,21 +710,21 @@ def test_a_write_that_fails_leaves_no_file_behind(tmp_path, monkeypatch, fake_to
     assert list(tmp_path.iterdir()) == []
 
 
-def test_torchvision_has_the_classes_that_are_asked_of_it():
+def test_torchvision_has_every_published_data_set():
     import torchvision
 
-    from engine.data.published import SOURCES
+    from engine.data.published import TORCHVISION_NAMES
 
-    assert all(hasattr(torchvision.datasets, s.torchvision_name) for s in SOURCES.values())
-    assert set(SOURCES) == {name for name, e in data.DATASETS.items() if e.needs_download}
+    assert all(hasattr(torchvision.datasets, name) for name in TORCHVISION_NAMES.values())
+    assert set(TORCHVISION_NAMES) == {n for n, e in data.DATASETS.items() if e.needs_download}
 
 
-def test_is_here_knows_what_needs_a_download(tmp_path):
-    assert data.is_here("digits", tmp_path)
-    assert data.is_here("npz:anything", tmp_path)
-    assert not data.is_here("cifar10", tmp_path)
+def test_is_available_knows_what_needs_a_download(tmp_path):
+    assert data.is_available("digits", tmp_path)
+    assert data.is_available("npz:anything", tmp_path)
+    assert not data.is_available("cifar10", tmp_path)
     (tmp_path / "cifar10.npz").touch()
-    assert data.is_here("cifar10", tmp_path)
+    assert data.is_available("cifar10", tmp_path)
 
 
 def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():

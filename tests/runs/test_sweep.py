@@ -19,12 +19,13 @@ import pytest
 from engine.__main__ import main
 from engine.cli import console
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
 from engine.runs.folder import ARRAYS, Run
 from engine.runs.sweep import Progress, grid, run_name, save_table, sweep, table, values
 from engine.runs.writer import RunWriter
-from engine.training.state import State, load_data
+from engine.training.train import prepare_state
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = dict(limit=60, epochs=3, warmup=1, correction_start=2)
@@ -212,7 +213,7 @@ def test_the_table_has_a_row_per_run_and_epoch(swept):
 
 def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
     config = runs_of(k=9)[0]
-    RunWriter.create(tmp_path / "begun", State(config, load_data(config))).close()
+    RunWriter.create(tmp_path / "begun", prepare_state(config, load_data(config))).close()
     frame = table([*(run.folder for run in runs_in(swept).values()), tmp_path / "begun"])
     assert frame.iloc[-1][["run", "state", "k"]].tolist() == ["begun", "interrupted", 9]
     assert frame["epoch"].isna().tolist() == [False] * 12 + [True]

@@ -18,9 +18,9 @@ from app.views.noise import matrix_editor, noisy_labels
 from app.views.noise.noisy_labels import Spoiled
 from engine.charts import noise as charts
 from engine.config import RunConfig, configure
-from engine.data import Data, is_here
+from engine.data import Data, is_available
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise.class_dependent import BY_SAMPLE, NOISE_NOTES
+from engine.noise.class_dependent import INSTANCE_DEPENDENT, NOISE_NOTES
 from engine.training.noisy_labels import margins_known
 
 AT_ONCE = 2000  # images whose margins are learned in seconds, without being asked
@@ -96,7 +96,7 @@ def of_settings() -> tuple[Spoiled | None, object]:
         f"Data set: {escaping.markdown(short(dataset))}, chosen on Train. "
         f"{note[0].upper()}{note[1:]}."
     )
-    if not is_here(dataset):
+    if not is_available(dataset):
         st.info(
             f"{escaping.markdown(dataset)} is not on this machine yet: it is downloaded when a run "
             "starts. Start one on Train, or choose another data set there, to see which labels are "
@@ -167,7 +167,7 @@ def summary(labels: Spoiled) -> None:
 
 def matrices(labels: Spoiled) -> None:
     """Requested and drawn transition matrix side by side; of people's labels what came."""
-    asked = "Expected" if labels.kind in BY_SAMPLE else "Requested"
+    asked = "Expected" if labels.kind in INSTANCE_DEPENDENT else "Requested"
     pictures = [(asked, "transition-requested", labels.matrix)]
     if labels.kind == "human":
         pictures = [("What people said", "transition-drawn", labels.drawn)]
