@@ -37,7 +37,7 @@ class Request:
             return Path(self.argument).expanduser()
         except RuntimeError:
             home = self.argument.partition("/")[0]
-            raise DataError(f"{self.name!r}: there is no home folder {home!r} here") from None
+            raise DataError(f"{self.name!r}: no home folder {home!r} on this machine") from None
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def load(
     """
     key, colon, argument = name.partition(":")
     if has_control(name):
-        raise DataError(f"the name {shown(name)!r} holds control characters, which no data set has")
+        raise DataError(f"the name {shown(name)!r} has control characters, which no data set has")
     if key not in DATASETS:
         guess = did_you_mean(key, DATASETS) or "."
         choices = ", ".join(entry.usage for entry in DATASETS.values())

@@ -47,7 +47,7 @@ def load(request: "Request") -> "Data":
 
 
 def draw(n: int, *, seed: int, part: int) -> "tuple[Tensor, Tensor]":
-    """Images (n, 3, 32, 32) uint8 and labels (n,) int64; each ten in a row hold all ten classes.
+    """Images (n, 3, 32, 32) uint8 and labels (n,) int64; every ten in a row have all ten classes.
 
     part numbers independent streams of one seed: 0 for training, 1 for test.
     """
@@ -93,8 +93,8 @@ def _paint(
 ) -> np.ndarray:
     """Three masks (CHUNK, 32, 32) in 0..1 -> images (CHUNK, 3, 32, 32) uint8.
 
-    The shape is bright on dark or dark on bright. What hides it has the background's brightness, so
-    that it can take something away from the outline but not add to it.
+    The shape is bright on dark or dark on bright. The occluder has the background's brightness, so
+    that it can hide a part of the outline but not add to it.
     """
     dark, bright = partial(_uniform, rng, 0.05, 0.35), partial(_uniform, rng, 0.65, 0.95)
     flip = rng.random((CHUNK, 1, 1)) < 0.5
@@ -205,7 +205,7 @@ CROSS = [(A, A), (A, 1), (-A, 1), (-A, A), (-1, A), (-1, -A), (-A, -A), (-A, -1)
 ARROW = [(0, 1), (0.75, 0.1), (0.25, 0.1), (0.25, -1), (-0.25, -1), (-0.25, 0.1), (-0.75, 0.1)]
 HOURGLASS = [(0.68, 0.8), (-0.68, 0.8), (-0.1, 0), (-0.68, -0.8), (0.68, -0.8), (0.1, 0)]
 
-# Name -> signed distance of the outline; no two are alike when turned.
+# Name -> signed distance of the outline; rotated, no two are the same.
 CLASSES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "circle": _circle,
     "ring": _ring,

@@ -248,7 +248,7 @@ def test_many_images_are_learned_when_asked(root, monkeypatch):
 def test_labels_of_people_are_shown_or_asked_for(root, monkeypatch, tmp_path):
     monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
     at = app("noise", noise_of="settings", noise="human")
-    assert "nobody published human labels of 'digits'" in texts(at)
+    assert "no published human labels of 'digits'" in texts(at)
     clean = np.arange(60, dtype=np.uint8) % 10
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "cifar10.npz", train_images=images, train_labels=clean)

@@ -228,9 +228,9 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_images": None}, "no train_images; it holds train_labels, test_images"),
-        ({"train_images": None, "train_labels": None}, "no train_images; it holds test_images"),
-        ({"train_labels": None}, "no train_labels; it holds train_images"),
+        ({"train_images": None}, "no train_images; it contains train_labels, test_images"),
+        ({"train_images": None, "train_labels": None}, "no train_images; it contains test_images"),
+        ({"train_labels": None}, "no train_labels; it contains train_images"),
         ({"test_labels": None}, "no test_labels"),
         (
             {"train_images": np.empty((0, 5, 4, 3), np.uint8), "train_labels": np.empty(0, int)},
@@ -278,11 +278,11 @@ def test_files_that_are_no_npz_are_named(tmp_path):
     content[300] ^= 255  # inside the first image array: its checksum is off
     (tmp_path / "damaged.npz").write_bytes(content)
     for file, message in [
-        ("absent.npz", "is not there"),
+        ("absent.npz", "does not exist"),
         ("array.npy", "not an .npz file"),
         ("empty.npz", "not an .npz file"),
         ("damaged.npz", "is damaged"),
-        ("", "is not there"),
+        ("", "does not exist"),
     ]:
         with pytest.raises(DataError, match=message):
             data.load(f"npz:{tmp_path / file}")
@@ -455,8 +455,8 @@ def test_folders_of_unknown_or_empty_classes_are_ignored_with_a_note(tmp_path, t
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "train is not there; images belong in train/<class>"),
-        ({"a/1.png": (5, 4)}, "train is not there"),
+        ({}, "train does not exist; images belong in train/<class>"),
+        ({"a/1.png": (5, 4)}, "train does not exist"),
         ({"train/1.png": (5, 4)}, "train has no readable .jpg/.jpeg/.png"),
         ({"train/a/1.png": (5, 4), "train/a/2.png": (5, 4)}, "'a', two classes are needed"),
     ],

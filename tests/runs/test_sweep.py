@@ -155,7 +155,7 @@ def test_a_name_stands_for_the_settings_and_not_for_the_machine():
         (dict(warmup="1,3"), "correction_start = 2: allowed is warmup (3) or later (at warmup 3)"),
         (dict(dataset="digits,npz:/no/such.npz"), "such.npz"),
         (dict(noise="symmetric,asymmetric", dataset="shapes:100"), "no class map for 'shapes:100'"),
-        (dict(noise="instance,human"), "nobody published human labels of 'digits'"),
+        (dict(noise="instance,human"), "no published human labels of 'digits'"),
         (dict(noise_matrix="/no/such/file"), "noise_matrix = '/no/such/file'"),
         (dict(jobs="0"), "jobs = 0: allowed is 1 to"),
         (dict(jobs="999"), "jobs = 999: allowed is 1 to"),

@@ -318,7 +318,7 @@ def test_human_labels_that_do_not_fit_are_refused(people):
         make_noisy_labels(config, in_ten_classes(50))
     with pytest.raises(NoiseError, match="'aggre' with cifar10: .* holds worse"):
         make_noisy_labels(config.changed(human_labels="aggre"), data)
-    with pytest.raises(NoiseError, match="no human labels of cifar100 are here: lay"):
+    with pytest.raises(NoiseError, match="no human labels of cifar100: put"):
         make_noisy_labels(quick(noise="human", dataset="cifar100"), data)
-    with pytest.raises(NoiseError, match="nobody published human labels of 'digits'"):
+    with pytest.raises(NoiseError, match="no published human labels of 'digits'"):
         make_noisy_labels(quick(noise="human"), blobs())
