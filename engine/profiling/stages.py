@@ -24,10 +24,11 @@ from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update
 from engine.profiling.reference import ReferenceWay
 from engine.runs.writer import RunWriter, WriteBehind
-from engine.training import train as method
+from engine.training.batches import Partners, find_partners
 from engine.training.control import Control
+from engine.training.evaluation import estimate_clean_probability, evaluate
 from engine.training.state import State
-from engine.training.train import prepare_state
+from engine.training.train import make_snapshot, prepare_state, train_epoch
 
 # what makes one epoch of MixNN; the label update is part of the evaluation pass
 EPOCH = ("training", "evaluation", "mixture", "neighbors", "weights", "snapshot")
@@ -175,14 +176,13 @@ class _Bench:
         self.state, self.images, self.control = state, images, Control()
         self.config = state.config
         network = state.evaluation_network()
-        self.seen = method.evaluate(state, network, self.control, 0, correct=False)
-        self.scaled_loss, self.fit = method.estimate_clean_probability(state, self.seen.loss)
+        self.seen = evaluate(state, network, self.control, 0, correct=False)
+        self.scaled_loss, self.fit = estimate_clean_probability(state, self.seen.loss)
         self.part = copy.copy(state)  # the same run over the first images alone
         first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
         self.part.data = dataclasses.replace(state.data, **first)
         self.mixed, self.alone = (
-            method.find_partners(state, mixing, [], self.seen.features)
-            for mixing in ("neighbors", "none")
+            find_partners(state, mixing, [], self.seen.features) for mixing in ("neighbors", "none")
         )
         order = torch.from_numpy(state.rng.permutation(state.data.n)[:images]).to(state.device)
         self.batches = list(order.tensor_split(-(-images // self.config.batch_size)))
@@ -199,7 +199,7 @@ class _Bench:
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
             "evaluation": (self.evaluate, scale),
-            "mixture": (lambda: method.estimate_clean_probability(state, self.seen.loss), 1),
+            "mixture": (lambda: estimate_clean_probability(state, self.seen.loss), 1),
             "neighbors": (lambda: nearest(features, config.k, **backend), 1),
             "weights": (lambda: mixing_weights(state.clean, self.mixed.neighbors), 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
@@ -207,19 +207,17 @@ class _Bench:
             "writing behind": (self.behind.flush, 1),
         }
 
-    def train(self, partners: method.Partners) -> None:
-        method.train_epoch(
-            self.state, self.config.warmup, "ce", self.batches, partners, self.control
-        )
+    def train(self, partners: Partners) -> None:
+        train_epoch(self.state, self.config.warmup, "ce", self.batches, partners, self.control)
 
     def evaluate(self) -> None:
         network = self.state.evaluation_network()
-        method.evaluate(self.part, network, self.control, 0, correct=True)
+        evaluate(self.part, network, self.control, 0, correct=True)
 
     def snapshot(self) -> None:
         """What holds up training between two epochs: copies and numbers, handed to the writer."""
         self.epoch = self.state.epoch = self.epoch + 1
-        left = method.make_snapshot(
+        left = make_snapshot(
             self.state, "main", {}, {}, self.seen, self.scaled_loss, self.fit, self.mixed
         )
         self.behind.write(left, self.state)
