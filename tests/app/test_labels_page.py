@@ -15,7 +15,8 @@ from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import Run
 from engine.runs.runner import Runner
-from tests.app.conftest import app, quick_digits, texts
+from tests.app.conftest import app, texts
+from tests.conftest import quick_digits
 from tests.records import read_records, write_records
 
 

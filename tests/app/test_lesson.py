@@ -15,7 +15,9 @@ from engine.analysis import lesson_explanations
 from engine.analysis.lesson_explanations import Finding
 from engine.config import configure
 from engine.runs.runner import Runner
-from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
+from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 ANSWERS = {1: "peak", 2: "large", 3: "half", 4: "neighbors", 5: "90", 6: "alpha0"}
 
@@ -182,7 +184,7 @@ def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
 
 
 def test_a_run_that_was_interrupted_goes_on(prepared):
-    keep(prepared / "plain", 3)
+    keep_epochs(prepared / "plain", 3)
     (prepared / "plain" / "status.json").unlink()
     at = predict_without_start(prepared)
     assert "was interrupted before its end" in texts(at)

@@ -326,7 +326,8 @@ def test_a_running_run(running):
 
 def test_a_queued_run_waits(root):
     from app.server.run_manager import runs
-    from tests.app.conftest import ANYONE, quick_digits, wait_until
+    from tests.app.conftest import ANYONE, wait_until
+    from tests.conftest import quick_digits
 
     first = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
     wait_until(lambda: (root / first / "config.json").exists())

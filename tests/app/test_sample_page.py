@@ -14,7 +14,9 @@ from engine.charts import sample as charts
 from engine.runs.folder import Run
 from engine.runs.predictor import predict_proba
 from engine.runs.runner import Runner
-from tests.app.conftest import app, bound, keep, quick_digits, texts
+from tests.app.conftest import app, bound, texts
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +137,7 @@ def test_no_network_at_all(root, finished):
 
 
 def test_a_single_epoch(root, finished):
-    keep(root / finished, 1)
+    keep_epochs(root / finished, 1)
     at = page(run=finished, sample=3)
     assert "Warm-up: no neighbors yet" in texts(at)
     assert "No epoch so far has mixed this sample" in texts(at)
