@@ -323,7 +323,7 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
     for method in ("folder", "info", "mark_watched", "link_key", "private"):
         with pytest.raises(RunsError, match="is not there"):
             getattr(seen, method)(private)
-    for method in ("may", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
+    for method in ("may_control", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
         with pytest.raises(RunsError, match="is not there"):
             getattr(seen, method)(private, who(BOB))
     for name in ("ledger", "access", "_jobs", "close", "tidy"):

@@ -172,7 +172,7 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
         )
 
     def progress() -> list:
-        return [(w.state, w.position) for w in map(runs().where, names + waiting)] + [
+        return [(w.state, w.position) for w in map(runs().info, names + waiting)] + [
             len(run_cache.records(name)) for name in names
         ]
 
