@@ -158,7 +158,7 @@ def assert_equal(whole: RunFolder, run: RunFolder) -> None:
         if not np.array_equal(values, run.labels[name]):
             raise Difference(f"{run.folder}: labels {name}")
     if whole.checkpoints() != run.checkpoints():
-        raise Difference(f"{run.folder} keeps the states of {run.kept_states()}")
+        raise Difference(f"{run.folder} keeps the states of {run.checkpoints()}")
     for epoch in whole.checkpoints():
         if not _same(whole.load_checkpoint(epoch), run.load_checkpoint(epoch)):
             raise Difference(f"{run.folder}: state after epoch {epoch}")

@@ -160,7 +160,8 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     code = (
-        "import sys; from engine.errors import StoreError; from engine.runs.folder import RunFolder\n"
+        "import sys; from engine.errors import StoreError\n"
+        "from engine.runs.folder import RunFolder\n"
         "try: run = RunFolder(sys.argv[1]); run.epochs; print(run.status['state'])\n"
         "except StoreError as error: print(error)"
     )
