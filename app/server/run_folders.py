@@ -12,7 +12,7 @@ from app.server.scheduling import RunInfo
 from engine.analysis import run_table
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runs.folder import Run, fork_config, free_folder, on_disk, printable
+from engine.runs.folder import RunFolder, fork_config, free_folder, on_disk, printable
 from engine.runs.opened import open_run
 from engine.runs.runner import Runner
 
@@ -67,7 +67,7 @@ def make_runner(root: Path, request: dict[str, Any]) -> Runner:
         return Runner.resume(folder_of(root, request["name"]))
     if request["kind"] == "fork":
         parent = folder_of(root, request["parent"])
-        config = fork_config(Run(parent), request["epoch"], **request["knobs"])
+        config = fork_config(RunFolder(parent), request["epoch"], **request["knobs"])
     else:
         config = RunConfig(**request["config"])
     if "name" not in request:
