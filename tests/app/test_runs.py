@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.server import run_folders
-from app.server.access import Seen
 from app.server.run_manager import RunManager, RunsError, Visitor
 from app.server.storage import StorageError
+from app.server.visible_runs import VisibleRuns
 from engine.errors import ConfigError, StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
@@ -167,7 +167,7 @@ def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry):
         wait_until(lambda: runs.info(second).state == "running")
         wait_until(lambda: runs.problems)
         time.sleep(0.5)
-        (problem,) = Seen(runs, BOB).problems  # one, however many rounds failed
+        (problem,) = VisibleRuns(runs, BOB).problems  # one, however many rounds failed
         assert "another program has locked it" in problem
         assert "Traceback" not in problem
     runs.submit(quick_digits(), visitor=ANN)  # the queue goes on
@@ -187,7 +187,7 @@ def test_any_error_in_a_round_leaves_the_queue_alive(registry, monkeypatch):
 
     monkeypatch.setattr(runs._queue, "round", fail)
     wait_until(lambda: len(runs.problems) == 2)
-    texts = " ".join(Seen(runs, BOB).problems)
+    texts = " ".join(VisibleRuns(runs, BOB).problems)
     assert "No space left on device" in texts
     assert "RuntimeError" in texts
     assert "secret" not in texts  # it may name a private run
@@ -545,7 +545,7 @@ def test_a_shared_run_is_never_a_run_of_somebody(registry):
 
 
 def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
-    monkeypatch.setattr("app.server.scheduling.MOST_PARKED", 1)
+    monkeypatch.setattr("app.server.run_jobs.MOST_PARKED", 1)
     clock = Clock()
     runs = registry(clock=clock)
     names = [runs.submit(LONG, visitor=visitor) for visitor in (ANN, BOB, TEACHER)]

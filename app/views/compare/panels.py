@@ -10,7 +10,7 @@ import streamlit as st
 
 from app.components import figures, run_picker, text
 from app.server import escaping
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get
 from app.views.compare import selection
 from engine.analysis.label_outcomes import counts, outcomes

@@ -4,7 +4,8 @@ import streamlit as st
 
 from app.components import figures, live_updates, page, run_picker, settings_form, sharing, text
 from app.server import escaping, run_cache
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.train.live_charts import PICTURES, STAGES, drawings, suffering
