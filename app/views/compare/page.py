@@ -8,7 +8,7 @@ from app.components import epoch_slider, figures, live_updates, text
 from app.components.page import guarded, head, word
 from app.components.settings_form import noise_in_words, settings
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, put

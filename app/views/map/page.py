@@ -9,8 +9,8 @@ from app.components import epoch_slider, figures, live_updates, page, run_picker
 from app.components.scatter import Picture, scatter
 from app.components.scatter.coloring import COLORINGS, Labels, colored
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
 from app.server.run_view import RunView
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
 from app.views.map import layouts
 from app.views.map import thumbnails as sheets
