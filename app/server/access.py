@@ -19,7 +19,7 @@ from app.server.uploads import registry
 from app.server.visitors import EVERYONE, Visitor, has_teacher, note_read
 from engine.config import RunConfig
 from engine.errors import EngineError, StoreError
-from engine.runs.folder import read_json
+from engine.files import read_json
 
 OWN = ("npz", "folder")  # families of data sets that somebody brought
 KEY_BYTES = 16  # of a share link

@@ -12,8 +12,10 @@ from app.server.scheduling import RunInfo
 from engine.analysis import run_table
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runs.folder import RunFolder, fork_config, free_folder, on_disk, printable
-from engine.runs.opened import open_run
+from engine.files import on_disk, printable
+from engine.runs.folder import RunFolder, open_run
+from engine.runs.forks import fork_config
+from engine.runs.naming import free_folder
 from engine.runs.runner import Runner
 
 

@@ -13,7 +13,7 @@ from app.server.problems import Problem
 from app.server.scheduler import Scheduler
 from app.server.scheduling import Job
 from app.server.storage import Storage, StorageError
-from engine.runs.folder import on_disk
+from engine.files import on_disk
 
 
 class RunQueue(Scheduler):

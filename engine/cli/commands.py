@@ -12,7 +12,7 @@ from engine.cli import inputs
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
-    from engine.runs.sweep import Progress
+    from engine.runs.progress import Progress
 
 
 def train(
@@ -27,7 +27,7 @@ def train(
     """Train one run and print its results."""
     from engine.cli.console import follow
     from engine.config import configure
-    from engine.runs.folder import free_folder
+    from engine.runs.naming import free_folder
     from engine.runs.runner import Runner
 
     chosen = inputs.named(settings)
@@ -89,20 +89,23 @@ def sweep(
     **axes: str | None,
 ) -> int:
     """Train a run for every combination of the settings' values; write one table of them all."""
+    from engine.runs import grid as grids
+    from engine.runs import naming
     from engine.runs import sweep as sweeps
+    from engine.runs import table as tables
 
     root, file = Path(out), Path(table or Path(out) / "table.parquet")
-    sweeps.check_table_name(file)
-    named = {name: sweeps.values(text) for name, text in axes.items() if text is not None}
+    tables.check_table_name(file)
+    named = {name: grids.values(text) for name, text in axes.items() if text is not None}
     if named.get("noise_matrix", ["none"]) != ["none"]:
         named.setdefault("noise", ["matrix"])
     chosen = {name: inputs.plain(name, values) for name, values in named.items()}
-    configs = sweeps.grid(inputs.axes_from_file(config, chosen) | chosen)
+    configs = grids.grid(inputs.axes_from_file(config, chosen) | chosen)
     status = _finish(configs, sweeps.sweep(configs, root, jobs=jobs, ray=ray))
-    folders = [root / sweeps.run_name(config) for config in configs]
+    folders = [root / naming.run_name(config) for config in configs]
     there = [folder for folder in folders if (folder / "config.json").exists()]
     if there:
-        sweeps.save_table(sweeps.table(there), file)
+        tables.save_table(tables.table(there), file)
         print(f"wrote {file}: {len(there)} of {len(configs)} runs")
     return status
 
@@ -122,6 +125,7 @@ def experiment(
     from engine.cli.console import INTERRUPTED, print_table
     from engine.experiments.base import plan
     from engine.experiments.registry import EXPERIMENTS, answer, configs_of
+    from engine.runs import grid as grids
     from engine.runs import sweep as sweeps
 
     if not names:
@@ -130,7 +134,7 @@ def experiment(
         )
         return 0
     chosen = inputs.named(settings)
-    made = plan(form, sweeps.values(seed or ""), **chosen)
+    made = plan(form, grids.values(seed or ""), **chosen)
     names = list(EXPERIMENTS) if names == ["all"] else names
     configs_by_name = {name: configs_of(name, made, chosen) for name in names}
     status = 0
@@ -160,8 +164,8 @@ def bench(
 
     from engine.cli.console import print_table
     from engine.config import configure
+    from engine.files import read_json, write_json
     from engine.profiling.stages import compared, measure, rows_of
-    from engine.runs.folder import read_json, write_json
 
     before = None if against is None else read_json(Path(against))
     config = configure(**{"dataset": "shapes:50000"} | inputs.named(settings))
@@ -198,10 +202,10 @@ def headline(
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
     from engine.cli.console import print_table
     from engine.experiments import cifar10 as headlines
-    from engine.runs import sweep as sweeps
-    from engine.runs.folder import write_json
+    from engine.files import write_json
+    from engine.runs import grid as grids
 
-    presets, noises, methods, seeds = map(sweeps.values, (preset, noise, baselines, seed))
+    presets, noises, methods, seeds = map(grids.values, (preset, noise, baselines, seed))
     rows = headlines.rows(
         presets, noises, baselines=methods, ablation=ablation, seeds=seeds, **inputs.named(settings)
     )
@@ -226,13 +230,13 @@ def lay_out(*, run: str, dims: list[int]) -> int:
     """Compute the UMAP maps of all epochs ahead, so that nobody waits for them later."""
     from tqdm import tqdm
 
-    from engine.embedding.worker import lay_out_next
+    from engine.embedding.maps import embed_next_epoch
     from engine.runs.folder import RunFolder
 
     epochs = len(RunFolder(run).epochs)
     for d in dims:
         with tqdm(total=epochs, unit="epoch", file=sys.stderr, disable=None) as bar:
-            while (epoch := lay_out_next(run, d)) is not None:
+            while (epoch := embed_next_epoch(run, d)) is not None:
                 bar.set_description_str(f"{d}-D map of epoch {epoch}")
                 bar.update()
         print(f"{run} has all its {d}-D maps: {len(RunFolder(run).epochs)} epochs")

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from engine.analysis import summary
-from engine.runs.folder import RunFolder
-from engine.runs.opened import open_run
+from engine.runs.folder import RunFolder, open_run
 
 if TYPE_CHECKING:
+    from engine.runs.progress import Progress
     from engine.runs.runner import Runner
-    from engine.runs.sweep import Progress
 
 INTERRUPTED = 130  # what shells say after Ctrl-C
 

@@ -29,7 +29,7 @@ def from_file(file: str, preset: str | None) -> "RunConfig":
     """
     from engine.config import configure
     from engine.errors import ConfigError
-    from engine.runs.folder import read_json
+    from engine.files import read_json
 
     if preset is not None:
         raise ConfigError(f"preset = {preset!r}: allowed without --config, whose file has it all")

@@ -119,7 +119,7 @@ def export(parser: argparse.ArgumentParser) -> None:
 
 
 def map(parser: argparse.ArgumentParser) -> None:
-    from engine.embedding.worker import DIMS
+    from engine.embedding.maps import DIMS
 
     _add_run(parser)
     parser.add_argument(

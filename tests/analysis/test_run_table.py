@@ -10,7 +10,7 @@ import pytest
 
 from app.server.run_manager import runs
 from engine.analysis import run_table
-from engine.runs.folder import write_json
+from engine.files import write_json
 from tests.app.conftest import keep
 from tests.records import read_records, write_records
 

@@ -33,7 +33,7 @@ from engine.analysis import run_table
 from engine.config import SMALLEST_SIDE
 from engine.data.parts import has_control, shown
 from engine.errors import StoreError
-from engine.runs.folder import read_json, write_json
+from engine.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 FOLDER = ".uploads"
