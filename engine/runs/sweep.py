@@ -4,7 +4,7 @@ A run's folder is named after its settings, so no run is computed twice, whichev
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def sweep(
     *,
     jobs: int | None = None,
     ray: str | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train every run of `configs` to its end in folders under root, and yield the progress.
 
     Finished runs are skipped, incomplete ones are resumed, those that die are retried once; two

@@ -300,7 +300,7 @@ def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
     assert main(command(tmp_path, **axes)) == 1
     told = capsys.readouterr().err
     bad = run_name(runs_of(learning_rate=100, **lost)[0])
-    assert f"{bad} died and was started again" in told
+    assert f"{bad} died and was restarted" in told
     assert f"error: {bad} failed twice: the training loss became nan" in told
     frame = pd.read_parquet(tmp_path / "table.parquet")
     assert frame.groupby("learning_rate")["state"].first().to_dict() == {
@@ -408,7 +408,7 @@ def test_the_time_left_does_not_count_what_was_there(monkeypatch, capsys):
     assert "510/1000 [00:00<00:" in shown
     speeds = [float(word) for word in re.findall(r"([\d.]+)epoch/s", shown)]
     assert 0 < speeds[-1] <= 25
-    assert shown.count("a died and was started again") == 1
+    assert shown.count("a died and was restarted") == 1
 
 
 # --- on a Ray cluster
@@ -453,7 +453,7 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
     monkeypatch.setattr(executors, "_work_in_task", noted)
     assert main([*command(tmp_path / "runs", **AXES), "--ray", cluster.address]) == 0
     dead = run_name(runs_of(k=2, seed=1)[0])
-    assert f"{dead} died and was started again" in capfd.readouterr().err
+    assert f"{dead} died and was restarted" in capfd.readouterr().err
     assert len(list(notes.iterdir())) == 2 + 1  # both machines, and the death
     here, there = (pd.read_parquet(root / "table.parquet") for root in (swept, tmp_path / "runs"))
     pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))

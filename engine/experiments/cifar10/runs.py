@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def run_all(
     *,
     minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Bring the runs to their end, one after the other in folders under root; yield how far it is.
 
     What is there is skipped, what was begun is resumed. minutes: after so many by clock (in
@@ -82,7 +82,7 @@ def _runner(config: RunConfig, folder: Path, data: Data) -> Runner:
     return Runner.new(config, folder, data=data)
 
 
-def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
+def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Generator[None, None, None]:
     """Run it to its end, or until time is up; yield at each look, and note how long it took.
 
     Preparing the run is no part of that; at most one early look too much is.
