@@ -12,10 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.server.storage import Storage
-from app.server.uploads.paths import is_outside, may_read, upload_key
-from app.server.visitors import EVERYONE, Visitor, has_teacher
+from app.server.uploads.paths import is_outside
+from app.server.uploads.paths import may_read
+from app.server.uploads.paths import upload_key
+from app.server.visitors import EVERYONE
+from app.server.visitors import Visitor
+from app.server.visitors import has_teacher
 from engine.errors import StoreError
-from engine.runs.folder import read_json
+from engine.files import read_json
 
 OWN = ("npz", "folder")  # families of data sets that somebody brought
 KEY_BYTES = 16  # of a share link

@@ -17,9 +17,8 @@ from engine.analysis import sample_history
 from engine.config import RunConfig
 from engine.data import is_here, load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import RunFolder
+from engine.runs.folder import RunFolder, open_run
 from engine.runs.lineage import parent_of
-from engine.runs.opened import open_run
 from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pandas as pd
 from engine.config import RunConfig, configure
 from engine.errors import ConfigError
 from engine.runs.folder import RunFolder
-from engine.runs.sweep import grid, run_name
+from engine.runs.grid import grid
+from engine.runs.naming import run_name
 
 RATES = (0.2, 0.4, 0.6, 0.8)
 Knobs = Mapping[str, Any]
@@ -99,7 +100,7 @@ class Experiment:
 
 def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
     """The material that these runs left under root; a run that failed is left out."""
-    from engine.runs.sweep import table
+    from engine.runs.table import table
 
     folders = [root / run_name(config) for config in configs]
     runs = {

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from engine.analysis import run_table
-from engine.runs.folder import write_json
-from tests.records import keep_epochs, read_records, write_records
+from engine.files import write_json
+from tests.records import keep_epochs
+from tests.records import read_records
+from tests.records import write_records
 
 
 def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Path:

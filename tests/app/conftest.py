@@ -31,7 +31,7 @@ class NoMapper:
     def __init__(self, state=("working", "")):
         self.told, self.asked = state, []
 
-    def ask(self, folder, dims=2, *, again=False):
+    def request(self, folder, dims=2, *, again=False):
         self.asked.append((folder.name, dims, again))
 
     def state(self, folder, dims=2):

@@ -20,7 +20,7 @@ from app.views.map import layouts, thumbnails
 from engine.charts import map3d
 from engine.data.images import open_image
 from engine.embedding import projection
-from engine.embedding.worker import lay_out_next, map_file
+from engine.embedding.maps import embed_next_epoch, map_file
 from tests.app.conftest import app, texts
 
 
@@ -36,7 +36,7 @@ def no_compiling():
 def template_mapped(no_compiling, template, tmp_path_factory) -> Path:
     """A finished run with a map of every epoch, to be copied."""
     folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("mapped") / "finished"))
-    while lay_out_next(folder, 2) is not None:
+    while embed_next_epoch(folder, 2) is not None:
         pass
     return folder
 
@@ -267,8 +267,8 @@ def test_pca_stands_in_until_umap_is_there(finished, root, mapper):
     assert sent(at)[0]["note"] == "PCA, epoch 5"
     assert mapper.asked
     assert set(mapper.asked) == {(finished, 2, False)}
-    lay_out_next(root / finished, 2)
-    lay_out_next(root / finished, 2)
+    embed_next_epoch(root / finished, 2)
+    embed_next_epoch(root / finished, 2)
     at.run()
     header, arrays = sent(at)
     assert header["note"] == "UMAP, epoch 1"

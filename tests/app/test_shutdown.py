@@ -9,7 +9,8 @@ import pytest
 from app.server import shutdown
 from app.server.run_manager import runs
 from app.server.storage import storage_of
-from engine.runs.folder import RunFolder, write_json
+from engine.files import write_json
+from engine.runs.folder import RunFolder
 from tests.app.conftest import n_epochs
 from tests.browser.conftest import serve
 from tests.conftest import quick_digits, slow

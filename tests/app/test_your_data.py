@@ -15,7 +15,8 @@ from app.server.run_view import RunView
 from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import evidence, review
 from engine.data import load
-from engine.runs.folder import RunFolder, read_json
+from engine.files import read_json
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped

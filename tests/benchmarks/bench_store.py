@@ -20,7 +20,8 @@ from common import finish, options
 from engine.config import configure
 from engine.hardware import hardware_info
 from engine.runs.folder import RunFolder
-from engine.runs.writer import RunWriter, WriteBehind
+from engine.runs.write_behind import WriteBehind
+from engine.runs.writer import RunWriter
 from engine.training.state import State, load_data
 from engine.training.train import train
 

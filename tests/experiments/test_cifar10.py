@@ -16,8 +16,8 @@ from engine.config import BEST, FAST, METHODS
 from engine.errors import NoiseError
 from engine.experiments import cifar10
 from engine.runs.folder import RunFolder
+from engine.runs.naming import run_name
 from engine.runs.runner import Runner
-from engine.runs.sweep import run_name
 from engine.training.state import State
 
 RNG = np.random.default_rng(0)

@@ -24,7 +24,7 @@ from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
 from engine.experiments.base import plan
 from engine.experiments.registry import EXPERIMENTS, configs_of
-from engine.runs.sweep import run_name
+from engine.runs.naming import run_name
 
 # --- statistics
 

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from engine.errors import ConfigError, StoreError
-from engine.runs import folder as store
+from engine.files import write_json
 from engine.runs import records, writer
-from engine.runs.folder import ARRAYS, BY_RANK, RunFolder, fork_config
+from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
+from engine.runs.forks import fork_config
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Control
@@ -64,7 +65,7 @@ def test_what_was_written_is_what_is_read(written):
 
 
 def test_numpy_alone_reads_a_run(written):
-    """The layout of store.py's first lines, without one of our functions."""
+    """The layout in the first lines of folder.py, without one of our functions."""
     folder, snapshots = written
     records = read_records(folder)
     with np.load(folder / "labels.npz", allow_pickle=False) as labels:
@@ -203,7 +204,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
     thread = threading.Thread(target=second)
     thread.start()
     thread.join()
-    assert "is being written by a run that is under way" in told[0]
+    assert "is being written by a run in progress" in told[0]
     writing.close()
     assert RunFolder(tmp_path / "run").status["state"] == "interrupted"
 
@@ -211,7 +212,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
 def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
     dead = tmp_path / "dead"
     shutil.copytree(written[0], dead)
-    store.write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
+    write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
     (dead / "lock").touch()
     seen = set()
 

@@ -36,7 +36,7 @@ def neighbors_of(view: RunView, sample: int) -> tuple[np.ndarray, np.ndarray]:
     """What an epoch mixed a sample with: neighbors (K,) and weights (K+1,), its own first."""
     run, row, k = view.run, view.row, view.record["n_neighbors"]
     ids = np.array(run.array("neighbors")[row, :k, sample])
-    run.check_numbers("neighbors", ids)
+    run.check_ids("neighbors", ids)
     return ids, np.array(run.array("weights")[row, : k + 1, sample])
 
 

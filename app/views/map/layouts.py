@@ -9,15 +9,16 @@ from scipy.spatial import cKDTree
 from app.server import run_cache
 from app.server.shutdown import at_shutdown
 from engine.embedding import projection
-from engine.embedding.worker import Mapper, laid_out, read_map
+from engine.embedding.maps import embedded_epochs, read_map
+from engine.embedding.worker import EmbeddingWorker
 
 AROUND = 10  # points nearest on the map, whose labels are compared
 
 
 @st.cache_resource
-def mapper() -> Mapper:
+def mapper() -> EmbeddingWorker:
     """The one mapper of this server."""
-    made = Mapper()
+    made = EmbeddingWorker()
     at_shutdown(made.close)
     return made
 
@@ -51,7 +52,7 @@ def pca_box(name: str, row: int, n_rows: int, dims: int) -> np.ndarray:
 
 def umap_epochs(name: str, dims: int) -> list[int]:
     """Epochs that are laid out, in order."""
-    return laid_out(run_cache.run(name).folder, dims)
+    return embedded_epochs(run_cache.run(name).folder, dims)
 
 
 def umap(name: str, epoch: int, dims: int) -> np.ndarray | None:
@@ -64,7 +65,7 @@ def umap_box(name: str, dims: int) -> np.ndarray:
     run = run_cache.run(name)
     boxes = [
         _box(str(run.folder), run.info["created"], dims, epoch)
-        for epoch in laid_out(run.folder, dims)
+        for epoch in embedded_epochs(run.folder, dims)
     ]
     return union([box for box in boxes if box is not None])
 

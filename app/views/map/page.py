@@ -84,7 +84,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
     """Say how far UMAP is, and draw anew when it has come further."""
     folder = runs().folder(name)
     mapper = layouts.mapper()
-    mapper.ask(folder, dims)
+    mapper.request(folder, dims)
     arrived = shown.kind == "umap" and shown.row == row
     before = len(layouts.umap_epochs(name, dims))
 
@@ -97,14 +97,14 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
                 f"UMAP failed, so this is PCA: {escaping.lines(message)}", icon=":material/warning:"
             )
             if st.button("Try UMAP again", icon=":material/refresh:", key="umap-again"):
-                mapper.ask(folder, dims, again=True)
+                mapper.request(folder, dims, again=True)
             return
         instead = "PCA" if shown.kind == "pca" else "the newest one that is ready"
         what = "UMAP gets ready (about 10 seconds)" if state == "warming up" else "UMAP on its way"
         st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Until then: {instead}.")
 
     def changed() -> str | None:
-        mapper.ask(folder, dims)
+        mapper.request(folder, dims)
         return "app" if len(layouts.umap_epochs(name, dims)) != before else None
 
     if not arrived:

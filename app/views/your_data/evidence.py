@@ -22,7 +22,7 @@ from engine.charts import theme
 from engine.data import Data
 from engine.data.images import open_image
 from engine.errors import ImageError, StoreError
-from engine.runs.opened import open_run
+from engine.runs.folder import open_run
 from engine.runs.records import epochs_file
 
 LISTED = 200  # rows of the list

@@ -10,7 +10,7 @@ from engine.analysis.summary import summary
 from engine.experiments.cifar10.configs import Row, configs_of
 from engine.experiments.cifar10.runs import sessions
 from engine.runs.folder import RunFolder
-from engine.runs.sweep import run_name
+from engine.runs.naming import run_name
 
 # The abstract of arXiv 2406.16966; the only number of the paper that is at hand.
 PAPER = dict(
