@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.server import run_cache
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from engine.runs.predictor import Predictor
@@ -20,7 +20,7 @@ def network(name: str, epoch: int) -> Predictor:
     Raises StoreError where none is kept.
     """
     run = run_cache.run(name)
-    epochs = run.kept_states()
+    epochs = run.checkpoints()
     if not epochs:
         raise StoreError(f"{name} keeps no network, so it cannot predict (setting state_interval)")
     nearest = min(epochs, key=lambda saved: abs(saved - epoch))
@@ -32,4 +32,4 @@ def network(name: str, epoch: int) -> Predictor:
 def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Predictor:
     from engine.runs.predictor import load_predictor  # late: torch
 
-    return load_predictor(Run(folder), epoch)
+    return load_predictor(RunFolder(folder), epoch)

@@ -17,7 +17,7 @@ from engine.analysis import sample_history
 from engine.config import RunConfig
 from engine.data import is_here, load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.lineage import parent_of
 from engine.runs.opened import open_run
 from engine.runs.records import epochs_file
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from engine.data import Data
 
 
-def run(name: str) -> Run:
+def run(name: str) -> RunFolder:
     """The run of this name. Raises StoreError or RunsError.
 
     Of a fork, those that it goes back to are taken as gone unless the visitor may see them all.
@@ -35,11 +35,11 @@ def run(name: str) -> Run:
     return found if found.info.get("parent") is None or _traced(found) else _at(found.folder, True)
 
 
-def _at(folder: Path, alone: bool = False) -> Run:
+def _at(folder: Path, alone: bool = False) -> RunFolder:
     return open_run(folder, alone=alone)
 
 
-def _traced(fork: Run) -> bool:
+def _traced(fork: RunFolder) -> bool:
     """Whether the visitor may see all runs that a fork goes back to.
 
     They lie in the folder of the runs, or the fork carries them and they are gone from there.
@@ -82,7 +82,7 @@ def data(name: str) -> Data:
     return data_of(run(name))
 
 
-def data_of(run: Run) -> Data:
+def data_of(run: RunFolder) -> Data:
     """`data` of a run that was looked up."""
     name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
     if not is_here(config.dataset):  # a look shall not start a download
@@ -111,7 +111,7 @@ def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
     return pixels_of(run(name), indices)
 
 
-def pixels_of(run: Run, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+def pixels_of(run: RunFolder, indices: np.ndarray | Sequence[int]) -> np.ndarray:
     """`pixels` of a run that was looked up."""
     chosen = np.asarray(indices, dtype=np.int64)
     return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()

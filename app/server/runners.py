@@ -5,7 +5,7 @@ from typing import Any
 
 from app.server.run_folders import folder_of
 from engine.config import RunConfig
-from engine.runs.folder import Run, fork_config, free_folder
+from engine.runs.folder import RunFolder, fork_config, free_folder
 from engine.runs.runner import Runner
 
 
@@ -15,7 +15,7 @@ def make_runner(root: Path, request: dict[str, Any]) -> Runner:
         return Runner.resume(folder_of(root, request["name"]))
     if request["kind"] == "fork":
         parent = folder_of(root, request["parent"])
-        config = fork_config(Run(parent), request["epoch"], **request["knobs"])
+        config = fork_config(RunFolder(parent), request["epoch"], **request["knobs"])
     else:
         config = RunConfig(**request["config"])
     if "name" not in request:

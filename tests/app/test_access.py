@@ -25,7 +25,7 @@ from engine.analysis import label_changes, sample_history
 from engine.analysis.label_evidence import history
 from engine.data import load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import Run, write_json
+from engine.runs.folder import RunFolder, write_json
 from engine.runs.lineage import parent_of
 from tests.app.conftest import MAIN, quick_digits, texts, unopened, wait_until
 from tests.records import read_records, write_records
@@ -332,7 +332,7 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
     assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(VisibleRuns)) | {
         *("alone", "refusal", "limit", "slots", "per_visitor", "tidied", "shared"),
     }
-    config = Run(runs().root / private).config
+    config = RunFolder(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):
         seen.submit(config, visitor=who(BOB))
 
@@ -428,6 +428,6 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
         assert parent_of(run_cache.run(fork)) is None
     (root / fork / "parent").unlink()
     shutil.rmtree(root / private)
-    assert parent_of(Run(root / fork)).folder == tmp_path / private  # the command line may
+    assert parent_of(RunFolder(root / fork)).folder == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
         assert parent_of(run_cache.run(fork)) is None

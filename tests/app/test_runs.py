@@ -14,7 +14,7 @@ from app.server.run_manager import RunManager, RunsError, Visitor
 from app.server.storage import StorageError
 from app.server.visible_runs import VisibleRuns
 from engine.errors import ConfigError, StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
 from tests.app.conftest import locked, n_epochs, quick_digits, wait_until
@@ -103,7 +103,7 @@ def test_live_knobs_change_and_bad_ones_are_refused(registry):
     name = runs.submit(LONG, visitor=ANN)
     wait_until(lambda: runs.info(name).epoch > 2)
     runs.change(name, ANN, alpha=0.5)
-    wait_until(lambda: Run(runs.folder(name)).epochs[-1]["settings"]["alpha"] == 0.5)
+    wait_until(lambda: RunFolder(runs.folder(name)).epochs[-1]["settings"]["alpha"] == 0.5)
     with pytest.raises(ConfigError, match="k = 900"):
         runs.change(name, ANN, k=900)
 
@@ -323,8 +323,8 @@ def test_a_fork_goes_on_from_its_parent(registry):
     wait_until(lambda: runs.info(parent).state == "done")
     child = runs.fork(parent, 3, visitor=BOB, k=1, rate=0.2)
     wait_until(lambda: runs.info(child).state == "done")
-    assert [record["epoch"] for record in Run(runs.folder(child)).epochs] == [4, 5]
-    assert Run(runs.folder(child)).info["parent"]["epoch"] == 3
+    assert [record["epoch"] for record in RunFolder(runs.folder(child)).epochs] == [4, 5]
+    assert RunFolder(runs.folder(child)).info["parent"]["epoch"] == 3
     with pytest.raises(StoreError, match="epoch = 77"):
         runs.fork(parent, 77, visitor=BOB)
 

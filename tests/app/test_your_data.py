@@ -15,7 +15,7 @@ from app.server.run_view import RunView
 from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import evidence, review
 from engine.data import load
-from engine.runs.folder import Run, read_json
+from engine.runs.folder import RunFolder, read_json
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped
@@ -332,7 +332,7 @@ def test_from_an_upload_to_the_first_decision(root):
     assert name.startswith("npz-mine-")
     wait_until(lambda: not runs().info(name).active)
     assert runs().info(name).state == "done"
-    assert Run(root / name).config.noise == "none"
+    assert RunFolder(root / name).config.noise == "none"
     at.run()
     press(at, "pick-")
     assert len(Reviews(root / name, 300, 10).latest()) == 1

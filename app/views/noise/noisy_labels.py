@@ -10,7 +10,7 @@ from app.server import escaping
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise.class_dependent import observed_matrix
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.training.noisy_labels import OnProgress, make_noisy_labels
 
 
@@ -130,7 +130,7 @@ class Spoiled:
         return np.random.default_rng(seed).permutation(rows)[:n]
 
 
-def of_run(run: Run) -> Spoiled:
+def of_run(run: RunFolder) -> Spoiled:
     """The labels that a run really has. Raises StoreError."""
     labels, config = run.labels, run.config
     return Spoiled(

@@ -60,7 +60,7 @@ def _candidates(of: Sample, trained: sample_history.Mix) -> sample_history.Mix:
     most = max(MOST, len(trained.parts) - 1)
     features = None
     earlier = of.records[max(of.row - 1, 0)]["epoch"]
-    if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
+    if of.index not in of.run.labels["panel"] and earlier in of.run.checkpoints():
         pixels = of.view.pixels([of.index])
         features = networks.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
     return sample_history.candidates(of.run, of.records, of.row, of.index, most, features)

@@ -254,7 +254,7 @@ def another(name: str) -> None:
     if runs().private(name) and not runs().may_control(name, visitor()):
         return
     run = run_cache.run(name)
-    config, kept = run.config, run.kept_states()
+    config, kept = run.config, run.checkpoints()
     with st.expander("Change the noise rate or the method: a new run beside it, or a fork"):
         st.markdown(
             "A **new run** starts from scratch. A **fork** goes on from this run's network after "
