@@ -332,10 +332,7 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
             getattr(seen, name)
     public = {name for name in {*vars(RunManager), *vars(RunReader)} if not name.startswith("_")}
     assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(VisibleRuns)) | {
-        "alone",
-        "limit",
-        "tidied",
-        "shared",
+        *("alone", "refusal", "limit", "slots", "per_visitor", "tidied", "shared"),
     }
     config = RunFolder(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):

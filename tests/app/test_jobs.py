@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # An upload whose name tells what its process does, once nothing but the limits is left.
 EVIL = """
 import json, os, signal, sys, time
-from app.views.your_data import sandbox
+from app.server.uploads import sandbox
 from app.server.uploads.limits import Limits
 wish = json.loads(sys.argv[1])
 do = wish["name"].partition(".")[0]
@@ -271,9 +271,9 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
     code = (
-        "import io, sys; from pathlib import Path; from app.views.your_data import jobs, uploads\n"
+        "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
         f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
-        "b = uploads.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
+        "b = registry.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
         "while b.job.what != 'Evil': pass\n"
         "print(b.job.done, flush=True); b.join()"
     )
