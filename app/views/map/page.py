@@ -108,7 +108,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
         return "app" if len(layouts.umap_epochs(name, dims)) != before else None
 
     if not arrived:
-        live_updates.keep_looking("follow-umap", changed, every=POLL, draw=progress)
+        live_updates.poll("follow-umap", changed, every=POLL, draw=progress)
 
 
 def sentence(shown: Shown, labels: Labels) -> str:

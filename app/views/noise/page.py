@@ -54,7 +54,7 @@ def await_labels(name: str) -> None:
         there = (runs().folder(name) / "config.json").exists()
         return None if not there and runs().info(name).active else "app"
 
-    live_updates.keep_looking("wait-labels", changed, every=1.0)
+    live_updates.poll("wait-labels", changed, every=1.0)
 
 
 def of_settings() -> tuple[Spoiled | None, object]:

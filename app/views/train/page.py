@@ -240,7 +240,7 @@ def draw(name: str) -> None:
     with bar:  # last, so that the browser asks again when it has everything
         if where.active:
             look = page.guarded(lambda: progress(runs().info(name)))
-            live_updates.keep_looking("look", changed, every=QUICK_LOOK, draw=look)
+            live_updates.poll("look", changed, every=QUICK_LOOK, draw=look)
         else:
             progress(where)
 
