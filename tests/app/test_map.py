@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from app.components.scatter import HEARD, Picture, coloring, from_bits, packed
+from app.components.scatter import REVISION, Picture, coloring, from_bits, packed
 from app.components.scatter.coloring import Labels, colored
 from app.server import run_cache
 from app.server.storage import storage_of
@@ -85,7 +85,7 @@ def some_picture(**changes) -> Picture:
     values = dict(
         points="p",
         view="v",
-        place="e1",
+        layout_name="e1",
         ids=np.arange(10, 16),
         layout=np.eye(6)[:, :2] * 3 - 1,
         box=np.array([[-2.0, -2.0], [4.0, 2.0]]),
@@ -154,7 +154,7 @@ def test_a_selection_that_unpacks_to_gigabytes_is_refused(root):
 def test_the_payload_holds_what_the_picture_says():
     picture = some_picture(sample=4, links=((2, 0.25),), note="a <b>")
     header, arrays = unpacked(packed(picture, 17))
-    assert header["heard"] == 17
+    assert header["revision"] == 17
     assert (header["sample"], header["links"], header["note"]) == (4, [[2, 0.25]], "a <b>")
     assert header["box"] == [-2, -2, 6, 4]
     # both axes have one unit, that of the larger extent
@@ -224,12 +224,12 @@ def test_crosses_mark_the_label_that_is_shown():
         colored(some_labels(true=False), "true")
 
 
-def test_togetherness_is_a_share_of_the_nearest():
+def test_label_agreement_is_a_share_of_the_nearest():
     line = np.stack([np.arange(22.0), np.zeros(22)], axis=1)
     line[11:] += 1000
     sides = np.repeat([0, 1], 11)
-    assert layouts.togetherness(line, sides, np.arange(22)) == [1, 0]
-    (equal,) = layouts.togetherness(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    assert layouts.label_agreement(line, sides, np.arange(22)) == [1, 0]
+    (equal,) = layouts.label_agreement(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
     assert equal == pytest.approx(1 / 3)
 
 
@@ -252,11 +252,11 @@ def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatc
 def test_sheets_are_made_when_they_are_wanted(laid_out, monkeypatch):
     monkeypatch.setattr(thumbnails, "PER_SHEET", 50)
     at = app("map", run=laid_out)
-    urls = sent(at)[0]["sheets"]["urls"]
+    urls = sent(at)[0]["thumbnails"]["urls"]
     assert [url is not None for url in urls] == [True, True, False, False]
     at.session_state[thumbnails.WANTED] = {(laid_out, 3)}
     at.run()
-    assert [url is not None for url in sent(at)[0]["sheets"]["urls"]] == [True, True, False, True]
+    assert [url is not None for url in sent(at)[0]["thumbnails"]["urls"]] == [True, True, False, True]
 
 
 # --- the page
@@ -361,7 +361,7 @@ def test_images_that_are_gone_leave_the_map(unknown, mapper, root, monkeypatch):
     try:
         st.cache_resource.clear()
         at = app("map", run=unknown, sample=3, lasso=sample_sets.pack((3, 4)))
-        assert sent(at)[0]["sheets"] is None
+        assert sent(at)[0]["thumbnails"] is None
         assert "cannot be shown" in texts(at)
         assert len(at.dataframe[0].value) == 2
     finally:
@@ -399,10 +399,10 @@ def test_the_3d_figure_holds_every_point_once():
 def test_what_was_heard_is_told_back(laid_out):
     """The browser keeps its own lasso until Python has heard of it."""
     at = app("map", run=laid_out)
-    assert sent(at)[0]["heard"] == 0
-    at.session_state[HEARD] = 123
+    assert sent(at)[0]["revision"] == 0
+    at.session_state[REVISION] = 123
     at.run()
-    assert sent(at)[0]["heard"] == 123
+    assert sent(at)[0]["revision"] == 123
 
 
 def test_choices_of_the_page_stand_in_the_url(laid_out):
