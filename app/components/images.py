@@ -14,7 +14,10 @@ from engine.runs.folder import StoreError
 
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
-    """One image (H, W, C) uint8, or float in [0, 255], enlarged to `size` pixels without smoothing."""
+    """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing.
+
+    size: side in pixels. alt: alternative text, by default the caption.
+    """
     wall([image], [caption], size=size, alts=[alt or caption])
 
 
@@ -50,7 +53,7 @@ def wall(
 
 def linked_wall(
     name: str,
-    samples: Sequence[int] | np.ndarray,
+    samples: list[int] | np.ndarray,
     captions: Sequence[str],
     *,
     size: int = 72,

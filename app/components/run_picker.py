@@ -77,7 +77,10 @@ def need_epochs(where: RunInfo) -> None:
         st.error(f"This run failed before its first epoch: {escaping.lines(where.message)}")
         st.stop()
     if not where.active:
-        empty("This run ended before its first epoch was complete. Resume it on **Train**, or select another run.")
+        empty(
+            "This run ended before its first epoch was complete. Resume it on **Train**, or select "
+            "another run."
+        )
     st.info("The first epoch is in progress; this page updates automatically.")
     runs().mark_watched(where.name)
 

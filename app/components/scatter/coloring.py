@@ -36,7 +36,7 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Coloring:
-    """A color per point; `cross` marks wrong labels by shape, None if the true labels are unknown."""
+    """A color per point; `cross` marks wrong labels by shape, None if the truth is unknown."""
 
     color: np.ndarray  # (P,) uint16, rows of palette
     palette: list[str]

@@ -89,7 +89,8 @@ def mixed_with(view: RunView, ids: np.ndarray, weights: np.ndarray) -> None:
     neighbors = labels_of(view, ids)
     st.caption(f"Its own weight is {weights[0]:.0%}; the rest is its neighbors':")
     captions = [
-        f"{neighbors.classes[c]}\n{w:.0%}" for c, w in zip(neighbors.corrected, weights[1:], strict=True)
+        f"{neighbors.classes[c]}\n{w:.0%}"
+        for c, w in zip(neighbors.corrected, weights[1:], strict=True)
     ]
     marks = None
     if neighbors.true is not None:
