@@ -19,7 +19,7 @@ from engine.embedding.worker import Mapper, Service
 from engine.errors import MemoryShortage
 from engine.memory import as_shortage
 from engine.runs import executors
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import quick
 
@@ -84,7 +84,7 @@ def test_a_run_without_memory_fails_with_advice_and_lets_go_of_what_it_held(
     status = runner.status
     assert (status.state, status.foreseen, held) == ("failed", True, ["gone"])
     assert status.message.startswith("not enough memory: use fewer samples")
-    assert Run(runner.folder).status["message"] == status.message
+    assert RunFolder(runner.folder).status["message"] == status.message
     monkeypatch.undo()
     again = Runner.resume(runner.folder, data=data)
     again.run()
@@ -109,7 +109,7 @@ def test_without_a_thread_that_writes_training_waits_for_the_disk(tmp_path, data
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    assert len(Run(runner.folder).epochs) == 5
+    assert len(RunFolder(runner.folder).epochs) == 5
 
 
 LIMITED = """

@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from app.server.access import RunsError, not_there
-from app.server.run_manager import runs
+from app.server.run_info import RunsError, not_found
+from app.server.visible_runs import runs
 from app.server.visitors import acting_as, runs_read, visitor
 
 
@@ -38,7 +38,7 @@ def gated(make: Callable[[], str | bytes]) -> Callable[[], str | bytes]:
         with acting_as(who):
             for name in sorted(names):
                 if not runs().sees(name):
-                    raise RunsError(not_there(name))
+                    raise RunsError(not_found(name))
             return make()
 
     return make_if_allowed

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import live_updates
 from app.server import run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state import selection
 from app.state.url_state import bound, get, put
 

@@ -7,7 +7,8 @@ import streamlit as st
 from app.components import live_updates
 from app.components.messages import empty
 from app.server import escaping, run_cache
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.state import selection
 from app.state.url_state import bound, get, put
 from engine.runs.records import epochs_file

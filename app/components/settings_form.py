@@ -6,8 +6,8 @@ import streamlit as st
 
 from app.components.glossary import GLOSSARY
 from app.server import escaping
-from app.server.run_manager import runs
-from app.server.uploads.registry import may_read
+from app.server.uploads.paths import may_read
+from app.server.visible_runs import runs
 from app.state.url_state import KNOBS, bound, get, put
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human

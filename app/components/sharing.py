@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from app.components.messages import guarded
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 
 

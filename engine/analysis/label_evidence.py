@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engine.config import corrects
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.lineage import continued
 
 EPOCHS = 5  # newest epochs whose predictions are averaged
@@ -19,14 +19,14 @@ FEWEST = 5
 class Moment:
     """One epoch of a run or of a run that it was forked from."""
 
-    run: Run
+    run: RunFolder
     row: int
     record: dict[str, Any]
     alpha: float  # of this epoch
     corrects: bool  # whether soft labels moved in it
 
 
-def history(run: Run, row: int) -> list[Moment]:
+def history(run: RunFolder, row: int) -> list[Moment]:
     """The epochs up to a row, oldest first; a fork's begin with its parent's where that is there.
 
     A parent with other given labels (other noise) is left out: the fork's labels started over.
@@ -126,13 +126,13 @@ def _add_mixed(
         if n_votes >= NEIGHBORS:
             return
         if moment.record["n_neighbors"]:
-            neighbors, distances, _ = moment.run.mixed_with(moment.row)
+            neighbors, distances, _ = moment.run.mixing_of(moment.row)
             near = np.isfinite(distances) & rows[:, None]  # random partners have no distance
             np.add.at(votes, (np.nonzero(near)[0], given[neighbors[near]]), 1)
             n_votes += neighbors.shape[1] * bool(near.any())
 
 
-def _parents(run: Run) -> list[Moment]:
+def _parents(run: RunFolder) -> list[Moment]:
     parent = continued(run)
     if parent is None:
         return []

@@ -41,10 +41,10 @@ def train(
 def resume(*, run: str, as_json: bool) -> int:
     """Go on with a run after its last whole epoch."""
     from engine.cli.console import follow
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
     from engine.runs.runner import Runner
 
-    return follow(Runner.resume(run), as_json, shown=len(Run(run).epochs))
+    return follow(Runner.resume(run), as_json, shown=len(RunFolder(run).epochs))
 
 
 def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> int:
@@ -58,9 +58,9 @@ def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> i
 def show(*, run: str, as_json: bool) -> int:
     """Print a run's settings and results."""
     from engine.cli.console import print_summary
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
 
-    print_summary(Run(run), as_json)
+    print_summary(RunFolder(run), as_json)
     return 0
 
 
@@ -68,12 +68,12 @@ def export(*, run: str, out: str) -> int:
     """Write the given labels of a run, and the changes that are proposed, as CSV."""
     from engine.analysis import summary
     from engine.analysis.label_issues import label_issues
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
 
-    issues = label_issues(Run(run))
+    issues = label_issues(RunFolder(run))
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
-    suspicious = summary.export(Run(run), out, issues)
+    suspicious = summary.export(RunFolder(run), out, issues)
     n_proposed = int((issues.proposed != issues.given).sum())
     print(f"wrote {out}: {suspicious} suspicious labels, {n_proposed} changes proposed")
     return 0
@@ -227,15 +227,15 @@ def lay_out(*, run: str, dims: list[int]) -> int:
     from tqdm import tqdm
 
     from engine.embedding.worker import lay_out_next
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
 
-    epochs = len(Run(run).epochs)
+    epochs = len(RunFolder(run).epochs)
     for d in dims:
         with tqdm(total=epochs, unit="epoch", file=sys.stderr, disable=None) as bar:
             while (epoch := lay_out_next(run, d)) is not None:
                 bar.set_description_str(f"{d}-D map of epoch {epoch}")
                 bar.update()
-        print(f"{run} has all its {d}-D maps: {len(Run(run).epochs)} epochs")
+        print(f"{run} has all its {d}-D maps: {len(RunFolder(run).epochs)} epochs")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from engine.analysis import summary
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.opened import open_run
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
         if not runner.ready:
             return INTERRUPTED
         print(f"to go on: python -m engine resume {runner.folder}", file=sys.stderr)
-    print_summary(Run(runner.folder), as_json)
+    print_summary(RunFolder(runner.folder), as_json)
     return INTERRUPTED if status.state == "stopped" else 0
 
 
@@ -92,7 +92,7 @@ def _epoch_line(record: dict[str, Any]) -> str:
     return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])
 
 
-def print_summary(run: Run, as_json: bool) -> None:
+def print_summary(run: RunFolder, as_json: bool) -> None:
     numbers = summary.summary(run)
     if as_json:
         print(json.dumps(numbers))

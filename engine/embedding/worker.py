@@ -30,7 +30,7 @@ from engine.embedding import projection
 from engine.errors import StoreError
 from engine.memory import as_shortage, shows_shortage
 from engine.runs import lineage
-from engine.runs.folder import UNREADABLE, Run, read_array
+from engine.runs.folder import UNREADABLE, RunFolder, read_array
 
 DIMS = (2, 3)
 POLL = 0.5  # seconds between two looks at a run that has no new epoch
@@ -66,7 +66,7 @@ def lay_out_next(folder: Path | str, dims: int) -> int | None:
 
     Raises StoreError for a folder that is none or cannot be written.
     """
-    run = Run(folder)
+    run = RunFolder(folder)
     done = set(laid_out(folder, dims))
     for row, record in enumerate(run.epochs):
         if record["epoch"] in done:
@@ -80,7 +80,7 @@ def lay_out_next(folder: Path | str, dims: int) -> int | None:
     return None
 
 
-def _map_before(run: Run, dims: int, epoch: int) -> np.ndarray | None:
+def _map_before(run: RunFolder, dims: int, epoch: int) -> np.ndarray | None:
     if epoch > run.info["first_epoch"] or run.info["parent"] is None:
         return read_map(run.folder, dims, epoch - 1)
     maps = (read_map(folder, dims, epoch - 1) for folder in lineage.places(run))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from engine.config import RunConfig, configure
 from engine.errors import ConfigError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.sweep import grid, run_name
 
 RATES = (0.2, 0.4, 0.6, 0.8)
@@ -66,7 +66,7 @@ class Material:
     """What an experiment is answered from."""
 
     plan: Plan
-    runs: dict[str, Run]  # by name
+    runs: dict[str, RunFolder]  # by name
     epochs: pd.DataFrame  # `sweep.table` of them
 
     @property
@@ -102,7 +102,9 @@ def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
     from engine.runs.sweep import table
 
     folders = [root / run_name(config) for config in configs]
-    runs = {folder.name: Run(folder) for folder in folders if (folder / "config.json").exists()}
+    runs = {
+        folder.name: RunFolder(folder) for folder in folders if (folder / "config.json").exists()
+    }
     runs = {name: run for name, run in runs.items() if run.status["state"] == "done"}
     return Material(made, runs, table([run.folder for run in runs.values()]))
 

@@ -14,9 +14,9 @@ whole, or written before the record that makes them count, so a killed process l
 was in, the one before if that was still being written, and nothing else. Folders of format 1 have
 their records in epochs.json, see engine/runs/records.py.
 
-A folder may be damaged or come from a stranger: `Run` trusts nothing in it. Types, shapes and sizes
-are checked before they are used (engine/runs/schema.py), links out of the folder are not followed,
-and pickled objects are not read.
+A folder may be damaged or come from a stranger: `RunFolder` trusts nothing in it. Types, shapes and
+sizes are checked before they are used (engine/runs/schema.py), links out of the folder are not
+followed, and pickled objects are not read.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZip
 BY_RANK = ("neighbors", "distances", "weights")
 
 
-class Run:
+class RunFolder:
     """A run folder to read, while it is written or after. Raises StoreError if it is none.
 
     alone: of a fork, take the run that it was forked from as gone, see engine/runs/lineage.py.
@@ -178,7 +178,7 @@ class Run:
                 f"{n} rows {meaning} with {sides}"
             )
 
-    def mixed_with(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def mixing_of(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """neighbors (N, K), distances (N, K) and weights (N, K+1) of one row."""
         k = self.epochs[row]["n_neighbors"]
         planes = {"neighbors": k, "distances": k, "weights": k + 1}
@@ -227,7 +227,7 @@ class Run:
         history["weights"][:, 1:][unused] = 0
         return history
 
-    def kept_states(self) -> list[int]:
+    def checkpoints(self) -> list[int]:
         """Epochs whose network is kept, in order."""
         done = {record["epoch"] for record in self.epochs}
         files = {p.stem for p in (self.folder / "states").glob("*.pt")}
@@ -236,16 +236,16 @@ class Run:
     def n_resumable(self) -> int:
         """How many epochs a resumed run keeps: those up to the newest state that is on disk.
 
-        All, where more states are missing than a killed process leaves out: `load_state` then says
-        what is there.
+        All, where more states are missing than a killed process leaves out: `load_checkpoint` then
+        names those that exist.
         """
-        n, kept = len(self.epochs), self.kept_states()
+        n, kept = len(self.epochs), self.checkpoints()
         written = kept[-1] - self.info["first_epoch"] + 1 if kept else 0
         return written if n - written < self.config.checkpoint_every else n
 
-    def load_state(self, epoch: int) -> dict[str, Any]:
+    def load_checkpoint(self, epoch: int) -> dict[str, Any]:
         """What State.pack left after an epoch. Raises StoreError naming the kept ones."""
-        kept = self.kept_states()
+        kept = self.checkpoints()
         if epoch not in kept:
             raise StoreError(
                 f"epoch = {epoch}: {self.folder} keeps the network of "
@@ -287,7 +287,7 @@ class Run:
         self._check(epochs_file(self.folder).name, schema.records, found, *bounds)
 
 
-def fork_config(run: Run, epoch: int, **knobs: Any) -> RunConfig:
+def fork_config(run: RunFolder, epoch: int, **knobs: Any) -> RunConfig:
     """Settings of a fork: the run's with the live values of that epoch, and over them the knobs.
 
     A new seed alone does not change the labels. Raises ConfigError for knobs that a network cannot

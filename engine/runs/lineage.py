@@ -15,21 +15,21 @@ from pathlib import Path
 import numpy as np
 
 from engine.runs import records, schema
-from engine.runs.folder import ARRAYS, Run, StoreError
+from engine.runs.folder import ARRAYS, RunFolder, StoreError
 from engine.runs.opened import open_run
 
 CARRIED = "parent"  # the subfolder
 MAPS = ("umap2", "umap3")
 
 
-def places(run: Run) -> Iterator[Path]:
+def places(run: RunFolder) -> Iterator[Path]:
     """Where a fork's parent may be, the copy that it carries first; none for other runs."""
     if run.info["parent"] is not None and not run.alone:
         recorded = Path(run.info["parent"]["run"])
         yield from (run.folder / CARRIED, recorded, run.folder.parent / recorded.name)
 
 
-def parent_of(run: Run) -> Run | None:
+def parent_of(run: RunFolder) -> RunFolder | None:
     """The run that a fork began from, with the epoch it was forked from; None where there is none.
 
     It may have later epochs as well.
@@ -43,7 +43,7 @@ def parent_of(run: Run) -> Run | None:
     return None
 
 
-def continued(run: Run) -> Run | None:
+def continued(run: RunFolder) -> RunFolder | None:
     """The parent whose soft labels a fork went on with: None where its given labels are others."""
     parent = parent_of(run)
     with contextlib.suppress(StoreError):
@@ -52,7 +52,7 @@ def continued(run: Run) -> Run | None:
     return None
 
 
-def carry(parent: Run, epoch: int, folder: Path) -> None:
+def carry(parent: RunFolder, epoch: int, folder: Path) -> None:
     """Put what a fork needs of its parent into the fork's folder. Raises OSError, StoreError."""
     copy = folder / CARRIED
     _carry_run(parent, epoch, copy)
@@ -67,7 +67,7 @@ def drop_state(folder: Path, epoch: int) -> None:
         (folder / CARRIED / "states" / f"{epoch}.pt").unlink(missing_ok=True)
 
 
-def _carry_run(run: Run, epoch: int, copy: Path) -> None:
+def _carry_run(run: RunFolder, epoch: int, copy: Path) -> None:
     copy.mkdir()
     for name in ("config.json", "labels.npz", *(f"arrays/{name}.npy" for name in ARRAYS)):
         _link(run.folder, copy, name)

@@ -15,7 +15,7 @@ from engine.config import RunConfig
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
 from engine.runs import lineage
-from engine.runs.folder import Run, fork_config
+from engine.runs.folder import RunFolder, fork_config
 from engine.runs.writer import K_ROOM, RunWriter, WriteBehind
 from engine.training.control import Control, Stopped
 
@@ -90,7 +90,7 @@ class Runner:
 
         Raises StoreError where the run is done.
         """
-        run = Run(folder)
+        run = RunFolder(folder)
         every, n = run.epochs, run.n_resumable()
         records = every[:n]
         config = run.config.changed(**records[-1]["settings"]) if records else run.config
@@ -108,7 +108,7 @@ class Runner:
 
             data = _same_data(run, data or load_data(config))
             if records:
-                packed = run.load_state(records[-1]["epoch"])
+                packed = run.load_checkpoint(records[-1]["epoch"])
             elif run.info["parent"]:
                 packed = _parents_state(run)
             else:
@@ -138,9 +138,9 @@ class Runner:
 
         Raises ConfigError, and StoreError where that epoch's network is not kept.
         """
-        run = Run(parent)
+        run = RunFolder(parent)
         config = fork_config(run, epoch, **knobs)
-        packed = run.load_state(epoch)
+        packed = run.load_checkpoint(epoch)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
             from engine.training.state import State, load_data
@@ -346,7 +346,7 @@ class Runner:
         self._phase = phase
 
 
-def _labels(run: Run) -> dict[str, Any]:
+def _labels(run: RunFolder) -> dict[str, Any]:
     """The labels that a run started with, for another one to take over. Raises StoreError."""
     return {
         "config": run.config.model_dump_json(),
@@ -356,19 +356,19 @@ def _labels(run: Run) -> dict[str, Any]:
     }
 
 
-def _parents_state(fork: Run) -> dict[str, Any]:
+def _parents_state(fork: RunFolder) -> dict[str, Any]:
     """The checkpoint that a fork began from. Raises StoreError where its parent is gone."""
     epoch = fork.info["parent"]["epoch"]
     for folder in lineage.places(fork):
         with contextlib.suppress(StoreError):
-            return Run(folder).load_state(epoch)
+            return RunFolder(folder).load_checkpoint(epoch)
     raise StoreError(
         f"{fork.folder} has no epoch yet, and the run that it was forked from, "
         f"{fork.info['parent']['run']}, is gone or keeps no network of epoch {epoch}"
     )
 
 
-def _same_data(run: Run, data: "Data") -> "Data":
+def _same_data(run: RunFolder, data: "Data") -> "Data":
     """data, if it is what the run was made with. Raises StoreError."""
     then, now = run.info["data"]["fingerprint"], data.fingerprint()
     if then != now:

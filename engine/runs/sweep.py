@@ -19,7 +19,7 @@ from typing import Any
 from engine.config import LABEL_SETTINGS, NETWORK_ALIASES, RunConfig, configure, unknown
 from engine.errors import ConfigError, StoreError
 from engine.runs.executors import BUSY, CLAIMS, Cluster, Processes
-from engine.runs.folder import Run, short_name
+from engine.runs.folder import RunFolder, short_name
 from engine.runs.opened import open_run
 from engine.tables import frame_csv
 from engine.training.noisy_labels import make_noisy_labels
@@ -219,7 +219,7 @@ def table(folders: Sequence[Path | str]):
     """
     import pandas as pd  # late: a run needs none
 
-    frame = pd.DataFrame([row for folder in folders for row in _rows(Run(folder))])
+    frame = pd.DataFrame([row for folder in folders for row in _rows(RunFolder(folder))])
     for name in frame.columns:
         if name in WHOLE:  # numbers that may be missing stay whole
             frame[name] = frame[name].astype("Int64")
@@ -279,7 +279,7 @@ def _n_epochs(folder: Path, name: str) -> int:
     return len(run.epochs)
 
 
-def _rows(run: Run) -> Iterator[dict[str, Any]]:
+def _rows(run: RunFolder) -> Iterator[dict[str, Any]]:
     settings = run.config.model_dump(mode="json")
     if settings["noise_matrix"] is not None:
         settings["noise_matrix"] = json.dumps(settings["noise_matrix"])

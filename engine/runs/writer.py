@@ -19,7 +19,7 @@ from engine import __version__
 from engine.errors import StoreError
 from engine.noise.class_dependent import observed_matrix
 from engine.runs import lineage, records
-from engine.runs.folder import ARRAYS, BY_RANK, FORMAT, Run, write_json, write_text
+from engine.runs.folder import ARRAYS, BY_RANK, FORMAT, RunFolder, write_json, write_text
 from engine.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class RunWriter:
         self._unwritten: tuple[int, dict[str, Any]] | None = None  # a newer one, in memory alone
 
     @classmethod
-    def create(cls, folder: Path, state: "State", parent: tuple[Run, int] | None = None):
+    def create(cls, folder: Path, state: "State", parent: tuple[RunFolder, int] | None = None):
         """A new run folder. parent: of a fork, and the epoch it is forked from; what the fork needs
         of it is put into the folder, see engine/runs/lineage.py. Raises StoreError.
         """
@@ -113,14 +113,14 @@ class RunWriter:
     def resume(cls, folder: Path):
         """Take up a run folder that nobody writes, and remove what a crash left beside its files.
 
-        Epochs after the newest state are removed, see `Run.n_resumable`; a folder of an older
+        Epochs after the newest state are removed, see `RunFolder.n_resumable`; a folder of an older
         format gets today's. Raises StoreError.
         """
-        run = Run(folder)
+        run = RunFolder(folder)
         writer = cls(run.folder, run.info, _lock(run.folder))
         try:
             writer._take_up(run)
-            writer._tidy(run.kept_states())
+            writer._tidy(run.checkpoints())
         except BaseException as error:
             writer.close()
             if isinstance(error, OSError):
@@ -204,10 +204,10 @@ class RunWriter:
         with contextlib.suppress(OSError):
             self._state_file(epoch).unlink(missing_ok=True)
 
-    def _take_up(self, run: Run) -> None:
+    def _take_up(self, run: RunFolder) -> None:
         """Write the records anew where a line is torn, a state is missing, the format is older."""
         self.n_epochs = run.n_resumable()
-        self._newest = max(run.kept_states(), default=None)
+        self._newest = max(run.checkpoints(), default=None)
         path, old = self.folder / "epochs.jsonl", self.folder / "epochs.json"
         text = records.lines(run.epochs[: self.n_epochs])
         if not path.exists() or path.stat().st_size != len(text.encode()):

@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from app.server.uploads import jobs, limits, registry, turns
+from app.server.uploads import jobs, limits, paths, registry, turns
 from app.server.uploads.safe_zip import UploadError
 from app.server.uploads.turns import Job, Turns
 from engine.data import load
@@ -112,7 +112,7 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
     with pytest.raises(UploadError, match=reason):
         registry.receive(file(name), f"{name}.zip", root)
     assert time.monotonic() - start < 60
-    assert list((root / registry.FOLDER).iterdir()) == []
+    assert list((root / paths.FOLDER).iterdir()) == []
 
 
 def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
@@ -135,7 +135,7 @@ def test_an_evil_upload_holds_no_honest_one(root):
             assert time.monotonic() - start < 20
             assert registry.find(about.key, root) == about
         assert all(bringing.is_alive() for bringing in evil)
-    assert len(list((root / registry.FOLDER).iterdir())) == 2
+    assert len(list((root / paths.FOLDER).iterdir())) == 2
 
 
 def test_cancel_ends_the_process_and_leaves_nothing(root):
@@ -147,7 +147,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(root):
         bringing.join(10)
         assert "was canceled" in bringing.refusal
         assert not alive(pid)
-        assert list((root / registry.FOLDER).iterdir()) == []
+        assert list((root / paths.FOLDER).iterdir()) == []
 
 
 def test_who_waits_knows_how_many_come_first(root, monkeypatch):
@@ -281,7 +281,7 @@ def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch
         [sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     pid = int(server.stdout.readline())
-    (left,) = (root / registry.FOLDER).iterdir()
+    (left,) = (root / paths.FOLDER).iterdir()
     monkeypatch.setattr(registry, "FRESH", 0)
     assert registry.clean(root) == 0  # its server works on it
     if stopped:

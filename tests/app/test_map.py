@@ -333,7 +333,7 @@ def test_a_sample_shows_its_neighbors_and_their_weights(laid_out):
     at = app("map", run=laid_out, sample=8, epoch=4)
     header, arrays = sent(at)
     run = run_cache.run(laid_out)
-    neighbors, _, weights = run.mixed_with(4)
+    neighbors, _, weights = run.mixing_of(4)
     assert arrays["ids"][header["sample"]] == 8
     assert [arrays["ids"][i] for i, _ in header["links"]] == neighbors[8].tolist()
     assert [w for _, w in header["links"]] == pytest.approx(weights[8, 1:].tolist())

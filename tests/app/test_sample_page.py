@@ -11,7 +11,7 @@ from app.views.sample import card, equation, manual_mixing
 from app.views.sample.sample import Sample
 from engine.analysis import sample_history
 from engine.charts import sample as charts
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.predictor import predict_proba
 from engine.runs.runner import Runner
 from tests.app.conftest import app, bound, keep, quick_digits, texts
@@ -30,7 +30,7 @@ def run(root, moving):
     """The same run under the runs root."""
     root.mkdir(exist_ok=True)
     (root / "moving").symlink_to(moving)
-    return Run(root / "moving")
+    return RunFolder(root / "moving")
 
 
 def page(**params):
@@ -305,7 +305,7 @@ def test_weights_in_a_link_that_are_none(run, bad):
 
 def test_a_sample_outside_the_panel_is_described_by_its_network(root):
     Runner.new(quick_digits(panel_size=20, epochs=3), root / "panel").run()
-    run = Run(root / "panel")
+    run = RunFolder(root / "panel")
     outside = next(i for i in range(200) if i not in run.labels["panel"])
     at = page(run="panel", sample=outside, epoch=0)
     assert at.slider(key="w-mix-k").value == 3

@@ -6,7 +6,7 @@ import pytest
 
 from app.server.run_manager import runs
 from engine.charts import live_curves
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from tests.app.conftest import app, n_epochs, texts, wait_until
 
 
@@ -28,7 +28,7 @@ def test_one_click_trains_digits_to_the_end(root):
     wait_until(lambda: runs().info(name).state == "done")
     at.run()
     assert not at.error
-    run = Run(root / name)
+    run = RunFolder(root / name)
     shown = {metric.label: metric.value for metric in at.metric}
     last = run.epochs[-1]["metrics"]
     assert shown["Test accuracy"] == f"{100 * last['test_accuracy']:.1f} %"
@@ -45,7 +45,7 @@ def test_the_settings_become_the_run(root):
     at.button(key="start").click().run()
     (name,) = runs().names()
     wait_until(lambda: runs().info(name).state == "done")
-    config = Run(root / name).config
+    config = RunFolder(root / name).config
     assert (config.method, config.noise, config.rate, config.seed) == ("ce", "pair", 0.6, 7)
 
 
@@ -103,11 +103,11 @@ def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
     at, name = own
     at.slider(key=f"live-k-{name}").set_value(7).run()
     at.slider(key=f"live-alpha-{name}").set_value(0.5).run()
-    settings = lambda: Run(root / name).epochs[-1]["settings"]  # noqa: E731
+    settings = lambda: RunFolder(root / name).epochs[-1]["settings"]  # noqa: E731
     wait_until(lambda: (settings()["k"], settings()["alpha"]) == (7, 0.5))
     at.button(key="stop").click().run()
     wait_until(lambda: runs().info(name).state == "stopped")
-    marks = [text for _, text in live_curves.events(Run(root / name).epochs, 1, 2)]
+    marks = [text for _, text in live_curves.events(RunFolder(root / name).epochs, 1, 2)]
     assert marks[:2] == ["mixing starts", "correction starts"]
     assert {"K 3 → 7", "alpha 0.8 → 0.5"} <= set(marks)
 
@@ -146,8 +146,8 @@ def test_another_noise_rate_beside_the_run(finished, root):
     name = at.query_params["run"]
     assert name != finished
     wait_until(lambda: runs().info(name).state == "done")
-    assert Run(root / name).config.rate == 0.2
-    assert Run(root / name).config.k == Run(root / finished).config.k
+    assert RunFolder(root / name).config.rate == 0.2
+    assert RunFolder(root / name).config.k == RunFolder(root / finished).config.k
 
 
 def test_a_fork_with_another_method(finished, root):
@@ -157,7 +157,7 @@ def test_a_fork_with_another_method(finished, root):
     at.button(key="fork").click().run()
     name = at.query_params["run"]
     wait_until(lambda: runs().info(name).state == "done")
-    run = Run(root / name)
+    run = RunFolder(root / name)
     assert run.config.method == "ce"
     assert [record["epoch"] for record in run.epochs] == [3, 4, 5]
 
@@ -195,7 +195,7 @@ def test_unknown_truth_is_said(unknown):
 
 
 def test_curve_rows_hold_the_records(finished, root):
-    records = Run(root / finished).epochs
+    records = RunFolder(root / finished).epochs
     rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
     lines = rows[rows.kind == live_curves.LINE]
     assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]

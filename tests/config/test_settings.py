@@ -22,7 +22,7 @@ from engine.errors import ConfigError
 from engine.method import losses
 from engine.noise import class_dependent
 from engine.runs import sweep
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
 
@@ -188,9 +188,9 @@ def test_a_folder_written_under_an_older_name_opens_under_the_new_one(tmp_path):
         info = json.loads(path.read_text())
         info["network"] = info["config"]["network"] = "fast"
         path.write_text(json.dumps(info))
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     assert (run.config, run.info["network"]) == (config, "resnet9-w16")
     Runner.fork(tmp_path / "run", 0, tmp_path / "fork", data=blobs(), seed=3).run()
-    forked = Run(tmp_path / "fork")
+    forked = RunFolder(tmp_path / "fork")
     assert (forked.status["state"], forked.config.network) == ("done", "resnet9-w16")
     assert json.loads((tmp_path / "fork" / "config.json").read_text())["network"] == "resnet9-w16"

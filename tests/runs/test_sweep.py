@@ -21,7 +21,7 @@ from engine.cli import console
 from engine.config import RunConfig
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
-from engine.runs.folder import ARRAYS, Run
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.sweep import Progress, grid, run_name, save_table, sweep, table, values
 from engine.runs.writer import RunWriter
 from engine.training.state import State, load_data
@@ -49,11 +49,11 @@ def swept(tmp_path_factory) -> Path:
     return root
 
 
-def runs_in(root: Path) -> dict[str, Run]:
-    return {path.parent.name: Run(path.parent) for path in sorted(root.glob("*/config.json"))}
+def runs_in(root: Path) -> dict[str, RunFolder]:
+    return {path.parent.name: RunFolder(path.parent) for path in sorted(root.glob("*/config.json"))}
 
 
-def assert_same_run(a: Run, b: Run) -> None:
+def assert_same_run(a: RunFolder, b: RunFolder) -> None:
     """The same numbers bit by bit, all but the seconds."""
     assert a.config == b.config
     assert [r | {"seconds": 0} for r in a.epochs] == [r | {"seconds": 0} for r in b.epochs]
@@ -187,9 +187,9 @@ def test_a_folder_of_other_settings_is_not_taken_for_the_run(swept, tmp_path):
 def test_runs_are_those_of_train(swept, tmp_path):
     knobs = command(tmp_path / "single", **QUICK | dict(k=2, seed=1, state_interval=3))
     assert main(["train", *knobs[1:]]) == 0
-    own = Run(swept / run_name(runs_of(k=2, seed=1)[0]))
-    assert_same_run(own, Run(tmp_path / "single"))
-    assert own.kept_states() == [0, 2]  # of three
+    own = RunFolder(swept / run_name(runs_of(k=2, seed=1)[0]))
+    assert_same_run(own, RunFolder(tmp_path / "single"))
+    assert own.checkpoints() == [0, 2]  # of three
 
 
 def test_the_table_has_a_row_per_run_and_epoch(swept):
@@ -249,7 +249,7 @@ def test_what_is_there_is_skipped_and_what_lacks_is_made(swept, tmp_path, capfd)
     assert re.findall(r"(\d)/4 runs", told.err)[-1] == "4"
     for name, run in runs_in(root).items():
         assert run.status["state"] == "done"
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 @pytest.mark.slow
@@ -265,7 +265,7 @@ def test_a_run_that_dies_goes_on_once_and_is_then_reported(tmp_path, monkeypatch
             if child.pid in pids or name is None or killed[name] >= deaths[name]:
                 continue
             folder = tmp_path / name
-            epochs = len(Run(folder).epochs) if (folder / "config.json").exists() else 0
+            epochs = len(RunFolder(folder).epochs) if (folder / "config.json").exists() else 0
             if epochs > epochs_at_death.get(name, 0):
                 os.kill(child.pid, signal.SIGKILL)
                 pids.add(child.pid)
@@ -277,13 +277,17 @@ def test_a_run_that_dies_goes_on_once_and_is_then_reported(tmp_path, monkeypatch
     assert now.failed[twice].startswith("its process died with exit code -9 (killed, as")
     assert len(now.failed) == 1
     assert now.runs_done == 2
-    assert Run(tmp_path / once).status["state"] == Run(tmp_path / never).status["state"] == "done"
-    assert Run(tmp_path / twice).status["state"] == "interrupted"
+    assert (
+        RunFolder(tmp_path / once).status["state"]
+        == RunFolder(tmp_path / never).status["state"]
+        == "done"
+    )
+    assert RunFolder(tmp_path / twice).status["state"] == "interrupted"
     again = list(sweep(configs, tmp_path, jobs=1))[-1]
     assert (again.runs_done, again.failed) == (3, {})
     list(sweep(configs[:2], tmp_path / "undisturbed", jobs=2))
     for name in (once, twice):
-        assert_same_run(Run(tmp_path / name), Run(tmp_path / "undisturbed" / name))
+        assert_same_run(RunFolder(tmp_path / name), RunFolder(tmp_path / "undisturbed" / name))
 
 
 def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
@@ -312,7 +316,7 @@ def test_two_sweeps_over_one_folder_share_the_work(swept, tmp_path, monkeypatch)
             last[number] = next(one, last.get(number))
     assert not any(now.failed or now.retried for now in last.values())
     for name, run in runs_in(tmp_path).items():
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 def _begin(arguments: list[str], **options) -> subprocess.Popen:
@@ -350,7 +354,7 @@ def test_a_killed_sweep_and_a_stopped_one_go_on_as_if_nothing_had_been(tmp_path,
     assert main(arguments) == 0
     assert main([*command(tmp_path / "b", **axes), "--jobs", "2"]) == 0
     for name, run in runs_in(tmp_path / "a").items():
-        assert_same_run(run, Run(tmp_path / "b" / name))
+        assert_same_run(run, RunFolder(tmp_path / "b" / name))
 
 
 def _read(descriptor: int, until: str = "(?!)") -> str:
@@ -450,7 +454,7 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
     here, there = (pd.read_parquet(root / "table.parquet") for root in (swept, tmp_path / "runs"))
     pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
     for name, run in runs_in(tmp_path / "runs").items():
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 @pytest.mark.slow

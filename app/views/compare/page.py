@@ -9,7 +9,7 @@ from app.components.page import guarded, head, word
 from app.components.settings_form import settings
 from app.components.settings_in_words import noise_in_words
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, put
@@ -173,7 +173,7 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
         )
 
     def progress() -> list:
-        return [(w.state, w.position) for w in map(runs().where, names + waiting)] + [
+        return [(w.state, w.position) for w in map(runs().info, names + waiting)] + [
             len(run_cache.records(name)) for name in names
         ]
 

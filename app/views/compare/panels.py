@@ -10,14 +10,14 @@ import streamlit as st
 
 from app.components import figures, run_picker, text
 from app.server import escaping
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get
 from app.views.compare import selection
 from engine.analysis.label_outcomes import counts, outcomes
 from engine.charts import compare as charts
 from engine.charts import curves, live_curves, theme
 from engine.embedding.projection import pca
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 ALWAYS = ("test_accuracy", "memorized", "label_accuracy")
 SHOWN = {"test_accuracy": "test", "label_accuracy": "labels right", "memorized": "memorized"}
@@ -211,7 +211,7 @@ def places(n: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def layout(run: Run, row: int) -> np.ndarray:
+def layout(run: RunFolder, row: int) -> np.ndarray:
     """PCA (P, 2) of a row's panel, turned to that of the first row so that it stays steady."""
     features = run.array("panel_features", row + 1)[row]
     features = np.asarray(features[places(len(features))], np.float32)

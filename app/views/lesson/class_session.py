@@ -10,7 +10,8 @@ import streamlit as st
 from app.components import figures, live_updates, page, run_picker
 from app.components.text import time_left
 from app.server import class_answers, escaping
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings

@@ -10,8 +10,8 @@ from app.components import epoch_slider, figures, live_updates, page, run_picker
 from app.components.scatter import Picture, scatter
 from app.components.scatter.coloring import COLORINGS, Coloring, Labels, colored
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
 from app.server.run_view import RunView
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
 from app.views.map import layouts, thumbnails
 from app.views.map.details import labels_of, neighbors_of, sample_panel, selection, table

@@ -10,7 +10,7 @@ from app.server import escaping
 from engine.config import RunConfig
 from engine.data import Data
 from engine.noise.class_dependent import observed_matrix
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.training.noisy_labels import OnProgress, make_noisy_labels
 
 
@@ -136,7 +136,7 @@ class LabelNoise:
         return np.random.default_rng(seed).permutation(samples)[:n]
 
 
-def of_run(run: Run) -> LabelNoise:
+def of_run(run: RunFolder) -> LabelNoise:
     """The labels of a run. Raises StoreError."""
     labels, config = run.labels, run.config
     return LabelNoise(

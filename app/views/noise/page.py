@@ -12,7 +12,7 @@ from app.components.page import head
 from app.components.settings_form import noise_details, noise_kinds, settings
 from app.components.text import percent
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get, link, put
 from app.views.noise import matrix_editor, noisy_labels
 from app.views.noise.noisy_labels import Spoiled

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from app.components import figures, page
-from app.server import escaping, run_cache
+from app.server import escaping, networks
 from app.server.run_view import RunView
 from app.state.url_state import get, put
 from app.views.sample import card, equation
@@ -60,9 +60,9 @@ def _candidates(of: Sample, trained: sample_history.Mix) -> sample_history.Mix:
     most = max(MOST, len(trained.parts) - 1)
     features = None
     earlier = of.records[max(of.row - 1, 0)]["epoch"]
-    if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
+    if of.index not in of.run.labels["panel"] and earlier in of.run.checkpoints():
         pixels = of.view.pixels([of.index])
-        features = run_cache.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
+        features = networks.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
     return sample_history.candidates(of.run, of.records, of.row, of.index, most, features)
 
 
@@ -144,7 +144,7 @@ def _answer(of: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None:
             + "</div>"
         )
     try:
-        network = run_cache.network(of.name, of.epoch)
+        network = networks.network(of.name, of.epoch)
     except StoreError as error:
         st.info(escaping.lines(error))
         return

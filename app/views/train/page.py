@@ -4,7 +4,8 @@ import streamlit as st
 
 from app.components import figures, live_updates, page, run_picker, settings_form, sharing, text
 from app.server import escaping, run_cache
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.train.live_charts import PICTURES, STAGES, drawings, suffering
@@ -253,7 +254,7 @@ def another(name: str) -> None:
     if runs().private(name) and not runs().may_control(name, visitor()):
         return
     run = run_cache.run(name)
-    config, kept = run.config, run.kept_states()
+    config, kept = run.config, run.checkpoints()
     with st.expander("Change the noise rate or the method: a new run beside it, or a fork"):
         st.markdown(
             "A **new run** starts from scratch. A **fork** goes on from this run's network after "

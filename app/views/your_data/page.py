@@ -8,9 +8,9 @@ import streamlit as st
 from app.components import figures, images, live_updates, page, run_picker
 from app.components.text import minutes, time_left
 from app.server import endpoints, escaping
-from app.server.run_manager import runs
-from app.server.uploads import registry
+from app.server.uploads import paths, registry
 from app.server.uploads.safe_zip import MB, MOST_UPLOADED, UploadError
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, link, put
 from app.views.your_data import export_page
@@ -53,7 +53,7 @@ def bring() -> None:
             leave_file()
         else:
             take_file(file)
-        if registry.roots():
+        if paths.allowed_folders():
             with st.form("named", border=False):
                 text = st.text_input("Or a folder, or an .npz file, of this computer", key="named")
                 if st.form_submit_button("Look at it") and text.strip():

@@ -10,7 +10,7 @@ from typing import Any
 from engine.config import RunConfig
 from engine.data import Data
 from engine.errors import ConfigError, StoreError
-from engine.runs.folder import Run, read_json, write_json
+from engine.runs.folder import RunFolder, read_json, write_json
 from engine.runs.runner import Runner
 from engine.runs.sweep import Progress, run_name
 
@@ -52,7 +52,7 @@ def run_all(
 
     yield progress()
     for name, config in wanted.items():
-        if epochs[name] == config.epochs and Run(root / name).status["state"] == "done":
+        if epochs[name] == config.epochs and RunFolder(root / name).status["state"] == "done":
             continue
         if clock() >= end:
             return
@@ -109,7 +109,7 @@ def _n_records(folder: Path) -> int:
     """Epochs that a run has on disk. Raises StoreError where its folder holds another one."""
     if not (folder / "config.json").exists():
         return 0
-    run = Run(folder)
+    run = RunFolder(folder)
     if run_name(run.config) != folder.name:
         raise StoreError(f"{folder} holds a run of other settings: move it away")
     return len(run.epochs)
