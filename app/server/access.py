@@ -12,12 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.server.storage import Storage
-from app.server.uploads.paths import is_outside
-from app.server.uploads.paths import may_read
-from app.server.uploads.paths import upload_key
-from app.server.visitors import EVERYONE
-from app.server.visitors import Visitor
-from app.server.visitors import has_teacher
+from app.server.uploads.paths import is_outside, may_read, upload_key
+from app.server.visitors import EVERYONE, Visitor, has_teacher
 from engine.errors import StoreError
 from engine.files import read_json
 

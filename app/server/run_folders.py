@@ -9,10 +9,6 @@ from typing import Any
 
 from app.server.run_info import RunsError
 from engine.files import on_disk
-from engine.files import printable
-from engine.runs.folder import open_run
-from engine.runs.forks import fork_config
-from engine.runs.naming import free_folder
 
 
 def folder_of(root: Path, name: str) -> Path:

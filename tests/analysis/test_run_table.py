@@ -10,9 +10,7 @@ import pytest
 
 from engine.analysis import run_table
 from engine.files import write_json
-from tests.records import keep_epochs
-from tests.records import read_records
-from tests.records import write_records
+from tests.records import keep_epochs, read_records, write_records
 
 
 def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Path:

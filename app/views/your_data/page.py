@@ -115,7 +115,7 @@ def unpacking(bringing: registry.Bringing) -> None:
         if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
             job.cancelled.set()
 
-    live_updates.keep_looking(
+    live_updates.poll(
         "unpacking", lambda: None if bringing.is_alive() else "app", every=0.5, draw=progress
     )
 
@@ -289,7 +289,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    live_updates.keep_looking("learning", changed, every=1.0, draw=progress)
+    live_updates.poll("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train/page.py",
         label="Watch it learn on Train",
