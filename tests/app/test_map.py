@@ -256,7 +256,12 @@ def test_sheets_are_created_on_request(laid_out, monkeypatch):
     assert [url is not None for url in urls] == [True, True, False, False]
     at.session_state[thumbnails.REQUESTED] = {(laid_out, 3)}
     at.run()
-    assert [url is not None for url in sent(at)[0]["thumbnails"]["urls"]] == [True, True, False, True]
+    assert [url is not None for url in sent(at)[0]["thumbnails"]["urls"]] == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 # --- the page
