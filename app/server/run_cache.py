@@ -11,22 +11,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app.server.run_manager import RunsError, runs
+from app.server.run_info import RunsError
+from app.server.visible_runs import runs
 from engine.analysis import sample_history
 from engine.config import RunConfig
 from engine.data import is_here, load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder, open_run
 from engine.runs.lineage import parent_of
-from engine.runs.opened import open_run
 from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:
     from engine.data import Data
-    from engine.runs.predictor import Predictor
 
 
-def run(name: str) -> Run:
+def run(name: str) -> RunFolder:
     """The run of this name. Raises StoreError or RunsError.
 
     Of a fork, those that it goes back to are taken as gone unless the visitor may see them all.
@@ -35,11 +34,11 @@ def run(name: str) -> Run:
     return found if found.info.get("parent") is None or _traced(found) else _at(found.folder, True)
 
 
-def _at(folder: Path, alone: bool = False) -> Run:
+def _at(folder: Path, alone: bool = False) -> RunFolder:
     return open_run(folder, alone=alone)
 
 
-def _traced(fork: Run) -> bool:
+def _traced(fork: RunFolder) -> bool:
     """Whether the visitor may see all runs that a fork goes back to.
 
     They lie in the folder of the runs, or the fork carries them and they are gone from there.
@@ -82,7 +81,7 @@ def data(name: str) -> Data:
     return data_of(run(name))
 
 
-def data_of(run: Run) -> Data:
+def data_of(run: RunFolder) -> Data:
     """`data` of a run that was looked up."""
     name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
     if not is_here(config.dataset):  # a look shall not start a download
@@ -111,7 +110,7 @@ def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
     return pixels_of(run(name), indices)
 
 
-def pixels_of(run: Run, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+def pixels_of(run: RunFolder, indices: np.ndarray | Sequence[int]) -> np.ndarray:
     """`pixels` of a run that was looked up."""
     chosen = np.asarray(indices, dtype=np.int64)
     return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()
@@ -133,32 +132,11 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
     return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
 
-def network(name: str, epoch: int) -> Predictor:
-    """The network after an epoch, or after the nearest one whose network is kept.
-
-    Raises StoreError where none is kept.
-    """
-    of = run(name)
-    kept = of.kept_states()
-    if not kept:
-        raise StoreError(f"{name} keeps no network, so none can be asked (setting state_interval)")
-    nearest = min(kept, key=lambda there: abs(there - epoch))
-    path = of.folder / "states" / f"{nearest}.pt"
-    return _network(str(of.folder), nearest, stamp_of(path))
-
-
 @lru_cache(maxsize=64)
 def _history(
     folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
     return sample_history.history(open_run(folder, alone=alone), sample, n)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Predictor:
-    from engine.runs.predictor import load_predictor  # late: torch
-
-    return load_predictor(Run(folder), epoch)
 
 
 def stamp_of(path: os.PathLike) -> tuple[int, ...]:

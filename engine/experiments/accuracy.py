@@ -7,7 +7,7 @@ from engine.analysis.statistics import against_best, conclusion, differences, me
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
 from engine.noise.class_dependent import ASYMMETRIC
-from engine.runs.sweep import run_name
+from engine.runs.naming import run_name
 from engine.training.state import load_data
 
 JUDGED = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]

@@ -9,8 +9,9 @@ import pandas as pd
 
 from engine.config import RunConfig, configure
 from engine.errors import ConfigError
-from engine.runs.folder import Run
-from engine.runs.sweep import grid, run_name
+from engine.runs.folder import RunFolder
+from engine.runs.grid import grid
+from engine.runs.naming import run_name
 
 RATES = (0.2, 0.4, 0.6, 0.8)
 Knobs = Mapping[str, Any]
@@ -66,7 +67,7 @@ class Material:
     """What an experiment is answered from."""
 
     plan: Plan
-    runs: dict[str, Run]  # by name
+    runs: dict[str, RunFolder]  # by name
     epochs: pd.DataFrame  # `sweep.table` of them
 
     @property
@@ -99,10 +100,12 @@ class Experiment:
 
 def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
     """The material that these runs left under root; a run that failed is left out."""
-    from engine.runs.sweep import table
+    from engine.runs.table import table
 
     folders = [root / run_name(config) for config in configs]
-    runs = {folder.name: Run(folder) for folder in folders if (folder / "config.json").exists()}
+    runs = {
+        folder.name: RunFolder(folder) for folder in folders if (folder / "config.json").exists()
+    }
     runs = {name: run for name, run in runs.items() if run.status["state"] == "done"}
     return Material(made, runs, table([run.folder for run in runs.values()]))
 

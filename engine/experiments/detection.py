@@ -10,7 +10,7 @@ from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
 from engine.hardware import choose_device, choose_threads
 from engine.metrics import normalized_margin
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.training.cross_validation import cross_val_predict_proba
 from engine.training.state import load_data
 
@@ -36,7 +36,7 @@ def runs(plan: Plan) -> list[RunConfig]:
 
 def read(material: Material) -> Findings:
     scores, curves = [], []
-    by_problem: dict[tuple[float, int], dict[str, Run]] = {}
+    by_problem: dict[tuple[float, int], dict[str, RunFolder]] = {}
     for run in material.runs.values():
         key = (run.config.rate, run.config.seed)
         by_problem.setdefault(key, {})[run.config.method] = run
@@ -101,7 +101,7 @@ def precision_at(suspicion: np.ndarray, wrong: np.ndarray, recalls: np.ndarray) 
     return np.array([precision[recall >= r - 1e-12].max() for r in recalls])
 
 
-def _suspicions(mixnn: Run, ce: Run) -> dict[str, tuple[np.ndarray, float]]:
+def _suspicions(mixnn: RunFolder, ce: RunFolder) -> dict[str, tuple[np.ndarray, float]]:
     """Finder -> suspicion of each given label (N,), and the seconds that it takes."""
     given = mixnn.labels["given"]
     quality = normalized_margin(mixnn.array("soft")[-1], mixnn.array("clean")[-1], given)
@@ -148,7 +148,7 @@ def _cleanlab(config: RunConfig, given: np.ndarray) -> tuple[np.ndarray, np.ndar
     return confidence, issues + (1 - confidence), time.perf_counter() - start
 
 
-def _seconds(run: Run, n_epochs: int | None = None) -> float:
+def _seconds(run: RunFolder, n_epochs: int | None = None) -> float:
     return sum(sum(record["seconds"].values()) for record in run.epochs[:n_epochs])
 
 

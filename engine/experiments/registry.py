@@ -13,9 +13,9 @@ from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
 from engine.experiments.base import Experiment, Findings, Material, Plan, gather
 from engine.experiments.figures import FIGURES, save
+from engine.files import write_json
 from engine.hardware import choose_device, hardware_info
-from engine.runs.folder import write_json
-from engine.runs.sweep import save_table
+from engine.runs.table import save_table
 
 _FOUND = (
     accuracy.EXPERIMENTS

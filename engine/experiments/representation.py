@@ -9,7 +9,7 @@ from engine.config import RunConfig
 from engine.embedding import projection
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, lasting, pick
 from engine.method.neighbors import nearest
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 METHODS = ("ce", "mixnn")
 MEASURES = ("same_class_neighbors", "silhouette", "linear_probe")
@@ -91,7 +91,7 @@ def measure(features: np.ndarray, true: np.ndarray, wrong: np.ndarray) -> dict[s
     }
 
 
-def _measured(run: Run):
+def _measured(run: RunFolder):
     """Rows of a run: a measured epoch, once for its clean and once for its wrong labels."""
     about = {
         "run": run.folder.name,

@@ -22,7 +22,8 @@ from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update
 from engine.profiling.reference import ReferenceWay
-from engine.runs.writer import RunWriter, WriteBehind
+from engine.runs.write_behind import WriteBehind
+from engine.runs.writer import RunWriter
 from engine.training import train as method
 from engine.training.control import Control
 from engine.training.state import State, load_data

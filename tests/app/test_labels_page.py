@@ -14,9 +14,10 @@ from app.server.run_view import RunView
 from engine.analysis.label_issues import label_issues
 from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.app.conftest import app, quick_digits, texts
+from tests.app.conftest import app, texts
+from tests.conftest import quick_digits
 from tests.records import read_records, write_records
 
 
@@ -43,7 +44,7 @@ def page(**params):
 
 def counted(folder, row: int = -1) -> dict[str, int]:
     """The outcomes of the labels, counted one by one."""
-    run = Run(folder)
+    run = RunFolder(folder)
     soft = run.array("soft")[row]
     counts = dict(wrong=0, right=0, corrected=0, harmed=0, changed=0, missed=0)
     for given, true, row_soft in zip(run.labels["given"], run.labels["true"], soft, strict=True):
@@ -69,7 +70,7 @@ def metrics(at) -> dict[str, str]:
 
 def harm_label(folder, sample: int) -> None:
     """Let the last epoch have turned a right label into a wrong one."""
-    run = Run(folder)
+    run = RunFolder(folder)
     soft = np.load(folder / "arrays" / "soft.npy", mmap_mode="r+")
     last = len(run.epochs) - 1
     soft[last, sample] = 0
@@ -100,7 +101,7 @@ def test_a_finished_run_in_numbers(root, finished):
 
 def test_the_list_holds_every_change_with_its_flips(root, finished):
     table = frame(page(run=finished))
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     soft, given, true = run.array("soft"), run.labels["given"], run.labels["true"]
     now = soft[-1].argmax(1)
     assert sorted(table["sample"]) == np.flatnonzero(now != given).tolist()
@@ -121,7 +122,7 @@ def test_the_list_holds_every_change_with_its_flips(root, finished):
 
 
 def test_an_earlier_epoch_shows_its_own_labels(root, finished):
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     changed = [int((soft.argmax(1) != run.labels["given"]).sum()) for soft in run.array("soft")]
     epoch = next(e for e in range(7) if 0 < changed[e] < changed[-1])
     at = page(run=finished, epoch=epoch)
@@ -146,7 +147,7 @@ def test_a_method_without_correction_says_so(root, finished):
         record["metrics"]["changed_labels"] = 0.0
     write_records(root / finished, records)
     soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
-    soft[:] = np.eye(10)[Run(root / finished).labels["given"]]
+    soft[:] = np.eye(10)[RunFolder(root / finished).labels["given"]]
     soft.flush()
     assert "corrects no labels" in texts(page(run=finished))
 
@@ -162,7 +163,7 @@ def test_a_run_that_ends_before_correction_says_so(root, finished):
 
 
 def test_harmed_labels_are_shown_with_image_and_link(root, finished):
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     sample = int(np.flatnonzero(run.labels["given"] == run.labels["true"])[7])
     harm_label(root / finished, sample)
     at = page(run=finished)
@@ -204,7 +205,7 @@ def test_a_marked_row_is_the_chosen_sample(root, finished):
 def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
     at = page(run=finished)
     assert "All labels, CSV" in [button.proto.label for button in at.get("download_button")]
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     export(run, tmp_path / "labels.csv")
     assert list(csv.DictReader((tmp_path / "labels.csv").open())) == list(label_rows(run, 7))
     assert any(line["given_label"] != line["soft_label_argmax"] for line in label_rows(run, 7))
@@ -229,7 +230,7 @@ def test_export_app_and_notebook_agree_on_every_label(root, finished, tmp_path, 
         with np.load(path) as file:
             kept = {k: file[k] for k in file.files if k not in ("true", "matrix_actual")}
         np.savez(path, **kept)
-    run = Run(root / name)
+    run = RunFolder(root / name)
     last = len(run.epochs) - 1
     view = RunView(name, last if row is None else row)
     engine, page = label_issues(run, row), issues_of(view)
@@ -244,7 +245,7 @@ def test_export_app_and_notebook_agree_on_every_label(root, finished, tmp_path, 
 
 
 def test_the_noise_is_estimated_from_the_corrections(root, finished):
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     given, true = run.labels["given"], run.labels["true"]
     now = run.array("soft")[-1].argmax(1)
     gap = np.abs(observed_matrix(now, given, 10) - run.labels["matrix_actual"]).mean()
@@ -293,7 +294,7 @@ def test_missing_images_leave_the_rest(root, finished):
     info = json.loads(path.read_text())
     info["data"]["fingerprint"] = "other"
     path.write_text(json.dumps(info))
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     harm_label(root / finished, int(np.flatnonzero(run.labels["given"] == run.labels["true"])[0]))
     at = page(run=finished)
     assert not at.error

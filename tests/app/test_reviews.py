@@ -10,7 +10,7 @@ import pytest
 from app.server.decisions import ReviewError, Reviews, has_decisions
 from app.server.storage import StorageError, storage_of
 from engine.analysis import nearest_samples
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import locked
 from tests.conftest import blobs, quick
@@ -23,13 +23,13 @@ def spoiled(tmp_path_factory):
     data = blobs(n=120)
     config = quick(noise="symmetric-exclusive", rate=0.1, epochs=6, alpha=0.7, k=3)
     Runner.new(config, folder, data=data).run()
-    return Run(folder)
+    return RunFolder(folder)
 
 
 @pytest.fixture
-def run(spoiled, tmp_path) -> Run:
+def run(spoiled, tmp_path) -> RunFolder:
     shutil.copytree(spoiled.folder, tmp_path / "run")
-    return Run(tmp_path / "run")
+    return RunFolder(tmp_path / "run")
 
 
 @pytest.fixture
@@ -209,9 +209,9 @@ def test_neighbors_are_the_nearest_in_the_panel(run):
 def test_outside_the_panel_the_mixing_partners_are_the_neighbors(tmp_path):
     config = quick(rate=0.1, epochs=3, k=2, panel_size=12)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     outside = next(i for i in range(60) if i not in run.labels["panel"])
     near, _ = nearest_samples.evidence(run, 2, outside)
-    assert near.tolist() == run.mixed_with(2)[0][outside].tolist()
+    assert near.tolist() == run.mixing_of(2)[0][outside].tolist()
     near, _ = nearest_samples.evidence(run, 0, outside)  # warm-up: nothing was mixed
     assert len(near) == 0

@@ -11,10 +11,12 @@ from app.views.sample import card, equation, manual_mixing
 from app.views.sample.sample import Sample
 from engine.analysis import sample_history
 from engine.charts import sample as charts
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.predictor import predict_proba
 from engine.runs.runner import Runner
-from tests.app.conftest import app, bound, keep, quick_digits, texts
+from tests.app.conftest import app, bound, texts
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def run(root, moving):
     """The same run under the runs root."""
     root.mkdir(exist_ok=True)
     (root / "moving").symlink_to(moving)
-    return Run(root / "moving")
+    return RunFolder(root / "moving")
 
 
 def page(**params):
@@ -135,7 +137,7 @@ def test_no_network_at_all(root, finished):
 
 
 def test_a_single_epoch(root, finished):
-    keep(root / finished, 1)
+    keep_epochs(root / finished, 1)
     at = page(run=finished, sample=3)
     assert "Warm-up: no neighbors yet" in texts(at)
     assert "No epoch so far has mixed this sample" in texts(at)
@@ -305,7 +307,7 @@ def test_invalid_weights_in_a_link(run, bad):
 
 def test_features_of_a_sample_outside_the_panel_come_from_the_network(root):
     Runner.new(quick_digits(panel_size=20, epochs=3), root / "panel").run()
-    run = Run(root / "panel")
+    run = RunFolder(root / "panel")
     outside = next(i for i in range(200) if i not in run.labels["panel"])
     at = page(run="panel", sample=outside, epoch=0)
     assert at.slider(key="w-mix-k").value == 3

@@ -9,10 +9,11 @@ import pytest
 from app.server import shutdown
 from app.server.run_manager import runs
 from app.server.storage import storage_of
-from engine.runs.folder import Run, write_json
-from tests.app.conftest import n_epochs, quick_digits
+from engine.files import write_json
+from engine.runs.folder import RunFolder
+from tests.app.conftest import n_epochs
 from tests.browser.conftest import serve
-from tests.conftest import slow
+from tests.conftest import quick_digits, slow
 
 
 def test_outside_a_server_nothing_is_changed(root):
@@ -60,7 +61,7 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     finally:
         server.process.kill()
     assert server.process.returncode == 0
-    (run,) = [Run(path.parent) for path in root.glob("*/config.json")]
+    (run,) = [RunFolder(path.parent) for path in root.glob("*/config.json")]
     assert run.status["state"] == "stopped"
     assert "because the server was shut down: it can be resumed" in run.status["message"]
     assert len(storage_of(root).queue()) == 1

@@ -13,10 +13,11 @@ from app.server.decisions import Reviews
 from app.server.label_issues import issues_of
 from app.server.run_manager import runs
 from app.server.run_view import RunView
-from app.server.uploads import jobs, registry, turns
+from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import evidence, review
 from engine.data import load
-from engine.runs.folder import Run, read_json
+from engine.files import read_json
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped
@@ -267,7 +268,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
     config = read_json(root / "gone" / "config.json")
     config["config"]["dataset"] = about.dataset
     (root / "gone" / "config.json").write_text(json.dumps(config))
-    shutil.rmtree(root / registry.FOLDER)
+    shutil.rmtree(root / paths.FOLDER)
     at = app("your_data", step="review", run="gone")
     assert "cannot be shown" in texts(at)
     assert [button for button in at.button if (button.key or "").startswith("pick")]
@@ -333,7 +334,7 @@ def test_from_an_upload_to_the_first_decision(root):
     assert name.startswith("npz-mine-")
     wait_until(lambda: not runs().info(name).active)
     assert runs().info(name).state == "done"
-    assert Run(root / name).config.noise == "none"
+    assert RunFolder(root / name).config.noise == "none"
     at.run()
     press(at, "pick-")
     assert len(Reviews(root / name, 300, 10).latest()) == 1
@@ -365,7 +366,7 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
     assert len(received) == 1  # not unpacked anew at every rerun
-    assert not list((root / registry.FOLDER).iterdir())
+    assert not list((root / paths.FOLDER).iterdir())
     upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
 
@@ -393,7 +394,7 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     bringing.join(10)
     at.run()
     assert "canceled" in at.error[0].value
-    assert list((root / registry.FOLDER).iterdir()) == []
+    assert list((root / paths.FOLDER).iterdir()) == []
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 
 from app.server.storage import storage_of
 from app.views.lesson.steps import settings
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import wait_until
 from tests.browser.conftest import finished_run, go, settled
@@ -86,7 +86,7 @@ def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
 
 
 def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
-    run = Run(server.root / "finished")
+    run = RunFolder(server.root / "finished")
     row = 11
     corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
     tab = visit("sample", run="finished", epoch=str(row), search="corrected")
@@ -124,7 +124,7 @@ def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path)
     tab.get_by_role("heading", name="What is happening now?").wait_for()
     name = start(tab)
     wait_for_epochs(server, name, 3)
-    run = Run(server.root / name)
+    run = RunFolder(server.root / name)
     assert run.config.noise == "matrix"
     assert run.labels["matrix"] == pytest.approx(matrix)
     wrong = run.labels["given"] != run.labels["true"]
@@ -144,7 +144,7 @@ def test_cross_entropy_against_mixnn(visit, server):
         return path.exists() and json.loads(path.read_text())["state"] == "done"
 
     wait_until(lambda: all(done(name) for name in names))
-    ce, mixnn = (Run(server.root / name) for name in names)
+    ce, mixnn = (RunFolder(server.root / name) for name in names)
     assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
     assert (ce.labels["given"] == mixnn.labels["given"]).all()
     tab.locator("[data-testid='stPlotlyChart']").first.wait_for()
@@ -157,7 +157,7 @@ def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
         tab.get_by_role("button", name="CSV").first.click()
     caught.value.save_as(tmp_path / "curves.csv")
     rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
-    records = Run(server.root / "finished").epochs
+    records = RunFolder(server.root / "finished").epochs
     said = [float(row["metrics.test_accuracy"]) for row in rows]
     assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
 

@@ -24,7 +24,7 @@ from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
 from engine.experiments.base import plan
 from engine.experiments.registry import EXPERIMENTS, configs_of
-from engine.runs.sweep import run_name
+from engine.runs.naming import run_name
 
 # --- statistics
 
@@ -356,9 +356,9 @@ def test_an_experiment_writes_its_answer(answered, name):
 @pytest.mark.slow
 def test_the_answers_number_is_the_runs_number(answered):
     """One mean computed by hand from the run folders."""
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
 
-    runs = [Run(path.parent) for path in (answered.parent / "runs").glob("*/config.json")]
+    runs = [RunFolder(path.parent) for path in (answered.parent / "runs").glob("*/config.json")]
     values = [
         run.epochs[-1]["metrics"]["test_accuracy"]
         for run in runs

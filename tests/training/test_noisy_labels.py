@@ -14,7 +14,7 @@ from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise.class_dependent import observed_matrix
 from engine.noise.sample_dependent import instance_dependent_noise, margin_noise
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training import noisy_labels
@@ -170,16 +170,16 @@ def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_
     runner = Runner.new(config, tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    given = Run(tmp_path / "run").labels["given"]
+    given = RunFolder(tmp_path / "run").labels["given"]
     noisy_labels._margins.clear()  # as after a restart
     learned.clear()
     for name, knobs in (("same", {}), ("other", {"rate": 0.8})):
         forked = Runner.fork(tmp_path / "run", 1, tmp_path / name, data=data, epochs=4, **knobs)
         forked.run()
         assert forked.status.state == "done", forked.status.error
-    same, other = (Run(tmp_path / name).labels for name in ("same", "other"))
+    same, other = (RunFolder(tmp_path / name).labels for name in ("same", "other"))
     np.testing.assert_array_equal(same["given"], given)
-    np.testing.assert_array_equal(same["matrix"], Run(tmp_path / "run").labels["matrix"])
+    np.testing.assert_array_equal(same["matrix"], RunFolder(tmp_path / "run").labels["matrix"])
     assert (other["given"] != given).any()
     assert learned == [96], "for the other rate only"
 
@@ -196,7 +196,7 @@ def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
     runner = Runner.resume(tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     first = np.where(run.array("soft")[0].max(1) == 1, run.array("soft")[0].argmax(1), -1)
     np.testing.assert_array_equal(first, run.labels["given"])  # no label is corrected in epoch 0
 

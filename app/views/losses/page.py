@@ -15,7 +15,7 @@ from engine.analysis import loss_analysis
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.charts import losses as charts
 from engine.charts import theme
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 MOST_LINES = 12
 PLACES = np.linspace(0, 1, charts.CURVE_POINTS)
@@ -47,7 +47,9 @@ def controls(names: list[str]) -> None:
         )
 
 
-def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray | None) -> None:
+def histogram(
+    run: RunFolder, name: str, row: int, part: np.ndarray, wrong: np.ndarray | None
+) -> None:
     """Bars, bells and P(clean) of one epoch; part (N,) bool are the samples looked at."""
     kind, of_class = get("loss"), get("class")
     record = run_cache.records(name)[row]
@@ -173,7 +175,7 @@ def in_words(found: loss_analysis.Verdict, threshold: float) -> str:
     )
 
 
-def course(run: Run, name: str, row: int) -> None:
+def course(run: RunFolder, name: str, row: int) -> None:
     """Losses or P(clean) of a few samples over all epochs."""
     records = run_cache.records(name)
     with st.container(horizontal=True, vertical_alignment="bottom", key="course-controls"):
@@ -237,7 +239,7 @@ def course(run: Run, name: str, row: int) -> None:
     faces(name, samples, short, groups, [theme.OUTCOMES[code].color for code in codes])
 
 
-def chosen(run: Run) -> np.ndarray:
+def chosen(run: RunFolder) -> np.ndarray:
     """The chosen sample and the first ones of the lasso."""
     n = len(run.labels["given"])
     first = [] if get("sample") is None else [get("sample")]
@@ -247,7 +249,7 @@ def chosen(run: Run) -> np.ndarray:
     return np.array(picked[:MOST_LINES], dtype=np.int64)
 
 
-def in_short(run: Run, name: str, index: int) -> str:
+def in_short(run: RunFolder, name: str, index: int) -> str:
     """The given class of a sample, behind its true one where they differ."""
     names, labels = run_cache.class_names(name), run.labels
     given = names[labels["given"][index]]
@@ -272,7 +274,7 @@ def faces(
     images.linked_wall(name, samples, captions, marks=colors)
 
 
-def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, names) -> None:
+def by_class(run: RunFolder, row: int, clean: np.ndarray, wrong: np.ndarray | None, names) -> None:
     """The losses of every class side by side."""
     kind = get("loss")
     values = np.array(run.array("scaled_loss" if kind == "scaled" else "loss")[row])

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from app.components import figures, page
-from app.server import escaping, run_cache
+from app.server import escaping, networks
 from app.server.run_view import RunView
 from app.state.url_state import get, put
 from app.views.sample import equation
@@ -63,9 +63,9 @@ def _candidates(sample: Sample, trained: sample_history.Mix) -> sample_history.M
     most = max(MAX_NEIGHBORS, len(trained.parts) - 1)
     features = None
     earlier = sample.records[max(sample.row - 1, 0)]["epoch"]
-    if sample.index not in sample.run.labels["panel"] and earlier in sample.run.kept_states():
+    if sample.index not in sample.run.labels["panel"] and earlier in sample.run.checkpoints():
         pixels = sample.view.pixels([sample.index])
-        features = run_cache.network(sample.name, earlier).predict_proba(_batch(pixels))[1][0]
+        features = networks.network(sample.name, earlier).predict_proba(_batch(pixels))[1][0]
     return sample_history.candidates(
         sample.run, sample.records, sample.row, sample.index, most, features
     )
@@ -144,7 +144,7 @@ def _result(sample: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None
             f"{equation.term('', mixed_image, '', 'mixed image')}</div>"
         )
     try:
-        network = run_cache.network(sample.name, sample.epoch)
+        network = networks.network(sample.name, sample.epoch)
     except StoreError as error:
         st.info(escaping.lines(error))
         return

@@ -8,9 +8,9 @@ import streamlit as st
 
 from app.components import downloads, run_picker, text
 from app.server.label_issues import issues_of
-from app.server.run_manager import runs
 from app.server.run_view import RunView
 from app.server.uploads import registry
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export

@@ -9,8 +9,9 @@ from app.components import page
 from app.server import escaping
 from app.server.decisions import Decision
 from app.server.label_issues import issues_of
-from app.server.run_manager import RunsError, runs
+from app.server.run_info import RunsError
 from app.server.run_view import RunView
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, put

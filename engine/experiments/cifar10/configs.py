@@ -9,7 +9,7 @@ from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
 from engine.data import Data
 from engine.errors import ConfigError, NoiseError
 from engine.hardware import choose_device
-from engine.runs.sweep import run_name
+from engine.runs.naming import run_name
 from engine.training.noisy_labels import make_noisy_labels
 from engine.training.state import load_data, validate_k
 

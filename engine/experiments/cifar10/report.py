@@ -9,8 +9,8 @@ from engine.analysis.statistics import interval, json_ready
 from engine.analysis.summary import summary
 from engine.experiments.cifar10.configs import Row, configs_of
 from engine.experiments.cifar10.runs import sessions
-from engine.runs.folder import Run
-from engine.runs.sweep import run_name
+from engine.runs.folder import RunFolder
+from engine.runs.naming import run_name
 
 # The abstract of arXiv 2406.16966; the only number of the paper that is at hand.
 PAPER = dict(
@@ -53,11 +53,11 @@ def summarize(
         if name != "seed" and all(dump[name] == value for dump in dumps)
     }
     runs = {
-        name: _one(Run(root / name))
+        name: _one(RunFolder(root / name))
         for name in map(run_name, configs_of(rows))
         if (root / name / "config.json").exists()
     }
-    infos = [Run(root / name).info for name in runs]
+    infos = [RunFolder(root / name).info for name in runs]
     notes = [
         *notes,
         *(
@@ -108,7 +108,7 @@ def table(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
     return lines
 
 
-def _one(run: Run) -> dict[str, Any]:
+def _one(run: RunFolder) -> dict[str, Any]:
     """One run in numbers; wall_seconds None where not all its epochs belong to known sittings."""
     numbers, records, sat = summary(run), run.epochs, sessions(run.folder)
     whole = sum(sitting["epochs"] for sitting in sat) == len(records) > 0

@@ -2,17 +2,19 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from engine.config import RunConfig
 from engine.data import Data
-from engine.errors import ConfigError, StoreError
-from engine.runs.folder import Run, read_json, write_json
+from engine.errors import ConfigError
+from engine.files import read_json, write_json
+from engine.runs.folder import RunFolder
+from engine.runs.naming import run_name
+from engine.runs.progress import Progress, n_epochs
 from engine.runs.runner import Runner
-from engine.runs.sweep import Progress, run_name
 
 SESSIONS = "sittings.json"  # in a run folder: seconds and epochs of each time that it was taken up
 POLL = 0.5  # seconds between looks at a run
@@ -26,7 +28,7 @@ def run_all(
     *,
     minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Bring the runs to their end, one after the other in folders under root; yield how far it is.
 
     What is there is skipped, what was begun is resumed. minutes: after so many by clock (in
@@ -37,7 +39,7 @@ def run_all(
         raise ConfigError(f"minutes = {minutes}: allowed is a number above 0")
     end = float("inf") if minutes is None else clock() + 60 * minutes
     wanted = {run_name(config): config for config in configs}
-    epochs = {name: _n_records(root / name) for name in wanted}
+    epochs = {name: n_epochs(root / name) for name in wanted}
     failed: dict[str, str] = {}
 
     def progress(running: str | None = None) -> Progress:
@@ -52,7 +54,7 @@ def run_all(
 
     yield progress()
     for name, config in wanted.items():
-        if epochs[name] == config.epochs and Run(root / name).status["state"] == "done":
+        if epochs[name] == config.epochs and RunFolder(root / name).status["state"] == "done":
             continue
         if clock() >= end:
             return
@@ -61,7 +63,7 @@ def run_all(
             for _ in looks:
                 epochs[name] = max(epochs[name], runner.status.epoch)
                 yield progress(name)
-        epochs[name] = _n_records(root / name)
+        epochs[name] = n_epochs(root / name)
         status = runner.status
         if status.state == "failed":
             failed[name] = status.message if status.foreseen else status.error
@@ -80,12 +82,12 @@ def _runner(config: RunConfig, folder: Path, data: Data) -> Runner:
     return Runner.new(config, folder, data=data)
 
 
-def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
+def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Generator[None, None, None]:
     """Run it to its end, or until time is up; yield at each look, and note how long it took.
 
     Preparing the run is no part of that; at most one early look too much is.
     """
-    path, there = runner.folder / SESSIONS, _n_records(runner.folder)
+    path, there = runner.folder / SESSIONS, n_epochs(runner.folder)
     begun = time.perf_counter()
     runner.start()
     try:
@@ -101,15 +103,5 @@ def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Iterator[None]:
         runner.join()
         seconds = time.perf_counter() - begun
         if runner.ready:
-            sitting = {"seconds": round(seconds, 3), "epochs": _n_records(path.parent) - there}
+            sitting = {"seconds": round(seconds, 3), "epochs": n_epochs(path.parent) - there}
             write_json(path, [*sessions(path.parent), sitting])
-
-
-def _n_records(folder: Path) -> int:
-    """Epochs that a run has on disk. Raises StoreError where its folder holds another one."""
-    if not (folder / "config.json").exists():
-        return 0
-    run = Run(folder)
-    if run_name(run.config) != folder.name:
-        raise StoreError(f"{folder} holds a run of other settings: move it away")
-    return len(run.epochs)
