@@ -50,7 +50,7 @@ def test_of_several_runs_the_newest_epoch_is_one_that_all_have(select, root):
 
 
 def test_a_run_without_an_epoch_has_no_row(select, root):
-    keep(root / "finished", 0)
+    keep_epochs(root / "finished", 0)
     with pytest.raises(StoreError, match="has no epoch yet"):
         selection.row("finished")
 
