@@ -2,11 +2,10 @@
 
 from functools import lru_cache
 
-from engine.runs.opened import open_run
-
 from app.server import run_cache
 from app.server.run_view import RunView
 from engine.analysis.label_issues import LabelIssues, label_issues
+from engine.runs.folder import open_run
 from engine.runs.records import epochs_file
 
 
