@@ -72,7 +72,8 @@ class Uploads:
         run.is_active_session, files.add_file = is_active_session, add_file
         stats.registered_families = list
         stats.get_stats = lambda family_names=None: {}
-        AppSession._handle_clear_cache_request = lambda session: None
+        # a method of Streamlit, replaced on purpose
+        AppSession._handle_clear_cache_request = lambda _: None  # type: ignore[assignment,method-assign]
 
     def _check_room(self, storage: dict, session: str, file: Any) -> None:
         """Raise HTTPException (413) where a file does not fit any more."""

@@ -42,7 +42,8 @@ def choose(
     parents = {path.parent.name: _parent(path) for path in root.glob("*/config.json")}
     old = _without_parents(parents, [name for name in by_age if ages[name] > keep_seconds])
     sizes = {name: _size(root / name) for name in there - set(old)}
-    beyond, large = sum(sizes.values()) - keep_bytes, []
+    beyond = sum(sizes.values()) - keep_bytes
+    large: list[str] = []
     for name in (name for name in by_age if name in sizes):
         gone = {*old, *large, name}
         if beyond > 0 and name not in {p for run, p in parents.items() if run not in gone}:

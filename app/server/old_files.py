@@ -71,14 +71,15 @@ def _import(storage: Storage, connection: sqlite3.Connection, file: Path, conten
 
 
 def _import_table(storage: Storage, kind: str, table: Any) -> None:
-    if not isinstance(table, list if kind in ("queue", "teachers") else dict):
-        raise ValueError(f"it holds a {type(table).__name__}")
-    if kind == "queue":
+    lists = ("queue", "teachers")
+    if kind == "queue" and isinstance(table, list):
         storage.save_queue([*storage.queue(), *table])
-    elif kind == "teachers":
+    elif kind == "teachers" and isinstance(table, list):
         storage.put(kind, "browsers", table)
-    else:
+    elif kind not in lists and isinstance(table, dict):
         storage.replace(kind, storage.table(kind) | table)
+    else:
+        raise ValueError(f"it holds a {type(table).__name__}")
 
 
 def _answers(content: bytes) -> Iterator[tuple[int, str, str]]:

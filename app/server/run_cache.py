@@ -139,7 +139,7 @@ def _history(
     return sample_history.history(open_run(folder, alone=alone), sample, n)
 
 
-def stamp_of(path: os.PathLike) -> tuple[int, ...]:
+def stamp_of(path: os.PathLike | str) -> tuple[int, ...]:
     """Changes whenever a file is replaced or grows; zeros for one that is not there."""
     try:
         stat = os.stat(path)

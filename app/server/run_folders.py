@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,18 @@ def remove(folder: Path) -> str:
         if folder.is_symlink():
             folder.unlink()
         else:
-            shutil.rmtree(folder, **{"onexc" if sys.version_info >= (3, 12) else "onerror": note})
+            _remove_tree(folder, note)
     except OSError as error:
         note(None, str(folder), error)
     if not os.path.lexists(folder):
         return ""
     more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
     return f"{failures[0] if failures else folder.name}{more}"
+
+
+def _remove_tree(folder: Path, note: Callable[[Any, str, Any], None]) -> None:
+    """Remove a folder; note is called with (function, path, error) for what cannot be removed."""
+    if sys.version_info >= (3, 12):
+        shutil.rmtree(folder, onexc=note)
+    else:
+        shutil.rmtree(folder, onerror=note)

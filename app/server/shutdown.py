@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from queue import SimpleQueue
 from types import FrameType
+from typing import Any
 
 from app.server.streamlit_internals import runtime
 
@@ -51,9 +52,12 @@ def at_shutdown(close: Callable[[], None]) -> None:
 
 def _event_loop() -> asyncio.AbstractEventLoop | None:
     """The server's, which runs in the main thread, the only one that may take signals."""
+    server = runtime()
+    if server is None:
+        return None
     try:
-        loop = runtime().stopped.get_loop()
-    except (RuntimeError, AttributeError):  # no server, or another Streamlit: it ends as it will
+        loop = server.stopped.get_loop()
+    except (RuntimeError, AttributeError):  # another Streamlit: it ends in its own way
         return None
     return loop if isinstance(loop, asyncio.AbstractEventLoop) else None
 
@@ -66,7 +70,7 @@ def _listen() -> None:
     atexit.register(_wait)
 
 
-def _hear(before: Callable | signal.Handlers | None, number: int, frame: FrameType | None) -> None:
+def _hear(before: Callable[..., Any] | int | None, number: int, frame: FrameType | None) -> None:
     if not signal.getitimer(signal.ITIMER_REAL)[0]:  # a second signal gives no more time
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(DEADLINE)
@@ -78,7 +82,8 @@ def _hear(before: Callable | signal.Handlers | None, number: int, frame: FrameTy
 def _wait() -> None:
     """Where the server ends of itself, or faster than what has to be closed."""
     _told.put(0)
-    _thread.join()
+    if _thread is not None:
+        _thread.join()
 
 
 def _end() -> None:

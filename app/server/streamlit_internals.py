@@ -10,19 +10,19 @@ from typing import Any
 try:
     from streamlit.runtime.scriptrunner import get_script_run_ctx
 except ImportError:
-    get_script_run_ctx = None
+    get_script_run_ctx = None  # type: ignore[assignment]  # absent
 try:
     from streamlit.web.server.starlette.starlette_app_utils import decode_xsrf_token_string
 except ImportError:
-    decode_xsrf_token_string = None
+    decode_xsrf_token_string = None  # type: ignore[assignment]  # absent
 try:
     from streamlit.runtime.app_session import AppSession
 except ImportError:
-    AppSession = None
+    AppSession = None  # type: ignore[assignment,misc]  # absent
 try:
     from streamlit import runtime as _runtime
 except ImportError:
-    _runtime = None
+    _runtime = None  # type: ignore[assignment]  # absent
 
 THREAD = "ScriptRunner"  # how the names of threads begin that draw a page
 

@@ -5,7 +5,7 @@ Pages do not import the manager of the runs; `run_manager` connects it here when
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from app.server.problems import Problem
 from app.server.run_info import RunInfo, RunsError, not_found
@@ -137,6 +137,9 @@ def manager() -> "RunManager":
     return _registry()
 
 
-def runs() -> "RunManager | VisibleRuns":
-    """The runs of this server: on a page as its visitor may see them, else their manager."""
-    return VisibleRuns(manager(), visitor()) if on_a_page() else manager()
+def runs() -> VisibleRuns:
+    """The runs of this server as the page's visitor may see them.
+
+    Outside a page (in a test, say) it is the manager itself, which restricts nothing.
+    """
+    return VisibleRuns(manager(), visitor()) if on_a_page() else cast(VisibleRuns, manager())

@@ -30,7 +30,8 @@ def may_read(dataset: str, root: Path) -> bool:
     family, _, text = dataset.partition(":")
     if family not in ("npz", "folder") or upload_key(dataset, root) is not None:
         return not has_control(dataset)
-    return is_outside(dataset, root) and is_inside(resolved(text), allowed_folders())
+    path = resolved(text)
+    return path is not None and not is_inside(path, [root]) and is_inside(path, allowed_folders())
 
 
 def is_outside(dataset: str, root: Path) -> bool:
