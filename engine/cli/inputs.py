@@ -32,9 +32,7 @@ def from_file(file: str, preset: str | None) -> "RunConfig":
     from engine.files import read_json
 
     if preset is not None:
-        raise ConfigError(
-            f"preset = {preset!r}: allowed without --config, which has them all"
-        )
+        raise ConfigError(f"preset = {preset!r}: allowed without --config, which has them all")
     path = Path(file) / "config.json" if Path(file).is_dir() else Path(file)
     content = read_json(path)
     settings = content.get("config", content) if isinstance(content, dict) else None
