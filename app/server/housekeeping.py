@@ -9,14 +9,17 @@ import logging
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.server.decisions import has_decisions
-from app.server.run_queue import RunQueue
 from app.server.storage import Storage
 from app.server.visitors import EVERYONE
 from engine.errors import StoreError
 from engine.files import read_json
 from engine.runs.folder import is_locked
+
+if TYPE_CHECKING:
+    from app.server.run_queue import RunQueue
 
 log = logging.getLogger(__name__)
 # the newest tells when a run was written
@@ -49,7 +52,7 @@ def choose(
 
 
 def tidy(
-    queue: RunQueue, storage: Storage, now: float, keep_seconds: float, keep_bytes: float
+    queue: "RunQueue", storage: Storage, now: float, keep_seconds: float, keep_bytes: float
 ) -> list[str]:
     """Remove what `choose` names; returns the names of the runs that are gone."""
     with queue.lock:

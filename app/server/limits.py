@@ -1,7 +1,7 @@
 """How many runs train at once and how many one visitor may have; the teacher changes both."""
 
-from app.server.access import RunsError
-from app.server.scheduling import Job
+from app.server.run_info import RunsError
+from app.server.run_jobs import Job
 from app.server.storage import Storage
 from app.server.visitors import Visitor
 

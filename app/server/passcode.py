@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app.server.run_manager import registry
+from app.server import visible_runs
 from app.server.visitors import Visitor
 
 log = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ def _neighborhood(address: str) -> str:
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
     """The one of this server, from MIXNN_PASSCODE; teachers' browsers are in its storage."""
-    manager = registry()
+    manager = visible_runs.manager()
 
     def remember(teachers: list[str]) -> None:
         if manager.alone:

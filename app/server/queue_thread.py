@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from app.server.lease import Lease
 from app.server.limits import Limits
 from app.server.old_files import import_old_files
 from app.server.problems import Problem, Problems
-from app.server.run_queue import RunQueue
 from app.server.storage import StorageError
+
+if TYPE_CHECKING:
+    from app.server.run_queue import RunQueue
 
 TICK = 0.2  # seconds between two rounds
 TAKE_EVERY = 3.0  # seconds between two tries to get the lease
@@ -29,7 +32,7 @@ class QueueThread:
 
     def __init__(
         self,
-        queue: RunQueue,
+        queue: "RunQueue",
         lease: Lease,
         limits: Limits,
         tidy: Callable[[], object],

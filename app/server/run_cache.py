@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from app.server.run_manager import RunsError, runs
+from app.server.run_info import RunsError
+from app.server.visible_runs import runs
 from engine.analysis import sample_history
 from engine.config import RunConfig
 from engine.data import is_here, load
@@ -22,7 +23,6 @@ from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:
     from engine.data import Data
-    from engine.runs.predictor import Predictor
 
 
 def run(name: str) -> RunFolder:
@@ -132,32 +132,11 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
     return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
 
-def network(name: str, epoch: int) -> Predictor:
-    """The network after an epoch, or after the nearest one whose network is kept.
-
-    Raises StoreError where none is kept.
-    """
-    of = run(name)
-    kept = of.checkpoints()
-    if not kept:
-        raise StoreError(f"{name} keeps no network, so none can be asked (setting state_interval)")
-    nearest = min(kept, key=lambda there: abs(there - epoch))
-    path = of.folder / "states" / f"{nearest}.pt"
-    return _network(str(of.folder), nearest, stamp_of(path))
-
-
 @lru_cache(maxsize=64)
 def _history(
     folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
     return sample_history.history(open_run(folder, alone=alone), sample, n)
-
-
-@st.cache_resource(max_entries=4, show_spinner="Loading the network")
-def _network(folder: str, epoch: int, stamp: tuple[int, ...]) -> Predictor:
-    from engine.runs.predictor import load_predictor  # late: torch
-
-    return load_predictor(RunFolder(folder), epoch)
 
 
 def stamp_of(path: os.PathLike) -> tuple[int, ...]:

@@ -7,16 +7,19 @@ from typing import Any
 
 import streamlit as st
 
-from app.server import housekeeping, run_settings, shared_runs
-from app.server.access import RunsError, Seen
+from app.server import housekeeping, run_settings, runners, shared_runs, visible_runs
 from app.server.limits import Limits
 from app.server.problems import Problem
 from app.server.queue_thread import QueueThread
+from app.server.run_info import LIVE_STATES, RunInfo, RunsError
+from app.server.run_jobs import Job
+from app.server.run_queue import RunQueue
 from app.server.run_reader import RunReader
 from app.server.run_settings import GB
-from app.server.scheduling import LIVE_STATES, Job, RunInfo
 from app.server.shutdown import at_shutdown
-from app.server.visitors import EVERYONE, Visitor, on_a_page, visitor
+from app.server.storage import storage_of
+from app.server.visible_runs import runs
+from app.server.visitors import EVERYONE, Visitor
 from engine.config import RunConfig
 
 PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
@@ -48,8 +51,11 @@ class RunManager(RunReader):
         keep_bytes: float = 20 * GB,
         clock: Callable[[], float] = time.monotonic,
     ):
+        root = Path(root)
+        root.mkdir(parents=True, exist_ok=True)
         limits = Limits(slots, per_visitor, per_address, most_queued)
-        super().__init__(Path(root), limits, reap_after, clock)
+        queue = RunQueue(storage_of(root), limits, reap_after, clock, runners.make_runner)
+        super().__init__(queue, limits)
         self.keep_days, self.keep_bytes = keep_days, keep_bytes
         self.thread = QueueThread(self._queue, self.lease, limits, self.tidy, clock)
         self.thread.start()
@@ -246,13 +252,10 @@ class RunManager(RunReader):
 
 @st.cache_resource(show_spinner=False)
 def registry() -> RunManager:
-    """The one manager of this server, for the server itself; pages take `runs`."""
+    """The one manager of this server; pages call `visible_runs.runs`."""
     manager = RunManager.from_environment()
     at_shutdown(lambda: manager.close(PATIENCE))
     return manager
 
 
-def runs() -> RunManager | Seen:
-    """The one manager of this server; on a page, as its visitor may see it."""
-    manager = registry()
-    return Seen(manager, visitor()) if on_a_page() else manager
+visible_runs.connect(registry)

@@ -5,28 +5,41 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from app.server import escaping, run_folders
 from app.server.limits import Limits
 from app.server.problems import Problem
+from app.server.run_jobs import Job
 from app.server.scheduler import Scheduler
-from app.server.scheduling import Job
 from app.server.storage import Storage, StorageError
 from engine.files import on_disk
+
+if TYPE_CHECKING:
+    from engine.runs.runner import Runner
 
 
 class RunQueue(Scheduler):
     """A scheduler whose queue survives a restart. Call every method under `lock`, a lock that one
-    thread may take twice."""
+    thread may take twice.
+
+    make_runner: root and request -> the run to start, see `runners.make_runner`.
+    """
 
     def __init__(
-        self, storage: Storage, limits: Limits, reap_after: float, clock: Callable[[], float]
+        self,
+        storage: Storage,
+        limits: Limits,
+        reap_after: float,
+        clock: Callable[[], float],
+        make_runner: Callable[[Path, dict[str, Any]], "Runner"],
     ):
         super().__init__(limits, reap_after, clock)
         self.lock = threading.RLock()
         self.root = storage.root
         self.storage = storage
+        self._make_runner = make_runner
 
     def dataset(self, name: str) -> str | None:
         """The data set of a run of this process, which may have no folder yet; else None."""
@@ -41,7 +54,7 @@ class RunQueue(Scheduler):
         written: nothing is queued then, and no folder is left.
         """
         reserved = request["kind"] != "resume"
-        job = Job(request, run_folders.make_runner(self.root, request), self._clock())
+        job = Job(request, self._make_runner(self.root, request), self._clock())
         replaced = self.add(job)
         try:
             with self.storage.transaction():

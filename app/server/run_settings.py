@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from app.server import environment
-from app.server.access import RunsError
+from app.server.run_info import RunsError
 from app.server.visitors import has_teacher
 
 ROOT = Path(__file__).resolve().parents[2]

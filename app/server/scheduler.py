@@ -8,7 +8,8 @@ from typing import Any
 
 from app.server.limits import Limits
 from app.server.pacing import turns
-from app.server.scheduling import LIVE_STATES, Job, RunInfo, in_turn, park
+from app.server.run_info import LIVE_STATES, RunInfo
+from app.server.run_jobs import Job, in_turn, park
 
 NICENESS = 5  # of training threads, so that pages answer first
 MOST_ENDED = 100  # runs whose end is remembered beside their folders

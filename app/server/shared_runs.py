@@ -1,18 +1,20 @@
 """Runs of a lesson that all visitors share: one for the same settings, whoever starts it."""
 
 import json
+from typing import TYPE_CHECKING
 
-from app.server.access import RunsError
-from app.server.run_queue import RunQueue
-from app.server.run_reader import RunReader
-from app.server.scheduling import RunInfo
+from app.server.run_info import RunInfo, RunsError
 from app.server.visitors import EVERYONE
 from engine.config import RunConfig
+
+if TYPE_CHECKING:
+    from app.server.run_queue import RunQueue
+    from app.server.run_reader import RunReader
 
 MOST_SHARED = 12  # shared runs queued or running at once
 
 
-def find(reader: RunReader, config: RunConfig) -> RunInfo | None:
+def find(reader: "RunReader", config: RunConfig) -> RunInfo | None:
     """The shared run of these settings; None where there is none."""
     name = reader.storage.table("shared").get(key_of(config))
     if name is None:
@@ -27,7 +29,7 @@ def find(reader: RunReader, config: RunConfig) -> RunInfo | None:
     return None if removed or owned else run
 
 
-def check_room(queue: RunQueue) -> None:
+def check_room(queue: "RunQueue") -> None:
     """Raise RunsError where too many shared runs wait or train."""
     n_active = sum(job.owner == EVERYONE.id for job in queue.live())
     if n_active >= MOST_SHARED:

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from app.server.run_manager import runs
 from app.server.storage import StorageError, storage_of
+from app.server.visible_runs import runs
 
 LONGEST = 1500  # letters of the URL itself
 LARGEST = 2_000_000  # samples that a text may speak of, so that none unpacks into all the memory

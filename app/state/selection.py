@@ -3,7 +3,7 @@
 import numpy as np
 
 from app.server import run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state.url_state import get
 
 

@@ -226,7 +226,7 @@ class RunConfig(BaseModel):
     state_interval: int = _run(
         1, ge=1, description="keep the network of every so many epochs for forks (newest: always)"
     )
-    checkpoint_every: int = Field(
+    checkpoint_every: int = _run(
         1,
         ge=1,
         description="write the state for resume after every so many epochs, and those "

@@ -14,11 +14,11 @@ from streamlit.testing.v1 import AppTest
 
 from app.components import images
 from app.server import run_cache
-from app.server.access import Seen
 from app.server.decisions import Reviews
 from app.server.run_manager import RunManager, RunsError, Visitor, runs
 from app.server.run_reader import RunReader
 from app.server.uploads import registry
+from app.server.visible_runs import VisibleRuns
 from app.server.visitors import acting_as
 from app.views.your_data import evidence
 from engine.analysis import label_changes, sample_history
@@ -28,7 +28,8 @@ from engine.errors import DataError, StoreError
 from engine.files import write_json
 from engine.runs.folder import RunFolder
 from engine.runs.lineage import parent_of
-from tests.app.conftest import MAIN, quick_digits, texts, unopened, wait_until
+from tests.app.conftest import MAIN, texts, unopened, wait_until
+from tests.conftest import quick_digits
 from tests.records import read_records, write_records
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",
@@ -294,11 +295,11 @@ def test_only_those_who_may_see_it_learn_of_a_waiting_run_that_was_lost(root, te
     shutil.rmtree(root / "parent")
     shutil.rmtree(root / "other")
     st.cache_resource.clear()
-    said = {token: Seen(runs(), who(token)).problems for token in (ANN, BOB, b"zoe-----")}
+    said = {token: VisibleRuns(runs(), who(token)).problems for token in (ANN, BOB, b"zoe-----")}
     assert [len(problems) for problems in said.values()] == [1, 1, 0]
     assert f"{lost[0]}: parent is no run folder" in said[ANN][0]
     assert str(root) not in str(said)
-    assert len(Seen(runs(), who(BOB, teacher=True)).problems) == 2
+    assert len(VisibleRuns(runs(), who(BOB, teacher=True)).problems) == 2
     assert runs().names() == []
     assert not any((root / name).exists() for name in lost)
     for token, n in ((ANN, 1), (b"zoe-----", 0)):
@@ -319,22 +320,19 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
 
 
 def test_a_page_gets_nothing_ungated_from_the_registry(private):
-    seen = Seen(runs(), who(BOB))
+    seen = VisibleRuns(runs(), who(BOB))
     for method in ("folder", "info", "mark_watched", "link_key", "private"):
         with pytest.raises(RunsError, match="is not there"):
             getattr(seen, method)(private)
-    for method in ("may", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
+    for method in ("may_control", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
         with pytest.raises(RunsError, match="is not there"):
             getattr(seen, method)(private, who(BOB))
-    for name in ("ledger", "access", "_jobs", "close", "tidy"):
+    for name in ("storage", "access", "_queue", "close", "tidy"):
         with pytest.raises(AttributeError):
             getattr(seen, name)
     public = {name for name in {*vars(RunManager), *vars(RunReader)} if not name.startswith("_")}
-    assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(Seen)) | {
-        "alone",
-        "limit",
-        "tidied",
-        "shared",
+    assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(VisibleRuns)) | {
+        *("alone", "refusal", "limit", "slots", "per_visitor", "tidied", "shared"),
     }
     config = RunFolder(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):

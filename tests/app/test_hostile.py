@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.server.uploads import registry, safe_zip, sandbox
+from app.server.uploads import paths, registry, safe_zip, sandbox
 from app.server.uploads.jobs import Job
 from app.server.uploads.limits import Limits
 from app.server.uploads.safe_zip import UploadError
@@ -58,7 +58,7 @@ def test_each_is_refused_with_a_reason_or_taken(case, tmp_path):
     """In this process; the other one runs the same function."""
     own = tmp_path / "outer" / "own"
     own.mkdir(parents=True)
-    (own / sandbox.INCOMING).write_bytes(case.make())
+    (own / paths.INCOMING).write_bytes(case.make())
     notes, refusal = [], ""
     try:
         found = sandbox.unpack(own, "mine.zip", Limits(), 8, lambda what, done, total: None)
@@ -85,8 +85,8 @@ def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, 
     try:
         about = registry.receive(io.BytesIO(content), "mine.zip", root, job)
         notes = [*about.notes, *load(about.dataset).notes]
-        assert [path.name for path in (root / registry.FOLDER).iterdir()] == [about.key]
-        shutil.rmtree(root / registry.FOLDER)
+        assert [path.name for path in (root / paths.FOLDER).iterdir()] == [about.key]
+        shutil.rmtree(root / paths.FOLDER)
     except UploadError as error:
         refusal = str(error)
         assert refusal.startswith("mine.zip was not taken: ")
@@ -113,7 +113,7 @@ def test_damage_of_any_kind(kind, data, tmp_path_factory):
         at = data.draw(st.integers(0, len(raw) - 1))
         raw[at : at + data.draw(st.integers(0, 4))] = data.draw(st.binary(max_size=9))
     own = tmp_path_factory.mktemp("own")
-    (own / sandbox.INCOMING).write_bytes(bytes(raw))
+    (own / paths.INCOMING).write_bytes(bytes(raw))
     try:
         sandbox.unpack(own, "mine.zip", Limits(), 8, lambda what, done, total: None)
     except UploadError as error:

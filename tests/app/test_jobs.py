@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
-from app.server.uploads import jobs, limits, registry, turns
+from app.server.uploads import jobs, limits, paths, registry, turns
 from app.server.uploads.safe_zip import UploadError
 from app.server.uploads.turns import Job, Turns
 from engine.data import load
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # An upload whose name tells what its process does, once nothing but the limits is left.
 EVIL = """
 import json, os, signal, sys, time
-from app.views.your_data import sandbox
+from app.server.uploads import sandbox
 from app.server.uploads.limits import Limits
 wish = json.loads(sys.argv[1])
 do = wish["name"].partition(".")[0]
@@ -112,7 +112,7 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
     with pytest.raises(UploadError, match=reason):
         registry.receive(file(name), f"{name}.zip", root)
     assert time.monotonic() - start < 60
-    assert list((root / registry.FOLDER).iterdir()) == []
+    assert list((root / paths.FOLDER).iterdir()) == []
 
 
 def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
@@ -135,7 +135,7 @@ def test_an_evil_upload_holds_no_honest_one(root):
             assert time.monotonic() - start < 20
             assert registry.find(about.key, root) == about
         assert all(bringing.is_alive() for bringing in evil)
-    assert len(list((root / registry.FOLDER).iterdir())) == 2
+    assert len(list((root / paths.FOLDER).iterdir())) == 2
 
 
 def test_cancel_ends_the_process_and_leaves_nothing(root):
@@ -147,7 +147,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(root):
         bringing.join(10)
         assert "was canceled" in bringing.refusal
         assert not alive(pid)
-        assert list((root / registry.FOLDER).iterdir()) == []
+        assert list((root / paths.FOLDER).iterdir()) == []
 
 
 def test_who_waits_knows_how_many_come_first(root, monkeypatch):
@@ -271,9 +271,9 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
 @pytest.mark.parametrize("stopped", [False, True])
 def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
     code = (
-        "import io, sys; from pathlib import Path; from app.views.your_data import jobs, uploads\n"
+        "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
         f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
-        "b = uploads.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
+        "b = registry.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
         "while b.job.what != 'Evil': pass\n"
         "print(b.job.done, flush=True); b.join()"
     )
@@ -281,7 +281,7 @@ def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch
         [sys.executable, "-c", code, str(root)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     pid = int(server.stdout.readline())
-    (left,) = (root / registry.FOLDER).iterdir()
+    (left,) = (root / paths.FOLDER).iterdir()
     monkeypatch.setattr(registry, "FRESH", 0)
     assert registry.clean(root) == 0  # its server works on it
     if stopped:

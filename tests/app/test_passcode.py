@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from app.server import passcode
+from app.server import passcode, visible_runs
 from app.server.passcode import KEPT, LONGEST, Passcode
 from app.server.run_manager import RunManager
 from app.server.visitors import Visitor, network
@@ -185,7 +185,7 @@ def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
 def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     runs = RunManager(tmp_path)
-    monkeypatch.setattr(passcode, "registry", lambda: runs)
+    monkeypatch.setattr(visible_runs, "manager", lambda: runs)
     try:
         passcode.passcodes.clear()
         assert passcode.passcodes().unlock("open", client("teacher")) == ""

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from app.server import run_folders
+from app.server import runners
 from app.server.queue_thread import QueueThread
 from app.server.run_manager import RunManager, RunsError, Visitor
 from engine.runs.runner import RunStatus
-from tests.app.conftest import quick_digits
+from tests.conftest import quick_digits
 
 VISITORS = [Visitor("ann"), Visitor("bob"), Visitor("cat")]
 CONFIG = quick_digits()
@@ -57,7 +57,7 @@ class Queue(RuleBasedStateMachine):
         self.begun: set[str] = set()
         self.pinned: set[str] = set()
         self.patches = [
-            mock.patch.object(run_folders, "make_runner", self.make_runner),
+            mock.patch.object(runners, "make_runner", self.make_runner),
             mock.patch.object(QueueThread, "start", lambda thread: thread._take()),
         ]
         for patch in self.patches:

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from app.server import run_folders
-from app.server.access import Seen
 from app.server.run_manager import RunManager, RunsError, Visitor
 from app.server.storage import StorageError
+from app.server.visible_runs import VisibleRuns
 from engine.errors import ConfigError, StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
-from tests.app.conftest import locked, n_epochs, quick_digits, wait_until
+from tests.app.conftest import locked, n_epochs, wait_until
+from tests.conftest import quick_digits
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
 LONG = quick_digits(epochs=5000)
@@ -167,7 +168,7 @@ def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry):
         wait_until(lambda: runs.info(second).state == "running")
         wait_until(lambda: runs.problems)
         time.sleep(0.5)
-        (problem,) = Seen(runs, BOB).problems  # one, however many rounds failed
+        (problem,) = VisibleRuns(runs, BOB).problems  # one, however many rounds failed
         assert "another program has locked it" in problem
         assert "Traceback" not in problem
     runs.submit(quick_digits(), visitor=ANN)  # the queue goes on
@@ -187,7 +188,7 @@ def test_any_error_in_a_round_leaves_the_queue_alive(registry, monkeypatch):
 
     monkeypatch.setattr(runs._queue, "round", fail)
     wait_until(lambda: len(runs.problems) == 2)
-    texts = " ".join(Seen(runs, BOB).problems)
+    texts = " ".join(VisibleRuns(runs, BOB).problems)
     assert "No space left on device" in texts
     assert "RuntimeError" in texts
     assert "secret" not in texts  # it may name a private run
@@ -252,6 +253,13 @@ def test_the_teachers_limits_survive_a_restart_until_the_setting_changes(registr
     after.close()
     again = registry(slots=4, per_visitor=3)  # whoever runs the server has the last word
     assert (again.slots, again.per_visitor) == (4, 5)
+
+
+def test_a_folder_of_runs_is_no_run(registry, template):
+    runs = registry()
+    shutil.copytree(template, runs.root / "grid" / "k1")
+    shutil.copytree(template, runs.root / "single")
+    assert runs.names() == ["single"]
 
 
 def test_delete_names_what_it_could_not_delete(registry, template, monkeypatch):
@@ -545,7 +553,7 @@ def test_a_shared_run_is_never_a_run_of_somebody(registry):
 
 
 def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
-    monkeypatch.setattr("app.server.scheduling.MOST_PARKED", 1)
+    monkeypatch.setattr("app.server.run_jobs.MOST_PARKED", 1)
     clock = Clock()
     runs = registry(clock=clock)
     names = [runs.submit(LONG, visitor=visitor) for visitor in (ANN, BOB, TEACHER)]

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from app.server.storage import storage_of
-from app.server.uploads import contents, registry, safe_zip, sandbox
+from app.server.uploads import contents, paths, registry, safe_zip, sandbox
 from app.server.uploads.limits import Limits
 from app.server.uploads.safe_zip import UploadError
 from engine.data import folder, images, load
@@ -78,7 +78,7 @@ def refused_here(root: Path, file: io.BytesIO, **limits) -> str:
     """The reason that the other process would give, found in this one, where limits can shrink."""
     own = root / "own"
     own.mkdir()
-    (own / sandbox.INCOMING).write_bytes(file.read())
+    (own / paths.INCOMING).write_bytes(file.read())
     with pytest.raises(UploadError) as caught:
         sandbox.unpack(own, "mine.zip", Limits(**limits), 8, lambda what, done, total: None)
     return str(caught.value)
@@ -397,9 +397,9 @@ def test_no_folder_of_the_server_without_leave(root, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
     with pytest.raises(UploadError, match="MIXNN_FOLDERS"):
         registry.named(str(tmp_path), root)
-    assert not registry.may_read("folder:/etc", root)
-    assert not registry.may_read(f"npz:{tmp_path}/x.npz", root)
-    assert registry.may_read("digits", root)
+    assert not paths.may_read("folder:/etc", root)
+    assert not paths.may_read(f"npz:{tmp_path}/x.npz", root)
+    assert paths.may_read("digits", root)
 
 
 def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypatch):
@@ -410,7 +410,7 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
     monkeypatch.setenv("MIXNN_FOLDERS", str(tmp_path / "photos"))
     about = registry.named(str(photos), root)
     assert load(about.dataset).n == 6
-    assert registry.may_read(about.dataset, root)
+    assert paths.may_read(about.dataset, root)
     for outside in (tmp_path, photos / ".." / "..", "/etc", "~"):
         with pytest.raises(UploadError, match="cannot be read"):
             registry.named(str(outside), root)
@@ -424,18 +424,18 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
 
 def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
     about = registry.receive(arrays(), "mine.npz", root)
-    assert registry.may_read(about.dataset, root)
-    assert not registry.may_read(f"npz:{root}/.uploads/../x.npz", root)
+    assert paths.may_read(about.dataset, root)
+    assert not paths.may_read(f"npz:{root}/.uploads/../x.npz", root)
     for text in (
         "npz:/tmp/a\0b.npz",
         "folder:/x\x1fy",
         f"{about.dataset}\n",
         "npz:~no-such-user/x",
     ):
-        assert not registry.may_read(text, root)
+        assert not paths.may_read(text, root)
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
-    assert registry.may_read(about.dataset, root)
-    assert registry.may_read(f"npz:{root.parent}/x.npz", root)
+    assert paths.may_read(about.dataset, root)
+    assert paths.may_read(f"npz:{root.parent}/x.npz", root)
     for inside in (
         "run/labels.npz",
         "",
@@ -443,7 +443,7 @@ def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
         ".uploads/.new-abc/upload/x.npz",
         ".mixnn.sqlite3",
     ):
-        assert not registry.may_read(f"npz:{root}/{inside}", root)
+        assert not paths.may_read(f"npz:{root}/{inside}", root)
     shutil.copy(root / ".uploads" / about.key / "upload.json", root)
     for key in ("", "..", "../x", "abc"):
         assert registry.find(key, root) is None

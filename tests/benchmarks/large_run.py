@@ -40,7 +40,7 @@ def make(folder: Path, *, n: int) -> None:
     """A finished MixNN run on n drawn shapes, with the 2-D maps of all its epochs."""
     config = configure(
         dataset=f"shapes:{n}",
-        network="fast",
+        network="resnet9-w16",
         k=K,
         epochs=EPOCHS,
         warmup=5,

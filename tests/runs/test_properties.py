@@ -65,7 +65,7 @@ def snapshots(draw, epoch: int, k_max: int, n_panel: int) -> Snapshot:
 
 
 def drawn_epochs(data, state: State, k_max: int) -> list[Snapshot]:
-    n_panel = len(state.problem.panel)
+    n_panel = len(state.noisy_labels.panel)
     n = data.draw(st.integers(1, EPOCHS))
     return [data.draw(snapshots(epoch, k_max, n_panel)) for epoch in range(n)]
 

@@ -62,7 +62,9 @@ def test_augmentation_runs_where_the_images_are():
 def test_no_batch_waits_for_the_gpu():
     """A synchronization within the training pass or the look would raise here."""
     data, control = blobs(400), Control()
-    state = State(quick(device="cuda", network="fast", weight_ema=0.9, cutout=2, jitter=0.1), data)
+    state = State(
+        quick(device="cuda", network="resnet9-w16", weight_ema=0.9, cutout=2, jitter=0.1), data
+    )
     network = state.evaluation_network()
     seen = evaluate(state, network, control, 0, correct=False)
     estimate_clean_probability(state, seen.loss)

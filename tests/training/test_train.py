@@ -483,13 +483,13 @@ def test_a_pause_is_no_computing_time(data):
 
 
 def test_every_second_of_an_epoch_belongs_to_a_stage(data, monkeypatch):
-    of_labels = metrics.of_labels
+    label_metrics = metrics.label_metrics
 
     def slow(*arguments):
         time.sleep(0.3)
-        return of_labels(*arguments)
+        return label_metrics(*arguments)
 
-    monkeypatch.setattr(metrics, "of_labels", slow)
+    monkeypatch.setattr(metrics, "label_metrics", slow)
     epochs = train(quick(epochs=4), data)
     next(epochs)
     for _ in range(3):

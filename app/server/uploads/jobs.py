@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from app.server.uploads.limits import Limits
+from app.server.uploads.paths import INCOMING
 from app.server.uploads.safe_zip import MB, UploadError
-from app.server.uploads.sandbox import INCOMING
 from app.server.uploads.turns import TICK, Job, Turns
 from engine.config import SMALLEST_SIDE
 

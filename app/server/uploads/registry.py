@@ -27,16 +27,23 @@ from app.server.storage import storage_of
 from app.server.uploads import jobs
 from app.server.uploads.contents import Layout
 from app.server.uploads.jobs import Job
+from app.server.uploads.paths import (
+    FOLDER,
+    INCOMING,
+    allowed_folders,
+    is_inside,
+    resolved,
+    upload_key,
+)
 from app.server.uploads.safe_zip import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
-from app.server.uploads.sandbox import INCOMING, check, plain_name
+from app.server.uploads.sandbox import check, plain_name
 from engine.analysis import run_table
 from engine.config import SMALLEST_SIDE
-from engine.data.parts import has_control, shown
+from engine.data.parts import shown
 from engine.errors import StoreError
 from engine.files import read_json, write_json
 
 log = logging.getLogger(__name__)
-FOLDER = ".uploads"
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after somebody last looked at it
 NEW = ".new-"  # begins the folder of an upload that is not taken yet
 FRESH = 5.0  # seconds
@@ -113,16 +120,16 @@ class Bringing(threading.Thread):
 
 def named(text: str, root: Path) -> Upload:
     """A folder, or an npz file, of the server. Raises UploadError outside MIXNN_FOLDERS."""
-    path = _path(text.strip())
-    if not roots():
+    path = resolved(text.strip())
+    if not allowed_folders():
         raise UploadError(
             "Folders of the server can be named only where MIXNN_FOLDERS was set when it started: "
             "upload a file instead."
         )
-    if path is None or not _inside(path, roots()):
-        allowed = ", ".join(map(str, roots()))
+    if path is None or not is_inside(path, allowed_folders()):
+        allowed = ", ".join(map(str, allowed_folders()))
         raise UploadError(f"{shown(text)} cannot be read: allowed is what lies in {allowed}.")
-    if _inside(path, [root]):  # uploads and runs, of whomever
+    if is_inside(path, [root]):  # uploads and runs, of whomever
         raise UploadError(f"{shown(text)} lies in the folder of the runs: upload a file instead.")
     own = root / FOLDER / hashlib.sha256(str(path).encode()).hexdigest()[:16]
     with _reported(shown(path.name)):
@@ -166,40 +173,8 @@ def find(key: str, root: Path) -> Upload | None:
 
 def of_dataset(dataset: str, root: Path) -> Upload | None:
     """The upload that a run's data set came from; None where it came another way."""
-    key = key_of(dataset, root)
+    key = upload_key(dataset, root)
     return None if key is None else find(key, root)
-
-
-def key_of(dataset: str, root: Path) -> str | None:
-    """The key of the upload that a data set lies in; None where it lies in none."""
-    home, path = (root / FOLDER).resolve(), _path(dataset.partition(":")[2])
-    if path is None or not path.is_relative_to(home) or path == home:
-        return None
-    key = path.relative_to(home).parts[0]
-    return key if key.isalnum() else None
-
-
-def may_read(dataset: str, root: Path) -> bool:
-    """Whether a visitor may name this data set: the built-in ones, uploads, and MIXNN_FOLDERS.
-
-    Of the folder of the runs only uploads, also where MIXNN_FOLDERS encloses it.
-    """
-    family, _, text = dataset.partition(":")
-    if family not in ("npz", "folder") or key_of(dataset, root) is not None:
-        return not has_control(dataset)
-    return is_outside(dataset, root) and _inside(_path(text), roots())
-
-
-def is_outside(dataset: str, root: Path) -> bool:
-    """Whether a data set names a path, and one that lies outside the folder of the runs."""
-    path = _path(dataset.partition(":")[2])
-    return path is not None and not _inside(path, [root])
-
-
-def roots() -> list[Path]:
-    """The folders of the server that visitors may name, from MIXNN_FOLDERS."""
-    given = os.environ.get("MIXNN_FOLDERS", "").split(os.pathsep)
-    return [Path(part).expanduser().resolve() for part in given if part.strip()]
 
 
 def clean(root: Path, now: float | None = None) -> int:
@@ -209,7 +184,7 @@ def clean(root: Path, now: float | None = None) -> int:
     What a server that was killed had begun goes at once.
     """
     used = set(_datasets(root))
-    keys = {key_of(dataset, root) for dataset in used}
+    keys = {upload_key(dataset, root) for dataset in used}
     n_removed = 0
     for own in (root / FOLDER).glob("*/"):
         if own.name.startswith(NEW):
@@ -312,18 +287,3 @@ def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
     dataset = f"{found['form']}:{later.resolve() / found['file']}"
     layout = Layout(**found["layout"] or {})
     return Upload(later.name, name, found["form"], dataset, tuple(found["notes"]), layout)
-
-
-def _path(text: str) -> Path | None:
-    """The path that a text names; None where it names none on any disk."""
-    if has_control(text):
-        return None
-    try:
-        return Path(text).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):  # ~somebody who has no home here
-        return None
-
-
-def _inside(path: Path, folders: list[Path]) -> bool:
-    real = path.resolve()
-    return any(real.is_relative_to(folder.resolve()) for folder in folders)

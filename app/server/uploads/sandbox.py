@@ -26,12 +26,12 @@ import numpy as np
 
 from app.server.uploads.contents import Report, check_arrays, check_counts, unpack_images
 from app.server.uploads.limits import Limits
+from app.server.uploads.paths import INCOMING
 from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
 from engine.data import folder, npz
 from engine.data.memory import MB
 from engine.errors import DataError
 
-INCOMING = ".file"  # an upload before it is known what it is
 MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
 SLACK = 96 * MB  # addresses that Python, zlib and Pillow take beside the data
 NICENESS = 10

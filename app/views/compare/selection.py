@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS

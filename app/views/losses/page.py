@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import epoch_slider, figures, images, run_picker
-from app.components.glossary import WORDS
+from app.components.glossary import GLOSSARY
 from app.components.page import head
 from app.components.text import percent
 from app.server import escaping, run_cache
@@ -122,7 +122,7 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         1.0,
         step=0.01,
         **bound("threshold", within=(0, 1)),
-        help=WORDS["threshold"] + " Drag it, or click on the curve of P(clean) or on the ROC.",
+        help=GLOSSARY["threshold"] + " Drag it, or click on the curve of P(clean) or on the ROC.",
     )
     if wrong is None:
         n = int((clean < threshold).sum())
@@ -134,9 +134,9 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         return
     found = loss_analysis.verdict(clean, wrong, threshold)
     with st.container(horizontal=True, key="verdict"):
-        st.metric("Precision", percent(found.precision), help=WORDS["precision"], width=110)
-        st.metric("Recall", percent(found.recall), help=WORDS["recall"], width=110)
-        st.metric("F1", percent(found.f1), help=WORDS["F1"], width=110)
+        st.metric("Precision", percent(found.precision), help=GLOSSARY["precision"], width=110)
+        st.metric("Recall", percent(found.recall), help=GLOSSARY["recall"], width=110)
+        st.metric("F1", percent(found.f1), help=GLOSSARY["F1"], width=110)
     st.markdown(in_words(found, threshold))
     curve = loss_analysis.roc(clean, wrong)
     if curve is None:

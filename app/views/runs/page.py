@@ -9,7 +9,9 @@ from app.components import live_updates, page, run_picker
 from app.components.text import minutes, time_left
 from app.server import escaping
 from app.server.passcode import passcodes
-from app.server.run_manager import GB, RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.run_settings import GB
+from app.server.visible_runs import runs
 from app.server.visitors import TEACHER, has_login, visitor
 from app.state.url_state import link
 
@@ -172,7 +174,7 @@ if visitor().teacher:
         key="limit",
         on_change=change_limits,
     )
-live_updates.keep_looking("queue", lambda: None, every=2.0, draw=active)
+live_updates.poll("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)

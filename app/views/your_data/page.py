@@ -8,9 +8,9 @@ import streamlit as st
 from app.components import figures, images, live_updates, page, run_picker
 from app.components.text import minutes, time_left
 from app.server import endpoints, escaping
-from app.server.run_manager import runs
-from app.server.uploads import registry
+from app.server.uploads import paths, registry
 from app.server.uploads.safe_zip import MB, MOST_UPLOADED, UploadError
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, link, put
 from app.views.your_data import export_page
@@ -53,7 +53,7 @@ def bring() -> None:
             leave_file()
         else:
             take_file(file)
-        if registry.roots():
+        if paths.allowed_folders():
             with st.form("named", border=False):
                 text = st.text_input("Or a folder, or an .npz file, of this computer", key="named")
                 if st.form_submit_button("Look at it") and text.strip():
@@ -115,7 +115,7 @@ def unpacking(bringing: registry.Bringing) -> None:
         if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
             job.cancelled.set()
 
-    live_updates.keep_looking(
+    live_updates.poll(
         "unpacking", lambda: None if bringing.is_alive() else "app", every=0.5, draw=progress
     )
 
@@ -289,7 +289,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    live_updates.keep_looking("learning", changed, every=1.0, draw=progress)
+    live_updates.poll("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train/page.py",
         label="Watch it learn on Train",

@@ -1,39 +1,18 @@
-"""A run of this server, and the order in which waiting runs get a slot."""
+"""The jobs of the queue: a run of this process, and the order in which waiting ones get a slot."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.runs.runner import Runner
+from app.server.run_info import LIVE_STATES
 
-LIVE_STATES = ("queued", "running", "paused")
+if TYPE_CHECKING:
+    from engine.runs.runner import Runner
+
 PARK_AFTER = 60.0  # seconds after which a paused run gives its place to one that waits
 TRAINS_AGAIN = 20.0  # seconds of training that end a pause; less is a trick to keep the place
 MOST_PARKED = 4  # runs that stay paused in memory without a place
-
-
-@dataclass(frozen=True)
-class RunInfo:
-    """State and progress of a run; epochs and batches count from 0."""
-
-    name: str
-    state: str  # queued running paused done stopped failed interrupted broken
-    epoch: int = 0  # the one under way; of an ended run the last one
-    n_epochs: int = 0
-    position: int = 0  # in the queue, 1 is next; 0: not queued
-    stage: str = ""
-    batch: int = 0
-    n_batches: int = 0
-    seconds_left: float | None = None
-    message: str = ""
-    owner: str = ""
-    pinned: bool = False
-    unwatched: float = 0.0  # seconds since a page showed it; only while active
-
-    @property
-    def active(self) -> bool:
-        return self.state in LIVE_STATES
 
 
 @dataclass
@@ -41,7 +20,7 @@ class Job:
     """A run of this process; `request` is all that a restart needs to queue it again."""
 
     request: dict[str, Any]
-    runner: Runner
+    runner: "Runner"
     watched: float
     started: bool = False
     note: str = ""  # why it was stopped by the server

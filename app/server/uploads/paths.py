@@ -1,0 +1,60 @@
+"""Where uploads are stored, and which paths of the server a visitor's data set may name.
+
+A folder of the server may be named only inside the folders that the environment variable
+MIXNN_FOLDERS lists (separated by colons). Without it none may: a visitor is a stranger.
+"""
+
+import os
+from pathlib import Path
+
+from engine.data.parts import has_control
+
+FOLDER = ".uploads"  # in the folder of the runs
+INCOMING = ".file"  # name of an upload until its type is known
+
+
+def upload_key(dataset: str, root: Path) -> str | None:
+    """The key of the upload that a data set lies in; None where it lies in none."""
+    home, path = (root / FOLDER).resolve(), resolved(dataset.partition(":")[2])
+    if path is None or not path.is_relative_to(home) or path == home:
+        return None
+    key = path.relative_to(home).parts[0]
+    return key if key.isalnum() else None
+
+
+def may_read(dataset: str, root: Path) -> bool:
+    """Whether a visitor may name this data set: the built-in ones, uploads, and MIXNN_FOLDERS.
+
+    Of the folder of the runs only uploads, also where MIXNN_FOLDERS encloses it.
+    """
+    family, _, text = dataset.partition(":")
+    if family not in ("npz", "folder") or upload_key(dataset, root) is not None:
+        return not has_control(dataset)
+    return is_outside(dataset, root) and is_inside(resolved(text), allowed_folders())
+
+
+def is_outside(dataset: str, root: Path) -> bool:
+    """Whether a data set names a path, and one that lies outside the folder of the runs."""
+    path = resolved(dataset.partition(":")[2])
+    return path is not None and not is_inside(path, [root])
+
+
+def allowed_folders() -> list[Path]:
+    """The folders of the server that visitors may name, from MIXNN_FOLDERS."""
+    given = os.environ.get("MIXNN_FOLDERS", "").split(os.pathsep)
+    return [Path(part).expanduser().resolve() for part in given if part.strip()]
+
+
+def resolved(text: str) -> Path | None:
+    """The path that a text names; None where it names none on any disk."""
+    if has_control(text):
+        return None
+    try:
+        return Path(text).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError):  # ~somebody who has no home here
+        return None
+
+
+def is_inside(path: Path, folders: list[Path]) -> bool:
+    real = path.resolve()
+    return any(real.is_relative_to(folder.resolve()) for folder in folders)
