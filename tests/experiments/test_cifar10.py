@@ -219,7 +219,7 @@ def test_a_run_of_two_rows_is_made_once():
         (["--preset", "quick"], "preset = 'quick': allowed are reference, cifar10-fast"),
         (["--noise", "symmetric0.3"], "noise = 'symmetric0.3': allowed are symmetric0.8, "),
         (["--noise", "all,worse"], "each value once"),
-        (["--beside", "ce,mixnn"], "beside = 'mixnn': allowed are ce, mixup, "),
+        (["--baselines", "ce,mixnn"], "baselines = 'mixnn': allowed are ce, mixup, "),
         (["--seed", ""], "seed = []: allowed is one value or more"),
         (["--seed", "1.5"], "seed = 1.5: allowed is a whole number"),
         (["--minutes", "0"], "minutes = 0.0: allowed is a number above 0"),
