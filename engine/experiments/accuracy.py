@@ -7,10 +7,15 @@ import pandas as pd
 
 from engine.analysis.statistics import against_best, conclusion, differences, means, say
 from engine.config import RunConfig
-from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
+from engine.data import load_data
+from engine.experiments.base import Experiment
+from engine.experiments.base import Findings
+from engine.experiments.base import Plan
+from engine.experiments.base import RATES
+from engine.experiments.base import Results
+from engine.experiments.base import pick
 from engine.noise.class_dependent import ASYMMETRIC
 from engine.runs.naming import run_name
-from engine.training.state import load_data
 
 METRICS = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
 CURVES = [*METRICS, "clean_auroc", "detection_auroc"]

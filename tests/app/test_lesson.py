@@ -176,7 +176,7 @@ def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
     at = predict(app("lesson"), 1)
     wait_until(all_done)
     at.run()
-    assert "is failed: /nowhere.npz is not there" in texts(at)
+    assert "is failed: /nowhere.npz does not exist" in texts(at)
     monkeypatch.setattr("app.views.lesson.class_session.settings", brief)
     at.button(key="lesson-train").click().run()
     wait_until(all_done)

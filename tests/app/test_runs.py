@@ -397,7 +397,7 @@ def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
     runs = registry()
     name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
     wait_until(lambda: runs.info(name).state == "failed")
-    assert "/nowhere.npz is not there" in runs.info(name).message
+    assert "/nowhere.npz does not exist" in runs.info(name).message
     wait_until(lambda: not runs.folder(name).exists())
     assert name in runs.names()
 

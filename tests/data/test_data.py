@@ -166,7 +166,7 @@ def test_limit_keeps_shares_rows_and_the_test_part():
 @pytest.mark.parametrize("n", [4, 5, 20, 99, 100])
 def test_stratified_draws_at_least_one_of_each_class_and_no_more_than_there_are(n):
     labels = np.repeat([0, 1, 2, 4], [94, 3, 2, 1])
-    rows = registry.stratified(labels, n, seed=0)
+    rows = registry.stratified_sample(labels, n, seed=0)
     assert len(set(rows.tolist())) == n
     assert set(labels[rows]) == {0, 1, 2, 4}
 
@@ -228,9 +228,9 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_images": None}, "no train_images; it holds train_labels, test_images"),
-        ({"train_images": None, "train_labels": None}, "no train_images; it holds test_images"),
-        ({"train_labels": None}, "no train_labels; it holds train_images"),
+        ({"train_images": None}, "no train_images; it contains train_labels, test_images"),
+        ({"train_images": None, "train_labels": None}, "no train_images; it contains test_images"),
+        ({"train_labels": None}, "no train_labels; it contains train_images"),
         ({"test_labels": None}, "no test_labels"),
         (
             {"train_images": np.empty((0, 5, 4, 3), np.uint8), "train_labels": np.empty(0, int)},
@@ -278,11 +278,11 @@ def test_files_that_are_no_npz_are_named(tmp_path):
     content[300] ^= 255  # inside the first image array: its checksum is off
     (tmp_path / "damaged.npz").write_bytes(content)
     for file, message in [
-        ("absent.npz", "is not there"),
+        ("absent.npz", "does not exist"),
         ("array.npy", "not an .npz file"),
         ("empty.npz", "not an .npz file"),
         ("damaged.npz", "is damaged"),
-        ("", "is not there"),
+        ("", "does not exist"),
     ]:
         with pytest.raises(DataError, match=message):
             data.load(f"npz:{tmp_path / file}")
@@ -455,8 +455,8 @@ def test_folders_of_unknown_or_empty_classes_are_ignored_with_a_note(tmp_path, t
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "train is not there; images belong in train/<class>"),
-        ({"a/1.png": (5, 4)}, "train is not there"),
+        ({}, "train does not exist; images belong in train/<class>"),
+        ({"a/1.png": (5, 4)}, "train does not exist"),
         ({"train/1.png": (5, 4)}, "train has no readable .jpg/.jpeg/.png"),
         ({"train/a/1.png": (5, 4), "train/a/2.png": (5, 4)}, "'a', two classes are needed"),
     ],
@@ -710,21 +710,21 @@ def test_a_write_that_fails_leaves_no_file_behind(tmp_path, monkeypatch, fake_to
     assert list(tmp_path.iterdir()) == []
 
 
-def test_torchvision_has_the_classes_that_are_asked_of_it():
+def test_torchvision_has_every_published_data_set():
     import torchvision
 
-    from engine.data.published import SOURCES
+    from engine.data.published import TORCHVISION_NAMES
 
-    assert all(hasattr(torchvision.datasets, s.torchvision_name) for s in SOURCES.values())
-    assert set(SOURCES) == {name for name, e in data.DATASETS.items() if e.needs_download}
+    assert all(hasattr(torchvision.datasets, name) for name in TORCHVISION_NAMES.values())
+    assert set(TORCHVISION_NAMES) == {n for n, e in data.DATASETS.items() if e.needs_download}
 
 
-def test_is_here_knows_what_needs_a_download(tmp_path):
-    assert data.is_here("digits", tmp_path)
-    assert data.is_here("npz:anything", tmp_path)
-    assert not data.is_here("cifar10", tmp_path)
+def test_is_available_knows_what_needs_a_download(tmp_path):
+    assert data.is_available("digits", tmp_path)
+    assert data.is_available("npz:anything", tmp_path)
+    assert not data.is_available("cifar10", tmp_path)
     (tmp_path / "cifar10.npz").touch()
-    assert data.is_here("cifar10", tmp_path)
+    assert data.is_available("cifar10", tmp_path)
 
 
 def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():

@@ -9,8 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from engine.config import configure
+from engine.data import load_data
 from engine.method.mixture import fit_clean_probability, normalize_losses
-from engine.training.state import load_data
 from engine.training.train import train
 
 
