@@ -12,10 +12,8 @@ from app.state.url_state import KNOBS, bound, get, put
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
 from engine.data.registry import data_folder
-from engine.errors import ConfigError
-from engine.errors import DataError
-from engine.noise.class_dependent import NOISE_NOTES
-from engine.noise.class_dependent import WITHOUT_RATE
+from engine.errors import ConfigError, DataError
+from engine.noise.class_dependent import NOISE_NOTES, WITHOUT_RATE
 from engine.noise.instance_dependent import MARGIN_TYPES
 
 NETWORKS = get_args(RunConfig.model_fields["network"].annotation)

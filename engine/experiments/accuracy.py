@@ -8,12 +8,7 @@ import pandas as pd
 from engine.analysis.statistics import against_best, conclusion, differences, means, say
 from engine.config import RunConfig
 from engine.data import load_data
-from engine.experiments.base import Experiment
-from engine.experiments.base import Findings
-from engine.experiments.base import Plan
-from engine.experiments.base import RATES
-from engine.experiments.base import Results
-from engine.experiments.base import pick
+from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
 from engine.noise.class_dependent import ASYMMETRIC
 from engine.runs.naming import run_name
 

@@ -8,11 +8,7 @@ import pandas as pd
 from engine.analysis.statistics import differences, means, say
 from engine.config import RunConfig
 from engine.data import load_data
-from engine.experiments.base import Experiment
-from engine.experiments.base import Findings
-from engine.experiments.base import Plan
-from engine.experiments.base import RATES
-from engine.experiments.base import Results
+from engine.experiments.base import RATES, Experiment, Findings, Plan, Results
 from engine.hardware import choose_device, choose_threads
 from engine.metrics import normalized_margin
 from engine.runs.folder import RunFolder

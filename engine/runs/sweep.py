@@ -8,20 +8,12 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import LABEL_SETTINGS
-from engine.config import RunConfig
-from engine.config import validate_k
+from engine.config import LABEL_SETTINGS, RunConfig, validate_k
 from engine.data import load_data
 from engine.errors import StoreError
-from engine.runs.executors import BUSY
-from engine.runs.executors import CLAIMS
-from engine.runs.executors import Executor
-from engine.runs.executors import ProcessExecutor
-from engine.runs.executors import RayExecutor
+from engine.runs.executors import BUSY, CLAIMS, Executor, ProcessExecutor, RayExecutor
 from engine.runs.naming import run_name
-from engine.runs.progress import Progress
-from engine.runs.progress import is_done
-from engine.runs.progress import n_epochs
+from engine.runs.progress import Progress, is_done, n_epochs
 from engine.training.noisy_labels import make_noisy_labels
 
 ATTEMPTS = 2  # a run that dies is retried once

@@ -23,8 +23,7 @@ from engine.hardware import hardware_info
 from engine.runs.folder import RunFolder
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import RunWriter
-from engine.training.train import prepare_state
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 
 EPOCHS = 300
 

@@ -17,8 +17,7 @@ from engine import metrics
 from engine.config import configure, corrects
 from engine.data import load_data
 from engine.embedding.maps import map_file
-from engine.files import read_json
-from engine.files import write_json
+from engine.files import read_json, write_json
 from engine.method.mixing import mixing_weights
 from engine.method.soft_labels import ema_update
 from engine.runs.writer import RunWriter

@@ -13,8 +13,7 @@ from engine.config import LABEL_SETTINGS
 from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise.class_dependent import observed_matrix
-from engine.noise.instance_dependent import instance_dependent_noise
-from engine.noise.instance_dependent import margin_noise
+from engine.noise.instance_dependent import instance_dependent_noise, margin_noise
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter

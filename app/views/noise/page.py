@@ -16,7 +16,6 @@ from app.views.noise.noisy_labels import LabelNoise
 from engine.config import RunConfig, configure
 from engine.data import Data, is_available
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise.class_dependent import INSTANCE_DEPENDENT
 from engine.noise.class_dependent import NOISE_NOTES
 from engine.training.noisy_labels import margins_known
 
