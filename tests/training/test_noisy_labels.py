@@ -82,7 +82,7 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
     assert margins_known(data)
     assert seen[-1] == (len(seen), len(seen))
     eta = noisy_labels.cross_val_predict_proba(
-        data, data.labels.numpy(), **noisy_labels.MARGIN_FOLDS, threads=1
+        data, data.labels.numpy(), n_folds=2, epochs=10, seed=0, threads=1
     )
     alone = margin_noise(data.labels.numpy(), eta, 0.4)
     np.testing.assert_array_equal(noisy.given, alone.labels)
@@ -228,7 +228,7 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
 
     monkeypatch.setattr(models, "build", watched)
     monkeypatch.setattr(models, "choose", lambda *_: "resnet9-w16")
-    monkeypatch.setattr(noisy_labels, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
+    monkeypatch.setattr(noisy_labels, "MARGIN_EPOCHS", 1)
     make_noisy_labels(quick(noise="margin"), blobs(24))
     assert set(counts) == {2}
 

@@ -17,13 +17,13 @@ from engine.hardware import session
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
 from engine.training.control import Control, Stopped
+from engine.training.evaluation import predict
 from engine.training.noisy_labels import make_noisy_labels
 from engine.training.state import State
 from engine.training.train import (
     draw_batches,
     epoch_plan,
     learning_rate,
-    predict,
     prepare_state,
     train,
 )
