@@ -146,7 +146,7 @@ def _containers() -> Iterator[Case]:
     yield Case(
         "array that is none",
         lambda: zipped({"train_images.npy": b"x" * 50}),
-        reason="no array that NumPy wrote",
+        reason="not an array that NumPy wrote",
     )
 
 
@@ -228,7 +228,7 @@ def _headers() -> Iterator[Case]:
         yield Case(
             f"header: {name}",
             lambda r=raw: arrays({"train_images.npy": r}),
-            reason="no array that NumPy wrote",
+            reason="not an array that NumPy wrote",
         )
     for version in ((0, 0), (3, 0), (9, 9), (255, 255)):
         raw = claimed(described("'|u1'", "(6, 8, 8)"), bytes(384), version)

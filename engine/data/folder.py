@@ -61,12 +61,13 @@ def read(
     """Read path/train/<class>/*.jpg, .jpeg, .png and, where present, path/val and path/test.
 
     Classes are the sorted names of the folders in train that contain an image; ids are paths
-    relative to path. Images are (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W), upright
-    by their EXIF orientation. Repairs, each with a note: all images are resized to one size, either
-    image_size squared or the most common size in train, shrunk to 64 pixels on the longer side;
-    files that cannot be decoded are skipped and named; class folders without an image, or unknown
-    to train, are ignored. most_memory: bytes at the peak, checked by the images' headers before one
-    is decoded; None: free memory. report: called with the numbers of decoded and of all files.
+    relative to path. Images are (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W),
+    upright by their EXIF orientation. Repairs, each with a note: all images are resized to one
+    size, image_size squared or the most common size in train, shrunk to 64 pixels on the longer
+    side; files that cannot be decoded are skipped and named; class folders without an image, or
+    unknown to train, are ignored. most_memory: bytes at the peak, checked by the images' headers
+    before one is decoded; None: free memory. report: called with the numbers of decoded and of all
+    files.
     Raises DataError where train/ is missing or has no readable image, and where the images would
     not fit into memory.
     """

@@ -46,8 +46,6 @@ def _of_container() -> int:
         most = int((GROUP / "memory.max").read_text())
         used = int((GROUP / "memory.current").read_text())
         kinds = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
-        return max(
-            0, most - used + int(kinds.get("inactive_file", 0))
-        )  # cached files can be dropped
+        return max(0, most - used + int(kinds.get("inactive_file", 0)))  # the file cache
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return 1 << 62

@@ -15,7 +15,7 @@ MAX_NAME_BYTES = 16 << 20
 
 
 def header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
-    """The header of the array key. Raises DataError on a type that is not allowed, and on damage."""
+    """The header of the array key. Raises DataError on damage and on a type not allowed."""
     try:
         with file.open(f"{key}.npy") as stream:
             array = read_header(stream)
@@ -60,7 +60,8 @@ def check_headers(path: Path, headers: dict[str, Header], part: str, contents: s
         labels_shape = headers[key].shape
         if len(labels_shape) not in (1, 2) or (*labels_shape, 1)[1] != 1:
             raise DataError(
-                f"{path}: {key} has shape {labels_shape}; one label per image is needed, (N,) or (N, 1)"
+                f"{path}: {key} has shape {labels_shape}; one label per image is needed, (N,) or "
+                "(N, 1)"
             )
         if labels_shape[0] != shape[0]:
             kind = key.removesuffix("_labels")

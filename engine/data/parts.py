@@ -47,8 +47,9 @@ def check_parts(
 
     Repairs, each with a note: no test part becomes one of length 0; a class without a training
     sample stays in the class list; images of such a class are dropped from the test and validation
-    parts, since no network could learn it. Raises DataError on an empty training part, on fewer than two
-    classes, on lengths or image shapes that do not fit, and on labels outside 0..n_classes-1.
+    parts, since no network could learn it. Raises DataError on an empty training part, on fewer
+    than two classes, on lengths or image shapes that do not fit, and on labels outside
+    0..n_classes-1.
     """
     images, labels = train
     notes = list(notes)
@@ -151,7 +152,7 @@ def has_control(text: str) -> bool:
 
 
 def is_odd(character: str) -> bool:
-    """Whether a character is a control character, a lone surrogate, or reorders its surroundings."""
+    """Whether it is a control character, a lone surrogate, or one that reorders the text."""
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
         or unicodedata.bidirectional(character) in DIRECTIONS

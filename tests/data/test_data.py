@@ -248,11 +248,11 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
             {"train_true_labels": np.arange(12) % 4, "class_names": np.array(["a", "b", "c"])},
             r"train_true label 3 in row 3; allowed are 0\.\.2",
         ),
-        ({"train_labels": np.arange(12) % 3 + 0.5}, "holds 0.5"),
-        ({"train_labels": np.full(12, np.nan)}, "holds nan"),
+        ({"train_labels": np.arange(12) % 3 + 0.5}, "contains 0.5"),
+        ({"train_labels": np.full(12, np.nan)}, "contains nan"),
         ({"train_labels": np.array(["a", "b"] * 6)}, "labels must be integers"),
         ({"train_labels": np.eye(12, dtype=int)}, r"shape \(12, 12\); one label per image"),
-        ({"train_labels": np.array([0, None] * 6)}, "not plain numbers"),
+        ({"train_labels": np.array([0, None] * 6)}, "not of plain numbers"),
         ({"train_images": random_images(12, 5, 4, 2)}, r"\(12, 5, 4, 2\); allowed are \(N, H, W\)"),
         ({"train_images": random_images(12, 3, 5, 4)}, r"\(12, 3, 5, 4\); allowed"),
         ({"train_images": random_images(12, 5, 0, 3)}, r"\(12, 5, 0, 3\); allowed"),
@@ -610,14 +610,14 @@ def test_free_memory_is_what_the_container_has_left(tmp_path, monkeypatch):
         (["a", ""], "the name of class 1 is empty"),
         (["a", "  "], "the name of class 1 is empty"),
         (["a" * 201, "b"], "201 characters; allowed are 200"),
-        (["a\nb", "c"], "cannot be shown"),
-        (["a\u202eb", "c"], "cannot be shown"),
-        (["\ud800", "c"], "cannot be shown"),
+        (["a\nb", "c"], "cannot be displayed"),
+        (["a\u202eb", "c"], "cannot be displayed"),
+        (["\ud800", "c"], "cannot be displayed"),
         (["caf\u00e9", "cafe\u0301"], "two classes are called 'café'"),
         (["a", "a "], "two classes are called 'a'"),
     ],
 )
-def test_class_names_that_cannot_be_shown_or_told_apart(names, reason):
+def test_class_names_that_cannot_be_displayed_or_distinguished(names, reason):
     with pytest.raises(DataError, match=f"^here: .*{reason}"):
         parts.check_class_names("here", names)
 
