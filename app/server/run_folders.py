@@ -1,4 +1,4 @@
-"""The run folders of one root: reserved for a queued run, given back, removed."""
+"""The run folders of one root: paths by name, reserved folders, removal."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from engine.files import on_disk
 
 
 def folder_of(root: Path, name: str) -> Path:
-    """The folder of a run. Raises RunsError for a name that is no plain folder name."""
+    """The folder of a run. Raises RunsError for anything but a plain folder name."""
     if not name or name != Path(name).name or name.startswith("."):
         raise RunsError(f"run = {name!r}: allowed is the name of a folder in {root.name}/")
     return on_disk(root, name)
 
 
 def has_begun(root: Path, request: dict[str, Any]) -> bool:
-    """Whether a queued run began just before the server ended, and can be resumed.
+    """Whether a queued run started just before the server ended, and can be resumed.
 
-    What is half made of one that did not is removed: nothing in it counts.
+    Otherwise its incomplete folder is emptied.
     """
     if request["kind"] == "resume" or "name" not in request:
         return False
@@ -34,15 +34,15 @@ def has_begun(root: Path, request: dict[str, Any]) -> bool:
     return False
 
 
-def give_back(folder: Path) -> bool:
-    """Remove the reserved folder of a run that never began; whether it is gone."""
-    with contextlib.suppress(OSError):  # gone already, or not empty
+def release(folder: Path) -> bool:
+    """Remove the reserved folder of a run that never started; whether it no longer exists."""
+    with contextlib.suppress(OSError):  # already removed, or not empty
         folder.rmdir()
     return not folder.exists()
 
 
 def remove(folder: Path) -> str:
-    """Remove a run's folder, or the link to it; what could not be removed, or ""."""
+    """Remove a run's folder, or the link to it; returns what could not be removed, or ""."""
     failures: list[str] = []
 
     def note(_: Any, path: str, error: Any) -> None:
