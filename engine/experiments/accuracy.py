@@ -7,10 +7,10 @@ import pandas as pd
 
 from engine.analysis.statistics import against_best, conclusion, differences, means, say
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
 from engine.noise.class_dependent import ASYMMETRIC
 from engine.runs.naming import run_name
-from engine.training.state import load_data
 
 METRICS = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
 CURVES = [*METRICS, "clean_auroc", "detection_auroc"]

@@ -7,12 +7,12 @@ import pandas as pd
 
 from engine.analysis.statistics import differences, means, say
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results
 from engine.hardware import choose_device, choose_threads
 from engine.metrics import normalized_margin
 from engine.runs.folder import RunFolder
 from engine.training.cross_validation import cross_val_predict_proba
-from engine.training.state import load_data
 
 OURS = "MixNN, label quality"
 FINDERS = (

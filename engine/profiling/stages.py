@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine import hardware
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.errors import ConfigError
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
@@ -25,9 +26,11 @@ from engine.method.soft_labels import ema_update
 from engine.profiling.reference import ReferenceImplementation
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import RunWriter
-from engine.training import train as method
+from engine.training.batches import Partners, find_partners
 from engine.training.control import Control
-from engine.training.state import State, load_data
+from engine.training.evaluation import estimate_clean_probability, evaluate
+from engine.training.state import State
+from engine.training.train import make_snapshot, prepare_state, train_epoch
 
 # the stages of an epoch of MixNN; the label update is part of the evaluation pass
 EPOCH = ("training", "evaluation", "mixture", "neighbors", "weights", "snapshot")
@@ -66,7 +69,7 @@ def measure(
     ):
         if value not in allowed:
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
-    state = State(config, data)
+    state = prepare_state(config, data)
     machine = hardware.hardware_info(state.device)
     with (
         hardware.session(state.device, state.compile),
@@ -177,13 +180,13 @@ class _Bench:
         self.state, self.images, self.control = state, images, Control()
         self.config = state.config
         network = state.evaluation_network()
-        self.evaluation = method.evaluate(state, network, self.control, 0, correct=False)
-        self.scaled_loss, self.fit = method.estimate_clean_probability(state, self.evaluation.loss)
+        self.evaluation = evaluate(state, network, self.control, 0, correct=False)
+        self.scaled_loss, self.fit = estimate_clean_probability(state, self.evaluation.loss)
         self.part = copy.copy(state)  # the same run on the first images only
         first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
         self.part.data = dataclasses.replace(state.data, **first)
         self.mixed, self.alone = (
-            method.find_partners(state, mixing, [], self.evaluation.features)
+            find_partners(state, mixing, [], self.evaluation.features)
             for mixing in ("neighbors", "none")
         )
         order = torch.from_numpy(state.rng.permutation(state.data.n)[:images]).to(state.device)
@@ -207,7 +210,7 @@ class _Bench:
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
             "evaluation": (self.evaluate, scale),
-            "mixture": (lambda: method.estimate_clean_probability(state, self.evaluation.loss), 1),
+            "mixture": (lambda: estimate_clean_probability(state, self.evaluation.loss), 1),
             "neighbors": (search, 1),
             "weights": (functools.partial(mixing_weights, state.clean, neighbors), 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
@@ -215,19 +218,17 @@ class _Bench:
             "writing behind": (self.behind.flush, 1),
         }
 
-    def train(self, partners: method.Partners) -> None:
-        method.train_epoch(
-            self.state, self.config.warmup, "ce", self.batches, partners, self.control
-        )
+    def train(self, partners: Partners) -> None:
+        train_epoch(self.state, self.config.warmup, "ce", self.batches, partners, self.control)
 
     def evaluate(self) -> None:
         network = self.state.evaluation_network()
-        method.evaluate(self.part, network, self.control, 0, correct=True)
+        evaluate(self.part, network, self.control, 0, correct=True)
 
     def snapshot(self) -> None:
         """The work between two epochs: copies and metrics, and the call of the writer."""
         self.epoch = self.state.epoch = self.epoch + 1
-        snapshot = method.make_snapshot(
+        snapshot = make_snapshot(
             self.state, "main", {}, {}, self.evaluation, self.scaled_loss, self.fit, self.mixed
         )
         self.behind.write(snapshot, self.state)

@@ -240,8 +240,8 @@ def test_noise_that_is_not_there(cifar):
     _, kept, notes = cifar10.load(cifar10.rows(["cifar10-fast"], ["all"], **TINY), lenient=True)
     assert {row.noise for row in kept} == cifar10.NOISES.keys() - {"worse", "aggre"}
     assert len(notes) == 2
-    assert "aggre is left out: no human labels of cifar10 are here" in notes[1]
-    with pytest.raises(NoiseError, match="no human labels of cifar10 are here"):
+    assert "aggre is left out: no human labels of cifar10: put" in notes[1]
+    with pytest.raises(NoiseError, match="no human labels of cifar10: put"):
         cifar10.load(cifar10.rows(["cifar10-fast"], ["worse"], **TINY))
 
 

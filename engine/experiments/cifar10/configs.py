@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
-from engine.data import Data
+from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure, validate_k
+from engine.data import Data, load_data
 from engine.errors import ConfigError, NoiseError
 from engine.hardware import choose_device
 from engine.runs.naming import run_name
 from engine.training.noisy_labels import make_noisy_labels
-from engine.training.state import load_data, validate_k
 
 PRESETS = ("reference", "cifar10-fast", "cifar10-best")
 NOISES: dict[str, dict[str, Any]] = {
