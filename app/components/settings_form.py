@@ -8,7 +8,7 @@ from app.components.glossary import WORDS
 from app.server import escaping
 from app.server.uploads.paths import may_read
 from app.server.visible_runs import runs
-from app.state.url_state import KNOBS, bound, get, put
+from app.state.url_state import SETTINGS, bound, get, put
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
 from engine.data.registry import data_folder
@@ -111,7 +111,7 @@ def controls() -> RunConfig | None:
 
 def settings(**changes: Any) -> RunConfig:
     """The settings of the next run, with changes; None: as the preset says. Raises ConfigError."""
-    picked = {name: get(name) for name in (*KNOBS, "method", "preset")} | changes
+    picked = {name: get(name) for name in (*SETTINGS, "method", "preset")} | changes
     knobs = {name: value for name, value in picked.items() if value is not None}
     if knobs.get("noise") != "matrix":
         knobs.pop("noise_matrix", None)
@@ -185,7 +185,7 @@ def checked() -> RunConfig | None:
 
 def reset(keep: tuple[str, ...] = KEPT_WITH_DATA) -> None:
     """Let the preset decide again about all knobs but a few."""
-    put(**{name: None for name in KNOBS if name not in keep}, preset=None)
+    put(**{name: None for name in SETTINGS if name not in keep}, preset=None)
 
 
 def in_words(config: RunConfig) -> str:

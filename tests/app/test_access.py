@@ -246,7 +246,7 @@ def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
 def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
     about = registry.receive(archive(), "zebras.npz", root)
-    with pytest.raises(registry.UploadError, match="lies in the folder of the runs"):
+    with pytest.raises(registry.UploadError, match="is in the folder of the runs"):
         registry.named(about.dataset.partition(":")[2], root)
     with pytest.raises(registry.UploadError, match="cannot be read: allowed is"):
         registry.named(f"{root.parent}/a\0b", root)

@@ -19,7 +19,7 @@ KB = 1000
 
 @pytest.fixture
 def served(monkeypatch):
-    """A server of Streamlit's own routes with one session, "me", and what narrows it."""
+    """A server of Streamlit's own routes with one session, "me", and what restricts it."""
     monkeypatch.setattr(AppSession, "_handle_clear_cache_request", lambda session: None)
     monkeypatch.setattr(routes, "is_xsrf_enabled", lambda: False)
     files, stats = MemoryUploadedFileManager("/_stcore/upload_file"), StatsManager()
@@ -104,7 +104,7 @@ def test_no_client_clears_the_caches_of_all(served, monkeypatch):
     assert cleared == []
 
 
-def test_the_installed_streamlit_has_what_is_narrowed():
+def test_the_installed_streamlit_has_what_is_restricted():
     """Fails when another version of Streamlit wants another way."""
     assert {"is_active_session", "uploaded_file_mgr", "stats_mgr"} <= set(dir(Runtime))
     run = SimpleNamespace(

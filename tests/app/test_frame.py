@@ -54,7 +54,7 @@ def test_a_new_link_in_the_same_tab_counts(finished):
 
 
 def choices_of(at) -> dict:
-    return at.session_state[url_state.KEPT]
+    return at.session_state[url_state.CHOICES]
 
 
 def test_stepping_through_the_epochs(finished):

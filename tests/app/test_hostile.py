@@ -89,7 +89,7 @@ def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, 
         shutil.rmtree(root / paths.FOLDER)
     except UploadError as error:
         refusal = str(error)
-        assert refusal.startswith("mine.zip was not taken: ")
+        assert refusal.startswith("mine.zip was not accepted: ")
     judge(case, notes, refusal)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert 0 < job.peak < BUDGET_MB << 20

@@ -69,7 +69,7 @@ def file(name: str) -> io.BytesIO:
 def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
     found = [
-        registry.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
+        registry.UploadThread(file(name + str(i)), f"{name}.zip", root, visitor)
         for i, name in enumerate(names)
     ]
     for bringing in found:
@@ -84,7 +84,7 @@ def begun(root: Path, *names: str, visitor: str = ""):
             assert not bringing.is_alive()
 
 
-def works(bringing: registry.Bringing) -> bool:
+def works(bringing: registry.UploadThread) -> bool:
     return bringing.job.what == "Evil"
 
 
@@ -193,7 +193,7 @@ def started(root: Path) -> set[int]:
 
 def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
     """Working or waiting; not one whose page looks, nor one that has no page."""
-    monkeypatch.setattr(turns, "UNSEEN", 1.0)
+    monkeypatch.setattr(turns, "ABANDONED_AFTER", 1.0)
     monkeypatch.setattr(jobs, "TURN", 600)
     with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as found:
         wait_until(lambda: sum(map(works, found)) == 2)
@@ -216,29 +216,29 @@ def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
 def test_a_visitor_has_only_two_uploads_in_the_line(root):
     with begun(root, "sleep", "sleep", visitor="a") as (first, _):
         wait_until(lambda: len(started(root)) == 2)
-        third = registry.Bringing(arrays(), "mine.npz", root, "a")
+        third = registry.UploadThread(arrays(), "mine.npz", root, "a")
         third.run()
         assert "2 other uploads of yours are being unpacked" in third.refusal
-        other = registry.Bringing(arrays(), "mine.npz", root, "b")
+        other = registry.UploadThread(arrays(), "mine.npz", root, "b")
         other.run()
-        assert other.found is not None
+        assert other.upload is not None
         first.job.cancelled.set()
         first.join(10)
-        again = registry.Bringing(zipped(pets()), "mine.zip", root, "a")
+        again = registry.UploadThread(zipped(pets()), "mine.zip", root, "a")
         again.run()
-        assert again.found is not None
+        assert again.upload is not None
 
 
 def test_stopped_processes_are_few_and_hold_no_honest_one(root):
     """Each keeps its memory: the one that worked longest is ended for a new one."""
-    seen, honest = [], registry.Bringing(zipped(pets()), "mine.zip", root)
+    seen, honest = [], registry.UploadThread(zipped(pets()), "mine.zip", root)
     with begun(root, *["spin"] * 8) as evil:
         # each had a turn, four processes at a time
         wait_until(lambda: seen.append(len(started(root))) or all(b.job.spent for b in evil))
         start = time.monotonic()
         honest.start()
         wait_until(lambda: seen.append(len(started(root))) or not honest.is_alive())
-        assert honest.found is not None, honest.refusal
+        assert honest.upload is not None, honest.refusal
         assert time.monotonic() - start < 10
         assert max(seen) == 4 == turns.STARTED
         assert all(bringing.is_alive() for bringing in evil)
@@ -250,7 +250,7 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
     monkeypatch.setattr(jobs._Process, "end", lambda self: ends.append(self) or end(self))
     contents = [arrays(train_labels=np.arange(6) % n) for n in (2, 3)]
     contents += [zipped(pets(prefix)) for prefix in ("", "a/", "b/", "c/")]
-    found = [registry.Bringing(content, "mine.zip", root) for content in contents]
+    found = [registry.UploadThread(content, "mine.zip", root) for content in contents]
     for bringing in found:
         bringing.start()
     for bringing in found:
@@ -258,7 +258,7 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
     assert [bringing.refusal for bringing in found] == [""] * len(found)
     assert len(ends) > len(found)
     for bringing in found:
-        assert len(load(bringing.found.dataset).labels) > 0
+        assert len(load(bringing.upload.dataset).labels) > 0
 
 
 def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
@@ -273,7 +273,7 @@ def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch
     code = (
         "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
         f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
-        "b = registry.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
+        "b = registry.UploadThread(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
         "while b.job.what != 'Evil': pass\n"
         "print(b.job.done, flush=True); b.join()"
     )

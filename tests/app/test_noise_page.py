@@ -281,7 +281,7 @@ def test_the_table_becomes_the_noise_of_the_next_run(finished):
     at = app("noise", run=finished)
     edit(at, 2, **{"2": 0.5, "7": 0.18})
     click(at, "Use this table")
-    kept = at.session_state[url_state.KEPT]
+    kept = at.session_state[url_state.CHOICES]
     assert (kept["noise"], kept["noise_of"], kept["limit"]) == ("matrix", "settings", 200)
     config = configure(dataset="digits", noise="matrix", noise_matrix=kept["noise_matrix"])
     assert config.noise_matrix[2][2] == 0.5
@@ -299,7 +299,7 @@ def test_a_row_that_does_not_add_up_is_named_and_mended(finished):
     click(at, "Make rows add up to 1")
     assert "Row 4" not in texts(at)
     click(at, "Use this table")
-    np.testing.assert_allclose(at.session_state[url_state.KEPT]["noise_matrix"][4], 0.1)
+    np.testing.assert_allclose(at.session_state[url_state.CHOICES]["noise_matrix"][4], 0.1)
 
 
 def test_unknown_is_said(unknown):

@@ -18,7 +18,7 @@ def select(monkeypatch, finished):
     monkeypatch.setattr(st, "session_state", {})
 
     def put(**values) -> None:
-        st.session_state[url_state.KEPT] = values
+        st.session_state[url_state.CHOICES] = values
 
     put()
     return put
