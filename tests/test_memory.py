@@ -15,7 +15,7 @@ import torch
 
 from engine.__main__ import main
 from engine.embedding import worker
-from engine.embedding.worker import Mapper, Service
+from engine.embedding.worker import EmbeddingWorker, Service
 from engine.errors import MemoryShortage
 from engine.memory import as_shortage
 from engine.runs import executors
@@ -105,7 +105,7 @@ def test_a_run_that_gets_no_thread_fails_and_raises_nothing(tmp_path, data, monk
 
 
 def test_without_a_thread_that_writes_training_waits_for_the_disk(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("engine.runs.writer.threading.Thread", NoThread)
+    monkeypatch.setattr("engine.runs.write_behind.threading.Thread", NoThread)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
@@ -162,15 +162,15 @@ def test_a_mapper_that_cannot_be_started_says_why(monkeypatch):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr("engine.embedding.worker.subprocess.Popen", refused)
-    asked = Mapper()
-    asked.ask("x")
+    asked = EmbeddingWorker()
+    asked.request("x")
     state, why = asked.state("x")
     assert state == "failed"
-    assert "can be started: not enough memory" in why
+    assert "cannot be started: not enough memory" in why
     monkeypatch.undo()
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    asked.ask("x", again=True)
-    assert "can be started" not in asked.state("x")[1]
+    asked.request("x", again=True)
+    assert "cannot be started" not in asked.state("x")[1]
     asked.close()
 
 
@@ -178,10 +178,10 @@ def test_a_map_that_does_not_fit_is_a_failure_of_its_own(monkeypatch):
     def greedy(*_):
         raise MemoryError
 
-    monkeypatch.setattr(worker, "lay_out_next", greedy)
+    monkeypatch.setattr(worker, "embed_next_epoch", greedy)
     told = []
     service = Service(told.append)
-    service.wish(json.dumps({"run": "a", "dims": 2}))
+    service.request(json.dumps({"run": "a", "dims": 2}))
     assert not service.step()
     assert told[0]["error"].startswith("not enough memory")
 

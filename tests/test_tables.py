@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from engine.analysis.summary import export
 from engine.runs.folder import RunFolder
-from engine.runs.sweep import save_table
+from engine.runs.table import save_table
 from engine.tables import frame_csv, raw_cell, rows_text, safe_cell
 from tests.conftest import blobs
 from tests.runs.test_folder import write_run

@@ -16,7 +16,7 @@ from app.server.storage import Storage
 from app.server.uploads.paths import is_outside, may_read, upload_key
 from app.server.visitors import EVERYONE, Visitor, has_teacher
 from engine.errors import StoreError
-from engine.runs.folder import read_json
+from engine.files import read_json
 
 OWN = ("npz", "folder")  # families of data sets that visitors supply
 KEY_BYTES = 16  # of a share link

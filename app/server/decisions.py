@@ -15,7 +15,7 @@ from pathlib import Path
 
 from app.server.storage import storage_of
 from engine.errors import StoreError
-from engine.runs.folder import printable, read_json, write_json
+from engine.files import printable, read_json, write_json
 
 log = logging.getLogger(__name__)
 FORMAT = 1

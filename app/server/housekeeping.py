@@ -15,7 +15,8 @@ from app.server.decisions import has_decisions
 from app.server.storage import Storage
 from app.server.visitors import EVERYONE
 from engine.errors import StoreError
-from engine.runs.folder import is_locked, read_json
+from engine.files import read_json
+from engine.runs.folder import is_locked
 
 if TYPE_CHECKING:
     from app.server.run_queue import RunQueue

@@ -15,11 +15,10 @@ from app.server.run_info import RunsError
 from app.server.visible_runs import runs
 from engine.analysis import sample_history
 from engine.config import RunConfig
-from engine.data import is_here, load
+from engine.data import is_available, load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import RunFolder
+from engine.runs.folder import RunFolder, open_run
 from engine.runs.lineage import parent_of
-from engine.runs.opened import open_run
 from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ def data(name: str) -> Data:
 def data_of(run: RunFolder) -> Data:
     """The data set of an open run. Raises StoreError if it is missing or has changed."""
     name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
-    if not is_here(config.dataset):  # opening a page must not start a download
+    if not is_available(config.dataset):  # opening a page must not start a download
         raise StoreError(
             f"the images of {name} cannot be shown: {config.dataset} is not on this machine"
         )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.server.run_info import RunsError
-from engine.runs.folder import on_disk
+from engine.files import on_disk
 
 
 def folder_of(root: Path, name: str) -> Path:

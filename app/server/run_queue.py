@@ -14,7 +14,7 @@ from app.server.problems import Problem
 from app.server.run_jobs import Job
 from app.server.scheduler import Scheduler
 from app.server.storage import Storage, StorageError
-from engine.runs.folder import on_disk
+from engine.files import on_disk
 
 if TYPE_CHECKING:
     from engine.runs.runner import Runner

@@ -13,8 +13,7 @@ from app.server.run_info import RunInfo, RunsError, not_found
 from app.server.visitors import Visitor
 from engine.analysis import run_table
 from engine.errors import StoreError
-from engine.runs.folder import printable
-from engine.runs.opened import open_run
+from engine.runs.folder import open_run, printable
 
 if TYPE_CHECKING:
     from app.server.run_queue import RunQueue

@@ -5,7 +5,9 @@ from typing import Any
 
 from app.server.run_folders import folder_of
 from engine.config import RunConfig
-from engine.runs.folder import RunFolder, fork_config, free_folder
+from engine.runs.folder import RunFolder
+from engine.runs.forks import fork_config
+from engine.runs.naming import free_folder
 from engine.runs.runner import Runner
 
 

@@ -17,7 +17,7 @@ from engine.analysis.label_outcomes import LabelOutcome
 from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
-from engine.runs.lineage import continued
+from engine.runs.lineage import label_parent
 
 MOST_HISTORIES = 6  # runs whose flips are remembered; 50,000 samples take a few MB
 
@@ -93,7 +93,7 @@ class _History:
 
 def _start(run: RunFolder) -> tuple[np.ndarray, list[Flips]]:
     """The labels before a run's first epoch, and the flips that led there."""
-    given, parent = run.labels["given"], continued(run)
+    given, parent = run.labels["given"], label_parent(run)
     if parent is not None:
         with suppress(StoreError, OSError):  # its arrays may be damaged
             past = flips(parent).until(run.info["parent"]["epoch"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from engine.config import corrects
 from engine.runs.folder import RunFolder
-from engine.runs.lineage import continued
+from engine.runs.lineage import label_parent
 
 EPOCHS = 5  # newest epochs whose predictions are averaged
 NEIGHBORS = 20  # that vote on a label, fewer where classes are small; at least FEWEST
@@ -80,7 +80,7 @@ def average_prediction(moments: list[Moment]) -> np.ndarray:
     total, rows = np.zeros((n, n_classes), np.float32), np.arange(n)
     for moment in newest:
         prediction = np.array(moment.run.array("prediction")[moment.row])
-        moment.run.check_numbers("prediction", prediction)
+        moment.run.check_ids("prediction", prediction)
         confidence = np.array(moment.run.array("confidence")[moment.row])
         # what the predicted class leaves goes to all others alike: more is not kept on disk
         rest = (1 - confidence) / max(n_classes - 1, 1)
@@ -133,7 +133,7 @@ def _add_mixed(
 
 
 def _parents(run: RunFolder) -> list[Moment]:
-    parent = continued(run)
+    parent = label_parent(run)
     if parent is None:
         return []
     return history(parent, run.info["parent"]["epoch"] - parent.info["first_epoch"])

@@ -14,7 +14,8 @@ from engine.analysis.summary import summary
 from engine.caching import newest
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runs.folder import RunFolder, printable
+from engine.files import printable
+from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -55,7 +55,7 @@ def trained_on(run: RunFolder, records: list[dict[str, Any]], row: int, sample: 
     """What the epoch of a row trained a sample on, before augmentation."""
     k = records[row]["n_neighbors"]
     neighbors = run.array("neighbors")[row, :k, sample].astype(np.int64)
-    run.check_numbers("neighbors", neighbors)
+    run.check_ids("neighbors", neighbors)
     distances = np.append(0.0, run.array("distances")[row, :k, sample])
     weights = np.array(run.array("weights")[row, : k + 1, sample], np.float64)
     parts = np.append(sample, neighbors)

@@ -10,8 +10,7 @@ from engine.analysis import sample_history
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.app.conftest import quick_digits
-from tests.conftest import blobs, quick
+from tests.conftest import blobs, quick, quick_digits
 from tests.records import read_records
 
 

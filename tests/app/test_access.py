@@ -25,9 +25,11 @@ from engine.analysis import label_changes, sample_history
 from engine.analysis.label_evidence import history
 from engine.data import load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import RunFolder, write_json
+from engine.files import write_json
+from engine.runs.folder import RunFolder
 from engine.runs.lineage import parent_of
-from tests.app.conftest import MAIN, quick_digits, texts, unopened, wait_until
+from tests.app.conftest import MAIN, texts, unopened, wait_until
+from tests.conftest import quick_digits
 from tests.records import read_records, write_records
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson",

@@ -13,7 +13,9 @@ from engine.embedding.projection import pca
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.analysis.test_run_table import forge
-from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
+from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 QUICK = dict(limit="200", epochs="4", warmup="1", correction_start="2")
 
@@ -199,7 +201,7 @@ def test_a_broken_run_is_left_out_and_the_rest_shown(finished, broken):
 
 
 def test_a_run_without_an_epoch_says_so(root, finished):
-    keep(root / finished, 0)
+    keep_epochs(root / finished, 0)
     at = page(compare=finished)
     assert "has no epoch to show" in warnings(at)
     assert n_epochs(root / finished) == 0

@@ -10,7 +10,8 @@ from filelock import FileLock
 
 from app.server.housekeeping import choose
 from app.server.run_manager import RunManager, Visitor
-from tests.app.conftest import app, quick_digits, texts, wait_until
+from tests.app.conftest import app, texts, wait_until
+from tests.conftest import quick_digits
 
 DAY = 86400.0
 NOW = 2_000_000_000.0

@@ -41,7 +41,7 @@ def impatient(monkeypatch):
 
 
 def components(at) -> list:
-    return [c for c in at.get("bidi_component") if c.proto.component_name == "mixnn.look"]
+    return [c for c in at.get("bidi_component") if c.proto.component_name == "mixnn.poll"]
 
 
 def test_a_page_that_finds_no_turn_says_so_and_comes_back_by_itself(impatient):

@@ -14,7 +14,7 @@ from app.server import runners
 from app.server.queue_thread import QueueThread
 from app.server.run_manager import RunManager, RunsError, Visitor
 from engine.runs.runner import RunStatus
-from tests.app.conftest import quick_digits
+from tests.conftest import quick_digits
 
 VISITORS = [Visitor("ann"), Visitor("bob"), Visitor("cat")]
 CONFIG = quick_digits()

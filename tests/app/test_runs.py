@@ -17,7 +17,8 @@ from engine.errors import ConfigError, StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
-from tests.app.conftest import locked, n_epochs, quick_digits, wait_until
+from tests.app.conftest import locked, n_epochs, wait_until
+from tests.conftest import quick_digits
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("miss", teacher=True)
 LONG = quick_digits(epochs=5000)
@@ -254,6 +255,13 @@ def test_the_teachers_limits_survive_a_restart_until_the_setting_changes(registr
     assert (again.slots, again.per_visitor) == (4, 5)
 
 
+def test_a_folder_of_runs_is_no_run(registry, template):
+    runs = registry()
+    shutil.copytree(template, runs.root / "grid" / "k1")
+    shutil.copytree(template, runs.root / "single")
+    assert runs.names() == ["single"]
+
+
 def test_delete_names_what_it_could_not_delete(registry, template, monkeypatch):
     runs = registry()
     shutil.copytree(template, runs.root / "kept")
@@ -389,7 +397,7 @@ def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
     runs = registry()
     name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
     wait_until(lambda: runs.info(name).state == "failed")
-    assert "/nowhere.npz is not there" in runs.info(name).message
+    assert "/nowhere.npz does not exist" in runs.info(name).message
     wait_until(lambda: not runs.folder(name).exists())
     assert name in runs.names()
 

@@ -9,10 +9,11 @@ import pytest
 from app.server import shutdown
 from app.server.run_manager import runs
 from app.server.storage import storage_of
-from engine.runs.folder import RunFolder, write_json
-from tests.app.conftest import n_epochs, quick_digits
+from engine.files import write_json
+from engine.runs.folder import RunFolder
+from tests.app.conftest import n_epochs
 from tests.browser.conftest import serve
-from tests.conftest import slow
+from tests.conftest import quick_digits, slow
 
 
 def test_outside_a_server_nothing_is_changed(root):

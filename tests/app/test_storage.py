@@ -20,7 +20,8 @@ from app.server.lease import Lease
 from app.server.run_manager import RunManager, Visitor
 from app.server.storage import NAME, Storage, StorageError
 from app.state import sample_sets
-from tests.app.conftest import locked, quick_digits
+from tests.app.conftest import locked
+from tests.conftest import quick_digits
 
 FORK = multiprocessing.get_context("fork")
 

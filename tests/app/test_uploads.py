@@ -18,7 +18,7 @@ from app.server.uploads import contents, paths, registry, safe_zip, sandbox
 from app.server.uploads.limits import Limits
 from app.server.uploads.safe_zip import UploadError
 from engine.data import folder, images, load
-from engine.runs.folder import write_json
+from engine.files import write_json
 
 
 def png(value: int = 0, side: int = 8) -> bytes:

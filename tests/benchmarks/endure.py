@@ -25,8 +25,9 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from engine.files import write_json
 from engine.hardware import hardware_info
-from engine.runs.folder import RunFolder, write_json
+from engine.runs.folder import RunFolder
 from tests.benchmarks.common import finish  # noqa: E402
 from tests.benchmarks.faults import (  # noqa: E402
     FAULTS,

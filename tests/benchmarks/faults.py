@@ -25,8 +25,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
-from engine.runs.executors import LOADED  # noqa: E402
-from engine.runs.folder import ARRAYS, RunFolder, write_json
+from engine.files import write_json
+from engine.runs.executors import PRELOADED  # noqa: E402
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.runner import Runner  # noqa: E402
 from tests.records import read_records
 
@@ -86,7 +87,7 @@ class Place:
 def begin(folder: Path, config: RunConfig, prepare: Callable[..., None] | None = None, *given):
     """A process that brings a run to its end, from wherever it stands; prepare(*given) first."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([*LOADED, "tests.benchmarks.faults"])
+    context.set_forkserver_preload([*PRELOADED, "tests.benchmarks.faults"])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(folder, config, sender, prepare, given))
     process.start()

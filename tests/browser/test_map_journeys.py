@@ -78,7 +78,7 @@ def test_hover_shows_a_card_and_a_click_chooses_the_sample(visit):
     assert tab.request.get(address).headers["content-type"] == "image/png"
     tab.mouse.click(x, y)
     tab.wait_for_url("**sample=*")
-    tab.get_by_text("All about this sample").wait_for()
+    tab.get_by_text("Open this sample").wait_for()
 
 
 @pytest.mark.slow

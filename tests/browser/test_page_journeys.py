@@ -101,7 +101,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
         own.press("ArrowRight" if before < 90 else "ArrowLeft")
     tab.wait_for_url(lambda url: "mix=" in url)
     tab.get_by_alt_text("the image mixed by hand").wait_for()
-    tab.get_by_text("The network says of the plain image").wait_for()
+    tab.get_by_text("for the plain image").wait_for()
     tab.get_by_role("heading", name="What did MixNN do").click()  # away from the slider
     tab.keyboard.press("n")
     tab.wait_for_url(lambda url: f"sample={sample}" not in url)

@@ -67,12 +67,12 @@ def test_first_and_last_flip_and_their_number(run):
 
 
 def test_only_new_epochs_are_read(run, tmp_path, monkeypatch):
-    from tests.app.conftest import keep
+    from tests.records import keep_epochs
 
     folder = tmp_path / "grows"
     shutil.copytree(run.folder, folder)
     every = (folder / "epochs.jsonl").read_text()
-    keep(folder, 5)
+    keep_epochs(folder, 5)
     grows = RunFolder(folder)
     assert as_list(label_changes.flips(grows)) == as_list(label_changes.flips(run).until(4))
     (folder / "epochs.jsonl").write_text(every)

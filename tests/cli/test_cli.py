@@ -15,7 +15,8 @@ import pytest
 from engine.analysis.label_issues import label_issues
 from engine.cli.parser import COMMANDS, main
 from engine.config import GROUPS, METHODS, RunConfig, configure
-from engine.runs.folder import RunFolder, free_folder
+from engine.runs.folder import RunFolder
+from engine.runs.naming import free_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--limit", "150", "--epochs", "4", "--warmup", "1", "--correction-start", "2"]

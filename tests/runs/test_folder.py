@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from engine.errors import ConfigError, StoreError
-from engine.runs import folder as store
+from engine.files import write_json
 from engine.runs import records, writer
-from engine.runs.folder import ARRAYS, BY_RANK, RunFolder, fork_config
+from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
+from engine.runs.forks import fork_config
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Control
-from engine.training.state import State
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 from tests.conftest import blobs, quick
 from tests.records import read_records
 
@@ -28,7 +28,7 @@ from tests.records import read_records
 def write_run(folder: Path, data, **knobs) -> list:
     """A whole run on disk, and its snapshots."""
     config = quick(**knobs)
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(folder, state)
     snapshots = []
     for snapshot in train(config, data, state=state):
@@ -64,7 +64,7 @@ def test_what_was_written_is_what_is_read(written):
 
 
 def test_numpy_alone_reads_a_run(written):
-    """The layout of store.py's first lines, without one of our functions."""
+    """The layout in the first lines of folder.py, without one of our functions."""
     folder, snapshots = written
     records = read_records(folder)
     with np.load(folder / "labels.npz", allow_pickle=False) as labels:
@@ -92,7 +92,7 @@ def test_history_of_one_sample(written):
 
 def test_history_over_a_change_of_k(tmp_path, data):
     config, control = quick(k=1), Control()
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
     for snapshot in train(config, data, state=state, control=control):
         writing.write(snapshot, state.state_dict())
@@ -153,7 +153,7 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
     for at in range(1, 13):
         calls.clear()
         folder = tmp_path / str(at)
-        state = State(config, data)
+        state = prepare_state(config, data)
         writing = RunWriter.create(folder, state)
         snapshots = train(config, data, state=state)
         writing.write(next(snapshots), state.state_dict())
@@ -174,7 +174,7 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
 
 def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, data, monkeypatch):
     config = quick()
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
 
     def full(*_):
@@ -189,7 +189,7 @@ def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, 
 
 def test_a_folder_has_one_writer(tmp_path, data):
     config = quick()
-    writing = RunWriter.create(tmp_path / "run", State(config, data))
+    writing = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writing.write_status("running")
     assert RunFolder(tmp_path / "run").status["state"] == "running"
     told = []
@@ -203,7 +203,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
     thread = threading.Thread(target=second)
     thread.start()
     thread.join()
-    assert "is being written by a run that is under way" in told[0]
+    assert "is being written by a run in progress" in told[0]
     writing.close()
     assert RunFolder(tmp_path / "run").status["state"] == "interrupted"
 
@@ -211,7 +211,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
 def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
     dead = tmp_path / "dead"
     shutil.copytree(written[0], dead)
-    store.write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
+    write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
     (dead / "lock").touch()
     seen = set()
 
@@ -229,10 +229,10 @@ def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
 
 def test_nothing_is_overwritten(tmp_path, data, written):
     with pytest.raises(StoreError, match="already holds a run: resume it"):
-        RunWriter.create(written[0], State(quick(), data))
+        RunWriter.create(written[0], prepare_state(quick(), data))
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="is not empty"):
-        RunWriter.create(tmp_path, State(quick(), data))
+        RunWriter.create(tmp_path, prepare_state(quick(), data))
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from engine.analysis.summary import summary
-from engine.embedding.worker import laid_out, map_file, read_map
+from engine.embedding.maps import embedded_epochs, map_file, read_map
 from engine.errors import StoreError
+from engine.files import read_json
 from engine.runs import schema
-from engine.runs.folder import ARRAYS, RunFolder, read_json
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.predictor import load_predictor
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
@@ -88,7 +89,7 @@ def test_rows_that_name_what_is_not_there_are_refused(kind, folder):
     with pytest.raises(StoreError, match=f"array {name} has "):
         run.sample(3)
     with pytest.raises(StoreError, match=f"array {name} has "):
-        run.check_numbers(name, np.array(run.array(name)[-1]))
+        run.check_ids(name, np.array(run.array(name)[-1]))
 
 
 @pytest.mark.parametrize("kind", IN_STATES)
@@ -110,7 +111,7 @@ def test_a_state_of_another_network_is_refused(folder, tmp_path):
 
 
 def test_a_json_file_without_end_is_not_read_whole(folder, monkeypatch):
-    monkeypatch.setattr("engine.runs.folder.MOST_JSON", 10_000)
+    monkeypatch.setattr("engine.files.MOST_JSON", 10_000)
     (folder / "status.json").write_text('{"state": "' + "x" * 20_000)
     with pytest.raises(StoreError, match="larger than"):
         RunFolder(folder).status  # noqa: B018
@@ -130,7 +131,7 @@ def test_maps_that_are_none_are_left_out(folder):
     path.parent.mkdir(parents=True)
     for name in ("x.npy", "²3.npy", "99999999999999999999.npy"):
         (path.parent / name).write_bytes(b"")
-    assert laid_out(folder, 2) == []
+    assert embedded_epochs(folder, 2) == []
     np.save(path, np.zeros((4, 2), np.float32))
     assert read_map(folder, 2, 1).shape == (4, 2)
     for bad in (np.zeros((4, 3), np.float32), np.full((4, 2), np.nan, np.float32), np.zeros(4)):

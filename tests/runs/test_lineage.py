@@ -12,7 +12,7 @@ from app.views.compare import selection
 from engine.analysis import label_changes, sample_history
 from engine.analysis.label_issues import label_issues
 from engine.embedding import projection
-from engine.embedding.worker import lay_out_next, map_file, read_map
+from engine.embedding.maps import embed_next_epoch, map_file, read_map
 from engine.runs import lineage
 from engine.runs.folder import RunFolder, StoreError
 from engine.runs.runner import Runner
@@ -36,10 +36,10 @@ def template(tmp_path_factory) -> Path:
         patch.setattr(projection, "umap", pinned_umap)
         knobs = dict(k=2, epochs=6, alpha=0.3, noise="symmetric", rate=0.4)
         Runner.new(quick(**knobs), root / "a", data=DATA).run()
-        while lay_out_next(root / "a", 2) is not None:
+        while embed_next_epoch(root / "a", 2) is not None:
             pass
         Runner.fork(root / "a", 3, root / "b", data=DATA, k=1, epochs=7).run()
-        while lay_out_next(root / "b", 2) is not None:
+        while embed_next_epoch(root / "b", 2) is not None:
             pass
         Runner.fork(root / "b", 5, root / "c", data=DATA, k=3, epochs=8).run()
     return root
@@ -63,7 +63,7 @@ def known(folder: Path) -> dict:
     """What Labels, Your data, Sample, Compare and Map make of a fork."""
     run = RunFolder(folder)
     flips, issues = label_changes.flips(run), label_issues(run)
-    lay_out_next(folder, 2)
+    embed_next_epoch(folder, 2)
     first = run.epochs[0]["epoch"]
     found = {
         "flips": [flips.epoch, flips.sample, flips.before, flips.after],
@@ -183,7 +183,7 @@ def test_without_links_files_are_copied_and_their_holes_stay_holes(root, tmp_pat
     with open(sparse, "r+b") as file:
         file.truncate(sparse.stat().st_size + 64 * 2**20)
     (tmp_path / "fork").mkdir()
-    lineage.carry(RunFolder(root / "a"), 3, tmp_path / "fork")
+    lineage.copy_parent(RunFolder(root / "a"), 3, tmp_path / "fork")
     copy = tmp_path / "fork" / "parent"
     assert not sparse.samefile(copy / "arrays" / "loss.npy")
     assert (copy / "arrays" / "loss.npy").stat().st_blocks * 512 < 2**20
@@ -200,7 +200,7 @@ def test_a_link_out_of_the_parent_is_not_carried(root, tmp_path):
     (root / "a" / "arrays" / "loss.npy").unlink()
     (root / "a" / "arrays" / "loss.npy").symlink_to(secret)
     (tmp_path / "fork").mkdir()
-    lineage.carry(RunFolder(root / "a"), 3, tmp_path / "fork")
+    lineage.copy_parent(RunFolder(root / "a"), 3, tmp_path / "fork")
     assert not (tmp_path / "fork" / "parent" / "arrays" / "loss.npy").exists()
     assert (tmp_path / "fork" / "parent" / "arrays" / "soft.npy").exists()
 
@@ -214,7 +214,7 @@ def test_another_run_that_took_the_name_is_not_the_parent_if_it_came_later(root)
 def test_a_map_of_the_parent_that_was_made_after_the_fork_is_found(root):
     for folder in (root / "b" / "parent" / "maps", root / "b" / "maps"):
         shutil.rmtree(folder)
-    lay_out_next(root / "b", 2)
+    embed_next_epoch(root / "b", 2)
     np.testing.assert_array_equal(
         read_map(root / "b", 2, 4),
         pinned_umap(

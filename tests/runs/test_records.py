@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from engine.runs import records
-from engine.runs.folder import ARRAYS, RunFolder, StoreError
-from engine.runs.opened import open_run
+from engine.runs.folder import ARRAYS, RunFolder, StoreError, open_run
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from tests.conftest import blobs, quick

@@ -19,12 +19,17 @@ import pytest
 from engine.__main__ import main
 from engine.cli import console
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
 from engine.runs.folder import ARRAYS, RunFolder
-from engine.runs.sweep import Progress, grid, run_name, save_table, sweep, table, values
+from engine.runs.grid import grid, values
+from engine.runs.naming import run_name
+from engine.runs.progress import Progress
+from engine.runs.sweep import sweep
+from engine.runs.table import save_table, table
 from engine.runs.writer import RunWriter
-from engine.training.state import State, load_data
+from engine.training.train import prepare_state
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = dict(limit=60, epochs=3, warmup=1, correction_start=2)
@@ -154,7 +159,7 @@ def test_a_name_stands_for_the_settings_and_not_for_the_machine():
         (dict(warmup="1,3"), "correction_start = 2: allowed is warmup (3) or later (at warmup 3)"),
         (dict(dataset="digits,npz:/no/such.npz"), "such.npz"),
         (dict(noise="symmetric,asymmetric", dataset="shapes:100"), "no class map for 'shapes:100'"),
-        (dict(noise="instance,human"), "nobody published human labels of 'digits'"),
+        (dict(noise="instance,human"), "no published human labels of 'digits'"),
         (dict(noise_matrix="/no/such/file"), "noise_matrix = '/no/such/file'"),
         (dict(jobs="0"), "jobs = 0: allowed is 1 to"),
         (dict(jobs="999"), "jobs = 999: allowed is 1 to"),
@@ -212,7 +217,7 @@ def test_the_table_has_a_row_per_run_and_epoch(swept):
 
 def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
     config = runs_of(k=9)[0]
-    RunWriter.create(tmp_path / "begun", State(config, load_data(config))).close()
+    RunWriter.create(tmp_path / "begun", prepare_state(config, load_data(config))).close()
     frame = table([*(run.folder for run in runs_in(swept).values()), tmp_path / "begun"])
     assert frame.iloc[-1][["run", "state", "k"]].tolist() == ["begun", "interrupted", 9]
     assert frame["epoch"].isna().tolist() == [False] * 12 + [True]
@@ -296,7 +301,7 @@ def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
     assert main(command(tmp_path, **axes)) == 1
     told = capsys.readouterr().err
     bad = run_name(runs_of(learning_rate=100, **lost)[0])
-    assert f"{bad} died and was started again" in told
+    assert f"{bad} died and was restarted" in told
     assert f"error: {bad} failed twice: the training loss became nan" in told
     frame = pd.read_parquet(tmp_path / "table.parquet")
     assert frame.groupby("learning_rate")["state"].first().to_dict() == {
@@ -382,7 +387,7 @@ def test_a_second_interrupt_does_not_wait():
             self.told.append("kill")
 
     with pytest.raises(KeyboardInterrupt):
-        executors.Processes(1, []).stop([(Stuck(), None, None)])
+        executors.ProcessExecutor(1, []).stop([(Stuck(), None, None)])
     assert Stuck.told == ["terminate", "kill"]
 
 
@@ -404,7 +409,7 @@ def test_the_time_left_does_not_count_what_was_there(monkeypatch, capsys):
     assert "510/1000 [00:00<00:" in shown
     speeds = [float(word) for word in re.findall(r"([\d.]+)epoch/s", shown)]
     assert 0 < speeds[-1] <= 25
-    assert shown.count("a died and was started again") == 1
+    assert shown.count("a died and was restarted") == 1
 
 
 # --- on a Ray cluster
@@ -449,7 +454,7 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
     monkeypatch.setattr(executors, "_work_in_task", noted)
     assert main([*command(tmp_path / "runs", **AXES), "--ray", cluster.address]) == 0
     dead = run_name(runs_of(k=2, seed=1)[0])
-    assert f"{dead} died and was started again" in capfd.readouterr().err
+    assert f"{dead} died and was restarted" in capfd.readouterr().err
     assert len(list(notes.iterdir())) == 2 + 1  # both machines, and the death
     here, there = (pd.read_parquet(root / "table.parquet") for root in (swept, tmp_path / "runs"))
     pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
@@ -487,16 +492,16 @@ def _talk(sender) -> None:
 
 
 def test_a_message_larger_than_the_pipe_does_not_hang_the_sweep():
-    backend = executors.Processes(1, runs_of(k=[1]))
+    backend = executors.ProcessExecutor(1, runs_of(k=[1]))
     receiver, sender = backend.context.Pipe(duplex=False)
     process = backend.context.Process(target=_talk, args=(sender,), daemon=True)
     process.start()
     sender.close()
     job, deadline = (process, receiver, None), time.monotonic() + 30
     try:
-        while not backend.ended({"run": job}):
+        while not backend.poll({"run": job}):
             assert time.monotonic() < deadline, "the run is not seen to end"
-        assert backend.message(job) == "x" * 200_000
+        assert backend.result(job) == "x" * 200_000
         assert process.exitcode == 0
     finally:
         process.kill()
@@ -528,7 +533,7 @@ def three_gpus(monkeypatch):
 def test_a_run_on_a_gpu_that_is_named_sees_all_gpus(three_gpus, tmp_path):
     (config,) = runs_of(k=[1])
     configs = [config.changed(device=device) for device in ("cuda:1", "auto", "cuda")]
-    backend = executors.Processes(1, configs)
+    backend = executors.ProcessExecutor(1, configs)
     backend.context = Pinned()
     for number, config in enumerate(configs):
         backend.start(config, tmp_path / str(number))
@@ -543,7 +548,7 @@ def test_a_run_that_was_begun_on_a_gpu_that_is_named_goes_on_there(three_gpus, s
     text = (folder / "config.json").read_text()
     assert '"device": "auto"' in text
     (folder / "config.json").write_text(text.replace('"device": "auto"', '"device": "cuda:2"', 1))
-    backend = executors.Processes(1, [config])
+    backend = executors.ProcessExecutor(1, [config])
     backend.context = Pinned()
     backend.start(config, folder)
     assert backend.context.pins == [("auto", None)]

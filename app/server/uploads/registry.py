@@ -40,7 +40,7 @@ from engine.analysis import run_table
 from engine.config import SMALLEST_SIDE
 from engine.data.parts import shown
 from engine.errors import StoreError
-from engine.runs.folder import read_json, write_json
+from engine.files import read_json, write_json
 
 log = logging.getLogger(__name__)
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after its last use

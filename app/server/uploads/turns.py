@@ -43,7 +43,7 @@ class Job:
     polled: float | None = None  # when its page last polled it; None: no page has to
 
     def touch(self) -> None:
-        """Note a poll of its page, which has to poll every ABANDONED_AFTER seconds."""
+        """Note a poll of its page, which has to poll again within ABANDONED_AFTER."""
         self.polled = time.monotonic()
 
     def check(self) -> None:

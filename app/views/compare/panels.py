@@ -32,7 +32,7 @@ def cards(looks: dict[str, selection.Look], short: dict[str, str], waiting: list
         where = runs().info(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
         shown.append(
-            box(escaping.html(name), f"{run_picker.SIGNS[where.state]} {where.state}, {told}")
+            box(escaping.html(name), f"{run_picker.SYMBOLS[where.state]} {where.state}, {told}")
         )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(shown)}</div>')
 
@@ -48,7 +48,7 @@ def card(name: str, short: str, number: int, look: selection.Look) -> str:
     )
     note = f'<div style="font-size:13px">{escaping.html(look.note)}</div>' if look.note else ""
     head = f"{line_sample(number)} <b>{escaping.html(short)}</b>"
-    state = f"{run_picker.SIGNS[where.state]} {where.state}"
+    state = f"{run_picker.SYMBOLS[where.state]} {where.state}"
     small = f'<span style="font-size:13px;opacity:.8">{state} · {escaping.html(name)}</span>'
     return box(f"{head}<br>{small}", f"{numbers}{note}")
 

@@ -12,7 +12,7 @@ from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
 from engine.runs.folder import RunFolder
-from engine.runs.lineage import continued
+from engine.runs.lineage import label_parent
 
 MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
@@ -91,7 +91,7 @@ def _at(run: RunFolder, epoch: int) -> Look:
     first = run.epochs[0]["epoch"]
     if epoch >= first:
         return Look(run, min(epoch - first, len(run.epochs) - 1))
-    parent = continued(run)
+    parent = label_parent(run)
     if parent is None:
         return Look(run, 0, f"begins at epoch {first}")
     name = Path(run.info["parent"]["run"]).name
@@ -107,7 +107,7 @@ def curve(name: str, short: str) -> Curve:
 
 def past(run: RunFolder) -> list[dict[str, Any]]:
     """The records that a fork took over from its parents, as far as those are still there."""
-    parent = continued(run)
+    parent = label_parent(run)
     if parent is None:
         return []
     return [r for r in [*past(parent), *parent.epochs] if r["epoch"] < run.info["first_epoch"]]

@@ -174,7 +174,7 @@ if visitor().teacher:
         key="limit",
         on_change=change_limits,
     )
-live_updates.keep_looking("queue", lambda: None, every=2.0, draw=active)
+live_updates.poll("queue", lambda: None, every=2.0, draw=active)
 busy = {where.name for where in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)

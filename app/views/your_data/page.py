@@ -19,7 +19,7 @@ from engine.analysis import data_checks
 from engine.charts import review as charts
 from engine.data import load
 from engine.errors import StoreError
-from engine.noise.class_dependent import corrupt
+from engine.noise.class_dependent import class_dependent_noise
 
 STEPS = {"bring": "1 Bring", "check": "2 Check", "review": "3 Review", "take": "4 Take home"}
 PATIENCE = 1.0  # seconds in which most uploads are checked, without a word on how far they are
@@ -115,7 +115,7 @@ def unpacking(bringing: registry.UploadThread) -> None:
         if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
             job.cancelled.set()
 
-    live_updates.keep_looking(
+    live_updates.poll(
         "unpacking", lambda: None if bringing.is_alive() else "app", every=0.5, draw=progress
     )
 
@@ -135,7 +135,9 @@ def go_to_check(receive) -> None:
 def example() -> io.BytesIO:
     """scikit-learn's digits with 10 % of the training labels spoiled, in the MedMNIST layout."""
     data = load("digits")
-    noisy = corrupt(data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0)
+    noisy = class_dependent_noise(
+        data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0
+    )
     out = io.BytesIO()
     np.savez_compressed(
         out,
@@ -289,7 +291,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    live_updates.keep_looking("learning", changed, every=1.0, draw=progress)
+    live_updates.poll("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train/page.py",
         label="Watch it learn on Train",
