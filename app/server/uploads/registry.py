@@ -36,11 +36,11 @@ from app.server.uploads.paths import (
 )
 from app.server.uploads.safe_zip import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
 from app.server.uploads.sandbox import check, plain_name
-from engine.analysis import run_table
 from engine.config import SMALLEST_SIDE
 from engine.data.parts import shown
 from engine.errors import StoreError
 from engine.files import read_json, write_json
+from engine.runs import listing
 
 log = logging.getLogger(__name__)
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after its last use
@@ -244,8 +244,8 @@ def _datasets(root: Path) -> Iterator[str]:
     for request in storage_of(root).queue():
         with contextlib.suppress(KeyError, TypeError):  # a fork uses its parent's
             yield str(request["config"]["dataset"])
-    for folder in run_table.nested(root):
-        for own in run_table.run_folders(folder):
+    for folder in listing.folders_without_runs(root):
+        for own in listing.run_folders(folder):
             with contextlib.suppress(StoreError, KeyError, TypeError, RecursionError):
                 yield str(read_json(own / "config.json")["config"]["dataset"])
 

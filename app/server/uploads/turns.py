@@ -52,7 +52,8 @@ class Job:
             raise Cancelled("it was canceled")
         if self.polled is not None and time.monotonic() > self.polled + ABANDONED_AFTER:
             raise Cancelled(
-                f"it was canceled because its page was closed or left for {ABANDONED_AFTER:g} seconds"
+                "it was canceled because its page was closed or left for "
+                f"{ABANDONED_AFTER:g} seconds"
             )
 
 
