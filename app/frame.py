@@ -76,7 +76,7 @@ def main() -> None:
     url_state.sync()
     for problem in url_state.problems():
         st.warning(escaping.markdown(problem, escaping.MOST_ERROR))
-    if not runs().alone:
+    if not runs().trains_here:
         st.warning(runs().refusal, icon=":material/dns:")
     with endpoints.page(), url_state.one_entry():
         guarded(live_updates.in_turn)(page.run)

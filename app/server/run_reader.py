@@ -56,7 +56,7 @@ class RunReader:
             return self._queue.active()
 
     @property
-    def alone(self) -> bool:
+    def trains_here(self) -> bool:
         """Whether this server is the one that trains over this root."""
         return self.lease.held
 
@@ -70,7 +70,7 @@ class RunReader:
         """Runs that one visitor may have queued or running."""
         return self.limits.per_visitor
 
-    def tidied(self) -> dict[str, Any]:
+    def last_cleanup(self) -> dict[str, Any]:
         """The last cleanup: {"at", "old", "large"}, see `housekeeping`; empty if there was none."""
         return self.storage.table("tidied")
 

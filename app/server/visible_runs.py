@@ -116,8 +116,8 @@ class VisibleRuns:
 
 
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "alone", "refusal", "share", "shared", "tidied",
-    "keep_days", "keep_bytes",
+    "root", "slots", "per_visitor", "limit", "trains_here", "refusal", "share", "shared",
+    "last_cleanup",    "keep_days", "keep_bytes",
 )  # fmt: skip
 
 

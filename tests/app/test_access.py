@@ -1,4 +1,4 @@
-"""Who sees what: every page as a stranger, by share link, and after it was revoked."""
+"""Who may see what: every page for another visitor, with a share link, and after it was revoked."""
 
 import io
 import json
@@ -125,13 +125,13 @@ def test_no_page_shows_a_private_run_to_a_stranger(private, template, beside):
         assert not [text for text in hidden if text in theirs], step
 
 
-def test_the_answer_is_that_of_a_run_that_is_not_there(private):
+def test_a_hidden_run_is_treated_as_missing(private):
     for page in ("train", "losses", "sample", "map"):
         asked = texts(open_as(BOB, page, run=private))
         assert asked.replace(private, GONE) == texts(open_as(BOB, page, run=GONE))
 
 
-def test_a_link_lets_look_and_not_decide_and_can_be_revoked(private, template):
+def test_a_link_allows_viewing_but_not_deciding_and_can_be_revoked(private, template):
     shutil.copytree(template, runs().root / "public")
     key = runs().share_link(private, who(ANN))
     assert len(key) >= 22  # 128 bits
@@ -153,7 +153,7 @@ def test_a_link_lets_look_and_not_decide_and_can_be_revoked(private, template):
     assert runs().share_link(private, who(ANN)) != key
 
 
-def test_the_owner_makes_and_revokes_the_link_on_the_page(private):
+def test_the_owner_creates_and_revokes_the_link_on_the_page(private):
     at = open_as(ANN, "train", run=private)
     at.button(key=f"share-{private}").click().run()
     key = runs().link_key(private)
@@ -225,7 +225,7 @@ def archive() -> io.BytesIO:
     return out
 
 
-def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
+def test_an_upload_belongs_to_those_who_uploaded_it(root, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     about = registry.receive(archive(), "zebras.npz", root)
     runs().claim(about.key, who(ANN))
@@ -270,7 +270,7 @@ def test_of_the_runs_folder_only_ones_own_upload_is_a_data_set(root, monkeypatch
 
 @pytest.mark.parametrize("text", ["folder:/x\0y", "npz:/x\x1fy.npz", "npz:~no-such-user/x.npz"])
 @pytest.mark.parametrize("teacher", [False, True])
-def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teacher):
+def test_an_impossible_path_is_refused_with_a_message(root, text, teacher):
     assert not runs().access.may_use(text, who(BOB))
     for page in ("train", "noise"):
         at = unopened(page)
@@ -284,7 +284,7 @@ def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teache
         load(text)
 
 
-def test_only_those_who_may_see_it_learn_of_a_waiting_run_that_was_lost(root, template_unknown):
+def test_only_those_who_may_see_it_learn_that_a_queued_run_was_not_restored(root, template_unknown):
     shutil.copytree(template_unknown, root / "parent")
     shutil.copytree(template_unknown, root / "other")
     first = RunManager(root)
@@ -319,7 +319,7 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
     assert len(evidence.reviews_of("public").log()) == 1
 
 
-def test_a_page_gets_nothing_ungated_from_the_registry(private):
+def test_a_page_gets_nothing_unchecked_from_the_manager(private):
     seen = VisibleRuns(runs(), who(BOB))
     for method in ("folder", "info", "mark_watched", "link_key", "private"):
         with pytest.raises(RunsError, match="does not exist"):
@@ -327,12 +327,12 @@ def test_a_page_gets_nothing_ungated_from_the_registry(private):
     for method in ("may_control", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
         with pytest.raises(RunsError, match="does not exist"):
             getattr(seen, method)(private, who(BOB))
-    for name in ("storage", "access", "_queue", "close", "tidy"):
+    for name in ("storage", "access", "_queue", "close", "clean_up"):
         with pytest.raises(AttributeError):
             getattr(seen, name)
     public = {name for name in {*vars(RunManager), *vars(RunReader)} if not name.startswith("_")}
-    assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(VisibleRuns)) | {
-        *("alone", "refusal", "limit", "slots", "per_visitor", "tidied", "shared"),
+    assert public - {"from_environment", "close", "clean_up", "share"} <= set(dir(VisibleRuns)) | {
+        *("trains_here", "refusal", "limit", "slots", "per_visitor", "last_cleanup", "shared"),
     }
     config = RunFolder(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):
@@ -394,7 +394,7 @@ def test_a_thread_without_a_page_reads_no_private_run(private, template):
         run_cache.run(private)
 
 
-def test_every_download_asks_again():
+def test_every_download_checks_access_again():
     app = MAIN.parent
     calls = [
         path.relative_to(app).as_posix()
@@ -404,7 +404,7 @@ def test_every_download_asks_again():
     assert calls == []
 
 
-def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, tmp_path):
+def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp_path):
     fork = runs().fork(private, 2, visitor=who(ANN), k=2)
     wait_until(lambda: runs().info(fork).state == "done")
     key = runs().share_link(fork, who(ANN))

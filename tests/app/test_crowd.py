@@ -1,4 +1,4 @@
-"""Viewers of a live run on a server that has nearly no processor: answers keep coming."""
+"""Viewers of a live run on a server with almost no CPU: responses keep coming."""
 
 import asyncio
 import sys
@@ -35,7 +35,7 @@ async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
 
 
 @slow
-def test_answers_keep_coming_on_a_starved_server(tmp_path):
+def test_responses_keep_coming_on_a_starved_server(tmp_path):
     root = tmp_path / "runs"
     root.mkdir()
     crowd.prepare(root)

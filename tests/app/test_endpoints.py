@@ -47,7 +47,7 @@ def kept(run) -> int:
     return sum(len(f.data) for session in there for f in session.values())
 
 
-def test_as_streamlit_comes_it_takes_and_says_everything(served):
+def test_unrestricted_streamlit_accepts_and_reports_everything(served):
     client, _, run = served
     for number in range(8):
         assert put(client, 60 * KB, name=str(number)) == 204
@@ -55,7 +55,7 @@ def test_as_streamlit_comes_it_takes_and_says_everything(served):
     assert "UploadedFileManager" in client.get("/_stcore/metrics").text
 
 
-def test_a_page_without_an_uploader_takes_nothing(served):
+def test_a_page_without_an_uploader_accepts_nothing(served):
     client, made, run = served
     made.restrict(run)
     assert put(client, 60 * KB) == 400
@@ -68,7 +68,7 @@ def test_a_page_without_an_uploader_takes_nothing(served):
     assert put(client, 1, session="gone") == 400
 
 
-def test_a_session_and_the_server_keep_so_much(served):
+def test_a_session_and_the_server_have_memory_limits(served):
     client, made, run = served
     made.restrict(run)
     made.wait_for("me", True)
@@ -93,7 +93,7 @@ def test_no_metrics(served):
     assert "60000" not in said
 
 
-def test_no_client_clears_the_caches_of_all(served, monkeypatch):
+def test_no_client_clears_the_shared_caches(served, monkeypatch):
     _, made, run = served
     cleared = []
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Whatever a stranger uploads is refused with a reason or taken rightly, and nothing else."""
+"""Every hostile upload is refused with a reason or accepted correctly."""
 
 import io
 import re
@@ -54,7 +54,7 @@ def check_sentence(refusal: str) -> None:
 
 
 @pytest.mark.parametrize("case", some(SMALL, 3))
-def test_each_is_refused_with_a_reason_or_taken(case, tmp_path):
+def test_each_is_refused_with_a_reason_or_accepted(case, tmp_path):
     """In this process; the other one runs the same function."""
     own = tmp_path / "outer" / "own"
     own.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Uploads in turns: an evil one ends with a sentence, and holds nobody."""
+"""Uploads in turns: a harmful one ends with a message and delays no other."""
 
 import contextlib
 import io
@@ -103,10 +103,10 @@ def alive(pid: int) -> bool:
         ("sleep", "longer than the 1 seconds allowed"),
         ("die", "more memory than"),
         ("talk", "endless messages"),
-        ("fall", "whoever runs the server finds the reason in its log"),
+        ("fall", "the reason is in the server's log"),
     ],
 )
-def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reason):
+def test_every_harmful_process_ends_with_a_message(root, monkeypatch, name, reason):
     monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1" if "seconds" in reason else "100")
     start = time.monotonic()
     with pytest.raises(UploadError, match=reason):
@@ -115,7 +115,7 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
     assert list((root / paths.FOLDER).iterdir()) == []
 
 
-def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
+def test_cpu_seconds_are_also_limited_by_the_system():
     code = (
         "from app.server.uploads.limits import Limits\n"
         "from app.server.uploads.sandbox import confine\n"
@@ -125,7 +125,7 @@ def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_an_evil_upload_holds_no_honest_one(root):
+def test_a_harmful_upload_does_not_delay_others(root):
     """More of them than places, and none that ends by itself."""
     with begun(root, "spin", "sleep", "spin", "spin") as evil:
         wait_until(lambda: sum(map(works, evil)) >= 2)
@@ -138,7 +138,7 @@ def test_an_evil_upload_holds_no_honest_one(root):
     assert len(list((root / paths.FOLDER).iterdir())) == 2
 
 
-def test_cancel_ends_the_process_and_leaves_nothing(root):
+def test_cancel_ends_the_process_and_removes_all_files(root):
     with begun(root, "spin") as (bringing,):
         wait_until(lambda: works(bringing))
         pid = bringing.job.done
@@ -150,7 +150,7 @@ def test_cancel_ends_the_process_and_leaves_nothing(root):
         assert list((root / paths.FOLDER).iterdir()) == []
 
 
-def test_who_waits_knows_how_many_come_first(root, monkeypatch):
+def test_a_waiting_upload_shows_how_many_are_ahead(root, monkeypatch):
     monkeypatch.setattr(jobs, "TURN", 600)
     with begun(root, "sleep", "sleep", "sleep", "sleep") as all_four:
         wait_until(lambda: sorted(b.job.before for b in all_four) == [0, 0, 1, 2])
@@ -160,7 +160,7 @@ def test_who_waits_knows_how_many_come_first(root, monkeypatch):
         wait_until(lambda: last.job.before == 1)
 
 
-def test_more_than_can_wait_are_turned_away():
+def test_uploads_beyond_the_longest_line_are_refused():
     line = Turns(1, most=2)
     inside, jobs_inside = threading.Event(), [Job(), Job()]
 
@@ -191,7 +191,7 @@ def started(root: Path) -> set[int]:
     return found
 
 
-def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
+def test_an_upload_whose_page_was_closed_is_canceled(root, monkeypatch):
     """Working or waiting; not one whose page looks, nor one that has no page."""
     monkeypatch.setattr(turns, "ABANDONED_AFTER", 1.0)
     monkeypatch.setattr(jobs, "TURN", 600)
@@ -213,7 +213,7 @@ def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
         assert all(bringing.is_alive() for bringing in kept)
 
 
-def test_a_visitor_has_only_two_uploads_in_the_line(root):
+def test_a_visitor_has_at_most_two_uploads_in_line(root):
     with begun(root, "sleep", "sleep", visitor="a") as (first, _):
         wait_until(lambda: len(started(root)) == 2)
         third = registry.UploadThread(arrays(), "mine.npz", root, "a")
@@ -229,7 +229,7 @@ def test_a_visitor_has_only_two_uploads_in_the_line(root):
         assert again.upload is not None
 
 
-def test_stopped_processes_are_few_and_hold_no_honest_one(root):
+def test_stopped_processes_are_few_and_do_not_delay_others(root):
     """Each keeps its memory: the one that worked longest is ended for a new one."""
     seen, honest = [], registry.UploadThread(zipped(pets()), "mine.zip", root)
     with begun(root, *["spin"] * 8) as evil:
@@ -261,7 +261,7 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
         assert len(load(bringing.upload.dataset).labels) > 0
 
 
-def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
+def test_memory_of_all_processes_fits_into_half_of_the_free_memory(monkeypatch):
     monkeypatch.setattr(limits, "free_memory", lambda: 4 << 30)
     assert limits.Limits.from_environment().memory * turns.STARTED <= 2 << 30
 
@@ -269,7 +269,7 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
+def test_a_killed_server_leaves_no_process_and_no_folder(root, monkeypatch, stopped):
     code = (
         "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
         f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"

@@ -1,4 +1,4 @@
-"""The passcode: how often it can be tried, and that the teacher gets in all the same."""
+"""The passcode: how often it can be tried, and that the teacher still gets in."""
 
 import logging
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_ten_a_minute(clock):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n == "one /48" else ()) for n in ATTACKS]
 )
-def test_few_guesses_for_all_together(clock, name):
+def test_few_guesses_in_total(clock, name):
     start, _, most = ATTACKS[name]
     n = guesses(Passcode("open", clock), clock, 600, start())
     print(f"{name}: {n} guesses")
@@ -127,7 +127,7 @@ def test_the_teacher_gets_in(clock, name, after, every):
     assert seconds <= 60
 
 
-def test_the_delay_of_all_grows_and_decays(clock):
+def test_the_common_delay_grows_and_decays(clock):
     gate = Passcode("open", clock)
 
     def free() -> int:
@@ -158,7 +158,7 @@ def test_a_turn_is_kept_and_early_presses_cost_nothing(clock):
     assert waits == sorted(waits, reverse=True)
 
 
-def test_turns_that_nobody_takes_do_not_stay(clock):
+def test_unused_turns_expire(clock):
     gate = Passcode("open", clock)
     for k in range(2000):
         gate.unlock("wrong", client(k, f"2{k:03x}:db8::1"))
@@ -182,7 +182,7 @@ def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
     assert kept[-1] == []
 
 
-def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
+def test_the_storage_keeps_the_browsers(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     runs = RunManager(tmp_path)
     monkeypatch.setattr(visible_runs, "manager", lambda: runs)
@@ -196,7 +196,7 @@ def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
         runs.close()
 
 
-def test_no_passcode_lets_nobody_in(clock):
+def test_without_a_passcode_no_one_gets_in(clock):
     assert Passcode("", clock).unlock("", client(1))
 
 

@@ -1,4 +1,4 @@
-"""Any sequence of what visitors do to the queue, with restarts, keeps its promises."""
+"""Invariants of the queue under any sequence of visitors' actions and restarts."""
 
 import shutil
 import tempfile
@@ -152,7 +152,7 @@ class Queue(RuleBasedStateMachine):
         self.runs.lease.release()
         self.runs.storage.close()
         self.open()
-        assert self.runs.alone
+        assert self.runs.trains_here
         assert not self.runs.problems
 
     def job(self, name):

@@ -1,4 +1,4 @@
-"""Which run, epoch and sample are meant, where a link names others than there are."""
+"""Which run, epoch and sample are selected if a link names missing ones."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""A server with browsers that is told to end: in time, its run stopped, its queue kept."""
+"""Shutdown of a server with browsers: in time, its run stopped, its queue stored."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from tests.browser.conftest import serve
 from tests.conftest import quick_digits, slow
 
 
-def test_outside_a_server_nothing_is_changed(root):
+def test_outside_a_server_nothing_changes(root):
     before = signal.getsignal(signal.SIGTERM)
     runs()
     assert shutdown._thread is None

@@ -1,4 +1,4 @@
-"""The small state of the app: whole transactions, other processes, kills, old files, bad files."""
+"""The app's stored state: transactions, other processes, kills, old files, damaged files."""
 
 import contextlib
 import json
@@ -77,7 +77,7 @@ def test_a_transaction_is_whole_or_nothing(storage):
     assert storage.queue() == []
 
 
-def test_reading_again_asks_the_database_nothing(storage):
+def test_reading_again_does_not_query_the_database(storage):
     storage.put("owners", "a", "ann")
     statements: list[str] = []
     storage.table("owners")
@@ -132,7 +132,7 @@ def _write_for_ever(root: Path, pipe) -> None:
         number += 1
 
 
-def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_half(tmp_path):
+def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_incomplete(tmp_path):
     for after in (1, 7, 20, 55):
         here, there = multiprocessing.Pipe(duplex=False)
         process = FORK.Process(target=_write_for_ever, args=(tmp_path, there))
@@ -152,7 +152,7 @@ def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_half(tmp_pat
         storage.close()
 
 
-def test_processes_that_make_the_tables_at_once_lose_nothing(tmp_path):
+def test_processes_that_create_the_tables_at_once_lose_nothing(tmp_path):
     with FORK.Pool(4) as pool:
         pool.map(_work, [(tmp_path, number) for number in range(4)], chunksize=1)
     assert len(Storage(tmp_path).table("uploads")["key"]) == 20
@@ -182,7 +182,7 @@ def test_a_full_disk_says_so_and_loses_nothing(storage):
     assert set(storage.table("owners")) == {"a", "b"}
 
 
-def test_a_damaged_database_says_so_and_is_left_as_it_is(tmp_path):
+def test_a_damaged_database_says_so_and_is_unchanged(tmp_path):
     (tmp_path / NAME).write_bytes(b"nothing of use" * 1000)
     storage = Storage(tmp_path)
     for use in (lambda: storage.table("owners"), lambda: storage.put("owners", "a", "b")):
@@ -195,7 +195,7 @@ def test_a_damaged_database_says_so_and_is_left_as_it_is(tmp_path):
     storage.close()
 
 
-def test_a_copy_that_was_put_back_is_noticed(storage, tmp_path):
+def test_a_restored_copy_is_noticed(storage, tmp_path):
     storage.put("owners", "a", "ann")
     storage.close()
     shutil.copy(tmp_path / NAME, tmp_path / "copy")
@@ -224,7 +224,7 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     assert storage.table("owners") == {"a": "ann"}
 
 
-def test_reading_makes_no_file(storage, tmp_path):
+def test_reading_creates_no_file(storage, tmp_path):
     assert storage.table("owners") == {}
     assert storage.queue() == storage.read("SELECT * FROM answers") == []
     assert list(tmp_path.iterdir()) == []
@@ -235,7 +235,7 @@ def test_reading_makes_no_file(storage, tmp_path):
     other.close()
 
 
-def test_a_folder_that_is_gone_says_so(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(StorageError, match="cannot be opened; check the folder"):
         Storage(tmp_path / "gone").table("owners")
 
@@ -247,7 +247,7 @@ def test_a_database_of_a_newer_version_is_refused(storage, tmp_path):
         Storage(tmp_path).table("owners")
 
 
-def test_one_server_has_the_lease_until_it_lets_go(tmp_path):
+def test_one_server_has_the_lease_until_it_releases_it(tmp_path):
     first, second = Lease(tmp_path), Lease(tmp_path)
     assert first.take()
     assert first.take()
@@ -300,7 +300,7 @@ def old_server(root: Path) -> dict:
     return tables
 
 
-def test_an_older_servers_files_are_taken_over_once(tmp_path):
+def test_an_older_servers_files_are_imported_once(tmp_path):
     root = tmp_path / "runs"
     tables = old_server(root)
     names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

@@ -98,9 +98,9 @@ def _ended(process: "_Process", limits: Limits) -> dict[str, Any]:
     if code == -signal.SIGKILL or any(text in errors for text in NO_MEMORY):
         raise UploadError(f"it takes more memory than the {limits.memory // MB:,} MB allowed")
     if "OSError" in errors and ("No space" in errors or "quota" in errors):
-        raise UploadError("the server's disk is too full for it; ask whoever runs the server")
+        raise UploadError("the server's disk is full; contact its administrator")
     log.error("unpacking an upload ended with %s: %s", code, errors)
-    raise UploadError("it cannot be unpacked; whoever runs the server finds the reason in its log")
+    raise UploadError("it cannot be unpacked; the reason is in the server's log")
 
 
 def _too_long(limits: Limits) -> str:

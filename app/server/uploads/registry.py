@@ -283,7 +283,7 @@ def _key(owner: str, content: str) -> str:
 def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
     """Unpack the file in the folder own in a separate process; later: the folder's final path."""
     if shutil.disk_usage(own).free < SPARE + MOST_UNPACKED:
-        raise UploadError("the server's disk is too full for it; ask whoever runs the server")
+        raise UploadError("the server's disk is full; contact its administrator")
     result = jobs.run(own, name, job)
     dataset = f"{result['form']}:{later.resolve() / result['file']}"
     layout = Layout(**result["layout"] or {})

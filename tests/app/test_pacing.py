@@ -1,4 +1,4 @@
-"""Turns to compute, the pace of looks, and what is computed once for all."""
+"""Turns to compute, the pace of live updates, and results computed once for all viewers."""
 
 import threading
 import time
@@ -52,7 +52,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(pace_module, "POLL", 0.01)
 
 
-def test_no_more_compute_at_once_than_allowed_and_pages_come_before_looks():
+def test_no_more_compute_at_once_than_allowed_and_pages_come_before_updates():
     clock, order = Clock(), []
     turns = Turns(2, clock=clock)
     first = [Script(turns, order, name) for name in "ab"]
@@ -71,7 +71,7 @@ def test_no_more_compute_at_once_than_allowed_and_pages_come_before_looks():
     look.end(), page.end()
 
 
-def test_a_look_that_waited_long_enough_comes_before_a_new_page():
+def test_an_update_that_waited_long_enough_comes_before_a_new_page():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     first = Script(turns, order, "a")
@@ -96,7 +96,7 @@ def test_a_turn_within_a_turn_is_the_same_one():
         assert own
 
 
-def test_a_long_turn_keeps_nobody_waiting():
+def test_a_long_turn_blocks_no_one():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     check = Script(turns, order, "check")
@@ -108,7 +108,7 @@ def test_a_long_turn_keeps_nobody_waiting():
     check.end(), page.end()
 
 
-def test_who_waits_too_long_or_comes_to_a_long_line_is_sent_away():
+def test_a_page_that_waits_too_long_or_finds_a_long_line_is_refused():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     first = Script(turns, order, "a")
@@ -175,7 +175,7 @@ def test_training_waits_a_moment_for_pages_and_not_at_all_without(monkeypatch):
     page.end()
 
 
-def test_looks_take_a_share_of_the_turns_however_many_look():
+def test_updates_take_a_share_of_the_turns_for_any_number_of_viewers():
     clock = Clock()
     pace = Pace(2, clock=clock, chance=lambda: 0.5)
     assert pace.seconds("one", 1.4) == pytest.approx(1.4)
@@ -196,7 +196,7 @@ def test_looks_take_a_share_of_the_turns_however_many_look():
     assert pace.seconds("one", 0.1) == pytest.approx(0.2 / 2 / SHARE, rel=0.01)
 
 
-def test_not_all_viewers_look_at_the_same_moment():
+def test_viewers_update_at_different_times():
     pace = Pace()
     waits = [pace.seconds("one", 1.0) for _ in range(100)]
     assert min(waits) < 0.9
@@ -205,7 +205,7 @@ def test_not_all_viewers_look_at_the_same_moment():
     assert max(waits) <= 1.15
 
 
-def test_what_thirty_want_at_once_is_computed_once():
+def test_what_thirty_request_at_once_is_computed_once():
     computed, barrier = [], threading.Barrier(30)
 
     @once(maxsize=4)
@@ -245,7 +245,7 @@ def test_a_failure_is_tried_again():
     assert tries == [1, 1]
 
 
-def test_of_each_key_only_the_newest_value_is_kept_and_made_once():
+def test_of_each_key_only_the_newest_value_is_kept_and_computed_once():
     made = []
 
     @newest(maxsize=8)
