@@ -115,11 +115,11 @@ class VisibleRuns:
             raise RunsError("this data set is not yours: upload it yourself on Your data")
 
 
+# attributes of RunManager that say nothing about a single run
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "trains_here", "refusal", "share", "shared",
-    "last_cleanup",    "keep_days", "keep_bytes",
-)  # fmt: skip
-
+    *("root", "slots", "per_visitor", "limit", "trains_here", "refusal"),
+    *("share", "shared", "last_cleanup", "keep_days", "keep_bytes"),
+)
 
 _registry: Callable[[], "RunManager"] | None = None
 
