@@ -17,9 +17,9 @@ from tests.conftest import blobs, quick
 
 
 @pytest.fixture(scope="session")
-def spoiled(tmp_path_factory):
+def noisy(tmp_path_factory):
     """A finished run on blobs of which a tenth of the labels is wrong."""
-    folder = tmp_path_factory.mktemp("spoiled") / "run"
+    folder = tmp_path_factory.mktemp("noisy") / "run"
     data = blobs(n=120)
     config = quick(noise="symmetric-exclusive", rate=0.1, epochs=6, alpha=0.7, k=3)
     Runner.new(config, folder, data=data).run()
@@ -27,8 +27,8 @@ def spoiled(tmp_path_factory):
 
 
 @pytest.fixture
-def run(spoiled, tmp_path) -> RunFolder:
-    shutil.copytree(spoiled.folder, tmp_path / "run")
+def run(noisy, tmp_path) -> RunFolder:
+    shutil.copytree(noisy.folder, tmp_path / "run")
     return RunFolder(tmp_path / "run")
 
 

@@ -27,14 +27,14 @@ def served(monkeypatch):
     run = SimpleNamespace(
         uploaded_file_mgr=files, stats_mgr=stats, is_active_session=lambda s: s in ("me", "you")
     )
-    made = endpoints.Uploads(200 * KB, 300 * KB)
+    uploads = endpoints.Uploads(200 * KB, 300 * KB)
     app = Starlette(
         routes=[
             *routes.create_upload_routes(run, files, None),
             *routes.create_metrics_routes(run, None),
         ]
     )
-    return TestClient(app), made, run
+    return TestClient(app), uploads, run
 
 
 def put(client: TestClient, size: int, session: str = "me", name: str = "a") -> int:
@@ -43,8 +43,8 @@ def put(client: TestClient, size: int, session: str = "me", name: str = "a") -> 
 
 
 def kept(run) -> int:
-    there = run.uploaded_file_mgr.file_storage.values()
-    return sum(len(f.data) for session in there for f in session.values())
+    sessions = run.uploaded_file_mgr.file_storage.values()
+    return sum(len(f.data) for session in sessions for f in session.values())
 
 
 def test_unrestricted_streamlit_accepts_and_reports_everything(served):
@@ -56,23 +56,23 @@ def test_unrestricted_streamlit_accepts_and_reports_everything(served):
 
 
 def test_a_page_without_an_uploader_accepts_nothing(served):
-    client, made, run = served
-    made.restrict(run)
+    client, uploads, run = served
+    uploads.restrict(run)
     assert put(client, 60 * KB) == 400
-    made.wait_for("me", True)
+    uploads.wait_for("me", True)
     assert put(client, 60 * KB) == 204
-    made.wait_for("me", False)
+    uploads.wait_for("me", False)
     assert put(client, 60 * KB, name="b") == 400
     assert kept(run) == 60 * KB
-    made.wait_for("gone", True)
-    assert put(client, 1, session="gone") == 400
+    uploads.wait_for("ended", True)
+    assert put(client, 1, session="ended") == 400
 
 
 def test_a_session_and_the_server_have_memory_limits(served):
-    client, made, run = served
-    made.restrict(run)
-    made.wait_for("me", True)
-    made.wait_for("you", True)
+    client, uploads, run = served
+    uploads.restrict(run)
+    uploads.wait_for("me", True)
+    uploads.wait_for("you", True)
     answers = [put(client, 60 * KB, name=str(number)) for number in range(8)]
     assert answers == [204] * 3 + [413] * 5
     assert put(client, 60 * KB, name="0") == 204  # the same again replaces it
@@ -84,22 +84,22 @@ def test_a_session_and_the_server_have_memory_limits(served):
 
 
 def test_no_metrics(served):
-    client, made, run = served
-    made.restrict(run)
-    made.wait_for("me", True)
+    client, uploads, run = served
+    uploads.restrict(run)
+    uploads.wait_for("me", True)
     put(client, 60 * KB)
-    said = client.get("/_stcore/metrics").text
-    assert "UploadedFileManager" not in said
-    assert "60000" not in said
+    metrics = client.get("/_stcore/metrics").text
+    assert "UploadedFileManager" not in metrics
+    assert "60000" not in metrics
 
 
 def test_no_client_clears_the_shared_caches(served, monkeypatch):
-    _, made, run = served
+    _, uploads, run = served
     cleared = []
     monkeypatch.setattr(
         AppSession, "_handle_clear_cache_request", lambda session: cleared.append(1)
     )
-    made.restrict(run)
+    uploads.restrict(run)
     AppSession._handle_clear_cache_request(None)
     assert cleared == []
 

@@ -19,9 +19,9 @@ NOW = 2_000_000_000.0
 
 @pytest.fixture
 def runs(tmp_path, template):
-    made = RunManager(tmp_path / "runs", keep_days=30)
-    yield made
-    made.close()
+    manager = RunManager(tmp_path / "runs", keep_days=30)
+    yield manager
+    manager.close()
 
 
 def add(runs: RunManager, template, name: str, days: float, owner: str = "ann") -> None:
@@ -116,9 +116,9 @@ def test_the_page_says_what_was_removed(root, monkeypatch):
 
     monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")
     runs().storage.replace("tidied", {"at": "2026-11-26T10:00+00:00", "old": 3, "large": 1})
-    said = texts(app("runs"))
-    assert "removed 30 days after its end" in said
-    assert "Last on 2026-11-26: 3 for their age, 1 for their size." in said
+    text = texts(app("runs"))
+    assert "removed 30 days after its end" in text
+    assert "Last on 2026-11-26: 3 for their age, 1 for their size." in text
 
 
 def test_without_a_teacher_nothing_is_removed_unless_a_setting_says_so(root, monkeypatch):

@@ -23,18 +23,18 @@ from tests.app.test_uploads import arrays, pets, zipped
 
 ROOT = Path(__file__).resolve().parents[2]
 # An upload whose name tells what its process does, once nothing but the limits is left.
-EVIL = """
+HARMFUL = """
 import json, os, signal, sys, time
 from app.server.uploads import sandbox
 from app.server.uploads.limits import Limits
-wish = json.loads(sys.argv[1])
-do = wish["name"].partition(".")[0]
-say = lambda told: print(json.dumps(told), flush=True)
+request = json.loads(sys.argv[1])
+do = request["name"].partition(".")[0]
+say = lambda message: print(json.dumps(message), flush=True)
 if do == "mine":
-    sandbox.main(wish, say)
+    sandbox.main(request, say)
     sys.exit()
-sandbox.confine(Limits(**wish["limits"]))
-say({"done": ["Evil", os.getpid(), 9]})
+sandbox.confine(Limits(**request["limits"]))
+say({"done": ["Harmful", os.getpid(), 9]})
 if do == "grow":
     hoard = [bytearray(1 << 24) for _ in range(10_000)]
 elif do == "spin":
@@ -48,13 +48,13 @@ elif do == "talk":
     while True:
         sys.stdout.write("x" * 65_536)
 elif do == "fall":
-    raise RuntimeError("what nobody thought of")
+    raise RuntimeError("an unexpected error")
 """
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", EVIL])
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", HARMFUL])
     monkeypatch.setattr(jobs, "TURN", 0.2)
     monkeypatch.setenv("MIXNN_UPLOAD_MEMORY_MB", "200")
     (tmp_path / "runs").mkdir()
@@ -68,24 +68,24 @@ def file(name: str) -> io.BytesIO:
 @contextlib.contextmanager
 def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
-    found = [
+    threads = [
         registry.UploadThread(file(name + str(i)), f"{name}.zip", root, visitor)
         for i, name in enumerate(names)
     ]
-    for bringing in found:
-        bringing.start()
+    for thread in threads:
+        thread.start()
     try:
-        yield found
+        yield threads
     finally:
-        for bringing in found:
-            bringing.job.cancelled.set()
-        for bringing in found:
-            bringing.join(10)
-            assert not bringing.is_alive()
+        for thread in threads:
+            thread.job.cancelled.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
 
 
-def works(bringing: registry.UploadThread) -> bool:
-    return bringing.job.what == "Evil"
+def works(thread: registry.UploadThread) -> bool:
+    return thread.job.what == "Harmful"
 
 
 def alive(pid: int) -> bool:
@@ -127,25 +127,25 @@ def test_cpu_seconds_are_also_limited_by_the_system():
 
 def test_a_harmful_upload_does_not_delay_others(root):
     """More of them than places, and none that ends by itself."""
-    with begun(root, "spin", "sleep", "spin", "spin") as evil:
-        wait_until(lambda: sum(map(works, evil)) >= 2)
+    with begun(root, "spin", "sleep", "spin", "spin") as harmful:
+        wait_until(lambda: sum(map(works, harmful)) >= 2)
         for content in (arrays(), zipped(pets())):
             start = time.monotonic()
             about = registry.receive(content, "mine.zip", root)
             assert time.monotonic() - start < 20
             assert registry.find(about.key, root) == about
-        assert all(bringing.is_alive() for bringing in evil)
+        assert all(thread.is_alive() for thread in harmful)
     assert len(list((root / paths.FOLDER).iterdir())) == 2
 
 
 def test_cancel_ends_the_process_and_removes_all_files(root):
-    with begun(root, "spin") as (bringing,):
-        wait_until(lambda: works(bringing))
-        pid = bringing.job.done
+    with begun(root, "spin") as (thread,):
+        wait_until(lambda: works(thread))
+        pid = thread.job.done
         assert alive(pid)
-        bringing.job.cancelled.set()
-        bringing.join(10)
-        assert "was canceled" in bringing.refusal
+        thread.job.cancelled.set()
+        thread.join(10)
+        assert "was canceled" in thread.refusal
         assert not alive(pid)
         assert list((root / paths.FOLDER).iterdir()) == []
 
@@ -183,34 +183,34 @@ def test_uploads_beyond_the_longest_line_are_refused():
 
 def started(root: Path) -> set[int]:
     """Processes of this server's uploads, stopped ones included."""
-    found = set()
+    pids = set()
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
             if str(root) in " ".join(process.cmdline()):
-                found.add(process.pid)
-    return found
+                pids.add(process.pid)
+    return pids
 
 
 def test_an_upload_whose_page_was_closed_is_canceled(root, monkeypatch):
-    """Working or waiting; not one whose page looks, nor one that has no page."""
+    """Working or waiting; not one whose page polls, nor one without a page."""
     monkeypatch.setattr(turns, "ABANDONED_AFTER", 1.0)
     monkeypatch.setattr(jobs, "TURN", 600)
-    with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as found:
-        wait_until(lambda: sum(map(works, found)) == 2)
-        working = [b for b in found if works(b)]
-        waiting = [b for b in found if not works(b)]
+    with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as threads:
+        wait_until(lambda: sum(map(works, threads)) == 2)
+        working = [b for b in threads if works(b)]
+        waiting = [b for b in threads if not works(b)]
         left, kept = [working[0], waiting[0]], [working[1], waiting[1], waiting[2]]
-        for bringing in [*left, waiting[1]]:
-            bringing.job.touch()
+        for thread in [*left, waiting[1]]:
+            thread.job.touch()
 
-        def gone() -> bool:
+        def canceled() -> bool:
             waiting[1].job.touch()
-            return not any(bringing.is_alive() for bringing in left)
+            return not any(thread.is_alive() for thread in left)
 
-        wait_until(gone, seconds=10)
-        assert all("page was closed or left" in bringing.refusal for bringing in left)
+        wait_until(canceled, seconds=10)
+        assert all("page was closed or left" in thread.refusal for thread in left)
         assert not alive(left[0].job.done)
-        assert all(bringing.is_alive() for bringing in kept)
+        assert all(thread.is_alive() for thread in kept)
 
 
 def test_a_visitor_has_at_most_two_uploads_in_line(root):
@@ -231,17 +231,17 @@ def test_a_visitor_has_at_most_two_uploads_in_line(root):
 
 def test_stopped_processes_are_few_and_do_not_delay_others(root):
     """Each keeps its memory: the one that worked longest is ended for a new one."""
-    seen, honest = [], registry.UploadThread(zipped(pets()), "mine.zip", root)
-    with begun(root, *["spin"] * 8) as evil:
+    counts, normal = [], registry.UploadThread(zipped(pets()), "mine.zip", root)
+    with begun(root, *["spin"] * 8) as harmful:
         # each had a turn, four processes at a time
-        wait_until(lambda: seen.append(len(started(root))) or all(b.job.spent for b in evil))
+        wait_until(lambda: counts.append(len(started(root))) or all(b.job.spent for b in harmful))
         start = time.monotonic()
-        honest.start()
-        wait_until(lambda: seen.append(len(started(root))) or not honest.is_alive())
-        assert honest.upload is not None, honest.refusal
+        normal.start()
+        wait_until(lambda: counts.append(len(started(root))) or not normal.is_alive())
+        assert normal.upload is not None, normal.refusal
         assert time.monotonic() - start < 10
-        assert max(seen) == 4 == turns.STARTED
-        assert all(bringing.is_alive() for bringing in evil)
+        assert max(counts) == 4 == turns.STARTED
+        assert all(thread.is_alive() for thread in harmful)
 
 
 def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkeypatch):
@@ -250,15 +250,15 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
     monkeypatch.setattr(jobs._Process, "end", lambda self: ends.append(self) or end(self))
     contents = [arrays(train_labels=np.arange(6) % n) for n in (2, 3)]
     contents += [zipped(pets(prefix)) for prefix in ("", "a/", "b/", "c/")]
-    found = [registry.UploadThread(content, "mine.zip", root) for content in contents]
-    for bringing in found:
-        bringing.start()
-    for bringing in found:
-        bringing.join(60)
-    assert [bringing.refusal for bringing in found] == [""] * len(found)
-    assert len(ends) > len(found)
-    for bringing in found:
-        assert len(load(bringing.upload.dataset).labels) > 0
+    threads = [registry.UploadThread(content, "mine.zip", root) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [thread.refusal for thread in threads] == [""] * len(threads)
+    assert len(ends) > len(threads)
+    for thread in threads:
+        assert len(load(thread.upload.dataset).labels) > 0
 
 
 def test_memory_of_all_processes_fits_into_half_of_the_free_memory(monkeypatch):
@@ -272,9 +272,9 @@ def test_memory_of_all_processes_fits_into_half_of_the_free_memory(monkeypatch):
 def test_a_killed_server_leaves_no_process_and_no_folder(root, monkeypatch, stopped):
     code = (
         "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
-        f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
+        f"jobs.COMMAND = [sys.executable, '-c', {HARMFUL!r}]\n"
         "b = registry.UploadThread(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
-        "while b.job.what != 'Evil': pass\n"
+        "while b.job.what != 'Harmful': pass\n"
         "print(b.job.done, flush=True); b.join()"
     )
     server = subprocess.Popen(

@@ -26,14 +26,14 @@ LONG = quick_digits(epochs=5000)
 
 @pytest.fixture
 def registry(tmp_path):
-    made = []
+    managers = []
 
     def make(**options) -> RunManager:
-        made.append(RunManager(tmp_path / "runs", **options))
-        return made[-1]
+        managers.append(RunManager(tmp_path / "runs", **options))
+        return managers[-1]
 
     yield make
-    for registry in made:
+    for registry in managers:
         registry.close()
 
 
@@ -79,9 +79,9 @@ def test_a_visitor_has_a_limit_and_a_teacher_has_none(registry):
 def test_only_the_owner_and_the_teacher_control_a_run(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
-    for wish in (runs.stop, runs.pause, runs.go_on, runs.step):
+    for command in (runs.stop, runs.pause, runs.go_on, runs.step):
         with pytest.raises(RunsError, match="belongs to another visitor"):
-            wish(name, BOB)
+            command(name, BOB)
     with pytest.raises(RunsError, match="belongs to another visitor"):
         runs.change(name, BOB, k=2)
     assert runs.may_control(name, ANN)
@@ -146,7 +146,7 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
     before = registry()
     name = before.submit(quick_digits(), visitor=ANN)
     assert reached.wait(60)
-    time.sleep(0.5)  # the registry looks at its queue meanwhile
+    time.sleep(0.5)  # the manager checks its queue meanwhile
     before.thread.close()
     before.lease.release()
     go.set()
@@ -436,7 +436,7 @@ def test_a_bad_environment_is_named(monkeypatch, text):
 
 
 class Clock:
-    """Seconds that go on when a test says so, beside the real ones."""
+    """A clock that a test advances, in addition to real time."""
 
     ahead = 0.0
 
@@ -579,7 +579,7 @@ def test_the_second_server_over_a_folder_waits_until_the_first_has_ended(registr
     waiting = first.submit(quick_digits(), visitor=BOB)
     assert first.trains_here
     assert not second.trains_here
-    for wish in (
+    for command in (
         lambda: second.submit(LONG, visitor=BOB),
         lambda: second.share(LONG),
         lambda: second.resume(running, ANN),
@@ -590,7 +590,7 @@ def test_the_second_server_over_a_folder_waits_until_the_first_has_ended(registr
         lambda: second.share_link(running, ANN),
     ):
         with pytest.raises(RunsError, match="Another server uses this runs folder"):
-            wish()
+            command()
     clock.ahead = 10
     time.sleep(0.5)
     assert not second.active()  # it did not take up the queue
@@ -648,7 +648,7 @@ def test_a_damaged_database_is_unchanged_and_reported(registry, tmp_path):
     with pytest.raises(RunsError, match="is damaged"):
         runs.submit(LONG, visitor=ANN)
     with pytest.raises(StorageError, match="is damaged"):
-        runs.access.owner("any")  # nobody's run is given away
+        runs.access.owner("any")  # no run gets another owner
     (root / ".mixnn.sqlite3").rename(tmp_path / "aside")
     clock.ahead = 10
     wait_until(lambda: runs.trains_here)

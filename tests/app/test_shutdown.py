@@ -42,8 +42,8 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     root = tmp_path / "runs"
     root.mkdir()
     config = quick_digits(epochs=5000).model_dump(mode="json")
-    wish = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
-    write_json(root / ".queue.json", [wish] * 2)
+    request = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
+    write_json(root / ".queue.json", [request] * 2)
     server = serve(root)
     try:
 

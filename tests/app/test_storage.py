@@ -28,9 +28,9 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def storage(tmp_path):
-    made = Storage(tmp_path)
-    yield made
-    made.close()
+    database = Storage(tmp_path)
+    yield database
+    database.close()
 
 
 def test_entries_are_kept_and_a_second_server_reads_them(storage, tmp_path):
@@ -134,16 +134,16 @@ def _write_for_ever(root: Path, pipe) -> None:
 
 def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_incomplete(tmp_path):
     for after in (1, 7, 20, 55):
-        here, there = multiprocessing.Pipe(duplex=False)
-        process = FORK.Process(target=_write_for_ever, args=(tmp_path, there))
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = FORK.Process(target=_write_for_ever, args=(tmp_path, sender))
         process.start()
-        there.close()
-        sent = [here.recv() for _ in range(after)]
+        sender.close()
+        sent = [receiver.recv() for _ in range(after)]
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         with contextlib.suppress(EOFError):
             while True:
-                sent.append(here.recv())
+                sent.append(receiver.recv())
         storage = Storage(tmp_path)
         number = storage.table("owners")["run"]
         assert number in (sent[-1], sent[-1] + 1)  # committed, and killed before it could say so
@@ -212,7 +212,7 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     storage.close()
     real = module._prepared
 
-    # as on a read-only file system: no file can be made beside it
+    # as on a read-only file system: no file can be created next to it
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
     monkeypatch.setattr(module, "_prepared", lambda connection: (_ for _ in ()).throw(error))

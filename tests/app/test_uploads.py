@@ -37,12 +37,12 @@ def zipped(files: dict[str, bytes], **options) -> io.BytesIO:
 
 
 def arrays(**changes) -> io.BytesIO:
-    made = dict(
+    parts = dict(
         train_images=np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8) % 251,
         train_labels=np.array([[0], [1], [0], [1], [2], [2]], dtype=np.uint8),
     )
     out = io.BytesIO()
-    np.savez(out, **{k: v for k, v in (made | changes).items() if v is not None})
+    np.savez(out, **{k: v for k, v in (parts | changes).items() if v is not None})
     out.seek(0)
     return out
 
@@ -66,7 +66,7 @@ def root(tmp_path) -> Path:
 
 
 def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
-    """The reason; and nothing may be left behind, inside the runs or beside them."""
+    """The reason; no file may remain, neither in the runs root nor next to it."""
     with pytest.raises(UploadError) as caught:
         registry.receive(file, name, root)
     assert leftovers(root.parent) == []
@@ -75,7 +75,7 @@ def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
 
 
 def refused_here(root: Path, file: io.BytesIO, **limits) -> str:
-    """The reason that the other process would give, found in this one, where limits can shrink."""
+    """The reason of the sandbox, run in this process, where limits can be lowered."""
     own = root / "own"
     own.mkdir()
     (own / paths.INCOMING).write_bytes(file.read())
@@ -416,7 +416,7 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
             registry.named(str(outside), root)
     with pytest.raises(UploadError, match="holds|not there|no"):
         registry.named(str(photos / "gone"), root)
-    assert registry.named(str(photos), root).at > about.at  # looked at anew
+    assert registry.named(str(photos), root).at > about.at  # checked again
     (tmp_path / "photos" / "way out").symlink_to("/etc")
     with pytest.raises(UploadError, match="cannot be read"):
         registry.named(str(tmp_path / "photos" / "way out"), root)
