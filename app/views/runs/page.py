@@ -143,7 +143,7 @@ def kept() -> str:
     if not when:
         return "Runs stay until they are deleted."
     text = f"A visitor's run that is neither pinned nor decided on is removed {', or '.join(when)}."
-    gone = runs().tidied()
+    gone = runs().last_cleanup()
     if gone:
         text += f" Last on {gone['at'][:10]}: {gone['old']} for their age, "
         text += f"{gone['large']} for their size."
