@@ -194,7 +194,7 @@ def test_a_poisoned_folder_is_listed_as_broken(kind, finished, root, template, m
 
 
 LISTS = ("runs", "compare", "train", "losses", "your_data")
-COLLATERAL = ("deep config", "state unknown", "state a list", "records numbers", "epochs a dict")
+COLLATERAL = ("deep config", "state unknown", "state a list", "records numbers", "record empty")
 
 
 @pytest.mark.parametrize("page", LISTS)

@@ -135,7 +135,7 @@ def outcomes_at_end(folder: str, created: str, n_rows: int) -> tuple[np.ndarray,
     """At the newest epoch: the LabelOutcome (N,) of each label, and which are memorized (N,)."""
     run = RunFolder(folder)
     prediction = np.array(run.array("prediction")[n_rows - 1])
-    run.check_numbers("prediction", prediction)
+    run.check_ids("prediction", prediction)
     current = run.array("soft")[n_rows - 1].argmax(1)
     given, true = run.labels["given"], run.labels.get("true")
     return outcomes(given, true, current), memorized(given, true, prediction)
