@@ -20,7 +20,7 @@ from engine.errors import StoreError
 
 POLL_SECONDS = 1.0  # between two checks of the UMAP process
 LAYOUTS = {"umap": "UMAP", "pca": "PCA"}
-HELD = "map.held"  # of the session: (run, layout, row) of the 3-D figure
+FROZEN = "map.frozen"  # of the session: (run, layout, row) of the 3-D figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +77,15 @@ def hold_still(name: str, row: int, kind: str) -> int:
     The figure is mounted again whenever its data change, which resets the point of view.
     """
     live = runs().info(name).active and get("epoch") is None
-    held = st.session_state.get(HELD)
-    if not live or held is None or held[:2] != (name, kind) or held[2] > row:
-        held = (name, kind, row)
-    if held[2] < row and st.button(
+    frozen = st.session_state.get(FROZEN)
+    if not live or frozen is None or frozen[:2] != (name, kind) or frozen[2] > row:
+        frozen = (name, kind, row)
+    if frozen[2] < row and st.button(
         f"Show epoch {run_cache.records(name)[row]['epoch']}", icon=":material/update:"
     ):
-        held = (name, kind, row)
-    st.session_state[HELD] = held
-    return held[2]
+        frozen = (name, kind, row)
+    st.session_state[FROZEN] = frozen
+    return frozen[2]
 
 
 def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
