@@ -14,7 +14,7 @@ from engine.data import DATASETS, human
 from engine.data.registry import data_folder
 from engine.errors import ConfigError, DataError
 from engine.noise.class_dependent import NOISE_NOTES, WITHOUT_RATE
-from engine.noise.sample_dependent import MARGIN_TYPES
+from engine.noise.instance_dependent import MARGIN_TYPES
 
 NETWORKS = get_args(RunConfig.model_fields["network"].annotation)
 EPOCHS, SEEDS = (0, 1000), (0, 2**32 - 1)

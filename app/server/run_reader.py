@@ -29,18 +29,18 @@ class RunReader:
         self._queue = queue
 
     def folder(self, name: str) -> Path:
-        """The folder of a run. Raises RunsError for a name that is no plain folder name."""
+        """The folder of a run. Raises RunsError for anything but a plain folder name."""
         return run_folders.folder_of(self.root, name)
 
     def names(self) -> list[str]:
-        """All runs, newest first; in front those that failed before they had a folder."""
+        """Names of all runs, newest first; first of all those without a folder."""
         on_disk = names_in(self.root)
         with self._queue.lock:
-            unborn = [name for name in self._queue.jobs if name not in on_disk]
-        return unborn[::-1] + on_disk
+            without_folder = [name for name in self._queue.jobs if name not in on_disk]
+        return without_folder[::-1] + on_disk
 
     def info(self, name: str) -> RunInfo:
-        """State and progress of a run. Raises RunsError where there is no such run."""
+        """State and progress of a run. Raises RunsError if it does not exist."""
         self.folder(name)
         with self._queue.lock:
             job = self._queue.jobs.get(name)
@@ -50,7 +50,7 @@ class RunReader:
         return info_on_disk(self.root, name, self.access.owner(name), pinned)
 
     def active(self) -> list[RunInfo]:
-        """Runs that have a slot, those that are paused without one, then those that wait."""
+        """Runs with a slot, then those paused without one, then those that wait."""
         with self._queue.lock:
             return self._queue.active()
 
@@ -70,7 +70,7 @@ class RunReader:
         return self.limits.per_visitor
 
     def tidied(self) -> dict[str, Any]:
-        """What was tidied away last: {"at", "old", "large"}, empty if nothing was."""
+        """The last cleanup: {"at", "old", "large"}, see `housekeeping`; empty if there was none."""
         return self.storage.table("tidied")
 
     def private(self, name: str) -> bool:
@@ -78,7 +78,7 @@ class RunReader:
         return self.access.private(name)
 
     def link_key(self, name: str) -> str:
-        """The key of a run's share link; "" where there is none."""
+        """The key of a run's share link; "" if it has none."""
         return self.access.link_key(name)
 
     def may_control(self, name: str, visitor: Visitor) -> bool:
@@ -86,13 +86,13 @@ class RunReader:
         return self.access.may_control(name, visitor)
 
     def mark_watched(self, name: str) -> None:
-        """A page shows this run now."""
+        """Note that a page shows this run now."""
         with self._queue.lock:
             self._queue.mark_watched(name)
 
 
 def names_in(root: Path) -> list[str]:
-    """All runs on disk by the names of their folders, newest first; no folders of sweeps."""
+    """Names of all run folders below root, newest first, without folders of sweeps."""
     dated = []
     with os.scandir(root) as entries:
         for entry in entries:
@@ -108,7 +108,7 @@ def names_in(root: Path) -> list[str]:
 
 
 def info_on_disk(root: Path, name: str, owner: str, pinned: bool) -> RunInfo:
-    """State and progress of a run as its files say. Raises RunsError where there is no folder."""
+    """State and progress of a run from its files. Raises RunsError if its folder does not exist."""
     folder = run_folders.folder_of(root, name)
     if not folder.is_dir():
         raise RunsError(not_found(name))

@@ -43,11 +43,11 @@ NOISE_NOTES = {
     "the likelier; r become wrong (Zhang et al. 2021)",
     "human": "labels that people gave: CIFAR-10N and CIFAR-100N (Wei et al. 2022)",
 }
-BY_SAMPLE = (
+INSTANCE_DEPENDENT = (
     "instance",
     "margin",
     "human",
-)  # need more than labels, see engine.noise.sample_dependent
+)  # need more than labels, see engine.noise.instance_dependent
 WITHOUT_RATE = ("none", "matrix", "human")  # rate is not looked at
 
 NOISE_STREAM = 2
@@ -73,8 +73,9 @@ def transition_matrix(
 ) -> np.ndarray:
     """P(given label | true label) of a noise model.
 
-    kind: one of NOISE_NOTES but BY_SAMPLE. rate: in [0, 1]. n_classes: C, at least 2. dataset: name
-    of the data set, which the class maps of `asymmetric` need. matrix: (C, C), for kind "matrix".
+    kind: one of NOISE_NOTES but INSTANCE_DEPENDENT. rate: in [0, 1]. n_classes: C, at least 2.
+    dataset: name of the data set, which the class maps of `asymmetric` need. matrix: (C, C), for
+    kind "matrix".
     Returns (C, C) float64; rows are true classes and sum to 1. Raises NoiseError.
 
     >>> transition_matrix("pair", 0.5, 2)
@@ -83,11 +84,11 @@ def transition_matrix(
     """
     if kind not in NOISE_NOTES:
         raise NoiseError(f"noise = {kind!r}: allowed are {', '.join(NOISE_NOTES)}")
-    if kind in BY_SAMPLE:
+    if kind in INSTANCE_DEPENDENT:
         raise NoiseError(f"noise = {kind!r} needs the images: labels alone do not tell its matrix")
     if n_classes < 2:
         raise NoiseError(f"n_classes = {n_classes}: allowed is 2 or more")
-    check_rate(rate)
+    validate_rate(rate)
     eye = np.eye(n_classes)
     if kind == "none":
         return eye
@@ -103,7 +104,7 @@ def transition_matrix(
     return (1 - rate) * eye + rate * eye[target]
 
 
-def corrupt(
+def class_dependent_noise(
     labels: np.ndarray,
     kind: str = "symmetric",
     rate: float = 0.4,
@@ -119,7 +120,7 @@ def corrupt(
     int(rate * N) samples, as is usual in the field; the others flip each label by its row of the
     transition matrix. Arguments and errors otherwise as in `transition_matrix`.
     """
-    labels, n_classes = checked_labels(labels, n_classes)
+    labels, n_classes = validated_labels(labels, n_classes)
     matrix = transition_matrix(kind, rate, n_classes, dataset=dataset, matrix=matrix)
     # a stream of its own: shuffling with the same one would sort clean from wrong into batches
     rng = np.random.default_rng((seed, NOISE_STREAM))
@@ -147,13 +148,13 @@ def observed_matrix(true: np.ndarray, given: np.ndarray, n_classes: int) -> np.n
     return counts / np.maximum(counts.sum(1, keepdims=True), 1)
 
 
-def check_rate(rate: float) -> None:
+def validate_rate(rate: float) -> None:
     """Raise NoiseError for a rate outside [0, 1]."""
     if not 0 <= rate <= 1:
         raise NoiseError(f"rate = {rate}: allowed is 0 to 1")
 
 
-def checked_labels(labels: np.ndarray, n_classes: int | None) -> tuple[np.ndarray, int]:
+def validated_labels(labels: np.ndarray, n_classes: int | None) -> tuple[np.ndarray, int]:
     """labels as (N,) int64, and C, by default one more than the largest. Raises NoiseError."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or len(labels) == 0 or not np.issubdtype(labels.dtype, np.integer):

@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from engine import hardware as machine
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.errors import ConfigError
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
@@ -26,7 +27,8 @@ from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import RunWriter
 from engine.training import train as method
 from engine.training.control import Control
-from engine.training.state import State, load_data
+from engine.training.state import State
+from engine.training.train import prepare_state
 
 # what makes one epoch of MixNN; the label update is part of the evaluation pass
 EPOCH = ("training", "evaluation", "mixture", "neighbors", "weights", "snapshot")
@@ -65,7 +67,7 @@ def measure(
     ):
         if value not in allowed:
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
-    state = State(config, data)
+    state = prepare_state(config, data)
     measured_on = machine.hardware_info(state.device)
     with (
         machine.session(state.device, state.compile),

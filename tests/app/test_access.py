@@ -116,7 +116,7 @@ def test_no_page_shows_a_private_run_to_a_stranger(private, template, beside):
         assert page == "lesson" or private in mine, page
         theirs = everything(open_as(BOB, page, **params))
         assert not [text for text in hidden if text in theirs], page
-        # the name comes back from the address as often as that of a run that is not there
+        # the name comes back from the address as often as that of a run that does not exist
         params = {key: value.replace(private, GONE) for key, value in params.items()}
         assert theirs.count(private) == everything(open_as(BOB, page, **params)).count(GONE), page
         assert private not in everything(open_as(BOB, page, sample="0"))
@@ -322,10 +322,10 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
 def test_a_page_gets_nothing_ungated_from_the_registry(private):
     seen = VisibleRuns(runs(), who(BOB))
     for method in ("folder", "info", "mark_watched", "link_key", "private"):
-        with pytest.raises(RunsError, match="is not there"):
+        with pytest.raises(RunsError, match="does not exist"):
             getattr(seen, method)(private)
     for method in ("may_control", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
-        with pytest.raises(RunsError, match="is not there"):
+        with pytest.raises(RunsError, match="does not exist"):
             getattr(seen, method)(private, who(BOB))
     for name in ("storage", "access", "_queue", "close", "tidy"):
         with pytest.raises(AttributeError):
@@ -374,7 +374,7 @@ def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, temp
     assert found >= 3
     runs().revoke(private, who(ANN))
     for label, make in shared:
-        with pytest.raises(RunsError, match="is not there"):
+        with pytest.raises(RunsError, match="does not exist"):
             pytest.fail(f"{label}: {in_a_thread(make)[:80]!r}")
     saved.clear()
     open_as(BOB, "losses", run="public", key=key)
@@ -386,11 +386,11 @@ def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, temp
 def test_a_thread_without_a_page_reads_no_private_run(private, template):
     shutil.copytree(template, runs().root / "public")
     assert in_a_thread(lambda: run_cache.run("public").folder.name) == "public"
-    with pytest.raises(RunsError, match="is not there"):
+    with pytest.raises(RunsError, match="does not exist"):
         in_a_thread(lambda: run_cache.run(private))
     with acting_as(who(ANN)):
         assert run_cache.run(private).folder.name == private
-    with acting_as(who(BOB)), pytest.raises(RunsError, match="is not there"):
+    with acting_as(who(BOB)), pytest.raises(RunsError, match="does not exist"):
         run_cache.run(private)
 
 

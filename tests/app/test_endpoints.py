@@ -57,7 +57,7 @@ def test_as_streamlit_comes_it_takes_and_says_everything(served):
 
 def test_a_page_without_an_uploader_takes_nothing(served):
     client, made, run = served
-    made.narrow(run)
+    made.restrict(run)
     assert put(client, 60 * KB) == 400
     made.wait_for("me", True)
     assert put(client, 60 * KB) == 204
@@ -70,7 +70,7 @@ def test_a_page_without_an_uploader_takes_nothing(served):
 
 def test_a_session_and_the_server_keep_so_much(served):
     client, made, run = served
-    made.narrow(run)
+    made.restrict(run)
     made.wait_for("me", True)
     made.wait_for("you", True)
     answers = [put(client, 60 * KB, name=str(number)) for number in range(8)]
@@ -85,7 +85,7 @@ def test_a_session_and_the_server_keep_so_much(served):
 
 def test_no_metrics(served):
     client, made, run = served
-    made.narrow(run)
+    made.restrict(run)
     made.wait_for("me", True)
     put(client, 60 * KB)
     said = client.get("/_stcore/metrics").text
@@ -99,7 +99,7 @@ def test_no_client_clears_the_caches_of_all(served, monkeypatch):
     monkeypatch.setattr(
         AppSession, "_handle_clear_cache_request", lambda session: cleared.append(1)
     )
-    made.narrow(run)
+    made.restrict(run)
     AppSession._handle_clear_cache_request(None)
     assert cleared == []
 
@@ -112,7 +112,7 @@ def test_the_installed_streamlit_has_what_is_narrowed():
         uploaded_file_mgr=MemoryUploadedFileManager(""),
         stats_mgr=StatsManager(),
     )
-    assert endpoints.fits(run)
+    assert endpoints.is_supported(run)
     run.stats_mgr = SimpleNamespace()
-    assert not endpoints.fits(run)
+    assert not endpoints.is_supported(run)
     assert st.get_option("server.maxUploadSize") > 0

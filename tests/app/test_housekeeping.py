@@ -1,4 +1,4 @@
-"""Which runs of visitors are tidied away, and which stay."""
+"""Which runs of visitors are removed, and which are kept."""
 
 import json
 import logging

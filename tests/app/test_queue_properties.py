@@ -179,7 +179,7 @@ class Queue(RuleBasedStateMachine):
         if not hasattr(self, "runs"):
             return
         jobs = self.runs._queue.jobs.values()
-        assert sum(job.holds_place for job in jobs) <= self.slots
+        assert sum(job.has_slot for job in jobs) <= self.slots
         assert sum(job.runner.state == "running" for job in jobs) <= self.slots
         assert all(job.runner.starts <= 1 for job in jobs)
 
@@ -188,7 +188,7 @@ class Queue(RuleBasedStateMachine):
         """Of those that wait, no owner's second run comes before another owner's first."""
         if not hasattr(self, "runs"):
             return
-        ahead = Counter(job.owner for job in self.runs._queue.jobs.values() if job.holds_place)
+        ahead = Counter(job.owner for job in self.runs._queue.jobs.values() if job.has_slot)
         last = 0
         for run in self.runs.active():
             if run.state == "queued":

@@ -116,7 +116,7 @@ def test_the_unwatched_are_stopped_but_not_the_pinned_or_watched(registry):
     while runs.info(left).state != "stopped" and time.monotonic() < deadline:
         runs.mark_watched(watched)
         time.sleep(0.1)
-    assert "nobody watched it" in runs.info(left).message
+    assert "it was not watched" in runs.info(left).message
     assert runs.info(pinned).state == runs.info(watched).state == "running"
 
 
@@ -283,14 +283,14 @@ def test_delete_names_what_it_could_not_delete(registry, template, monkeypatch):
 
 def test_the_folder_of_a_failed_run_is_given_back_once(registry, monkeypatch):
     tries = []
-    real = run_folders.give_back
+    real = run_folders.release
 
-    def give_back(folder):
+    def release(folder):
         tries.append(folder.name)
         (folder / "notes.txt").touch()  # so that it cannot be removed
         return real(folder)
 
-    monkeypatch.setattr(run_folders, "give_back", give_back)
+    monkeypatch.setattr(run_folders, "release", release)
     runs = registry()
     name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
     wait_until(lambda: tries)
@@ -397,7 +397,7 @@ def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
     runs = registry()
     name = runs.submit(quick_digits(dataset="npz:/nowhere.npz"), visitor=ANN)
     wait_until(lambda: runs.info(name).state == "failed")
-    assert "/nowhere.npz is not there" in runs.info(name).message
+    assert "/nowhere.npz does not exist" in runs.info(name).message
     wait_until(lambda: not runs.folder(name).exists())
     assert name in runs.names()
 
@@ -424,7 +424,7 @@ def test_a_name_stays_inside_the_root(registry, name):
 
 
 def test_a_name_that_is_not_there(registry):
-    with pytest.raises(RunsError, match="'gone' is not there"):
+    with pytest.raises(RunsError, match="'gone' does not exist"):
         registry().info("gone")
 
 
@@ -643,7 +643,7 @@ def test_a_damaged_database_is_left_as_it_is_and_said(registry, tmp_path):
     clock = Clock()
     runs = registry(clock=clock)
     assert not runs.alone
-    assert "is damaged; put back a copy, or move it away" in runs.refusal
+    assert "is damaged; restore a backup, or move it away" in runs.refusal
     assert "is damaged" in runs.problems[0].text
     with pytest.raises(RunsError, match="is damaged"):
         runs.submit(LONG, visitor=ANN)

@@ -131,16 +131,18 @@ class _Process:
             stdout=subprocess.PIPE,
             stderr=self._errors,
         )
-        os.set_blocking(self._process.stdout.fileno(), False)
+        assert self._process.stdout is not None  # a pipe, as requested
+        self._output = self._process.stdout
+        os.set_blocking(self._output.fileno(), False)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._process.stdout, selectors.EVENT_READ)
+        self._selector.register(self._output, selectors.EVENT_READ)
         self._rest, self._said = b"", 0
 
     def hear(self, seconds: float) -> list[dict] | None:
         """What it said in this time; None after its end."""
         if not self._selector.select(seconds):
             return []
-        chunk = self._process.stdout.read(1 << 16)
+        chunk = self._output.read(1 << 16)
         if not chunk:
             return None
         self._said += len(chunk)
@@ -162,5 +164,5 @@ class _Process:
         self._process.kill()  # also a stopped one
         self._process.wait()
         self._selector.close()
-        self._process.stdout.close()
+        self._output.close()
         self._errors.close()

@@ -50,7 +50,8 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
         raise UploadError("it is empty")
     if not zipfile.is_zipfile(path):
         raise UploadError("it is neither an .npz file nor a .zip file")
-    form, notes, layout = "npz", [], None
+    form, layout = "npz", None
+    notes: list[str] = []
     with opened(path) as archive:
         if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
             check_arrays(archive, report)
@@ -61,8 +62,8 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
             path.unlink()
             path = own / plain
     check(form, path, name, smallest, limits.memory, report)
-    layout = layout and asdict(layout)
-    return {"form": form, "file": path.name, "notes": notes, "layout": layout}
+    packed = None if layout is None else asdict(layout)
+    return {"form": form, "file": path.name, "notes": notes, "layout": packed}
 
 
 def check(
@@ -133,6 +134,7 @@ def main(wish: dict[str, Any], say: Callable[[dict], None]) -> None:
     limits = Limits(**wish["limits"])
     confine(limits)
     np.seterr(all="ignore")  # numbers that are none are refused with a sentence
+    last: dict[str, Any]
     try:
         own = Path(wish["own"])
         last = {"taken": unpack(own, wish["name"], limits, wish["smallest"], _reporter(say))}

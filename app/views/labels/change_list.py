@@ -165,7 +165,7 @@ def save_labels(labels: LabelView) -> None:
 
     def text() -> str:
         rows = label_rows(labels.run, labels.view.row, issues_of(labels.view))
-        return frame_csv(pd.DataFrame(rows))
+        return frame_csv(pd.DataFrame(rows)) or ""
 
     downloads.button(
         "All labels, CSV",

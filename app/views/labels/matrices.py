@@ -101,5 +101,5 @@ def long_table(
 ) -> pd.DataFrame:
     """A (C, C) matrix as a table with one row per cell and the three columns named."""
     frame = pd.DataFrame(matrix, index=classes, columns=classes)
-    cells = frame.rename_axis(rows).rename_axis(columns, axis=1).stack()
-    return cells.to_frame(value).reset_index()
+    cells = pd.Series(frame.rename_axis(rows).rename_axis(columns, axis=1).stack(), name=value)
+    return cells.reset_index()

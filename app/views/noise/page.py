@@ -14,7 +14,7 @@ from app.state.url_state import bound, get, link
 from app.views.noise import matrix_editor, noisy_labels, panels
 from app.views.noise.noisy_labels import LabelNoise
 from engine.config import RunConfig, configure
-from engine.data import Data, is_here
+from engine.data import Data, is_available
 from engine.errors import ConfigError, DataError, NoiseError
 from engine.noise.class_dependent import NOISE_NOTES
 from engine.training.noisy_labels import margins_known
@@ -109,7 +109,7 @@ def selected_settings() -> RunConfig:
 
 def data_set(config: RunConfig) -> Data:
     """The data set of these settings; ends the page if it is missing or cannot be read."""
-    if not is_here(config.dataset):
+    if not is_available(config.dataset):
         st.info(
             f"{escaping.markdown(config.dataset)} is not on this machine yet: it is downloaded "
             "when a run starts. Start one on Train to see its noise here, or select another data "

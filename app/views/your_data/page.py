@@ -19,7 +19,7 @@ from engine.analysis import data_checks
 from engine.charts import review as charts
 from engine.data import load
 from engine.errors import StoreError
-from engine.noise.class_dependent import corrupt
+from engine.noise.class_dependent import class_dependent_noise
 
 STEPS = {"bring": "1 Bring", "check": "2 Check", "review": "3 Review", "take": "4 Take home"}
 PATIENCE = 1.0  # seconds in which most uploads are checked, without a word on how far they are
@@ -135,7 +135,9 @@ def go_to_check(receive) -> None:
 def example() -> io.BytesIO:
     """scikit-learn's digits with 10 % of the training labels spoiled, in the MedMNIST layout."""
     data = load("digits")
-    noisy = corrupt(data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0)
+    noisy = class_dependent_noise(
+        data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0
+    )
     out = io.BytesIO()
     np.savez_compressed(
         out,

@@ -8,9 +8,9 @@ from engine.errors import NoiseError
 from engine.noise.class_dependent import (
     NOISE_STREAM,
     Noise,
-    check_rate,
-    checked_labels,
     observed_matrix,
+    validate_rate,
+    validated_labels,
 )
 
 # Share of a label's chance to stay, as a function of the margin (0 to 1) between two classes.
@@ -43,8 +43,8 @@ def instance_dependent_noise(
     samples of a class; a class without a sample keeps its label. Near 0 and 1 the truncation moves
     the mean of q away from rate: 0 makes 8 % wrong. Raises NoiseError.
     """
-    labels, n_classes = checked_labels(labels, n_classes)
-    check_rate(rate)
+    labels, n_classes = validated_labels(labels, n_classes)
+    validate_rate(rate)
     if len(images) != len(labels):
         raise NoiseError(f"{len(images)} images but {len(labels)} labels")
     rng = np.random.default_rng((seed, NOISE_STREAM))
@@ -86,8 +86,8 @@ def margin_noise(
            [1., 0.]])
     """
     eta = np.asarray(eta, dtype=float)
-    labels, n_classes = checked_labels(labels, eta.shape[1])
-    check_rate(rate)
+    labels, n_classes = validated_labels(labels, eta.shape[1])
+    validate_rate(rate)
     if margin_type not in MARGIN_TYPES:
         raise NoiseError(f"margin_type = {margin_type!r}: allowed are {', '.join(MARGIN_TYPES)}")
     if len(eta) != len(labels):
@@ -121,7 +121,7 @@ def human_noise(
     rate is the actual one, the matrix the observed one. Raises NoiseError where clean does not say
     of every image what labels says.
     """
-    labels, n_classes = checked_labels(labels, n_classes)
+    labels, n_classes = validated_labels(labels, n_classes)
     if rows is None and len(clean) != len(labels):
         raise NoiseError(f"{len(clean)} human labels but {len(labels)} images: allowed is the same")
     rows = np.arange(len(labels)) if rows is None else rows
@@ -135,7 +135,7 @@ def human_noise(
             f"truly is of class {clean[row]}, the images {labels[wrong[0]]} ({len(wrong):,} rows "
             "differ); allowed is the order of torchvision's files"
         )
-    given, _ = checked_labels(given[rows], n_classes)
+    given, _ = validated_labels(given[rows], n_classes)
     actual = float((given != labels).mean())
     return Noise(given, _full(observed_matrix(labels, given, n_classes)), actual, actual)
 
