@@ -1,4 +1,4 @@
-"""Losses: does the loss separate clean from wrong labels?"""
+"""Losses: can the loss separate clean from wrong labels?"""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,7 @@ def wrong_labels(run: RunFolder, row: int) -> np.ndarray | None:
 
 def page() -> None:
     head(
-        "Does the loss separate clean from wrong labels?",
+        "Can the loss separate clean from wrong labels?",
         "Networks fit right labels first, so wrong ones keep a large loss. MixNN fits a mixture of "
         "two Gaussian components to the losses and derives P(clean) from it. If the components "
         "overlap, P(clean), and everything computed from it, is unreliable.",

@@ -1,4 +1,4 @@
-"""Map: do classes form clusters although labels are wrong?"""
+"""Map: do classes stay together in feature space?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -212,7 +212,7 @@ def sprite_sheets(name: str, n: int) -> dict | None:
 
 
 page.head(
-    "Do classes form clusters although labels are wrong?",
+    "Do classes stay together in feature space?",
     "Each point is an image; images with similar features are close together. Where classes form "
     "clusters in spite of wrong labels, most neighbors of a sample have its true label.",
     "features",

@@ -1,4 +1,4 @@
-"""Noise: which labels are wrong, and how did they become wrong?"""
+"""Noise: which labels are wrong, and how?"""
 
 import os
 
@@ -161,7 +161,7 @@ def short(dataset: str) -> str:
 
 def page() -> None:
     head(
-        "Which labels are wrong, and how did they become wrong?",
+        "Which labels are wrong, and how?",
         "A transition matrix says which true classes get which wrong labels, as requested and as "
         "observed. The pattern decides how hard the noise is: errors spread over all classes are "
         "outvoted by clean labels, errors that always go to the same class look systematic.",
