@@ -26,11 +26,11 @@ SEEDS = 0, 2**32 - 1
 def of_run() -> tuple[LabelNoise, str]:
     """The labels of the selected run, and its name; ends the page while it has none."""
     name = run_picker.pick_run(with_epochs=False)
-    where = runs().info(name)
+    info = runs().info(name)
     if not has_labels(name):
-        if where.state == "failed":
-            st.error(f"This run failed before the noise was drawn: {escaping.lines(where.message)}")
-        elif where.active:
+        if info.state == "failed":
+            st.error(f"This run failed before the noise was drawn: {escaping.lines(info.message)}")
+        elif info.active:
             st.info("The noise is drawn when this run starts; this page then updates itself.")
             await_labels(name)
         else:

@@ -57,30 +57,30 @@ def login() -> None:
             st.button("Log in", key="login", icon=":material/login:", on_click=st.login)
 
 
-def row(where: RunInfo) -> None:
+def row(info: RunInfo) -> None:
     """A run with its state, details, and the buttons of its owner and the teacher."""
-    name = where.name
+    name = info.name
     with st.container(horizontal=True, vertical_alignment="center"):
-        run_picker.state_badge(where)
+        run_picker.state_badge(info)
         st.page_link(
             "views/train/page.py",
             label=escaping.markdown(name),
             query_params=link(run=name, epoch=None),
         )
-        st.caption(details(where))
+        st.caption(details(info))
         st.space("stretch")
         allowed = runs().may_control(name, visitor())
-        if where.state != "queued":
+        if info.state != "queued":
             button(
-                "Unpin" if where.pinned else "Pin",
+                "Unpin" if info.pinned else "Pin",
                 "pin",
-                lambda name, me: runs().pin(name, me, not where.pinned),
+                lambda name, me: runs().pin(name, me, not info.pinned),
                 name,
                 off=not allowed,
                 help="A pinned run continues when no one watches it, and is kept when old runs are "
                 "removed",
             )
-        if where.active:
+        if info.active:
             button("Stop", "stop", runs().stop, name, off=not allowed)
         elif visitor().teacher:
             with st.popover("Delete"):
@@ -91,17 +91,17 @@ def row(where: RunInfo) -> None:
                 button("Delete permanently", "delete", runs().delete, name, type="primary")
 
 
-def details(where: RunInfo) -> str:
+def details(info: RunInfo) -> str:
     """Owner, progress and marks of a run, in Markdown."""
-    owner = escaping.markdown(where.owner[:4]) or "command line"
-    words = [f"visitor: {'yours' if where.owner == visitor().id else owner}"]
-    if where.state in ("running", "paused"):
-        left = time_left(where.seconds_left)
-        words.append(f"epoch {where.epoch} of {where.n_epochs - 1}{left}")
-        words.append(f"last watched {minutes(where.unwatched)} ago")
-    if where.pinned:
+    owner = escaping.markdown(info.owner[:4]) or "command line"
+    words = [f"visitor: {'yours' if info.owner == visitor().id else owner}"]
+    if info.state in ("running", "paused"):
+        left = time_left(info.seconds_left)
+        words.append(f"epoch {info.epoch} of {info.n_epochs - 1}{left}")
+        words.append(f"last watched {minutes(info.unwatched)} ago")
+    if info.pinned:
         words.append("pinned")
-    if runs().private(where.name):
+    if runs().private(info.name):
         words.append("private")
     return " · ".join(words)
 
@@ -135,8 +135,8 @@ def active() -> None:
         st.caption(f"{hidden} of them are private runs of other visitors.")
     elif not visible:
         st.caption("No run is training. Runs that are started appear here.")
-    for where in visible:
-        row(where)
+    for info in visible:
+        row(info)
 
 
 @page.guarded
@@ -191,7 +191,7 @@ if visitor().teacher:
         on_change=change_limits,
     )
 live_updates.poll("queue", lambda: None, every=2.0, draw=active)
-busy = {where.name for where in runs().active()}
+busy = {info.name for info in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)
 st.caption(retention())
