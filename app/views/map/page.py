@@ -108,7 +108,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
             return
         instead = "PCA" if shown.kind == "pca" else "the newest epoch that is ready"
         what = "UMAP is warming up (about 10 seconds)" if state == "warming up" else "UMAP"
-        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs, until then {instead}")
+        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Shown so far: {instead}.")
 
     def changed() -> str | None:
         mapper.request(folder, dims)

@@ -39,7 +39,7 @@ def numbers(name: str, records: list[dict[str, Any]], cells: list) -> None:
     shown = [
         ("Test accuracy", last.get("test_accuracy"), "test accuracy"),
         ("Label accuracy", last.get("label_accuracy"), "label recovery"),
-        ("Wrong labels memorized", last.get("memorized"), "memorization"),
+        ("Memorization", last.get("memorized"), "memorization"),
     ]
     for cell, (label, value, term) in zip(cells, shown, strict=False):
         cell.metric(label, text.percent(value), help=page.word(term))
