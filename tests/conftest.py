@@ -1,5 +1,7 @@
-"""What several tests need: the golden numbers, real images where they lie, a tiny run."""
+"""What several tests need: the golden numbers, tiny data and settings, runs in some states."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,24 @@ import torch
 from engine.config import RunConfig, configure
 from engine.data import Data
 from engine.data.base import assemble
+from engine.runs.runner import Runner
+from tests.records import keep_epochs
 
 # tiny arrays: two threads would spend their time waiting for each other
 torch.set_num_threads(1)
 
 slow = pytest.mark.slow  # not run by default, see pyproject.toml
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def default_root(tmp_path_factory):
+    """Tests write nothing to the runs/ of the checkout: one that needs runs takes `root`."""
+    path = tmp_path_factory.mktemp("default") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXNN_RUNS", str(path))
+        yield
+    assert not path.exists(), "a test of this session needs the fixture `root`"
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +58,8 @@ def blobs(n: int = 96, n_classes: int = 3, *, seed: int = 0, n_test: int = 30) -
     return assemble("blobs", train, draw(n_test), names, true_labels=train[1])
 
 
-def quick(**knobs) -> RunConfig:
-    """Settings under which a run on `blobs` takes a fraction of a second."""
+def quick(**settings) -> RunConfig:
+    """Settings with which a run on `blobs` takes a fraction of a second."""
     small = dict(
         preset="plain",
         network="small",
@@ -58,9 +72,69 @@ def quick(**knobs) -> RunConfig:
         learning_rate=0.05,
         device="cpu",
     )
-    return configure(**small | knobs)
+    return configure(**small | settings)
 
 
 @pytest.fixture
 def data() -> Data:
     return blobs()
+
+
+DIGITS = dict(
+    dataset="digits",
+    limit=200,
+    epochs=6,
+    warmup=1,
+    correction_start=2,
+    k=3,
+    state_interval=1,
+    seed=1,
+)
+
+
+def quick_digits(**settings) -> RunConfig:
+    """Settings of a run on real digits that takes about a second."""
+    return configure(**DIGITS | settings)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """A small finished run on digits, to be copied."""
+    folder = tmp_path_factory.mktemp("template") / "finished"
+    runner = Runner.new(quick_digits(), folder)
+    runner.run()
+    assert runner.status.state == "done", runner.status.error
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    """An empty folder of runs."""
+    path = tmp_path / "runs"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def finished(root, template) -> str:
+    """A finished run."""
+    shutil.copytree(template, root / "finished")
+    return "finished"
+
+
+@pytest.fixture
+def failed(root, template) -> str:
+    """A run that failed after some epochs."""
+    shutil.copytree(template, root / "failed")
+    keep_epochs(root / "failed", 3)
+    status = {"state": "failed", "message": "the disk is full (3 MB free)", "time": 0.0}
+    (root / "failed" / "status.json").write_text(json.dumps(status))
+    return "failed"
+
+
+@pytest.fixture
+def broken(root, template) -> str:
+    """A run folder whose settings cannot be read."""
+    shutil.copytree(template, root / "broken")
+    (root / "broken" / "config.json").write_text("{")
+    return "broken"

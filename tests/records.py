@@ -14,6 +14,11 @@ def write_records(folder: Path, records: list[dict[str, Any]]) -> None:
     (folder / "epochs.jsonl").write_text(text)
 
 
+def keep_epochs(folder: Path, epochs: int) -> None:
+    """Cut a run to its first epochs."""
+    write_records(folder, read_records(folder)[:epochs])
+
+
 def as_format_1(folder: Path) -> None:
     """Turn a run folder into one of format 1, whose records are one list."""
     (folder / "epochs.json").write_text(json.dumps(read_records(folder)))

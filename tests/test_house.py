@@ -127,7 +127,10 @@ HEAVY = ("torch", "sklearn", "pandas", "scipy", "umap", "plotly", "streamlit", "
 @pytest.mark.parametrize(
     ("modules", "needed"),
     [
-        ("engine.cli.parser, engine.cli.commands, engine.cli.console", set()),
+        (
+            "engine.cli.parser, engine.cli.commands, engine.cli.sweep_commands, engine.cli.console",
+            set(),
+        ),
         ("engine.config, engine.training.control, engine.analysis.diagnostics", set()),
         ("engine.runs.folder, engine.analysis.summary, engine.analysis.label_issues", set()),
         ("engine.runs.runner, engine.runs.writer, engine.embedding.worker", set()),

@@ -15,11 +15,11 @@ import torch
 
 from engine.__main__ import main
 from engine.embedding import worker
-from engine.embedding.worker import Mapper, Service
+from engine.embedding.worker import EmbeddingWorker, Service
 from engine.errors import MemoryShortage
 from engine.memory import as_shortage
 from engine.runs import executors
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import quick
 
@@ -84,7 +84,7 @@ def test_a_run_without_memory_fails_with_advice_and_lets_go_of_what_it_held(
     status = runner.status
     assert (status.state, status.foreseen, held) == ("failed", True, ["gone"])
     assert status.message.startswith("not enough memory: use fewer samples")
-    assert Run(runner.folder).status["message"] == status.message
+    assert RunFolder(runner.folder).status["message"] == status.message
     monkeypatch.undo()
     again = Runner.resume(runner.folder, data=data)
     again.run()
@@ -105,11 +105,11 @@ def test_a_run_that_gets_no_thread_fails_and_raises_nothing(tmp_path, data, monk
 
 
 def test_without_a_thread_that_writes_training_waits_for_the_disk(tmp_path, data, monkeypatch):
-    monkeypatch.setattr("engine.runs.writer.threading.Thread", NoThread)
+    monkeypatch.setattr("engine.runs.write_behind.threading.Thread", NoThread)
     runner = Runner.new(quick(), tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    assert len(Run(runner.folder).epochs) == 5
+    assert len(RunFolder(runner.folder).epochs) == 5
 
 
 LIMITED = """
@@ -162,26 +162,26 @@ def test_a_mapper_that_cannot_be_started_says_why(monkeypatch):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr("engine.embedding.worker.subprocess.Popen", refused)
-    mapper = Mapper()
-    mapper.ask("x")
-    state, why = mapper.state("x")
+    embedder = EmbeddingWorker()
+    embedder.request("x")
+    state, why = embedder.state("x")
     assert state == "failed"
-    assert "can be started: not enough memory" in why
+    assert "cannot be started: not enough memory" in why
     monkeypatch.undo()
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    mapper.ask("x", again=True)
-    assert "can be started" not in mapper.state("x")[1]
-    mapper.close()
+    embedder.request("x", again=True)
+    assert "cannot be started" not in embedder.state("x")[1]
+    embedder.close()
 
 
 def test_a_map_that_does_not_fit_is_a_failure_of_its_own(monkeypatch):
     def greedy(*_):
         raise MemoryError
 
-    monkeypatch.setattr(worker, "lay_out_next", greedy)
+    monkeypatch.setattr(worker, "embed_next_epoch", greedy)
     messages = []
     service = Service(messages.append)
-    service.wish(json.dumps({"run": "a", "dims": 2}))
+    service.request(json.dumps({"run": "a", "dims": 2}))
     assert not service.step()
     assert messages[0]["error"].startswith("not enough memory")
 

@@ -13,7 +13,8 @@ import pytest
 
 packages_distributions = cache(metadata.packages_distributions)  # takes a second
 ROOT = Path(__file__).resolve().parents[1]
-OWN = {"engine", "app", "tests"}
+# benchmarks import each other by file name
+OWN = {"engine", "app", "tests", *(p.stem for p in (ROOT / "tests/benchmarks").glob("*.py"))}
 # used without an import: figures as PNG, notebooks, sliders in them, downloads by name
 NOT_IMPORTED = {"kaleido", "jupyterlab", "ipywidgets", "torchvision"}
 
@@ -61,7 +62,7 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-@pytest.mark.parametrize("folder", ["engine", "app", "notebooks"])
+@pytest.mark.parametrize("folder", ["engine", "app", "notebooks", "tests"])
 def test_every_import_is_declared(folder):
     known, of_module = declared(), packages_distributions()
     missing = {

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.summary import export
-from engine.runs.folder import Run
-from engine.runs.sweep import save_table
+from engine.runs.folder import RunFolder
+from engine.runs.table import save_table
 from engine.tables import frame_csv, raw_cell, rows_text, safe_cell
 from tests.conftest import blobs
 from tests.runs.test_folder import write_run
@@ -64,7 +64,7 @@ def test_every_export_neutralizes_class_and_file_names(tmp_path):
     data = blobs()
     data = type(data)(**{**vars(data), "classes": ("=cmd|'/c calc'!A0", "@SUM(1)", "+1")})
     write_run(tmp_path / "run", data, epochs=2)
-    export(Run(tmp_path / "run"), tmp_path / "labels.csv")
+    export(RunFolder(tmp_path / "run"), tmp_path / "labels.csv")
     rows = list(csv.reader((tmp_path / "labels.csv").read_text().splitlines()))
     assert {row[1] for row in rows[1:]} == {"'=cmd|'/c calc'!A0", "'@SUM(1)", "'+1"}
     assert not any(cell[:1] in [*STARTS] for row in rows for cell in row if cell)

@@ -1,4 +1,4 @@
-"""Figures on a page, each with its picture (PNG) and its numbers (CSV)."""
+"""Figures on a page, which visitors can save as an image (PNG) and as numbers (CSV)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def show(
     fig: go.Figure, name: str, *, alt: str, data: pd.DataFrame | Callable | None = None, **options
 ) -> Any:
-    """A chart with its picture (PNG, in its tool bar) and its numbers (CSV, below).
+    """A chart that can be saved as PNG (in its toolbar) and as CSV (button below).
 
-    name: of the files. data: its numbers, or a function that makes them; by default the figure's
-    own points. options: of st.plotly_chart; returns what that returns.
+    name: of both files. alt: alternative text. data: its numbers, or a function that returns them;
+    by default the figure's own points. options: of st.plotly_chart, whose result is returned.
     """
     config = {
         "displaylogo": False,
@@ -32,13 +32,13 @@ def show(
         "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
     }
     options = {"key": f"chart-{name}", "alt": alt, "config": config} | options
-    chosen = st.plotly_chart(fig, **options)
+    selected = st.plotly_chart(fig, **options)
     save_csv(name, data if data is not None else lambda: points(fig))
-    return chosen
+    return selected
 
 
 def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
-    """A small button that saves numbers as CSV, made when it is clicked."""
+    """A small button that saves a table as CSV; the file is created on click."""
 
     def text() -> str:
         return frame_csv(data() if callable(data) else data)
@@ -50,12 +50,12 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
         mime="text/csv",
         type="tertiary",
         key=f"csv-{name}",
-        help="Save the numbers of this picture",
+        help="Save the numbers of this chart",
     )
 
 
 def points(fig: go.Figure) -> pd.DataFrame:
-    """The points of a figure as a long table: trace, x, y (and z)."""
+    """The points of a figure as a long table with columns trace, x, y (and z)."""
     import pandas as pd  # late: pages without a figure need none
 
     tables = []

@@ -1,4 +1,4 @@
-"""Back and Forward: which changes of the URL are steps of the browser's history."""
+"""The browser's history: which changes of the URL the buttons Back and Forward step through."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,8 @@ _mount = st.components.v2.component(
     html="<span></span>",
     css=":host { display: none }",
     js="""
-// Streamlit makes an entry of every change; here only a page and the values in `defaults` are.
+// Streamlit adds an entry for every change of the URL; this keeps only changes of the page and of
+// the parameters in `defaults`.
 const MARK = Symbol.for("mixnn.history");
 export default function ({ data }) {
   window[MARK] = data.defaults; // name -> its default, or null where a page fills it in
@@ -35,7 +36,7 @@ export default function ({ data }) {
 
 
 def steps(params: Mapping[str, Param]) -> None:
-    """Have the browser keep an entry for each page and each change of a parameter with `entry`."""
+    """Limit the browser's history to changes of the page and of parameters that have `entry`."""
     defaults = {
         name: param.format(param.default) if param.default else None
         for name, param in params.items()

@@ -1,4 +1,4 @@
-"""Images on a page: enlarged, side by side, each with a link to its sample."""
+"""Images on a page: enlarged, in a grid, each with a link to its sample."""
 
 import io
 from base64 import b64encode
@@ -14,7 +14,10 @@ from engine.runs.folder import StoreError
 
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
-    """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing."""
+    """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing.
+
+    size: side in pixels. alt: alternative text, by default the caption.
+    """
     wall([image], [caption], size=size, alts=[alt or caption])
 
 
@@ -26,9 +29,10 @@ def wall(
     marks: Sequence[str] | None = None,
     alts: Sequence[str] | None = None,
 ) -> None:
-    """Small images side by side, each (H, W, C) with C 1 or 3, captions below as plain text.
+    """A grid of small images, each (H, W, C) with C 1 or 3, with plain-text captions below.
 
-    marks: a color (CSS) of each frame, "" for none. size: side in pixels.
+    size: side in pixels. marks: the CSS color of each frame, "" for none. alts: alternative texts,
+    by default the captions.
     """
     cells = []
     for number, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -49,20 +53,21 @@ def wall(
 
 def linked_wall(
     name: str,
-    samples: Sequence[int] | np.ndarray,
+    samples: list[int] | np.ndarray,
     captions: Sequence[str],
     *,
     size: int = 72,
     marks: Sequence[str] | None = None,
 ) -> None:
-    """Training images of a run, each with a link to its page; the links alone if images are gone.
+    """Training images of a run, each with a link to its Sample page; only the links if the images
+    are missing.
 
-    captions: plain text below each; the link bears the sample's number.
+    captions: plain text below each image; the link shows the sample's number.
     """
     try:
         images = run_cache.pixels(name, samples)
     except StoreError as error:
-        st.caption(f"Without pictures: {escaping.lines(error)}")
+        st.caption(f"No images: {escaping.lines(error)}")
         images = None
     with st.container(horizontal=True, gap="small"):
         for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):
@@ -82,7 +87,7 @@ def linked_wall(
 
 
 def data_url(image: np.ndarray) -> str:
-    """An image (H, W, C) as the text of a PNG for HTML."""
+    """An image (H, W, C), C 1 or 3, values in [0, 255], as a PNG in a data URL."""
     array = np.clip(np.rint(np.asarray(image)), 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(buffer, "PNG")

@@ -1,78 +1,94 @@
-"""The choice of a run, its state as a badge, and the page of a run without an epoch."""
+"""The selection of a run, its state as a badge, and what a page shows before the first epoch."""
+
+from typing import Literal
 
 import streamlit as st
 
 from app.components import live_updates
-from app.components.page import empty
+from app.components.messages import empty
 from app.server import escaping, run_cache
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.state import selection
 from app.state.url_state import bound, get, put
 from engine.runs.records import epochs_file
 
-SIGNS = {  # of a run's state: shape beside color
+SYMBOLS = {  # of a run's state, so that color alone does not carry it
     "queued": "◷", "running": "▶", "paused": "⏸", "done": "✓", "stopped": "■", "failed": "✕",
     "interrupted": "⚠", "broken": "✕",
 }  # fmt: skip
-COLORS = {
+COLORS: dict[str, Literal["gray", "blue", "orange", "green", "red"]] = {
     "queued": "gray", "running": "blue", "paused": "orange", "done": "green", "stopped": "gray",
     "failed": "red", "interrupted": "orange", "broken": "red",
 }  # fmt: skip
 
 
-def state_badge(where: RunInfo) -> None:
-    """A run's state as a small badge: sign, word and color."""
-    text = f"{SIGNS[where.state]} {where.state}"
-    if where.state == "queued":
-        text += f", number {where.position}"
-    st.badge(text, color=COLORS[where.state], width="content")
+def state_badge(info: RunInfo) -> None:
+    """The state of a run as a small badge: symbol, word and color."""
+    text = f"{SYMBOLS[info.state]} {info.state}"
+    if info.state == "queued":
+        text += f", number {info.position}"
+    st.badge(text, color=COLORS[info.state], width="content")
 
 
 def chosen_run() -> str | None:
-    """The selected run, or the newest one and a message where there is no such run; None: none."""
-    found, name = selection.run(), get("run")
-    if name is not None and found != name:
-        instead = ": showing the newest one instead" if found else ""
+    """The selected run, or the newest one with an error message if the selected one does not exist.
+
+    None if there is no run.
+    """
+    existing, name = selection.run(), get("run")
+    if name is not None and existing != name:
+        instead = ": showing the newest one instead" if existing else ""
         st.error(f"run = {escaping.markdown(repr(name))} is not on this server{instead}.")
-    return found
+    return existing
 
 
 def pick_run(*, with_epochs: bool = True) -> str:
-    """A picker of runs; the page stops with an empty state where there is nothing to show."""
+    """A selectbox of runs; returns the selected one. Without a run the page ends in an empty state.
+
+    with_epochs: also end the page, with a message, while the run has no completed epoch.
+    """
     chosen = chosen_run()
     if chosen is None:
-        empty("There is no run yet. One click on **Train** starts one; it takes seconds.")
+        empty("There is no run yet. Start one on **Train**; it takes seconds.")
     if get("run") != chosen:
         put(run=chosen)
-    where = runs().info(chosen)
+    info = runs().info(chosen)
     with st.container(horizontal=True, vertical_alignment="center", key="run-picker"):
-        # the options bear no state: an option that changes its text loses the choice
+        # the options do not include the state: an option whose text changes loses the selection
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
-        state_badge(where)
-    if where.state == "broken":
-        st.error(f"{escaping.lines(where.message)}. Choose another run, or delete this folder.")
+        state_badge(info)
+    if info.state == "broken":
+        st.error(f"{escaping.lines(info.message)}. Select another run, or delete this folder.")
         st.stop()
     if with_epochs:
-        need_epochs(where)
+        need_epochs(info)
     return chosen
 
 
-def need_epochs(where: RunInfo) -> None:
-    """Stop the page where a run has no epoch to show yet; come back by itself when it has."""
-    if epochs_file(runs().folder(where.name)).exists() and run_cache.records(where.name):
+def has_epochs(name: str) -> bool:
+    return epochs_file(runs().folder(name)).exists() and bool(run_cache.records(name))
+
+
+def need_epochs(info: RunInfo) -> None:
+    """End the page while a run has no completed epoch; the page reruns when it has one."""
+    if has_epochs(info.name):
         return
-    if where.state == "failed":
-        st.error(f"This run failed before its first epoch: {escaping.lines(where.message)}")
+    if info.state == "failed":
+        st.error(f"This run failed before its first epoch: {escaping.lines(info.message)}")
         st.stop()
-    if not where.active:
-        empty("This run ended before its first epoch. Resume it on **Train**, or choose another.")
-    st.info("The first epoch is under way; this page fills itself in a moment.")
-    runs().mark_watched(where.name)
+    if not info.active:
+        empty(
+            "This run ended before its first epoch was complete. Resume it on **Train**, or select "
+            "another run."
+        )
+    st.info("The first epoch is in progress; this page updates automatically.")
+    runs().mark_watched(info.name)
 
     def changed() -> str | None:
-        runs().mark_watched(where.name)
-        there = epochs_file(runs().folder(where.name)).exists() and run_cache.records(where.name)
-        return None if not there and runs().info(where.name).active else "app"
+        runs().mark_watched(info.name)
+        waiting = not has_epochs(info.name) and runs().info(info.name).active
+        return None if waiting else "app"
 
-    live_updates.keep_looking("wait-epoch", changed, every=1.0)
+    live_updates.poll("wait-epoch", changed, every=1.0)
     st.stop()

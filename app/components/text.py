@@ -1,8 +1,8 @@
-"""Numbers as short texts: durations and shares."""
+"""Durations and shares as short texts."""
 
 
 def minutes(seconds: float | None) -> str:
-    """A duration in words: "40 s", "3 min", "2 h 5 min"; a dash where it is not known."""
+    """A duration in seconds as "40 s", "3 min" or "2 h 5 min"; a dash if it is None."""
     if seconds is None:
         return "–"
     if seconds < 90:
@@ -13,10 +13,10 @@ def minutes(seconds: float | None) -> str:
 
 
 def time_left(seconds: float | None) -> str:
-    """The end of a sentence: ", about 3 min left"; nothing where it is not known."""
+    """The end of a sentence, such as ", about 3 min left"; empty if seconds is None."""
     return "" if seconds is None else f", about {minutes(seconds)} left"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share as "97.7 %", a dash where there is nothing to count."""
+    """A share in [0, 1] as "97.7 %"; a dash if it is None."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"

@@ -16,8 +16,8 @@ import numpy as np
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runs.folder import Run
-from engine.runs.lineage import continued
+from engine.runs.folder import RunFolder
+from engine.runs.lineage import label_parent
 
 MOST_HISTORIES = 6  # runs whose flips are remembered; 50,000 samples take a few MB
 
@@ -44,7 +44,7 @@ class Flips:
         return first, last, np.bincount(self.sample, minlength=n)
 
 
-def flips(run: Run) -> Flips:
+def flips(run: RunFolder) -> Flips:
     """Every flip of a run so far, those before a fork among them; only new epochs are read.
 
     A fork goes on from its parent's soft labels where it has the same given labels; if the parent
@@ -68,7 +68,7 @@ class _History:
         self._labels: np.ndarray | None = None  # (N,) after the last epoch read
         self._parts: list[Flips] = []
 
-    def read(self, run: Run) -> Flips:
+    def read(self, run: RunFolder) -> Flips:
         with self._lock:
             records = run.epochs
             if self._labels is None or len(records) < self._n:  # cut short from outside: anew
@@ -78,7 +78,7 @@ class _History:
                 self._add(run, row, records[row])
             return _joined(self._parts)
 
-    def _add(self, run: Run, row: int, record: dict) -> None:
+    def _add(self, run: RunFolder, row: int, record: dict) -> None:
         if record["metrics"]["changed_labels"] == 0:  # known without reading N x C numbers
             labels = run.labels["given"]
         else:
@@ -91,9 +91,9 @@ class _History:
         self._labels, self._n = labels, row + 1
 
 
-def _start(run: Run) -> tuple[np.ndarray, list[Flips]]:
+def _start(run: RunFolder) -> tuple[np.ndarray, list[Flips]]:
     """The labels before a run's first epoch, and the flips that led there."""
-    given, parent = run.labels["given"], continued(run)
+    given, parent = run.labels["given"], label_parent(run)
     if parent is not None:
         with suppress(StoreError, OSError):  # its arrays may be damaged
             past = flips(parent).until(run.info["parent"]["epoch"])

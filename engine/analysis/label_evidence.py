@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from engine.config import corrects
-from engine.runs.folder import Run
-from engine.runs.lineage import continued
+from engine.runs.folder import RunFolder
+from engine.runs.lineage import label_parent
 
 EPOCHS = 5  # newest epochs whose predictions are averaged
 NEIGHBORS = 20  # that vote on a label, fewer where classes are small; at least FEWEST
@@ -19,14 +19,14 @@ FEWEST = 5
 class Moment:
     """One epoch of a run or of a run that it was forked from."""
 
-    run: Run
+    run: RunFolder
     row: int
     record: dict[str, Any]
     alpha: float  # of this epoch
     corrects: bool  # whether soft labels moved in it
 
 
-def history(run: Run, row: int) -> list[Moment]:
+def history(run: RunFolder, row: int) -> list[Moment]:
     """The epochs up to a row, oldest first; a fork's begin with its parent's where that is there.
 
     A parent with other given labels (other noise) is left out: the fork's labels started over.
@@ -80,7 +80,7 @@ def average_prediction(moments: list[Moment]) -> np.ndarray:
     total, rows = np.zeros((n, n_classes), np.float32), np.arange(n)
     for moment in newest:
         prediction = np.array(moment.run.array("prediction")[moment.row])
-        moment.run.check_numbers("prediction", prediction)
+        moment.run.check_ids("prediction", prediction)
         confidence = np.array(moment.run.array("confidence")[moment.row])
         # what the predicted class leaves goes to all others alike: more is not kept on disk
         rest = (1 - confidence) / max(n_classes - 1, 1)
@@ -126,14 +126,14 @@ def _add_mixed(
         if n_votes >= NEIGHBORS:
             return
         if moment.record["n_neighbors"]:
-            neighbors, distances, _ = moment.run.mixed_with(moment.row)
+            neighbors, distances, _ = moment.run.mixing_of(moment.row)
             near = np.isfinite(distances) & rows[:, None]  # random partners have no distance
             np.add.at(votes, (np.nonzero(near)[0], given[neighbors[near]]), 1)
             n_votes += neighbors.shape[1] * bool(near.any())
 
 
-def _parents(run: Run) -> list[Moment]:
-    parent = continued(run)
+def _parents(run: RunFolder) -> list[Moment]:
+    parent = label_parent(run)
     if parent is None:
         return []
     return history(parent, run.info["parent"]["epoch"] - parent.info["first_epoch"])

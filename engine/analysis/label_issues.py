@@ -16,7 +16,7 @@ from engine.analysis.label_evidence import (
     neighbor_votes,
 )
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 SURE = 0.95  # calibrated probability from which a change is proposed
 CLEAN = 0.5  # P(clean) below which the losses speak against a label
@@ -48,7 +48,7 @@ class LabelIssues:
         return self.likelihood[np.arange(len(self.given)), self.suggested]
 
 
-def label_issues(run: Run, at: int | None = None) -> LabelIssues:
+def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
     """Judge every given label by the run folder alone; at: row of the epoch, by default the newest.
 
     Evidence against a label: the network's average prediction is another class (now, and before

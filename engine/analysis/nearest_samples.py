@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 
-def evidence(run: Run, row: int, sample: int, most: int = 8) -> tuple[np.ndarray, np.ndarray]:
+def evidence(run: RunFolder, row: int, sample: int, most: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """The nearest samples (n,) int64 and their distances (n,) in the network's eyes.
 
     Searched among the samples whose features are kept, where this one is among them; else those it
@@ -22,5 +22,5 @@ def evidence(run: Run, row: int, sample: int, most: int = 8) -> tuple[np.ndarray
     mixed = [r for r, record in enumerate(run.epochs[: row + 1]) if record["n_neighbors"]]
     if not mixed:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    neighbors, distances, _ = run.mixed_with(mixed[-1])
+    neighbors, distances, _ = run.mixing_of(mixed[-1])
     return neighbors[sample, :most], distances[sample, :most]

@@ -14,7 +14,8 @@ from engine.analysis.summary import summary
 from engine.caching import newest
 from engine.config import RunConfig
 from engine.errors import StoreError
-from engine.runs.folder import Run, printable
+from engine.files import printable
+from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,7 +188,7 @@ def _row(folder: Path, state: str | None) -> Row:
     row = _cached(folder, _stamp(folder))
     if state is None and row["state"] == "running":  # whether the writer lives, no file says
         with contextlib.suppress(StoreError):
-            state = Run(folder).status["state"]
+            state = RunFolder(folder).status["state"]
     return row if state is None else row | {"state": state}
 
 
@@ -195,7 +196,7 @@ def _row(folder: Path, state: str | None) -> Row:
 def _cached(folder: Path, stamp: tuple[int, ...]) -> Row:
     row = _blank(printable(folder.name), "broken")
     try:
-        run = Run(folder)
+        run = RunFolder(folder)
         settings, told = settings_of(run.config), summary(run)
         run.labels  # noqa: B018 - a run without them is broken, too
     except StoreError as error:

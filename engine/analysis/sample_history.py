@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.lineage import parent_of
 
 
@@ -51,11 +51,11 @@ class Mix:
         )
 
 
-def trained_on(run: Run, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
+def trained_on(run: RunFolder, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
     """What the epoch of a row trained a sample on, before augmentation."""
     k = records[row]["n_neighbors"]
     neighbors = run.array("neighbors")[row, :k, sample].astype(np.int64)
-    run.check_numbers("neighbors", neighbors)
+    run.check_ids("neighbors", neighbors)
     distances = np.append(0.0, run.array("distances")[row, :k, sample])
     weights = np.array(run.array("weights")[row, : k + 1, sample], np.float64)
     parts = np.append(sample, neighbors)
@@ -64,7 +64,7 @@ def trained_on(run: Run, records: list[dict[str, Any]], row: int, sample: int) -
 
 
 def candidates(
-    run: Run,
+    run: RunFolder,
     records: list[dict[str, Any]],
     row: int,
     sample: int,
@@ -126,7 +126,7 @@ def mixed_image(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return mixed[0].numpy().clip(0, 255)
 
 
-def before(run: Run, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def before(run: RunFolder, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a row began with: P(clean) (n,), nan where nobody had judged, soft labels (n, C).
 
     A first epoch begins with the given labels; in a fork with what its parent left, or with the
@@ -147,8 +147,8 @@ def before(run: Run, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return np.full(len(ids), np.nan), soft
 
 
-def history(run: Run, sample: int, n: int) -> dict[str, np.ndarray]:
-    """A sample's first n rows: what `Run.sample` returns, and the labels its neighbors had.
+def history(run: RunFolder, sample: int, n: int) -> dict[str, np.ndarray]:
+    """A sample's first n rows: what `RunFolder.sample` returns, and the labels its neighbors had.
 
     carried: (n, K) int, the label each neighbor had before the epoch, -1 where there was none.
     moved: (n,) bool, whether the corrected label changed in this epoch.
@@ -172,7 +172,7 @@ def _columns(mix: Mix) -> tuple[np.ndarray, ...]:
     return mix.parts, mix.weights, mix.distances, mix.clean, mix.soft
 
 
-def _parent(run: Run) -> Run:
+def _parent(run: RunFolder) -> RunFolder:
     """The run that a fork came from. Raises StoreError where that is gone."""
     if (parent := parent_of(run)) is not None:
         return parent

@@ -12,10 +12,15 @@ spread, and here accuracy varies up to 23 times as much in one setting as in ano
 spreads and five seeds, Dunnett's test on blocks makes a false claim in 9 to 14 % of families.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEVEL = 0.95
 FINDING = ("n", "mean", "std", "low", "high")  # columns of every table of means
@@ -48,6 +53,8 @@ def json_ready(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 def means(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
     """One row per group and metric: by..., metric, and FINDING over the group's rows (seeds)."""
+    import pandas as pd  # late: importing pandas takes a while
+
     rows = []
     for key, group in frame.groupby(list(by), sort=True, dropna=False):
         named = dict(zip(by, key, strict=True))

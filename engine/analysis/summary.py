@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.tables import write_rows
 
 COLUMNS = (
@@ -18,7 +18,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def summary(run: Run) -> dict[str, Any]:
+def summary(run: RunFolder) -> dict[str, Any]:
     """A run in numbers, as far as it has come; None where there is nothing to count.
 
     Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
@@ -69,7 +69,7 @@ def summary(run: Run) -> dict[str, Any]:
     }
 
 
-def export(run: Run, path: Path | str, issues: LabelIssues | None = None) -> int:
+def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) -> int:
     """Write one row per training sample as CSV; returns how many are suspicious.
 
     Columns, by `label_issues` (issues: if the caller has them already): sample (file name or row
@@ -103,7 +103,7 @@ def export(run: Run, path: Path | str, issues: LabelIssues | None = None) -> int
 
 
 def label_rows(
-    run: Run, at: int | None = None, issues: LabelIssues | None = None
+    run: RunFolder, at: int | None = None, issues: LabelIssues | None = None
 ) -> Iterator[dict[str, Any]]:
     """The rows that `export` writes, in the order of the samples; at: row of the epoch, or last."""
     records = run.epochs
@@ -114,7 +114,7 @@ def label_rows(
     ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
     suspicious = np.isin(np.arange(n), found.flagged)
     mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
-    neighbors = run.mixed_with(mixed[-1])[0] if mixed else np.empty((n, 0), int)
+    neighbors = run.mixing_of(mixed[-1])[0] if mixed else np.empty((n, 0), int)
     for i in range(n):
         row = {
             "sample": ids[i],
@@ -138,7 +138,9 @@ def known(share: float) -> str:
     return "" if np.isnan(share) else f"{share:.6f}"
 
 
-def _best(run: Run, records: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
+def _best(
+    run: RunFolder, records: list[dict[str, Any]]
+) -> tuple[dict[str, Any] | None, str | None]:
     """The best epoch's record, and the split that says so."""
     by_validation = run.config.best_on == "validation" and run.info["data"]["has_validation"]
     key, split = ("val_accuracy", "validation") if by_validation else ("test_accuracy", "test")

@@ -1,35 +1,35 @@
-"""What commands print: a run or a sweep that is under way, a run in numbers, tables."""
+"""Output of the commands: the progress of a run or a sweep, the summary of a run, tables."""
 
 import json
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
 from engine.analysis import summary
-from engine.runs.folder import Run
-from engine.runs.opened import open_run
+from engine.runs.folder import RunFolder, open_run
 
 if TYPE_CHECKING:
+    from engine.runs.progress import Progress
     from engine.runs.runner import Runner
-    from engine.runs.sweep import Progress
 
-INTERRUPTED = 130  # what shells say after Ctrl-C
+INTERRUPTED = 130  # the shells' exit status after Ctrl-C
 
 
 def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
-    """Run to the end and tell how it went; Ctrl-C stops the run cleanly.
+    """Run to the end and print the result; Ctrl-C stops the run cleanly.
 
-    shown: epochs that are there already.
+    shown: the number of epochs that exist already. Returns the exit status.
     """
 
     def stop(*_: Any) -> None:
         runner.stop()
-        for number in before:  # a second one does not wait for the batch
+        for number in before:  # a second signal does not wait for the batch
             signal.signal(number, lambda *_: sys.exit(INTERRUPTED))
 
     for warning in runner.config.warnings:
@@ -38,7 +38,7 @@ def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
     try:
         runner.start()
         _watch(runner, shown)
-    except BrokenPipeError:  # `| head` has seen enough
+    except BrokenPipeError:  # `| head` has ended
         runner.stop()
         runner.join()
         raise
@@ -55,13 +55,13 @@ def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
         print(status.message, file=sys.stderr)
         if not runner.ready:
             return INTERRUPTED
-        print(f"to go on: python -m engine resume {runner.folder}", file=sys.stderr)
-    print_summary(Run(runner.folder), as_json)
+        print(f"to continue: python -m engine resume {runner.folder}", file=sys.stderr)
+    print_summary(RunFolder(runner.folder), as_json)
     return INTERRUPTED if status.state == "stopped" else 0
 
 
 def _watch(runner: "Runner", shown: int) -> None:
-    """A progress bar where a person looks, and a line per epoch, until the run ends."""
+    """A progress bar on a terminal, and a line per epoch, until the run ends."""
     with tqdm(
         total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
     ) as bar:
@@ -92,7 +92,8 @@ def _epoch_line(record: dict[str, Any]) -> str:
     return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])
 
 
-def print_summary(run: Run, as_json: bool) -> None:
+def print_summary(run: RunFolder, as_json: bool) -> None:
+    """Print a run's settings and results as a table or as one JSON object. Raises StoreError."""
     numbers = summary.summary(run)
     if as_json:
         print(json.dumps(numbers))
@@ -106,46 +107,48 @@ def print_summary(run: Run, as_json: bool) -> None:
     print_table([("run", str(run.folder)), *rows])
 
 
-def print_table(rows: list[tuple[str, ...]]) -> None:
-    """Columns as wide as their longest cell; the first row is the head."""
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print columns as wide as their longest cell; the first row is the header."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    rows = [rows[0], tuple("-" * width for width in widths), *rows[1:]]
-    for row in rows:
+    for row in (rows[0], tuple("-" * width for width in widths), *rows[1:]):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print(line.rstrip())
 
 
-def watch_sweep(progress: "Iterator[Progress]") -> "Progress":
-    """A progress bar over all epochs, or a line per finished run where nobody looks at a terminal,
-    and a line per run that died; returns the last progress.
+def watch_sweep(progress: "Generator[Progress, None, None]") -> "Progress":
+    """Print the progress of many runs: a bar over all epochs, or a line per run without a terminal.
 
-    SIGTERM ends it like Ctrl-C, which is heard in the background too, where shells have it ignored:
-    what is under way is stopped and can go on later.
+    A run that died gets a line, too. Returns the last progress. SIGTERM ends it like Ctrl-C, also
+    in the background, where shells ignore Ctrl-C: runs in progress stop and can be continued.
     """
 
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        first = last = now = next(progress)
-        begun = time.monotonic()
-        with tqdm(  # what was there before says nothing of the time left
-            total=now.n_epochs, initial=now.epochs_done, unit="epoch", file=sys.stderr, disable=None
-        ) as bar:
-            for now in chain([first], progress):
-                bar.n = now.epochs_done
-                bar.set_description_str(f"{now.runs_done}/{now.n_runs} runs")
-                if bar.disable and now.runs_done > last.runs_done:
-                    each = (time.monotonic() - begun) / max(1, now.epochs_done - first.epochs_done)
-                    left = tqdm.format_interval((now.n_epochs - now.epochs_done) * each)
-                    print(f"{now.runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
-                for name in now.retried:
-                    if name not in last.retried:
-                        tqdm.write(f"{name} died and was started again", file=sys.stderr)
-                last = now
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        progress.close()
+    with closing(progress):
+        before = {n: signal.signal(n, interrupt) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return _print_progress(progress)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _print_progress(progress: "Iterator[Progress]") -> "Progress":
+    first = last = now = next(progress)
+    start = time.monotonic()
+    with tqdm(  # epochs of earlier commands do not count for the time left
+        total=now.n_epochs, initial=now.epochs_done, unit="epoch", file=sys.stderr, disable=None
+    ) as bar:
+        for now in chain([first], progress):
+            bar.n = now.epochs_done
+            bar.set_description_str(f"{now.runs_done}/{now.n_runs} runs")
+            if bar.disable and now.runs_done > last.runs_done:
+                each = (time.monotonic() - start) / max(1, now.epochs_done - first.epochs_done)
+                left = tqdm.format_interval((now.n_epochs - now.epochs_done) * each)
+                print(f"{now.runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
+            for name in now.retried:
+                if name not in last.retried:
+                    tqdm.write(f"{name} died and was restarted", file=sys.stderr)
+            last = now
     return now

@@ -1,4 +1,4 @@
-"""What a command line says of settings, as `configure` takes it: text, files, matrices."""
+"""Settings from the command line: text, files and matrices, converted for `configure`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def named(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given; "none" stands for no value, a matrix is read from its file."""
+    """The options that were given; "none" means no value, a matrix is read from its file."""
     from engine.config import RunConfig
 
     settings = {name: value for name, value in options.items() if value is not None}
@@ -29,10 +29,10 @@ def from_file(file: str, preset: str | None) -> "RunConfig":
     """
     from engine.config import configure
     from engine.errors import ConfigError
-    from engine.runs.folder import read_json
+    from engine.files import read_json
 
     if preset is not None:
-        raise ConfigError(f"preset = {preset!r}: allowed without --config, whose file has it all")
+        raise ConfigError(f"preset = {preset!r}: allowed without --config, which has them all")
     path = Path(file) / "config.json" if Path(file).is_dir() else Path(file)
     content = read_json(path)
     settings = content.get("config", content) if isinstance(content, dict) else None
@@ -45,7 +45,7 @@ def from_file(file: str, preset: str | None) -> "RunConfig":
 
 
 def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """The settings in a file as axes of one value each, without those that the axes replace."""
+    """The settings in a file as axes of one value each, except those that the axes replace."""
     if file is None:
         return {}
     replaced = {"state_interval", *axes}
@@ -58,12 +58,12 @@ def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, li
 
 
 def plain(name: str, values: list[Any]) -> list[Any]:
-    """Values of one axis as `configure` takes them."""
+    """Values of one axis, converted for `configure`."""
     return [named({name: value})[name] for value in values]
 
 
 def _read_matrix(path: Path) -> list[list[float]]:
-    """Rows of numbers from a text file, separated by commas or white space."""
+    """Rows of numbers from a text file, separated by commas or whitespace."""
     from engine.errors import ConfigError
 
     try:
@@ -71,6 +71,6 @@ def _read_matrix(path: Path) -> list[list[float]]:
         return [[float(word) for word in line] for line in lines if line]
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"noise_matrix = {str(path)!r}: allowed is a text file with a row of numbers a line "
+            f"noise_matrix = {str(path)!r}: allowed is a text file, one row of numbers per line "
             f"({error})"
         ) from None

@@ -1,7 +1,7 @@
 """The command line: python -m engine train | show | resume | fork | export | map | ...
 
-Options are added for the one command that was named, and what a command computes with is imported
-by that command, so that help and listings come at once.
+Only the named command gets its options, and each command imports what it needs, so that help and
+listings are fast.
 """
 
 import argparse
@@ -10,24 +10,24 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, TextIO
+from typing import Any
 
 from engine import __version__
-from engine.cli import commands, options
+from engine.cli import commands, options, sweep_commands
 
 FAILED, BAD_INPUT = 1, 2
-# name -> what it does, and what adds its options
+# name -> its function, and the function that adds its options
 COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser], None]]] = {
     "train": (commands.train, options.train),
     "resume": (commands.resume, options.run_and_json),
-    "sweep": (commands.sweep, options.sweep),
-    "experiment": (commands.experiment, options.experiment),
+    "sweep": (sweep_commands.sweep, options.sweep),
+    "experiment": (sweep_commands.experiment, options.experiment),
     "bench": (commands.bench, options.bench),
-    "headline": (commands.headline, options.headline),
+    "headline": (sweep_commands.headline, options.headline),
     "fork": (commands.fork, options.fork),
     "show": (commands.show, options.run_and_json),
     "export": (commands.export, options.export),
-    "map": (commands.lay_out, options.map),
+    "map": (commands.embed, options.map),
     "datasets": (commands.datasets, options.nothing),
     "methods": (commands.methods, options.nothing),
 }
@@ -36,12 +36,12 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status: 0 done, 1 failed, 2 bad input, 130 stopped.
 
-    141 where nobody reads its output any more, as of a program that such a pipe ends.
+    141 where the pipe of its output is closed, as of a program that SIGPIPE ends.
     """
     try:
         chosen = vars(_parse(sys.argv[1:] if arguments is None else arguments))
         status = _run(chosen.pop("command"), chosen)
-        print(end="", flush=True)  # a closed pipe shows here, not when Python ends
+        print(end="", flush=True)  # a closed pipe fails here, not when Python ends
         return status
     except BrokenPipeError:
         _write_nowhere()
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(command: Callable[..., int], chosen: dict[str, Any]) -> int:
-    """One command with its options; a foreseen failure becomes a line and an exit status."""
+    """Run a command; an expected failure becomes a line and an exit status."""
     from engine.errors import EngineError, MemoryShortage, TrainingError
     from engine.memory import as_shortage
 
@@ -68,15 +68,15 @@ def _run(command: Callable[..., int], chosen: dict[str, Any]) -> int:
 
 
 def _write_nowhere() -> None:
-    """Send what Python writes when it ends to no closed pipe, which it would report."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Redirect what Python writes when it ends: it would report the closed pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # it is no file
-            os.dup2(nowhere, stream.fileno())
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # no file
+            os.dup2(null, stream.fileno())
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """The command and its options. Ends the program after --help, and at words that are unknown."""
+    """The command and its options. Exits after --help and for unknown words."""
     parser, by_name = _parsers(arguments)
     first = arguments[0] if arguments else ""
     if first and not first.startswith("-") and first not in by_name:
@@ -96,7 +96,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def _parsers(
     arguments: Sequence[str],
-) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+) -> tuple["_Parser", dict[str, "_Parser"]]:
     """The parser of all commands, and each command's own; only the named one has its options."""
     parser = _Parser(
         prog="python -m engine", description="Learning with noisy labels: MixNN and its relatives."
@@ -105,7 +105,7 @@ def _parsers(
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     by_name = {}
     for name, (command, add_options) in COMMANDS.items():
-        summary = command.__doc__.replace("%", "%%")
+        summary = (command.__doc__ or "").replace("%", "%%")
         sub = subparsers.add_parser(name, help=summary, description=summary)
         sub.set_defaults(command=command)
         if name in arguments[:1]:
@@ -115,7 +115,8 @@ def _parsers(
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse takes no notice of a closed pipe while it prints help; `main` does."""
+    """A parser whose help raises BrokenPipeError, which argparse ignores and `main` handles."""
 
-    def print_help(self, file: TextIO | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
+        """Print the help of all options to file, or to standard output."""
         print(self.format_help(), end="", file=file, flush=True)

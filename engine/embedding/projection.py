@@ -1,6 +1,6 @@
-"""Features -> a map of points in 2 or 3 dimensions, steady from epoch to epoch.
+"""Features -> a map of points in 2 or 3 dimensions, stable from epoch to epoch.
 
-The one border to UMAP. It knows no runs and no files: see engine/embedding/worker.py.
+The only module that uses UMAP. It knows no runs and no files: see engine/embedding/maps.py.
 """
 
 import threading
@@ -20,13 +20,13 @@ FRESH = (200, 1.0)
 # kept: trustworthiness 0.967, 0.988 and 0.910 (fresh 0.969, 0.989 and 0.915).
 # tests/benchmarks/bench_embed.py, assets/results/embed.json
 STEADY = (60, 0.25)
-# A point whose neighbors, at the median, lie farther off than this starts among them: small steps
-# would not bring it there. In standard deviations of the map.
+# A point whose neighbors, at the median, are farther away than this starts among them: small steps
+# would not move it there. In standard deviations of the map.
 FAR = 0.5
 WIDTH = 10.0  # a first map spans -WIDTH..WIDTH, as in UMAP
 EXACT_UP_TO = 20_000  # points; beyond, searching all pairs takes longer than the rest
 BLOCK = 2**24  # distances held at once: 64 MB of float32
-LARGEST = float(np.finfo(np.float16).max)  # features are kept as float16: overflow is put here
+LARGEST = float(np.finfo(np.float16).max)  # overflow of float16 features
 
 # Two calls at once from two threads can abort the whole process (numba's workqueue layer).
 _one_at_a_time = threading.Lock()
@@ -35,8 +35,8 @@ _one_at_a_time = threading.Lock()
 def pca(features: np.ndarray, dims: int = 2, previous: np.ndarray | None = None) -> np.ndarray:
     """The directions of largest variance: features (P, D) float -> (P, dims) float32.
 
-    previous (P, dims): a layout to turn the new one to, see `align`. Entries that are not finite
-    count as the largest float16, or as 0.
+    previous (P, dims): a layout to align the new one with, see `align`. Infinite entries count as
+    the largest float16, nan as 0.
     """
     points = _centered(features)
     axes = np.linalg.eigh(points.T @ points)[1][:, ::-1][:, :dims]
@@ -48,8 +48,9 @@ def pca(features: np.ndarray, dims: int = 2, previous: np.ndarray | None = None)
 def umap(features: np.ndarray, dims: int = 2, previous: np.ndarray | None = None) -> np.ndarray:
     """UMAP: features (P, D) float -> (P, dims) float32; the same input gives the same map.
 
-    previous (P, dims): the map of the epoch before. Optimization then starts there and takes few
-    small steps, so that points that stay alike stay where they are. Without it the start is PCA.
+    previous (P, dims): the map of the previous epoch. Optimization then starts there and takes few
+    small steps, so that points whose features change little move little. Otherwise it starts from
+    PCA.
     """
     points = _centered(features)
     with _one_at_a_time:
@@ -64,7 +65,10 @@ def umap(features: np.ndarray, dims: int = 2, previous: np.ndarray | None = None
 
 
 def align(layout: np.ndarray, previous: np.ndarray) -> np.ndarray:
-    """layout (P, d) turned, mirrored and shifted, never stretched, to lie closest to previous."""
+    """layout (P, d) rotated, reflected and shifted, not scaled, to be closest to previous (P, d).
+
+    The orthogonal Procrustes solution (Schoenemann, 1966).
+    """
     center, goal = layout.mean(0), previous.mean(0)
     u, _, vt = np.linalg.svd((layout - center).T @ (previous - goal))
     return ((layout - center) @ (u @ vt) + goal).astype(np.float32)
@@ -78,14 +82,14 @@ def _centered(features: np.ndarray) -> np.ndarray:
 
 
 def _with_jumps(previous: np.ndarray, neighbors: np.ndarray) -> np.ndarray:
-    """previous (P, dims), but who lost its old neighbors stands among its new ones (P, k)."""
+    """previous (P, dims), with points far from their new neighbors (P, k) moved among them."""
     goal = np.median(previous[neighbors[:, 1:]], axis=1)
     far = np.linalg.norm(goal - previous, axis=1) > FAR * previous.std()
     return np.where(far[:, None], _apart(goal), previous)
 
 
 def _apart(layout: np.ndarray) -> np.ndarray:
-    """Equal points are told apart, or they would never part."""
+    """A little noise separates equal points, which would stay together."""
     return layout + np.random.default_rng(0).normal(0, 1e-3, layout.shape)
 
 
@@ -104,14 +108,14 @@ def _graph(points: np.ndarray, neighbors: np.ndarray, distances: np.ndarray):
 
 
 def _optimized(graph, start: np.ndarray, n_steps: int, learning_rate: float) -> np.ndarray:
-    """UMAP's descent from start (P, dims), as it is.
+    """UMAP's gradient descent from start (P, dims).
 
-    The class umap.UMAP would first stretch each axis of the start to 0..10, which moves all points.
+    The class umap.UMAP would first scale each axis of the start to 0..10, which moves all points.
     """
     from umap.layouts import optimize_layout_euclidean
     from umap.umap_ import make_epochs_per_sample
 
-    strong = graph.data >= graph.data.max() / n_steps  # weaker edges would never be drawn
+    strong = graph.data >= graph.data.max() / n_steps  # weaker edges would never be sampled
     layout = np.array(start, dtype=np.float32, order="C")
     state = np.random.RandomState(0).randint(-(2**31) + 1, 2**31 - 1, 3).astype(np.int64)
     return optimize_layout_euclidean(
@@ -142,8 +146,8 @@ def _nearest(points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         rows = np.arange(start, min(start + max(BLOCK // n, 1), n))
         far = squares - 2 * points[rows] @ points.T
         far[np.arange(len(rows)), rows] = -np.inf
-        found = np.sort(np.argpartition(far, k - 1, axis=1)[:, :k], axis=1)
-        order = np.take_along_axis(far, found, axis=1).argsort(axis=1, kind="stable")
-        indices[rows] = np.take_along_axis(found, order, axis=1)
+        closest = np.sort(np.argpartition(far, k - 1, axis=1)[:, :k], axis=1)
+        order = np.take_along_axis(far, closest, axis=1).argsort(axis=1, kind="stable")
+        indices[rows] = np.take_along_axis(closest, order, axis=1)
     distances = [((points - points[column]) ** 2).sum(1) for column in indices.T]
     return indices, np.sqrt(np.stack(distances, axis=1))

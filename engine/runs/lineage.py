@@ -1,50 +1,48 @@
-"""The runs that a fork goes back to: one rule for all who need what it began with.
+"""The ancestors of a fork: one rule for everything that needs them.
 
-A fork carries its parent up to the epoch it was forked from, in its own subfolder parent/, which is
-a run folder, too, and holds the parent's own parent. Whatever becomes of the parent, the fork stays
-whole. Arrays are hard links, so they take room only once the parent is deleted, and at most what it
-took; where the file system knows no links they are copied. Forks of earlier versions carry nothing:
-their parent is searched where they say, then beside them.
+A fork contains its parent up to the epoch it was forked from, in its own subfolder parent/, which
+is a run folder, too, and contains the parent's own parent. So the fork is complete whatever happens
+to its parent. Arrays are hard links, which take room only once the parent is deleted, and at most
+what it took; on file systems without links they are copies. Forks of earlier versions contain
+nothing: their parent is searched at its recorded path, then next to the fork.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from engine.errors import StoreError
 from engine.runs import records, schema
-from engine.runs.folder import ARRAYS, Run, StoreError
-from engine.runs.opened import open_run
+from engine.runs.folder import ARRAYS, RunFolder, open_run
 
-CARRIED = "parent"  # the subfolder
+COPY = "parent"  # subfolder of a fork
 MAPS = ("umap2", "umap3")
 
 
-def places(run: Run) -> Iterator[Path]:
-    """Where a fork's parent may be, the copy that it carries first; none for other runs."""
+def candidates(run: RunFolder) -> Iterator[Path]:
+    """Folders that may hold a fork's parent, its own copy first; none for other runs."""
     if run.info["parent"] is not None and not run.alone:
         recorded = Path(run.info["parent"]["run"])
-        yield from (run.folder / CARRIED, recorded, run.folder.parent / recorded.name)
+        yield from (run.folder / COPY, recorded, run.folder.parent / recorded.name)
 
 
-def parent_of(run: Run) -> Run | None:
-    """The run that a fork began from, with the epoch it was forked from; None where there is none.
-
-    It may have later epochs as well.
-    """
-    for folder in places(run):
+def parent_of(run: RunFolder) -> RunFolder | None:
+    """The run that a fork was made from, up to that epoch or beyond it; None if it is missing."""
+    for folder in candidates(run):
         with contextlib.suppress(StoreError):
             parent, epoch = open_run(folder), run.info["parent"]["epoch"]
-            # it came before the fork, so no chain of parents comes back to where it began
+            # a parent's epochs precede the fork's, so no chain of parents is a circle
             if parent.epochs and parent.info["first_epoch"] <= epoch <= parent.epochs[-1]["epoch"]:
                 return parent
     return None
 
 
-def continued(run: Run) -> Run | None:
-    """The parent whose soft labels a fork went on with: None where its given labels are others."""
+def label_parent(run: RunFolder) -> RunFolder | None:
+    """The parent whose soft labels a fork continues; None where the given labels differ."""
     parent = parent_of(run)
     with contextlib.suppress(StoreError):
         if parent and np.array_equal(parent.labels["given"], run.labels["given"]):
@@ -52,22 +50,34 @@ def continued(run: Run) -> Run | None:
     return None
 
 
-def carry(parent: Run, epoch: int, folder: Path) -> None:
-    """Put what a fork needs of its parent into the fork's folder. Raises OSError, StoreError."""
-    copy = folder / CARRIED
-    _carry_run(parent, epoch, copy)
+def copy_parent(parent: RunFolder, epoch: int, folder: Path) -> None:
+    """Copy what a fork needs of its parent into the fork's folder. Raises OSError, StoreError."""
+    copy = folder / COPY
+    _copy_run(parent, epoch, copy)
     names = [f"states/{epoch}.pt", *(f"maps/{name}/{epoch:06d}.npy" for name in MAPS)]
     for name in names:
         _link(parent.folder, copy, name)
 
 
-def drop_state(folder: Path, epoch: int) -> None:
+def drop_checkpoint(folder: Path, epoch: int) -> None:
     """Remove the parent's checkpoint, which a fork needs until it has one of its own."""
     with contextlib.suppress(OSError):
-        (folder / CARRIED / "states" / f"{epoch}.pt").unlink(missing_ok=True)
+        (folder / COPY / "states" / f"{epoch}.pt").unlink(missing_ok=True)
 
 
-def _carry_run(run: Run, epoch: int, copy: Path) -> None:
+def parent_checkpoint(fork: RunFolder) -> dict[str, Any]:
+    """The checkpoint that a fork was made from. Raises StoreError where it is missing."""
+    epoch = fork.info["parent"]["epoch"]
+    for folder in candidates(fork):
+        with contextlib.suppress(StoreError):
+            return RunFolder(folder).load_checkpoint(epoch)
+    raise StoreError(
+        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
+        f"{fork.info['parent']['run']}, is missing or keeps no network of epoch {epoch}"
+    )
+
+
+def _copy_run(run: RunFolder, epoch: int, copy: Path) -> None:
     copy.mkdir()
     for name in ("config.json", "labels.npz", *(f"arrays/{name}.npy" for name in ARRAYS)):
         _link(run.folder, copy, name)
@@ -75,31 +85,31 @@ def _carry_run(run: Run, epoch: int, copy: Path) -> None:
     (copy / "epochs.jsonl").write_text(records.lines(until))
     (copy / "status.json").write_text('{"state": "stopped", "message": "", "time": 0.0}')
     if (older := parent_of(run)) is not None:
-        _carry_run(older, run.info["parent"]["epoch"], copy / CARRIED)
+        _copy_run(older, run.info["parent"]["epoch"], copy / COPY)
 
 
 def _link(source: Path, target: Path, name: str) -> None:
-    """Link a file of a run folder, or copy it; one that the run lacks is left out."""
+    """Link a file of a run folder, or copy it; a file that the run lacks is left out."""
     try:
-        path = Path(schema.own_path(source, name)).resolve()  # no way out of the run's folder
+        path = Path(schema.own_path(source, name)).resolve()  # not out of the run's folder
     except (OSError, ValueError):
         return
     (target / name).parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(path, target / name)
     except OSError:
-        _copy(path, target / name)
+        _copy_file(path, target / name)
 
 
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file; holes, which are planes of an array that no epoch has used, stay holes."""
+def _copy_file(source: Path, target: Path) -> None:
+    """Copy a file; holes (planes of an array that no epoch has used) stay holes."""
     with open(source, "rb") as old, open(target, "wb") as new:
         size, end = os.fstat(old.fileno()).st_size, 0
         new.truncate(size)
         while end < size:
             try:
                 start = os.lseek(old.fileno(), end, os.SEEK_DATA)
-            except OSError:  # nothing but a hole is left
+            except OSError:  # only a hole remains
                 return
             end = os.lseek(old.fileno(), start, os.SEEK_HOLE)
             old.seek(start)

@@ -12,7 +12,7 @@ from engine.errors import StoreError
 from engine.hardware import choose_threads, threads
 from engine.method.augmentation import normalize
 from engine.models.inference import forward
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 BATCH = 512
 
@@ -55,13 +55,13 @@ class Predictor:
         return logits.softmax(1), features
 
 
-def load_predictor(run: Run, epoch: int) -> Predictor:
+def load_predictor(run: RunFolder, epoch: int) -> Predictor:
     """The network of a run after an epoch.
 
     Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
     another network.
     """
-    packed, info = run.load_state(epoch), run.info
+    packed, info = run.load_checkpoint(epoch), run.info
     shape = tuple(info["data"]["shape"])
     try:
         network = models.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
@@ -80,13 +80,13 @@ def load_predictor(run: Run, epoch: int) -> Predictor:
 
 
 def predict_proba(
-    run: Run, epoch: int, images: Tensor | np.ndarray
+    run: RunFolder, epoch: int, images: Tensor | np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """`Predictor.predict_proba` of the network after an epoch, for a single call."""
     return load_predictor(run, epoch).predict_proba(images)
 
 
-def channel_stats(run: Run) -> tuple[Tensor, Tensor]:
+def channel_stats(run: RunFolder) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C,) of the images that a run was trained on.
 
     They stand in config.json; a folder from before they did needs its training set.

@@ -1,7 +1,7 @@
 """The records of a run's epochs: JSON lines, each of which a reader parses only once.
 
-epochs.jsonl has a line for each epoch. An epoch exists once its line ends with a newline: what
-follows the last newline is a line that is still being written, or that a killed process left.
+epochs.jsonl has a line for each epoch. An epoch exists once its line ends with a newline: text
+after the last newline is a line that is being written, or that a killed process left incomplete.
 Folders of format 1 have epochs.json instead, one list, which is read but no longer written.
 """
 
@@ -12,9 +12,9 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-MOST_JSON = 64 * 2**20  # bytes of one file
+MOST_BYTES = 64 * 2**20  # of the file
 MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
 
 Record = dict[str, Any]
@@ -27,9 +27,9 @@ def epochs_file(folder: Path | str) -> Path:
 
 
 class RecordFile:
-    """Reads a file of records; of one that has grown only the new lines are parsed.
+    """Reads a file of records; where it has grown, only the new lines are parsed.
 
-    check: is given new records and the number of those before; raises for damaged ones.
+    check(records, start): raises for damaged records; start is the number of the first one.
     """
 
     def __init__(self, check: Callable[[list[Record], int], None]):
@@ -40,7 +40,7 @@ class RecordFile:
         self._last = b""  # the last line of them
 
     def read(self, path: Path) -> list[Record]:
-        """The records that are complete now, in a list that later calls do not change.
+        """The complete records, in a list that later calls do not change.
 
         Raises OSError; ValueError with the part of a sentence that says what is wrong.
         """
@@ -48,8 +48,8 @@ class RecordFile:
             status = os.stat(path)
             stamp = (path.name, status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
-                if status.st_size > MOST_JSON:
-                    raise ValueError(f"it is larger than {MOST_JSON >> 20} MB")
+                if status.st_size > MOST_BYTES:
+                    raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
                 before, self._stamp = self._stamp, None  # an error is raised again the next time
                 self._update(path, grown=before is not None and before[:2] == stamp[:2])
                 self._stamp = stamp
@@ -57,27 +57,27 @@ class RecordFile:
 
     def _update(self, path: Path, grown: bool) -> None:
         with open(path, "rb") as file:
-            if not (grown and self._goes_on(file)):
+            if not (grown and self._has_grown(file)):
                 self._records, self._end, self._parts, self._last = [], 0, 0, b""
             file.seek(self._end)
-            content = file.read(MOST_JSON + 1 - self._end)
+            content = file.read(MOST_BYTES + 1 - self._end)
         if path.suffix == ".jsonl":
             content = content[: content.rfind(b"\n") + 1]
         parts = self._parts + content.count(b"[") + content.count(b"{")
         if parts > MOST_PARTS:
             raise ValueError(f"it has more than {MOST_PARTS:,} lists and objects")
         if path.suffix == ".jsonl":
-            found = _parsed(content.split(b"\n")[:-1], len(self._records))
+            new = _parsed(content.split(b"\n")[:-1], len(self._records))
         else:
-            (found,) = _parsed([content], 0)
-        self._check(found, len(self._records))
-        if path.suffix == ".jsonl" and found:
+            (new,) = _parsed([content], 0)
+        self._check(new, len(self._records))
+        if path.suffix == ".jsonl" and new:
             self._last = content[content.rfind(b"\n", 0, -1) + 1 :]
             self._end, self._parts = self._end + len(content), parts
-        self._records = [*self._records, *found]
+        self._records = [*self._records, *new]
 
-    def _goes_on(self, file: Any) -> bool:
-        """Whether a file still has the last line that was parsed where it was, and has grown."""
+    def _has_grown(self, file: IO[bytes]) -> bool:
+        """Whether the last parsed line is unchanged and more text follows it."""
         if not self._last or os.fstat(file.fileno()).st_size <= self._end:
             return False
         file.seek(self._end - len(self._last))
@@ -87,18 +87,18 @@ class RecordFile:
 def _parsed(texts: list[bytes], start: int) -> list[Any]:
     """The values of JSON texts; start: the number of the first. Raises ValueError."""
     with contextlib.suppress(ValueError, RecursionError):
-        found = json.loads(b"[" + b",".join(texts) + b"]")  # a quarter faster than one by one
-        if len(found) == len(texts):
-            return found
-    found = []
+        values = json.loads(b"[" + b",".join(texts) + b"]")  # 25 % faster than one by one
+        if len(values) == len(texts):
+            return values
+    values = []
     try:
         for text in texts:
-            found.append(json.loads(text))
+            values.append(json.loads(text))
     except RecursionError:
         raise ValueError("it is nested too deep") from None
     except ValueError as error:
-        raise ValueError(f"record {start + len(found)}: {error}") from None
-    return found
+        raise ValueError(f"record {start + len(values)}: {error}") from None
+    return values
 
 
 def lines(records: Iterable[Record]) -> str:
@@ -107,9 +107,9 @@ def lines(records: Iterable[Record]) -> str:
 
 
 def append(path: Path, record: Record) -> None:
-    """Add a line to epochs.jsonl; what a full disk leaves of it is removed. Raises OSError."""
+    """Add a line to epochs.jsonl, whole or, on a full disk, not at all. Raises OSError."""
     line = lines([record]).encode()
-    with open(path, "r+b", buffering=0) as file:  # a file that was deleted is not made again
+    with open(path, "r+b", buffering=0) as file:  # a deleted file is not created again
         end = file.seek(0, os.SEEK_END)
         try:
             if file.write(line) < len(line):

@@ -1,4 +1,4 @@
-"""One run in one background thread, from its settings to its folder; knows nothing of pages."""
+"""One run in one background thread, from its settings to its folder."""
 
 import contextlib
 import os
@@ -15,48 +15,53 @@ from engine.config import RunConfig, validate_k
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
 from engine.runs import lineage
-from engine.runs.folder import Run, fork_config
-from engine.runs.writer import K_ROOM, RunWriter, WriteBehind
+from engine.runs.folder import RunFolder
+from engine.runs.forks import fork_config, require_same_data, starting_labels
+from engine.runs.write_behind import WriteBehind
+from engine.runs.writer import K_ROOM, RunWriter
 from engine.training.control import Control, Stopped
 
 if TYPE_CHECKING:
     from engine.data import Data
     from engine.training.state import State
 
+Prepare = Callable[["Data | None", Control], "tuple[State | None, RunWriter]"]
+
 
 @dataclass(frozen=True)
 class RunStatus:
-    """Where a run stands. Epochs and batches count from 0; `epoch` is the one under way."""
+    """State and progress of a run. Epochs and batches count from 0; `epoch` is in progress."""
 
     state: str  # queued, running, paused, done, stopped or failed
     epoch: int
     n_epochs: int
     stage: str  # neighbors, training, evaluation, ...
-    batch: int  # batches done of this stage
+    batch: int  # completed batches of this stage
     n_batches: int
     seconds_left: float | None  # None until an epoch is done
-    message: str  # why it failed, or what change was refused, in one sentence
-    error: str  # the whole traceback of a failure
-    foreseen: bool  # a failure whose message says all: bad input, a full disk, a lost loss
+    message: str  # why it failed, or which change was refused, in one sentence
+    error: str  # the traceback of a failure
+    foreseen: bool  # an expected failure: bad input, a full disk, a diverged loss
 
 
 class Runner:
     """A run that can be started, paused, stepped, changed and stopped from any thread.
 
-    Make one by `new`, `resume` or `fork`; `start` puts it in a thread of its own, `run` stays in
-    the calling one. What it computes stands in `folder`, epoch by epoch.
+    Create one by `new`, `resume` or `fork`; `start` runs it in a thread of its own, `run` in the
+    calling thread. Its results are written to `folder`, epoch by epoch.
     """
 
     def __init__(
         self,
         folder: Path,
         config: RunConfig,
-        prepare: Callable[["Data | None", Control], tuple["State | None", RunWriter]],
+        prepare: Prepare,
         data: "Data | None",
         k_max: int | None = None,
     ):
         self.folder, self.config = Path(folder), config
-        self._prepare, self._data = prepare, data
+        self._prepare: Prepare | None = prepare
+        self._data = data
         self._control = Control()
         self._k_max = max(config.k, K_ROOM) if k_max is None else k_max
         self._state: State | None = None
@@ -67,13 +72,13 @@ class Runner:
         self._message = self._error = self._reason = ""
         self._foreseen = False
         self._epoch_seconds: list[float] = []
-        self._done = 0  # epochs that are behind the run
-        # live settings of epochs that a killed process left without a state: they are made again
+        self._done = 0  # completed epochs
+        # live settings of epochs that a killed process left without a state: they are repeated
         self._lost: dict[int, dict[str, Any]] = {}
 
     @classmethod
     def new(cls, config: RunConfig, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
-        """A run from its first epoch. data: config's data set where it is loaded already."""
+        """A run from its first epoch. data: the data set of config, if it is loaded already."""
         folder = Path(folder)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
@@ -87,11 +92,11 @@ class Runner:
 
     @classmethod
     def resume(cls, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
-        """A run that goes on after its last whole epoch, also where "done" is all that it lacks.
+        """A run that continues after its last complete epoch, even if only its status is missing.
 
         Raises StoreError where the run is done.
         """
-        run = Run(folder)
+        run = RunFolder(folder)
         every, n = run.epochs, run.n_resumable()
         records = every[:n]
         config = run.config.changed(**records[-1]["settings"]) if records else run.config
@@ -99,7 +104,7 @@ class Runner:
         lost = {record["epoch"]: dict(record["settings"]) for record in every[n:]}
         if complete and run.status["state"] == "done":
             raise StoreError(
-                f"{folder} has all its {config.epochs} epochs: fork it to go on from one of them"
+                f"{folder} has all its {config.epochs} epochs: fork it to continue from one of them"
             )
 
         def prepare(data: "Data | None", control: Control) -> tuple["State | None", RunWriter]:
@@ -108,18 +113,18 @@ class Runner:
             from engine.data import load_data
             from engine.training.train import prepare_state
 
-            data = _same_data(run, data or load_data(config))
+            data = require_same_data(run, data or load_data(config))
             if records:
-                packed = run.load_state(records[-1]["epoch"])
+                packed = run.load_checkpoint(records[-1]["epoch"])
             elif run.info["parent"]:
-                packed = _parents_state(run)
+                packed = lineage.parent_checkpoint(run)
             else:
                 packed = None
-            state = prepare_state(config, data, packed, control, _labels(run))
+            state = prepare_state(config, data, packed, control, starting_labels(run))
             writer = RunWriter.resume(run.folder)
             if writer.n_epochs != len(records):
                 writer.close()
-                raise StoreError(f"{run.folder} was written by another process meanwhile")
+                raise StoreError(f"{run.folder} was written by another process in the meantime")
             return state, writer
 
         runner = cls(run.folder, config, prepare, data, run.info["k_max"])
@@ -134,22 +139,22 @@ class Runner:
         folder: Path | str,
         *,
         data: "Data | None" = None,
-        **knobs: Any,
+        **changes: Any,
     ) -> "Runner":
-        """A new run from the state of another one after `epoch`, with other knobs.
+        """A new run from the state of another one after `epoch`, with changed settings.
 
-        Raises ConfigError, and StoreError where that epoch's network is not kept.
+        Raises ConfigError, and StoreError if the checkpoint of that epoch is not stored.
         """
-        run = Run(parent)
-        config = fork_config(run, epoch, **knobs)
-        packed = run.load_state(epoch)
+        run = RunFolder(parent)
+        config = fork_config(run, epoch, **changes)
+        packed = run.load_checkpoint(epoch)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
             from engine.data import load_data
             from engine.training.train import prepare_state
 
-            data = _same_data(run, data or load_data(config))
-            state = prepare_state(config, data, packed, control, _labels(run))
+            data = require_same_data(run, data or load_data(config))
+            state = prepare_state(config, data, packed, control, starting_labels(run))
             return state, RunWriter.create(Path(folder), state, (run, epoch))
 
         return cls(Path(folder), config, prepare, data)
@@ -157,10 +162,10 @@ class Runner:
     # --- commands, from any thread
 
     def start(self, niceness: int = 0, courtesy: Callable[[], None] = lambda: None) -> "Runner":
-        """Run in a thread of its own; one that the system refuses fails the run.
+        """Run in a thread of its own; the run fails if the system refuses another thread.
 
-        niceness: how much later than the process's other threads it is served, where the system
-        knows that of threads. courtesy: see `run`.
+        niceness: added to the thread's niceness, on systems that have one per thread. courtesy:
+        see `run`. Raises RuntimeError if the run was started already.
         """
         if self._thread is not None:
             raise RuntimeError(f"the run in {self.folder} was started already")
@@ -180,19 +185,19 @@ class Runner:
         return self
 
     def pause(self) -> None:
-        """Stand still after this batch."""
+        """Pause after this batch."""
         self._control.pause()
 
     def go_on(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._control.resume()
 
     def step(self) -> None:
-        """Go on to the end of an epoch, then pause; called again before that, one epoch more."""
+        """Continue to the end of the epoch, then pause; each further call adds one epoch."""
         self._control.step()
 
     def stop(self, reason: str = "") -> None:
-        """End within one batch; the epoch under way is lost, the run can be resumed.
+        """End within one batch; the epoch in progress is lost, the run can be resumed.
 
         reason: ends the sentence "stopped after 3 of 24 epochs".
         """
@@ -202,12 +207,12 @@ class Runner:
     def change(self, **live: Any) -> None:
         """Change live settings (config.LIVE) from the next epoch on. Raises ConfigError.
 
-        Before the run has its data, K is not checked against their number. A K that turns out to
-        be too large is left out when the run starts, and `status` says so.
+        Before the data are loaded, K is not checked against their number. A K that proves too large
+        is dropped when the run starts, with a message in `status`.
         """
         config = self._state.config if self._state else self.config
         self._check_live(config.changed_live(**self._control.pending | live))
-        for settings in list(self._lost.values()):  # what is changed now counts, not what was then
+        for settings in list(self._lost.values()):  # the new value overrides the repeated one
             for name in live:
                 settings.pop(name, None)
         self._control.change(**live)
@@ -219,28 +224,28 @@ class Runner:
         if config.k > self._k_max:
             raise ConfigError(
                 f"k = {config.k}: allowed is 1 to {self._k_max} while this run trains, "
-                "which is the room in its folder"
+                "because its folder has no room for more"
             )
 
-    def _drop_k_without_room(self) -> None:
-        """Leave out a K that was changed before the number of samples was known."""
+    def _drop_invalid_k(self, config: RunConfig) -> None:
+        """Drop a K that was set before the number of samples was known, and is too large."""
         pending = self._control.pending
         try:
-            self._check_live(self._state.config.changed_live(**pending))
+            self._check_live(config.changed_live(**pending))
         except ConfigError as error:
-            self._message = f"{error}; k stays {self._state.config.k}"
+            self._message = f"{error}; k stays {config.k}"
             self._control.begin_epoch()
             self._control.change(**{n: v for n, v in pending.items() if n != "k"})
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the thread; whether it has ended."""
+        """Wait for the thread, at most timeout seconds; whether it has ended."""
         if self._thread is None:
             return self._phase not in ("queued", "running")
         return self._ended.wait(timeout)  # Ctrl-C in Thread.join would mark it as ended (gh-90882)
 
     @property
     def status(self) -> RunStatus:
-        """Where the run stands now."""
+        """State and progress of the run."""
         progress, phase = self._control.progress, self._phase
         if phase == "running" and self._control.waiting:
             phase = "paused"
@@ -262,26 +267,27 @@ class Runner:
 
     @property
     def ready(self) -> bool:
-        """Whether the run folder is there."""
+        """Whether the run folder exists."""
         return self._writer is not None
 
     # --- the thread
 
     def run(self, courtesy: Callable[[], None] = lambda: None) -> None:
-        """Prepare and train to the end; never raises, `status` says how it ended.
+        """Prepare and train to the end; never raises an Exception, `status` says how it ended.
 
-        courtesy: called after every batch; it may wait a moment while others need the processor.
+        courtesy: called after every batch; it may sleep briefly while others need the processor.
         """
         self._phase, self._control.courtesy = "running", courtesy
         try:
             require_reserve()
+            assert self._prepare is not None, "a run runs once"
             self._state, self._writer = self._prepare(self._data, self._control)
             if self._state is not None:
-                self._train()
+                self._train(self._state, self._writer)
             self._end("done", self._message)
         except Stopped:
             self._end("stopped", f"stopped {self._after} {self._reason}".rstrip())
-        except Exception as error:  # whatever it was, it belongs on the page and in the folder
+        except Exception as error:  # any failure is shown on the page and stored in the folder
             self._fail(error)
         except BaseException:  # Ctrl-C in a notebook that runs this without a thread
             self._end("stopped", f"interrupted {self._after}")
@@ -289,30 +295,26 @@ class Runner:
         finally:
             self._ended.set()
 
-    def _train(self) -> None:
+    def _train(self, state: "State", writer: RunWriter) -> None:
         from engine.hardware import session
         from engine.training.train import train
 
-        self._done, self._k_max = self._state.epoch + 1, self._writer.k_max
-        self._drop_k_without_room()
-        self._writer.write_status("running")
-        self._repeat_change(self._done)
-        state = self._state
-        with session(state.device, state.compile), WriteBehind(self._writer) as behind:
-            for snapshot in train(
-                self.config, self._state.data, state=self._state, control=self._control
-            ):
-                waited = behind.write(snapshot, self._state)
+        self._done, self._k_max = state.epoch + 1, writer.k_max
+        self._drop_invalid_k(state.config)
+        writer.write_status("running")
+        self._repeat_change(self._done, state.config)
+        with session(state.device, state.compile), WriteBehind(writer) as behind:
+            for snapshot in train(self.config, state.data, state=state, control=self._control):
+                waited = behind.write(snapshot, state)
                 self._done = snapshot.epoch + 1
                 self._epoch_seconds.append(sum(snapshot.seconds.values()) + waited)
-                self._repeat_change(self._done)
+                self._repeat_change(self._done, state.config)
                 if self._control.end_epoch():
                     behind.flush()
-                    self._writer.write_state()
+                    writer.write_state()
 
-    def _repeat_change(self, epoch: int) -> None:
-        """Change live settings as they were in this epoch when it was computed the first time."""
-        now = self._state.config
+    def _repeat_change(self, epoch: int, now: RunConfig) -> None:
+        """Change live settings to those of this epoch when it was computed the first time."""
         then = self._lost.pop(epoch, {})
         changed = {name: value for name, value in then.items() if getattr(now, name) != value}
         if changed:
@@ -327,54 +329,21 @@ class Runner:
         self._error = "".join(traceback.format_exception(error))
         if shortage is not None:
             self._state = self._data = None
-            traceback.clear_frames(error.__traceback__)  # they hold what filled the memory
+            traceback.clear_frames(error.__traceback__)  # they refer to what filled the memory
         self._foreseen = isinstance(shortage or error, EngineError)
         self._end("failed", str(shortage or error) or type(error).__name__)
 
     def _end(self, phase: str, message: str = "") -> None:
         self._message = message
         if self._writer is not None:
-            with contextlib.suppress(StoreError):  # the state before is there
+            with contextlib.suppress(StoreError):  # the previous state is on disk
                 self._writer.write_state()
             self._writer.write_status(phase, message)
             self._writer.close()
-        # the folder holds all that anyone still needs: let go of network and images
+        # the folder has everything: free the network and the images
         self._data = self._prepare = self._state = None
         if "torch" in sys.modules:
             from engine.hardware import release_memory
 
             release_memory()
         self._phase = phase
-
-
-def _labels(run: Run) -> dict[str, Any]:
-    """The labels that a run started with, for another one to take over. Raises StoreError."""
-    return {
-        "config": run.config.model_dump_json(),
-        "given": run.labels["given"],
-        "matrix": run.labels["matrix"],
-        "rate_requested": run.info["rate_requested"],
-    }
-
-
-def _parents_state(fork: Run) -> dict[str, Any]:
-    """The checkpoint that a fork began from. Raises StoreError where its parent is gone."""
-    epoch = fork.info["parent"]["epoch"]
-    for folder in lineage.places(fork):
-        with contextlib.suppress(StoreError):
-            return Run(folder).load_state(epoch)
-    raise StoreError(
-        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
-        f"{fork.info['parent']['run']}, is gone or keeps no network of epoch {epoch}"
-    )
-
-
-def _same_data(run: Run, data: "Data") -> "Data":
-    """data, if it is what the run was made with. Raises StoreError."""
-    then, now = run.info["data"]["fingerprint"], data.fingerprint()
-    if then != now:
-        raise StoreError(
-            f"{run.config.dataset} has changed since {run.folder} was made "
-            f"(fingerprint {then}, now {now}): a run goes on with the same data only"
-        )
-    return data

@@ -11,7 +11,7 @@ from engine.analysis import label_evidence
 from engine.analysis.label_issues import calibrated, label_issues
 from engine.config import configure
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.benchmarks.bench_label_guard import photos, shares
 from tests.conftest import SHARED, blobs, quick, slow
@@ -28,18 +28,18 @@ def template(tmp_path_factory):
 
 
 @pytest.fixture
-def run(template, tmp_path) -> Run:
+def run(template, tmp_path) -> RunFolder:
     shutil.copytree(template, tmp_path / "run")
-    return Run(tmp_path / "run")
+    return RunFolder(tmp_path / "run")
 
 
-def rewrite(run: Run, name: str, change) -> Run:
+def rewrite(run: RunFolder, name: str, change) -> RunFolder:
     """The run with one of its JSON files changed."""
     path = run.folder / name
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
-    return Run(run.folder)
+    return RunFolder(run.folder)
 
 
 # --- the promise
@@ -58,7 +58,7 @@ def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
         dataset="digits", limit=limit, noise=noise, rate=rate, threads=1, epochs=30 if limit else 12
     )
     Runner.new(config, tmp_path / "run").run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     found, true = label_issues(run), run.labels["true"]
     share = shares(found, true)
     assert share["proposed"] >= share["given"]
@@ -84,7 +84,7 @@ def test_proposed_changes_of_photos_do_no_harm(tmp_path, rate):
         dataset=f"npz:{tmp_path / 'photos.npz'}", noise="none", epochs=30, correction_start=20
     )
     Runner.new(config, tmp_path / "run").run()
-    found = label_issues(Run(tmp_path / "run"))
+    found = label_issues(RunFolder(tmp_path / "run"))
     share = shares(found, true)
     assert share["old"] < share["given"] - 0.03  # the danger is there
     assert share["proposed"] >= share["given"]
@@ -113,7 +113,7 @@ def test_the_true_labels_are_never_asked(run):
     before = label_issues(run)
     labels = {name: value for name, value in run.labels.items() if name != "true"}
     np.savez(run.folder / "labels.npz", **labels)
-    after = label_issues(Run(run.folder))
+    after = label_issues(RunFolder(run.folder))
     np.testing.assert_array_equal(before.proposed, after.proposed)
     np.testing.assert_array_equal(before.flagged, after.flagged)
 
@@ -144,7 +144,7 @@ def test_moving_more_labels_than_look_wrong_is_said_and_nothing_proposed(run):
     given = run.labels["given"]
     soft[5, :60] = np.eye(3, dtype=np.float32)[(given[:60] + 1) % 3]
     np.save(run.folder / "arrays" / "soft.npy", soft)
-    found = label_issues(Run(run.folder))
+    found = label_issues(RunFolder(run.folder))
     assert "No label change is proposed: the network contradicts" in found.warning
     assert "of 120 labels (correction moved" in found.warning
     np.testing.assert_array_equal(found.proposed, given)
@@ -158,7 +158,7 @@ def test_a_mixture_in_doubt_is_no_evidence(run):
     records = read_records(run.folder)
     doubt(records)
     write_records(run.folder, records)
-    found = label_issues(Run(run.folder))
+    found = label_issues(RunFolder(run.folder))
     assert "P(clean) before correction is not reliable" in found.warning
     np.testing.assert_array_equal(found.proposed, found.given)
 
@@ -166,7 +166,7 @@ def test_a_mixture_in_doubt_is_no_evidence(run):
 def test_labels_corrected_from_the_first_epoch_on_have_no_evidence(tmp_path):
     config = quick(method="selc", warmup=0, correction_start=0, epochs=4, alpha=0.5, rate=0.2)
     Runner.new(config, tmp_path / "run", data=blobs()).run()
-    found = label_issues(Run(tmp_path / "run"))
+    found = label_issues(RunFolder(tmp_path / "run"))
     assert np.isnan(found.p_clean).all()
     assert "no epoch before correction" in found.warning
     np.testing.assert_array_equal(found.proposed, found.given)
@@ -175,7 +175,7 @@ def test_labels_corrected_from_the_first_epoch_on_have_no_evidence(tmp_path):
 def test_without_correction_the_newest_epoch_speaks(tmp_path):
     config = quick(method="mixnn-no-correction", epochs=4, rate=0.2)
     Runner.new(config, tmp_path / "run", data=blobs()).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     found = label_issues(run)
     np.testing.assert_array_equal(found.p_clean, run.array("clean")[3])
     np.testing.assert_array_equal(found.moved, found.given)
@@ -246,11 +246,11 @@ def test_votes_are_the_given_labels_of_the_nearest_in_the_panel(run):
 def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
     config = quick(rate=0.1, epochs=4, k=2, panel_size=12, warmup=1, correction_start=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     moments = label_evidence.history(run, 3)
     votes = label_evidence.neighbor_votes(moments, label_evidence.before_correction(moments))
     outside = next(i for i in range(60) if i not in run.labels["panel"])
-    partners = np.concatenate([run.mixed_with(row)[0][outside] for row in (1, 2, 3)])
+    partners = np.concatenate([run.mixing_of(row)[0][outside] for row in (1, 2, 3)])
     expected = np.bincount(run.labels["given"][partners], minlength=3) / len(partners)
     np.testing.assert_allclose(votes[outside], expected, atol=1e-6)
 
@@ -258,7 +258,7 @@ def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
 def test_without_neighbors_and_panel_nobody_votes(tmp_path):
     config = quick(method="selc", rate=0.1, epochs=4, panel_size=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     moments = label_evidence.history(run, 3)
     assert np.isnan(label_evidence.neighbor_votes(moments, moments[:2])).all()
     found = label_issues(run)
@@ -268,23 +268,23 @@ def test_without_neighbors_and_panel_nobody_votes(tmp_path):
 
 def test_a_fork_remembers_what_its_parent_knew(run, tmp_path):
     Runner.fork(run.folder, 3, tmp_path / "fork", data=blobs(n=120), alpha=0.5, epochs=6).run()
-    fork = Run(tmp_path / "fork")
+    fork = RunFolder(tmp_path / "fork")
     share = label_evidence.given_share(label_evidence.history(fork, 1))
     assert share == pytest.approx(0.7**2 * 0.5**2)
     np.testing.assert_array_equal(label_issues(fork).p_clean, run.array("clean")[1])
     shutil.rmtree(run.folder)
     shutil.rmtree(tmp_path / "fork" / "parent")
-    moments = label_evidence.history(Run(tmp_path / "fork"), 1)
+    moments = label_evidence.history(RunFolder(tmp_path / "fork"), 1)
     assert label_evidence.given_share(moments) == pytest.approx(0.5**2)
     assert np.isnan(label_issues(fork).p_clean).all()
 
 
 def test_a_fork_that_lost_its_parent_and_does_not_correct_has_no_evidence(run, tmp_path):
     Runner.fork(run.folder, 4, tmp_path / "fork", data=blobs(n=120), method="ce", epochs=7).run()
-    assert np.isfinite(label_issues(Run(tmp_path / "fork")).p_clean).all()
+    assert np.isfinite(label_issues(RunFolder(tmp_path / "fork")).p_clean).all()
     shutil.rmtree(run.folder)
     shutil.rmtree(tmp_path / "fork" / "parent")
-    found = label_issues(Run(tmp_path / "fork"))
+    found = label_issues(RunFolder(tmp_path / "fork"))
     assert np.isnan(found.p_clean).all()
     np.testing.assert_array_equal(found.proposed, found.given)
 

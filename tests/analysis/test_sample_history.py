@@ -8,10 +8,9 @@ import pytest
 
 from engine.analysis import sample_history
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.app.conftest import quick_digits
-from tests.conftest import blobs, quick
+from tests.conftest import blobs, quick, quick_digits
 from tests.records import read_records
 
 
@@ -20,7 +19,7 @@ class Folder:
 
     def __init__(self, folder):
         self.folder = folder
-        self.run = Run(folder)
+        self.run = RunFolder(folder)
         self.records = read_records(folder)
         self.labels = np.load(folder / "labels.npz")
         config = json.loads((folder / "config.json").read_text())

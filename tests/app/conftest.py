@@ -1,8 +1,7 @@
-"""A runs root of its own for each test, runs in every state, and pages run without a browser."""
+"""A folder of runs for each test, runs in more states, and pages without a browser."""
 
 import contextlib
 import html
-import json
 import re
 import shutil
 import sqlite3
@@ -17,28 +16,13 @@ from app.server.escaping import JOINER
 from app.server.run_manager import Visitor, runs
 from app.server.storage import PATIENCE, Storage
 from app.views.map import layouts
-from engine.config import configure
 from engine.data import load
 from engine.runs.runner import Runner
-from tests.records import read_records, write_records
+from tests.conftest import quick_digits
+from tests.records import read_records
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "frame.py"
 ANYONE = Visitor("anyone")
-QUICK = dict(
-    dataset="digits",
-    limit=200,
-    epochs=6,
-    warmup=1,
-    correction_start=2,
-    k=3,
-    state_interval=1,
-    seed=1,
-)
-
-
-def quick_digits(**knobs):
-    """Settings of a run on real digits that takes about a second."""
-    return configure(**QUICK | knobs)
 
 
 class NoMapper:
@@ -47,7 +31,7 @@ class NoMapper:
     def __init__(self, state=("working", "")):
         self.told, self.asked = state, []
 
-    def ask(self, folder, dims=2, *, again=False):
+    def request(self, folder, dims=2, *, again=False):
         self.asked.append((folder.name, dims, again))
 
     def state(self, folder, dims=2):
@@ -78,32 +62,15 @@ def scanned_once():
         yield
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory) -> Path:
-    """A small finished run on digits, to be copied."""
-    folder = tmp_path_factory.mktemp("template") / "finished"
-    runner = Runner.new(quick_digits(), folder)
-    runner.run()
-    assert runner.status.state == "done", runner.status.error
-    return folder
-
-
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    """An empty runs root that `runs()` uses during the test."""
+    """An empty folder of runs that `runs()` uses during the test."""
     path = tmp_path / "runs"
     monkeypatch.setenv("MIXNN_RUNS", str(path))
     st.cache_resource.clear()
     yield path
     runs().close()
     st.cache_resource.clear()
-
-
-@pytest.fixture
-def finished(root, template) -> str:
-    """A finished run."""
-    shutil.copytree(template, root / "finished")
-    return "finished"
 
 
 @pytest.fixture(scope="session")
@@ -128,24 +95,6 @@ def unknown(root, template_unknown) -> str:
 
 
 @pytest.fixture
-def failed(root, template) -> str:
-    """A run that failed after some epochs."""
-    shutil.copytree(template, root / "failed")
-    keep(root / "failed", 3)
-    status = {"state": "failed", "message": "the disk is full (3 MB free)", "time": 0.0}
-    (root / "failed" / "status.json").write_text(json.dumps(status))
-    return "failed"
-
-
-@pytest.fixture
-def broken(root, template) -> str:
-    """A run folder whose settings cannot be read."""
-    shutil.copytree(template, root / "broken")
-    (root / "broken" / "config.json").write_text("{")
-    return "broken"
-
-
-@pytest.fixture
 def running(root) -> str:
     """A run that trains now, with an epoch to show."""
     name = runs().submit(quick_digits(epochs=5000), visitor=ANYONE)
@@ -167,11 +116,6 @@ def locked(storage: Storage):
         other.execute("ROLLBACK")
         other.close()
         storage._patience = PATIENCE
-
-
-def keep(folder: Path, epochs: int) -> None:
-    """Cut a run to its first epochs."""
-    write_records(folder, read_records(folder)[:epochs])
 
 
 def n_epochs(folder: Path) -> int:

@@ -10,10 +10,12 @@ from app.server import run_cache
 from app.server.run_manager import runs
 from app.views.compare import panels, selection
 from engine.embedding.projection import pca
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.analysis.test_run_table import forge
-from tests.app.conftest import ANYONE, app, keep, n_epochs, quick_digits, texts, wait_until
+from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 QUICK = dict(limit="200", epochs="4", warmup="1", correction_start="2")
 
@@ -53,7 +55,7 @@ def frame(at):
 
 
 def metric(folder, epoch: int, name: str) -> str:
-    (found,) = [r["metrics"][name] for r in Run(folder).epochs if r["epoch"] == epoch]
+    (found,) = [r["metrics"][name] for r in RunFolder(folder).epochs if r["epoch"] == epoch]
     return f"<b>{100 * found:.1f} %</b>"
 
 
@@ -70,7 +72,7 @@ def test_the_button_trains_both_on_the_same_noise_and_opens_them(root):
     assert not at.error
     first, second = at.query_params["compare"].split(",")
     wait_until(lambda: runs().info(first).state == runs().info(second).state == "done")
-    ce, mixnn = Run(root / first), Run(root / second)
+    ce, mixnn = RunFolder(root / first), RunFolder(root / second)
     assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
     assert ce.config.seed == mixnn.config.seed == 7
     assert ce.config.noise_seed == mixnn.config.noise_seed == 7
@@ -123,7 +125,7 @@ def test_what_differs_is_said_in_words(root, pair):
     assert "threads" not in text
     assert "exactly the same given labels" in text
     shutil.copytree(root / "ce", root / "other")
-    labels = Run(root / "ce").labels
+    labels = RunFolder(root / "ce").labels
     labels["given"][0] = (labels["given"][0] + 1) % 10
     np.savez(root / "other" / "labels.npz", **labels)
     assert "**different** given labels" in texts(page(compare="ce,other"))
@@ -199,7 +201,7 @@ def test_a_broken_run_is_left_out_and_the_rest_shown(finished, broken):
 
 
 def test_a_run_without_an_epoch_says_so(root, finished):
-    keep(root / finished, 0)
+    keep_epochs(root / finished, 0)
     at = page(compare=finished)
     assert "has no epoch to show" in warnings(at)
     assert n_epochs(root / finished) == 0
@@ -213,7 +215,7 @@ def test_without_the_truth_the_rest_is_shown(pair, unknown):
 
 def test_losses_and_maps_are_those_of_the_epoch(root, finished):
     loss, kinds = panels.losses_at(selection.Look(run_cache.run(finished), 4))
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     assert loss.tolist() == run.array("loss")[4].tolist()
     now = run.array("soft")[4].argmax(1)
     assert (~np.isin(kinds, (0, 1))).sum() == (now != run.labels["true"]).sum()

@@ -1,11 +1,11 @@
-"""The frame: what is chosen stands in the URL and survives a page switch; words; no traceback."""
+"""The frame: the selection is in the URL and survives a page switch; terms; no traceback."""
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from app.components import figures, images, run_picker
-from app.components.glossary import WORDS
+from app.components.glossary import GLOSSARY
 from app.components.text import minutes
 from app.state import parameters, url_state
 from engine.charts import theme
@@ -21,7 +21,7 @@ def test_every_page_in_every_state(page, state, request, root):
     run = {} if state == "nothing" else {"run": request.getfixturevalue(state)}
     at = app(page, **run)
     assert at.header
-    assert "Something went wrong here that should not" not in texts(at)
+    assert "Unexpected error" not in texts(at)
 
 
 def test_the_selection_survives_a_page_switch(finished):
@@ -42,7 +42,7 @@ def test_every_page_is_reached_from_train_and_left_for_it(finished):
             at.switch_page(f"views/{way}/page.py").run()
             assert not at.exception
             assert (at.header[0].value == start) == (way == "train"), page
-            assert "Something went wrong here that should not" not in texts(at), page
+            assert "Unexpected error" not in texts(at), page
             assert at.query_params["run"] == finished, page
 
 
@@ -54,7 +54,7 @@ def test_a_new_link_in_the_same_tab_counts(finished):
 
 
 def choices_of(at) -> dict:
-    return at.session_state[url_state.KEPT]
+    return at.session_state[url_state.CHOICES]
 
 
 def test_stepping_through_the_epochs(finished):
@@ -83,20 +83,20 @@ def test_a_damaged_packed_text_is_refused(text):
         parameters.unpack(text)
 
 
-def test_an_unforeseen_failure_becomes_a_box(root, monkeypatch):
+def test_an_unexpected_failure_becomes_a_message(root, monkeypatch):
     monkeypatch.setattr(run_picker, "chosen_run", lambda: 1 / 0)
     at = app("train")
-    assert "Something went wrong here that should not: ZeroDivisionError" in texts(at)
+    assert "Unexpected error: ZeroDivisionError" in texts(at)
 
 
-def test_the_app_needs_no_certain_folder(root, tmp_path, monkeypatch):
+def test_the_app_runs_from_any_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     at = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert not at.exception
 
 
 def test_every_term_is_one_sentence():
-    for term, words in WORDS.items():
+    for term, words in GLOSSARY.items():
         assert words.endswith("."), term
         assert words.count(". ") == 0, term
 

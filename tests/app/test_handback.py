@@ -15,7 +15,7 @@ from app.views.your_data import export
 from engine.analysis.label_issues import LabelIssues
 from engine.config import configure
 from engine.data import load
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.test_uploads import arrays, pets, png, zipped
 
@@ -173,11 +173,11 @@ def test_too_large_for_a_zip(tmp_path):
 SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)
 
 
-def ran(root, dataset: str, **knobs) -> Run:
+def ran(root, dataset: str, **knobs) -> RunFolder:
     runner = Runner.new(configure(dataset=dataset, **SHORT | knobs), root / "run")
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    return Run(root / "run")
+    return RunFolder(root / "run")
 
 
 def test_a_run_of_an_npz_subset_writes_into_the_right_rows(tmp_path):

@@ -8,14 +8,16 @@ from dataclasses import fields
 import numpy as np
 import pytest
 
+from app.server.label_issues import issues_of
 from app.server.run_manager import runs
-from app.views.your_data import evidence
+from app.server.run_view import RunView
 from engine.analysis.label_issues import label_issues
 from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.app.conftest import app, quick_digits, texts
+from tests.app.conftest import app, texts
+from tests.conftest import quick_digits
 from tests.records import read_records, write_records
 
 
@@ -41,20 +43,20 @@ def page(**params):
 
 
 def counted(folder, row: int = -1) -> dict[str, int]:
-    """What became of the labels, one by one."""
-    run = Run(folder)
+    """The outcomes of the labels, counted one by one."""
+    run = RunFolder(folder)
     soft = run.array("soft")[row]
-    found = dict(wrong=0, right=0, corrected=0, harmed=0, changed=0, missed=0)
+    counts = dict(wrong=0, right=0, corrected=0, harmed=0, changed=0, missed=0)
     for given, true, row_soft in zip(run.labels["given"], run.labels["true"], soft, strict=True):
-        now = int(row_soft.argmax())
-        found["wrong" if given != true else "right"] += 1
+        current = int(row_soft.argmax())
+        counts["wrong" if given != true else "right"] += 1
         if given == true:
-            found["harmed"] += now != true
-        elif now == given:
-            found["missed"] += 1
+            counts["harmed"] += current != true
+        elif current == given:
+            counts["missed"] += 1
         else:
-            found["corrected" if now == true else "changed"] += 1
-    return found
+            counts["corrected" if current == true else "changed"] += 1
+    return counts
 
 
 def frame(at):
@@ -66,9 +68,9 @@ def metrics(at) -> dict[str, str]:
     return {metric.label: metric.value for metric in at.metric}
 
 
-def spoil(folder, sample: int) -> None:
+def harm_label(folder, sample: int) -> None:
     """Let the last epoch have turned a right label into a wrong one."""
-    run = Run(folder)
+    run = RunFolder(folder)
     soft = np.load(folder / "arrays" / "soft.npy", mmap_mode="r+")
     last = len(run.epochs) - 1
     soft[last, sample] = 0
@@ -85,21 +87,21 @@ def test_without_a_run_it_says_what_to_do(root):
 def test_a_finished_run_in_numbers(root, finished):
     at = page(run=finished)
     assert not at.error
-    found = counted(root / finished)
-    assert found["corrected"] > 0
-    assert f"**corrected {found['corrected']} of {found['wrong']} wrong labels**" in texts(at)
-    assert f"**harmed {found['harmed']} of {found['right']} right labels**" in texts(at)
-    told = metrics(at)
-    assert told["✓ Corrected"] == f"{found['corrected']} of {found['wrong']}"
-    assert told["✕ Harmed"] == f"{found['harmed']} of {found['right']}"
-    assert told["○ Missed"] == f"{found['missed']} of {found['wrong']}"
-    right = (found["right"] - found["harmed"] + found["corrected"]) / 200
-    assert told["Labels right"] == f"{100 * right:.1f} %"
+    counts = counted(root / finished)
+    assert counts["corrected"] > 0
+    assert f"**corrected {counts['corrected']} of {counts['wrong']} wrong labels**" in texts(at)
+    assert f"**harmed {counts['harmed']} of {counts['right']} right labels**" in texts(at)
+    shown = metrics(at)
+    assert shown["✓ Corrected"] == f"{counts['corrected']} of {counts['wrong']}"
+    assert shown["✕ Harmed"] == f"{counts['harmed']} of {counts['right']}"
+    assert shown["○ Missed"] == f"{counts['missed']} of {counts['wrong']}"
+    right = (counts["right"] - counts["harmed"] + counts["corrected"]) / 200
+    assert shown["Labels right"] == f"{100 * right:.1f} %"
 
 
 def test_the_list_holds_every_change_with_its_flips(root, finished):
     table = frame(page(run=finished))
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     soft, given, true = run.array("soft"), run.labels["given"], run.labels["true"]
     now = soft[-1].argmax(1)
     assert sorted(table["sample"]) == np.flatnonzero(now != given).tolist()
@@ -120,7 +122,7 @@ def test_the_list_holds_every_change_with_its_flips(root, finished):
 
 
 def test_an_earlier_epoch_shows_its_own_labels(root, finished):
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     changed = [int((soft.argmax(1) != run.labels["given"]).sum()) for soft in run.array("soft")]
     epoch = next(e for e in range(7) if 0 < changed[e] < changed[-1])
     at = page(run=finished, epoch=epoch)
@@ -145,7 +147,7 @@ def test_a_method_without_correction_says_so(root, finished):
         record["metrics"]["changed_labels"] = 0.0
     write_records(root / finished, records)
     soft = np.load(root / finished / "arrays" / "soft.npy", mmap_mode="r+")
-    soft[:] = np.eye(10)[Run(root / finished).labels["given"]]
+    soft[:] = np.eye(10)[RunFolder(root / finished).labels["given"]]
     soft.flush()
     assert "corrects no labels" in texts(page(run=finished))
 
@@ -160,10 +162,10 @@ def test_a_run_that_ends_before_correction_says_so(root, finished):
     assert "would start at epoch 3, but the run ends with epoch 1" in texts(at)
 
 
-def test_harmed_labels_stand_apart_with_image_and_link(root, finished):
-    run = Run(root / finished)
+def test_harmed_labels_are_shown_with_image_and_link(root, finished):
+    run = RunFolder(root / finished)
     sample = int(np.flatnonzero(run.labels["given"] == run.labels["true"])[7])
-    spoil(root / finished, sample)
+    harm_label(root / finished, sample)
     at = page(run=finished)
     assert "Harmed: right labels that are wrong now" in [h.value for h in at.subheader][3]
     links = [link for link in at.get("page_link") if link.proto.label == f"Sample {sample}"]
@@ -173,11 +175,11 @@ def test_harmed_labels_stand_apart_with_image_and_link(root, finished):
 
 
 def test_a_filter_keeps_one_kind(root, finished):
-    found = counted(root / finished)
+    counts = counted(root / finished)
     at = page(run=finished, changes="missed")
-    assert len(frame(at)) == found["missed"] > 0
+    assert len(frame(at)) == counts["missed"] > 0
     at.segmented_control(key="w-changes").set_value("corrected").run()
-    assert len(frame(at)) == found["corrected"]
+    assert len(frame(at)) == counts["corrected"]
     assert set(frame(at)["outcome"]) == {"corrected"}
 
 
@@ -203,7 +205,7 @@ def test_a_marked_row_is_the_chosen_sample(root, finished):
 def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
     at = page(run=finished)
     assert "All labels, CSV" in [button.proto.label for button in at.get("download_button")]
-    run = Run(root / finished)
+    run = RunFolder(root / finished)
     export(run, tmp_path / "labels.csv")
     assert list(csv.DictReader((tmp_path / "labels.csv").open())) == list(label_rows(run, 7))
     assert any(line["given_label"] != line["soft_label_argmax"] for line in label_rows(run, 7))
@@ -215,8 +217,8 @@ def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
 
 
 @pytest.mark.parametrize("case", ["whole", "early", "fork", "orphan", "no truth"])
-def test_export_app_and_notebook_say_the_same_of_every_label(root, finished, tmp_path, case):
-    """Notebook 8 and the command line take `label_issues` and `export`, the pages `suspects_of`."""
+def test_export_app_and_notebook_agree_on_every_label(root, finished, tmp_path, case):
+    """Notebook 8 and the command line take `label_issues` and `export`, the pages `issues_of`."""
     name, row = finished, 2 if case == "early" else None
     if case in ("fork", "orphan"):
         Runner.fork(root / finished, 4, root / "fork", alpha=0.6, epochs=8).run()
@@ -228,9 +230,10 @@ def test_export_app_and_notebook_say_the_same_of_every_label(root, finished, tmp
         with np.load(path) as file:
             kept = {k: file[k] for k in file.files if k not in ("true", "matrix_actual")}
         np.savez(path, **kept)
-    run = Run(root / name)
+    run = RunFolder(root / name)
     last = len(run.epochs) - 1
-    engine, page = label_issues(run, row), evidence.suspects_of(name, last if row is None else row)
+    view = RunView(name, last if row is None else row)
+    engine, page = label_issues(run, row), issues_of(view)
     for field in fields(engine):
         ours, theirs = getattr(engine, field.name), getattr(page, field.name)
         np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
@@ -241,18 +244,18 @@ def test_export_app_and_notebook_say_the_same_of_every_label(root, finished, tmp
         assert [line["label_quality"] for line in lines] == [f"{q:.6f}" for q in page.quality]
 
 
-def test_the_noise_is_read_from_the_corrections(root, finished):
-    run = Run(root / finished)
+def test_the_noise_is_estimated_from_the_corrections(root, finished):
+    run = RunFolder(root / finished)
     given, true = run.labels["given"], run.labels["true"]
     now = run.array("soft")[-1].argmax(1)
     gap = np.abs(observed_matrix(now, given, 10) - run.labels["matrix_actual"]).mean()
     text = texts(page(run=finished))
     assert f"**{100 * (now != given).mean():.1f} %** of the given labels are wrong" in text
-    assert f"Really it is **{100 * (true != given).mean():.1f} %**" in text
+    assert f"In truth it is **{100 * (true != given).mean():.1f} %**" in text
     assert f"differ by {100 * gap:.1f} points" in text
 
 
-def test_without_the_truth_it_shows_what_is_possible(root, finished):
+def test_without_true_labels_it_shows_what_is_possible(root, finished):
     path = root / finished / "labels.npz"
     with np.load(path) as file:
         kept = {name: file[name] for name in file.files if name not in ("true", "matrix_actual")}
@@ -286,13 +289,13 @@ def test_a_broken_run_says_so(broken):
     assert not at.dataframe
 
 
-def test_images_that_are_gone_leave_the_rest(root, finished):
+def test_missing_images_leave_the_rest(root, finished):
     path = root / finished / "config.json"
     info = json.loads(path.read_text())
     info["data"]["fingerprint"] = "other"
     path.write_text(json.dumps(info))
-    run = Run(root / finished)
-    spoil(root / finished, int(np.flatnonzero(run.labels["given"] == run.labels["true"])[0]))
+    run = RunFolder(root / finished)
+    harm_label(root / finished, int(np.flatnonzero(run.labels["given"] == run.labels["true"])[0]))
     at = page(run=finished)
     assert not at.error
     assert "have changed since it was trained" in texts(at)

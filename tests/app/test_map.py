@@ -1,4 +1,4 @@
-"""The Map page, what it sends to the browser, and how a selection stands in the URL."""
+"""The Map page, what it sends to the browser, and the selection in the URL."""
 
 import base64
 import io
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
-from app.components.scatter import HEARD, Picture, coloring, from_bits, packed
+from app.components.scatter import REVISION, Picture, coloring, from_bits, packed
 from app.components.scatter.coloring import Labels, colored
 from app.server import run_cache
 from app.server.storage import storage_of
@@ -20,13 +20,13 @@ from app.views.map import layouts, thumbnails
 from engine.charts import map3d
 from engine.data.images import open_image
 from engine.embedding import projection
-from engine.embedding.worker import lay_out_next, map_file
+from engine.embedding.maps import embed_next_epoch, map_file
 from tests.app.conftest import app, texts
 
 
 @pytest.fixture(scope="module", autouse=True)
 def no_compiling():
-    """UMAP compiles for seconds; its own tests are elsewhere, here any layout serves."""
+    """UMAP compiles for seconds and has its own tests; any layout is enough here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "umap", projection.pca)
         yield
@@ -36,7 +36,7 @@ def no_compiling():
 def template_mapped(no_compiling, template, tmp_path_factory) -> Path:
     """A finished run with a map of every epoch, to be copied."""
     folder = Path(shutil.copytree(template, tmp_path_factory.mktemp("mapped") / "finished"))
-    while lay_out_next(folder, 2) is not None:
+    while embed_next_epoch(folder, 2) is not None:
         pass
     return folder
 
@@ -85,7 +85,7 @@ def some_picture(**changes) -> Picture:
     values = dict(
         points="p",
         view="v",
-        place="e1",
+        layout_name="e1",
         ids=np.arange(10, 16),
         layout=np.eye(6)[:, :2] * 3 - 1,
         box=np.array([[-2.0, -2.0], [4.0, 2.0]]),
@@ -116,7 +116,7 @@ def test_a_long_selection_is_in_storage_and_its_name_in_the_url(root):
     assert n_sets(root) == 1
 
 
-def test_old_selections_go(root, monkeypatch):
+def test_old_selections_are_deleted(root, monkeypatch):
     monkeypatch.setattr(sample_sets, "KEPT", 3)
     monkeypatch.setattr(sample_sets, "LONGEST", 0)
     sample_sets.pack.cache_clear()
@@ -151,10 +151,10 @@ def test_a_selection_that_unpacks_to_gigabytes_is_refused(root):
 # --- what the browser gets
 
 
-def test_the_payload_holds_what_the_picture_says():
+def test_the_payload_holds_the_picture():
     picture = some_picture(sample=4, links=((2, 0.25),), note="a <b>")
     header, arrays = unpacked(packed(picture, 17))
-    assert header["heard"] == 17
+    assert header["revision"] == 17
     assert (header["sample"], header["links"], header["note"]) == (4, [[2, 0.25]], "a <b>")
     assert header["box"] == [-2, -2, 6, 4]
     # both axes have one unit, that of the larger extent
@@ -192,7 +192,7 @@ def test_bits_are_read_as_the_browser_writes_them():
 # --- colors
 
 
-def test_changes_are_told_apart_by_what_they_did():
+def test_changed_labels_are_colored_by_outcome():
     colors = colored(some_labels(), "changed")
     # before 0 1 0 0 1 2 -> after 0 0 2 0 1 1, all truly 0
     names = [name.split(" (")[0] for name in colors.legend["names"]]
@@ -224,19 +224,19 @@ def test_crosses_mark_the_label_that_is_shown():
         colored(some_labels(true=False), "true")
 
 
-def test_togetherness_is_a_share_of_the_nearest():
+def test_label_agreement_is_a_share_of_the_nearest():
     line = np.stack([np.arange(22.0), np.zeros(22)], axis=1)
     line[11:] += 1000
     sides = np.repeat([0, 1], 11)
-    assert layouts.togetherness(line, sides, np.arange(22)) == [1, 0]
-    (equal,) = layouts.togetherness(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    assert layouts.label_agreement(line, sides, np.arange(22)) == [1, 0]
+    (equal,) = layouts.label_agreement(np.zeros((4, 2)), np.array([0, 0, 1, 1]))
     assert equal == pytest.approx(1 / 3)
 
 
-# --- pictures of the points
+# --- thumbnails
 
 
-def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatch):
+def test_sheets_hold_the_thumbnails_in_the_order_of_the_panel(finished, monkeypatch):
     monkeypatch.setattr(thumbnails, "PER_SHEET", 50)
     panel = run_cache.run(finished).labels["panel"]
     content = thumbnails.sheet(finished, "now", 1)
@@ -249,30 +249,35 @@ def test_sheets_hold_the_pictures_in_the_order_of_the_panel(finished, monkeypatc
         assert np.array_equal(cell, expected)
 
 
-def test_sheets_are_made_when_they_are_wanted(laid_out, monkeypatch):
+def test_sheets_are_created_on_request(laid_out, monkeypatch):
     monkeypatch.setattr(thumbnails, "PER_SHEET", 50)
     at = app("map", run=laid_out)
-    urls = sent(at)[0]["sheets"]["urls"]
+    urls = sent(at)[0]["thumbnails"]["urls"]
     assert [url is not None for url in urls] == [True, True, False, False]
-    at.session_state[thumbnails.WANTED] = {(laid_out, 3)}
+    at.session_state[thumbnails.REQUESTED] = {(laid_out, 3)}
     at.run()
-    assert [url is not None for url in sent(at)[0]["sheets"]["urls"]] == [True, True, False, True]
+    assert [url is not None for url in sent(at)[0]["thumbnails"]["urls"]] == [
+        True,
+        True,
+        False,
+        True,
+    ]
 
 
 # --- the page
 
 
-def test_pca_stands_in_until_umap_is_there(finished, root, mapper):
+def test_pca_is_shown_until_umap_is_ready(finished, root, mapper):
     at = app("map", run=finished)
     assert sent(at)[0]["note"] == "PCA, epoch 5"
     assert mapper.asked
     assert set(mapper.asked) == {(finished, 2, False)}
-    lay_out_next(root / finished, 2)
-    lay_out_next(root / finished, 2)
+    embed_next_epoch(root / finished, 2)
+    embed_next_epoch(root / finished, 2)
     at.run()
     header, arrays = sent(at)
     assert header["note"] == "UMAP, epoch 1"
-    # losses and labels are those of the epoch that is shown, not of the one that was asked for
+    # losses and labels are those of the epoch that is shown, not of the selected one
     panel = run_cache.run(finished).labels["panel"]
     assert np.array_equal(arrays["loss"], run_cache.run(finished).array("loss")[1][panel])
 
@@ -280,11 +285,11 @@ def test_pca_stands_in_until_umap_is_there(finished, root, mapper):
 def test_the_chosen_epoch_is_shown(laid_out):
     at = app("map", run=laid_out, epoch=2)
     assert sent(at)[0]["note"] == "UMAP, epoch 2"
-    place = sent(at)[0]["place"]
+    layout = sent(at)[0]["layout"]
     at.button(key="epoch-on").click().run()
     header, _ = sent(at)
     assert header["note"] == "UMAP, epoch 3"
-    assert header["place"] != place
+    assert header["layout"] != layout
     at.query_params["layout"] = "pca"
     at.run()
     assert sent(at)[0]["note"] == "PCA, epoch 3"
@@ -296,7 +301,7 @@ def test_epochs_share_one_box_and_one_view(laid_out):
     assert first["view"] == last["view"]
 
 
-def test_a_failed_mapper_is_said_and_can_be_tried_again(finished, mapper):
+def test_a_failed_mapper_is_reported_and_can_be_tried_again(finished, mapper):
     mapper.told = ("failed", "no room on the disk")
     at = app("map", run=finished)
     assert "no room on the disk" in texts(at)
@@ -309,7 +314,7 @@ def test_a_broken_map_file_falls_back_to_the_one_before(laid_out, root):
     assert sent(app("map", run=laid_out))[0]["note"] == "UMAP, epoch 4"
 
 
-def test_the_lasso_fills_table_and_pictures(laid_out):
+def test_the_lasso_fills_table_and_images(laid_out):
     at = app("map", run=laid_out, lasso=sample_sets.pack((3, 5, 8)))
     panel = run_cache.run(laid_out).labels["panel"]
     chosen = panel[(sent(at)[1]["flags"] & 2) > 0]
@@ -333,7 +338,7 @@ def test_a_sample_shows_its_neighbors_and_their_weights(laid_out):
     at = app("map", run=laid_out, sample=8, epoch=4)
     header, arrays = sent(at)
     run = run_cache.run(laid_out)
-    neighbors, _, weights = run.mixed_with(4)
+    neighbors, _, weights = run.mixing_of(4)
     assert arrays["ids"][header["sample"]] == 8
     assert [arrays["ids"][i] for i, _ in header["links"]] == neighbors[8].tolist()
     assert [w for _, w in header["links"]] == pytest.approx(weights[8, 1:].tolist())
@@ -343,7 +348,7 @@ def test_a_sample_shows_its_neighbors_and_their_weights(laid_out):
 def test_the_warm_up_has_no_neighbors_to_show(laid_out):
     at = app("map", run=laid_out, sample=8, epoch=0)
     assert sent(at)[0]["links"] == []
-    assert "mixed nothing" in texts(at)
+    assert "No samples were mixed" in texts(at)
 
 
 def test_data_without_truth_says_so(unknown, mapper):
@@ -354,14 +359,14 @@ def test_data_without_truth_says_so(unknown, mapper):
     assert "true" not in arrays
 
 
-def test_images_that_are_gone_leave_the_map(unknown, mapper, root, monkeypatch):
+def test_without_images_the_map_remains(unknown, mapper, root, monkeypatch):
     run = run_cache.run(unknown)
     hidden = run.config.dataset.removeprefix("npz:")
     shutil.move(hidden, hidden + ".away")
     try:
         st.cache_resource.clear()
         at = app("map", run=unknown, sample=3, lasso=sample_sets.pack((3, 4)))
-        assert sent(at)[0]["sheets"] is None
+        assert sent(at)[0]["thumbnails"] is None
         assert "cannot be shown" in texts(at)
         assert len(at.dataframe[0].value) == 2
     finally:
@@ -396,16 +401,16 @@ def test_the_3d_figure_holds_every_point_once():
     assert {len(t.x) for t in fig.data if t.mode == "lines"} == {2}
 
 
-def test_what_was_heard_is_told_back(laid_out):
-    """The browser keeps its own lasso until Python has heard of it."""
+def test_the_revision_of_the_lasso_is_sent_back(laid_out):
+    """The browser keeps its own lasso until Python has received it."""
     at = app("map", run=laid_out)
-    assert sent(at)[0]["heard"] == 0
-    at.session_state[HEARD] = 123
+    assert sent(at)[0]["revision"] == 0
+    at.session_state[REVISION] = 123
     at.run()
-    assert sent(at)[0]["heard"] == 123
+    assert sent(at)[0]["revision"] == 123
 
 
-def test_choices_of_the_page_stand_in_the_url(laid_out):
+def test_settings_of_the_page_are_in_the_url(laid_out):
     at = app("map", run=laid_out, color="loss", layout="pca")
     assert sent(at)[0]["legend"]["title"] == "Loss"
     assert url_state.PARAMS["dims"].parse("3") == 3

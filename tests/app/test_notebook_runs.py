@@ -6,7 +6,8 @@ import pytest
 from app.server.run_manager import runs
 from engine import config
 from engine.charts import notebook
-from tests.app.conftest import ANYONE, QUICK, app, quick_digits, wait_until
+from tests.app.conftest import ANYONE, app, wait_until
+from tests.conftest import DIGITS, quick_digits
 from tests.execute_notebooks import FOLDER
 
 
@@ -14,7 +15,7 @@ from tests.execute_notebooks import FOLDER
 def quick(monkeypatch):
     """The notebook's runs end in seconds, and no browser paints its figures."""
     whole = config.configure
-    monkeypatch.setattr(config, "configure", lambda **knobs: whole(**knobs | QUICK))
+    monkeypatch.setattr(config, "configure", lambda **knobs: whole(**knobs | DIGITS))
     monkeypatch.setattr(notebook, "_painter", lambda: None)
 
 

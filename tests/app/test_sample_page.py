@@ -11,10 +11,12 @@ from app.views.sample import card, equation, manual_mixing
 from app.views.sample.sample import Sample
 from engine.analysis import sample_history
 from engine.charts import sample as charts
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.predictor import predict_proba
 from engine.runs.runner import Runner
-from tests.app.conftest import app, bound, keep, quick_digits, texts
+from tests.app.conftest import app, bound, texts
+from tests.conftest import quick_digits
+from tests.records import keep_epochs
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def run(root, moving):
     """The same run under the runs root."""
     root.mkdir(exist_ok=True)
     (root / "moving").symlink_to(moving)
-    return Run(root / "moving")
+    return RunFolder(root / "moving")
 
 
 def page(**params):
@@ -65,7 +67,7 @@ def test_a_finished_run_shows_a_corrected_sample(run):
     sample = int(chosen(at, "sample"))
     soft = run.array("soft")[-1]
     assert soft[sample].argmax() != run.labels["given"][sample]
-    for word in ("Given label", "True label", "Corrected label", "The network says", "P(clean)"):
+    for word in ("Given label", "True label", "Corrected label", "Prediction", "P(clean)"):
         assert word in html(at)
     assert f"{run.array('clean')[-1, sample]:.3f}" in html(at)
     assert f"{run.array('loss')[-1, sample]:.3f}" in html(at)
@@ -97,30 +99,30 @@ def test_a_broken_run(broken):
 def test_unknown_truth(unknown):
     at = page(run=unknown, sample=3)
     assert "not known" in html(at)
-    assert "What it really shows is not known" in texts(at)
+    assert "The true label is not known" in texts(at)
     options = at.selectbox(key="w-search").options
     assert "Harmed" not in options
     assert "Largest change" in options
     assert "✓" not in html(at)
     at = page(run=unknown, search="harmed", sample=3)
-    assert "cannot be used: the truth is not known here" in texts(at)
+    assert "cannot be used: the true labels are not known here" in texts(at)
 
 
-def test_images_that_are_gone(root, unknown, tmp_path):
+def test_missing_images(root, unknown, tmp_path):
     config = root / unknown / "config.json"
     info = json.loads(config.read_text())
     info["config"]["dataset"] = f"npz:{tmp_path / 'gone.npz'}"
     config.write_text(json.dumps(info))
     at = page(run=unknown, sample=3)
     assert "cannot be shown" in texts(at)
-    assert "image not there" in html(at)
+    assert "image not available" in html(at)
     assert "there is nothing to mix" in texts(at)
     assert not at.error
     assert "P(clean)" in html(at)
     assert "sample 3" in texts(at).lower()
 
 
-def test_a_network_that_is_not_kept_is_said(run):
+def test_the_page_says_when_a_network_is_not_kept(run):
     kept = page(run="moving", sample=3, epoch=4)
     other = page(run="moving", sample=3, epoch=3)
     assert "is not kept" not in texts(kept)
@@ -135,7 +137,7 @@ def test_no_network_at_all(root, finished):
 
 
 def test_a_single_epoch(root, finished):
-    keep(root / finished, 1)
+    keep_epochs(root / finished, 1)
     at = page(run=finished, sample=3)
     assert "Warm-up: no neighbors yet" in texts(at)
     assert "No epoch so far has mixed this sample" in texts(at)
@@ -148,7 +150,7 @@ def test_methods_without_neighbors_say_so(root):
         assert words in texts(at)
 
 
-def test_augmentation_is_said(root):
+def test_the_page_mentions_augmentation(root):
     Runner.new(quick_digits(epochs=3, augment="crop-flip"), root / "moved").run()
     assert "before augmentation" in texts(page(run="moved", sample=3))
     Runner.new(quick_digits(epochs=3, augment="none"), root / "still").run()
@@ -187,14 +189,14 @@ def test_next_and_previous_walk_through_the_search(run):
     assert "sample is number 2" in texts(at).replace(f"sample {order[1]}", "sample")
 
 
-def test_the_keys_are_not_those_of_the_scrubber(run):
+def test_the_keys_differ_from_those_of_the_epoch_slider(run):
     at = page(run="moving")
     keys = [b.proto.shortcut for b in at.button if b.proto.shortcut]
     assert (button(at, "Next").proto.shortcut, button(at, "Previous").proto.shortcut) == ("n", "p")
     assert len(set(keys)) == len(keys) == 5
 
 
-def test_the_number_field_is_obeyed_at_once_after_a_button(run):
+def test_the_number_field_works_directly_after_a_button(run):
     at = page(run="moving", sample=5, search="all")
     button(at, "Next").click().run()
     assert bound(at.number_input, "sample").value == 6
@@ -216,7 +218,7 @@ def test_a_search_that_finds_nothing_says_so(run):
     assert "No sample to show" in texts(at)
 
 
-def test_shuffle_draws_anew(run):
+def test_shuffle_draws_another_order(run):
     at = page(run="moving", search="random")
     first = chosen(at, "sample")
     button(at, "Shuffle").click().run()
@@ -254,22 +256,22 @@ def test_by_hand_starts_from_the_epochs_own_mix(run):
     assert at.slider(key="w-mix-k").value == 3
 
 
-def test_sliders_mix_and_the_network_is_asked(run):
+def test_sliders_mix_and_the_network_predicts(run):
     at = page(run="moving", sample=17, epoch=4)
     at.slider(key="w-mix-k").set_value(1).run()
     at.slider(key="w-mix-0").set_value(20).run()
     at.slider(key="w-mix-1").set_value(60).run()
     assert chosen(at, "mix") == "20-60"
-    of = Sample(RunView("moving", 4), 17)
+    sample = Sample(RunView("moving", 4), 17)
     neighbor = int(run.array("neighbors")[4, 0, 17])
     images = run_cache.pixels("moving", [17, neighbor]).astype(float)
     mixed = 0.25 * images[0] + 0.75 * images[1]
-    said, _ = predict_proba(run, 4, np.stack([images[0], mixed]).transpose(0, 3, 1, 2))
-    told = texts(at)
-    for row in said:
-        assert f"**{of.classes[row.argmax()]} ({100 * row.max():.0f} %)**" in told
+    predicted, _ = predict_proba(run, 4, np.stack([images[0], mixed]).transpose(0, 3, 1, 2))
+    text = texts(at)
+    for row in predicted:
+        assert f"**{sample.classes[row.argmax()]} ({100 * row.max():.0f} %)**" in text
     label = 0.25 * run.array("soft")[3, 17] + 0.75 * run.array("soft")[3, neighbor]
-    assert f"mixed label is **{label.argmax()} ({100 * label.max():.0f} %)**" in told
+    assert f"mixed label is **{label.argmax()} ({100 * label.max():.0f} %)**" in text
 
 
 def test_more_neighbors_than_the_epoch_used(run):
@@ -287,25 +289,25 @@ def test_all_weights_zero(run):
     assert "the sample keeps itself" in texts(at)
 
 
-def test_another_sample_forgets_the_weights(run):
+def test_another_sample_resets_the_weights(run):
     at = page(run="moving", sample=17, epoch=4, mix="20-60")
     button(at, "Next").click().run()
     assert chosen(at, "mix") is None
     at = page(run="moving", sample=17, epoch=4, mix="20-60")
     at.button(key="epoch-back").click().run()
-    assert chosen(at, "mix") == "20-60"  # the same weights at another epoch are worth a look
+    assert chosen(at, "mix") == "20-60"  # the same weights at another epoch
 
 
 @pytest.mark.parametrize("bad", ["20-x", "101-3", "-1", ""])
-def test_weights_in_a_link_that_are_none(run, bad):
+def test_invalid_weights_in_a_link(run, bad):
     at = page(run="moving", sample=17, mix=bad)
     assert bad == "" or "weights 0 to 100" in texts(at)
     assert at.slider(key="w-mix-k").value == 3
 
 
-def test_a_sample_outside_the_panel_is_described_by_its_network(root):
+def test_features_of_a_sample_outside_the_panel_come_from_the_network(root):
     Runner.new(quick_digits(panel_size=20, epochs=3), root / "panel").run()
-    run = Run(root / "panel")
+    run = RunFolder(root / "panel")
     outside = next(i for i in range(200) if i not in run.labels["panel"])
     at = page(run="panel", sample=outside, epoch=0)
     assert at.slider(key="w-mix-k").value == 3
@@ -320,8 +322,8 @@ def test_a_sample_outside_the_panel_is_described_by_its_network(root):
 
 def test_the_table_holds_the_folders_numbers(run):
     page(run="moving")
-    of = Sample(RunView("moving", 4), 17)
-    table = card.table(of, np.arange(6))
+    sample = Sample(RunView("moving", 4), 17)
+    table = card.table(sample, np.arange(6))
     np.testing.assert_array_equal(table["loss"], run.array("loss")[:6, 17])
     np.testing.assert_array_equal(table["soft 3"], run.array("soft")[:6, 17, 3])
     np.testing.assert_array_equal(table["neighbor 2"][2:], run.array("neighbors")[2:6, 1, 17])
@@ -329,15 +331,15 @@ def test_the_table_holds_the_folders_numbers(run):
 
 
 def test_the_history_marks_the_epoch_and_shares_add_up(run):
-    told = sample_history.history(run, 17, 6)
-    fig = charts.history(np.arange(6), told, [str(c) for c in range(10)], 4)
+    history = sample_history.history(run, 17, 6)
+    fig = charts.history(np.arange(6), history, [str(c) for c in range(10)], 4)
     assert {shape.x0 for shape in fig.layout.shapes} == {4}
     areas = [trace for trace in fig.data if trace.type == "scatter" and trace.stackgroup]
     np.testing.assert_allclose(sum(np.array(trace.y) for trace in areas), 1, atol=0.01)
     strip = next(trace for trace in fig.data if trace.type == "heatmap")
     assert np.isnan(strip.z[:, 0]).all()  # warm-up
-    np.testing.assert_array_equal(strip.z[0, 2:], told["carried"][2:, 0])
-    np.testing.assert_array_equal(strip.customdata[1, 3, 0], told["neighbors"][3, 1])
+    np.testing.assert_array_equal(strip.z[0, 2:], history["carried"][2:, 0])
+    np.testing.assert_array_equal(strip.customdata[1, 3, 0], history["neighbors"][3, 1])
 
 
 def test_each_class_has_its_step_of_the_scale():
@@ -356,10 +358,10 @@ def test_many_classes_show_the_largest_and_the_given():
 
 def test_names_of_users_stay_text(run):
     page(run="moving")
-    of = Sample(RunView("moving", 4), 17)
-    of.classes = ["<script>*x*</script>"] * 10
-    mix = sample_history.trained_on(of.run, of.records, 4, 17)
-    words = equation.part_words(of, mix, 1)
+    sample = Sample(RunView("moving", 4), 17)
+    sample.classes = ["<script>*x*</script>"] * 10
+    mix = sample_history.trained_on(sample.run, sample.records, 4, 17)
+    words = equation.part_caption(sample, mix, 1)
     assert "<script>" not in words
 
 

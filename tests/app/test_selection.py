@@ -1,6 +1,5 @@
-"""Which run, epoch and sample are meant, where a link names others than there are."""
+"""Which run, epoch and sample are selected if a link names missing ones."""
 
-import json
 import shutil
 
 import pytest
@@ -10,7 +9,7 @@ from app.server import run_cache
 from app.server.run_view import RunView
 from app.state import selection, url_state
 from engine.runs.folder import StoreError
-from tests.app.conftest import keep
+from tests.records import keep_epochs
 
 
 @pytest.fixture
@@ -19,7 +18,7 @@ def select(monkeypatch, finished):
     monkeypatch.setattr(st, "session_state", {})
 
     def put(**values) -> None:
-        st.session_state[url_state.KEPT] = values
+        st.session_state[url_state.CHOICES] = values
 
     put()
     return put
@@ -44,14 +43,14 @@ def test_the_row_is_that_of_the_nearest_epoch(select, root):
 
 def test_of_several_runs_the_newest_epoch_is_one_that_all_have(select, root):
     shutil.copytree(root / "finished", root / "short")
-    keep(root / "short", 3)
+    keep_epochs(root / "short", 3)
     assert selection.row("finished", "short") == 2
     select(epoch=5)
     assert selection.row("finished", "short") == 5
 
 
 def test_a_run_without_an_epoch_has_no_row(select, root):
-    (root / "finished" / "epochs.json").write_text(json.dumps([]))
+    keep_epochs(root / "finished", 0)
     with pytest.raises(StoreError, match="has no epoch yet"):
         selection.row("finished")
 

@@ -1,4 +1,4 @@
-"""A server with browsers that is told to end: in time, its run stopped, its queue kept."""
+"""Shutdown of a server with browsers: in time, its run stopped, its queue stored."""
 
 import asyncio
 import signal
@@ -9,13 +9,14 @@ import pytest
 from app.server import shutdown
 from app.server.run_manager import runs
 from app.server.storage import storage_of
-from engine.runs.folder import Run, write_json
-from tests.app.conftest import n_epochs, quick_digits
+from engine.files import write_json
+from engine.runs.folder import RunFolder
+from tests.app.conftest import n_epochs
 from tests.browser.conftest import serve
-from tests.conftest import slow
+from tests.conftest import quick_digits, slow
 
 
-def test_outside_a_server_nothing_is_changed(root):
+def test_outside_a_server_nothing_changes(root):
     before = signal.getsignal(signal.SIGTERM)
     runs()
     assert shutdown._thread is None
@@ -41,8 +42,8 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     root = tmp_path / "runs"
     root.mkdir()
     config = quick_digits(epochs=5000).model_dump(mode="json")
-    wish = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
-    write_json(root / ".queue.json", [wish] * 2)
+    request = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
+    write_json(root / ".queue.json", [request] * 2)
     server = serve(root)
     try:
 
@@ -60,7 +61,7 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     finally:
         server.process.kill()
     assert server.process.returncode == 0
-    (run,) = [Run(path.parent) for path in root.glob("*/config.json")]
+    (run,) = [RunFolder(path.parent) for path in root.glob("*/config.json")]
     assert run.status["state"] == "stopped"
     assert "because the server was shut down: it can be resumed" in run.status["message"]
     assert len(storage_of(root).queue()) == 1

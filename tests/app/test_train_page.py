@@ -1,4 +1,4 @@
-"""Train: start, steer, look, fork, resume; every state a run can be in."""
+"""Train: start, control, watch, fork, resume; every state of a run."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from app.server.run_manager import runs
 from engine.charts import live_curves
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from tests.app.conftest import app, n_epochs, texts, wait_until
 
 
@@ -28,12 +28,12 @@ def test_one_click_trains_digits_to_the_end(root):
     wait_until(lambda: runs().info(name).state == "done")
     at.run()
     assert not at.error
-    run = Run(root / name)
+    run = RunFolder(root / name)
     shown = {metric.label: metric.value for metric in at.metric}
     last = run.epochs[-1]["metrics"]
     assert shown["Test accuracy"] == f"{100 * last['test_accuracy']:.1f} %"
-    assert shown["Labels right now"] == f"{100 * last['label_accuracy']:.1f} %"
-    assert shown["Wrong / asked for"] == f"{100 * run.info['rate_actual']:.1f} / 40 %"
+    assert shown["Label accuracy"] == f"{100 * last['label_accuracy']:.1f} %"
+    assert shown["Noise / requested"] == f"{100 * run.info['rate_actual']:.1f} / 40 %"
     assert len(run.epochs) == 5
 
 
@@ -45,7 +45,7 @@ def test_the_settings_become_the_run(root):
     at.button(key="start").click().run()
     (name,) = runs().names()
     wait_until(lambda: runs().info(name).state == "done")
-    config = Run(root / name).config
+    config = RunFolder(root / name).config
     assert (config.method, config.noise, config.rate, config.seed) == ("ce", "pair", 0.6, 7)
 
 
@@ -55,10 +55,10 @@ def test_settings_that_do_not_fit_are_named_and_cannot_start(root):
     assert at.button(key="start").disabled
 
 
-@pytest.mark.parametrize("knob", [{"k": "5000"}, {"rate": "7"}, {"seed": "99999999999"}])
-def test_a_link_that_says_too_much_is_named_not_a_traceback(root, knob):
-    at = app("train", **knob)
-    (name, value) = next(iter(knob.items()))
+@pytest.mark.parametrize("setting", [{"k": "5000"}, {"rate": "7"}, {"seed": "99999999999"}])
+def test_a_value_out_of_range_in_a_link_is_named(root, setting):
+    at = app("train", **setting)
+    (name, value) = next(iter(setting.items()))
     assert f"{name} = {value}" in texts(at).replace(".0", "")
     at.toggle(key="show-settings").set_value(True).run()
     assert not at.exception
@@ -74,13 +74,13 @@ def test_a_link_cannot_read_the_servers_files(root, template_unknown):
 
 def test_a_link_with_nonsense_is_named_and_left_out(root):
     at = app("train", epoch="soon", method="magic")
-    said = texts(at)
-    assert "epoch = 'soon' in the link: allowed is a whole number from 0" in said
-    assert "method = 'magic' in the link: allowed is ce | mixup | mixnn" in said
+    shown = texts(at)
+    assert "epoch = 'soon' in the link: allowed is a whole number from 0" in shown
+    assert "method = 'magic' in the link: allowed is ce | mixup | mixnn" in shown
     assert not at.exception
 
 
-def test_a_running_run_can_be_steered_by_its_owner_only(running):
+def test_a_running_run_can_be_controlled_by_its_owner_only(running):
     at = app("train", run=running)
     assert "belongs to another visitor" in at.button(key="stop").help
     assert at.button(key="stop").disabled
@@ -103,16 +103,16 @@ def test_k_and_alpha_act_at_the_next_epoch_and_are_marked(own, root):
     at, name = own
     at.slider(key=f"live-k-{name}").set_value(7).run()
     at.slider(key=f"live-alpha-{name}").set_value(0.5).run()
-    settings = lambda: Run(root / name).epochs[-1]["settings"]  # noqa: E731
+    settings = lambda: RunFolder(root / name).epochs[-1]["settings"]  # noqa: E731
     wait_until(lambda: (settings()["k"], settings()["alpha"]) == (7, 0.5))
     at.button(key="stop").click().run()
     wait_until(lambda: runs().info(name).state == "stopped")
-    marks = [text for _, text in live_curves.events(Run(root / name).epochs, 1, 2)]
+    marks = [text for _, text in live_curves.events(RunFolder(root / name).epochs, 1, 2)]
     assert marks[:2] == ["mixing starts", "correction starts"]
     assert {"K 3 → 7", "alpha 0.8 → 0.5"} <= set(marks)
 
 
-def test_pause_step_go_on_stop_resume(own, root):
+def test_pause_step_continue_stop_resume(own, root):
     at, name = own
     at.button(key="pause").click().run()
     wait_until(lambda: runs().info(name).state == "paused")
@@ -136,18 +136,18 @@ def test_pause_step_go_on_stop_resume(own, root):
 def test_a_second_run_waits_and_says_so(own):
     at, _ = own
     at.button(key="start").click().run()
-    assert "Waiting for a free place: It is the next one" in texts(at)
+    assert "Waiting in the queue: it is next" in texts(at)
 
 
-def test_another_noise_rate_beside_the_run(finished, root):
+def test_a_new_run_with_another_noise_rate(finished, root):
     at = app("train", run=finished)
     at.slider(key=f"other-rate-{finished}").set_value(0.2).run()
     at.button(key="beside").click().run()
     name = at.query_params["run"]
     assert name != finished
     wait_until(lambda: runs().info(name).state == "done")
-    assert Run(root / name).config.rate == 0.2
-    assert Run(root / name).config.k == Run(root / finished).config.k
+    assert RunFolder(root / name).config.rate == 0.2
+    assert RunFolder(root / name).config.k == RunFolder(root / finished).config.k
 
 
 def test_a_fork_with_another_method(finished, root):
@@ -157,7 +157,7 @@ def test_a_fork_with_another_method(finished, root):
     at.button(key="fork").click().run()
     name = at.query_params["run"]
     wait_until(lambda: runs().info(name).state == "done")
-    run = Run(root / name)
+    run = RunFolder(root / name)
     assert run.config.method == "ce"
     assert [record["epoch"] for record in run.epochs] == [3, 4, 5]
 
@@ -168,7 +168,7 @@ def test_a_failed_run_says_why_and_offers_to_resume(failed):
     assert not at.button(key="resume").disabled
 
 
-def test_a_broken_folder_is_said_and_others_can_be_chosen(broken, template, root):
+def test_a_broken_folder_is_named_and_others_can_be_selected(broken, template, root):
     at = app("train", run=broken)
     assert "broken" in texts(at)
     assert not at.exception
@@ -182,20 +182,20 @@ def test_an_interrupted_run_says_so(finished, root):
     assert at.button(key="resume")
 
 
-def test_a_run_that_is_not_there_is_named(finished):
+def test_a_missing_run_is_named(finished):
     at = app("train", run="gone")
     assert "run = 'gone' is not on this server" in texts(at)
     assert at.query_params["run"] == finished
 
 
-def test_unknown_truth_is_said(unknown):
+def test_unknown_true_labels_are_named(unknown):
     at = app("train", run=unknown)
     assert "needs the true labels" in texts(at)
-    assert {m.label: m.value for m in at.metric}["Wrong / asked for"] == "unknown"
+    assert {m.label: m.value for m in at.metric}["Noise / requested"] == "unknown"
 
 
 def test_curve_rows_hold_the_records(finished, root):
-    records = Run(root / finished).epochs
+    records = RunFolder(root / finished).epochs
     rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
     lines = rows[rows.kind == live_curves.LINE]
     assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from app.server.decisions import Reviews
+from app.server.label_issues import issues_of
 from app.server.run_manager import runs
 from app.server.run_view import RunView
-from app.server.uploads import jobs, registry, turns
+from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import evidence, review
 from engine.data import load
-from engine.runs.folder import Run, read_json
+from engine.files import read_json
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
 from tests.app.test_uploads import pets, zipped
@@ -34,7 +36,7 @@ def wrong_digits(n: int = 300) -> bytes:
 
 
 def open_samples(name: str) -> list[int]:
-    found = evidence.suspects_of(RunView(name))
+    found = issues_of(RunView(name))
     return [s for s in found.flagged.tolist() if s not in evidence.reviews_of(name).latest()]
 
 
@@ -145,7 +147,7 @@ def test_a_finished_run_is_reviewed_from_the_most_suspicious_on(finished):
 def test_keys_decide_and_lead_on_and_back(finished):
     at = app("your_data", step="review", run=finished)
     a, b, c, d = open_samples(finished)[:4]
-    found = evidence.suspects_of(RunView(finished))
+    found = issues_of(RunView(finished))
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
@@ -216,7 +218,7 @@ def test_the_given_label_is_always_offered():
 
 
 def test_filters_by_class_and_likelihood(finished):
-    found = evidence.suspects_of(RunView(finished))
+    found = issues_of(RunView(finished))
     kind = int(np.bincount(found.given[found.flagged]).argmax())
     expected = [s for s in found.flagged.tolist() if found.given[s] == kind]
     at = app("your_data", step="review", run=finished, desk_class=kind)
@@ -244,7 +246,7 @@ def test_a_likelihood_that_a_link_has_wrong_is_forgotten(sound, bad):
 
 
 def test_all_decided(finished):
-    reviews, found = evidence.reviews_of(finished), evidence.suspects_of(RunView(finished))
+    reviews, found = evidence.reviews_of(finished), issues_of(RunView(finished))
     for sample in found.flagged.tolist():
         reviews.decide(sample, "keep", int(found.given[sample]))
     at = app("your_data", step="review", run=finished)
@@ -266,7 +268,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
     config = read_json(root / "gone" / "config.json")
     config["config"]["dataset"] = about.dataset
     (root / "gone" / "config.json").write_text(json.dumps(config))
-    shutil.rmtree(root / registry.FOLDER)
+    shutil.rmtree(root / paths.FOLDER)
     at = app("your_data", step="review", run="gone")
     assert "cannot be shown" in texts(at)
     assert [button for button in at.button if (button.key or "").startswith("pick")]
@@ -278,7 +280,7 @@ def test_images_that_are_gone_leave_the_labels(root, template):
 
 
 def test_taking_home_counts_what_changes(sound):
-    found, reviews = evidence.suspects_of(RunView(sound)), evidence.reviews_of(sound)
+    found, reviews = issues_of(RunView(sound)), evidence.reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
@@ -298,7 +300,7 @@ def test_taking_home_counts_what_changes(sound):
 @pytest.mark.parametrize("accept", [{}, {"accept": "0.95"}])
 def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(finished, accept):
     """This run of six epochs on 200 digits."""
-    found = evidence.suspects_of(RunView(finished))
+    found = issues_of(RunView(finished))
     assert (found.suggested != found.given).any()
     for step in ("review", "take"):
         at = app("your_data", step=step, run=finished, **accept)
@@ -309,7 +311,7 @@ def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(fin
 
 
 def test_another_round_brings_the_reviewed_labels(finished, root):
-    found, reviews = evidence.suspects_of(RunView(finished)), evidence.reviews_of(finished)
+    found, reviews = issues_of(RunView(finished)), evidence.reviews_of(finished)
     reviews.decide(0, "change", int(found.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
     about = registry.find(at.query_params["upload"], root)
@@ -332,7 +334,7 @@ def test_from_an_upload_to_the_first_decision(root):
     assert name.startswith("npz-mine-")
     wait_until(lambda: not runs().info(name).active)
     assert runs().info(name).state == "done"
-    assert Run(root / name).config.noise == "none"
+    assert RunFolder(root / name).config.noise == "none"
     at.run()
     press(at, "pick-")
     assert len(Reviews(root / name, 300, 10).latest()) == 1
@@ -364,7 +366,7 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
     assert len(received) == 1  # not unpacked anew at every rerun
-    assert not list((root / registry.FOLDER).iterdir())
+    assert not list((root / paths.FOLDER).iterdir())
     upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
 
@@ -392,13 +394,13 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     bringing.join(10)
     at.run()
     assert "canceled" in at.error[0].value
-    assert list((root / registry.FOLDER).iterdir()) == []
+    assert list((root / paths.FOLDER).iterdir()) == []
 
 
 @pytest.mark.slow
 def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
     """The page's looks keep it; without them it ends."""
-    monkeypatch.setattr(turns, "UNSEEN", 2.0)
+    monkeypatch.setattr(turns, "ABANDONED_AFTER", 2.0)
     at = app("your_data")
     at.file_uploader[0].upload("mine.zip", b"anything").run()
     _, bringing = at.session_state["bringing"]
@@ -455,7 +457,7 @@ def test_the_folder_box_is_there_only_with_leave(root, tmp_path, monkeypatch):
 def test_the_limit_of_runs_is_said(root, monkeypatch):
     about = bring(root, wrong_digits(100))
     at = app("your_data", upload=about.key, step="check")
-    monkeypatch.setattr(runs(), "per_visitor", 0)
+    monkeypatch.setattr(runs().limits, "per_visitor", 0)
     press(at, "find")
     assert "allowed are 0 at once" in at.error[0].value
 

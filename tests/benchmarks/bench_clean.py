@@ -78,7 +78,7 @@ def main() -> None:
     config = configure(
         dataset=arguments.dataset,
         limit=arguments.limit,
-        network="fast",
+        network="resnet9-w16",
         epochs=arguments.epochs,
         warmup=1,
         correction_start=2,

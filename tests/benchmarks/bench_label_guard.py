@@ -22,7 +22,7 @@ from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.config import RunConfig, configure
 from engine.data.images import open_image
 from engine.metrics import normalized_margin
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -79,7 +79,7 @@ def shares(found: LabelIssues, true: np.ndarray) -> dict[str, float]:
     return {kind: float((labels == true).mean()) for kind, labels in kinds.items()}
 
 
-def measure(run: Run, true: np.ndarray) -> dict:
+def measure(run: RunFolder, true: np.ndarray) -> dict:
     """Everything that the table says of one run."""
     found = label_issues(run)
     wrong = found.given != true
@@ -161,10 +161,10 @@ def cases(folder: Path, arguments: argparse.Namespace):
             yield file.stem, config, true
 
 
-def trained(folder: Path, config: RunConfig) -> Run:
+def trained(folder: Path, config: RunConfig) -> RunFolder:
     if not (folder / "config.json").exists():
         Runner.new(config, folder).run()
-    run = Run(folder)
+    run = RunFolder(folder)
     if run.status["state"] != "done":
         raise SystemExit(f"{folder} is {run.status['state']}: delete it, or resume it")
     return run

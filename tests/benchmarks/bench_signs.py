@@ -17,7 +17,7 @@ from engine.analysis import diagnostics as limits
 from engine.analysis.diagnostics import diagnose
 from engine.config import configure
 from engine.hardware import choose_device, hardware_info
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 
 KNOBS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
@@ -77,7 +77,7 @@ def measure(folder: Path, knobs: dict[str, Any]) -> Path:
 
 def row(path: Path) -> dict[str, Any]:
     """What a run shows at its end and at its best, and the signs it raises."""
-    run = Run(path)
+    run = RunFolder(path)
     records, wrong = run.epochs, run.info["rate_actual"]
     last = {name: records[-1]["metrics"].get(name) for name in SHOWN}
     best = {

@@ -20,8 +20,9 @@ from common import finish, options
 from engine.config import configure
 from engine.data import load_data
 from engine.hardware import hardware_info
-from engine.runs.folder import Run
-from engine.runs.writer import RunWriter, WriteBehind
+from engine.runs.folder import RunFolder
+from engine.runs.write_behind import WriteBehind
+from engine.runs.writer import RunWriter
 from engine.training.train import prepare_state, train
 
 EPOCHS = 300
@@ -63,7 +64,7 @@ def main() -> None:
             behind.flush()
             writing.append(time.perf_counter() - start)
         writer.close()
-        run, reading = Run(folder), []
+        run, reading = RunFolder(folder), []
         for sample in np.random.default_rng(0).choice(data.n, 51, replace=False):
             start = time.perf_counter()
             history = run.sample(int(sample))

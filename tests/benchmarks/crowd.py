@@ -21,8 +21,8 @@ from starved import limited, usage
 from viewers import Viewer, spread
 
 from engine.config import configure
+from engine.files import write_json
 from engine.hardware import hardware_info
-from engine.runs.folder import write_json
 from tests.records import read_records
 
 RUN = "watched"

@@ -25,8 +25,9 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
+from engine.files import write_json
 from engine.hardware import hardware_info
-from engine.runs.folder import Run, write_json
+from engine.runs.folder import RunFolder
 from tests.benchmarks.common import finish  # noqa: E402
 from tests.benchmarks.faults import (  # noqa: E402
     FAULTS,
@@ -214,7 +215,7 @@ def _n_epochs(folder: Path) -> int:
 
 
 def _is_done(folder: Path) -> bool:
-    return _n_epochs(folder) > 0 and Run(folder).status["state"] == "done"
+    return _n_epochs(folder) > 0 and RunFolder(folder).status["state"] == "done"
 
 
 def _print(tally: dict) -> None:

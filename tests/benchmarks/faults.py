@@ -25,8 +25,9 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
-from engine.runs.executors import LOADED  # noqa: E402
-from engine.runs.folder import ARRAYS, Run, write_json
+from engine.files import write_json
+from engine.runs.executors import PRELOADED  # noqa: E402
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.runner import Runner  # noqa: E402
 from tests.records import read_records
 
@@ -48,7 +49,7 @@ class Place:
 
     root: Path
     config: RunConfig
-    whole: Run
+    whole: RunFolder
     seconds: float  # that the undisturbed run took
 
     @classmethod
@@ -70,8 +71,8 @@ class Place:
         expect(finish(begin(root / "whole", config)), "done")
         begun = time.monotonic()  # the first process waits for libraries
         expect(finish(begin(root / "again", config)), "done")
-        seconds, whole = time.monotonic() - begun, Run(root / "whole")
-        assert_equal(whole, Run(root / "again"))
+        seconds, whole = time.monotonic() - begun, RunFolder(root / "whole")
+        assert_equal(whole, RunFolder(root / "again"))
         return cls(root, config, whole, seconds)
 
     def new(self, name: str) -> Path:
@@ -86,7 +87,7 @@ class Place:
 def begin(folder: Path, config: RunConfig, prepare: Callable[..., None] | None = None, *given):
     """A process that brings a run to its end, from wherever it stands; prepare(*given) first."""
     context = get_context("forkserver")
-    context.set_forkserver_preload([*LOADED, "tests.benchmarks.faults"])
+    context.set_forkserver_preload([*PRELOADED, "tests.benchmarks.faults"])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(folder, config, sender, prepare, given))
     process.start()
@@ -139,12 +140,12 @@ def wait_for_epochs(folder: Path, n: int, begun) -> None:
 
 def ends_equal(place: Place, folder: Path) -> None:
     """Resume a run to its end; it has to equal the undisturbed one, bit for bit."""
-    if (folder / "config.json").exists() and Run(folder).status["state"] != "done":
+    if (folder / "config.json").exists() and RunFolder(folder).status["state"] != "done":
         expect(finish(begin(folder, place.config)), "done")
-    assert_equal(place.whole, Run(folder))
+    assert_equal(place.whole, RunFolder(folder))
 
 
-def assert_equal(whole: Run, run: Run) -> None:
+def assert_equal(whole: RunFolder, run: RunFolder) -> None:
     """Raise Difference where two runs differ: arrays, labels, records, states, leftovers."""
     if run.status["state"] != "done":
         raise Difference(f"{run.folder} is {run.status}")
@@ -157,10 +158,10 @@ def assert_equal(whole: Run, run: Run) -> None:
     for name, values in whole.labels.items():
         if not np.array_equal(values, run.labels[name]):
             raise Difference(f"{run.folder}: labels {name}")
-    if whole.kept_states() != run.kept_states():
-        raise Difference(f"{run.folder} keeps the states of {run.kept_states()}")
-    for epoch in whole.kept_states():
-        if not _same(whole.load_state(epoch), run.load_state(epoch)):
+    if whole.checkpoints() != run.checkpoints():
+        raise Difference(f"{run.folder} keeps the states of {run.checkpoints()}")
+    for epoch in whole.checkpoints():
+        if not _same(whole.load_checkpoint(epoch), run.load_checkpoint(epoch)):
             raise Difference(f"{run.folder}: state after epoch {epoch}")
     if left := [*run.folder.rglob("*.tmp")]:
         raise Difference(f"{run.folder}: left over {left}")
@@ -184,7 +185,7 @@ def kills(place: Place, random: Random, n: int = 6) -> int:
         begun = begin(folder, place.config)
         begun[0].join(random.uniform(0, 0.8 * place.seconds))
         if begun[0].exitcode is not None:
-            if Run(folder).status["state"] != "done":
+            if RunFolder(folder).status["state"] != "done":
                 raise Difference(f"{folder} ended by itself: {finish(begun)}")
             break
         begun[0].kill()
@@ -204,7 +205,7 @@ def no_last_word(place: Place, random: Random) -> None:
     shutil.copytree(place.whole.folder, folder)
     write_json(folder / "status.json", {"state": "running", "message": "", "time": 0.0})
     (folder / "status.tmp").write_text('{"sta')
-    last = place.whole.kept_states()[-1]
+    last = place.whole.checkpoints()[-1]
     before = folder / "states" / f"{last - 1}.pt"
     if before.exists():
         raise ValueError("state_interval keeps the state before the last: choose another")

@@ -1,6 +1,6 @@
 """python tests/benchmarks/hostile_addresses.py [--n 420] [--seed 0]: a server of its own is asked
 for hostile addresses, every parameter with hostile values. Every one must be answered, without an
-exception box, without "Something went wrong", and with nothing of a stranger's text that acts."""
+exception box, without "Unexpected error", and with nothing of a stranger's text that acts."""
 
 import argparse
 import asyncio
@@ -19,7 +19,7 @@ from tests.benchmarks.served import server  # noqa: E402
 from tests.benchmarks.viewers import Viewer, spread  # noqa: E402
 from tests.hostile import acting, addresses, named_by_strangers  # noqa: E402
 
-WRONG = "Something went wrong here that should not"
+WRONG = "Unexpected error"
 
 
 class Reader(Viewer):

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from app.server.uploads import registry  # noqa: E402
+from app.server.uploads import paths, registry  # noqa: E402
 from app.server.uploads.jobs import Job  # noqa: E402
 from app.server.uploads.limits import Limits  # noqa: E402
 from app.server.uploads.safe_zip import UploadError  # noqa: E402
@@ -34,7 +34,7 @@ def one(case: hostile.Case, root: Path, marker: Path) -> dict:
     try:
         about = registry.receive(io.BytesIO(content), "mine.zip", root, job)
         notes, outcome = [*about.notes, *load(about.dataset).notes], "taken"
-        shutil.rmtree(root / registry.FOLDER / about.key)
+        shutil.rmtree(root / paths.FOLDER / about.key)
     except UploadError as error:
         outcome, reason = "refused", str(error)
         if NO_SENTENCE.search(reason):

@@ -16,10 +16,10 @@ from torch import Tensor
 from engine import metrics
 from engine.config import configure, corrects
 from engine.data import load_data
-from engine.embedding.worker import map_file
+from engine.embedding.maps import map_file
+from engine.files import read_json, write_json
 from engine.method.mixing import mixing_weights
 from engine.method.soft_labels import ema_update
-from engine.runs.folder import read_json, write_json
 from engine.runs.writer import RunWriter
 from engine.training.evaluation import estimate_clean_probability
 from engine.training.snapshot import Snapshot
@@ -42,7 +42,7 @@ def make(folder: Path, *, n: int) -> None:
     """A finished MixNN run on n drawn shapes, with the 2-D maps of all its epochs."""
     config = configure(
         dataset=f"shapes:{n}",
-        network="fast",
+        network="resnet9-w16",
         k=K,
         epochs=EPOCHS,
         warmup=5,

@@ -20,8 +20,8 @@ from starved import usage
 from viewers import Viewer, spread
 
 from engine.errors import StoreError
+from engine.files import read_json
 from engine.hardware import hardware_info
-from engine.runs.folder import read_json
 
 PAGES = ("", "losses", "map", "labels", "sample", "noise", "compare", "lesson", "your_data", "runs")
 SHORT = {"limit": 400, "epochs": 4, "warmup": 1, "correction_start": 2}

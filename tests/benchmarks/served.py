@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import StoreError
-from engine.runs.folder import read_json
+from engine.files import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 

@@ -26,7 +26,7 @@ except ImportError:
     ) from None
 
 PATIENCE = 120.0  # seconds for one answer
-LOOK = "mixnn.look"  # component of app/components/live_updates.py
+LOOK = "mixnn.poll"  # component of app/components/live_updates.py
 RARE = 30.0  # seconds of an interval
 FULL, FRAGMENT = ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY
 
@@ -180,7 +180,7 @@ class Viewer:
         message.rerun_script.fragment_id = fragment
         message.rerun_script.widget_states.widgets.add(
             id=f"$$STREAMLIT_INTERNAL_KEY_{component}__events",
-            json_trigger_value=json.dumps([{"event": "look", "value": data["serial"]}]),
+            json_trigger_value=json.dumps([{"event": "poll", "value": data["serial"]}]),
         )
         self._due[component] = time.perf_counter()
         await self._send(message)

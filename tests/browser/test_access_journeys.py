@@ -30,7 +30,7 @@ def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_pat
 
     go(ann, server, run=name)
     ann.get_by_role("button", name="Share").click()
-    ann.get_by_role("button", name="Make a link").click()
+    ann.get_by_role("button", name="Create a link").click()
     address = ann.locator("[data-testid='stCode']").filter(has_text="key=").inner_text().strip()
     query = dict(part.split("=", 1) for part in address.partition("?")[2].split("&"))
     assert query["run"] == name
@@ -44,6 +44,6 @@ def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_pat
     assert "zebra" in everything(bob)
 
     ann.get_by_role("button", name="Revoke the link").click()
-    ann.get_by_role("button", name="Make a link").wait_for()
+    ann.get_by_role("button", name="Create a link").wait_for()
     go(bob, server, "losses", **query)
     assert "zebra" not in everything(bob)

@@ -1,4 +1,4 @@
-"""Journeys over the pages that look back at a run: by key, by link, by hand, on any screen."""
+"""The pages of a finished run: by keyboard, by link, by mouse, on every screen size."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from app.server.storage import storage_of
 from app.views.lesson.steps import settings
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import wait_until
 from tests.browser.conftest import finished_run, go, settled
@@ -51,7 +51,7 @@ def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, o
 
 
 def press(tab, key: str, words: str) -> None:
-    """Press a key until it is heard: on a busy machine the page may be deaf for a moment."""
+    """Press a key until the page reacts; on a busy machine it may miss some."""
     from playwright.sync_api import TimeoutError as NotSeen  # late: not where chromium is missing
 
     for _ in range(3):
@@ -61,7 +61,7 @@ def press(tab, key: str, words: str) -> None:
         except NotSeen:
             continue
         return
-    raise AssertionError(f"{key} did not bring {words!r}")
+    raise AssertionError(f"{key} did not show {words!r}")
 
 
 @pytest.mark.slow
@@ -86,7 +86,7 @@ def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
 
 
 def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
-    run = Run(server.root / "finished")
+    run = RunFolder(server.root / "finished")
     row = 11
     corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
     tab = visit("sample", run="finished", epoch=str(row), search="corrected")
@@ -101,7 +101,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
         own.press("ArrowRight" if before < 90 else "ArrowLeft")
     tab.wait_for_url(lambda url: "mix=" in url)
     tab.get_by_alt_text("the image mixed by hand").wait_for()
-    tab.get_by_text("The network says of the plain image").wait_for()
+    tab.get_by_text("for the plain image").wait_for()
     tab.get_by_role("heading", name="What did MixNN do").click()  # away from the slider
     tab.keyboard.press("n")
     tab.wait_for_url(lambda url: f"sample={sample}" not in url)
@@ -119,12 +119,12 @@ def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path)
     table = tab.get_by_role("grid", include_hidden=True)
     table.get_by_role("gridcell", name="0.5", include_hidden=True).first.wait_for(state="attached")
     settled(tab)
-    button(tab, "Use this table").click()
+    button(tab, "Use this matrix").click()
     tab.get_by_role("link", name="Start it on Train").click()
     tab.get_by_role("heading", name="What is happening now?").wait_for()
     name = start(tab)
     wait_for_epochs(server, name, 3)
-    run = Run(server.root / name)
+    run = RunFolder(server.root / name)
     assert run.config.noise == "matrix"
     assert run.labels["matrix"] == pytest.approx(matrix)
     wrong = run.labels["given"] != run.labels["true"]
@@ -144,7 +144,7 @@ def test_cross_entropy_against_mixnn(visit, server):
         return path.exists() and json.loads(path.read_text())["state"] == "done"
 
     wait_until(lambda: all(done(name) for name in names))
-    ce, mixnn = (Run(server.root / name) for name in names)
+    ce, mixnn = (RunFolder(server.root / name) for name in names)
     assert (ce.config.method, mixnn.config.method) == ("ce", "mixnn")
     assert (ce.labels["given"] == mixnn.labels["given"]).all()
     tab.locator("[data-testid='stPlotlyChart']").first.wait_for()
@@ -157,7 +157,7 @@ def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
         tab.get_by_role("button", name="CSV").first.click()
     caught.value.save_as(tmp_path / "curves.csv")
     rows = list(csv.DictReader((tmp_path / "curves.csv").open()))
-    records = Run(server.root / "finished").epochs
+    records = RunFolder(server.root / "finished").epochs
     said = [float(row["metrics.test_accuracy"]) for row in rows]
     assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
 
@@ -175,7 +175,7 @@ def test_a_picture_is_saved_as_png(visit, tmp_path):
 
 
 def lay_ready(root, *names: str) -> None:
-    """Put small runs where the registry looks for the lesson's own."""
+    """Put small runs where the server expects the lesson's own."""
     for name in names:
         config = settings(name).changed(limit=200, epochs=6)
         runner = Runner.new(config, root / name)
@@ -193,8 +193,8 @@ def test_the_lesson_from_start_to_end(visit, own_server):
     tab = visit("lesson", on=server)
     for number in range(1, 7):
         tab.get_by_role("heading", name=f"{number}. ").wait_for()
-        told = tab.locator(".st-key-lesson-told")
-        told.wait_for(state="detached")  # predict first; what the last step told goes away
+        answer = tab.locator(".st-key-lesson-told")
+        answer.wait_for(state="detached")  # predict first; the last step's answer disappears
         if number % 2:
             tab.locator(".st-key-lesson-skip button").click()
         else:
@@ -204,7 +204,7 @@ def test_the_lesson_from_start_to_end(visit, own_server):
             lock = tab.locator(".st-key-lesson-lock button")
             wait_until(lock.is_enabled)
             lock.click()
-        told.wait_for(timeout=180_000)
+        answer.wait_for(timeout=180_000)
         sentences = tab.locator(".st-key-lesson-told [data-testid='stMarkdown']")
         wait_until(lambda: sentences.count() == 4)  # noqa: B023
         if number < 6:

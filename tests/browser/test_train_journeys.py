@@ -92,7 +92,7 @@ def test_pause_step_go_on_stop_resume(visit, server):
     wait_for_epochs(server, name, before + 1)
     tab.wait_for_timeout(1500)  # the page has looked again: the old "paused" is not meant
     state(tab, "paused")
-    button(tab, "Go on").click()
+    button(tab, "Continue").click()
     wait_for_epochs(server, name, before + 4)
     button(tab, "Stop").click()
     state(tab, "stopped")
@@ -110,7 +110,7 @@ def test_two_browsers_at_once(visit, own_server):
     hers = start(ann)
     wait_for_epochs(server, hers, 2)
     his = start(bob)
-    bob.get_by_text("Waiting for a free place").wait_for()
+    bob.get_by_text("Waiting in the queue").wait_for()
     bob.goto(f"{server.url}/?run={hers}")
     settled(bob)
     state(bob, "running")

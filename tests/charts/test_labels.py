@@ -10,7 +10,7 @@ from engine.analysis import label_changes
 from engine.analysis.label_changes import Flips
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts import compare, curves, labels
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
 
@@ -18,7 +18,7 @@ CLASSES = ["cat", "dog", "eel"]
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory) -> RunFolder:
     """A run whose labels flip back and forth: alpha 0 takes the network's word at once."""
     folder = tmp_path_factory.mktemp("runs") / "restless"
     config = quick(
@@ -27,10 +27,10 @@ def run(tmp_path_factory) -> Run:
     runner = Runner.new(config, folder, data=blobs())
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    return Run(folder)
+    return RunFolder(folder)
 
 
-def by_hand(run: Run) -> list[tuple[int, int, int, int]]:
+def by_hand(run: RunFolder) -> list[tuple[int, int, int, int]]:
     """(epoch, sample, before, after) of every flip, one label at a time."""
     before, found = run.labels["given"].tolist(), []
     for record, soft in zip(run.epochs, run.array("soft"), strict=True):
@@ -67,13 +67,13 @@ def test_first_and_last_flip_and_their_number(run):
 
 
 def test_only_new_epochs_are_read(run, tmp_path, monkeypatch):
-    from tests.app.conftest import keep
+    from tests.records import keep_epochs
 
     folder = tmp_path / "grows"
     shutil.copytree(run.folder, folder)
     every = (folder / "epochs.jsonl").read_text()
-    keep(folder, 5)
-    grows = Run(folder)
+    keep_epochs(folder, 5)
+    grows = RunFolder(folder)
     assert as_list(label_changes.flips(grows)) == as_list(label_changes.flips(run).until(4))
     (folder / "epochs.jsonl").write_text(every)
     read, expected = [], by_hand(run)
@@ -90,14 +90,14 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
     child = Runner.fork(run.folder, 4, tmp_path / "child", data=blobs())
     child.run()
     assert child.status.state == "done", child.status.error
-    flips = label_changes.flips(Run(tmp_path / "child"))
+    flips = label_changes.flips(RunFolder(tmp_path / "child"))
     before = [flip for flip in by_hand(run) if flip[0] <= 4]
     assert as_list(flips)[: len(before)] == before
     labels = np.array(run.labels["given"])
     for _, sample, was, now in as_list(flips):
         assert labels[sample] == was
         labels[sample] = now
-    assert labels.tolist() == Run(tmp_path / "child").array("soft")[-1].argmax(1).tolist()
+    assert labels.tolist() == RunFolder(tmp_path / "child").array("soft")[-1].argmax(1).tolist()
 
 
 def test_the_sentence_counts_what_became_of_the_labels():

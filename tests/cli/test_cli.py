@@ -15,7 +15,8 @@ import pytest
 from engine.analysis.label_issues import label_issues
 from engine.cli.parser import COMMANDS, main
 from engine.config import GROUPS, METHODS, RunConfig, configure
-from engine.runs.folder import Run, free_folder
+from engine.runs.folder import RunFolder
+from engine.runs.naming import free_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--limit", "150", "--epochs", "4", "--warmup", "1", "--correction-start", "2"]
@@ -36,7 +37,7 @@ def test_train_prints_one_json_object(tmp_path, capsys):
         "seed": 3, "epochs": 4, "device": "cpu", "state": "done", "best_chosen_on": "test",
     }  # fmt: skip
     assert {name: numbers[name] for name in expected} == expected
-    labels = Run(tmp_path / "run").labels
+    labels = RunFolder(tmp_path / "run").labels
     wrong = (labels["given"] != labels["true"]).mean()
     assert numbers["rate_actual"] == pytest.approx(wrong)
     assert numbers["label_accuracy_given"] == pytest.approx(1 - wrong)
@@ -70,10 +71,10 @@ def test_export_is_the_last_epoch_row_by_row(run, tmp_path, capsys):
     assert main(["export", str(run), "--out", str(out)]) == 0
     with open(out, newline="") as file:
         rows = list(csv.DictReader(file))
-    reader = Run(run)
+    reader = RunFolder(run)
     soft, clean = reader.array("soft")[-1], reader.array("clean")[1]  # the last not corrected
     found = label_issues(reader)
-    labels, neighbors = reader.labels, reader.mixed_with(3)[0]
+    labels, neighbors = reader.labels, reader.mixing_of(3)[0]
     ids = labels["ids"].tolist()
     assert [row["sample"] for row in rows] == ids
     suspicious = 0
@@ -123,7 +124,7 @@ def test_ctrl_c_ends_cleanly_and_the_run_resumes(tmp_path):
     assert "Traceback" not in err
     assert f"python -m engine resume {folder}" in err
     assert "stopped" in out
-    run = Run(folder)
+    run = RunFolder(folder)
     n = len(run.epochs)
     assert 3 <= n < 400
     assert run.status["state"] == "stopped"
@@ -159,8 +160,8 @@ def test_a_pipe_that_is_closed_stops_the_run_without_a_word(tmp_path):
     assert process.stdout.readline().startswith(b"epoch   0")
     process.stdout.close()
     assert process.wait(60) == 141
-    assert Run(folder).status["state"] == "stopped"
-    assert 1 <= len(Run(folder).epochs) < 400
+    assert RunFolder(folder).status["state"] == "stopped"
+    assert 1 <= len(RunFolder(folder).epochs) < 400
 
 
 def test_output_that_nobody_reads_is_no_failure(tmp_path):
@@ -238,7 +239,7 @@ def test_a_matrix_from_a_file(tmp_path, capsys):
     numbers = json.loads(capsys.readouterr().out)
     assert numbers["noise"] == "matrix"
     assert numbers["rate_requested"] == pytest.approx(0.3)
-    np.testing.assert_allclose(Run(tmp_path / "run").labels["matrix"], matrix)
+    np.testing.assert_allclose(RunFolder(tmp_path / "run").labels["matrix"], matrix)
 
 
 def test_listings(capsys):
@@ -308,10 +309,10 @@ def test_the_settings_of_a_run_are_taken_from_its_file(run, tmp_path):
     """Given as the file or as the run's folder; options and a method override it."""
     command = ["train", "--config", str(run / "config.json"), "--seed", "7", "--epochs", "3"]
     assert main([*command, "--out", str(tmp_path / "file")]) == 0
-    assert Run(tmp_path / "file").config == Run(run).config.changed(seed=7, epochs=3)
+    assert RunFolder(tmp_path / "file").config == RunFolder(run).config.changed(seed=7, epochs=3)
     command = ["train", "--config", str(run), "--method", "elr", "--epochs", "1"]
     assert main([*command, "--out", str(tmp_path / "folder")]) == 0
-    config = Run(tmp_path / "folder").config
+    config = RunFolder(tmp_path / "folder").config
     assert (config.method, config.k, config.limit) == ("elr", 3, 150)
 
 
@@ -320,14 +321,14 @@ def test_a_file_of_settings_by_name(tmp_path):
     file.write_text(json.dumps({"preset": "auto", "limit": 150, "epochs": 1, "noise": "none"}))
     assert main(["train", "--config", str(file), "--out", str(tmp_path / "run")]) == 0
     expected = configure(limit=150, epochs=1, noise="none")
-    assert Run(tmp_path / "run").config == expected
+    assert RunFolder(tmp_path / "run").config == expected
 
 
 def test_a_sweep_over_the_settings_of_a_run(run, tmp_path, capsys):
     command = ["sweep", "--config", str(run), "--seed", "1,2", "--epochs", "2", "--jobs", "1"]
     assert main([*command, "--correction-start", "1", "--out", str(tmp_path)]) == 0
-    configs = sorted((Run(f).config for f in tmp_path.glob("digits-*")), key=lambda c: c.seed)
-    expected = Run(run).config.changed(epochs=2, correction_start=1, state_interval=2)
+    configs = sorted((RunFolder(f).config for f in tmp_path.glob("digits-*")), key=lambda c: c.seed)
+    expected = RunFolder(run).config.changed(epochs=2, correction_start=1, state_interval=2)
     assert configs == [expected.changed(seed=seed) for seed in (1, 2)]
 
 

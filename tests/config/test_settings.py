@@ -21,8 +21,8 @@ from engine.data import DATASETS
 from engine.errors import ConfigError
 from engine.method import losses
 from engine.noise import class_dependent
-from engine.runs import sweep
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
+from engine.runs.naming import run_name
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
 
@@ -168,7 +168,7 @@ def test_older_names_still_mean_the_same_and_are_written_under_the_new_one():
 
 def test_folders_of_older_runs_keep_their_names():
     """As a sweep named them when the network was called `fast`, to be found there again."""
-    made = sweep.run_name(configure(dataset="shapes:500", network="resnet9-w16", rate=0.2))
+    made = run_name(configure(dataset="shapes:500", network="resnet9-w16", rate=0.2))
     assert made == "shapes-500-mixnn-symmetric0.2-seed0-7a482e22"
 
 
@@ -188,9 +188,9 @@ def test_a_folder_written_under_an_older_name_opens_under_the_new_one(tmp_path):
         info = json.loads(path.read_text())
         info["network"] = info["config"]["network"] = "fast"
         path.write_text(json.dumps(info))
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     assert (run.config, run.info["network"]) == (config, "resnet9-w16")
     Runner.fork(tmp_path / "run", 0, tmp_path / "fork", data=blobs(), seed=3).run()
-    forked = Run(tmp_path / "fork")
+    forked = RunFolder(tmp_path / "fork")
     assert (forked.status["state"], forked.config.network) == ("done", "resnet9-w16")
     assert json.loads((tmp_path / "fork" / "config.json").read_text())["network"] == "resnet9-w16"

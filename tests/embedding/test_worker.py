@@ -13,7 +13,8 @@ import pytest
 
 from engine.__main__ import main
 from engine.embedding import projection, worker
-from engine.embedding.worker import Mapper, Service, laid_out, lay_out_next, map_file, read_map
+from engine.embedding.maps import embed_next_epoch, embedded_epochs, map_file, read_map
+from engine.embedding.worker import EmbeddingWorker, Service
 from engine.errors import StoreError
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
@@ -48,24 +49,24 @@ def calls(monkeypatch) -> list:
 
 def lay_out_all(folder: Path, dims: int = 2) -> list[int]:
     epochs = []
-    while (epoch := lay_out_next(folder, dims)) is not None:
+    while (epoch := embed_next_epoch(folder, dims)) is not None:
         epochs.append(epoch)
     return epochs
 
 
 def test_epochs_are_laid_out_in_order_each_from_the_one_before(run, calls):
-    assert lay_out_all(run) == [0, 1, 2] == laid_out(run, 2)
+    assert lay_out_all(run) == [0, 1, 2] == embedded_epochs(run, 2)
     assert calls[0] is None
     for epoch in (1, 2):
         assert np.array_equal(calls[epoch], read_map(run, 2, epoch - 1))
-    assert laid_out(run, 3) == []
+    assert embedded_epochs(run, 3) == []
     assert read_map(run, 3, 0) is None
 
 
 def test_what_a_killed_mapper_left_is_taken_up(run, calls):
-    lay_out_next(run, 2)
+    embed_next_epoch(run, 2)
     map_file(run, 2, 1).with_suffix(".99.tmp").write_bytes(b"half a m")
-    assert laid_out(run, 2) == [0]
+    assert embedded_epochs(run, 2) == [0]
     assert lay_out_all(run) == [1, 2]
     assert np.array_equal(calls[1], read_map(run, 2, 0))
 
@@ -81,19 +82,19 @@ def test_a_fork_starts_from_its_parents_map(run, calls):
     run.parent.rename(moved)
     shutil.rmtree(moved / "b" / "maps")
     calls.clear()
-    lay_out_next(moved / "b", 2)
+    embed_next_epoch(moved / "b", 2)
     assert np.array_equal(calls[0], read_map(moved / "a", 2, 1))
 
 
 def test_a_parent_without_maps_or_with_another_panel_is_left_out(run, calls):
     fork = run.parent / "b"
     Runner.fork(run, 1, fork, epochs=4, k=2, data=blobs(40)).run()
-    lay_out_next(fork, 2)
+    embed_next_epoch(fork, 2)
     shutil.rmtree(fork / "maps")
     other = map_file(run, 2, 1)
     other.parent.mkdir(parents=True)
     np.save(other, np.zeros((7, 2)))
-    lay_out_next(fork, 2)
+    embed_next_epoch(fork, 2)
     assert calls == [None, None]
 
 
@@ -104,7 +105,7 @@ def test_a_deleted_run_is_not_made_again(run, monkeypatch):
 
     monkeypatch.setattr(projection, "umap", lay_out)
     with pytest.raises(StoreError, match="cannot be written"):
-        lay_out_next(run, 2)
+        embed_next_epoch(run, 2)
     assert not run.exists()
 
 
@@ -113,18 +114,18 @@ def test_the_newest_wish_is_served_first_and_all_in_the_end(run, calls):
     told = []
     service = Service(told.append)
     for folder in (run, other):
-        service.wish(f'{{"run": "{folder}", "dims": 2}}')
+        service.request(f'{{"run": "{folder}", "dims": 2}}')
     while service.step():
         pass
     assert [Path(words["run"]).name for words in told] == ["other"] * EPOCHS + ["a"] * EPOCHS
-    assert laid_out(run, 2) == laid_out(other, 2) == [0, 1, 2]
+    assert embedded_epochs(run, 2) == embedded_epochs(other, 2) == [0, 1, 2]
 
 
 def test_a_failure_is_told_and_hinders_no_other_wish(run, calls):
     told = []
     service = Service(told.append)
-    service.wish(f'{{"run": "{run}", "dims": 2}}')
-    service.wish('{"run": "/nowhere", "dims": 3}')
+    service.request(f'{{"run": "{run}", "dims": 2}}')
+    service.request('{"run": "/nowhere", "dims": 3}')
     assert service.step()
     assert told[0]["run"] == "/nowhere"
     assert "no run folder" in told[0]["error"]
@@ -133,33 +134,33 @@ def test_a_failure_is_told_and_hinders_no_other_wish(run, calls):
 
 def test_a_run_that_nobody_asks_for_is_forgotten(run, calls, monkeypatch):
     service = Service(lambda words: None)
-    service.wish(f'{{"run": "{run}", "dims": 2}}')
+    service.request(f'{{"run": "{run}", "dims": 2}}')
     monkeypatch.setattr(worker, "FORGET", 0.0)
     while service.step():
         pass
-    assert not service._wishes
+    assert not service._requests
 
 
 def test_only_2_and_3_dimensions():
     with pytest.raises(ValueError, match="dims = 4: allowed are 2, 3"):
-        Mapper().ask("x", 4)
+        EmbeddingWorker().request("x", 4)
 
 
 def test_a_process_that_cannot_live_is_not_started_forever(monkeypatch):
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    failing = Mapper()
+    failing = EmbeddingWorker()
     for _ in range(10):
-        failing.ask("x")
+        failing.request("x")
         wait_until(lambda: failing.state("x")[0] == "failed")
     assert failing._starts == worker.STARTS
     assert "ended" in failing.state("x")[1]
-    failing.ask("x", again=True)
+    failing.request("x", again=True)
     assert failing._starts == 1
 
 
 def test_the_command_lays_out_all(run, calls, capsys):
     assert main(["map", str(run), "--dims", "2", "3"]) == 0
-    assert laid_out(run, 2) == laid_out(run, 3) == [0, 1, 2]
+    assert embedded_epochs(run, 2) == embedded_epochs(run, 3) == [0, 1, 2]
     assert "3 epochs" in capsys.readouterr().out
     assert main(["map", str(run / "nowhere")]) == 2
 
@@ -168,9 +169,10 @@ def test_the_command_lays_out_all(run, calls, capsys):
 def test_the_process_lays_out_tells_failures_and_ends_with_its_parent(run):
     """One test for all that needs the real process, which compiles for seconds."""
     code = (
-        "import sys, time; from engine.embedding.worker import Mapper; m = Mapper();"
-        f"m.ask('/nowhere'); m.ask({str(run)!r});"
-        "print(m._worker._process.pid, flush=True)\n"
+        "import sys, time; from engine.embedding.worker import EmbeddingWorker\n"
+        "m = EmbeddingWorker();"
+        f"m.request('/nowhere'); m.request({str(run)!r});"
+        "print(m._process._popen.pid, flush=True)\n"
         "while m.state('/nowhere')[0] != 'failed': time.sleep(0.1)\n"
         "print(m.state('/nowhere')[1], flush=True); time.sleep(600)"
     )
@@ -181,7 +183,7 @@ def test_the_process_lays_out_tells_failures_and_ends_with_its_parent(run):
     try:
         child = int(parent.stdout.readline())
         assert os.getpriority(os.PRIO_PROCESS, child) >= 0
-        wait_until(lambda: laid_out(run, 2) == [0, 1, 2], 300)
+        wait_until(lambda: embedded_epochs(run, 2) == [0, 1, 2], 300)
         assert "no run folder" in parent.stdout.readline()
         assert read_map(run, 2, 2).shape == (40, 2)
         parent.send_signal(signal.SIGKILL)

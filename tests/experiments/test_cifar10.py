@@ -15,9 +15,9 @@ from engine.cli.console import watch_sweep
 from engine.config import BEST, FAST, METHODS
 from engine.errors import NoiseError
 from engine.experiments import cifar10
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
+from engine.runs.naming import run_name
 from engine.runs.runner import Runner
-from engine.runs.sweep import run_name
 from engine.training.state import State
 
 RNG = np.random.default_rng(0)
@@ -219,7 +219,7 @@ def test_a_run_of_two_rows_is_made_once():
         (["--preset", "quick"], "preset = 'quick': allowed are reference, cifar10-fast"),
         (["--noise", "symmetric0.3"], "noise = 'symmetric0.3': allowed are symmetric0.8, "),
         (["--noise", "all,worse"], "each value once"),
-        (["--beside", "ce,mixnn"], "beside = 'mixnn': allowed are ce, mixup, "),
+        (["--baselines", "ce,mixnn"], "baselines = 'mixnn': allowed are ce, mixup, "),
         (["--seed", ""], "seed = []: allowed is one value or more"),
         (["--seed", "1.5"], "seed = 1.5: allowed is a whole number"),
         (["--minutes", "0"], "minutes = 0.0: allowed is a number above 0"),
@@ -265,9 +265,9 @@ def test_headline_from_command_to_files(cifar, capsys):
     assert "86.08 %" in lines[-8]
     assert [line.split()[1] for line in lines[-7:]] == list(cifar10.NOISES)
     (name,) = told["rows"][0]["runs"]
-    last = Run(cifar / "runs" / name).epochs[-1]["metrics"]["test_accuracy"]
+    last = RunFolder(cifar / "runs" / name).epochs[-1]["metrics"]["test_accuracy"]
     assert lines[-7].split()[2:5] == ["mixnn", "1", f"{100 * last:.2f}"]
-    worse = Run(cifar / "runs" / told["rows"][5]["runs"][0]).labels
+    worse = RunFolder(cifar / "runs" / told["rows"][5]["runs"][0]).labels
     assert (worse["given"] != worse["true"]).sum() == 16
 
 
@@ -281,7 +281,7 @@ def test_rows_against_the_run_folders(cifar, capsys):
     assert "86.08" not in capsys.readouterr().out
     lasts = {}
     for row in told["rows"]:
-        runs = [Run(cifar / "runs" / name) for name in row["runs"]]
+        runs = [RunFolder(cifar / "runs" / name) for name in row["runs"]]
         assert [run.config.seed for run in runs] == told["seeds"] == [0, 1, 2]
         tests = np.array([[r["metrics"]["test_accuracy"] for r in run.epochs] for run in runs])
         lasts[row["method"]] = tests[:, -1]
@@ -343,14 +343,16 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
     first, second = (root / run_name(config) for config in configs)
 
     def clock() -> float:  # the time is up once two epochs are there
-        return 61.0 if (first / "epochs.jsonl").exists() and len(Run(first).epochs) >= 2 else 0.0
+        return (
+            61.0 if (first / "epochs.jsonl").exists() and len(RunFolder(first).epochs) >= 2 else 0.0
+        )
 
     begun = time.perf_counter()
     *_, last = cifar10.run_all(configs, root, data, minutes=1, clock=clock)
     assert 2 <= last.epochs_done < 14
     n_cut = last.epochs_done
     assert (last.runs_done, last.n_runs, dict(last.failed)) == (0, 2, {})
-    assert Run(first).status["state"] == "stopped"
+    assert RunFolder(first).status["state"] == "stopped"
     assert not second.exists()
     told = cifar10.summarize("reference", made, root)
     assert told["rows"][0]["n"] == 0
@@ -374,7 +376,7 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
     # as if it had never been cut
     for _ in cifar10.run_all(configs[:1], uncut, data):
         pass
-    numbers = [[r["metrics"] for r in Run(f / first.name).epochs] for f in (root, uncut)]
+    numbers = [[r["metrics"] for r in RunFolder(f / first.name).epochs] for f in (root, uncut)]
     assert numbers[0] == numbers[1]
 
     # a sitting that was killed has left no time
@@ -443,14 +445,14 @@ def test_an_interrupt_waits_for_the_run(cifar, monkeypatch):
     folder = cifar / "runs" / run_name(config)
 
     def interrupt() -> None:
-        while not ((folder / "epochs.jsonl").exists() and Run(folder).epochs):
+        while not ((folder / "epochs.jsonl").exists() and RunFolder(folder).epochs):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
         watch_sweep(cifar10.run_all([config], cifar / "runs", data))
-    assert Run(folder).status["state"] == "stopped"
+    assert RunFolder(folder).status["state"] == "stopped"
 
 
 def test_a_closed_generator_stops_the_run(cifar):
@@ -461,7 +463,7 @@ def test_a_closed_generator_stops_the_run(cifar):
     while next(progress).epochs_done < 1:
         pass
     progress.close()
-    run = Run(cifar / "runs" / run_name(config))
+    run = RunFolder(cifar / "runs" / run_name(config))
     assert run.status["state"] == "stopped"
     assert 1 <= len(run.epochs) < 1000
     (sitting,) = json.loads((run.folder / "sittings.json").read_text())

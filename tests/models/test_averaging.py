@@ -11,7 +11,7 @@ from engine.models.averaging import WeightAverage
 
 @pytest.fixture
 def network():
-    return models.build("fast", (3, 8, 8), 3, seed=0)
+    return models.build("resnet9-w16", (3, 8, 8), 3, seed=0)
 
 
 def change(network: torch.nn.Module) -> None:

@@ -64,7 +64,7 @@ def test_auto_network_goes_by_size():
     assert models.choose("auto", (1, 28, 28)) == "small"
     assert models.choose("auto", (3, 32, 32)) == "resnet9-w16"
     assert models.choose("resnet18", (1, 8, 8)) == "resnet18"
-    with pytest.raises(ValueError, match="'vit'.*small, fast, resnet9, resnet18, resnet34"):
+    with pytest.raises(ValueError, match="'vit'.*small, resnet9-w16, resnet9, resnet18, resnet34"):
         models.build("vit", (3, 32, 32), 10, seed=0)
 
 

@@ -45,5 +45,5 @@ def test_a_disk_that_is_full_at_once(size, place):
 def test_kills_between_two_written_states_change_nothing(tmp_path):
     """The epochs after the state that was written last are computed again, bit for bit."""
     place = Place.make(tmp_path, limit=150, epochs=20, state_interval=20, checkpoint_every=6)
-    assert place.whole.kept_states() == [0, 19]
+    assert place.whole.checkpoints() == [0, 19]
     assert faults.kills(place, Random(3), n=3) > 0

@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from engine.errors import ConfigError, StoreError
-from engine.runs import folder as store
+from engine.files import write_json
 from engine.runs import records, writer
-from engine.runs.folder import ARRAYS, BY_RANK, Run, fork_config
+from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
+from engine.runs.forks import fork_config
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Control
@@ -46,7 +47,7 @@ def written(tmp_path_factory):
 
 def test_what_was_written_is_what_is_read(written):
     folder, snapshots = written
-    run = Run(folder)
+    run = RunFolder(folder)
     assert run.status["state"] == "done"
     assert [record["epoch"] for record in run.epochs] == [0, 1, 2, 3, 4]
     for row, snapshot in enumerate(snapshots):
@@ -54,7 +55,7 @@ def test_what_was_written_is_what_is_read(written):
             if name not in BY_RANK:
                 expected = getattr(snapshot, name).astype(kind)
                 np.testing.assert_array_equal(run.array(name)[row], expected, err_msg=name)
-        neighbors, distances, weights = run.mixed_with(row)
+        neighbors, distances, weights = run.mixing_of(row)
         np.testing.assert_array_equal(neighbors, snapshot.neighbors)
         np.testing.assert_array_equal(distances, snapshot.distances)
         np.testing.assert_array_equal(weights, snapshot.weights)
@@ -63,7 +64,7 @@ def test_what_was_written_is_what_is_read(written):
 
 
 def test_numpy_alone_reads_a_run(written):
-    """The layout of store.py's first lines, without one of our functions."""
+    """The layout in the first lines of folder.py, without one of our functions."""
     folder, snapshots = written
     records = read_records(folder)
     with np.load(folder / "labels.npz", allow_pickle=False) as labels:
@@ -78,7 +79,7 @@ def test_numpy_alone_reads_a_run(written):
 
 def test_history_of_one_sample(written):
     folder, snapshots = written
-    history = Run(folder).sample(7)
+    history = RunFolder(folder).sample(7)
     np.testing.assert_array_equal(history["loss"], [s.loss[7] for s in snapshots])
     np.testing.assert_array_equal(history["soft"], [s.soft[7] for s in snapshots])
     assert (history["neighbors"][0] == -1).all(), "the warm-up mixed with nobody"
@@ -86,7 +87,7 @@ def test_history_of_one_sample(written):
     np.testing.assert_array_equal(history["weights"][1:], [s.weights[7] for s in snapshots[1:]])
     np.testing.assert_allclose(history["weights"].sum(1), 1, atol=1e-6)
     with pytest.raises(StoreError, match="sample 96: allowed is 0 to 95"):
-        Run(folder).sample(96)
+        RunFolder(folder).sample(96)
 
 
 def test_history_over_a_change_of_k(tmp_path, data):
@@ -98,7 +99,7 @@ def test_history_over_a_change_of_k(tmp_path, data):
         if snapshot.epoch == 2:
             control.change(k=4)
     writing.close()
-    history = Run(tmp_path / "run").sample(3)
+    history = RunFolder(tmp_path / "run").sample(3)
     assert history["neighbors"].shape == history["distances"].shape == (5, 4)
     assert (history["neighbors"] == -1).sum(1).tolist() == [4, 3, 3, 0, 0]
     assert np.isnan(history["distances"]).sum(1).tolist() == [4, 3, 3, 0, 0]
@@ -116,14 +117,14 @@ def test_readers_see_an_epoch_whole_or_not_at_all(tmp_path, data):
         while not runner.join(0):
             if not runner.ready:
                 continue
-            run = Run(folder)
+            run = RunFolder(folder)
             n = len(run.epochs)
             if n and n not in seen:
                 seen.add(n)
                 sums = np.array(run.array("soft")[n - 1]).sum(1)
                 if not np.allclose(sums, 1, atol=1e-4) or run.array("clean").shape[0] < n:
                     broken.append(n)
-                run.load_state(run.epochs[-1]["epoch"])
+                run.load_checkpoint(run.epochs[-1]["epoch"])
 
     threads = [threading.Thread(target=look) for _ in range(3)]
     for thread in threads:
@@ -163,10 +164,10 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
             with pytest.raises(KeyboardInterrupt):
                 writing.write(next(snapshots), state.state_dict())
         writing.close()
-        run = Run(folder)
+        run = RunFolder(folder)
         assert len(run.epochs) == 1
         assert run.array("soft").shape[0] == 1
-        assert run.kept_states() == [0]
+        assert run.checkpoints() == [0]
         assert run.status["state"] == "interrupted"
     assert calls[-1] == "append", "the record is the last thing written"
 
@@ -190,7 +191,7 @@ def test_a_folder_has_one_writer(tmp_path, data):
     config = quick()
     writing = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writing.write_status("running")
-    assert Run(tmp_path / "run").status["state"] == "running"
+    assert RunFolder(tmp_path / "run").status["state"] == "running"
     told = []
 
     def second():
@@ -202,21 +203,21 @@ def test_a_folder_has_one_writer(tmp_path, data):
     thread = threading.Thread(target=second)
     thread.start()
     thread.join()
-    assert "is being written by a run that is under way" in told[0]
+    assert "is being written by a run in progress" in told[0]
     writing.close()
-    assert Run(tmp_path / "run").status["state"] == "interrupted"
+    assert RunFolder(tmp_path / "run").status["state"] == "interrupted"
 
 
 def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
     dead = tmp_path / "dead"
     shutil.copytree(written[0], dead)
-    store.write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
+    write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
     (dead / "lock").touch()
     seen = set()
 
     def ask():
         for _ in range(500):
-            seen.add(Run(dead).status["state"])
+            seen.add(RunFolder(dead).status["state"])
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
@@ -237,40 +238,40 @@ def test_nothing_is_overwritten(tmp_path, data, written):
 
 def test_states_are_kept_at_the_interval_and_at_the_end(tmp_path, data):
     write_run(tmp_path / "run", data, state_interval=3, epochs=6)
-    run = Run(tmp_path / "run")
-    assert run.kept_states() == [0, 3, 5]
+    run = RunFolder(tmp_path / "run")
+    assert run.checkpoints() == [0, 3, 5]
     with pytest.raises(StoreError, match="epoch = 4.*keeps the network of 0, 3, 5"):
-        run.load_state(4)
+        run.load_checkpoint(4)
 
 
 def test_broken_folders_say_what_is_wrong(tmp_path, written):
     with pytest.raises(StoreError, match="no run folder"):
-        Run(tmp_path)
+        RunFolder(tmp_path)
     broken = tmp_path / "broken"
     shutil.copytree(written[0], broken)
     (broken / "states" / "3.pt").write_bytes(b"PK")
     with pytest.raises(StoreError, match=r"3.pt cannot be read"):
-        Run(broken).load_state(3)
+        RunFolder(broken).load_checkpoint(3)
     (broken / "arrays" / "soft.npy").write_bytes(b"")
-    for read in (lambda: Run(broken).array("soft"), lambda: Run(broken).sample(0)):
+    for read in (lambda: RunFolder(broken).array("soft"), lambda: RunFolder(broken).sample(0)):
         with pytest.raises(StoreError, match="array soft cannot be read"):
             read()
     (broken / "epochs.jsonl").write_text("")
     with pytest.raises(StoreError, match="has no epoch yet"):
-        Run(broken).sample(0)
+        RunFolder(broken).sample(0)
     (broken / "epochs.jsonl").write_text("[{\n")
     with pytest.raises(StoreError, match=r"epochs.jsonl cannot be read"):
-        Run(broken).epochs  # noqa: B018
+        RunFolder(broken).epochs  # noqa: B018
     (broken / "labels.npz").write_bytes(b"")
     with pytest.raises(StoreError, match="labels.npz cannot be read"):
-        Run(broken).labels  # noqa: B018
+        RunFolder(broken).labels  # noqa: B018
     (broken / "config.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StoreError, match="format 99: this version reads 1 and 2"):
-        Run(broken)
+        RunFolder(broken)
 
 
 def test_fork_settings(written):
-    run = Run(written[0])
+    run = RunFolder(written[0])
     config = fork_config(run, 2, k=4, epochs=9)
     assert (config.k, config.epochs, config.rate) == (4, 9, 0.4)
     assert fork_config(run, 2, data_seed="0", epochs="9").epochs == 9, "as a command line says it"
@@ -287,8 +288,8 @@ def test_fork_settings(written):
 def test_no_truth_and_no_neighbors_are_stored_too(tmp_path):
     clean = blobs()
     write_run(tmp_path / "ce", clean, method="ce")
-    run = Run(tmp_path / "ce")
-    neighbors, distances, weights = run.mixed_with(2)
+    run = RunFolder(tmp_path / "ce")
+    neighbors, distances, weights = run.mixing_of(2)
     assert neighbors.shape == distances.shape == (96, 0)
     assert (weights == 1).all()
 
@@ -312,11 +313,11 @@ def test_a_full_disk_fails_the_run_clearly_and_can_be_mended(small_disk, data):
     assert runner.status.state == "failed"
     assert "the disk is full" in runner.status.message
     assert runner.status.foreseen
-    run = Run(folder)
+    run = RunFolder(folder)
     n = len(run.epochs)
     assert 0 < n < 30
     assert np.isfinite(run.array("loss")).all()
-    assert run.kept_states()[-1] == n - 1
+    assert run.checkpoints()[-1] == n - 1
     assert run.status["state"] == "failed"
     assert "the disk is full" in run.status["message"]
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
@@ -336,14 +337,14 @@ def test_a_state_that_would_run_code_is_refused(tmp_path, data):
     write_run(tmp_path / "run", data, epochs=2)
     torch.save({"epoch": 1, "model": shutil.rmtree}, tmp_path / "run" / "states" / "1.pt")
     with pytest.raises(StoreError, match="1.pt cannot be read"):
-        Run(tmp_path / "run").load_state(1)
+        RunFolder(tmp_path / "run").load_checkpoint(1)
 
 
 def test_a_table_in_half_precision_is_stored_as_it_is(tmp_path, data, monkeypatch):
     monkeypatch.setattr("engine.training.state.HALF_PRECISION_ENTRIES", 0)
     config = quick(epochs=4)
     Runner.new(config, tmp_path / "run", data=data).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     assert run.status["state"] == "done"
     stored = run.array("soft")
     assert stored.dtype == np.float16

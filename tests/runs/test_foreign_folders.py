@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from engine.analysis.summary import summary
-from engine.embedding.worker import laid_out, map_file, read_map
+from engine.embedding.maps import embedded_epochs, map_file, read_map
 from engine.errors import StoreError
+from engine.files import read_json
 from engine.runs import schema
-from engine.runs.folder import ARRAYS, Run, read_json
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.predictor import load_predictor
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
@@ -37,9 +38,9 @@ def folder(good, tmp_path, monkeypatch):
 
 
 def test_a_good_folder_is_read_whole(good):
-    run = Run(good)
+    run = RunFolder(good)
     assert run.status["state"] == "done"
-    assert run.kept_states() == [0, 1, 2]
+    assert run.checkpoints() == [0, 1, 2]
     for name in ARRAYS:
         assert len(run.array(name)) == 3
     assert load_predictor(run, 2).epoch == 2
@@ -51,7 +52,7 @@ def test_a_poisoned_description_is_refused_with_a_sentence(kind, folder):
     POISONS[kind](folder)
 
     def look():
-        run = Run(folder)
+        run = RunFolder(folder)
         run.status, run.epochs, run.config  # noqa: B018
         summary(run)
 
@@ -66,13 +67,13 @@ def test_a_poisoned_description_is_refused_with_a_sentence(kind, folder):
 def test_poisoned_labels_are_refused_before_they_are_loaded(kind, folder):
     IN_LABELS[kind](folder)
     with pytest.raises(StoreError, match=r"labels\.npz cannot be read: "):
-        Run(folder).labels  # noqa: B018
+        RunFolder(folder).labels  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", IN_ARRAYS)
 def test_poisoned_arrays_are_refused(kind, folder):
     IN_ARRAYS[kind](folder)
-    run, refused = Run(folder), []
+    run, refused = RunFolder(folder), []
     for name in ARRAYS:
         try:
             np.array(run.array(name))
@@ -84,19 +85,19 @@ def test_poisoned_arrays_are_refused(kind, folder):
 @pytest.mark.parametrize("kind", IN_ROWS)
 def test_rows_that_name_what_is_not_there_are_refused(kind, folder):
     IN_ROWS[kind](folder)
-    run, name = Run(folder), kind.split()[0]
+    run, name = RunFolder(folder), kind.split()[0]
     with pytest.raises(StoreError, match=f"array {name} has "):
         run.sample(3)
     with pytest.raises(StoreError, match=f"array {name} has "):
-        run.check_numbers(name, np.array(run.array(name)[-1]))
+        run.check_ids(name, np.array(run.array(name)[-1]))
 
 
 @pytest.mark.parametrize("kind", IN_STATES)
 def test_poisoned_networks_are_refused_and_never_unpickled(kind, folder):
     IN_STATES[kind](folder)
-    run = Run(folder)
+    run = RunFolder(folder)
     if kind == "state names":
-        assert run.kept_states() == [0, 1, 2]
+        assert run.checkpoints() == [0, 1, 2]
         return
     with pytest.raises(StoreError):
         load_predictor(run, 1)
@@ -106,14 +107,14 @@ def test_a_state_of_another_network_is_refused(folder, tmp_path):
     Runner.new(quick(epochs=1, network="resnet9-w16"), tmp_path / "other", data=blobs()).run()
     shutil.copy(tmp_path / "other" / "states" / "0.pt", folder / "states" / "1.pt")
     with pytest.raises(StoreError, match="no network of its own"):
-        load_predictor(Run(folder), 1)
+        load_predictor(RunFolder(folder), 1)
 
 
 def test_a_json_file_without_end_is_not_read_whole(folder, monkeypatch):
-    monkeypatch.setattr("engine.runs.folder.MOST_JSON", 10_000)
+    monkeypatch.setattr("engine.files.MOST_JSON", 10_000)
     (folder / "status.json").write_text('{"state": "' + "x" * 20_000)
     with pytest.raises(StoreError, match="larger than"):
-        Run(folder).status  # noqa: B018
+        RunFolder(folder).status  # noqa: B018
     with pytest.raises(StoreError, match="larger than"):
         read_json(folder / "status.json")
 
@@ -122,7 +123,7 @@ def test_a_folder_whose_name_is_not_utf8_says_so(good, tmp_path):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     shutil.copytree(os.fsencode(good), folder)
     with pytest.raises(StoreError, match=r"caf\\udce9: the folder's name is not UTF-8"):
-        Run(os.fsdecode(folder))
+        RunFolder(os.fsdecode(folder))
 
 
 def test_maps_that_are_none_are_left_out(folder):
@@ -130,7 +131,7 @@ def test_maps_that_are_none_are_left_out(folder):
     path.parent.mkdir(parents=True)
     for name in ("x.npy", "²3.npy", "99999999999999999999.npy"):
         (path.parent / name).write_bytes(b"")
-    assert laid_out(folder, 2) == []
+    assert embedded_epochs(folder, 2) == []
     np.save(path, np.zeros((4, 2), np.float32))
     assert read_map(folder, 2, 1).shape == (4, 2)
     for bad in (np.zeros((4, 3), np.float32), np.full((4, 2), np.nan, np.float32), np.zeros(4)):
@@ -142,7 +143,7 @@ def test_maps_that_are_none_are_left_out(folder):
 
 
 def test_the_check_of_a_long_run_takes_little(good):
-    run = Run(good)
+    run = RunFolder(good)
     records = [record | {"epoch": epoch} for epoch in range(300) for record in run.epochs[:1]]
     start = time.process_time()
     schema.records(records, 0, run.info["k_max"])
@@ -160,8 +161,9 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     code = (
-        "import sys; from engine.errors import StoreError; from engine.runs.folder import Run\n"
-        "try: run = Run(sys.argv[1]); run.epochs; print(run.status['state'])\n"
+        "import sys; from engine.errors import StoreError\n"
+        "from engine.runs.folder import RunFolder\n"
+        "try: run = RunFolder(sys.argv[1]); run.epochs; print(run.status['state'])\n"
         "except StoreError as error: print(error)"
     )
     command = [sys.executable, "-c", code, str(folder)]

@@ -12,9 +12,9 @@ from app.views.compare import selection
 from engine.analysis import label_changes, sample_history
 from engine.analysis.label_issues import label_issues
 from engine.embedding import projection
-from engine.embedding.worker import lay_out_next, map_file, read_map
+from engine.embedding.maps import embed_next_epoch, map_file, read_map
 from engine.runs import lineage
-from engine.runs.folder import Run, StoreError
+from engine.runs.folder import RunFolder, StoreError
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
 
@@ -36,10 +36,10 @@ def template(tmp_path_factory) -> Path:
         patch.setattr(projection, "umap", pinned_umap)
         knobs = dict(k=2, epochs=6, alpha=0.3, noise="symmetric", rate=0.4)
         Runner.new(quick(**knobs), root / "a", data=DATA).run()
-        while lay_out_next(root / "a", 2) is not None:
+        while embed_next_epoch(root / "a", 2) is not None:
             pass
         Runner.fork(root / "a", 3, root / "b", data=DATA, k=1, epochs=7).run()
-        while lay_out_next(root / "b", 2) is not None:
+        while embed_next_epoch(root / "b", 2) is not None:
             pass
         Runner.fork(root / "b", 5, root / "c", data=DATA, k=3, epochs=8).run()
     return root
@@ -61,9 +61,9 @@ def root(template, tmp_path, monkeypatch) -> Path:
 
 def known(folder: Path) -> dict:
     """What Labels, Your data, Sample, Compare and Map make of a fork."""
-    run = Run(folder)
+    run = RunFolder(folder)
     flips, issues = label_changes.flips(run), label_issues(run)
-    lay_out_next(folder, 2)
+    embed_next_epoch(folder, 2)
     first = run.epochs[0]["epoch"]
     found = {
         "flips": [flips.epoch, flips.sample, flips.before, flips.after],
@@ -141,7 +141,7 @@ def test_forks_of_earlier_versions_find_their_parents(root, change):
 def test_a_fork_of_an_earlier_version_without_its_parent_says_so(root):
     shutil.rmtree(root / "c" / "parent")
     deleted(root)
-    run = Run(root / "c")
+    run = RunFolder(root / "c")
     assert lineage.parent_of(run) is None
     assert label_changes.flips(run).epoch.min() == 6, "earlier ones are booked on its first epoch"
     with pytest.raises(StoreError, match="c is a fork of b, which is gone"):
@@ -150,17 +150,17 @@ def test_a_fork_of_an_earlier_version_without_its_parent_says_so(root):
 
 @pytest.mark.parametrize("change", [deleted, moved_together])
 def test_a_fork_that_had_no_epoch_yet_is_resumed_without_its_parents(root, change):
-    expected = Run(root / "c").array("soft")[:]
+    expected = RunFolder(root / "c").array("soft")[:]
     shutil.rmtree(root / "c")
     fork = Runner.fork(root / "b", 5, root / "c", data=DATA, k=3, epochs=8)
     fork.stop()
     fork.run()
-    assert Run(root / "c").epochs == []
+    assert RunFolder(root / "c").epochs == []
     folder = change(root)
     runner = Runner.resume(folder, data=DATA)
     runner.run()
     assert runner.status.state == "done", runner.status
-    np.testing.assert_array_equal(Run(folder).array("soft"), expected)
+    np.testing.assert_array_equal(RunFolder(folder).array("soft"), expected)
     assert not list((folder / "parent" / "states").glob("*.pt")), "not needed any more"
 
 
@@ -170,8 +170,8 @@ def test_what_is_carried_takes_no_room_while_the_parent_is_there(template):
         assert own.samefile(template / "b" / "parent" / "arrays" / f"{name}.npy")
         assert own.samefile(template / "c" / "parent" / "parent" / "arrays" / f"{name}.npy")
     assert not list((template / "c" / "parent").rglob("*.pt"))
-    assert [r["epoch"] for r in Run(template / "b" / "parent").epochs] == [0, 1, 2, 3]
-    assert [r["epoch"] for r in Run(template / "c" / "parent").epochs] == [4, 5]
+    assert [r["epoch"] for r in RunFolder(template / "b" / "parent").epochs] == [0, 1, 2, 3]
+    assert [r["epoch"] for r in RunFolder(template / "c" / "parent").epochs] == [4, 5]
 
 
 def test_without_links_files_are_copied_and_their_holes_stay_holes(root, tmp_path, monkeypatch):
@@ -183,7 +183,7 @@ def test_without_links_files_are_copied_and_their_holes_stay_holes(root, tmp_pat
     with open(sparse, "r+b") as file:
         file.truncate(sparse.stat().st_size + 64 * 2**20)
     (tmp_path / "fork").mkdir()
-    lineage.carry(Run(root / "a"), 3, tmp_path / "fork")
+    lineage.copy_parent(RunFolder(root / "a"), 3, tmp_path / "fork")
     copy = tmp_path / "fork" / "parent"
     assert not sparse.samefile(copy / "arrays" / "loss.npy")
     assert (copy / "arrays" / "loss.npy").stat().st_blocks * 512 < 2**20
@@ -200,7 +200,7 @@ def test_a_link_out_of_the_parent_is_not_carried(root, tmp_path):
     (root / "a" / "arrays" / "loss.npy").unlink()
     (root / "a" / "arrays" / "loss.npy").symlink_to(secret)
     (tmp_path / "fork").mkdir()
-    lineage.carry(Run(root / "a"), 3, tmp_path / "fork")
+    lineage.copy_parent(RunFolder(root / "a"), 3, tmp_path / "fork")
     assert not (tmp_path / "fork" / "parent" / "arrays" / "loss.npy").exists()
     assert (tmp_path / "fork" / "parent" / "arrays" / "soft.npy").exists()
 
@@ -208,15 +208,17 @@ def test_a_link_out_of_the_parent_is_not_carried(root, tmp_path):
 def test_another_run_that_took_the_name_is_not_the_parent_if_it_came_later(root):
     shutil.rmtree(root / "c" / "parent")
     replaced(root)
-    assert lineage.parent_of(Run(root / "c")) is None
+    assert lineage.parent_of(RunFolder(root / "c")) is None
 
 
 def test_a_map_of_the_parent_that_was_made_after_the_fork_is_found(root):
     for folder in (root / "b" / "parent" / "maps", root / "b" / "maps"):
         shutil.rmtree(folder)
-    lay_out_next(root / "b", 2)
+    embed_next_epoch(root / "b", 2)
     np.testing.assert_array_equal(
         read_map(root / "b", 2, 4),
-        pinned_umap(Run(root / "b").array("panel_features")[0], 2, read_map(root / "a", 2, 3)),
+        pinned_umap(
+            RunFolder(root / "b").array("panel_features")[0], 2, read_map(root / "a", 2, 3)
+        ),
     )
     assert map_file(root / "a", 2, 3).exists()

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.errors import DataError, StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.predictor import channel_stats, load_predictor, predict_proba
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
@@ -20,7 +20,7 @@ def finished(tmp_path_factory):
     runner = Runner.new(quick(k=2, state_interval=2), folder, data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    return Run(folder), data
+    return RunFolder(folder), data
 
 
 @pytest.mark.parametrize("epoch", [0, 2, 4])
@@ -42,7 +42,7 @@ def test_it_says_what_the_snapshot_says(finished, epoch):
 def test_other_networks_say_what_the_snapshot_says(knobs, tmp_path):
     data = blobs(48)
     Runner.new(quick(k=1, epochs=3, **knobs), tmp_path / "run", data=data).run()
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     probabilities, _ = predict_proba(run, 2, data.images)
     np.testing.assert_allclose(probabilities.max(1), run.array("confidence")[2], atol=1e-4)
 
@@ -70,7 +70,7 @@ def test_an_older_folder_needs_its_images(finished, tmp_path, monkeypatch):
     info = json.loads((run.folder / "config.json").read_text())
     del info["data"]["mean"], info["data"]["std"]
     (tmp_path / "config.json").write_text(json.dumps(info))
-    older = Run(tmp_path)
+    older = RunFolder(tmp_path)
     monkeypatch.setattr("engine.runs.predictor.load_data", lambda config: data)
     assert torch.equal(channel_stats(older)[0], data.channel_stats()[0])
     monkeypatch.setattr("engine.runs.predictor.load_data", lambda config: blobs(seed=5))

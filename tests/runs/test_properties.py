@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runs.folder import ARRAYS, BY_RANK, Run
+from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
 from engine.runs.writer import RunWriter
 from engine.training.snapshot import Snapshot
 from engine.training.state import State
@@ -68,7 +68,7 @@ def snapshots(draw, epoch: int, k_max: int, n_panel: int) -> Snapshot:
 
 
 def drawn_epochs(data, state: State, k_max: int) -> list[Snapshot]:
-    n_panel = len(state.problem.panel)
+    n_panel = len(state.noisy_labels.panel)
     n = data.draw(st.integers(1, EPOCHS))
     return [data.draw(snapshots(epoch, k_max, n_panel)) for epoch in range(n)]
 
@@ -80,7 +80,7 @@ def network(epoch: int) -> dict:
 
 def check(folder: Path, epochs: list[Snapshot]) -> None:
     """The folder holds exactly these epochs, bit for bit."""
-    run = Run(folder)
+    run = RunFolder(folder)
     records = run.epochs
     assert [record["epoch"] for record in records] == [snapshot.epoch for snapshot in epochs]
     for row, (record, snapshot) in enumerate(zip(records, epochs, strict=True)):
@@ -91,16 +91,16 @@ def check(folder: Path, epochs: list[Snapshot]) -> None:
                 with np.errstate(over="ignore"):  # features beyond float16 become inf
                     expected = getattr(snapshot, name).astype(kind)
                 np.testing.assert_array_equal(run.array(name)[row], expected, err_msg=name)
-        for name, found in zip(BY_RANK, run.mixed_with(row), strict=True):
+        for name, found in zip(BY_RANK, run.mixing_of(row), strict=True):
             np.testing.assert_array_equal(found, getattr(snapshot, name), err_msg=name)
-    kept = run.kept_states()
+    kept = run.checkpoints()
     assert set(kept) >= {0, 3} & {snapshot.epoch for snapshot in epochs}
-    assert [run.load_state(epoch) for epoch in kept] == [network(epoch) for epoch in kept]
+    assert [run.load_checkpoint(epoch) for epoch in kept] == [network(epoch) for epoch in kept]
 
 
 def check_histories(folder: Path, epochs: list[Snapshot]) -> None:
     """The history of a sample is a column of the epochs."""
-    run = Run(folder)
+    run = RunFolder(folder)
     for index in (0, N - 1):
         history = run.sample(index)
         for row, snapshot in enumerate(epochs):

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from engine.runs import records
-from engine.runs.folder import ARRAYS, Run, StoreError
-from engine.runs.opened import open_run
+from engine.runs.folder import ARRAYS, RunFolder, StoreError, open_run
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from tests.conftest import blobs, quick
@@ -48,11 +47,11 @@ def parsed(monkeypatch) -> list[bytes]:
     return texts
 
 
-def without_seconds(run: Run) -> list[dict]:
+def without_seconds(run: RunFolder) -> list[dict]:
     return [record | {"seconds": 0} for record in run.epochs]
 
 
-def assert_same(a: Run, b: Run) -> None:
+def assert_same(a: RunFolder, b: RunFolder) -> None:
     assert without_seconds(a) == without_seconds(b)
     for name in ARRAYS:
         np.testing.assert_array_equal(a.array(name), b.array(name))
@@ -73,7 +72,7 @@ def test_a_line_is_parsed_once_and_only_new_lines_are(folder, parsed):
     every = read_records(folder)
     write_records(folder, every[:3])
     parsed.clear()
-    run = Run(folder)
+    run = RunFolder(folder)
     first = run.epochs
     assert run.epochs is first
     assert len(run.sample(3)["loss"]) == 3
@@ -87,7 +86,7 @@ def test_a_line_is_parsed_once_and_only_new_lines_are(folder, parsed):
 def test_a_line_counts_once_it_is_complete(folder):
     path = folder / "epochs.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
-    run = Run(folder)
+    run = RunFolder(folder)
     for n, torn in ((2, b""), (2, lines[2][:50]), (2, lines[2][:-1]), (3, b""), (4, b"{")):
         path.write_bytes(b"".join(lines[:n]) + torn)
         assert len(run.epochs) == n
@@ -95,7 +94,7 @@ def test_a_line_counts_once_it_is_complete(folder):
 
 @pytest.mark.parametrize("replaced", [True, False])
 def test_records_that_were_changed_are_read_anew(folder, replaced):
-    run = Run(folder)
+    run = RunFolder(folder)
     every = run.epochs
     changed = [record | {"seconds": {"training": 7.0}} for record in every[1:]]
     if replaced:
@@ -107,7 +106,7 @@ def test_records_that_were_changed_are_read_anew(folder, replaced):
 
 
 def test_a_damaged_line_is_named_as_often_as_it_is_read(folder):
-    run = Run(folder)
+    run = RunFolder(folder)
     run.epochs  # noqa: B018
     with open(folder / "epochs.jsonl", "a") as file:
         file.write("{]\n")
@@ -128,7 +127,7 @@ def test_a_torn_line_is_gone_after_resume_and_the_run_is_the_same(folder, whole)
     cut(folder, 5)
     with open(folder / "epochs.jsonl", "ab") as file:
         file.write(b'{"epoch": 5, "pha')
-    run = Run(folder)
+    run = RunFolder(folder)
     assert run.status["message"].startswith("the process ended after 5 epochs")
     writer = RunWriter.resume(folder)
     writer.close()
@@ -153,11 +152,11 @@ def test_a_line_that_finds_no_room_leaves_nothing(folder, monkeypatch):
 
 def test_a_folder_of_format_1_is_read_as_before(folder, whole):
     as_format_1(folder)
-    run, expected = Run(folder), Run(whole)
+    run, expected = RunFolder(folder), RunFolder(whole)
     assert run.epochs == expected.epochs
     assert run.epochs is run.epochs
     assert run.status == expected.status
-    assert run.kept_states() == expected.kept_states()
+    assert run.checkpoints() == expected.checkpoints()
     assert_same(run, expected)
 
 
@@ -168,13 +167,13 @@ def test_a_folder_of_format_1_is_resumed_to_the_same_run(tmp_path):
     begun = Path(shutil.copytree(longer, tmp_path / "begun"))
     cut(begun, 5)
     as_format_1(begun)
-    reader = Run(begun)  # one that was opened before
+    reader = RunFolder(begun)  # one that was opened before
     runner = Runner.resume(begun, data=data)
     runner.run()
     assert runner.status.state == "done", runner.status
     assert not (begun / "epochs.json").exists()
     assert json.loads((begun / "config.json").read_text())["format"] == 2
-    assert_same(Run(begun), Run(longer))
+    assert_same(RunFolder(begun), RunFolder(longer))
     assert len(reader.epochs) == len(open_run(begun).epochs) == 7
 
 
@@ -182,7 +181,7 @@ def test_a_folder_of_format_1_is_forked(folder, whole, tmp_path):
     as_format_1(folder)
     for parent, fork in ((folder, "old"), (whole, "new")):
         Runner.fork(parent, 4, tmp_path / fork, data=blobs(), epochs=7).run()
-    assert_same(Run(tmp_path / "old"), Run(tmp_path / "new"))
+    assert_same(RunFolder(tmp_path / "old"), RunFolder(tmp_path / "new"))
     assert (folder / "epochs.json").exists(), "a parent is not written"
 
 
@@ -197,7 +196,7 @@ def test_a_resume_of_format_1_that_was_killed_is_made_again(folder, whole, left)
         (folder / "config.json").write_text(json.dumps(info | {"format": 2}))
     RunWriter.resume(folder).close()
     assert not (folder / "epochs.json").exists()
-    assert Run(folder).epochs == Run(whole).epochs
+    assert RunFolder(folder).epochs == RunFolder(whole).epochs
 
 
 def test_kill_minus_nine_in_mid_write_leaves_whole_records(folder, tmp_path):
@@ -219,7 +218,7 @@ def test_kill_minus_nine_in_mid_write_leaves_whole_records(folder, tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     written = [int(line) for line in process.stdout if line.endswith("\n")]
     process.wait()
-    run = Run(folder)
+    run = RunFolder(folder)
     assert run.epochs[-1]["epoch"] >= max(written, default=60)
     assert [record["epoch"] for record in run.epochs] == list(range(len(run.epochs)))
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from engine.errors import ConfigError, StoreError
-from engine.runs.folder import ARRAYS, Run
+from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
@@ -33,13 +33,13 @@ def wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def finish(runner: Runner) -> Run:
+def finish(runner: Runner) -> RunFolder:
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    return Run(runner.folder)
+    return RunFolder(runner.folder)
 
 
-def assert_same_rows(first: Run, second: Run, rows: slice = slice(None)) -> None:
+def assert_same_rows(first: RunFolder, second: RunFolder, rows: slice = slice(None)) -> None:
     for name in ARRAYS:
         np.testing.assert_array_equal(first.array(name)[rows], second.array(name), err_msg=name)
     for a, b in zip(first.epochs[rows], second.epochs, strict=True):
@@ -74,7 +74,7 @@ def test_a_run_in_a_thread_ends_as_done(tmp_path, data):
     assert runner.join(60)
     status = runner.status
     assert (status.state, status.n_epochs, status.seconds_left) == ("done", 5, 0)
-    assert len(Run(runner.folder).epochs) == 5
+    assert len(RunFolder(runner.folder).epochs) == 5
     with pytest.raises(RuntimeError, match="started already"):
         runner.start()
 
@@ -99,10 +99,10 @@ def test_step_runs_to_the_end_of_one_epoch(long_run):
     wait_for(lambda: long_run.status.state == "paused")
     for expected in (1, 2, 3):
         long_run.step()
-        wait_for(lambda n=expected: len(Run(long_run.folder).epochs) == n)
+        wait_for(lambda n=expected: len(RunFolder(long_run.folder).epochs) == n)
         wait_for(lambda: long_run.status.state == "paused")
         time.sleep(0.05)
-        assert len(Run(long_run.folder).epochs) == expected
+        assert len(RunFolder(long_run.folder).epochs) == expected
 
 
 def test_steps_asked_for_at_once_are_all_made(long_run):
@@ -112,7 +112,7 @@ def test_steps_asked_for_at_once_are_all_made(long_run):
     for _ in range(3):
         long_run.step()
     wait_for(lambda: long_run.status.state == "paused")
-    wait_for(lambda: long_run.ready and len(Run(long_run.folder).epochs) == 3)
+    wait_for(lambda: long_run.ready and len(RunFolder(long_run.folder).epochs) == 3)
 
 
 def test_stop_ends_a_run_that_can_be_resumed(long_run, data):
@@ -120,7 +120,7 @@ def test_stop_ends_a_run_that_can_be_resumed(long_run, data):
     wait_for(lambda: long_run.status.epoch >= 2)
     long_run.stop()
     assert long_run.join(10)
-    run = Run(long_run.folder)
+    run = RunFolder(long_run.folder)
     assert long_run.status.state == run.status["state"] == "stopped"
     assert f"stopped after {len(run.epochs)} of 3000 epochs" in run.status["message"]
     again = Runner.resume(long_run.folder, data=data).start()
@@ -145,12 +145,12 @@ def test_live_changes_stand_in_the_next_epochs_record(long_run):
     long_run.start()
     wait_for(lambda: long_run.status.state == "paused")
     long_run.step()
-    wait_for(lambda: len(Run(long_run.folder).epochs) == 1)
+    wait_for(lambda: len(RunFolder(long_run.folder).epochs) == 1)
     long_run.change(k=3)
     long_run.change(alpha=0.25, correction_start=4)
     long_run.step()
-    wait_for(lambda: len(Run(long_run.folder).epochs) == 2)
-    first, second = Run(long_run.folder).epochs
+    wait_for(lambda: len(RunFolder(long_run.folder).epochs) == 2)
+    first, second = RunFolder(long_run.folder).epochs
     assert first["settings"] == {"k": 1, "alpha": 0.9, "correction": "ema", "correction_start": 2}
     assert second["settings"] == {"k": 3, "alpha": 0.25, "correction": "ema", "correction_start": 4}
     assert second["n_neighbors"] == 3
@@ -177,7 +177,7 @@ def test_changes_before_the_folder_is_there_find_room_or_are_refused(tmp_path, d
         runner.change(k=40)
     runner.change(k=20)
     run = finish(runner)
-    np.testing.assert_allclose(run.mixed_with(3)[2].sum(1), 1, atol=1e-5)
+    np.testing.assert_allclose(run.mixing_of(3)[2].sum(1), 1, atol=1e-5)
     few = Runner.new(quick(k=1), tmp_path / "few", data=blobs(12))
     few.change(k=15, alpha=0.25)
     run = finish(few)
@@ -207,7 +207,7 @@ def test_ctrl_c_without_a_thread_leaves_a_run_that_resumes(tmp_path, data, monke
     monkeypatch.setattr(RunWriter, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         runner.run()
-    assert Run(runner.folder).status["state"] == "stopped"
+    assert RunFolder(runner.folder).status["state"] == "stopped"
     monkeypatch.undo()
     assert len(finish(Runner.resume(runner.folder, data=data)).epochs) == 5
 
@@ -238,14 +238,14 @@ def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, g
     wait_for(lambda: runner.status.epoch == 1 and runner.status.stage == "test")
     time.sleep(0.2)
     assert runner.status.epoch == 1, "the second epoch has to wait for the first"
-    run = Run(runner.folder)
+    run = RunFolder(runner.folder)
     assert run.epochs == []
     assert run.status["state"] == "running"
     gate.set()
     assert runner.join(60)
-    assert [record["epoch"] for record in run.epochs] == run.kept_states() == [0, 1, 2, 3]
+    assert [record["epoch"] for record in run.epochs] == run.checkpoints() == [0, 1, 2, 3]
     for epoch, expected in enumerate(packed):
-        assert_same_state(run.load_state(epoch), expected)
+        assert_same_state(run.load_checkpoint(epoch), expected)
 
 
 @pytest.mark.parametrize("end", ["done", "stopped", "interrupted", "failed"])
@@ -277,7 +277,7 @@ def test_what_was_handed_over_is_on_disk_before_the_last_word(end, tmp_path, dat
     last = "stopped" if end == "interrupted" else end
     assert events == ["running", *range(n), last]
     assert runner.status.state == last
-    assert len(Run(runner.folder).epochs) == n
+    assert len(RunFolder(runner.folder).epochs) == n
     assert threading.active_count() == threads
 
 
@@ -302,8 +302,8 @@ def test_an_epoch_that_cannot_be_written_fails_the_run(broken, tmp_path, data, m
     status = runner.status
     assert (status.state, status.foreseen) == ("failed", True)
     assert "the disk is full" in status.message
-    assert Run(runner.folder).status["message"] == status.message
-    assert len(Run(runner.folder).epochs) == broken
+    assert RunFolder(runner.folder).status["message"] == status.message
+    assert len(RunFolder(runner.folder).epochs) == broken
     assert trained[-1] == min(broken + 1, 4), "training ends at the next epoch"
     monkeypatch.undo()
     assert len(finish(Runner.resume(runner.folder, data=data)).epochs) == 5
@@ -319,7 +319,7 @@ def test_a_step_pauses_once_its_epoch_is_on_disk(long_run, gate):
     assert (long_run.status.state, long_run.status.epoch) == ("running", 0)
     gate.set()
     wait_for(lambda: long_run.status.state == "paused")
-    assert len(Run(long_run.folder).epochs) == 1
+    assert len(RunFolder(long_run.folder).epochs) == 1
 
 
 def test_a_failure_is_kept_whole(tmp_path, data):
@@ -331,7 +331,7 @@ def test_a_failure_is_kept_whole(tmp_path, data):
     assert "learning_rate below 100" in status.message
     assert "Traceback" in status.error
     assert status.foreseen
-    assert Run(runner.folder).status["message"] == status.message
+    assert RunFolder(runner.folder).status["message"] == status.message
 
 
 def test_missing_data_fails_the_run_with_the_datas_own_words(tmp_path):
@@ -351,11 +351,11 @@ def test_resume_is_bit_equal_to_an_uninterrupted_run(method, tmp_path, data):
     runner.start()
     for n in (1, 2, 3):
         runner.step()
-        wait_for(lambda n=n: runner.ready and len(Run(runner.folder).epochs) == n)
+        wait_for(lambda n=n: runner.ready and len(RunFolder(runner.folder).epochs) == n)
     runner.go_on()
     runner.stop()  # in the middle of an epoch
     assert runner.join(10)
-    assert len(Run(runner.folder).epochs) < 8
+    assert len(RunFolder(runner.folder).epochs) < 8
     parts = finish(Runner.resume(runner.folder, data=data))
     assert_same_rows(whole, parts)
 
@@ -365,8 +365,8 @@ def test_courtesy_slows_a_run_and_changes_nothing(tmp_path, data):
     plain = finish(Runner.new(config, tmp_path / "plain", data=data))
     polite = Runner.new(config, tmp_path / "polite", data=data)
     polite.run(lambda: calls.append(time.sleep(0.001)))
-    assert_same_rows(plain, Run(polite.folder))
-    assert_same_state(plain.load_state(1), Run(polite.folder).load_state(1))
+    assert_same_rows(plain, RunFolder(polite.folder))
+    assert_same_state(plain.load_checkpoint(1), RunFolder(polite.folder).load_checkpoint(1))
     assert len(calls) > 2
 
 
@@ -376,7 +376,7 @@ def test_resume_keeps_live_changes(tmp_path, data):
     runner.start()
     runner.change(k=4)
     runner.step()
-    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 1)
+    wait_for(lambda: runner.ready and len(RunFolder(runner.folder).epochs) == 1)
     runner.stop()
     assert runner.join(10)
     run = finish(Runner.resume(runner.folder, data=data))
@@ -423,7 +423,7 @@ def test_three_runners_at_once_with_threads_of_their_own(tmp_path, data):
     runners = [Runner.new(config, tmp_path / str(i), data=data).start() for i in range(3)]
     for runner in runners:
         assert runner.join(120)
-        assert_same_rows(alone, Run(runner.folder))
+        assert_same_rows(alone, RunFolder(runner.folder))
 
 
 @pytest.mark.parametrize(
@@ -445,7 +445,7 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
     process.send_signal(signal.SIGKILL)
     told += process.stderr.read().count("epoch ")
     process.wait()
-    run = Run(folder)
+    run = RunFolder(folder)
     assert run.status["state"] == "interrupted"
     n = len(run.epochs)
     assert n >= told >= 3, "an epoch that was told of is there"
@@ -458,7 +458,7 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
     wait_for(lambda: len(run.epochs) == n + 1)
     runner.stop()
     assert runner.join(10)
-    assert run.kept_states()[-1] == n
+    assert run.checkpoints()[-1] == n
 
 
 # --- the state is written every few epochs
@@ -493,12 +493,12 @@ def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
 ):
     config = quick(k=2, epochs=8, checkpoint_every=3, state_interval=100)
     whole = finish(Runner.new(config, tmp_path / "whole", data=data))
-    assert whole.kept_states() == [0, 7]
+    assert whole.checkpoints() == [0, 7]
     killed_after(tmp_path / "run", killed, config, data, monkeypatch)
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     assert (len(run.epochs), run.status["state"]) == (killed, "interrupted")
     newest = {1: 0, 2: 0, 3: 2, 5: 2, 6: 5, 7: 5}[killed]
-    assert run.kept_states() == sorted({0, newest})
+    assert run.checkpoints() == sorted({0, newest})
     trained = []
 
     def counted(*arguments, **keywords):
@@ -512,15 +512,15 @@ def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
     assert runner.status.state == "done", runner.status
     assert trained == list(range(newest + 1, 8))
     assert_same_rows(whole, run)
-    assert run.kept_states() == [0, 7]
-    assert_same_state(run.load_state(7), whole.load_state(7))
+    assert run.checkpoints() == [0, 7]
+    assert_same_state(run.load_checkpoint(7), whole.load_checkpoint(7))
 
 
 def test_epochs_that_are_computed_again_have_the_settings_they_had(tmp_path, data, monkeypatch):
     config = quick(k=2, epochs=8, checkpoint_every=4, state_interval=100)
     changes = {5: {"k": 4}, 6: {"alpha": 0.3}}
     killed_after(tmp_path / "whole", 8, config, data, monkeypatch, changes)
-    whole = Run(tmp_path / "whole")
+    whole = RunFolder(tmp_path / "whole")
     assert [record["settings"]["k"] for record in whole.epochs] == [2] * 5 + [4] * 3
     for name in ("same", "changed"):
         killed_after(tmp_path / name, 7, config, data, monkeypatch, changes)
@@ -541,16 +541,16 @@ def test_a_run_that_is_stopped_or_paused_loses_no_epoch(how, tmp_path, data):
     runner.start()
     for _ in range(3):
         runner.step()
-    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 3)
+    wait_for(lambda: runner.ready and len(RunFolder(runner.folder).epochs) == 3)
     wait_for(lambda: runner.status.state == "paused")
-    run = Run(runner.folder)
-    assert run.kept_states() == [0, 2]
+    run = RunFolder(runner.folder)
+    assert run.checkpoints() == [0, 2]
     if how == "stop":
         runner.go_on()
         wait_for(lambda: len(run.epochs) > 5)
     runner.stop()
     assert runner.join(30)
-    assert run.kept_states() == [0, len(run.epochs) - 1]
+    assert run.checkpoints() == [0, len(run.epochs) - 1]
     assert run.n_resumable() == len(run.epochs)
 
 
@@ -572,8 +572,8 @@ def test_a_fork_that_was_killed_before_its_first_state_begins_at_its_parent(
     monkeypatch.setattr(RunWriter, "write", killed)
     fork.run()
     monkeypatch.undo()
-    run = Run(tmp_path / "fork")
-    assert (len(run.epochs), run.kept_states(), run.n_resumable()) == (1, [], 0)
+    run = RunFolder(tmp_path / "fork")
+    assert (len(run.epochs), run.checkpoints(), run.n_resumable()) == (1, [], 0)
     shutil.rmtree(tmp_path / "run")
     assert_same_rows(whole, finish(Runner.resume(run.folder, data=data)))
 
@@ -585,7 +585,7 @@ def test_states_that_were_deleted_are_named_and_no_epoch_is_removed(tmp_path, da
     runner.start()
     for _ in range(7):
         runner.step()
-    wait_for(lambda: runner.ready and len(Run(runner.folder).epochs) == 7)
+    wait_for(lambda: runner.ready and len(RunFolder(runner.folder).epochs) == 7)
     runner.stop()
     assert runner.join(30)
     for path in (tmp_path / "run" / "states").glob("[1-9].pt"):
@@ -594,7 +594,7 @@ def test_states_that_were_deleted_are_named_and_no_epoch_is_removed(tmp_path, da
     resumed.run()
     assert "epoch = 6" in resumed.status.message
     assert "keeps the network of 0 " in resumed.status.message
-    assert len(Run(tmp_path / "run").epochs) == 7
+    assert len(RunFolder(tmp_path / "run").epochs) == 7
 
 
 def test_the_wait_for_the_writer_is_a_stage_of_the_epoch(tmp_path, data, monkeypatch):

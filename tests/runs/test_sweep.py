@@ -22,8 +22,12 @@ from engine.config import RunConfig
 from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
-from engine.runs.folder import ARRAYS, Run
-from engine.runs.sweep import Progress, grid, run_name, save_table, sweep, table, values
+from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.grid import grid, values
+from engine.runs.naming import run_name
+from engine.runs.progress import Progress
+from engine.runs.sweep import sweep
+from engine.runs.table import save_table, table
 from engine.runs.writer import RunWriter
 from engine.training.train import prepare_state
 
@@ -50,11 +54,11 @@ def swept(tmp_path_factory) -> Path:
     return root
 
 
-def runs_in(root: Path) -> dict[str, Run]:
-    return {path.parent.name: Run(path.parent) for path in sorted(root.glob("*/config.json"))}
+def runs_in(root: Path) -> dict[str, RunFolder]:
+    return {path.parent.name: RunFolder(path.parent) for path in sorted(root.glob("*/config.json"))}
 
 
-def assert_same_run(a: Run, b: Run) -> None:
+def assert_same_run(a: RunFolder, b: RunFolder) -> None:
     """The same numbers bit by bit, all but the seconds."""
     assert a.config == b.config
     assert [r | {"seconds": 0} for r in a.epochs] == [r | {"seconds": 0} for r in b.epochs]
@@ -188,9 +192,9 @@ def test_a_folder_of_other_settings_is_not_taken_for_the_run(swept, tmp_path):
 def test_runs_are_those_of_train(swept, tmp_path):
     knobs = command(tmp_path / "single", **QUICK | dict(k=2, seed=1, state_interval=3))
     assert main(["train", *knobs[1:]]) == 0
-    own = Run(swept / run_name(runs_of(k=2, seed=1)[0]))
-    assert_same_run(own, Run(tmp_path / "single"))
-    assert own.kept_states() == [0, 2]  # of three
+    own = RunFolder(swept / run_name(runs_of(k=2, seed=1)[0]))
+    assert_same_run(own, RunFolder(tmp_path / "single"))
+    assert own.checkpoints() == [0, 2]  # of three
 
 
 def test_the_table_has_a_row_per_run_and_epoch(swept):
@@ -250,7 +254,7 @@ def test_what_is_there_is_skipped_and_what_lacks_is_made(swept, tmp_path, capfd)
     assert re.findall(r"(\d)/4 runs", told.err)[-1] == "4"
     for name, run in runs_in(root).items():
         assert run.status["state"] == "done"
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 @pytest.mark.slow
@@ -266,7 +270,7 @@ def test_a_run_that_dies_goes_on_once_and_is_then_reported(tmp_path, monkeypatch
             if child.pid in pids or name is None or killed[name] >= deaths[name]:
                 continue
             folder = tmp_path / name
-            epochs = len(Run(folder).epochs) if (folder / "config.json").exists() else 0
+            epochs = len(RunFolder(folder).epochs) if (folder / "config.json").exists() else 0
             if epochs > epochs_at_death.get(name, 0):
                 os.kill(child.pid, signal.SIGKILL)
                 pids.add(child.pid)
@@ -278,13 +282,17 @@ def test_a_run_that_dies_goes_on_once_and_is_then_reported(tmp_path, monkeypatch
     assert now.failed[twice].startswith("its process died with exit code -9 (killed, as")
     assert len(now.failed) == 1
     assert now.runs_done == 2
-    assert Run(tmp_path / once).status["state"] == Run(tmp_path / never).status["state"] == "done"
-    assert Run(tmp_path / twice).status["state"] == "interrupted"
+    assert (
+        RunFolder(tmp_path / once).status["state"]
+        == RunFolder(tmp_path / never).status["state"]
+        == "done"
+    )
+    assert RunFolder(tmp_path / twice).status["state"] == "interrupted"
     again = list(sweep(configs, tmp_path, jobs=1))[-1]
     assert (again.runs_done, again.failed) == (3, {})
     list(sweep(configs[:2], tmp_path / "undisturbed", jobs=2))
     for name in (once, twice):
-        assert_same_run(Run(tmp_path / name), Run(tmp_path / "undisturbed" / name))
+        assert_same_run(RunFolder(tmp_path / name), RunFolder(tmp_path / "undisturbed" / name))
 
 
 def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
@@ -293,7 +301,7 @@ def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
     assert main(command(tmp_path, **axes)) == 1
     told = capsys.readouterr().err
     bad = run_name(runs_of(learning_rate=100, **lost)[0])
-    assert f"{bad} died and was started again" in told
+    assert f"{bad} died and was restarted" in told
     assert f"error: {bad} failed twice: the training loss became nan" in told
     frame = pd.read_parquet(tmp_path / "table.parquet")
     assert frame.groupby("learning_rate")["state"].first().to_dict() == {
@@ -313,7 +321,7 @@ def test_two_sweeps_over_one_folder_share_the_work(swept, tmp_path, monkeypatch)
             last[number] = next(one, last.get(number))
     assert not any(now.failed or now.retried for now in last.values())
     for name, run in runs_in(tmp_path).items():
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 def _begin(arguments: list[str], **options) -> subprocess.Popen:
@@ -351,7 +359,7 @@ def test_a_killed_sweep_and_a_stopped_one_go_on_as_if_nothing_had_been(tmp_path,
     assert main(arguments) == 0
     assert main([*command(tmp_path / "b", **axes), "--jobs", "2"]) == 0
     for name, run in runs_in(tmp_path / "a").items():
-        assert_same_run(run, Run(tmp_path / "b" / name))
+        assert_same_run(run, RunFolder(tmp_path / "b" / name))
 
 
 def _read(descriptor: int, until: str = "(?!)") -> str:
@@ -379,7 +387,7 @@ def test_a_second_interrupt_does_not_wait():
             self.told.append("kill")
 
     with pytest.raises(KeyboardInterrupt):
-        executors.Processes(1, []).stop([(Stuck(), None, None)])
+        executors.ProcessExecutor(1, []).stop([(Stuck(), None, None)])
     assert Stuck.told == ["terminate", "kill"]
 
 
@@ -401,7 +409,7 @@ def test_the_time_left_does_not_count_what_was_there(monkeypatch, capsys):
     assert "510/1000 [00:00<00:" in shown
     speeds = [float(word) for word in re.findall(r"([\d.]+)epoch/s", shown)]
     assert 0 < speeds[-1] <= 25
-    assert shown.count("a died and was started again") == 1
+    assert shown.count("a died and was restarted") == 1
 
 
 # --- on a Ray cluster
@@ -446,12 +454,12 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
     monkeypatch.setattr(executors, "_work_in_task", noted)
     assert main([*command(tmp_path / "runs", **AXES), "--ray", cluster.address]) == 0
     dead = run_name(runs_of(k=2, seed=1)[0])
-    assert f"{dead} died and was started again" in capfd.readouterr().err
+    assert f"{dead} died and was restarted" in capfd.readouterr().err
     assert len(list(notes.iterdir())) == 2 + 1  # both machines, and the death
     here, there = (pd.read_parquet(root / "table.parquet") for root in (swept, tmp_path / "runs"))
     pd.testing.assert_frame_equal(here.drop(columns="seconds"), there.drop(columns="seconds"))
     for name, run in runs_in(tmp_path / "runs").items():
-        assert_same_run(run, Run(swept / name))
+        assert_same_run(run, RunFolder(swept / name))
 
 
 @pytest.mark.slow
@@ -484,16 +492,16 @@ def _talk(sender) -> None:
 
 
 def test_a_message_larger_than_the_pipe_does_not_hang_the_sweep():
-    backend = executors.Processes(1, runs_of(k=[1]))
+    backend = executors.ProcessExecutor(1, runs_of(k=[1]))
     receiver, sender = backend.context.Pipe(duplex=False)
     process = backend.context.Process(target=_talk, args=(sender,), daemon=True)
     process.start()
     sender.close()
     job, deadline = (process, receiver, None), time.monotonic() + 30
     try:
-        while not backend.ended({"run": job}):
+        while not backend.poll({"run": job}):
             assert time.monotonic() < deadline, "the run is not seen to end"
-        assert backend.message(job) == "x" * 200_000
+        assert backend.result(job) == "x" * 200_000
         assert process.exitcode == 0
     finally:
         process.kill()
@@ -525,7 +533,7 @@ def three_gpus(monkeypatch):
 def test_a_run_on_a_gpu_that_is_named_sees_all_gpus(three_gpus, tmp_path):
     (config,) = runs_of(k=[1])
     configs = [config.changed(device=device) for device in ("cuda:1", "auto", "cuda")]
-    backend = executors.Processes(1, configs)
+    backend = executors.ProcessExecutor(1, configs)
     backend.context = Pinned()
     for number, config in enumerate(configs):
         backend.start(config, tmp_path / str(number))
@@ -540,7 +548,7 @@ def test_a_run_that_was_begun_on_a_gpu_that_is_named_goes_on_there(three_gpus, s
     text = (folder / "config.json").read_text()
     assert '"device": "auto"' in text
     (folder / "config.json").write_text(text.replace('"device": "auto"', '"device": "cuda:2"', 1))
-    backend = executors.Processes(1, [config])
+    backend = executors.ProcessExecutor(1, [config])
     backend.context = Pinned()
     backend.start(config, folder)
     assert backend.context.pins == [("auto", None)]

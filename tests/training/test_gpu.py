@@ -57,7 +57,7 @@ def test_no_batch_waits_for_the_gpu():
     """A synchronization within the training pass or the evaluation would raise here."""
     data, control = blobs(400), Control()
     state = prepare_state(
-        quick(device="cuda", network="fast", weight_ema=0.9, cutout=2, jitter=0.1), data
+        quick(device="cuda", network="resnet9-w16", weight_ema=0.9, cutout=2, jitter=0.1), data
     )
     network = state.evaluation_network()
     seen = evaluate(state, network, control, 0, correct=False)

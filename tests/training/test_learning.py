@@ -12,7 +12,7 @@ import pytest
 
 from engine.config import configure
 from engine.data import load_data
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from engine.training.train import train
 from tests.conftest import SHARED
@@ -105,7 +105,7 @@ def test_real_photographs_end_to_end(preset, tmp_path):
     runner = Runner.new(config, tmp_path / "run")
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     assert run.info["data"]["n"] == 200
     assert run.info["data"]["shape"] == [3, 32, 32]
     assert run.labels["ids"][0].startswith("train/airplane/")

@@ -14,7 +14,7 @@ from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise.class_dependent import observed_matrix
 from engine.noise.instance_dependent import instance_dependent_noise, margin_noise
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training import noisy_labels
@@ -82,7 +82,7 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
     assert margins_known(data)
     assert seen[-1] == (len(seen), len(seen))
     eta = noisy_labels.cross_val_predict_proba(
-        data, data.labels.numpy(), **noisy_labels.MARGIN_FOLDS, threads=1
+        data, data.labels.numpy(), n_folds=2, epochs=10, seed=0, threads=1
     )
     alone = margin_noise(data.labels.numpy(), eta, 0.4)
     np.testing.assert_array_equal(noisy.given, alone.labels)
@@ -176,16 +176,16 @@ def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_
     runner = Runner.new(config, tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    given = Run(tmp_path / "run").labels["given"]
+    given = RunFolder(tmp_path / "run").labels["given"]
     noisy_labels._margins.clear()  # as after a restart
     learned.clear()
     for name, settings in (("same", {}), ("other", {"rate": 0.8})):
         forked = Runner.fork(tmp_path / "run", 1, tmp_path / name, data=data, epochs=4, **settings)
         forked.run()
         assert forked.status.state == "done", forked.status.error
-    same, other = (Run(tmp_path / name).labels for name in ("same", "other"))
+    same, other = (RunFolder(tmp_path / name).labels for name in ("same", "other"))
     np.testing.assert_array_equal(same["given"], given)
-    np.testing.assert_array_equal(same["matrix"], Run(tmp_path / "run").labels["matrix"])
+    np.testing.assert_array_equal(same["matrix"], RunFolder(tmp_path / "run").labels["matrix"])
     assert (other["given"] != given).any()
     assert learned == [96], "for the other rate only"
 
@@ -202,7 +202,7 @@ def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
     runner = Runner.resume(tmp_path / "run", data=data)
     runner.run()
     assert runner.status.state == "done", runner.status.error
-    run = Run(tmp_path / "run")
+    run = RunFolder(tmp_path / "run")
     first = np.where(run.array("soft")[0].max(1) == 1, run.array("soft")[0].argmax(1), -1)
     np.testing.assert_array_equal(first, run.labels["given"])  # no label is corrected in epoch 0
 
@@ -233,7 +233,7 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
 
     monkeypatch.setattr(models, "build", watched)
     monkeypatch.setattr(models, "choose", lambda *_: "resnet9-w16")
-    monkeypatch.setattr(noisy_labels, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
+    monkeypatch.setattr(noisy_labels, "MARGIN_EPOCHS", 1)
     make_noisy_labels(quick(noise="margin"), blobs(24))
     assert set(counts) == {2}
 

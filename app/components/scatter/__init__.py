@@ -1,7 +1,7 @@
-"""The embedding map: a scatter of its own that stays fluid at 50,000 points and keeps its view.
+"""The embedding map: a scatter plot on a canvas, fluid at 50,000 points.
 
-A figure of plotly is mounted anew whenever its data change, and loses zoom and lasso; this one is
-a canvas in a component (the .js files here) that takes new places and colors as they come.
+Streamlit mounts a Plotly figure again whenever its data change, which loses zoom and lasso. This
+component (the .js files here) updates positions and colors in place.
 """
 
 import base64
@@ -18,9 +18,9 @@ from app.components.scatter.coloring import Coloring, Labels
 
 HERE = Path(__file__).resolve().parent
 # one module in the browser: later files use what earlier ones define
-SCRIPTS = ("payload", "view", "raster", "paint", "around", "gestures", "scatter")
+SCRIPTS = ("payload", "view", "raster", "paint", "overlay", "gestures", "scatter")
 WRONG, SELECTED = 1, 2  # bits of the flags, as in scatter.js
-HEARD = "map.heard"  # of the session: revision of the last lasso that came from the browser
+REVISION = "map.revision"  # of the session: of the last lasso received from the browser
 
 _mount = st.components.v2.component(
     "mixnn.map",
@@ -32,23 +32,23 @@ _mount = st.components.v2.component(
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """All that the map shows at one time; P points."""
+    """Everything that the map shows at one time; P points."""
 
-    points: str  # name of the set of points: the same points in the same order
-    view: str  # name of the view: zoom and place are kept under it
-    place: str  # name of the layout: when it changes, points move
+    points: str  # identifies the points and their order
+    view: str  # identifies the view: zoom and position are kept under this name
+    layout_name: str  # identifies the layout: when it changes, the points move
     ids: np.ndarray  # (P,) data set indices
     layout: np.ndarray  # (P, 2)
-    box: np.ndarray  # (2, 2) least and largest x and y over all epochs
+    box: np.ndarray  # (2, 2), minimum and maximum of x and y over all epochs
     labels: Labels
     coloring: Coloring
     selected: np.ndarray  # (P,) bool, the lasso
-    sample: int = -1  # position of the chosen sample among the points, -1: none
+    sample: int = -1  # position of the selected sample among the points, -1: none
     links: tuple[tuple[int, float], ...] = ()  # positions of its neighbors, and their weights
-    sheets: dict[str, Any] | None = None  # see app.views.map.thumbnails; None: no pictures
-    note: str = ""  # a few words in the corner
-    alt: str = ""
-    file: str = "map"  # name of the saved picture
+    thumbnails: dict[str, Any] | None = None  # see app.views.map.thumbnails; None: no images
+    note: str = ""  # text in the corner
+    alt: str = ""  # alternative text
+    file: str = "map"  # name of the saved image, without .png
 
 
 def scatter(
@@ -57,51 +57,56 @@ def scatter(
     key: str,
     pick: Callable[[int], None],
     lasso: Callable[[np.ndarray], None],
-    want: Callable[[int], None],
+    request_thumbnails: Callable[[int], None],
 ) -> None:
-    """Show the map. Called before the page runs again: pick(id) when a point is chosen,
-    lasso(ids) when a selection is drawn or cleared, want(number) when a sheet is needed.
+    """Show the map.
+
+    Called before the page reruns: pick(id) after a click on a point, lasso(ids) after a selection
+    was drawn or cleared, request_thumbnails(number) when that sprite sheet is missing.
     """
 
-    def take(event: str, then: Callable[[Any], None]) -> Callable[[], None]:
+    def on(event: str, call: Callable[[Any], None]) -> Callable[[], None]:
         def on_change() -> None:
-            told = st.session_state[key].get(event)
-            if told is not None:
-                then(told)
+            value = st.session_state[key].get(event)
+            if value is not None:
+                call(value)
 
         return on_change
 
-    def take_lasso(told: dict[str, Any]) -> None:
-        if told["n"] == len(picture.ids):
-            st.session_state[HEARD] = told["heard"]
-            lasso(picture.ids[from_bits(told["bits"], told["n"])])
+    def on_lasso(value: dict[str, Any]) -> None:
+        if value["n"] == len(picture.ids):
+            st.session_state[REVISION] = value["revision"]
+            lasso(picture.ids[from_bits(value["bits"], value["n"])])
 
     _mount(
         key=key,
-        data=packed(picture, st.session_state.get(HEARD, 0)),
-        on_pick_change=take("pick", lambda told: pick(int(told["id"]))),
-        on_lasso_change=take("lasso", take_lasso),
-        on_sheet_change=take("sheet", lambda told: want(int(told))),
+        data=packed(picture, st.session_state.get(REVISION, 0)),
+        on_pick_change=on("pick", lambda value: pick(int(value["id"]))),
+        on_lasso_change=on("lasso", on_lasso),
+        on_thumbnails_change=on("thumbnails", lambda value: request_thumbnails(int(value))),
     )
 
 
 def from_bits(text: str, n: int) -> np.ndarray:
-    """(n,) bool from base64 of a bit each, lowest first."""
+    """(n,) bool from base64 of one bit each, lowest first."""
     raw = np.frombuffer(base64.b64decode(text), np.uint8)
     return np.unpackbits(raw, count=n, bitorder="little").astype(bool)
 
 
-def packed(picture: Picture, heard: int) -> bytes:
-    """What payload.js unpacks: u32 length of a JSON header | header | arrays of whole 8 bytes."""
+def packed(picture: Picture, revision: int) -> bytes:
+    """The bytes that payload.js unpacks: u32 length of a JSON header | header | arrays, each padded
+    to 8 bytes.
+
+    revision: of the last lasso received from the browser, 0 for none.
+    """
     labels, coloring = picture.labels, picture.coloring
-    low, wide = picture.box[0], np.maximum(picture.box[1] - picture.box[0], 1e-6)
+    low, size = picture.box[0], np.maximum(picture.box[1] - picture.box[0], 1e-6)
     flags = SELECTED * picture.selected
     if coloring.cross is not None:
         flags = flags + WRONG * coloring.cross
+    xy = np.clip(np.rint((picture.layout - low) / size.max() * 65535), 0, 65535)
     arrays = {
-        "xy": np.clip(np.rint((picture.layout - low) / wide.max() * 65535), 0, 65535).astype(
-            np.uint16
-        ),
+        "xy": xy.astype(np.uint16),
         "ids": picture.ids.astype(np.int32),
         "color": coloring.color,
         "flags": flags.astype(np.uint8),
@@ -118,12 +123,16 @@ def packed(picture: Picture, heard: int) -> bytes:
         parts.append(array.tobytes().ljust(-(-array.nbytes // 8) * 8, b"\0"))
         offset += len(parts[-1])
     header = {
-        "arrays": table, "heard": heard, "points": picture.points, "view": picture.view,
-        "place": picture.place, "box": [*low.tolist(), *wide.tolist()],
-        "classes": labels.classes, "palette": coloring.palette, "legend": coloring.legend,
-        "sample": picture.sample, "links": picture.links, "sheets": picture.sheets,
-        "note": picture.note, "alt": picture.alt, "file": picture.file,
-    }  # fmt: skip
+        "arrays": table,
+        "revision": revision,
+        "layout": picture.layout_name,
+        "box": [*low.tolist(), *size.tolist()],
+        "classes": labels.classes,
+        "palette": coloring.palette,
+        "legend": coloring.legend,
+    }
+    same = ("points", "view", "sample", "links", "thumbnails", "note", "alt", "file")
+    header |= {name: getattr(picture, name) for name in same}
     text = json.dumps(header).encode()
     text = text.ljust(len(text) + -(4 + len(text)) % 8)
     return b"".join([len(text).to_bytes(4, "little"), text, *parts])

@@ -1,4 +1,4 @@
-"""What the colors of the map mean: arrays in, a color per point and its legend out."""
+"""The colors of the map: arrays in, a color per point and its legend out."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -10,7 +10,7 @@ from plotly.colors import sample_colorscale
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts.theme import MUTED, OUTCOMES, SEQUENTIAL, class_color
 
-COLORINGS = {  # name in the URL -> words
+COLORINGS = {  # name in the URL -> title
     "given": "Given label",
     "true": "True label",
     "corrected": "Corrected label",
@@ -18,12 +18,12 @@ COLORINGS = {  # name in the URL -> words
     "loss": "Loss",
     "changed": "Changed in this epoch",
 }
-SHADES = 64  # of a value's color scale
+SHADES = 64  # of the color scale of a value
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What is known of the panel's P samples after one epoch; labels are class numbers (P,)."""
+    """Labels, P(clean) and losses of P samples after one epoch; labels are class numbers (P,)."""
 
     classes: list[str]
     given: np.ndarray
@@ -36,17 +36,17 @@ class Labels:
 
 @dataclass(frozen=True, eq=False)
 class Coloring:
-    """A color per point. `cross` marks wrong labels by shape, None where the truth is unknown."""
+    """A color per point; `cross` marks wrong labels by shape, None if the truth is unknown."""
 
     color: np.ndarray  # (P,) uint16, rows of palette
     palette: list[str]
     cross: np.ndarray | None  # (P,) bool
-    legend: dict[str, Any]  # title; names of the palette's rows, or low and high; cross: what it
-    # means; quiet: a row of the palette that is only background
+    legend: dict[str, Any]  # title; names of the palette's rows, or low and high of a scale; cross:
+    # what it means; quiet: the row of the palette that is background
 
 
 def colored(labels: Labels, by: str) -> Coloring:
-    """The coloring of that name. Raises ValueError for "true" where the truth is unknown."""
+    """The coloring of a name of COLORINGS. Raises ValueError for "true" without true labels."""
     if by in ("clean", "loss"):
         color, palette, legend = _by_value(labels, by)
     elif by == "changed":
@@ -54,7 +54,7 @@ def colored(labels: Labels, by: str) -> Coloring:
     else:
         color = getattr(labels, by)
         if color is None:
-            raise ValueError("the true labels of this data are not known")
+            raise ValueError("the true labels of this data set are not known")
         names = list(labels.classes)
         palette, legend = [class_color(c) for c in range(len(names))], {"names": names}
     what = "given" if by in ("given", "true") else "corrected"
@@ -67,7 +67,7 @@ def colored(labels: Labels, by: str) -> Coloring:
 def _by_value(labels: Labels, by: str) -> tuple[np.ndarray, list[str], dict[str, Any]]:
     values = np.nan_to_num(getattr(labels, by))
     top, low, high = 1.0, "0 surely wrong", "1 surely clean"
-    if by == "loss":  # a few samples lose far more than all others
+    if by == "loss":  # a few samples have far larger losses than all others
         top = max(float(np.quantile(values, 0.99)), 1e-9)
         low, high = "0", f"{top:.2g} or more"
     shade = np.clip(np.rint(values / top * (SHADES - 1)), 0, SHADES - 1)
@@ -75,7 +75,7 @@ def _by_value(labels: Labels, by: str) -> tuple[np.ndarray, list[str], dict[str,
 
 
 def _by_change(labels: Labels) -> tuple[np.ndarray, list[str], dict[str, Any]]:
-    """The outcomes of this epoch's changes; labels that it did not change are background."""
+    """The outcomes of the labels that this epoch changed; unchanged ones are background."""
     codes = outcomes(labels.before, labels.true, labels.corrected)
     kinds = [LabelOutcome.CORRECTED, LabelOutcome.HARMED, LabelOutcome.CHANGED]
     if labels.true is None:

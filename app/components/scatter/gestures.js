@@ -1,17 +1,17 @@
-// What hands do on the map, told to `on` in words: pan, zoom, hover, pick, lasso.
+// Pointer, wheel and key events of the map as calls of `on`: pan, zoom, hover, pick, lasso.
 
 const PICK_RADIUS = 14; // CSS pixels
-const STILL = 6; // a press that moves less is a click
-const OUTSIDE_PAUSE = 400; // ms: a wheel that began outside scrolls the page on
+const CLICK_DISTANCE = 6; // CSS pixels; a press that moves less is a click
+const OUTSIDE_PAUSE = 400; // ms; a scroll that began outside the map keeps scrolling the page
 
-function listenToHands(target, isLasso, on) {
+function listenToGestures(target, isLasso, on) {
   const fingers = new Map();
-  let path = null; // outline of a lasso under way
+  let path = null; // outline of the lasso being drawn
   let moved = 0;
   let adding = false;
   let wheeledOutside = 0;
 
-  const place = (event) => {
+  const position = (event) => {
     const box = target.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
@@ -24,7 +24,7 @@ function listenToHands(target, isLasso, on) {
     if (event.button) return;
     target.setPointerCapture(event.pointerId);
     target.focus({ preventScroll: true, focusVisible: false });
-    fingers.set(event.pointerId, place(event));
+    fingers.set(event.pointerId, position(event));
     on.leave();
     if (fingers.size > 1) {
       path = null; // a second finger makes it a pinch
@@ -33,11 +33,11 @@ function listenToHands(target, isLasso, on) {
     }
     moved = 0;
     adding = event.shiftKey && isLasso();
-    path = isLasso() || event.shiftKey ? [place(event)] : null;
+    path = isLasso() || event.shiftKey ? [position(event)] : null;
   }
 
   function move(event) {
-    const now = place(event);
+    const now = position(event);
     const before = fingers.get(event.pointerId);
     if (!before) {
       if (event.pointerType === "mouse") on.hover(...now);
@@ -53,7 +53,7 @@ function listenToHands(target, isLasso, on) {
     } else if (path) {
       path.push(now);
       on.outline(path);
-    } else if (fingers.size === 1 && moved > STILL) {
+    } else if (fingers.size === 1 && moved > CLICK_DISTANCE) {
       on.pan(now[0] - before[0], now[1] - before[1]);
     }
   }
@@ -68,7 +68,7 @@ function listenToHands(target, isLasso, on) {
     path = null;
     on.outline(null);
     if (event.type === "pointercancel") return;
-    if (moved <= STILL) on.pick(...place(event), event.pointerType !== "mouse");
+    if (moved <= CLICK_DISTANCE) on.pick(...position(event), event.pointerType !== "mouse");
     else if (outline && outline.length > 3) on.lasso(outline, adding);
   }
 
@@ -81,7 +81,7 @@ function listenToHands(target, isLasso, on) {
     event.preventDefault();
     const lines = event.deltaMode === 1 ? 30 : 1;
     const step = Math.min(Math.max(event.deltaY * lines, -120), 120);
-    on.zoom(Math.exp(-step * (event.ctrlKey ? 0.01 : 0.002)), ...place(event));
+    on.zoom(Math.exp(-step * (event.ctrlKey ? 0.01 : 0.002)), ...position(event));
   }
 
   function wheelAnywhere(event) {
@@ -92,16 +92,16 @@ function listenToHands(target, isLasso, on) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (on.key(event.key)) {
       event.preventDefault();
-      event.stopPropagation(); // the page's own shortcuts use some of these keys
+      event.stopPropagation(); // the page uses some of these keys as shortcuts
     }
   }
 
-  const heard = [
+  const listeners = [
     [target, "pointerdown", down], [target, "pointermove", move], [target, "pointerup", up],
     [target, "pointercancel", up], [target, "pointerleave", () => fingers.size || on.leave()],
     [target, "keydown", key], [target, "dblclick", () => on.key("0")],
     [target, "wheel", wheel], [document, "wheel", wheelAnywhere],
   ];
-  for (const [where, name, does] of heard) where.addEventListener(name, does, { passive: false });
-  return () => heard.forEach(([where, name, does]) => where.removeEventListener(name, does));
+  for (const [node, name, call] of listeners) node.addEventListener(name, call, { passive: false });
+  return () => listeners.forEach(([node, name, call]) => node.removeEventListener(name, call));
 }

@@ -1,6 +1,6 @@
-// Drawing a State: the points, and the marks over them.
+// Draws a State: the points, and the marks on top of them.
 
-// Radius in CSS pixels and opacity: smaller and fainter where points are many on little room.
+// Radius in CSS pixels and opacity of a point: smaller and fainter the denser the points are.
 function sizeOf({ view, toX }) {
   const [w, h] = view.size;
   const near = Math.max(view.zoom, 1);
@@ -18,12 +18,12 @@ function paint(state, points) {
   state.ratio = ratio;
   if (points || resized) paintPoints(state);
   paintMarks(state, resized);
-  const said = `Zoom ${state.view.zoom.toFixed(2)}, ${state.nChosen} points selected`;
-  state.over.setAttribute("aria-description", said);
-  state.over.dataset.scale = state.view.scale.toPrecision(6); // CSS pixels for a unit of the layout
+  const description = `Zoom ${state.view.zoom.toFixed(2)}, ${state.nChosen} points selected`;
+  state.over.setAttribute("aria-description", description);
+  state.over.dataset.scale = state.view.scale.toPrecision(6); // CSS pixels per unit of the layout
 }
 
-// Gray points first, wrong labels last, so that what matters lies on top.
+// Gray points first, wrong labels last, so that those are on top.
 function paintPoints(state) {
   const { raster, view, ratio, x, y, palette, dim, only, chosen } = state;
   const { flags, color } = state.data;
@@ -34,7 +34,7 @@ function paintPoints(state) {
   const left = (w / 2) * ratio - view.x * scale;
   const top = (h / 2) * ratio - view.y * scale;
   const some = state.nChosen > 0;
-  const { quiet = -1 } = state.data.header.legend; // a color that is only background
+  const { quiet = -1 } = state.data.header.legend; // row of the palette that is background
   for (let layer = 0; layer < 3; layer++) {
     for (let i = 0; i < flags.length; i++) {
       const shown = (!some || chosen[i]) && (only.size ? only.has(color[i]) : color[i] !== quiet);

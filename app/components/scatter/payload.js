@@ -5,7 +5,7 @@ const ARRAY_TYPES = {
 };
 
 function unpack(bytes) {
-  const buffer = bytes.slice().buffer; // a copy is aligned, what came is not
+  const buffer = bytes.slice().buffer; // the copy is aligned
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   const arrays = {};
@@ -15,13 +15,13 @@ function unpack(bytes) {
   return { header, ...arrays };
 }
 
-// Flags (n,) 0 or 1 -> base64 of a bit each, lowest bit first; as numpy.packbits(bitorder="little").
+// Flags (n,), 0 or 1 -> base64 of one bit each, lowest first: numpy.packbits(bitorder="little").
 function bitmask(flags) {
   const bytes = new Uint8Array((flags.length + 7) >> 3);
   flags.forEach((on, i) => { if (on) bytes[i >> 3] |= 1 << (i & 7); });
   let text = "";
-  for (let at = 0; at < bytes.length; at += 8192) {
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (let start = 0; start < bytes.length; start += 8192) {
+    text += String.fromCharCode(...bytes.subarray(start, start + 8192));
   }
   return btoa(text);
 }

@@ -1,4 +1,4 @@
-// Points into pixels: every mark is a small stamp of coverages that is blended into the picture.
+// Points to pixels: each mark is a small stamp of coverages that is blended into the image.
 
 const DISC = 0;
 const CROSS = 1;
@@ -47,7 +47,7 @@ class Raster {
     this.pixels.fill(background);
   }
 
-  // One mark in the middle of (x, y), device pixels; color is 0xffBBGGRR, alpha 0..1.
+  // Draws one mark at (x, y) in device pixels; color is 0xffBBGGRR, alpha 0 to 1.
   mark(x, y, shape, radius, color, alpha) {
     const { width, height } = this.image;
     const key = shape * 4096 + Math.round(radius * 8);
@@ -63,11 +63,11 @@ class Raster {
     for (let p = 0; p < cover.length; p++) {
       const [left, top] = [cx + dx[p], cy + dy[p]];
       if (!whole && (left < 0 || top < 0 || left >= width || top >= height)) continue;
-      const at = top * width + left;
+      const pixel = top * width + left;
       const a = (cover[p] * strength) >> 7;
       const rest = OPAQUE - a;
-      const old = pixels[at];
-      pixels[at] =
+      const old = pixels[pixel];
+      pixels[pixel] =
         0xff000000 |
         ((((old & 0xff00ff) * rest + odd * a) >>> 7) & 0xff00ff) |
         ((((old & 0x00ff00) * rest + even * a) >>> 7) & 0x00ff00);
@@ -84,7 +84,7 @@ function channels(text) {
   const color = text.trim();
   if (color.startsWith("#")) {
     const hex = color.length < 6 ? color.replace(/[^#]/g, "$&$&") : color;
-    return [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    return [1, 3, 5].map((start) => parseInt(hex.slice(start, start + 2), 16));
   }
   return (color.match(/[\d.]+/g) || [128, 128, 128]).slice(0, 3).map(Number);
 }
@@ -94,8 +94,8 @@ const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
 const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
 const light = ([r, g, b]) => (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
 
-// Colors that the page does not swallow. A class too near to the background leans to the text's
-// color; a scale of values leaves out its end that is as dark or as light as the page.
+// Colors with enough contrast to the page: classes too close to the background are mixed with the
+// text color; a color scale omits the end that is as dark or as light as the page.
 function legible(colors, areClasses, background, ink) {
   if (areClasses) {
     const near = (c) => Math.abs(light(c) - light(background)) < 0.13;

@@ -1,12 +1,12 @@
-// The map: one State per mounted element. Python owns the selection; the view belongs to the browser.
+// The map: one State per mounted element. Python owns the selection, the browser the view.
 
-const MOVE_MS = 600; // from one epoch's places to the next
-const DWELL_MS = 125; // before the card of a point appears
+const MOVE_MS = 600; // animation from one epoch to the next
+const DWELL_MS = 125; // until the card of a point appears
 const THUMB = 72; // CSS pixels
 const WRONG = 1; // bits of the flags
 const SELECTED = 2;
 const states = new WeakMap(); // mounted element -> State
-const views = new Map(); // name of a map -> its view, kept while a page is away
+const views = new Map(); // name of a map -> its view, kept while its page is not shown
 
 class State {
   constructor(root) {
@@ -19,9 +19,9 @@ class State {
     this.only = new Set(); // classes picked in the legend; empty: all
     this.hovered = -1;
     this.sent = 0; // revision of the selection last sent to Python
-    this.asked = new Set(); // thumbnail sheets asked for
-    this.still = matchMedia("(prefers-reduced-motion: reduce)");
-    this.stops = [listenToHands(this.over, () => this.tool === "lasso", this.hands())];
+    this.requested = new Set(); // numbers of the sprite sheets requested
+    this.reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
+    this.stops = [listenToGestures(this.over, () => this.tool === "lasso", this.gestures())];
     const sizes = new ResizeObserver(() => this.draw());
     sizes.observe(this.stage);
     this.stops.push(() => sizes.disconnect());
@@ -33,19 +33,19 @@ class State {
   }
 
   // New data or a new theme.
-  take(data, send) {
+  update(data, send) {
     this.send = send;
     const first = !this.data;
     const before = this.data;
     if (data !== this.bytes) {
       this.bytes = data;
       this.data = unpack(data);
-      this.place(before);
+      this.startMove(before);
       if (first || before.header.view !== this.data.header.view) this.restoreView();
       this.view.setBox(this.data.header.box);
-      this.takeSelection(before);
+      this.updateSelection(before);
     }
-    this.takeTheme();
+    this.updateTheme();
     fillLegend(this);
     const { alt, note } = this.data.header;
     this.over.setAttribute("aria-label", alt);
@@ -56,17 +56,17 @@ class State {
     this.draw();
   }
 
-  // Where points go to; they start from where they are seen now.
-  place(before) {
+  // Moves the points to their new layout, from where they are now.
+  startMove(before) {
     const { xy, header, flags } = this.data;
     const n = flags.length;
     const { box } = header;
-    const unit = Math.max(box[2], box[3]) / 65535; // xy stand in the box, 0..65535
+    const unit = Math.max(box[2], box[3]) / 65535; // xy are in the box, 0 to 65535
     this.toX = Float32Array.from({ length: n }, (_, i) => box[0] + xy[2 * i] * unit);
     this.toY = Float32Array.from({ length: n }, (_, i) => box[1] + xy[2 * i + 1] * unit);
     const same = before && before.header.points === header.points;
-    const moved = same && before.header.place !== header.place;
-    if (moved && !this.still.matches && !document.hidden) {
+    const moved = same && before.header.layout !== header.layout;
+    if (moved && !this.reducedMotion.matches && !document.hidden) {
       this.fromX = this.x.slice();
       this.fromY = this.y.slice();
       this.began = performance.now();
@@ -95,21 +95,21 @@ class State {
     return this.draw();
   }
 
-  // Python's selection, unless it has not heard of ours yet.
-  takeSelection(before) {
+  // Takes Python's selection, unless Python has not received ours yet.
+  updateSelection(before) {
     const { header, flags } = this.data;
     const same = before && before.header.points === header.points;
-    if (same && this.chosen && this.sent > header.heard) return;
-    this.sent = header.heard;
+    if (same && this.chosen && this.sent > header.revision) return;
+    this.sent = header.revision;
     this.choose(flags.map((flag) => (flag & SELECTED ? 1 : 0)), false);
   }
 
-  choose(chosen, tell = true) {
+  choose(chosen, send = true) {
     this.chosen = chosen;
     this.nChosen = chosen.reduce((sum, on) => sum + on, 0);
-    if (tell) {
+    if (send) {
       this.sent = Math.max(Date.now(), this.sent + 1);
-      this.send("lasso", { heard: this.sent, bits: bitmask(chosen), n: chosen.length });
+      this.send("lasso", { revision: this.sent, bits: bitmask(chosen), n: chosen.length });
     }
     this.draw();
   }
@@ -122,7 +122,7 @@ class State {
     if (this.data) views.set(this.data.header.view, this.view.keep());
   }
 
-  takeTheme() {
+  updateTheme() {
     const style = getComputedStyle(this.stage);
     const color = (name, other) => channels(style.getPropertyValue(name) || other);
     this.background = color("--st-background-color", "#ffffff");
@@ -143,16 +143,16 @@ class State {
         this.find(`[data-tool=${name}]`).setAttribute("aria-pressed", name === tool);
       }
     } else if (tool === "save") {
-      savePicture(this);
+      saveImage(this);
     } else {
       this.key({ in: "+", out: "-", reset: "0" }[tool]);
     }
   }
 
-  hands() {
+  gestures() {
     return {
-      pan: (dx, dy) => this.look(() => this.view.pan(dx, dy)),
-      zoom: (factor, x, y) => this.look(() => this.view.zoomAt(factor, x, y)),
+      pan: (dx, dy) => this.changeView(() => this.view.pan(dx, dy)),
+      zoom: (factor, x, y) => this.changeView(() => this.view.zoomAt(factor, x, y)),
       hover: (x, y) => this.hover(x, y),
       leave: () => this.leave(),
       outline: (path) => { this.outline = path; this.draw(true); },
@@ -162,33 +162,33 @@ class State {
     };
   }
 
-  look(change) {
+  changeView(change) {
     change();
     this.keepView();
     this.draw();
   }
 
-  // Whether the key meant the map. While all points are seen, arrows are left to the page.
+  // Whether the map used the key. While all points are in view, arrow keys are left to the page.
   key(key) {
     const [w, h] = this.view.size;
     const pans = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
-    if (pans[key] && this.view.touched) this.look(() => this.view.pan(...pans[key]));
-    else if (key === "+" || key === "=") this.look(() => this.view.zoomAt(1.4, w / 2, h / 2));
-    else if (key === "-") this.look(() => this.view.zoomAt(1 / 1.4, w / 2, h / 2));
-    else if (key === "0") this.look(() => this.view.reset());
+    if (pans[key] && this.view.touched) this.changeView(() => this.view.pan(...pans[key]));
+    else if (key === "+" || key === "=") this.changeView(() => this.view.zoomAt(1.4, w / 2, h / 2));
+    else if (key === "-") this.changeView(() => this.view.zoomAt(1 / 1.4, w / 2, h / 2));
+    else if (key === "0") this.changeView(() => this.view.reset());
     else if (key === "Escape" && this.nChosen) this.choose(new Uint8Array(this.x.length));
     else return false;
     return true;
   }
 
-  at(left, top) {
+  pointAt(left, top) {
     const [x, y] = this.view.toData(left, top);
     const grid = this.began ? new Grid(this.x, this.y, this.data.header.box) : this.grid;
     return grid.pick(x, y, PICK_RADIUS / this.view.scale);
   }
 
   hover(left, top) {
-    const point = this.at(left, top);
+    const point = this.pointAt(left, top);
     if (point === this.hovered) return;
     this.leave();
     this.hovered = point;
@@ -209,7 +209,7 @@ class State {
   }
 
   pick(left, top, touched) {
-    const point = this.at(left, top);
+    const point = this.pointAt(left, top);
     if (point < 0) return;
     this.hovered = point;
     if (touched) this.showCard();
@@ -248,7 +248,7 @@ export default function map({ data, parentElement, setTriggerValue }) {
   if (!root || !data) return undefined;
   if (!states.has(root)) states.set(root, new State(root));
   const state = states.get(root);
-  state.take(data, setTriggerValue);
+  state.update(data, setTriggerValue);
   return () => {
     state.close();
     states.delete(root);

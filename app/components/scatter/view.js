@@ -1,24 +1,24 @@
-// Where points stand on the screen, and which of them is under the pointer.
+// Where points are on the screen, and which one is under the pointer.
 
-const FARTHEST = 80; // times the view of all points
+const MAX_ZOOM = 80; // 1 shows all points
 
-// Data coordinates are those of the layout, screen coordinates CSS pixels from the left top corner.
+// Data coordinates are those of the layout; screen coordinates are CSS pixels from the top left.
 class View {
   constructor() {
     this.zoom = 1; // 1: all points fit
     this.x = this.y = 0.5; // the data point in the middle of the screen
-    this.box = [0, 0, 1, 1]; // left, top, width and height of all that may be seen
+    this.box = [0, 0, 1, 1]; // left, top, width and height of all layouts
     this.size = [1, 1];
-    this.touched = false; // until then the view follows the box
+    this.touched = false; // panned or zoomed; until then the view follows the box
   }
 
   get scale() {
     const [w, h] = this.size;
-    const room = Math.min(28, 0.06 * Math.min(w, h));
-    return this.zoom * Math.min((w - 2 * room) / this.box[2], (h - 2 * room) / this.box[3]);
+    const margin = Math.min(28, 0.06 * Math.min(w, h));
+    return this.zoom * Math.min((w - 2 * margin) / this.box[2], (h - 2 * margin) / this.box[3]);
   }
 
-  // The points of a live run spread out: what is seen of them stays where it is.
+  // The box of a live run grows; a view that was panned or zoomed keeps showing the same part.
   setBox(box) {
     const before = this.scale;
     this.box = box;
@@ -44,14 +44,14 @@ class View {
 
   zoomAt(factor, left, top) {
     const [x, y] = this.toData(left, top);
-    this.zoom = Math.min(Math.max(this.zoom * factor, 0.5), FARTHEST);
+    this.zoom = Math.min(Math.max(this.zoom * factor, 0.5), MAX_ZOOM);
     const [nx, ny] = this.toData(left, top);
     this.x += x - nx;
     this.y += y - ny;
     this.keepNear();
   }
 
-  // Nobody shall lose the points: the middle of the screen stays within them.
+  // The middle of the screen stays within the box, so that the points cannot be lost.
   keepNear() {
     const [left, top, w, h] = this.box;
     this.x = Math.min(Math.max(this.x, left), left + w);
@@ -71,7 +71,7 @@ class View {
   }
 }
 
-// Points sorted into square cells, so that a pick looks at a few of them only.
+// Points sorted into square cells, so that a pick compares only a few of them.
 class Grid {
   constructor(x, y, box) {
     const n = x.length;
@@ -91,11 +91,11 @@ class Grid {
     for (let i = 0; i < n; i++) this.items[next[cell[i]]++] = i;
   }
 
-  row(away) {
-    return Math.min(Math.max(Math.floor((away / this.wide) * this.side), 0), this.side - 1);
+  row(distance) {
+    return Math.min(Math.max(Math.floor((distance / this.wide) * this.side), 0), this.side - 1);
   }
 
-  // The nearest point within a radius of (x, y), all in data coordinates; -1: none.
+  // The nearest point within a radius of (x, y), in data coordinates; -1 if there is none.
   pick(x, y, radius) {
     let best = -1;
     let least = radius * radius;
@@ -103,8 +103,8 @@ class Grid {
     for (let r = this.row(down - radius); r <= this.row(down + radius); r++) {
       const first = this.start[r * this.side + this.row(across - radius)];
       const end = this.start[r * this.side + this.row(across + radius) + 1];
-      for (let at = first; at < end; at++) {
-        const i = this.items[at];
+      for (let k = first; k < end; k++) {
+        const i = this.items[k];
         const d = (this.px[i] - x) ** 2 + (this.py[i] - y) ** 2;
         if (d <= least) [best, least] = [i, d];
       }

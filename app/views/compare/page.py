@@ -6,9 +6,10 @@ import streamlit as st
 
 from app.components import epoch_slider, figures, live_updates, text
 from app.components.page import guarded, head, word
-from app.components.settings_form import noise_in_words, settings
+from app.components.settings_form import settings
+from app.components.settings_in_words import noise_in_words
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, put
@@ -172,7 +173,7 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
         )
 
     def progress() -> list:
-        return [(w.state, w.position) for w in map(runs().where, names + waiting)] + [
+        return [(w.state, w.position) for w in map(runs().info, names + waiting)] + [
             len(run_cache.records(name)) for name in names
         ]
 
@@ -186,7 +187,7 @@ def side_by_side(names: list[str], waiting: list[str]) -> None:
             panels.cards({name: lineup.look(name, epoch) for name in names}, short, still)
             panels.curve_pictures(names, short, epoch, training)
             if training:
-                live_updates.keep_looking("compare", lambda: changed(seen), every=QUICK_LOOK)
+                live_updates.poll("compare", lambda: changed(seen), every=QUICK_LOOK)
 
     def changed(seen: list) -> str | None:
         late = time.monotonic() - drawn > SLOW_LOOK
@@ -215,7 +216,7 @@ def wait(names: list[str]) -> None:
         panels.cards({}, {}, ready(names)[1])
 
     st.info("The first epochs are under way; this page fills itself in a moment.")
-    live_updates.keep_looking("compare-wait", changed, every=1.0, draw=cards)
+    live_updates.poll("compare-wait", changed, every=1.0, draw=cards)
 
 
 def _touch(names: list[str]) -> bool:

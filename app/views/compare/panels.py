@@ -10,14 +10,14 @@ import streamlit as st
 
 from app.components import figures, run_picker, text
 from app.server import escaping
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get
 from app.views.compare import selection
 from engine.analysis.label_outcomes import counts, outcomes
 from engine.charts import compare as charts
 from engine.charts import curves, live_curves, theme
 from engine.embedding.projection import pca
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 
 ALWAYS = ("test_accuracy", "memorized", "label_accuracy")
 SHOWN = {"test_accuracy": "test", "label_accuracy": "labels right", "memorized": "memorized"}
@@ -32,7 +32,7 @@ def cards(looks: dict[str, selection.Look], short: dict[str, str], waiting: list
         where = runs().info(name)
         told = f"number {where.position} in the queue" if where.position else "starting"
         shown.append(
-            box(escaping.html(name), f"{run_picker.SIGNS[where.state]} {where.state}, {told}")
+            box(escaping.html(name), f"{run_picker.SYMBOLS[where.state]} {where.state}, {told}")
         )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:10px">{"".join(shown)}</div>')
 
@@ -48,7 +48,7 @@ def card(name: str, short: str, number: int, look: selection.Look) -> str:
     )
     note = f'<div style="font-size:13px">{escaping.html(look.note)}</div>' if look.note else ""
     head = f"{line_sample(number)} <b>{escaping.html(short)}</b>"
-    state = f"{run_picker.SIGNS[where.state]} {where.state}"
+    state = f"{run_picker.SYMBOLS[where.state]} {where.state}"
     small = f'<span style="font-size:13px;opacity:.8">{state} · {escaping.html(name)}</span>'
     return box(f"{head}<br>{small}", f"{numbers}{note}")
 
@@ -211,7 +211,7 @@ def places(n: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=256)
-def layout(run: Run, row: int) -> np.ndarray:
+def layout(run: RunFolder, row: int) -> np.ndarray:
     """PCA (P, 2) of a row's panel, turned to that of the first row so that it stays steady."""
     features = run.array("panel_features", row + 1)[row]
     features = np.asarray(features[places(len(features))], np.float32)

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
+from app.server.visible_runs import runs
 from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
-from engine.runs.folder import Run
-from engine.runs.lineage import continued
+from engine.runs.folder import RunFolder
+from engine.runs.lineage import label_parent
 
 MOST = 6  # runs that can be told apart by color, dash and symbol
 LETTERS = "ABCDEFGH"
@@ -34,7 +34,7 @@ AS_METHOD = {"mixing", "loss", "correction"}
 class Look:
     """A run at an epoch: whose arrays to read at which row, and a note where that surprises."""
 
-    run: Run
+    run: RunFolder
     row: int
     note: str = ""
 
@@ -87,11 +87,11 @@ def look(name: str, epoch: int) -> Look:
     return Look(run, found.row, note)
 
 
-def _at(run: Run, epoch: int) -> Look:
+def _at(run: RunFolder, epoch: int) -> Look:
     first = run.epochs[0]["epoch"]
     if epoch >= first:
         return Look(run, min(epoch - first, len(run.epochs) - 1))
-    parent = continued(run)
+    parent = label_parent(run)
     if parent is None:
         return Look(run, 0, f"begins at epoch {first}")
     name = Path(run.info["parent"]["run"]).name
@@ -105,9 +105,9 @@ def curve(name: str, short: str) -> Curve:
     return Curve(short, run.epochs, past(run))
 
 
-def past(run: Run) -> list[dict[str, Any]]:
+def past(run: RunFolder) -> list[dict[str, Any]]:
     """The records that a fork took over from its parents, as far as those are still there."""
-    parent = continued(run)
+    parent = label_parent(run)
     if parent is None:
         return []
     return [r for r in [*past(parent), *parent.epochs] if r["epoch"] < run.info["first_epoch"]]

@@ -1,1 +1,1 @@
-"""What correction did to the labels of a run."""
+"""Labels: what correction did to the labels of a run."""

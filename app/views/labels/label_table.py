@@ -1,16 +1,17 @@
-"""The labels of a run at one epoch, and what became of them: words and tables for Labels."""
+"""The labels of a run at one epoch, before and after correction, and their tables."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from app.server.label_issues import issues_of
 from app.server.run_view import RunView
-from app.views.your_data import evidence
 from engine.analysis import label_changes, label_outcomes
 from engine.analysis.label_outcomes import LabelOutcome
-from engine.charts.theme import METHODS
+from engine.charts import theme
 
-# of the list of changes: what deserves a look comes first
-ORDER = (
+ORDER = (  # of the list of changes: what deserves attention comes first
     LabelOutcome.HARMED,
     LabelOutcome.CHANGED,
     LabelOutcome.CORRECTED,
@@ -18,56 +19,39 @@ ORDER = (
 )
 
 
-class Labels:
-    """The labels of a run at the chosen epoch, and what became of them."""
+class LabelView:
+    """The labels of a run at an epoch: given, true (None if not known) and corrected, (N,) each.
+
+    confidence: (N,) in [0, 1], the share of the corrected class in the soft label. outcomes: (N,)
+    values of LabelOutcome. correction_start: the first epoch that corrects labels; None: none does.
+    """
 
     def __init__(self, view: RunView):
         self.view, self.name, self.run = view, view.name, view.run
         self.records, self.record, self.epoch = view.records, view.record, view.epoch
         self.classes = view.classes
-        self.given = view.labels["given"]
-        self.true = view.labels.get("true")
+        self.given: np.ndarray = view.labels["given"]
+        self.true: np.ndarray | None = view.labels.get("true")
         soft = view.values("soft")
-        self.corrected = soft.argmax(1)
+        self.corrected: np.ndarray = soft.argmax(1)
         self.confidence = soft[np.arange(len(soft)), self.corrected]
         self.outcomes = label_outcomes.outcomes(self.given, self.true, self.corrected)
         self.counts = label_outcomes.counts(self.outcomes)
         self.flips = label_changes.flips(self.run)
-        self.begins = label_changes.begins(self.run.config, self.record)
+        self.correction_start = label_changes.begins(self.run.config, self.record)
 
     @property
     def n_changed(self) -> int:
         return int((self.given != self.corrected).sum())
 
 
-def not_yet(labels: Labels) -> str:
-    """Why no label is changed at this epoch, and when one will be."""
-    config, begins = labels.run.config, labels.begins
-    if begins is None:
-        method = METHODS.get(config.method, config.method)
-        return (
-            f"This run's method ({method}) corrects no labels: they stay as they were "
-            "given. **MixNN** and **SELC** do; choose one on Train."
-        )
-    if labels.epoch >= begins:
-        alpha = labels.record["settings"]["alpha"]
-        return (
-            f"Correction is on since epoch {begins} and has changed no label up to epoch "
-            f"{labels.epoch}: with alpha {alpha:g} soft labels take a while to move that far."
-        )
-    if begins >= config.epochs:
-        return (
-            f"No label will be corrected: correction would start at epoch {begins}, but the run "
-            f"ends with epoch {config.epochs - 1}. Let it start earlier, or train longer."
-        )
-    return (
-        f"No label is corrected yet at epoch {labels.epoch}: correction starts at epoch {begins}. "
-        "Until then the network learns from the labels as they were given."
-    )
+def outcome_title(outcome: LabelOutcome) -> str:
+    """ "✓ Corrected", with the mark that it has in charts."""
+    return f"{theme.OUTCOMES[outcome].mark} {outcome.word.capitalize()}"
 
 
-def flow_table(labels: Labels) -> pd.DataFrame:
-    """Given and corrected class, outcome and how many, over all labels."""
+def flow_table(labels: LabelView) -> pd.DataFrame:
+    """How many labels have each given class, corrected class and outcome."""
     names = np.array(labels.classes, dtype=object)
     frame = pd.DataFrame(
         {
@@ -79,29 +63,39 @@ def flow_table(labels: Labels) -> pd.DataFrame:
     return frame.value_counts(sort=False).rename("labels").reset_index()
 
 
-def changes(labels: Labels) -> pd.DataFrame:
-    """Every label that was changed or is wrong, the doubtful ones first."""
-    flips = labels.flips.until(labels.epoch)
-    first, last, n = flips.per_sample(len(labels.given))
-    rank = np.full(len(LabelOutcome), -1)
-    rank[list(ORDER)] = range(len(ORDER))
-    found = np.flatnonzero(rank[labels.outcomes] >= 0)
-    found = found[np.lexsort((-labels.confidence[found], rank[labels.outcomes[found]]))]
+def change_table(labels: LabelView) -> pd.DataFrame:
+    """Every label that was changed or is wrong, one per row, harmed labels first."""
+    samples = _samples_to_list(labels)
+    first, last, n = labels.flips.until(labels.epoch).per_sample(len(labels.given))
     names = np.array(labels.classes, dtype=object)
-    columns = {"sample": found}
+    columns: dict[str, Any] = {"sample": samples}
     if "ids" in labels.run.labels:
-        columns["name"] = labels.run.labels["ids"][found]
-    columns |= {"given": names[labels.given[found]], "corrected": names[labels.corrected[found]]}
+        columns["name"] = labels.run.labels["ids"][samples]
+    columns["given"] = names[labels.given[samples]]
+    columns["corrected"] = names[labels.corrected[samples]]
     if labels.true is not None:
-        columns["true"] = names[labels.true[found]]
+        columns["true"] = names[labels.true[samples]]
     return pd.DataFrame(
         columns
         | {
-            "outcome": label_outcomes.words(labels.outcomes[found]),
-            "confidence": labels.confidence[found],
-            "p_clean": evidence.suspects_of(labels.view).p_clean[found],
-            "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),
-            "last_flip": pd.array(np.where(last[found] < 0, None, last[found]), "Int64"),
-            "flips": n[found],
+            "outcome": label_outcomes.words(labels.outcomes[samples]),
+            "confidence": labels.confidence[samples],
+            "p_clean": issues_of(labels.view).p_clean[samples],
+            "first_flip": _epochs(first[samples]),
+            "last_flip": _epochs(last[samples]),
+            "flips": n[samples],
         }
     )
+
+
+def _samples_to_list(labels: LabelView) -> np.ndarray:
+    """Samples with an outcome in ORDER, sorted by it, then by confidence, the surest first."""
+    rank = np.full(len(LabelOutcome), -1)
+    rank[list(ORDER)] = range(len(ORDER))
+    samples = np.flatnonzero(rank[labels.outcomes] >= 0)
+    return samples[np.lexsort((-labels.confidence[samples], rank[labels.outcomes[samples]]))]
+
+
+def _epochs(epochs: np.ndarray) -> pd.arrays.IntegerArray:
+    """Epochs as a column; -1 means none and becomes an empty cell."""
+    return pd.array(np.where(epochs < 0, np.nan, epochs), dtype="Int64")

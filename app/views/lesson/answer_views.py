@@ -217,7 +217,7 @@ def is_wrong(run: str) -> np.ndarray:
 def mixed_first(run: str) -> tuple[int, np.ndarray, np.ndarray]:
     """The first row that mixed, its neighbors (N, K) and weights (N, K+1)."""
     row = next(i for i, record in enumerate(run_cache.records(run)) if record["n_neighbors"])
-    neighbors, _, weights = run_cache.run(run).mixed_with(row)
+    neighbors, _, weights = run_cache.run(run).mixing_of(row)
     return row, neighbors, weights
 
 

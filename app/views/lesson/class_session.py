@@ -10,7 +10,8 @@ import streamlit as st
 from app.components import figures, live_updates, page, run_picker
 from app.components.text import time_left
 from app.server import class_answers, escaping
-from app.server.run_manager import RunInfo, runs
+from app.server.run_info import RunInfo
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings
@@ -140,7 +141,7 @@ def progress(step: Step) -> None:
                 runs().mark_watched(where.name)
                 progress_line(RUN_WORDS[name], where)
 
-    live_updates.keep_looking("lesson-runs", changed, every=1.0, draw=lines)
+    live_updates.poll("lesson-runs", changed, every=1.0, draw=lines)
 
 
 def progress_line(words: str, where: RunInfo) -> None:
@@ -153,7 +154,7 @@ def progress_line(words: str, where: RunInfo) -> None:
     elif where.state == "done":
         st.progress(1.0, f"✓ {words}: ready")
     else:
-        st.progress(done, f"{run_picker.SIGNS[where.state]} {words}: {where.state}")
+        st.progress(done, f"{run_picker.SYMBOLS[where.state]} {words}: {where.state}")
 
 
 # --- the class
@@ -174,7 +175,7 @@ def class_bars(step: Step, finding: Finding) -> None:
         with live_updates.turn():
             given = count()
             draw_bars(step, finding, given)
-            live_updates.keep_looking(
+            live_updates.poll(
                 "class-answers", lambda: None if count() == given else "class-bars", every=3.0
             )
 

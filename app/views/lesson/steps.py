@@ -96,7 +96,7 @@ STEPS = (
         "label's loss, small where the network agrees. Nobody tells it which labels are wrong.",
         "Where do the losses of the wrong labels lie?",
         ("mixnn", "plain"),
-        ("loss", "mixture", "P(clean)"),
+        ("loss", "Gaussian mixture", "P(clean)"),
         {
             "large": "At large losses, apart from the right labels",
             "spread": "Spread evenly among the right labels",

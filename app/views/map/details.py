@@ -1,4 +1,6 @@
-"""Beside the map: the chosen sample with its neighbors, and the samples in the lasso."""
+"""Next to the map: the selected sample with its neighbors, and the samples in the lasso."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,11 +16,11 @@ from app.state.url_state import get, link, put
 from engine.charts import theme
 from engine.errors import StoreError
 
-WALL, TABLE = 60, 2000  # samples of a selection that are shown as pictures, and in the table
+MAX_IMAGES, MAX_ROWS = 60, 2000  # samples of a selection shown as images, and in the table
 
 
 def labels_of(view: RunView, ids: np.ndarray) -> Labels:
-    """What is known of some samples after an epoch."""
+    """Labels, P(clean) and losses of some samples after an epoch."""
     known, soft, row = view.labels, view.run.array("soft"), view.row
     given = known["given"][ids]
     return Labels(
@@ -33,30 +35,33 @@ def labels_of(view: RunView, ids: np.ndarray) -> Labels:
 
 
 def neighbors_of(view: RunView, sample: int) -> tuple[np.ndarray, np.ndarray]:
-    """What an epoch mixed a sample with: neighbors (K,) and weights (K+1,), its own first."""
+    """What a sample was mixed with in an epoch: neighbors (K,) and weights (K+1,), its own first.
+
+    Raises StoreError if the stored neighbors are not sample numbers.
+    """
     run, row, k = view.run, view.row, view.record["n_neighbors"]
     ids = np.array(run.array("neighbors")[row, :k, sample])
-    run.check_numbers("neighbors", ids)
+    run.check_ids("neighbors", ids)
     return ids, np.array(run.array("weights")[row, : k + 1, sample])
 
 
 def sample_panel(view: RunView) -> None:
-    """The chosen sample and what it was mixed with."""
+    """The selected sample and what it was mixed with."""
     sample = selected.sample(view.n)
     if sample is None:
         st.markdown("**Click a point** to see its image, its labels and its neighbors.")
         st.markdown(
-            "Hold **Shift** and drag, or use the lasso tool, to select points. The selection "
-            "goes with you to the other pages."
+            "Hold **Shift** and drag, or use the lasso tool, to select points. The selection is "
+            "kept on the other pages."
         )
         return
-    at = labels_of(view, np.array([sample]))
+    labels = labels_of(view, np.array([sample]))
     st.markdown(f"**Sample {escaping.markdown(view.sample_name(sample))}**")
-    right = None if at.true is None else at.true[0]
-    words = {"given": at.given[0], "true": right, "corrected": at.corrected[0]}
+    true = None if labels.true is None else labels.true[0]
+    classes = {"given": labels.given[0], "true": true, "corrected": labels.corrected[0]}
     lines = [
-        f"{word} **{escaping.markdown(at.classes[c])}**"
-        for word, c in words.items()
+        f"{word} **{escaping.markdown(labels.classes[c])}**"
+        for word, c in classes.items()
         if c is not None
     ]
     try:
@@ -64,31 +69,32 @@ def sample_panel(view: RunView) -> None:
         picture(image, size=112, alt=f"Image of sample {sample}")
     except StoreError as error:
         st.caption(escaping.lines(error))
-    st.markdown("  \n".join([*lines, f"P(clean) **{at.clean[0]:.2f}**"]))
+    st.markdown("  \n".join([*lines, f"P(clean) **{labels.clean[0]:.2f}**"]))
     ids, weights = neighbors_of(view, sample)
     if not len(ids):
-        st.caption("This epoch mixed nothing, so there are no neighbors to show.")
+        st.caption("No samples were mixed in this epoch, so there are no neighbors to show.")
     else:
         mixed_with(view, ids, weights)
     st.page_link(
         "views/sample/page.py",
-        label="All about this sample",
+        label="Open this sample",
         icon=":material/image_search:",
         query_params=link(),
     )
 
 
 def mixed_with(view: RunView, ids: np.ndarray, weights: np.ndarray) -> None:
-    """The neighbors as pictures, and how many the map shows."""
+    """Images of the neighbors with their weights, and how many are not on the map."""
     panel = view.labels["panel"]
-    near = labels_of(view, ids)
-    st.caption(f"It keeps {weights[0]:.0%} of itself; the rest comes from its neighbors:")
+    neighbors = labels_of(view, ids)
+    st.caption(f"Its own weight is {weights[0]:.0%}; the rest is its neighbors':")
     captions = [
-        f"{near.classes[c]}\n{w:.0%}" for c, w in zip(near.corrected, weights[1:], strict=True)
+        f"{neighbors.classes[c]}\n{w:.0%}"
+        for c, w in zip(neighbors.corrected, weights[1:], strict=True)
     ]
     marks = None
-    if near.true is not None:
-        marks = ["" if ok else theme.WRONG for ok in near.corrected == near.true]
+    if neighbors.true is not None:
+        marks = ["" if right else theme.WRONG for right in neighbors.corrected == neighbors.true]
     try:
         wall(view.pixels(ids), captions, size=52, marks=marks)
     except StoreError:
@@ -99,7 +105,7 @@ def mixed_with(view: RunView, ids: np.ndarray, weights: np.ndarray) -> None:
 
 
 def selection(view: RunView) -> None:
-    """What the lasso holds: numbers, table, pictures, CSV."""
+    """The samples in the lasso: numbers, table, images and CSV."""
     ids = np.array([i for i in get("lasso") if i < view.n], dtype=np.int64)
     if not len(ids):
         return
@@ -114,24 +120,11 @@ def selection(view: RunView) -> None:
             key="clear-lasso",
             on_click=lambda: put(lasso=()),
         )
-    counts = np.bincount(labels.given, minlength=len(labels.classes))
-    top = [
-        f"{escaping.markdown(labels.classes[c])} ({counts[c]:,})"
-        for c in counts.argsort()[::-1][:3]
-        if counts[c]
-    ]
-    words = f"Given labels: mostly {', '.join(top)}. Mean P(clean) {labels.clean.mean():.2f}."
-    if labels.true is not None:
-        spoiled, now = (
-            (labels.given != labels.true).mean(),
-            (labels.corrected != labels.true).mean(),
-        )
-        words += f" Wrong: {spoiled:.0%} of the given labels, {now:.0%} of the corrected ones."
-    st.markdown(words)
+    st.markdown(selection_summary(labels))
     left, right = st.columns([3, 4])
     with left:
         st.dataframe(
-            table(view, labels_of(view, ids[:TABLE]), ids[:TABLE]),
+            table(view, labels_of(view, ids[:MAX_ROWS]), ids[:MAX_ROWS]),
             hide_index=True,
             height=330,
             key="lasso-table",
@@ -143,16 +136,32 @@ def selection(view: RunView) -> None:
                 "loss": st.column_config.NumberColumn(format="%.3f"),
             },
         )
-        if len(ids) > TABLE:
-            st.caption(f"The first {TABLE:,} stand here; the CSV holds all.")
+        if len(ids) > MAX_ROWS:
+            st.caption(f"The first {MAX_ROWS:,} are listed; the CSV has all.")
     with right, st.container(height=348, border=False):
         selected_images(view, labels, ids)
 
 
+def selection_summary(labels: Labels) -> str:
+    """Given labels, mean P(clean) and shares of wrong labels of a selection, in Markdown."""
+    counts = np.bincount(labels.given, minlength=len(labels.classes))
+    top = [
+        f"{escaping.markdown(labels.classes[c])} ({counts[c]:,})"
+        for c in counts.argsort()[::-1][:3]
+        if counts[c]
+    ]
+    text = f"Given labels: mostly {', '.join(top)}. Mean P(clean) {labels.clean.mean():.2f}."
+    if labels.true is not None:
+        given = (labels.given != labels.true).mean()
+        corrected = (labels.corrected != labels.true).mean()
+        text += f" Wrong: {given:.0%} of the given labels, {corrected:.0%} of the corrected ones."
+    return text
+
+
 def table(view: RunView, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
-    """Ids, labels, P(clean) and loss of the samples that labels speaks of."""
+    """One row per sample: id, labels, P(clean) and loss; labels are those of ids (n,)."""
     names = np.array(labels.classes, dtype=object)
-    columns = {"id": ids}
+    columns: dict[str, Any] = {"id": ids}
     if "ids" in view.labels:
         columns |= {"name": [view.sample_name(int(i)) for i in ids]}
     columns |= {"given": names[labels.given]}
@@ -165,18 +174,18 @@ def table(view: RunView, labels: Labels, ids: np.ndarray) -> pd.DataFrame:
 
 
 def selected_images(view: RunView, labels: Labels, ids: np.ndarray) -> None:
-    """The first pictures of a selection; a frame marks what is wrong now."""
+    """The first images of a selection; a frame marks wrong corrected labels."""
     try:
-        images = view.pixels(ids[:WALL])
+        images = view.pixels(ids[:MAX_IMAGES])
     except StoreError as error:
         st.caption(escaping.lines(error))
         return
     marks = None
     if labels.true is not None:
-        wrong = (labels.corrected != labels.true)[:WALL]
+        wrong = (labels.corrected != labels.true)[:MAX_IMAGES]
         marks = [theme.WRONG if w else "" for w in wrong]
-    captions = [labels.classes[c] for c in labels.corrected[:WALL]]
+    captions = [labels.classes[c] for c in labels.corrected[:MAX_IMAGES]]
     wall(images, captions, size=56, marks=marks)
-    more = f" The first {WALL} of {len(ids):,}." if len(ids) > WALL else ""
+    more = f" The first {MAX_IMAGES} of {len(ids):,}." if len(ids) > MAX_IMAGES else ""
     frame = " A frame: still wrong." if labels.true is not None else ""
     st.caption(f"Below each image its corrected label.{frame}{more}")

@@ -1,5 +1,6 @@
-"""Map: do classes stay together although labels are wrong?"""
+"""Map: do classes stay together in feature space?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,33 +8,42 @@ import streamlit as st
 
 from app.components import epoch_slider, figures, live_updates, page, run_picker
 from app.components.scatter import Picture, scatter
-from app.components.scatter.coloring import COLORINGS, Labels, colored
+from app.components.scatter.coloring import COLORINGS, Coloring, Labels, colored
 from app.server import escaping, run_cache
-from app.server.run_manager import runs
 from app.server.run_view import RunView
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
-from app.views.map import layouts
-from app.views.map import thumbnails as sheets
+from app.views.map import layouts, thumbnails
 from app.views.map.details import labels_of, neighbors_of, sample_panel, selection, table
 from engine.charts import map3d
 from engine.errors import StoreError
 
-POLL = 1.0  # seconds between two looks at the mapper
+POLL_SECONDS = 1.0  # between two checks of the UMAP process
 LAYOUTS = {"umap": "UMAP", "pca": "PCA"}
+FROZEN = "map.frozen"  # of the session: (run, layout, row) of the 3-D figure
 
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """The layout that is there to be shown, and the row it belongs to."""
+    """The layout that is shown, and the row it belongs to."""
 
     kind: str  # a name of LAYOUTS
     row: int
     layout: np.ndarray  # (P, dims)
-    box: np.ndarray  # (2, dims)
+    box: np.ndarray  # (2, dims), minimum and maximum over epochs
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What is marked on the map: the selected sample, its neighbors, and the lasso."""
+
+    selected: np.ndarray  # (P,) bool, the lasso
+    sample: int  # position of the selected sample among the points, -1: none
+    links: Sequence[tuple[int, float]]  # positions of its neighbors and their weights
 
 
 def controls(truth_known: bool) -> tuple[str, str, int]:
-    """Coloring, layout and dimensions as chosen."""
+    """Draw the controls; returns the selected coloring, layout and number of dimensions."""
     options = [by for by in COLORINGS if truth_known or by != "true"]
     if get("color") not in options:
         put(color=None)
@@ -47,45 +57,42 @@ def controls(truth_known: bool) -> tuple[str, str, int]:
 
 
 def find_layout(name: str, row: int, kind: str, dims: int) -> Shown:
-    """The chosen layout; the newest UMAP up to that epoch while others are being laid out, and
-    PCA until there is one.
-    """
+    """The selected layout; until its UMAP is ready the newest one before it, or else PCA."""
     epochs = [record["epoch"] for record in run_cache.records(name)]
     if kind == "umap":
-        done = set(layouts.umap_epochs(name, dims))
-        for at in range(row, -1, -1):
-            if epochs[at] not in done:
+        ready = set(layouts.umap_epochs(name, dims))
+        for earlier in range(row, -1, -1):
+            if epochs[earlier] not in ready:
                 continue
-            layout = layouts.umap(name, epochs[at], dims)
+            layout = layouts.umap(name, epochs[earlier], dims)
             if layout is not None:
-                return Shown("umap", at, layout, layouts.umap_box(name, dims))
+                return Shown("umap", earlier, layout, layouts.umap_box(name, dims))
     box = layouts.pca_box(name, row, len(epochs), dims)
     return Shown("pca", row, layouts.pca(name, row, dims), box)
 
 
 def hold_still(name: str, row: int, kind: str) -> int:
-    """The row to show in 3-D: a live run does not turn the picture away under the visitor's hand.
+    """The row to show in 3-D: a live run advances only on request.
 
-    The figure is mounted anew whenever its data change, and with it goes the point of view.
+    The figure is mounted again whenever its data change, which resets the point of view.
     """
     live = runs().info(name).active and get("epoch") is None
-    held = st.session_state.get("map.held")
-    if not live or held is None or held[:2] != (name, kind) or held[2] > row:
-        held = (name, kind, row)
-    if held[2] < row and st.button(
+    frozen = st.session_state.get(FROZEN)
+    if not live or frozen is None or frozen[:2] != (name, kind) or frozen[2] > row:
+        frozen = (name, kind, row)
+    if frozen[2] < row and st.button(
         f"Show epoch {run_cache.records(name)[row]['epoch']}", icon=":material/update:"
     ):
-        held = (name, kind, row)
-    st.session_state["map.held"] = held
-    return held[2]
+        frozen = (name, kind, row)
+    st.session_state[FROZEN] = frozen
+    return frozen[2]
 
 
 def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
-    """Say how far UMAP is, and draw anew when it has come further."""
+    """Show the progress of UMAP, and rerun the page when another epoch is ready."""
     folder = runs().folder(name)
     mapper = layouts.mapper()
-    mapper.ask(folder, dims)
-    arrived = shown.kind == "umap" and shown.row == row
+    mapper.request(folder, dims)
     before = len(layouts.umap_epochs(name, dims))
 
     @page.guarded
@@ -97,90 +104,61 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
                 f"UMAP failed, so this is PCA: {escaping.lines(message)}", icon=":material/warning:"
             )
             if st.button("Try UMAP again", icon=":material/refresh:", key="umap-again"):
-                mapper.ask(folder, dims, again=True)
+                mapper.request(folder, dims, again=True)
             return
-        instead = "PCA" if shown.kind == "pca" else "the newest one that is ready"
-        what = "UMAP gets ready (about 10 seconds)" if state == "warming up" else "UMAP on its way"
-        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Until then: {instead}.")
+        instead = "PCA" if shown.kind == "pca" else "the newest epoch that is ready"
+        what = "UMAP is warming up (about 10 seconds)" if state == "warming up" else "UMAP"
+        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Shown so far: {instead}.")
 
     def changed() -> str | None:
-        mapper.ask(folder, dims)
+        mapper.request(folder, dims)
         return "app" if len(layouts.umap_epochs(name, dims)) != before else None
 
-    if not arrived:
-        live_updates.keep_looking("follow-umap", changed, every=POLL, draw=progress)
+    if shown.kind != "umap" or shown.row != row:
+        live_updates.poll("follow-umap", changed, every=POLL_SECONDS, draw=progress)
 
 
 def sentence(shown: Shown, labels: Labels) -> str:
-    """What the picture says, in numbers."""
+    """How many of the nearest points on the map have the same label, in Markdown."""
+    start = f"Of the {layouts.NEAREST} points nearest to a point on the map, "
     if labels.true is None:
-        (given,) = layouts.togetherness(shown.layout, labels.given)
-        return (
-            f"Of the {layouts.AROUND} points nearest to a point, **{given:.0%}** bear its given "
-            "label. The true labels are not known, so nobody can say how many should."
-        )
-    true, given = layouts.togetherness(shown.layout, labels.true, labels.given)
-    return (
-        f"Of the {layouts.AROUND} points nearest to a point, **{true:.0%}** belong to its true "
-        f"class, but only **{given:.0%}** bear its given label."
-        if given < true
-        else f"Of the {layouts.AROUND} points nearest to a point, **{true:.0%}** belong to its "
-        f"true class, and **{given:.0%}** bear its given label."
+        (given,) = layouts.label_agreement(shown.layout, labels.given)
+        return start + f"**{given:.0%}** have its given label. The true labels are not known."
+    true, given = layouts.label_agreement(shown.layout, labels.true, labels.given)
+    joined = ", but only" if given < true else ", and"
+    return start + (
+        f"**{true:.0%}** belong to its true class{joined} **{given:.0%}** have its given label."
     )
 
 
 def draw(view: RunView, by: str, shown: Shown, labels: Labels, panel: np.ndarray) -> None:
-    """The map itself."""
-    name, coloring = view.name, colored(labels, by)
-    place = {int(sample): i for i, sample in enumerate(panel)}
-    sample = place.get(get("sample"), -1)
-    ids, weights = neighbors_of(view, get("sample")) if sample >= 0 else ([], [0])
-    links = [
-        (place[int(i)], float(w)) for i, w in zip(ids, weights[1:], strict=True) if int(i) in place
-    ]
-    chosen = np.isin(panel, get("lasso"))
-    epoch = view.epoch
-    kind = LAYOUTS[shown.kind]
+    """The map itself, with an alternative text and a file name."""
+    marks, coloring = marks_of(view, panel), colored(labels, by)
+    file = f"{view.name}-{shown.kind}-epoch{view.epoch}-{by}"
     alt = (
-        f"{kind} of {len(panel):,} samples of {name} after epoch {epoch}, colored by "
-        f"{COLORINGS[by]}, {int(chosen.sum()):,} selected."
+        f"{LAYOUTS[shown.kind]} of {len(panel):,} samples of {view.name} after epoch {view.epoch}, "
+        f"colored by {COLORINGS[by]}, {int(marks.selected.sum()):,} selected."
     )
-    file = f"{name}-{shown.kind}-epoch{epoch}-{by}"
     if shown.layout.shape[1] == 3:
-        legend = coloring.legend
-        fig = map3d.figure(
-            shown.layout,
-            panel,
-            coloring.color,
-            coloring.palette,
-            title=legend["title"],
-            names=legend.get("names"),
-            ends=(legend.get("low", ""), legend.get("high", "")),
-            cross=coloring.cross,
-            cross_name=legend.get("cross", ""),
-            selected=chosen,
-            sample=sample,
-            links=links,
-            box=shown.box,
-        )
+        fig = figure_3d(shown, panel, coloring, marks)
         figures.show(fig, file, alt=alt, data=lambda: table(view, labels, panel), key="map3d")
-        st.caption("Drag to turn, wheel to zoom. Samples are chosen and selected in 2-D.")
+        st.caption("Drag to rotate, scroll to zoom. Samples are selected in 2-D.")
         return
     created = view.run.info["created"]
     picture = Picture(
-        points=f"{name} {created}",
-        view=f"{name} {created} {shown.kind}",
-        place=f"{shown.kind} {epoch}",
+        points=f"{view.name} {created}",
+        view=f"{view.name} {created} {shown.kind}",
+        layout_name=f"{shown.kind} {view.epoch}",
         ids=panel,
         layout=shown.layout,
         box=shown.box,
         labels=labels,
         coloring=coloring,
-        selected=chosen,
-        sample=sample,
-        links=tuple(links),
-        sheets=thumbnails(name, len(panel)),
-        note=f"{kind}, epoch {epoch}",
+        selected=marks.selected,
+        sample=marks.sample,
+        links=tuple(marks.links),
+        thumbnails=sprite_sheets(view.name, len(panel)),
+        note=f"{LAYOUTS[shown.kind]}, epoch {view.epoch}",
         alt=alt,
         file=file,
     )
@@ -189,29 +167,61 @@ def draw(view: RunView, by: str, shown: Shown, labels: Labels, panel: np.ndarray
         key="map",
         pick=lambda i: put(sample=i),
         lasso=lambda ids: put(lasso=tuple(ids.tolist())),
-        want=lambda number: sheets.want(name, number),
+        request_thumbnails=lambda number: thumbnails.request(view.name, number),
     )
 
 
-def thumbnails(name: str, n: int) -> dict | None:
-    """The pictures of the points; None, and a word why, where the images are gone."""
+def marks_of(view: RunView, panel: np.ndarray) -> Marks:
+    """The selected sample, its neighbors and the lasso, as far as they are on the map."""
+    places = {int(sample): place for place, sample in enumerate(panel)}
+    sample, links = places.get(get("sample"), -1), []
+    if sample >= 0:
+        ids, weights = neighbors_of(view, get("sample"))
+        weighted = zip(ids.tolist(), weights[1:].tolist(), strict=True)
+        links = [(places[i], weight) for i, weight in weighted if i in places]
+    return Marks(np.isin(panel, get("lasso")), sample, links)
+
+
+def figure_3d(shown: Shown, panel: np.ndarray, coloring: Coloring, marks: Marks):
+    """A Plotly figure of the same points, for a layout with three dimensions."""
+    legend = coloring.legend
+    return map3d.figure(
+        shown.layout,
+        panel,
+        coloring.color,
+        coloring.palette,
+        title=legend["title"],
+        names=legend.get("names"),
+        ends=(legend.get("low", ""), legend.get("high", "")),
+        cross=coloring.cross,
+        cross_name=legend.get("cross", ""),
+        selected=marks.selected,
+        sample=marks.sample,
+        links=marks.links,
+        box=shown.box,
+    )
+
+
+def sprite_sheets(name: str, n: int) -> dict | None:
+    """The thumbnails of n points; None, and a caption that says why, if the images are missing."""
     try:
-        return sheets.described(name, n)
+        return thumbnails.described(name, n)
     except StoreError as error:
-        st.caption(f"No pictures: {escaping.lines(error)}")
+        st.caption(f"No images: {escaping.lines(error)}")
         return None
 
 
 page.head(
-    "Do classes stay together although labels are wrong?",
-    "Each point is an image, and alike images lie close together. Where classes form islands in "
-    "spite of wrong labels, neighbors know the right label.",
+    "Do classes stay together in feature space?",
+    "Each point is an image; images with similar features are close together. Where classes form "
+    "clusters in spite of wrong labels, most neighbors of a sample have its true label.",
     "features",
     "UMAP",
     "PCA",
     "given label",
     "true label",
     "corrected label",
+    "label outcome",
     "P(clean)",
     "neighbors",
     "weights",

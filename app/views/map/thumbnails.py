@@ -1,7 +1,8 @@
-"""Pictures of the points for the map: sheets of up to 1,000, made and sent when they are wanted."""
+"""Thumbnails of the points on the map: sprite sheets of up to 1,000, created when requested."""
 
 import io
 from base64 import b64encode
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,34 +11,37 @@ from PIL import Image
 from app.server import run_cache, streamlit_internals
 
 PER_SHEET, COLUMNS = 1000, 32
-LARGEST_SIDE = 64  # pixels of a picture on a sheet
-SHARP_UP_TO = 16  # pixels: below, JPEG would blur what little there is
-AT_ONCE = 2  # sheets that every map has; others are made when the pointer first comes there
-WANTED = "map.sheets"  # of the session: (run, number) pairs
+LARGEST_SIDE = 64  # pixels of a thumbnail
+PNG_UP_TO = 16  # pixels; JPEG would blur images this small
+AT_ONCE = 2  # sheets that every map has; others when the pointer first reaches their points
+REQUESTED = "map.thumbnails"  # of the session: (run, number) pairs
 
 
-def want(name: str, number: int) -> None:
-    """Make that sheet too the next time."""
-    st.session_state.setdefault(WANTED, set()).add((name, number))
+def request(name: str, number: int) -> None:
+    """Include that sheet from the next rerun on."""
+    st.session_state.setdefault(REQUESTED, set()).add((name, number))
 
 
-def described(name: str, n: int) -> dict:
-    """For the component: the addresses of the sheets that are there, and how to read them."""
-    wanted = st.session_state.get(WANTED, set())
+def described(name: str, n: int) -> dict[str, Any]:
+    """For the component: the URL of each sheet, None if it is not created yet, and their layout.
+
+    n: points on the map. Raises StoreError if the images are missing.
+    """
+    requested = st.session_state.get(REQUESTED, set())
     numbers = range(-(-n // PER_SHEET))
-    made = [i < AT_ONCE or (name, i) in wanted for i in numbers]
+    included = [i < AT_ONCE or (name, i) in requested for i in numbers]
     created = run_cache.run(name).info["created"]
     height, width = run_cache.data(name).shape[1:]
     return {
-        "urls": [_address(name, created, i) if here else None for i, here in enumerate(made)],
+        "urls": [_url(name, created, i) if has else None for i, has in enumerate(included)],
         "per": PER_SHEET,
         "columns": COLUMNS,
         "side": max(height, width),
     }
 
 
-def _address(name: str, created: str, number: int) -> str:
-    """Where the browser finds the sheet, while this session is there."""
+def _url(name: str, created: str, number: int) -> str:
+    """The URL of a sheet, valid during this session."""
     content = sheet(name, created, number)
     kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
     url = streamlit_internals.media_url(content, kind, f"map-sheet-{name}-{number}")
@@ -49,7 +53,9 @@ def _address(name: str, created: str, number: int) -> str:
 
 @st.cache_data(max_entries=128, show_spinner=False)
 def sheet(name: str, created: str, number: int) -> bytes:
-    """The pictures number * PER_SHEET and on, in the order of the panel, in rows of COLUMNS."""
+    """JPEG or PNG of the thumbnails from number * PER_SHEET on, in the panel's order, in rows of
+    COLUMNS.
+    """
     panel = run_cache.run(name).labels["panel"]
     images = run_cache.pixels(name, panel[number * PER_SHEET : (number + 1) * PER_SHEET])
     n, height, width, channels = images.shape
@@ -64,7 +70,7 @@ def sheet(name: str, created: str, number: int) -> bytes:
         size = (COLUMNS * LARGEST_SIDE, round(picture.height * share))
         picture = picture.resize(size, Image.Resampling.BOX)
     buffer = io.BytesIO()
-    if side <= SHARP_UP_TO:
+    if side <= PNG_UP_TO:
         picture.save(buffer, "PNG", optimize=True)
     else:
         picture.convert("RGB").save(buffer, "JPEG", quality=82)

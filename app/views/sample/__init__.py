@@ -1,1 +1,1 @@
-"""One sample at one epoch: how to find it, what became of it, and mixing by hand."""
+"""Sample: one image of a run at one epoch, its history, and mixing by hand."""

@@ -1,51 +1,54 @@
-"""Mix by hand: own weights and K, the mixed image, and what the network says of it."""
+"""Mix by hand: weights and K set by the visitor, the mixed image, and the network's prediction."""
 
 import numpy as np
 import streamlit as st
 
 from app.components import figures, page
-from app.server import escaping, run_cache
+from app.server import escaping, networks
 from app.server.run_view import RunView
 from app.state.url_state import get, put
-from app.views.sample import card, equation
-from app.views.sample.sample import Sample, images
+from app.views.sample import equation
+from app.views.sample.sample import Sample
 from engine.analysis import sample_history
 from engine.charts import sample as charts
 from engine.errors import StoreError
 
 K_SLIDER = "w-mix-k"
-MOST = 7  # neighbors offered; more where the epoch itself used more
+MAX_NEIGHBORS = 7  # offered; more if the epoch itself used more
 
 
 @st.fragment
 @page.guarded
 def mix_by_hand(name: str, row: int, index: int) -> None:
-    """Sliders for K and the weights; the mixed image and the network's word follow at once."""
-    of = Sample(RunView(name, row), index)
+    """Sliders for K and the weights; the mixed image and its prediction follow at once."""
+    sample = Sample(RunView(name, row), index)
     st.subheader("Mix by hand", anchor=False)
     st.markdown(
-        "What if the neighbors weighed more, or less? Move a slider: the weights are made to add "
-        "up to 100 %, the image is mixed, and the network is asked."
+        "What if the neighbors weighed more, or less? Move a slider: the weights are normalized to "
+        "100 %, the images are mixed, and the network predicts the class of the result."
     )
-    if images(of.view, np.array([index])) is None:
-        st.info("The images are gone, so there is nothing to mix.")
+    if sample.pixels(np.array([index])) is None:
+        st.info("The images are missing, so there is nothing to mix.")
         return
-    trained = sample_history.trained_on(of.run, of.records, row, index)
-    offered = _candidates(of, trained)
+    trained = sample_history.trained_on(sample.run, sample.records, row, index)
+    offered = _candidates(sample, trained)
     if len(offered.parts) < 2:
         st.info(
             "There is nothing to mix with: this epoch used no neighbors, this sample is not in the "
-            "panel whose features are kept, and the network that could describe it is not kept."
+            "panel whose features are kept, and the network that could compute its features is "
+            "not kept."
         )
         return
-    mix = chosen(of, offered, trained)
-    pixels = of.view.pixels(mix.parts)
-    mix = _controls(of, offered, mix, trained, pixels)
-    _answer(of, mix, pixels[: len(mix.parts)])
+    mix = chosen_mix(sample, offered, trained)
+    pixels = sample.view.pixels(mix.parts)
+    _settings(len(mix.parts) - 1, offered)
+    _weight_sliders(sample, mix, pixels)
+    _notes(sample, mix, trained)
+    _result(sample, mix, pixels[: len(mix.parts)])
 
 
-def chosen(
-    of: Sample, offered: sample_history.Mix, trained: sample_history.Mix
+def chosen_mix(
+    sample: Sample, offered: sample_history.Mix, trained: sample_history.Mix
 ) -> sample_history.Mix:
     """The mix by the visitor's weights; without any the epoch's own, or that of MixNN's rule."""
     raw = get("mix")
@@ -53,28 +56,23 @@ def chosen(
         return offered.weighted(np.array(raw[: len(offered.parts)], float))
     if trained.kind == "neighbors":
         return trained
-    return offered.cut(min(of.run.config.k, len(offered.parts) - 1))
+    return offered.cut(min(sample.run.config.k, len(offered.parts) - 1))
 
 
-def _candidates(of: Sample, trained: sample_history.Mix) -> sample_history.Mix:
-    most = max(MOST, len(trained.parts) - 1)
+def _candidates(sample: Sample, trained: sample_history.Mix) -> sample_history.Mix:
+    most = max(MAX_NEIGHBORS, len(trained.parts) - 1)
     features = None
-    earlier = of.records[max(of.row - 1, 0)]["epoch"]
-    if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
-        pixels = of.view.pixels([of.index])
-        features = run_cache.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
-    return sample_history.candidates(of.run, of.records, of.row, of.index, most, features)
+    earlier = sample.records[max(sample.row - 1, 0)]["epoch"]
+    if sample.index not in sample.run.labels["panel"] and earlier in sample.run.checkpoints():
+        pixels = sample.view.pixels([sample.index])
+        features = networks.network(sample.name, earlier).predict_proba(_batch(pixels))[1][0]
+    return sample_history.candidates(
+        sample.run, sample.records, sample.row, sample.index, most, features
+    )
 
 
-def _controls(
-    of: Sample,
-    offered: sample_history.Mix,
-    mix: sample_history.Mix,
-    trained: sample_history.Mix,
-    pixels: np.ndarray,
-) -> sample_history.Mix:
-    """K, a slider below each image, and the way back."""
-    k = len(mix.parts) - 1
+def _settings(k: int, offered: sample_history.Mix) -> None:
+    """K, and the button that resets the weights."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.session_state[K_SLIDER] = k
         st.slider(
@@ -83,7 +81,7 @@ def _controls(
             len(offered.parts) - 1,
             key=K_SLIDER,
             width=320,
-            help="A new K starts from the weights that MixNN's rule gives",
+            help="A new K starts from the weights of MixNN's rule",
             on_change=lambda: put(mix=_whole(offered.cut(st.session_state[K_SLIDER]).weights)),
         )
         st.button(
@@ -94,9 +92,12 @@ def _controls(
             kwargs={"mix": None},
             disabled=get("mix") is None,
         )
-    raw = get("mix") or _whole(mix.weights)
-    keys = [f"w-mix-{i}" for i in range(k + 1)]
-    for key, value in zip(keys, raw, strict=False):
+
+
+def _weight_sliders(sample: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None:
+    """The images of the mix, each with a slider for its weight below."""
+    keys = [f"w-mix-{i}" for i in range(len(mix.parts))]
+    for key, value in zip(keys, get("mix") or _whole(mix.weights), strict=False):
         st.session_state[key] = value
 
     def take() -> None:
@@ -105,76 +106,75 @@ def _controls(
     with st.container(horizontal=True, gap="small"):
         for i, key in enumerate(keys):
             with st.container(width=158):
-                cell = equation.part(of, mix, i, pixels[i], size=84, sign=False)
+                cell = equation.part(sample, mix, i, pixels[i], size=84, plus=False)
                 st.html(f'<div class="equation by-hand">{cell}</div>')
-                what = "the sample itself" if i == 0 else f"sample {mix.parts[i]}"
+                name = "the sample itself" if i == 0 else f"sample {mix.parts[i]}"
                 st.slider(
-                    f"Weight of {what}",
+                    f"Weight of {name}",
                     0,
                     100,
                     key=key,
                     on_change=take,
                     label_visibility="collapsed",
                 )
+
+
+def _notes(sample: Sample, mix: sample_history.Mix, trained: sample_history.Mix) -> None:
+    """Captions: where the neighbors come from, and what weights of 0 mean."""
     n_own = len(trained.parts) - 1 if trained.kind == "neighbors" else 0
-    if k > n_own:
-        used = f"The first {n_own} are the epoch's own; the others" if n_own else "These neighbors"
+    if len(mix.parts) - 1 > n_own:
+        which = f"The first {n_own} are the epoch's own; the others" if n_own else "These neighbors"
         st.caption(
-            f"{used} are the nearest among the {len(of.run.labels['panel']):,} samples of "
+            f"{which} are the nearest among the {len(sample.run.labels['panel']):,} samples of "
             "the panel, whose features the run keeps."
         )
-    if get("mix") is not None and not any(raw):
+    if get("mix") is not None and not any(get("mix")):
         st.caption("All weights are 0: the sample keeps itself.")
-    return mix
 
 
-def _answer(of: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None:
-    """The mixed image and what the network says of it, beside what it says of the plain one."""
+def _result(sample: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None:
+    """The mixed image and its prediction, next to those of the plain image."""
     mixed = sample_history.mixed_image(pixels, mix.weights)
     left, right = st.columns([1, 1.6], gap="large")
     with left:
+        plain_image = equation.image_html(pixels[0], "the plain image", 150)
+        mixed_image = equation.image_html(mixed, "the image mixed by hand", 150)
         st.html(
-            '<div class="equation">'
-            + equation.figure(
-                "", equation.picture(pixels[0], "the plain image", 150), "", "plain image"
-            )
-            + equation.figure(
-                "", equation.picture(mixed, "the image mixed by hand", 150), "", "mixed image"
-            )
-            + "</div>"
+            f'<div class="equation">{equation.term("", plain_image, "", "plain image")}'
+            f"{equation.term('', mixed_image, '', 'mixed image')}</div>"
         )
     try:
-        network = run_cache.network(of.name, of.epoch)
+        network = networks.network(sample.name, sample.epoch)
     except StoreError as error:
         st.info(escaping.lines(error))
         return
-    said, _ = network.predict_proba(_batch(np.stack([pixels[0], mixed])))
+    (plain, of_mixed), _ = network.predict_proba(_batch(np.stack([pixels[0], mixed])))
     with left:
-        label = mix.label
         st.markdown(
-            f"The network says of the plain image **{_top(of, said[0])}**, of the mixed image "
-            f"**{_top(of, said[1])}**. The mixed label is **{_top(of, label)}**."
+            f"The network predicts **{_top(sample, plain)}** for the plain image and "
+            f"**{_top(sample, of_mixed)}** for the mixed image. The mixed label is "
+            f"**{_top(sample, mix.label)}**."
         )
-        if network.epoch != of.epoch:
+        if network.epoch != sample.epoch:
             st.info(
-                f"The network of epoch {of.epoch} is not kept: this is the one of epoch "
+                f"The network of epoch {sample.epoch} is not kept: this is the one of epoch "
                 f"{network.epoch}, the nearest that is."
             )
-    shares = {"plain image": said[0], "mixed image": said[1], "mixed label": label}
+    shares = {"plain image": plain, "mixed image": of_mixed, "mixed label": mix.label}
     with right:
         figures.show(
-            charts.label_bars(of.classes, shares, card.notes(of)),
-            f"{of.name}-by-hand-{of.index}-epoch-{of.epoch}",
+            charts.label_bars(sample.classes, shares, sample.class_notes()),
+            f"{sample.name}-by-hand-{sample.index}-epoch-{sample.epoch}",
             key="bars-by-hand",
-            alt=f"Bars. The network says of the plain image {_top(of, said[0])}, of the mixed one "
-            f"{_top(of, said[1])}.",
+            alt=f"Bars. The network predicts {_top(sample, plain)} for the plain image, "
+            f"{_top(sample, of_mixed)} for the mixed one.",
         )
 
 
-def _top(of: Sample, shares: np.ndarray) -> str:
-    return f"{escaping.markdown(of.classes[shares.argmax()])} ({shares.max():.0%})".replace(
-        "%", " %"
-    )
+def _top(sample: Sample, shares: np.ndarray) -> str:
+    """The largest class and its share, as Markdown: "7 (93 %)"."""
+    share = f"{shares.max():.0%}".replace("%", " %")
+    return f"{escaping.markdown(sample.classes[shares.argmax()])} ({share})"
 
 
 def _whole(weights: np.ndarray) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
-"""What the Train page draws of a run after an epoch: made once for all who watch it.
+"""The live charts and diagnoses of a run, computed once per epoch for all its viewers.
 
-A look of a viewer runs in the process that trains, so what it computes is taken from the training.
+They are computed in the process that trains, so their time is taken from the training.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 STAGES = "Where does the time go?"
-PICTURES = {  # title -> (metric -> legend, what it means)
+CHARTS = {  # title -> (metric -> legend, note)
     "How good is the network?": (
-        {"test_accuracy": "test images right"},
-        "Images it never saw, with right labels.",
+        {"test_accuracy": "test accuracy"},
+        "On test images with right labels.",
     ),
-    "Does it learn wrong labels by heart?": (
-        {"fit_clean": "clean labels learned", "memorized": "wrong labels by heart"},
+    "Does it memorize wrong labels?": (
+        {"fit_clean": "clean labels fitted", "memorized": "wrong labels memorized"},
         "If the dashed line rises, it does.",
     ),
     "Are the labels getting better?": (
-        {"label_accuracy": "labels right", "clean_auroc": "P(clean) tells apart"},
-        "Correction repairs them; dashed: 50 % is guessing.",
+        {"label_accuracy": "label accuracy", "clean_auroc": "AUROC of P(clean)"},
+        "Dashed: 50 % is guessing.",
     ),
 }
 
 
 @once(maxsize=16)
-def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
-    """Data and look of the live charts after n epochs, by their titles.
+def charts_of(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
+    """Data and Vega-Lite specification of each live chart after n epochs, by title.
 
-    created: when the run was, so that one that takes a deleted one's name is another.
+    created: time of the run's creation, which tells it from a deleted run with the same name.
     """
     import pyarrow as pa  # late: before the first epoch there is nothing to draw
 
@@ -49,20 +49,20 @@ def drawings(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]
         config.warmup if config.mixing != "none" else 0,
         config.correction_start if config.correction != "none" else None,
     )
-    found = {STAGES: (live_curves.stage_rows(records), live_curves.stages_spec(epochs))}
-    for title, (series, _) in PICTURES.items():
+    charts = {STAGES: (live_curves.stage_rows(records), live_curves.stages_spec(epochs))}
+    for title, (series, _) in CHARTS.items():
         rows = live_curves.curve_rows(records, series, marks, turn=0.65 * epochs[1])
         if (rows["kind"] == live_curves.LINE).any():
             colors = ("#0072B2", "#D55E00") if len(series) > 1 else ("#0072B2",)
-            found[title] = rows, live_curves.curves_spec(series, epochs, colors)
+            charts[title] = rows, live_curves.curves_spec(series, epochs, colors)
     return {
         title: (pa.Table.from_pandas(rows, preserve_index=False), spec)
-        for title, (rows, spec) in found.items()
+        for title, (rows, spec) in charts.items()
     }
 
 
 @once(maxsize=16)
-def suffering(name: str, created: str, n: int) -> list[Diagnosis]:
-    """What the run suffers from after n epochs, if it does. created: as above."""
+def diagnoses(name: str, created: str, n: int) -> list[Diagnosis]:
+    """The failures that a run shows after n epochs, the most serious first. created: see above."""
     run = run_cache.run(name)
     return diagnose(run.config, run_cache.records(name)[:n], rate_actual=run.info["rate_actual"])

@@ -1,7 +1,6 @@
 """What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
 
 import threading
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,26 +15,17 @@ from app.server.decisions import Decision, Reviews
 from app.server.run_view import RunView
 from app.state.url_state import put
 from engine.analysis import nearest_samples
-from engine.analysis.label_issues import LabelIssues, label_issues
+from engine.analysis.label_issues import LabelIssues
 from engine.caching import once
 from engine.charts import theme
 from engine.data import Data
 from engine.data.images import open_image
 from engine.errors import ImageError, StoreError
-from engine.runs.opened import open_run
-from engine.runs.records import epochs_file
 
 LISTED = 200  # rows of the list
 _decoding = threading.Lock()
 DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
-
-
-def suspects_of(view: RunView) -> LabelIssues:
-    """What a run says of its labels, computed once for each epoch."""
-    run = view.run
-    stamp = run_cache.stamp_of(epochs_file(run.folder))
-    return _suspects(str(run.folder), stamp, view.row, run.alone)
 
 
 def warn(found: LabelIssues) -> None:
@@ -176,11 +166,6 @@ def listed(
         )
         if len(queue) > LISTED:
             st.caption(f"The first {LISTED} are listed; the table to take home holds all.")
-
-
-@lru_cache(maxsize=4)
-def _suspects(folder: str, stamp: tuple[int, ...], row: int, alone: bool) -> LabelIssues:
-    return label_issues(open_run(folder, alone=alone), row)
 
 
 def _original(view: RunView, sample: int) -> tuple[np.ndarray | None, bool]:

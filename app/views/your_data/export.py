@@ -18,7 +18,7 @@ from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
 from engine.errors import StoreError
-from engine.runs.folder import Run
+from engine.runs.folder import RunFolder
 from engine.tables import rows_text
 
 COLUMNS = (
@@ -76,7 +76,7 @@ def table(
     return rows_text([COLUMNS, *rows])
 
 
-def data_set(run: Run, data: Data, final: np.ndarray, root: Path) -> bytes:
+def data_set(run: RunFolder, data: Data, final: np.ndarray, root: Path) -> bytes:
     """The data set of a run with the labels final (N,), as a file in the form it came in.
 
     root: of the runs, where uploads lie. Raises HandbackError.

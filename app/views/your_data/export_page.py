@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from app.components import downloads, run_picker, text
-from app.server.run_manager import runs
+from app.server.label_issues import issues_of
 from app.server.run_view import RunView
 from app.server.uploads import registry
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export
@@ -20,7 +21,7 @@ def takehome() -> None:
     """What was decided, and the files."""
     name = run_picker.pick_run()
     view = RunView(name)
-    found, reviews = evidence.suspects_of(view), evidence.reviews_of(name)
+    found, reviews = issues_of(view), evidence.reviews_of(name)
     latest = reviews.latest()
     evidence.warn(found)
     left, right = st.columns(2, gap="large")

@@ -8,9 +8,9 @@ import streamlit as st
 from app.components import figures, images, live_updates, page, run_picker
 from app.components.text import minutes, time_left
 from app.server import endpoints, escaping
-from app.server.run_manager import runs
-from app.server.uploads import registry
+from app.server.uploads import paths, registry
 from app.server.uploads.safe_zip import MB, MOST_UPLOADED, UploadError
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, link, put
 from app.views.your_data import export_page
@@ -53,7 +53,7 @@ def bring() -> None:
             leave_file()
         else:
             take_file(file)
-        if registry.roots():
+        if paths.allowed_folders():
             with st.form("named", border=False):
                 text = st.text_input("Or a folder, or an .npz file, of this computer", key="named")
                 if st.form_submit_button("Look at it") and text.strip():
@@ -77,17 +77,17 @@ def take_file(file) -> None:
     seen, bringing = st.session_state.get("bringing", ("", None))
     if seen != file.file_id:
         leave_file()
-        bringing = registry.Bringing(file, file.name, runs().root, visitor().id)
+        bringing = registry.UploadThread(file, file.name, runs().root, visitor().id)
         bringing.job.touch()
         bringing.start()
         st.session_state["bringing"] = (file.file_id, bringing)
         bringing.join(PATIENCE)
     if bringing.is_alive():
         unpacking(bringing)
-    elif bringing.found is not None:
+    elif bringing.upload is not None:
         leave_file()
-        runs().claim(bringing.found.key)
-        put(upload=bringing.found.key, step="check")
+        runs().claim(bringing.upload.key)
+        put(upload=bringing.upload.key, step="check")
         st.rerun()
     else:
         st.error(escaping.lines(bringing.refusal), icon=":material/block:")
@@ -100,7 +100,7 @@ def leave_file() -> None:
         bringing.job.cancelled.set()
 
 
-def unpacking(bringing: registry.Bringing) -> None:
+def unpacking(bringing: registry.UploadThread) -> None:
     """How far an upload is, and the button that ends it."""
 
     @page.guarded
@@ -115,7 +115,7 @@ def unpacking(bringing: registry.Bringing) -> None:
         if st.button("Cancel", icon=":material/close:", key="cancel-upload"):
             job.cancelled.set()
 
-    live_updates.keep_looking(
+    live_updates.poll(
         "unpacking", lambda: None if bringing.is_alive() else "app", every=0.5, draw=progress
     )
 
@@ -291,7 +291,7 @@ def training(name: str) -> None:
             "run goes on, and this link leads back to it."
         )
 
-    live_updates.keep_looking("learning", changed, every=1.0, draw=progress)
+    live_updates.poll("learning", changed, every=1.0, draw=progress)
     st.page_link(
         "views/train/page.py",
         label="Watch it learn on Train",

@@ -8,8 +8,10 @@ import streamlit as st
 from app.components import page
 from app.server import escaping
 from app.server.decisions import Decision
-from app.server.run_manager import RunsError, runs
+from app.server.label_issues import issues_of
+from app.server.run_info import RunsError
 from app.server.run_view import RunView
+from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, put
@@ -41,7 +43,7 @@ def desk(name: str) -> None:
         st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
     view = RunView(name)
     _mend_filters(len(view.classes))
-    found, latest = evidence.suspects_of(view), evidence.reviews_of(name).latest()
+    found, latest = issues_of(view), evidence.reviews_of(name).latest()
     evidence.warn(found)
     if not len(found.flagged) and get("sample") is None:
         st.success("No label of this run looks wrong. There is nothing to review.")
@@ -307,7 +309,7 @@ def _decide(name: str, sample: int, label: int, given: int, kind: str | None = N
     """Keep the decision and go on to the next open one of the list."""
     _check_owner(name)
     kind = kind or ("keep" if label == given else "change")
-    reviews, found = evidence.reviews_of(name), evidence.suspects_of(RunView(name))
+    reviews, found = evidence.reviews_of(name), issues_of(RunView(name))
     queue = _queue(found, reviews.latest())
     later = queue[
         np.searchsorted(_rank(found, queue), _rank(found, np.array([sample]))[0], "right") :

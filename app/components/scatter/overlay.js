@@ -1,20 +1,20 @@
-// What stands around the points: the legend, a point's card, the saved picture. Names that people
-// give to classes and samples go in as text, never as HTML.
+// The legend, the card of a point, and the saved image. Names of classes and samples, which users
+// choose, are inserted as text, never as HTML.
 
 const CROSS_MARK = '<svg viewBox="0 0 24 24"><path d="M4 4l16 16M20 4L4 20"/></svg>';
 
 function element(kind, className = "", text = "") {
-  const made = document.createElement(kind);
-  made.className = className;
-  made.textContent = text;
-  return made;
+  const node = document.createElement(kind);
+  node.className = className;
+  node.textContent = text;
+  return node;
 }
 
 function fillLegend(state) {
   const { legend } = state.data.header;
-  const said = JSON.stringify([legend, state.colors, [...state.only]]);
-  if (said === state.legendSaid) return;
-  state.legendSaid = said;
+  const contents = JSON.stringify([legend, state.colors, [...state.only]]);
+  if (contents === state.legendContents) return;
+  state.legendContents = contents;
   const box = state.find(".legend");
   const parts = [element("span", "title", legend.title)];
   if (legend.names) {
@@ -33,7 +33,7 @@ function fillLegend(state) {
   box.replaceChildren(...parts);
 }
 
-// A click shows this class alone, further ones add more; the last one off shows all again.
+// A click shows only this class, further clicks add others; without any, all are shown.
 function legendButton(state, name, i) {
   const button = element("button");
   button.type = "button";
@@ -72,43 +72,43 @@ function fillCard(state, i) {
   const [left, top] = state.view.toScreen(state.x[i], state.y[i]);
   const [w, h] = state.view.size;
   const [cw, ch] = [card.offsetWidth, card.offsetHeight];
-  const at = left + 16 + cw < w - 48 ? left + 16 : left - 16 - cw;
-  card.style.left = `${Math.max(at, 4)}px`;
+  const cardLeft = left + 16 + cw < w - 48 ? left + 16 : left - 16 - cw;
+  card.style.left = `${Math.max(cardLeft, 4)}px`;
   card.style.top = `${Math.min(Math.max(top - ch / 2, 4), Math.max(h - ch - 4, 4))}px`;
 }
 
-// Sheets of pictures in the order of the points; one that Python has not made yet is asked for.
+// Thumbnails are sprite sheets in the order of the points; a missing one is requested from Python.
 function fillThumb(state, i) {
-  const { sheets } = state.data.header;
+  const { thumbnails } = state.data.header;
   const thumb = state.find(".thumb");
-  thumb.hidden = !sheets;
-  if (!sheets) return;
-  const number = Math.floor(i / sheets.per);
-  const url = sheets.urls[number];
+  thumb.hidden = !thumbnails;
+  if (!thumbnails) return;
+  const number = Math.floor(i / thumbnails.per);
+  const url = thumbnails.urls[number];
   thumb.style.backgroundImage = url ? `url("${url}")` : "none";
   if (!url) {
-    if (!state.asked.has(number)) state.send("sheet", number);
-    state.asked.add(number);
+    if (!state.requested.has(number)) state.send("thumbnails", number);
+    state.requested.add(number);
     return;
   }
-  const within = i % sheets.per;
-  const size = sheets.columns * THUMB;
+  const within = i % thumbnails.per;
+  const size = thumbnails.columns * THUMB;
   thumb.style.backgroundSize = `${size}px auto`;
-  const [column, row] = [within % sheets.columns, Math.floor(within / sheets.columns)];
+  const [column, row] = [within % thumbnails.columns, Math.floor(within / thumbnails.columns)];
   thumb.style.backgroundPosition = `${-column * THUMB}px ${-row * THUMB}px`;
-  thumb.classList.toggle("smooth", sheets.side >= 48);
+  thumb.classList.toggle("smooth", thumbnails.side >= 48);
 }
 
-// The points as they are seen, their marks and a line of legend, as a PNG.
-function savePicture(state) {
+// Saves the points in view, their marks and a line of legend as a PNG.
+function saveImage(state) {
   const { legend, note, file } = state.data.header;
   const { ratio, over } = state;
-  const picture = document.createElement("canvas");
+  const image = document.createElement("canvas");
   const foot = 34 * ratio;
-  [picture.width, picture.height] = [over.width, over.height + foot];
-  const pen = picture.getContext("2d");
+  [image.width, image.height] = [over.width, over.height + foot];
+  const pen = image.getContext("2d");
   pen.fillStyle = css(state.background);
-  pen.fillRect(0, 0, picture.width, picture.height);
+  pen.fillRect(0, 0, image.width, image.height);
   pen.drawImage(state.raster.canvas, 0, 0);
   pen.drawImage(over, 0, 0);
   pen.setTransform(ratio, 0, 0, ratio, 0, over.height);
@@ -135,7 +135,7 @@ function savePicture(state) {
   if (legend.cross) write(`✕ ${legend.cross}`, state.ink);
   pen.fillStyle = css(state.ink);
   pen.fillText(note, 10, 18 - over.height / ratio);
-  picture.toBlob((blob) => {
+  image.toBlob((blob) => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(blob);
     link.download = `${file}.png`;

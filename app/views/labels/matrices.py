@@ -1,0 +1,105 @@
+"""The confusion matrix of the labels, and the transition matrix of the noise."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app.components import figures
+from app.components.text import percent
+from app.state.url_state import bound, get
+from app.views.labels.label_table import LabelView
+from engine.charts import labels as charts
+from engine.noise.class_dependent import observed_matrix
+
+
+def confusion(labels: LabelView) -> None:
+    """Labels against true labels, before or after correction."""
+    st.subheader("How many labels are right?", anchor=False)
+    if labels.true is None:
+        st.info("The true labels of this data are not known, so neither is which labels are right.")
+        return
+    titles = {"before": "As given", "after": f"Corrected, epoch {labels.epoch}"}
+    st.segmented_control(
+        "Labels",
+        ["after", "before"],
+        label_visibility="collapsed",
+        required=True,
+        format_func=titles.__getitem__,
+        **bound("confusion"),
+    )
+    after = get("confusion") == "after"
+    shown = labels.corrected if after else labels.given
+    n = len(labels.classes)
+    counts = np.bincount(labels.true * n + shown, minlength=n * n).reshape(n, n)
+    fig = charts.matrix(
+        observed_matrix(labels.true, shown, n),
+        labels.classes,
+        counts=counts,
+        rows="true label",
+        columns="corrected label" if after else "given label",
+        height=430,
+    )
+    right = percent((shown == labels.true).mean())
+    figures.show(
+        fig,
+        f"{labels.name}-confusion-{get('confusion')}-epoch{labels.epoch}",
+        alt=f"Table of true label (row) against label (column), in percent of the row; {right} "
+        "of the labels lie on the diagonal and are right",
+        data=lambda: long_table(counts, labels.classes, "true_label", "label", "labels"),
+    )
+    st.caption(f"Percent of each true class; {right} of the labels lie on the diagonal: right.")
+
+
+def transitions(labels: LabelView) -> None:
+    """The transition matrix estimated from the corrected labels, next to the true one."""
+    st.subheader("Can the noise be estimated from the corrections?", anchor=False)
+    n = len(labels.classes)
+    estimated = observed_matrix(labels.corrected, labels.given, n)
+    actual = None if labels.true is None else observed_matrix(labels.true, labels.given, n)
+    st.markdown(estimate_words(labels, estimated, actual))
+    left, right = st.columns(2)
+    with left:
+        transition_matrix(labels, estimated, "estimated", rows="corrected label")
+    with right:
+        if actual is None:
+            st.info("The true transition matrix of this data is not known.")
+        else:
+            transition_matrix(labels, actual, "true", rows="true label")
+
+
+def estimate_words(labels: LabelView, estimated: np.ndarray, actual: np.ndarray | None) -> str:
+    """How the estimate is made, and how far it is from the truth if that is known."""
+    share = percent((labels.given != labels.corrected).mean())
+    text = (
+        "**Estimated** needs no true labels: of the samples with a corrected label, the share with "
+        f"each given label. By this estimate, **{share}** of the given labels are wrong."
+    )
+    if actual is None or labels.true is None:
+        return text
+    gap = np.abs(estimated - actual)[actual.sum(1) > 0].mean()
+    wrong = percent((labels.given != labels.true).mean())
+    return (
+        f"{text} In truth it is **{wrong}**. The cells of the two matrices differ by "
+        f"{100 * gap:.1f} points on average."
+    )
+
+
+def transition_matrix(labels: LabelView, matrix: np.ndarray, kind: str, *, rows: str) -> None:
+    """A (C, C) transition matrix with its title; rows: what its rows are."""
+    st.markdown(f"**{kind.capitalize()}**")
+    figures.show(
+        charts.matrix(matrix, labels.classes, columns="given label", rows=rows),
+        f"{labels.name}-transition-{kind}-epoch{labels.epoch}",
+        alt=f"The {kind} transition matrix: of each class (row), the share with each given label "
+        "(column)",
+        data=lambda: long_table(matrix, labels.classes, "class", "given_label", "share"),
+    )
+
+
+def long_table(
+    matrix: np.ndarray, classes: list[str], rows: str, columns: str, value: str
+) -> pd.DataFrame:
+    """A (C, C) matrix as a table with one row per cell and the three columns named."""
+    frame = pd.DataFrame(matrix, index=classes, columns=classes)
+    cells = pd.Series(frame.rename_axis(rows).rename_axis(columns, axis=1).stack(), name=value)
+    return cells.reset_index()

@@ -1,0 +1,62 @@
+"""What a forked or resumed run takes over from the folder it continues: settings, labels, data."""
+
+from typing import TYPE_CHECKING, Any
+
+from engine.config import FIXED_IN_FORK, RunConfig
+from engine.errors import ConfigError, StoreError
+from engine.runs.folder import RunFolder, as_ranges
+
+if TYPE_CHECKING:
+    from engine.data import Data
+
+
+def fork_config(run: RunFolder, epoch: int, **changes: Any) -> RunConfig:
+    """Settings of a fork: the run's, with the live values of that epoch and then the changes.
+
+    A new seed alone does not change the labels. Raises ConfigError for a change that the network of
+    the checkpoint cannot take, StoreError for an epoch that does not exist.
+    """
+    records = {record["epoch"]: record for record in run.epochs}
+    if epoch not in records:
+        raise StoreError(
+            f"epoch = {epoch}: {run.folder} has epochs {as_ranges(sorted(records)) or 'none'}"
+        )
+    before = run.config.changed(**records[epoch]["settings"])
+    if before.noise_seed is None:
+        changes.setdefault("noise_seed", before.seed)
+    config = before.varied(**changes)
+    for name in FIXED_IN_FORK:
+        if getattr(config, name) != getattr(before, name):
+            raise ConfigError(
+                f"{name} = {getattr(config, name)!r}: a fork keeps {getattr(before, name)!r}, "
+                "start a new run for another"
+            )
+    if config.epochs <= epoch + 1:
+        raise ConfigError(
+            f"epochs = {config.epochs}: a fork from epoch {epoch} needs {epoch + 2} or more"
+        )
+    return config
+
+
+def starting_labels(run: RunFolder) -> dict[str, Any]:
+    """The noisy labels that a run started with, for the run that continues it. Raises StoreError.
+
+    Keys: config (JSON of the settings), given (N,), matrix (C, C), rate_requested.
+    """
+    return {
+        "config": run.config.model_dump_json(),
+        "given": run.labels["given"],
+        "matrix": run.labels["matrix"],
+        "rate_requested": run.info["rate_requested"],
+    }
+
+
+def require_same_data(run: RunFolder, data: "Data") -> "Data":
+    """The data, if the run was trained on it. Raises StoreError where its fingerprint differs."""
+    then, now = run.info["data"]["fingerprint"], data.fingerprint()
+    if then != now:
+        raise StoreError(
+            f"{run.config.dataset} has changed since {run.folder} was created "
+            f"(fingerprint {then}, now {now}): a run continues with the same data only"
+        )
+    return data
