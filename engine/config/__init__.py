@@ -1,11 +1,13 @@
 """Settings of a run, and the methods and presets that name sets of them."""
 
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
+from engine.config.messages import did_you_mean
 from engine.config.presets import (
     BEST,
     FAST,
     METHOD_NOTES,
     METHODS,
+    NETWORK_ALIASES,
+    PRESET_ALIASES,
     PRESET_NAMES,
     PRESETS,
     reference_preset,
