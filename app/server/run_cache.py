@@ -151,7 +151,7 @@ def network(name: str, epoch: int) -> Predictor:
 def _history(
     folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
-    return sample_history.history(open_run(folder, alone=alone), sample, n)
+    return sample_history.sample_history(open_run(folder, alone=alone), sample, n)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the network")

@@ -138,7 +138,7 @@ def watch_sweep(progress: "Iterator[Progress]") -> "Progress":
                 bar.set_description_str(f"{now.runs_done}/{now.n_runs} runs")
                 if bar.disable and now.runs_done > last.runs_done:
                     each = (time.monotonic() - begun) / max(1, now.epochs_done - first.epochs_done)
-                    left = tqdm.format_interval((now.n_epochs - now.epochs_done) * each)
+                    left = tqdm.format_mean((now.n_epochs - now.epochs_done) * each)
                     print(f"{now.runs_done}/{now.n_runs} runs, {left} left", file=sys.stderr)
                 for name in now.retried:
                     if name not in last.retried:

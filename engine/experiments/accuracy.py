@@ -3,7 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import against_best, conclusion, differences, means, say
+from engine.analysis.statistics import (
+    against_best,
+    describe_difference,
+    differences,
+    format_mean,
+    means,
+)
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
 from engine.noise.class_dependent import ASYMMETRIC
@@ -29,11 +35,13 @@ def read_baseline(material: Material) -> Findings:
     answers = []
     for rate in sorted(last["rate"].unique()):
         test, memorized = (pick(final, metric=m, rate=rate) for m in ("test_accuracy", "memorized"))
-        text = f"At rate {rate:g} the last network classifies {say(test)} of the test images"
+        text = (
+            f"At rate {rate:g} the last network classifies {format_mean(test)} of the test images"
+        )
         if rate > 0:
             text += (
-                f" and has learned {say(memorized)} of the wrong labels by heart; its best epoch "
-                f"was better by {say(pick(lost, rate=rate), sign=True)}"
+                f" and has learned {format_mean(memorized)} of the wrong labels by heart; its best "
+                f"epoch was better by {format_mean(pick(lost, rate=rate), sign=True)}"
             )
         answers.append(f"{text}.")
     return Findings({"curves": curves, "final": final, "since_best": lost}, answers)
@@ -80,8 +88,9 @@ def read_full(material: Material) -> Findings:
             top, bottom = line.loc[line["mean"].idxmax()], line.loc[line["mean"].idxmin()]
             same = _as_good(last, fixed, getattr(preset, fixed), axis, rate)
             answers.append(
-                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({say(top)}), not significantly "
-                f"different from {name} = {_list(same)}; worst is {bottom[axis]:g} ({say(bottom)})."
+                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({format_mean(top)}), not "
+                f"significantly different from {name} = {_list(same)}; worst is {bottom[axis]:g} "
+                f"({format_mean(bottom)})."
             )
     return Findings({"cells": cells, "against_preset": against}, answers)
 
@@ -145,7 +154,7 @@ def read_ablation(material: Material) -> Findings:
     ]
     shown = against[against["metric"] == "test_accuracy"]
     for variant, rows in shown.groupby("variant", sort=False):
-        told = [f"{say(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
+        told = [f"{format_mean(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
         answers.append(f"{variant}: {', '.join(told)} ({_agree(rows)}).")
     return Findings({"whole": means(whole, ["rate"], JUDGED), "against": against}, answers)
 
@@ -208,7 +217,7 @@ def read_kinds(material: Material) -> Findings:
     for method in KIND_METHODS[1:]:
         part = gain[(gain["method"] == method) & (gain["metric"] == "test_accuracy")]
         part = part.sort_values("mean")
-        told = [f"{r['noise']} {say(r, sign=True)}" for _, r in part.iterrows()]
+        told = [f"{r['noise']} {format_mean(r, sign=True)}" for _, r in part.iterrows()]
         answers.append(f"{method} against ce, from least to most: {'; '.join(told)}.")
     tables = {"final": means(last, ["method", "noise"], JUDGED), "gain": gain, "actual": actual}
     return Findings(tables, answers)
@@ -251,7 +260,7 @@ def read_methods(material: Material) -> Findings:
     for rate in sorted(last["rate"].unique()):
         test = final[(final["rate"] == rate) & (final["metric"] == "test_accuracy")]
         test = test.sort_values("mean", ascending=False)
-        told = [f"{r['method']} {say(r)}" for _, r in test.iterrows()]
+        told = [f"{r['method']} {format_mean(r)}" for _, r in test.iterrows()]
         rows = against[(against["rate"] == rate) & (against["metric"] == "test_accuracy")]
         above = [r["method"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["method"] for _, r in rows.iterrows() if not r["clear"]]
@@ -272,12 +281,11 @@ def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -
     answers = []
     for _, row in gain[gain["metric"] == "test_accuracy"].iterrows():
         memorized = pick(gain, metric="memorized", method=row["method"], rate=row["rate"])
-        text = (
-            f"{words[row['method']]} at rate {row['rate']:g}: test accuracy {say(row, sign=True)}"
-        )
-        text += f" against cross-entropy ({conclusion(row, more='better', less='worse')})"
+        text = f"{words[row['method']]} at rate {row['rate']:g}: test accuracy "
+        text += format_mean(row, sign=True)
+        text += f" against cross-entropy ({describe_difference(row, more='better', less='worse')})"
         if row["rate"] > 0:
-            text += f", memorized {say(memorized, sign=True)}"
+            text += f", memorized {format_mean(memorized, sign=True)}"
         answers.append(f"{text}.")
     tables = {
         "curves": means(material.epochs, ["method", "rate", "epoch"], CURVES),
@@ -292,7 +300,7 @@ def _unique(configs: list[RunConfig]) -> list[RunConfig]:
 
 
 def _agree(rows: pd.DataFrame) -> str:
-    words = {conclusion(row, more="better", less="worse") for _, row in rows.iterrows()}
+    words = {describe_difference(row, more="better", less="worse") for _, row in rows.iterrows()}
     return words.pop() if len(words) == 1 else "differs by rate"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import means, say
+from engine.analysis.statistics import format_mean, means
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, lasting, pick
 
@@ -38,16 +38,18 @@ def read(material: Material) -> Findings:
         at = dict(method="mixnn", rate=rate)
         text = (
             f"At rate {rate:g} the dip test finds more than one hump in "
-            f"{say(pick(share, metric='bimodal_share', **at))} of MixNN's epochs after warm-up"
+            f"{format_mean(pick(share, metric='bimodal_share', **at))} of MixNN's epochs after "
+            "warm-up"
         )
         if rate > 0:
             text += (
                 "; P(clean) tells right from wrong labels with AUROC "
-                f"{say(pick(early, metric='clean_auroc', **at), percent=False)} at the end of "
-                f"warm-up and {say(pick(final, metric='clean_auroc', **at), percent=False)} at the "
+                f"{format_mean(pick(early, metric='clean_auroc', **at), percent=False)} at the end "
+                "of warm-up and "
+                f"{format_mean(pick(final, metric='clean_auroc', **at), percent=False)} at the "
                 "last epoch (there of the corrected labels)"
             )
-        gain = say(pick(share, metric="gain", **at), sign=True)
+        gain = format_mean(pick(share, metric="gain", **at), sign=True)
         answers.append(f"{text}; MixNN against cross-entropy: {gain}.")
     ours = bimodality[bimodality["method"] == "mixnn"]
     if ours["bimodal_share"].nunique() > 1:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import differences, means, say
+from engine.analysis.statistics import differences, format_mean, means
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Material, Plan
 from engine.hardware import choose_device, choose_threads
@@ -59,7 +59,7 @@ def read(material: Material) -> Findings:
     for rate in sorted(frame["rate"].unique()):
         part = found[(found["rate"] == rate) & (found["metric"] == "average_precision")]
         part = part.sort_values("mean", ascending=False)
-        told = [f"{row['finder']} {say(row, percent=False)}" for _, row in part.iterrows()]
+        told = [f"{row['finder']} {format_mean(row, percent=False)}" for _, row in part.iterrows()]
         rows = against[(against["rate"] == rate) & (against["metric"] == "average_precision")]
         better = [r["finder"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["finder"] for _, r in rows.iterrows() if not r["clear"]]

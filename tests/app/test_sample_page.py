@@ -329,14 +329,14 @@ def test_the_table_holds_the_folders_numbers(run):
 
 
 def test_the_history_marks_the_epoch_and_shares_add_up(run):
-    told = sample_history.history(run, 17, 6)
+    told = sample_history.sample_history(run, 17, 6)
     fig = charts.history(np.arange(6), told, [str(c) for c in range(10)], 4)
     assert {shape.x0 for shape in fig.layout.shapes} == {4}
     areas = [trace for trace in fig.data if trace.type == "scatter" and trace.stackgroup]
     np.testing.assert_allclose(sum(np.array(trace.y) for trace in areas), 1, atol=0.01)
     strip = next(trace for trace in fig.data if trace.type == "heatmap")
     assert np.isnan(strip.z[:, 0]).all()  # warm-up
-    np.testing.assert_array_equal(strip.z[0, 2:], told["carried"][2:, 0])
+    np.testing.assert_array_equal(strip.z[0, 2:], told["neighbor_labels"][2:, 0])
     np.testing.assert_array_equal(strip.customdata[1, 3, 0], told["neighbors"][3, 1])
 
 
@@ -358,7 +358,7 @@ def test_names_of_users_stay_text(run):
     page(run="moving")
     of = Sample(RunView("moving", 4), 17)
     of.classes = ["<script>*x*</script>"] * 10
-    mix = sample_history.trained_on(of.run, of.records, 4, 17)
+    mix = sample_history.training_mix(of.run, of.records, 4, 17)
     words = equation.part_words(of, mix, 1)
     assert "<script>" not in words
 

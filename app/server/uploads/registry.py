@@ -268,7 +268,7 @@ def _datasets(root: Path) -> Iterator[str]:
     for request in storage_of(root).queue():
         with contextlib.suppress(KeyError, TypeError):  # a fork has its parent's
             yield str(request["config"]["dataset"])
-    for folder in run_table.nested(root):
+    for folder in run_table.folders_without_runs(root):
         for own in run_table.run_folders(folder):
             with contextlib.suppress(StoreError, KeyError, TypeError, RecursionError):
                 yield str(read_json(own / "config.json")["config"]["dataset"])

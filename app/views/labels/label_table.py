@@ -31,9 +31,9 @@ class Labels:
         self.corrected = soft.argmax(1)
         self.confidence = soft[np.arange(len(soft)), self.corrected]
         self.outcomes = label_outcomes.outcomes(self.given, self.true, self.corrected)
-        self.counts = label_outcomes.counts(self.outcomes)
-        self.flips = label_changes.flips(self.run)
-        self.begins = label_changes.begins(self.run.config, self.record)
+        self.counts = label_outcomes.outcome_counts(self.outcomes)
+        self.flips = label_changes.label_flips(self.run)
+        self.begins = label_changes.first_correction_epoch(self.run.config, self.record)
 
     @property
     def n_changed(self) -> int:
@@ -73,7 +73,7 @@ def flow_table(labels: Labels) -> pd.DataFrame:
         {
             "given": names[labels.given],
             "corrected": names[labels.corrected],
-            "outcome": label_outcomes.words(labels.outcomes),
+            "outcome": label_outcomes.outcome_words(labels.outcomes),
         }
     )
     return frame.value_counts(sort=False).rename("labels").reset_index()
@@ -97,7 +97,7 @@ def changes(labels: Labels) -> pd.DataFrame:
     return pd.DataFrame(
         columns
         | {
-            "outcome": label_outcomes.words(labels.outcomes[found]),
+            "outcome": label_outcomes.outcome_words(labels.outcomes[found]),
             "confidence": labels.confidence[found],
             "p_clean": evidence.suspects_of(labels.view).p_clean[found],
             "first_flip": pd.array(np.where(first[found] < 0, None, first[found]), "Int64"),

@@ -40,7 +40,7 @@ def say(labels: Labels) -> None:
             )
         return
     truth_known = labels.true is not None
-    st.markdown(label_changes.sentence(labels.counts, labels.epoch, truth_known=truth_known))
+    st.markdown(label_changes.outcome_summary(labels.counts, labels.epoch, truth_known=truth_known))
     n = len(labels.given)
     with st.container(horizontal=True):
         if labels.true is None:
@@ -205,7 +205,7 @@ def over_time(labels: Labels) -> None:
     """When labels flipped."""
     st.subheader("When did labels flip?", anchor=False)
     seen = labels.flips.until(labels.epoch)
-    st.markdown(label_changes.restless(seen, labels.given, labels.corrected))
+    st.markdown(label_changes.flip_summary(seen, labels.given, labels.corrected))
     if not len(labels.flips.epoch):
         return
     first = min(int(labels.flips.epoch[0]), labels.records[0]["epoch"])

@@ -30,7 +30,7 @@ def fixed_axes(folder: str, created: str, n_rows: int, kind: str, of_class: int 
     run = Run(folder)
     array = run.array("scaled_loss" if kind == "scaled" else "loss")[:n_rows]
     members = None if of_class is None else class_of(run) == of_class
-    return loss_analysis.axes(array, members, scaled=kind == "scaled")
+    return loss_analysis.histogram_axes(array, members, scaled=kind == "scaled")
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -49,4 +49,4 @@ def examples(run: Run, codes: np.ndarray, learned: np.ndarray | None, n_rows: in
     rows = np.unique(np.linspace(0, n_rows - 1, LOOKS).astype(int))
     values = run.array("loss")
     looks = [np.array(values[row]) for row in rows]
-    return loss_analysis.examples(looks, codes, learned)
+    return loss_analysis.example_samples(looks, codes, learned)

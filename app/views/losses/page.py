@@ -57,9 +57,11 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
         str(run.folder), run.info["created"], len(run_cache.records(name)), kind, of_class
     )
     groups = {"all": part} if wrong is None else {"right": part & ~wrong, "wrong": part & wrong}
-    bars = {group: loss_analysis.counts(values[mask], ranges.top) for group, mask in groups.items()}
-    x, posterior = PLACES, loss_analysis.posterior(record["mixture"], PLACES)
-    bells = loss_analysis.bells(record["mixture"], PLACES)
+    bars = {
+        group: loss_analysis.bin_counts(values[mask], ranges.top) for group, mask in groups.items()
+    }
+    x, posterior = PLACES, loss_analysis.clean_posterior(record["mixture"], PLACES)
+    bells = loss_analysis.component_densities(record["mixture"], PLACES)
     if kind == "plain":  # the same places on the plain loss, where the scale is of this epoch alone
         finite = values[np.isfinite(values)]
         low, wide = finite.min(initial=np.inf), np.ptp(finite) if len(finite) else 0.0
@@ -72,11 +74,11 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
         else:
             x, bells = low + PLACES * wide, None if bells is None else bells / wide
     if bells is not None:
-        bells = bells * part.sum() * ranges.top / loss_analysis.BINS
+        bells = bells * part.sum() * ranges.top / loss_analysis.N_BINS
         if of_class is not None:
             st.caption("The bells were fitted to all classes and are drawn to this class's size.")
     threshold = get("threshold")
-    accused = [] if posterior is None else loss_analysis.spans(x, posterior < threshold)
+    accused = [] if posterior is None else loss_analysis.true_intervals(x, posterior < threshold)
     tallest = ranges.cut if get("bars") == "cut" else ranges.full
     fig = charts.histogram(
         bars,
@@ -130,13 +132,13 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
             "known, so nobody can say how many of them are wrong: look at them on **Your data**."
         )
         return
-    found = loss_analysis.verdict(clean, wrong, threshold)
+    found = loss_analysis.detection(clean, wrong, threshold)
     with st.container(horizontal=True, key="verdict"):
         st.metric("Precision", percent(found.precision), help=WORDS["precision"], width=110)
         st.metric("Recall", percent(found.recall), help=WORDS["recall"], width=110)
         st.metric("F1", percent(found.f1), help=WORDS["F1"], width=110)
     st.markdown(in_words(found, threshold))
-    curve = loss_analysis.roc(clean, wrong)
+    curve = loss_analysis.roc_curve(clean, wrong)
     if curve is None:
         st.info(
             "All labels shown here are right, or all are wrong: there is nothing to tell apart."
@@ -148,27 +150,27 @@ def judgment(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         "roc",
         selection_mode="points",
         on_select=lambda: take("chart-roc"),
-        alt=f"ROC curve with AUROC {curve.area:.3f}; at threshold {threshold:.2f} "
+        alt=f"ROC curve with AUROC {curve.auroc:.3f}; at threshold {threshold:.2f} "
         f"{percent(found.recall)} of the wrong labels are found and "
-        f"{percent(found.false_alarm_rate)} of the right ones accused",
+        f"{percent(found.false_positive_rate)} of the right ones accused",
     )
 
 
-def in_words(found: loss_analysis.Verdict, threshold: float) -> str:
+def in_words(found: loss_analysis.Detection, threshold: float) -> str:
     """A verdict in one or two sentences with its counts."""
     text = (
-        f"**{found.suspicious:,}** of {found.n:,} labels have a P(clean) below {threshold:.2f} and "
+        f"**{found.n_flagged:,}** of {found.n:,} labels have a P(clean) below {threshold:.2f} and "
         "are called suspicious. "
     )
-    if found.suspicious:
+    if found.n_flagged:
         text += (
-            f"**{found.found:,}** of them are really wrong and "
-            f"{found.suspicious - found.found:,} are right. "
+            f"**{found.n_found:,}** of them are really wrong and "
+            f"{found.n_flagged - found.n_found:,} are right. "
         )
-    missed = found.wrong - found.found
+    missed = found.n_wrong - found.n_found
     return text + (
-        f"{missed:,} of the {found.wrong:,} wrong labels are missed."
-        if found.wrong
+        f"{missed:,} of the {found.n_wrong:,} wrong labels are missed."
+        if found.n_wrong
         else "No label is wrong in this epoch."
     )
 
@@ -276,7 +278,7 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
     """The losses of every class side by side."""
     kind = get("loss")
     values = np.array(run.array("scaled_loss" if kind == "scaled" else "loss")[row])
-    lines = loss_analysis.by_class(values, clean, cache.class_of(run), wrong)
+    lines = loss_analysis.losses_by_class(values, clean, cache.class_of(run), wrong)
     if len(lines) > charts.MOST_CLASSES:
         which = "in which P(clean) tells least" if wrong is not None else "first"
         st.caption(f"The {charts.MOST_CLASSES} of {len(lines)} classes {which}; CSV has all.")
@@ -285,10 +287,10 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
     table = pd.DataFrame(
         [
             {
-                "class": names[line.number],
+                "class": names[line.class_id],
                 "labels": group,
                 "n": line.sizes[group],
-                "auroc": line.area,
+                "auroc": line.auroc,
             }
             | dict(zip(("q10", "q25", "median", "q75", "q90"), line.quantiles[group], strict=True))
             for line in lines

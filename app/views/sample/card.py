@@ -61,7 +61,7 @@ def draw(of: Sample, *, narrow: bool = False, key: str = "") -> None:
     say_outcome(of)
     mix, problem = None, ""
     try:
-        mix = sample_history.trained_on(of.run, of.records, of.row, of.index)
+        mix = sample_history.training_mix(of.run, of.records, of.row, of.index)
     except StoreError as error:
         problem = str(error)
     left, right = (st.container(), st.container()) if narrow else st.columns([1, 2.1], gap="large")
@@ -84,7 +84,7 @@ def draw(of: Sample, *, narrow: bool = False, key: str = "") -> None:
 
 def say_outcome(of: Sample) -> None:
     """What became of the label, in one sentence."""
-    moved = np.flatnonzero(of.history["moved"][: of.row + 1])
+    moved = np.flatnonzero(of.history["label_changed"][: of.row + 1])
     since = f", since epoch {of.records[moved[-1]]['epoch']}" if len(moved) else ""
     outcome = LabelOutcome(int(outcomes(of.given, of.true, of.corrected)))
     unknown = outcome is LabelOutcome.CHANGED and of.true is None
@@ -214,7 +214,7 @@ def notes(of: Sample) -> dict[int, str]:
 def history_chart(of: Sample, key: str) -> None:
     epochs = np.array([record["epoch"] for record in of.records])
     fig = charts.history(epochs, of.history, of.classes, of.epoch, of.all_true)
-    n_moved = int(of.history["moved"].sum())
+    n_moved = int(of.history["label_changed"].sum())
     alt = (
         f"Loss, P(clean), soft label and neighbors of {of.called} over {len(epochs)} epochs, epoch "
         f"{of.epoch} marked; its corrected label changed {n_moved} times."

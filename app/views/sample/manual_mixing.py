@@ -30,7 +30,7 @@ def mix_by_hand(name: str, row: int, index: int) -> None:
     if images(of.view, np.array([index])) is None:
         st.info("The images are gone, so there is nothing to mix.")
         return
-    trained = sample_history.trained_on(of.run, of.records, row, index)
+    trained = sample_history.training_mix(of.run, of.records, row, index)
     offered = _candidates(of, trained)
     if len(offered.parts) < 2:
         st.info(
@@ -50,10 +50,10 @@ def chosen(
     """The mix by the visitor's weights; without any the epoch's own, or that of MixNN's rule."""
     raw = get("mix")
     if raw is not None:
-        return offered.weighted(np.array(raw[: len(offered.parts)], float))
+        return offered.reweighted(np.array(raw[: len(offered.parts)], float))
     if trained.kind == "neighbors":
         return trained
-    return offered.cut(min(of.run.config.k, len(offered.parts) - 1))
+    return offered.nearest(min(of.run.config.k, len(offered.parts) - 1))
 
 
 def _candidates(of: Sample, trained: sample_history.Mix) -> sample_history.Mix:
@@ -63,7 +63,7 @@ def _candidates(of: Sample, trained: sample_history.Mix) -> sample_history.Mix:
     if of.index not in of.run.labels["panel"] and earlier in of.run.kept_states():
         pixels = of.view.pixels([of.index])
         features = run_cache.network(of.name, earlier).predict_proba(_batch(pixels))[1][0]
-    return sample_history.candidates(of.run, of.records, of.row, of.index, most, features)
+    return sample_history.mixing_candidates(of.run, of.records, of.row, of.index, most, features)
 
 
 def _controls(
@@ -84,7 +84,7 @@ def _controls(
             key=K_SLIDER,
             width=320,
             help="A new K starts from the weights that MixNN's rule gives",
-            on_change=lambda: put(mix=_whole(offered.cut(st.session_state[K_SLIDER]).weights)),
+            on_change=lambda: put(mix=_whole(offered.nearest(st.session_state[K_SLIDER]).weights)),
         )
         st.button(
             "Back to MixNN's weights",

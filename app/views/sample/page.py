@@ -14,10 +14,10 @@ from engine.analysis import sample_search
 from engine.errors import StoreError
 
 
-def labels_of(view: RunView) -> sample_search.Labels:
+def labels_of(view: RunView) -> sample_search.EpochLabels:
     """What the searches use: the labels of an epoch."""
     kept = view.labels
-    return sample_search.Labels(
+    return sample_search.EpochLabels(
         given=kept["given"],
         true=kept.get("true"),
         names=kept.get("ids"),
@@ -26,9 +26,9 @@ def labels_of(view: RunView) -> sample_search.Labels:
     )
 
 
-def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
+def search(labels: sample_search.EpochLabels, classes: list[str]) -> np.ndarray:
     """The search controls; returns the ids found, in their order."""
-    options = sample_search.offered(
+    options = sample_search.available_searches(
         truth=labels.true is not None, lasso=bool(get("lasso")), names=labels.names is not None
     )
     wish = get("search")
@@ -54,7 +54,7 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
     )
     kind = sample_search.SEARCHES[wish]
     arguments = []
-    if kind.takes == "class":
+    if kind.argument == "class":
         chosen = min(get("class") or 0, len(classes) - 1)
         st.selectbox(
             "Class",
@@ -65,7 +65,7 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
             **bound("class", shown=chosen, convert=_restart),
         )
         arguments = [chosen]
-    elif kind.takes == "seed":
+    elif kind.argument == "seed":
         st.button(
             "Shuffle",
             icon=":material/shuffle:",
@@ -73,7 +73,7 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
             kwargs={"shuffle": get("shuffle") + 1, "sample": None, "mix": None},
         )
         arguments = [get("shuffle")]
-    elif kind.takes == "text":
+    elif kind.argument == "text":
         st.text_input(
             "Part of the name",
             width=200,
@@ -82,9 +82,9 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
             **bound("find", convert=_restart),
         )
         arguments = [get("find")]
-    elif kind.takes == "ids":
+    elif kind.argument == "ids":
         arguments = [get("lasso")]
-    return sample_search.find_all(wish, labels, *arguments)
+    return sample_search.find_samples(wish, labels, *arguments)
 
 
 def walk(ids: np.ndarray, n: int) -> int | None:
@@ -97,7 +97,7 @@ def walk(ids: np.ndarray, n: int) -> int | None:
             return None
         sample = int(ids[0])
         put(sample=sample)
-    before, after = sample_search.around(ids, sample)
+    before, after = sample_search.previous_and_next(ids, sample)
     steps = (("Previous", "navigate_before", "P", before), ("Next", "navigate_next", "N", after))
     for title, icon, shortcut, target in steps:
         st.button(
@@ -137,11 +137,11 @@ def found(ids: np.ndarray, sample: int | None) -> None:
     """Where in the list we are."""
     kind = sample_search.SEARCHES[get("search")]
     if not len(ids):
-        st.caption(f"{kind.words} **None at this epoch.**")
+        st.caption(f"{kind.description} **None at this epoch.**")
         return
-    position = sample_search.place(ids, sample)
+    position = sample_search.position_of(ids, sample)
     where = "not in this list" if position is None else f"number {position + 1:,}"
-    st.caption(f"{kind.words} **{len(ids):,} found; sample {sample} is {where}.**")
+    st.caption(f"{kind.description} **{len(ids):,} found; sample {sample} is {where}.**")
 
 
 def second(sample: int, n: int) -> None:
