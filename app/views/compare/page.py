@@ -52,7 +52,7 @@ def pair_of(rows: list[run_table.Row]) -> list[str]:
     newest, others = ready[0], ready[1:]
 
     def distance(row: run_table.Row) -> tuple[bool, int]:
-        told = run_table.differing([newest["settings"], row["settings"]])
+        told = run_table.differing_settings([newest["settings"], row["settings"]])
         return row["method"] == newest["method"], len(told)
 
     nearest = sorted(others, key=distance)[:1]  # sorting keeps the newer one first
@@ -270,7 +270,7 @@ def all_runs(rows: list[run_table.Row], names: list[str]) -> None:
             **bound("like"),
         )
     frame = run_table.table(rows)
-    frame = frame[run_table.bears(frame, get("like"))]
+    frame = frame[run_table.rows_matching(frame, get("like"))]
     with right:
         figures.save_csv("all-runs", frame)
     if frame.empty:
@@ -313,7 +313,7 @@ def sweeps() -> None:
     with first:
         folder = st.selectbox("Folder", list(folders), **_one_of("sweep", list(folders)))
     rows = run_table.rows(folders[folder], shown=runs().sees_folder)
-    setups = run_table.setups(rows)
+    setups = run_table.sweeps_by_setup(rows)
     if not setups:
         st.markdown("None of its runs has finished yet.")
         return
@@ -324,10 +324,10 @@ def sweeps() -> None:
         metric = st.selectbox(
             "Number", metrics, format_func=run_table.METRICS.get, **_one_of("sweep_metric", metrics)
         )
-    cells, words = run_table.cells(setups[setup], metric), run_table.METRICS[metric]
+    cells, words = run_table.sweep_cells(setups[setup], metric), run_table.METRICS[metric]
     n_unfinished = sum(row["state"] != "done" for row in rows)
-    st.markdown(run_table.say(cells, words, n_unfinished))
-    varying = [axis for axis in run_table.SWEPT if cells[axis].nunique() > 1]
+    st.markdown(run_table.sweep_caption(cells, words, n_unfinished))
+    varying = [axis for axis in run_table.SWEEP_AXES if cells[axis].nunique() > 1]
     rates = sorted(cells["rate"].unique()) if len(varying) == 3 else [None]
     for rate, place in panels.in_threes(rates):
         best = cells if rate is None else cells[cells["rate"] == rate]

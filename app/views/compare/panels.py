@@ -13,7 +13,7 @@ from app.server import escaping
 from app.server.visible_runs import runs
 from app.state.url_state import bound, get
 from app.views.compare import selection
-from engine.analysis.label_outcomes import counts, outcomes
+from engine.analysis.label_outcomes import outcome_counts, outcomes
 from engine.charts import compare as charts
 from engine.charts import curves, live_curves, theme
 from engine.embedding.projection import pca
@@ -144,7 +144,7 @@ def loss_pictures(looks: dict[str, selection.Look], short: dict[str, str]) -> No
             st.markdown(f"**{escaping.markdown(short[name])}**, epoch {epoch_of(looks[name])}")
             shares = ", ".join(
                 f"{text.percent(n / len(loss))} {kind.word}"
-                for kind, n in counts(codes).items()
+                for kind, n in outcome_counts(codes).items()
                 if n
             )
             figures.show(

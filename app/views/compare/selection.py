@@ -58,7 +58,7 @@ def short_names(names: list[str]) -> list[str]:
 def differences(names: list[str]) -> list[str]:
     """What is set differently, one phrase of Markdown each: "**K**: A 5, B 15"."""
     configs = [run_cache.run(name).config for name in names]
-    told = run_table.differing([run_table.settings_of(config) for config in configs])
+    told = run_table.differing_settings([run_table.settings_of(config) for config in configs])
     phrases = []
     if AS_METHOD & set(told):
         phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))

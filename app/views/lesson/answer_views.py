@@ -13,16 +13,16 @@ from app.views.lesson.steps import RUN_WORDS
 from engine.analysis import lesson_explanations
 from engine.analysis.diagnostics import diagnose
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
 from engine.charts import theme
 
 N_SHOWN = 8  # changed labels on the wall
 
 
-def show_early(names: dict[str, str]) -> Finding:
+def show_early(names: dict[str, str]) -> Explanation:
     records = run_cache.records(names["plain"])
-    finding = lesson_explanations.early(records)
+    finding = lesson_explanations.explain_early_learning(records)
     epochs = [record["epoch"] for record in records]
     series = {
         words: ([record["metrics"][metric] for record in records], color)
@@ -40,7 +40,7 @@ def show_early(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_humps(names: dict[str, str]) -> Finding:
+def show_humps(names: dict[str, str]) -> Explanation:
     mixnn, plain = names["mixnn"], names["plain"]
     records = run_cache.records(mixnn)
     row = max(run_cache.run(mixnn).config.correction_start - 1, 0)  # labels are still as given
@@ -50,7 +50,7 @@ def show_humps(names: dict[str, str]) -> Finding:
     )
     last = len(run_cache.records(plain)) - 1
     late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
-    finding = lesson_explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
+    finding = lesson_explanations.explain_losses(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
     figures.show(
         charts.losses(scaled, wrong, records[row]["mixture"], height=270),
@@ -66,11 +66,11 @@ def show_humps(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_neighbors(names: dict[str, str]) -> Finding:
+def show_neighbors(names: dict[str, str]) -> Explanation:
     run = names["mixnn"]
     row, neighbors, weights = mixed_first(run)
     labels = run_cache.run(run).labels
-    finding = lesson_explanations.neighborhood(neighbors, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_neighbors(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
         f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
@@ -87,12 +87,14 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_mixing(names: dict[str, str]) -> Finding:
+def show_mixing(names: dict[str, str]) -> Explanation:
     run = names["mixnn"]
     row, neighbors, weights = mixed_first(run)
     labels = run_cache.run(run).labels
     soft = run_cache.values(run, "soft", row - 1)
-    finding = lesson_explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_mixing(
+        weights, neighbors, soft, labels["given"], labels["true"]
+    )
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -122,12 +124,12 @@ def show_mixing(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_correction(names: dict[str, str]) -> Finding:
+def show_correction(names: dict[str, str]) -> Explanation:
     mixnn, plain = names["mixnn"], names["plain"]
     records, others = run_cache.records(mixnn), run_cache.records(plain)
     labels = run_cache.run(mixnn).labels
     corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
-    finding = lesson_explanations.correction(
+    finding = lesson_explanations.explain_correction(
         records, others, labels["given"], corrected, labels["true"]
     )
     series = {
@@ -174,9 +176,9 @@ def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np
     )
 
 
-def show_failures(names: dict[str, str]) -> Finding:
+def show_failures(names: dict[str, str]) -> Explanation:
     records = {name: run_cache.records(run) for name, run in names.items()}
-    finding = lesson_explanations.failures(records)
+    finding = lesson_explanations.explain_failures(records)
     last = {name: of[-1]["metrics"] for name, of in records.items()}
     figures.show(
         charts.outcomes(
@@ -198,7 +200,7 @@ def show_failures(names: dict[str, str]) -> Finding:
     return finding
 
 
-SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
+SHOWS: dict[int, Callable[[dict[str, str]], Explanation]] = {
     1: show_early,
     2: show_humps,
     3: show_neighbors,

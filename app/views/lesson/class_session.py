@@ -15,7 +15,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
 
 MINE, TROUBLE = "lesson.mine", "lesson.trouble"
@@ -160,7 +160,7 @@ def progress_line(words: str, where: RunInfo) -> None:
 # --- the class
 
 
-def class_bars(step: Step, finding: Finding) -> None:
+def class_bars(step: Step, finding: Explanation) -> None:
     """How the class answered, kept up to date; only for who has answered, and the teacher."""
     code = get("class_code")
     if code is None:
@@ -182,7 +182,7 @@ def class_bars(step: Step, finding: Finding) -> None:
     bars()
 
 
-def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
+def draw_bars(step: Step, finding: Explanation, given: dict[str, int]) -> None:
     given = {answer: n for answer, n in given.items() if step.takes(answer)}
     if not given:
         st.caption("No answers of this class yet.")
@@ -197,7 +197,7 @@ def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
     )
 
 
-def bars_of(step: Step, finding: Finding, given: dict[str, int]):
+def bars_of(step: Step, finding: Explanation, given: dict[str, int]):
     """Words, counts and whether it came out, an entry a bar; percentages in tens."""
     if step.kind == PERCENT:
         tens = [min(int(answer) // 10, 9) for answer in given for _ in range(given[answer])]
@@ -210,7 +210,7 @@ def bars_of(step: Step, finding: Finding, given: dict[str, int]):
     return (
         words,
         [given.get(key, 0) for key in step.options],
-        [finding.hit(key) for key in step.options],
+        [finding.is_correct(key) for key in step.options],
     )
 
 

@@ -11,7 +11,7 @@ from app.views.lesson import class_session
 from app.views.lesson.answer_views import SHOWS, example
 from app.views.lesson.class_session import SKIPPED, answered
 from app.views.lesson.steps import PERCENT, RATES, SEEDS, STEPS, Step
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 
 
 def main() -> None:
@@ -159,12 +159,12 @@ def unbroken(sentence: str) -> str:
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def compare(step: Step, mine: str, finding: Finding) -> None:
+def compare(step: Step, mine: str, finding: Explanation) -> None:
     """The prediction beside what came out."""
     came = step.words_of(finding.outcome)
     if mine == SKIPPED:
         st.info(f"What came out: **{came}**", icon=":material/visibility:")
-    elif finding.hit(mine):
+    elif finding.is_correct(mine):
         near = f", near enough to **{came}**" if mine != finding.outcome else ""
         st.success(
             f"You said: **{step.words_of(mine)}**  \nThat is what came out{near}.",

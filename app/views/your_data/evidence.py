@@ -14,7 +14,7 @@ from app.server import escaping, run_cache
 from app.server.decisions import Decision, Reviews
 from app.server.run_view import RunView
 from app.state.url_state import put
-from engine.analysis import nearest_samples
+from engine.analysis import label_evidence
 from engine.analysis.label_issues import LabelIssues
 from engine.caching import once
 from engine.charts import theme
@@ -95,7 +95,7 @@ def image(
 def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
     classes = view.classes
-    near, _ = nearest_samples.evidence(view.run, view.row, sample)
+    near, _ = label_evidence.nearest_samples(view.run, view.row, sample)
     st.markdown("**Alike in the network's eyes**", help=page.word("features"))
     if not len(near) or images is None:
         st.caption("The nearest images of this one are not known.")
@@ -139,7 +139,7 @@ def listed(
                 "sample": [view.sample_name(int(s)) for s in shown],
                 "given": [classes[c] for c in found.given[shown]],
                 "suggested": [classes[c] for c in found.suggested[shown]],
-                "likelihood": found.sure()[shown],
+                "likelihood": found.confidence()[shown],
                 "label quality": found.quality[shown],
                 "decision": [DONE[latest[s].kind] if s in latest else "" for s in shown.tolist()],
             }

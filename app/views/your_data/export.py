@@ -13,7 +13,7 @@ from app.server.uploads.contents import Layout
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
 from engine.analysis.label_issues import LabelIssues
-from engine.analysis.summary import known
+from engine.analysis.summary import format_share
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
@@ -66,9 +66,9 @@ def table(
             classes[found.proposed[i]],
             how[i],
             classes[final[i]],
-            known(found.p_clean[i]),
+            format_share(found.p_clean[i]),
             f"{found.quality[i]:.6f}",
-            classes[found.moved[i]],
+            classes[found.soft_argmax[i]],
             latest[i].at if i in latest else "",
         )
         for i, name in enumerate(ids)

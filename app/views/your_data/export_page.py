@@ -14,7 +14,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export
-from engine.analysis.label_issues import SURE
+from engine.analysis.label_issues import MIN_PROBABILITY
 
 
 def takehome() -> None:
@@ -39,7 +39,7 @@ def also_accept(found, latest) -> float | None:
     n_open = int((undecided & (found.suggested != found.given)).sum())
     n_proposed = int((undecided & (found.proposed != found.given)).sum())
     # from a link, or of another run
-    if not SURE <= (get("accept") or 1) <= 1 or (found.warning and get("accept")):
+    if not MIN_PROBABILITY <= (get("accept") or 1) <= 1 or (found.warning and get("accept")):
         put(accept=None)
     st.markdown("**Labels nobody decided on**")
     key = "accept-held" if found.warning else "accept-on"
@@ -48,10 +48,10 @@ def also_accept(found, latest) -> float | None:
         value=get("accept") is not None,
         key=key,
         help="Without it, a label changes only where you said so. A change is proposed where the "
-        f"network (probability at least {SURE:g}), the nearest images and the loss before "
-        "correction all speak against the given label.",
+        f"network (probability at least {MIN_PROBABILITY:g}), the nearest images and the loss "
+        "before correction all speak against the given label.",
         disabled=found.warning is not None,
-        on_change=lambda: put(accept=SURE if st.session_state[key] else None),
+        on_change=lambda: put(accept=MIN_PROBABILITY if st.session_state[key] else None),
     )
     if not on:
         st.caption(
@@ -59,7 +59,13 @@ def also_accept(found, latest) -> float | None:
             f"{n_proposed:,} of these would be changed unseen."
         )
         return None
-    accept = st.slider("If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE))
+    accept = st.slider(
+        "If at least this probable",
+        MIN_PROBABILITY,
+        1.0,
+        step=0.01,
+        **bound("accept", MIN_PROBABILITY),
+    )
     st.caption("These changes were seen by nobody; in the table they are marked “auto”.")
     return accept
 
@@ -140,7 +146,7 @@ def changes(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
             "given": [classes[label] for label in found.given[shown]],
             "final": [classes[label] for label in final[shown]],
             "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],
-            "likelihood": found.likelihood[shown, final[shown]],
+            "likelihood": found.pred_probs[shown, final[shown]],
         }
     )
     st.markdown(f"**Labels that change** ({len(rows):,})")

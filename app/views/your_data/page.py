@@ -171,7 +171,7 @@ def check() -> None:
         return
     st.markdown(f"**{escaping.markdown(about.name)}**")
     with st.container(horizontal=True, gap="large", key="counts"):
-        for label, value in data_checks.summary(found).items():
+        for label, value in data_checks.key_figures(found).items():
             st.metric(label, value, width="content")
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
@@ -184,7 +184,7 @@ def check() -> None:
         start(about.dataset, about.at)
 
 
-def findings(found: data_checks.Checkup, pictures: dict[int, np.ndarray], notes) -> None:
+def findings(found: data_checks.DataChecks, pictures: dict[int, np.ndarray], notes) -> None:
     warnings = [text for level, text in found.findings if level == "warn"]
     others = [text for level, text in found.findings if level == "note"] + list(notes)
     if not warnings:
@@ -194,7 +194,7 @@ def findings(found: data_checks.Checkup, pictures: dict[int, np.ndarray], notes)
     if pictures:
         captions = [
             " or ".join(found.classes[label] for label in labels) + "?"
-            for _, labels in found.contradictions[: data_checks.PICTURED]
+            for _, labels in found.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]
         ]
         images.wall(list(pictures.values()), captions, size=72)
     if others:
@@ -228,18 +228,18 @@ def start(dataset: str, at: float) -> None:
             "are: no noise is added."
         )
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
-            config = data_checks.suited(load(dataset), mirror=mirror, thorough=thorough)
+            config = data_checks.suggested_settings(load(dataset), mirror=mirror, thorough=thorough)
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking at every image")
-def report(dataset: str, at: float) -> tuple[data_checks.Checkup, dict[int, np.ndarray]]:
+def report(dataset: str, at: float) -> tuple[data_checks.DataChecks, dict[int, np.ndarray]]:
     """The report, and the images whose copies bear other labels."""
     data = load(dataset)
-    found = data_checks.examine(data)
-    rows = [rows[0] for rows, _ in found.contradictions[: data_checks.PICTURED]]
+    found = data_checks.check_data(data)
+    rows = [rows[0] for rows, _ in found.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]]
     return found, {row: data.take([row])[0].permute(1, 2, 0).numpy() for row in rows}
 
 
@@ -247,7 +247,7 @@ def report(dataset: str, at: float) -> tuple[data_checks.Checkup, dict[int, np.n
 def seconds(dataset: str, at: float) -> float:
     """About how long a thorough run takes here."""
     data = load(dataset)
-    return data_checks.seconds(data, data_checks.suited(data, mirror=False))
+    return data_checks.estimated_seconds(data, data_checks.suggested_settings(data, mirror=False))
 
 
 def review() -> None:

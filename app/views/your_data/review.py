@@ -84,7 +84,7 @@ def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
     if get("desk_class") is not None:
         keep &= found.given[order] == get("desk_class")
     if get("desk_sure"):
-        keep &= found.sure()[order] >= get("desk_sure")
+        keep &= found.confidence()[order] >= get("desk_sure")
     return order[keep]
 
 
@@ -149,7 +149,7 @@ def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
 def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
     """What it could be, most likely first, each with a key; keep, skip, undo; any other class."""
     name, classes = view.name, view.classes
-    likely, given = found.likelihood[sample], int(found.given[sample])
+    likely, given = found.pred_probs[sample], int(found.given[sample])
     order = offered(likely, given)
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
