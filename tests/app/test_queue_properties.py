@@ -1,5 +1,6 @@
 """Invariants of the queue under any sequence of visitors' actions and restarts."""
 
+import itertools
 import shutil
 import tempfile
 from collections import Counter
@@ -52,7 +53,7 @@ class Queue(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 3))
     def begin(self, slots):
         self.root = Path(tempfile.mkdtemp())
-        self.slots, self.now = slots, 0.0
+        self.slots, self.now, self.numbers = slots, 0.0, itertools.count()
         self.waiting: dict[str, str] = {}  # name -> owner, in order of arrival
         self.begun: set[str] = set()
         self.pinned: set[str] = set()
@@ -66,7 +67,7 @@ class Queue(RuleBasedStateMachine):
 
     def make_runner(self, root, request):
         if "name" not in request:
-            request["name"] = f"run-{len(list(root.glob('run-*')))}"
+            request["name"] = f"run-{next(self.numbers)}"
             (root / request["name"]).mkdir()
         return FakeRunner(root / request["name"])
 
@@ -121,10 +122,13 @@ class Queue(RuleBasedStateMachine):
             if self.job(name).started:
                 self.job(name).runner.state = "done"
         elif action == "stop" or name in self.begun:
+            resumed = (self.root / name / "config.json").exists()
             getattr(self.runs, action)(name, owner)
             if action == "stop" and self.waiting.pop(name, None):
                 self.pinned.discard(name)
-                assert not (self.root / name).exists()
+                assert (self.root / name).exists() == resumed  # its epochs are kept
+                if resumed:
+                    self.begun.add(name)
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data())
