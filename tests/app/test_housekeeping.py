@@ -125,7 +125,7 @@ def test_without_a_teacher_nothing_is_removed_unless_a_setting_says_so(root, mon
     from app.server.run_manager import RunManager
 
     monkeypatch.delenv("MIXNN_PASSCODE", raising=False)
-    assert "Runs stay until they are deleted." in texts(app("runs"))
+    assert "Runs are kept until they are deleted." in texts(app("runs"))
     monkeypatch.setenv("MIXNN_KEEP_DAYS", "7")
     registry = RunManager.from_environment()
     registry.close()

@@ -34,7 +34,7 @@ def all_turns_taken():
 
 
 @pytest.fixture
-def impatient(monkeypatch):
+def impatient(root, monkeypatch):
     monkeypatch.setattr(pacing, "POLL", 0.05)
     monkeypatch.setattr(pacing, "LONG", 1000.0)
     monkeypatch.setattr(live_updates, "PATIENCE", 0.3)

@@ -254,7 +254,7 @@ def test_human_labels_are_shown_or_requested(root, monkeypatch, tmp_path):
     np.savez(tmp_path / "cifar10.npz", train_images=images, train_labels=clean)
     at.query_params["dataset"] = "cifar10"
     at.run()
-    assert f"lay CIFAR-10_human.pt or cifar10n_labels.npz into {tmp_path}" in texts(at)
+    assert f"put CIFAR-10_human.pt or cifar10n_labels.npz into {tmp_path}" in texts(at)
     worse = np.where(clean < 3, 9, clean)
     np.savez(tmp_path / "cifar10n_labels.npz", clean_label=clean, worse_label=worse)
     at.run()

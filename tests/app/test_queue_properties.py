@@ -53,7 +53,8 @@ class Queue(RuleBasedStateMachine):
     @initialize(slots=st.integers(1, 3))
     def begin(self, slots):
         self.root = Path(tempfile.mkdtemp())
-        self.slots, self.now, self.numbers = slots, 0.0, itertools.count()
+        self.slots, self.now = slots, 0.0
+        self.numbers = itertools.count()  # names of deleted runs are not used again
         self.waiting: dict[str, str] = {}  # name -> owner, in order of arrival
         self.begun: set[str] = set()
         self.pinned: set[str] = set()
@@ -122,12 +123,12 @@ class Queue(RuleBasedStateMachine):
             if self.job(name).started:
                 self.job(name).runner.state = "done"
         elif action == "stop" or name in self.begun:
-            resumed = (self.root / name / "config.json").exists()
+            has_trained = (self.root / name / "config.json").exists()
             getattr(self.runs, action)(name, owner)
             if action == "stop" and self.waiting.pop(name, None):
                 self.pinned.discard(name)
-                assert (self.root / name).exists() == resumed  # its epochs are kept
-                if resumed:
+                assert (self.root / name).exists() == has_trained
+                if has_trained:
                     self.begun.add(name)
 
     @precondition(lambda self: self.begun)

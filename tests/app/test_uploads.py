@@ -276,7 +276,7 @@ def test_a_list_of_members_that_would_fill_the_memory(root, monkeypatch):
 
 
 def test_an_image_of_too_many_pixels(root, monkeypatch):
-    monkeypatch.setattr(images, "MOST_PIXELS", 100)
+    monkeypatch.setattr(images, "MAX_PIXELS", 100)
     file = zipped({"cat/big.png": png(side=11), "dog/1.png": png()})
     message = refused_here(root, file)
     assert "two classes are needed. Left out 1 files that cannot be decoded" in message

@@ -457,7 +457,7 @@ def test_the_folder_box_is_there_only_with_leave(root, tmp_path, monkeypatch):
 def test_the_limit_of_runs_is_said(root, monkeypatch):
     about = bring(root, wrong_digits(100))
     at = app("your_data", upload=about.key, step="check")
-    monkeypatch.setattr(runs(), "per_visitor", 0)
+    monkeypatch.setattr(runs().limits, "per_visitor", 0)
     press(at, "find")
     assert "allowed are 0 at once" in at.error[0].value
 
