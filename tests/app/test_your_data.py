@@ -400,7 +400,7 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
 @pytest.mark.slow
 def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
     """The page's looks keep it; without them it ends."""
-    monkeypatch.setattr(turns, "UNSEEN", 2.0)
+    monkeypatch.setattr(turns, "ABANDONED_AFTER", 2.0)
     at = app("your_data")
     at.file_uploader[0].upload("mine.zip", b"anything").run()
     _, bringing = at.session_state["bringing"]
@@ -457,7 +457,7 @@ def test_the_folder_box_is_there_only_with_leave(root, tmp_path, monkeypatch):
 def test_the_limit_of_runs_is_said(root, monkeypatch):
     about = bring(root, wrong_digits(100))
     at = app("your_data", upload=about.key, step="check")
-    monkeypatch.setattr(runs(), "per_visitor", 0)
+    monkeypatch.setattr(runs().limits, "per_visitor", 0)
     press(at, "find")
     assert "allowed are 0 at once" in at.error[0].value
 

@@ -159,7 +159,7 @@ def retention() -> str:
         "A visitor's run that is not pinned and has no decisions on its labels is removed "
         f"{', or '.join(rules)}."
     )
-    last = runs().tidied()
+    last = runs().last_cleanup()
     if last:
         text += f" Last on {last['at'][:10]}: {last['old']} for their age, "
         text += f"{last['large']} for their size."
