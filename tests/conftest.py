@@ -21,6 +21,16 @@ slow = pytest.mark.slow  # not run by default, see pyproject.toml
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def default_root(tmp_path_factory):
+    """Tests write nothing to the runs/ of the checkout: one that needs runs takes `root`."""
+    path = tmp_path_factory.mktemp("default") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXNN_RUNS", str(path))
+        yield
+    assert not path.exists(), "a test of this session needs the fixture `root`"
+
+
 @pytest.fixture(scope="session")
 def golden():
     """The numbers recorded from the reference code; skipped where they are missing."""

@@ -146,7 +146,7 @@ def _containers() -> Iterator[Case]:
     yield Case(
         "array that is none",
         lambda: zipped({"train_images.npy": b"x" * 50}),
-        reason="no array that NumPy wrote",
+        reason="not an array that NumPy wrote",
     )
 
 
@@ -228,7 +228,7 @@ def _headers() -> Iterator[Case]:
         yield Case(
             f"header: {name}",
             lambda r=raw: arrays({"train_images.npy": r}),
-            reason="no array that NumPy wrote",
+            reason="not an array that NumPy wrote",
         )
     for version in ((0, 0), (3, 0), (9, 9), (255, 255)):
         raw = claimed(described("'|u1'", "(6, 8, 8)"), bytes(384), version)
@@ -333,7 +333,7 @@ def _class_names() -> Iterator[Case]:
     )
     yield Case("class names as numbers", lambda: arrays(class_names=np.array([7, 8, 9])), "taken")
     latin = np.array(["Käse".encode("latin1"), b"b", b"c"])
-    yield Case("bytes that are no UTF-8", lambda: arrays(class_names=latin), reason="no UTF-8")
+    yield Case("bytes that are no UTF-8", lambda: arrays(class_names=latin), reason="not UTF-8")
     bad = {
         "empty": "", "spaces": "   ", "long": "x" * 201, "5 MB": "x" * 1_300_000,
         "surrogate": "a\ud800", "bidi": "a\u202eb", "newline": "a\nb", "escape": "\x1b[31m",

@@ -1,7 +1,8 @@
-"""Who may see, steer and use which runs and uploads; and the runs as one visitor may see them.
+"""Permissions: who may see, control and use which runs and uploads.
 
-A run on one's own data, or on a server with MIXNN_PRIVATE=1 any but a lesson's, is seen by its
-owner, the teacher, and whoever has the key of its share link. For all others it is not there.
+A run on a visitor's own data is private: only its owner, the teacher, and whoever has the key of
+its share link see it; for all others it does not exist. With MIXNN_PRIVATE=1 this holds for every
+run that is not a lesson's.
 """
 
 import functools
@@ -17,23 +18,26 @@ from app.server.visitors import EVERYONE, Visitor, has_teacher
 from engine.errors import StoreError
 from engine.files import read_json
 
-OWN = ("npz", "folder")  # families of data sets that somebody brought
+OWN = ("npz", "folder")  # families of data sets that visitors supply
 KEY_BYTES = 16  # of a share link
 
 
 class Access:
-    """The rules. known: name of a run -> its data set where a registry knows it, else None."""
+    """The rules for one runs root.
 
-    def __init__(self, root: Path, storage: Storage, known: Callable[[str], str | None]):
-        self.root, self._storage, self._known = root, storage, known
+    queued: name of a run -> its data set if it is a run of this process, else None.
+    """
+
+    def __init__(self, root: Path, storage: Storage, queued: Callable[[str], str | None]):
+        self.root, self._storage, self._queued = root, storage, queued
 
     def owner(self, name: str) -> str:
-        """Whom a run belongs to; "" where it was made on the command line."""
+        """Id of the visitor who owns a run; "" for a run of the command line."""
         return str(self._storage.table("owners").get(name, ""))
 
     def private(self, name: str) -> bool:
-        """Whether only some may see a run."""
-        dataset = self._known(name) or dataset_of(self.root / name)
+        """Whether only some visitors may see a run; also if its data set is unknown."""
+        dataset = self._queued(name) or dataset_of(self.root / name)
         if dataset is None or is_own(dataset):
             return True
         return os.environ.get("MIXNN_PRIVATE") == "1" and self.owner(name) != EVERYONE.id
@@ -43,7 +47,7 @@ class Access:
         return self.may_control(name, who) or not self.private(name) or self._has_key(name, who)
 
     def sees_folder(self, folder: Path, who: Visitor) -> bool:
-        """Whether a visitor may see the run in a folder below the root, such as one of a sweep."""
+        """Whether a visitor may see the run in a folder below the root, for example of a sweep."""
         if folder.parent == self.root:
             return self.sees(folder.name, who)
         dataset = dataset_of(folder)
@@ -53,7 +57,7 @@ class Access:
     def may_control(self, name: str, who: Visitor) -> bool:
         """Whether a visitor may control a run and decide on its labels: its owner and the teacher.
 
-        A run without an owner: anyone, where the server knows no teacher.
+        A run without an owner may be controlled by anyone if the server has no teacher.
         """
         owner = self.owner(name)
         return who.teacher or (owner == who.id if owner else not has_teacher())
@@ -61,7 +65,7 @@ class Access:
     def may_use(self, dataset: str, who: Visitor) -> bool:
         """Whether a visitor may train on a data set: a built-in one, or one's own.
 
-        An own one is what the visitor brought, or has a run on already.
+        One's own is what the visitor uploaded, or already has a run on.
         """
         if who.teacher or not is_own(dataset):
             return True
@@ -76,22 +80,22 @@ class Access:
             return True
         owners = self._storage.table("owners")
         mine = (name for name, owner in owners.items() if owner == who.id)
-        return any((self._known(n) or dataset_of(self.root / n)) == dataset for n in mine)
+        return any((self._queued(n) or dataset_of(self.root / n)) == dataset for n in mine)
 
     def may_open(self, upload: str, who: Visitor) -> bool:
-        """Whether a visitor may open an upload: who brought it, and the teacher.
+        """Whether a visitor may open an upload: who uploaded it, and the teacher.
 
-        One that was brought before owners were kept: anyone, where the server knows no teacher.
+        An upload without an owner may be opened by anyone if the server has no teacher.
         """
         owners = self._storage.table("uploads").get(upload, [])
         return who.teacher or who.id in owners or (not owners and not has_teacher())
 
     def link_key(self, name: str) -> str:
-        """The key of a run's share link; "" where there is none."""
+        """The key of a run's share link; "" if it has none."""
         return str(self._storage.table("links").get(name, ""))
 
     def share_link(self, name: str) -> str:
-        """Make a share link of a run, or find it; returns its key."""
+        """The key of a run's share link, created if it has none. Raises StorageError."""
         key = self.link_key(name) or secrets.token_urlsafe(KEY_BYTES)
         self._storage.put("links", name, key)
         return key
@@ -102,12 +106,12 @@ class Access:
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a data set is one that somebody brought."""
+    """Whether a data set was supplied by a visitor, not built in."""
     return dataset.partition(":")[0] in OWN
 
 
 def dataset_of(folder: Path) -> str | None:
-    """The data set of a run folder; None where its settings cannot be read."""
+    """The data set of the run in a folder; None if its settings cannot be read."""
     path = folder / "config.json"
     try:
         stat = path.stat()

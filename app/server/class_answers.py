@@ -1,7 +1,7 @@
-"""What a class answered in the lesson, without names; see `storage`, table `answers`.
+"""Anonymous answers of a class in the lesson; see `storage`, table `answers`.
 
-A changed answer replaces one's own. A token says nothing but "the same browser as before in this
-class": it is derived from the browser's own random token and the class code.
+A changed answer replaces the earlier one. A token only identifies the same browser within one
+class: it is a hash of the browser's random token and the class code.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from engine.errors import EngineError
 CODE = re.compile(r"[a-z0-9][a-z0-9-]{0,23}")
 CODE_WORDS = "letters, digits and hyphens, at most 24"
 MOST_BYTES = 1 << 20  # of one class: about ten thousand answers
-ROW_BYTES = 60  # of an answer beside its text
+ROW_BYTES = 60  # of an answer in addition to its text
 MOST_CLASSES = 1000
 
 
 class AnswersError(EngineError, ValueError):
-    """A class code or an answer that is not taken; the message says what is allowed."""
+    """A class code or an answer that is refused; the message says what is allowed."""
 
 
 def class_code(text: str) -> str:
@@ -36,12 +36,12 @@ def class_code(text: str) -> str:
 
 
 def token(code: str, visitor: str) -> str:
-    """What stands for a visitor in the list of one class; another class gives another one."""
+    """The anonymous token of a visitor in one class; it differs between classes."""
     return hashlib.sha256(f"answers/{code}/{visitor}".encode()).hexdigest()[:16]
 
 
 def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
-    """Keep an answer, in place of an earlier one. Raises AnswersError, StorageError."""
+    """Store an answer, replacing an earlier one. Raises AnswersError, StorageError."""
     code = class_code(code)
     with storage_of(root).transaction() as connection:
         ((size, of_all),) = connection.execute(
@@ -51,10 +51,12 @@ def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
         )
         if not size and of_all >= MOST_CLASSES:
             raise AnswersError(
-                f"answers are kept of {MOST_CLASSES} classes, no more: clear old ones"
+                f"answers of {MOST_CLASSES} classes are stored, the most allowed: clear old ones"
             )
         if size + ROW_BYTES + len(answer.encode()) > MOST_BYTES:
-            raise AnswersError(f"the answers of {code} are too many: a teacher has to clear them")
+            raise AnswersError(
+                f"too many answers of {code} are stored: a teacher has to clear them"
+            )
         row = code, step, token, answer
         connection.execute(
             "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
@@ -64,7 +66,7 @@ def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
 
 
 def counts(root: Path, code: str, step: int) -> Counter[str]:
-    """How many gave each answer to a step. Raises AnswersError, StorageError."""
+    """Number of visitors per answer to a step. Raises AnswersError, StorageError."""
     query = "SELECT answer, count(*) FROM answers WHERE class = ? AND step = ? GROUP BY answer"
     return Counter(dict(storage_of(root).read(query, class_code(code), step)))
 

@@ -1,9 +1,8 @@
-"""What people decided about the labels of a run: a log, in which the last decision on a sample
-counts.
+"""Decisions of reviewers on the labels of a run: a log in which a sample's last decision counts.
 
-The server's storage owns it. After each decision the whole log is also written to review.json in
-the run's folder, so that it travels with a run that is moved or copied; that copy is read only
-where the storage holds no log of this run: after such a move, or of an older server.
+The log is in the server's storage. After each decision all of it is also written to review.json in
+the run's folder, so that it moves with the run; that copy is read only if the storage has no log of
+this run: after a move, or from an older server.
 """
 
 import logging
@@ -25,24 +24,24 @@ COLUMNS = "sample, kind, label, at, by"
 
 
 class ReviewError(StoreError):
-    """Decisions that cannot be read or kept; the message says what to do."""
+    """Decisions that cannot be read or stored; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision about one sample. `by` names the visitor, so that each undoes his own."""
+    """One decision on one sample. `by` is the visitor's id: visitors undo only their own."""
 
     sample: int
-    kind: str  # keep: the given label is right; change: `label` is; skip: cannot tell
-    label: int  # the label that holds from now on
+    kind: str  # keep: the given label is right; change: `label` is right; skip: undecided
+    label: int  # the label from now on
     at: str  # ISO 8601, UTC
     by: str = ""
 
 
 class Reviews:
-    """The decisions about one run of n_samples samples and n_classes classes.
+    """The decisions on one run of n_samples samples and n_classes classes.
 
-    folder: the run's, in the runs root.
+    folder: the run folder, in the runs root.
     """
 
     def __init__(self, folder: Path, n_samples: int, n_classes: int):
@@ -51,7 +50,7 @@ class Reviews:
         self._run, self._storage = printable(folder.name), storage_of(folder.parent)
 
     def log(self) -> list[Decision]:
-        """All decisions ever made and not undone, oldest first. Raises ReviewError."""
+        """All decisions that were not undone, oldest first. Raises ReviewError, StorageError."""
         if self._run not in self._storage.table("reviews"):
             return self._copy()
         query = f"SELECT {COLUMNS} FROM decisions WHERE run = ? ORDER BY number"
@@ -59,17 +58,17 @@ class Reviews:
         for decision in decisions:
             if refusal := self._refusal(decision):
                 raise ReviewError(
-                    f"the decisions on {self._run} are not about this run ({refusal}): rename its "
-                    "folder to begin a new review"
+                    f"the decisions on {self._run} do not fit this run ({refusal}): rename its "
+                    "folder to start a new review"
                 )
         return decisions
 
     def latest(self) -> dict[int, Decision]:
-        """The decision that counts, by sample."""
+        """Sample -> its last decision."""
         return {decision.sample: decision for decision in self.log()}
 
     def decide(self, sample: int, kind: str, label: int, *, by: str = "") -> Decision:
-        """Add a decision. Raises ReviewError, and StorageError where it cannot be kept."""
+        """Add a decision. Raises ReviewError; StorageError if it cannot be stored."""
         at = datetime.now(UTC).isoformat(timespec="seconds")
         decision = Decision(sample, kind, label, at, by)
         if refusal := self._refusal(decision):
@@ -79,7 +78,7 @@ class Reviews:
         return decision
 
     def undo(self, by: str = "") -> Decision | None:
-        """Take back the newest decision of one visitor and return it; None where there is none."""
+        """Undo the newest decision of one visitor and return it; None if there is none."""
         with self._writing() as connection:
             row = connection.execute(
                 f"SELECT {COLUMNS}, number FROM decisions WHERE run = ? AND by = ? "
@@ -93,7 +92,7 @@ class Reviews:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction on the log, which is imported first and copied to the folder after."""
+        """A transaction on the log: imported before if needed, copied to the folder afterwards."""
         with self._storage.transaction() as connection:
             decisions = self.log()
             if self._run not in self._storage.table("reviews"):
@@ -120,15 +119,15 @@ class Reviews:
             kept = read_json(self.path)
             decisions = [Decision(**entry) for entry in kept["log"]]
             if kept["format"] != FORMAT or any(self._refusal(d) for d in decisions):
-                raise ValueError("it is not about this run")
+                raise ValueError("it does not fit this run")
         except (StoreError, KeyError, TypeError, ValueError) as error:
             raise ReviewError(
-                f"{self.path} cannot be read ({error}): rename it to begin a new review"
+                f"{self.path} cannot be read ({error}): rename it to start a new review"
             ) from None
         return decisions
 
     def _refusal(self, decision: Decision) -> str:
-        """Why a decision is none about this run; empty where it is one."""
+        """Why a decision is not valid for this run; "" if it is."""
         if decision.kind not in KINDS:
             return f"decision {decision.kind!r}: allowed are {', '.join(KINDS)}"
         if not 0 <= decision.sample < self.n_samples:
@@ -139,7 +138,7 @@ class Reviews:
 
 
 def has_decisions(folder: Path) -> bool:
-    """Whether anybody decided about the run in a folder of the runs root."""
+    """Whether there are decisions on the run in a folder of the runs root."""
     storage, run = storage_of(folder.parent), printable(folder.name)
     if run in storage.table("reviews"):
         return bool(storage.read("SELECT 1 FROM decisions WHERE run = ? LIMIT 1", run))
@@ -149,4 +148,4 @@ def has_decisions(folder: Path) -> bool:
     try:
         return bool(read_json(path)["log"])
     except (StoreError, KeyError, TypeError, RecursionError):
-        return True  # whatever it is, somebody may want it
+        return True  # unreadable, but perhaps wanted

@@ -6,9 +6,9 @@ MOST = 1e9
 
 
 def number(name: str, default: float, error: type[Exception] = ValueError) -> float:
-    """The value of an environment variable, or the default where it is not set or empty.
+    """The value of an environment variable, or the default if it is not set or empty.
 
-    Raises error, with a sentence, on anything but a number above 0.
+    Raises `error` for anything but a number above 0 (and below 1e9).
     """
     text = os.environ.get(name, "")
     if not text:

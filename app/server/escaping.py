@@ -1,7 +1,7 @@
-"""Texts of others (names, file names, addresses, errors) as text: no markup of theirs acts.
+"""Untrusted texts (names, file names, addresses, errors) shown literally: markup has no effect.
 
-One function for each target. Vega-Lite, tables of st.dataframe, options of st.selectbox and
-st.text show their texts as they are and need none. For texts in figures see charts/escaping.py.
+One function per target. Vega-Lite, st.dataframe, the options of st.selectbox, and st.text show
+texts literally and need none. For texts in figures see engine/charts/escaping.py.
 """
 
 import html as _html
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from engine.charts.escaping import MOST, text
 
-MOST_ERROR = 1000  # of an error's message
-JOINER = "\u2060"  # takes no room; parts what the browser would make a link or an icon of
+MOST_ERROR = 1000  # characters of an error message
+JOINER = "\u2060"  # zero width; breaks up what would become a link or an icon
 _MARKUP = re.compile(r"([\\`*<>#|~$&]|:(?!\s)|(?<!\w)_|_(?!\w))")
 _AT_START = re.compile(
     r"^(\d+)([.)])(?=\s|$)|^()([-+=])"
 )  # lists and headings, before or after a number
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)*(?=[^/\s'\"])")  # before a path's last part
-# after Markdown is read, these are looked for in its texts, so that a backslash does not help
+# these are searched after Markdown is parsed, so a backslash does not help
 _LINKED = re.compile(r":(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)
 
 
 def markdown(value: object, most: int = MOST) -> str:
-    """Markdown that shows a text letter by letter: no emphasis, link, image, formula or icon.
+    """Markdown that shows a text literally: no emphasis, link, image, formula or icon.
 
     >>> markdown("![x](http://y) 5*3")
     '!&#91;x&#93;(http\\\\:\\u2060//y) 5\\\\*3'
@@ -34,27 +34,27 @@ def markdown(value: object, most: int = MOST) -> str:
 
 
 def html(value: object, most: int = MOST) -> str:
-    """HTML that shows a text, between tags or in a quoted attribute."""
+    """HTML that shows a text literally, between tags or in a quoted attribute."""
     return _html.escape(text(value, most), quote=True)
 
 
 def without_paths(value: object, root: Path | str) -> str:
-    """A text without the server's folders: what lies in root by its name, other paths by the last.
+    """A text without the server's folders: paths relative to root, other paths by their last part.
 
-    >>> without_paths("/srv/my runs/a is gone; see npz:/home/ann/b.npz", "/srv/my runs")
-    'a is gone; see npz:b.npz'
+    >>> without_paths("/srv/my runs/a is missing; see npz:/home/ann/b.npz", "/srv/my runs")
+    'a is missing; see npz:b.npz'
     """
-    found = str(value)
+    message = str(value)
     for folder in {str(root), str(Path(root).resolve())}:
-        found = found.replace(f"{folder}/", "")
-    return _FOLDERS.sub("", found)
+        message = message.replace(f"{folder}/", "")
+    return _FOLDERS.sub("", message)
 
 
 def lines(value: object, most: int = MOST_ERROR) -> str:
-    """Markdown of a message whose lines stay lines."""
+    """Markdown of a message that keeps its line breaks."""
     return "  \n".join(markdown(line, most) for line in str(value)[:most].splitlines() if line)
 
 
-def _escaped(found: re.Match) -> str:
-    number, sign = (found[1], found[2]) if found[1] else ("", found[4])
-    return f"{number}\\{sign}"
+def _escaped(match: re.Match) -> str:
+    number, mark = (match[1], match[2]) if match[1] else ("", match[4])
+    return f"{number}\\{mark}"

@@ -1,8 +1,8 @@
-"""Which ended runs of visitors are tidied away: old ones, and the oldest beyond a size.
+"""Removal of visitors' ended runs: old ones, and the oldest ones above a total size.
 
-These stay: pinned runs and a teacher's (table "kept"), a lesson's, those without an owner, those
-with decisions about labels, those that wait or train, here or on the command line, those that a run
-that stays or waits was forked from, and links to folders elsewhere.
+Never removed: pinned runs and a teacher's (table "kept"), a lesson's, runs without an owner, runs
+with decisions on labels, runs that wait or train (here or on the command line), ancestors of runs
+that are kept or wait, and links to other folders.
 """
 
 import logging
@@ -22,39 +22,40 @@ if TYPE_CHECKING:
     from app.server.run_queue import RunQueue
 
 log = logging.getLogger(__name__)
-# the newest tells when a run was written
+# the newest of them shows when a run was last written
 FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json")
 
 
 def choose(
     root: Path, storage: Storage, busy: set[str], now: float, keep_seconds: float, keep_bytes: float
 ) -> tuple[list[str], list[str]]:
-    """Names of the runs that are too old, and of those beyond keep_bytes, the oldest first.
+    """Names of the runs that are too old, and of the oldest ones above keep_bytes, oldest first.
 
-    busy: runs that wait or train, and those that they will be forked from. now: seconds since
-    1970. keep_bytes: of the disk, for all runs that have an owner.
+    busy: runs that wait or train, and their parents. now: seconds since 1970. keep_seconds: the
+    highest age. keep_bytes: disk space of all runs that have an owner.
     """
     owners = storage.table("owners")
-    there = {name for name in owners if name and name == Path(name).name and (root / name).is_dir()}
-    ages = {name: now - _written(root / name) for name in there}
-    fixed = {name for name in there if _stays(name, root, storage, busy)}
-    by_age = sorted(there - fixed, key=lambda name: -ages[name])
+    names = {name for name in owners if name and name == Path(name).name and (root / name).is_dir()}
+    ages = {name: now - _written(root / name) for name in names}
+    fixed = {name for name in names if _stays(name, root, storage, busy)}
+    by_age = sorted(names - fixed, key=lambda name: -ages[name])
     parents = {path.parent.name: _parent(path) for path in root.glob("*/config.json")}
     old = _without_parents(parents, [name for name in by_age if ages[name] > keep_seconds])
-    sizes = {name: _size(root / name) for name in there - set(old)}
-    beyond, large = sum(sizes.values()) - keep_bytes, []
+    sizes = {name: _size(root / name) for name in names - set(old)}
+    excess = sum(sizes.values()) - keep_bytes
+    large: list[str] = []
     for name in (name for name in by_age if name in sizes):
-        gone = {*old, *large, name}
-        if beyond > 0 and name not in {p for run, p in parents.items() if run not in gone}:
+        removed = {*old, *large, name}
+        if excess > 0 and name not in {p for run, p in parents.items() if run not in removed}:
             large.append(name)
-            beyond -= sizes[name]
+            excess -= sizes[name]
     return old, large
 
 
-def tidy(
+def clean_up(
     queue: "RunQueue", storage: Storage, now: float, keep_seconds: float, keep_bytes: float
 ) -> list[str]:
-    """Remove what `choose` names; returns the names of the runs that are gone."""
+    """Remove the runs that `choose` names; returns the names of the removed ones."""
     with queue.lock:
         live = queue.live()
     busy = {job.name for job in live} | {job.request.get("parent", "") for job in live}
@@ -66,7 +67,7 @@ def tidy(
             if job is not None and job.live or storage.table("kept").get(name):
                 continue  # resumed or pinned meanwhile
             if failure := queue.remove(name):
-                log.warning("%s was not tidied away completely: %s", name, failure)
+                log.warning("%s was not removed completely: %s", name, failure)
             else:
                 removed.append(name)
     if removed:
@@ -80,11 +81,11 @@ def tidy(
 
 
 def note(storage: Storage, now: float, old: list[str], large: list[str]) -> None:
-    """Keep and log what was removed."""
+    """Store and log what was removed."""
     at = datetime.fromtimestamp(now, UTC).isoformat(timespec="minutes")
     storage.replace("tidied", {"at": at, "old": len(old), "large": len(large)})
     log.warning(
-        "tidied away: %d old runs, %d beyond the size: %s",
+        "removed %d old runs, and %d above the total size: %s",
         len(old),
         len(large),
         ", ".join((*old, *large)),
@@ -106,13 +107,13 @@ def _stays(name: str, root: Path, storage: Storage, busy: set[str]) -> bool:
 
 
 def _without_parents(parents: dict[str, str | None], names: list[str]) -> list[str]:
-    """Those of names that no run outside of them was forked from, nor one that stays thereby."""
-    gone = set(names)
+    """Those of names that are no ancestor of a run that remains."""
+    removed = set(names)
     while True:
-        needed = {parent for name, parent in parents.items() if name not in gone}
-        if not gone & needed:
-            return [name for name in names if name in gone]
-        gone -= needed
+        needed = {parent for name, parent in parents.items() if name not in removed}
+        if not removed & needed:
+            return [name for name in names if name in removed]
+        removed -= needed
 
 
 def _parent(path: Path) -> str | None:
@@ -124,15 +125,15 @@ def _parent(path: Path) -> str | None:
 
 
 def _written(folder: Path) -> float:
-    """When a run was written last, in seconds since 1970; that of the folder where none was."""
+    """When a run was last written, in seconds since 1970; without files its folder's time."""
     times = [(folder / name).stat().st_mtime for name in FILES if (folder / name).exists()]
     return max(times, default=folder.stat().st_mtime)
 
 
 def _size(folder: Path) -> int:
-    """Bytes of the disk below a folder; links are not followed.
+    """Disk space below a folder in bytes; links are not followed.
 
-    A file that a fork shares with its parent counts in parts, so that all together it counts once.
+    A file that a fork shares with its parent counts in parts, so that in total it counts once.
     """
-    found = [path.lstat() for path in folder.rglob("*")]
-    return sum(512 * f.st_blocks // (1 if stat.S_ISDIR(f.st_mode) else f.st_nlink) for f in found)
+    stats = [path.lstat() for path in folder.rglob("*")]
+    return sum(512 * s.st_blocks // (1 if stat.S_ISDIR(s.st_mode) else s.st_nlink) for s in stats)

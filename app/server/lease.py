@@ -1,4 +1,4 @@
-"""Which of several servers over one runs root trains and writes: the one that holds a lock."""
+"""Which of several servers over one runs root trains and writes: the holder of a file lock."""
 
 import fcntl
 import os
@@ -17,7 +17,10 @@ class Lease:
         self._descriptor: int | None = None
 
     def take(self) -> bool:
-        """Take the lock unless another server has it; whether this one has it. Raises OSError."""
+        """Take the lock unless another server has it; returns whether this one has it.
+
+        Raises OSError.
+        """
         with self._lock:
             if self._descriptor is not None:
                 return True
@@ -30,13 +33,13 @@ class Lease:
             except OSError:
                 os.close(lease)
                 raise
-            # a forked child would hold the lock longer than this process lives
+            # else a forked child would hold the lock after this process has ended
             os.register_at_fork(after_in_child=self._close)
             self._descriptor = lease
             return True
 
     def release(self) -> None:
-        """Let another server have it."""
+        """Release the lock for another server."""
         with self._lock:
             self._close()
 
@@ -47,5 +50,5 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether this server has it."""
+        """Whether this server has the lock."""
         return self._descriptor is not None

@@ -7,11 +7,11 @@ from app.server.visitors import Visitor
 
 
 class Limits:
-    """The server's limits. What the teacher sets holds after a restart, until whoever runs the
-    server changes its setting of the same limit.
+    """The server's limits. What the teacher sets survives a restart, until the server is started
+    with another setting of the same limit.
 
-    per_visitor, per_address, most_queued: runs that one visitor, all visitors of one address, and
-    all together may have queued or running; a teacher may more.
+    slots: runs that train at once. per_visitor, per_address, most_queued: runs that one visitor,
+    all visitors of one address, and all visitors may have queued or running; not for teachers.
     """
 
     def __init__(self, slots: int, per_visitor: int, per_address: int, most_queued: int):
@@ -20,13 +20,13 @@ class Limits:
         self._settings = {"slots": slots, "per_visitor": per_visitor}
 
     def load(self, storage: Storage) -> None:
-        """Take what the teacher set before. Raises StorageError."""
+        """Load what the teacher set. Raises StorageError."""
         for name, (value, setting) in storage.table("limits").items():
             if self._settings.get(name) == setting:
                 setattr(self, name, value)
 
     def change(self, storage: Storage, **values: int) -> None:
-        """Set slots, per_visitor, and keep them. Raises StorageError; nothing changes then."""
+        """Set and store slots and per_visitor. Raises StorageError; nothing changes then."""
         with storage.transaction():
             for name, value in values.items():
                 storage.put("limits", name, [value, self._settings[name]])
@@ -34,7 +34,7 @@ class Limits:
             setattr(self, name, value)
 
     def check(self, live: list[Job], visitor: Visitor) -> None:
-        """Raise RunsError where a visitor, its address, or all together have their most."""
+        """Raise RunsError if the visitor, its address or the server has reached its limit."""
         counted = [
             (sum(job.owner == visitor.id for job in live), self.per_visitor, "you have"),
             (
@@ -48,5 +48,5 @@ class Limits:
             if number >= most:
                 raise RunsError(
                     f"{who} {number} runs queued or running: allowed are {most} at once; wait for "
-                    "one, or stop one"
+                    "one to end, or stop one"
                 )

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def network(name: str, epoch: int) -> Predictor:
-    """The network after an epoch, or after the nearest one whose network is kept.
+    """The network saved after an epoch, or after the nearest epoch that has one.
 
-    Raises StoreError where none is kept.
+    Raises StoreError if the run has none.
     """
     run = run_cache.run(name)
     epochs = run.checkpoints()

@@ -1,8 +1,8 @@
-"""Import of the files in which servers before `storage` kept the small state of the app.
+"""Import of the files in which older servers kept the state that is now in `storage`.
 
 They are imported once, in one transaction, and then moved to `.before-sqlite/`, so that nothing is
-lost. A file that lies in the runs root again, of an older server used since, is newer than the
-database and wins.
+lost. A file that appears in the runs root again, from an older server used since, is newer than
+the database and replaces its entries.
 """
 
 import contextlib
@@ -24,9 +24,9 @@ TABLES = ("owners", "shared", "uploads", "links", "kept", "tidied")
 
 
 def import_old_files(storage: Storage) -> list[str]:
-    """Import what lies in the runs root; returns a sentence for each file that is damaged.
+    """Import the old files in the runs root; returns a sentence for each damaged file.
 
-    Raises StorageError where the database cannot be written; every file is where it was then.
+    Raises StorageError if the database cannot be written; no file is moved then.
     """
     files = list(_old_files(storage.root))
     if not files:
@@ -63,7 +63,7 @@ def _import(storage: Storage, connection: sqlite3.Connection, file: Path, conten
         rows = [(file.stem, *line) for line in _answers(content)]
         connection.executemany("INSERT OR REPLACE INTO answers VALUES (?, ?, ?, ?)", rows)
     elif file.parent.name == ".lassos":
-        if re.fullmatch("[0-9a-f]{20}", file.name):  # else half written
+        if re.fullmatch("[0-9a-f]{20}", file.name):  # others are incomplete
             row = file.name, content.decode("ascii"), file.stat().st_mtime
             connection.execute("INSERT OR REPLACE INTO sample_sets VALUES (?, ?, ?)", row)
     else:
@@ -71,18 +71,19 @@ def _import(storage: Storage, connection: sqlite3.Connection, file: Path, conten
 
 
 def _import_table(storage: Storage, kind: str, table: Any) -> None:
-    if not isinstance(table, list if kind in ("queue", "teachers") else dict):
-        raise ValueError(f"it holds a {type(table).__name__}")
-    if kind == "queue":
+    lists = ("queue", "teachers")
+    if kind == "queue" and isinstance(table, list):
         storage.save_queue([*storage.queue(), *table])
-    elif kind == "teachers":
+    elif kind == "teachers" and isinstance(table, list):
         storage.put(kind, "browsers", table)
-    else:
+    elif kind not in lists and isinstance(table, dict):
         storage.replace(kind, storage.table(kind) | table)
+    else:
+        raise ValueError(f"it holds a {type(table).__name__}")
 
 
 def _answers(content: bytes) -> Iterator[tuple[int, str, str]]:
-    """step, token, answer; a line torn by a server that died is passed over."""
+    """(step, token, answer) of each line; incomplete lines are skipped."""
     for line in content.splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             entry = json.loads(line)
@@ -91,7 +92,7 @@ def _answers(content: bytes) -> Iterator[tuple[int, str, str]]:
 
 def _move_aside(file: Path, root: Path) -> None:
     target = root / ASIDE / file.relative_to(root)
-    with contextlib.suppress(OSError):  # it stays, and is not imported again
+    with contextlib.suppress(OSError):  # it remains, but is not imported again
         target.parent.mkdir(parents=True, exist_ok=True)
         number = 0
         while target.exists():

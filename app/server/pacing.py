@@ -1,7 +1,7 @@
-"""The pace of a server with many visitors: turns to compute, and when a viewer looks again.
+"""Scheduling of pages on a server with many visitors: turns to compute, and when pages poll again.
 
-Thirty pages that compute at once in one interpreter finish thirty times later, each of them; in
-turns the first is done after one thirtieth of that time. Knows nothing of Streamlit.
+Thirty pages that compute at the same time in one interpreter all take thirty times as long; in
+turns the first one is done after one thirtieth of that time. Independent of Streamlit.
 """
 
 import heapq
@@ -12,19 +12,19 @@ import time
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 
-AT_ONCE = 2  # scripts that compute at once: one may wait for the disk while another computes
-LONG = 3.0  # seconds; a turn held longer no longer counts: a check of an upload takes minutes
-BEHIND = 2.0  # seconds that a look waits longer than a page which came with it
-MOST_WAITING = 100  # pages in line; whoever comes then is asked to come back
-PATIENCE = 12.0  # seconds in line, then likewise
-POLL = 0.5  # seconds between two looks of a waiting script whether it is still wanted
+AT_ONCE = 2  # pages that compute at once: one may wait for the disk while another computes
+LONG = 3.0  # seconds; a longer turn no longer counts: the check of an upload takes minutes
+BEHIND = 2.0  # seconds that an update waits longer than a new page that came with it
+MOST_WAITING = 100  # pages in line; further ones have to retry
+PATIENCE = 12.0  # seconds in line, then a page has to retry
+POLL = 0.5  # seconds between two checks whether a waiting page is still wanted
 COURTESY = 0.02  # seconds at most that training waits after a batch while a page computes
-SHARE = 0.4  # of the turns that looks may take together
-LONGEST = 20.0  # seconds at most between two looks of one viewer
+SHARE = 0.4  # of the turns that all updates may take
+LONGEST = 20.0  # seconds at most between two updates of one viewer
 
 
 class Busy(Exception):
-    """There was no turn in time."""
+    """There was no turn in time, or too many pages wait."""
 
 
 class _Ticket:
@@ -33,9 +33,9 @@ class _Ticket:
 
 
 class Turns:
-    """Turns to compute, at most `at_once` at a time, first come first served.
+    """Turns to compute, at most `at_once` at a time, first come, first served.
 
-    Safe from any thread; a turn within a turn of the same thread is the same turn.
+    Thread-safe; a turn within a turn of the same thread is the same turn.
     """
 
     def __init__(self, at_once: int = AT_ONCE, *, clock: Callable[[], float] = time.monotonic):
@@ -56,11 +56,11 @@ class Turns:
         patience: float | None = None,
         wanted: Callable[[], None] = lambda: None,
     ) -> Iterator[bool]:
-        """Wait for a turn and hold it; gives whether it is a turn of its own.
+        """Wait for a turn and hold it; yields whether it is a turn of its own.
 
-        since: place in line, a time of the clock; by default now. patience: seconds in line at
-        most, None without end. wanted: called now and then while waiting; what it raises ends the
-        wait. Raises Busy where there is no turn in time, or where too many wait.
+        since: place in line, a time of the clock; by default now. patience: most seconds in line;
+        None: no limit. wanted: called regularly while waiting; what it raises ends the wait.
+        Raises Busy if there is no turn in time, or if too many wait.
         """
         if getattr(self._mine, "held", False):
             yield False
@@ -73,7 +73,9 @@ class Turns:
             self._mine.held = False
             self._give_back(ticket)
 
-    def _wait(self, since, patience, wanted) -> _Ticket:
+    def _wait(
+        self, since: float | None, patience: float | None, wanted: Callable[[], None]
+    ) -> _Ticket:
         now = self._clock()
         ticket = _Ticket(now if since is None else since)
         with self._lock:
@@ -85,7 +87,7 @@ class Turns:
             while not ticket.called.wait(POLL):
                 wanted()
                 with self._lock:
-                    self._call()  # a turn may have become a long one
+                    self._call()  # a turn may have become long
                 if patience is not None and self._clock() - now > patience:
                     raise Busy
         except BaseException:
@@ -94,7 +96,7 @@ class Turns:
         return ticket
 
     def _call(self) -> None:
-        """Call those whose turn it is; with the lock held."""
+        """Give the free turns; call with the lock held."""
         while self._waiting and self._n_counted() < self._at_once:
             _, _, ticket = heapq.heappop(self._waiting)
             self._held[ticket] = self._clock()
@@ -107,7 +109,7 @@ class Turns:
 
     def _give_back(self, ticket: _Ticket) -> None:
         with self._lock:
-            if self._held.pop(ticket, None) is None:  # it left the line
+            if self._held.pop(ticket, None) is None:  # it was still in line
                 self._waiting = [entry for entry in self._waiting if entry[2] is not ticket]
                 heapq.heapify(self._waiting)
             self._call()
@@ -116,10 +118,11 @@ class Turns:
 
     @property
     def n_waiting(self) -> int:
+        """Number of pages in line."""
         return len(self._waiting)
 
     def courtesy(self) -> None:
-        """Let pages that compute now go first, for a moment; training calls it after a batch."""
+        """Wait up to COURTESY seconds while pages compute; training calls it after every batch."""
         if self._idle.is_set():
             return
         with self._lock:
@@ -129,7 +132,7 @@ class Turns:
 
 
 class Pace:
-    """How long a viewer waits from one answer to the next look, from what looks took lately."""
+    """How long a viewer's page waits until its next update, from how long recent updates took."""
 
     def __init__(
         self,
@@ -140,18 +143,18 @@ class Pace:
     ):
         self._at_once, self._clock, self._chance = at_once, clock, chance
         self._lock = threading.Lock()
-        self._seconds = 0.0  # that a look takes
-        self._viewers: dict[Hashable, float] = {}  # when each looked last
+        self._seconds = 0.0  # moving average of an update
+        self._viewers: dict[Hashable, float] = {}  # time of its last update
 
     def note(self, seconds: float) -> None:
-        """A look held its turn for so long."""
+        """Record how many seconds an update held its turn."""
         with self._lock:
             self._seconds += 0.05 * (seconds - self._seconds)
 
     def seconds(self, viewer: Hashable, base: float) -> float:
-        """Until this viewer's next look, base to LONGEST; 15 % more or less, lest all come at once.
+        """Seconds until this viewer's next update: base to LONGEST, randomly varied by 15 %.
 
-        All viewers' looks together take SHARE of the turns at most.
+        All viewers' updates together take at most SHARE of the turns.
         """
         now = self._clock()
         with self._lock:

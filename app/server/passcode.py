@@ -1,4 +1,4 @@
-"""The teacher's passcode: few guesses for all together, and turns that nobody can take away."""
+"""The teacher's passcode: a global limit on guesses, and turns that no one else can take away."""
 
 import hmac
 import ipaddress
@@ -20,15 +20,15 @@ from app.server.visitors import Visitor
 log = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two tries of one browser
 PER_MINUTE = 10  # tries of one browser
-FREE = 5  # turns that come without a delay
+FREE = 5  # turns without a delay
 GROWTH = 1 / 30  # seconds that each further turn adds to the delay between two turns
 MOST_DELAY = 1.7  # seconds between two turns, at most
 HALVED = 300.0  # seconds in which the count of turns halves
-KEPT = 15.0  # seconds that a turn is kept for its browser, from when it was asked to come back
-LONGEST = 10.0  # seconds after which one who waits is asked to come back, at most
-MOST_BESIDE = 40  # that wait at one address
-MOST_WAITING = 300  # of all addresses
-MOST_REMEMBERED = 10_000  # cookies, addresses, neighborhoods; the oldest go
+KEPT = 15.0  # seconds that a turn is kept for its browser, after the time to try again
+LONGEST = 10.0  # seconds after which a waiting browser tries again, at most
+MOST_PER_ADDRESS = 40  # browsers that wait at one address
+MOST_WAITING = 300  # browsers of all addresses that wait
+MOST_REMEMBERED = 10_000  # cookies, addresses, neighborhoods; the oldest are dropped
 MOST_TEACHERS = 100
 
 
@@ -37,13 +37,13 @@ class _Place:
     """A browser that waits for its turn, or has it."""
 
     names: tuple[str, str, str]  # its neighborhood, its address, its cookie
-    ready: float  # from when on its own limits allow a try
-    asked: float = 0.0  # when it was asked to come back
-    turn: float | None = None  # since when it has its turn
+    ready: float  # when its own limits allow a try
+    retry_at: float = 0.0  # the time to try again, as shown on the page
+    turn: float | None = None  # when it got its turn
 
     def over(self, now: float) -> bool:
-        """Whether its turn was not taken."""
-        return self.turn is not None and max(self.turn, self.asked) + KEPT < now
+        """Whether its turn has expired unused."""
+        return self.turn is not None and max(self.turn, self.retry_at) + KEPT < now
 
 
 class Passcode:
@@ -51,21 +51,21 @@ class Passcode:
 
     A turn is one try. A browser has one a second and ten a minute; all browsers together, however
     many cookies and addresses they use, have 5 at once, then one after a delay that grows to 1.7 s:
-    below 400 in ten minutes. Browsers that gave the right passcode before have turns of their own;
-    ten wrong tries in a row end that.
+    fewer than 400 in ten minutes. Browsers that gave the right passcode before have turns of their
+    own, until ten wrong tries in a row.
 
-    Who presses gets a place, and turns go around: first among neighborhoods (IPv6 /48, IPv4 /16),
-    then among their addresses (IPv6 /64), then among the cookies there. Whoever had none, or its
-    last one longest ago, is next; of equals, who came first. Others' presses neither take a place
-    or turn away nor delay it, and one's own early presses do not either; a turn is kept until 15 s
-    after the time that the page named. So a fresh browser waits at most 1.7 s for each that waits
-    at its address, and as much for each other neighborhood and address that waits.
+    A browser that tries gets a place, and turns rotate: first among neighborhoods (IPv6 /48, IPv4
+    /16), then among their addresses (IPv6 /64), then among the cookies of an address. Next is the
+    one without a turn so far or with the oldest one; of equals, the first to arrive. Tries of
+    others neither take away nor delay a place or a turn, nor do one's own early tries; a turn is
+    kept until 15 s after the time that the page showed. So a new browser waits at most 1.7 s for
+    each one that waits at its address, and as much for each other waiting neighborhood and address.
 
-    Not guaranteed: a turn soon where more than 40 fresh cookies wait at one address or more than
-    300 in all (one of them loses its place then), or among very many neighborhoods.
+    Not guaranteed: a turn soon if more than 40 new cookies wait at one address or more than 300 in
+    total (one of them loses its place then), or among very many neighborhoods.
 
-    clock: seconds, only growing. teachers: cookies that gave it before; remember: called with
-    their new list. Every method may be called from any thread.
+    clock: a monotonic clock in seconds. teachers: cookies that gave the passcode before; remember:
+    called with their new list. Every method may be called from any thread.
     """
 
     def __init__(
@@ -82,10 +82,10 @@ class Passcode:
         self._last: dict[str, float] = {}  # neighborhood, address or cookie -> its last turn
         self._tries: dict[str, deque[float]] = {}  # cookie -> times
         self._next = -math.inf  # when the next turn is given
-        self._turns, self._counted = 0.0, 0.0  # how many of late, as of when
+        self._turns, self._counted = 0.0, 0.0  # recent turns, as of when
 
-    def unlock(self, said: str, visitor: Visitor) -> str:
-        """Try a passcode; returns "" where it is right, else why not, with the time to wait."""
+    def unlock(self, guess: str, visitor: Visitor) -> str:
+        """Try a passcode; returns "" if it is right, else a message with the time to wait."""
         with self._lock:
             now, me = self._clock(), visitor.id
             known = me in self._teachers
@@ -96,14 +96,14 @@ class Passcode:
             tries = self._tries.pop(me, None) or deque(maxlen=PER_MINUTE)
             tries.append(now)
             _keep(self._tries, me, tries)
-            if self._secret and hmac.compare_digest(said.encode(), self._secret.encode()):
+            if self._secret and hmac.compare_digest(guess.encode(), self._secret.encode()):
                 self._know([*(t for t in self._teachers if t != me), me][-MOST_TEACHERS:])
                 del self._tries[me]
                 return ""
-            if me in self._teachers and len(tries) == PER_MINUTE:  # the passcode is another one now
+            if me in self._teachers and len(tries) == PER_MINUTE:  # the passcode has changed
                 self._know([t for t in self._teachers if t != me])
         log.warning(
-            "%s wrong passcode from %s, browser %s (about %.0f tries of late)",
+            "%s wrong passcode from %s, browser %s (about %.0f recent tries)",
             time.strftime("%Y-%m-%d %H:%M:%S%z"),
             visitor.address or "this machine",
             me,
@@ -112,20 +112,20 @@ class Passcode:
         return "That is not the passcode."
 
     def _know(self, teachers: list[str]) -> None:
-        """Replace the browsers that gave the right passcode, newest last."""
+        """Set the browsers that gave the right passcode, newest last."""
         if teachers != self._teachers:
             self._teachers = teachers
             self._remember(teachers)
 
     def _ready(self, cookie: str) -> float:
-        """From when on one browser's own limits allow a try."""
+        """When one browser's own limits allow its next try."""
         tries = self._tries.get(cookie)
         if not tries:
             return -math.inf
         return max(tries[-1] + PAUSE, tries[0] + 60 if len(tries) == PER_MINUTE else -math.inf)
 
     def _queue(self, now: float, visitor: Visitor) -> float:
-        """Seconds until a browser should come back; 0 where it has its turn."""
+        """Seconds until a browser should try again; 0 if it has its turn."""
         self._give_turns(now)
         place = self._places.get(visitor.id)
         if place is None or place.over(now):
@@ -133,38 +133,38 @@ class Passcode:
             self._give_turns(now)
         if place.turn is not None:
             return 0.0
-        if place.asked <= now:
+        if place.retry_at <= now:
             order = self._order(place)
             ahead = sum(p.turn is None and self._order(p) < order for p in self._places.values())
             queue = self._next - now + ahead * self._delay(now)
-            place.asked = now + max(min(queue, LONGEST), place.ready - now, 0.5)
-        return place.asked - now
+            place.retry_at = now + max(min(queue, LONGEST), place.ready - now, 0.5)
+        return place.retry_at - now
 
     def _enter(self, now: float, visitor: Visitor) -> _Place:
-        """Give a browser a place; where there are too many, another one loses its place."""
+        """Give a browser a place; if there are too many, another one loses its place."""
         names = _neighborhood(visitor.address), f"at {visitor.address}", visitor.id
         self._places.pop(visitor.id, None)
         waiting = [place for place in self._places.values() if place.turn is None]
-        beside = [place for place in waiting if place.names[1] == names[1]]
-        if len(beside) >= MOST_BESIDE:
-            self._drop(beside)
+        same_address = [place for place in waiting if place.names[1] == names[1]]
+        if len(same_address) >= MOST_PER_ADDRESS:
+            self._drop(same_address)
         elif len(waiting) >= MOST_WAITING:
             self._drop(waiting)
         place = self._places[visitor.id] = _Place(names, max(now, self._ready(visitor.id)))
         return place
 
     def _drop(self, places: list[_Place]) -> None:
-        """Remove one of those that had a turn last; any of them, so that no rhythm wins."""
+        """Remove one of those with the latest turn, at random, so that no timing wins."""
         worst = max(map(self._order, places))
         equals = [place for place in places if self._order(place) == worst]
         del self._places[random.choice(equals).names[2]]
 
     def _order(self, place: _Place) -> tuple[float, ...]:
-        """Who is next: the smallest."""
+        """Sort key of the turns: the smallest is next."""
         return tuple(self._last.get(name, -math.inf) for name in place.names)
 
     def _give_turns(self, now: float) -> None:
-        """Give the turns that came up until now, and clear those that were not taken."""
+        """Give the turns that are due, and remove those that expired unused."""
         while self._next <= now:
             waiting = [place for place in self._places.values() if place.turn is None]
             at = max(self._next, min((place.ready for place in waiting), default=math.inf))
@@ -180,7 +180,7 @@ class Passcode:
             self._clear(now)
 
     def _clear(self, now: float) -> None:
-        """Remove turns that were not taken."""
+        """Remove turns that expired unused."""
         for cookie in [c for c, place in self._places.items() if place.over(now)]:
             del self._places[cookie]
 
@@ -188,12 +188,12 @@ class Passcode:
         return self._turns * 0.5 ** ((now - self._counted) / HALVED)
 
     def _delay(self, now: float) -> float:
-        """Seconds between two turns of all."""
+        """Seconds between two turns of all browsers."""
         return min(max(self._count(now) - FREE + 1, 0.0) * GROWTH, MOST_DELAY)
 
 
 def _keep(table: dict, name: str, value: object) -> None:
-    """Set the newest entry of a table; the oldest goes where there are too many."""
+    """Set the newest entry of a table; the oldest is dropped if there are too many."""
     table.pop(name, None)
     table[name] = value
     if len(table) > MOST_REMEMBERED:
@@ -201,7 +201,7 @@ def _keep(table: dict, name: str, value: object) -> None:
 
 
 def _neighborhood(address: str) -> str:
-    """The network around an address: one provider or customer mostly has all of it."""
+    """The network around an address: usually all of it belongs to one provider or customer."""
     try:
         inner = ipaddress.ip_network(address)
     except ValueError:
@@ -211,11 +211,11 @@ def _neighborhood(address: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
-    """The one of this server, from MIXNN_PASSCODE; teachers' browsers are in its storage."""
+    """The server's passcode, from MIXNN_PASSCODE; teachers' browsers are in its storage."""
     manager = visible_runs.manager()
 
     def remember(teachers: list[str]) -> None:
-        if manager.alone:
+        if manager.trains_here:
             manager.storage.put("teachers", "browsers", teachers)
 
     teachers = manager.storage.table("teachers").get("browsers", [])

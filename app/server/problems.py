@@ -1,4 +1,4 @@
-"""What went wrong with the queue, for the Runs page."""
+"""Problems of the queue, for the Runs page."""
 
 import logging
 import time
@@ -7,13 +7,13 @@ from typing import NamedTuple
 from app.server.visitors import EVERYONE
 
 log = logging.getLogger(__name__)
-MOST_FAILURES = 5  # of the queue itself that are kept, the newest
+MOST_FAILURES = 5  # newest failures of the queue itself that are kept
 
 
 class Problem(NamedTuple):
-    """A sentence for whoever may see the run that it names; "" where there is none.
+    """A sentence for the visitors who may see the run `name`; "" if it concerns no single run.
 
-    owner: the visitor concerned; "" where that is not known.
+    owner: id of the visitor concerned; "" if unknown.
     """
 
     name: str
@@ -29,8 +29,7 @@ class Problems(list[Problem]):
         self._failing = ""
 
     def round_failed(self, text: str) -> None:
-        """A round of the queue failed, in an except clause; the same failure in a row counts
-        once."""
+        """Record that a round of the queue failed, in an except clause; a repeated failure once."""
         if text == self._failing:
             return
         self._failing = text
@@ -39,11 +38,11 @@ class Problems(list[Problem]):
             self.remove(problem)
         at = time.strftime("%H:%M UTC", time.gmtime())
         sentence = (
-            f"The queue could not be updated at {at}. {text} Runs that train go on, and the queue "
-            "goes on by itself once this is over."
+            f"The queue could not be updated at {at}. {text} Runs that train continue, and the "
+            "queue recovers by itself when the cause is removed."
         )
         self.append(Problem("", EVERYONE.id, sentence))
 
     def round_succeeded(self) -> None:
-        """A round of the queue ended well."""
+        """Record that a round of the queue succeeded."""
         self._failing = ""

@@ -1,4 +1,4 @@
-"""The one thread that starts, reaps and tidies runs, on the one server that has the lease."""
+"""The thread that starts, stops and cleans up runs, on the one server that holds the lease."""
 
 import threading
 from collections.abc import Callable
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TICK = 0.2  # seconds between two rounds
 TAKE_EVERY = 3.0  # seconds between two tries to get the lease
-PRUNE_EVERY = 2.0  # seconds between two checks for folders that somebody removed
-TIDY_EVERY = 3600.0  # seconds between two checks for runs to be tidied away
+PRUNE_EVERY = 2.0  # seconds between two checks for deleted folders
+CLEAN_UP_EVERY = 3600.0  # seconds between two cleanups of old runs
 ELSEWHERE = (
     "Another server uses this runs folder: this one shows its runs and starts none. It takes over "
     "when the other one ends."
@@ -24,10 +24,10 @@ ELSEWHERE = (
 
 
 class QueueThread:
-    """Rounds over a queue. A round that fails (a full disk, say) is logged and listed in
-    `problems`; the next one comes all the same.
+    """Regular rounds over a queue. A round that fails (a full disk, say) is logged and listed in
+    `problems`; the next one follows as usual.
 
-    tidy: called once an hour. clock: seconds, only growing.
+    clean_up: called once an hour. clock: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -35,28 +35,28 @@ class QueueThread:
         queue: "RunQueue",
         lease: Lease,
         limits: Limits,
-        tidy: Callable[[], object],
+        clean_up: Callable[[], object],
         clock: Callable[[], float],
     ):
         self.problems = Problems()
         self.closed = threading.Event()
         self.refusal = ELSEWHERE
         self._queue, self._lease, self._limits = queue, lease, limits
-        self._tidy, self._clock = tidy, clock
+        self._clean_up, self._clock = clean_up, clock
         self._tried = self._pruned = clock()
-        self._tidied = clock() - TIDY_EVERY
+        self._cleaned = clock() - CLEAN_UP_EVERY
 
     def start(self) -> None:
-        """Get the lease if it is free, and begin."""
+        """Take the lease if it is free, and start the thread."""
         self._guarded(self._take)
         threading.Thread(target=self._run, name="runs", daemon=True).start()
 
     def close(self) -> None:
-        """No round begins any more."""
+        """Start no further round."""
         self.closed.set()
 
     def round(self) -> None:
-        """Everything that is due now."""
+        """Do everything that is due now."""
         now = self._clock()
         if not self._lease.held:
             if now - self._tried >= TAKE_EVERY:
@@ -69,9 +69,9 @@ class QueueThread:
             if now - self._pruned >= PRUNE_EVERY:
                 self._pruned = now
                 self._queue.prune()
-        if now - self._tidied >= TIDY_EVERY:
-            self._tidied = now
-            self._tidy()
+        if now - self._cleaned >= CLEAN_UP_EVERY:
+            self._cleaned = now
+            self._clean_up()
 
     def _run(self) -> None:
         while not self.closed.wait(TICK):
@@ -85,7 +85,7 @@ class QueueThread:
             self.problems.round_failed(_reason(error))
 
     def _take(self) -> None:
-        """Become the server that trains here, if no other one is, and take up its queue."""
+        """Become the server that trains here, unless another one is, and restore its queue."""
         self._tried = self._clock()
         with self._queue.lock:
             try:
@@ -103,7 +103,7 @@ class QueueThread:
 
 
 def _reason(error: Exception) -> str:
-    """Why a round failed, for all visitors: without the name of a run or a file."""
+    """Why a round failed, for all visitors: without names of runs or files."""
     if isinstance(error, StorageError):
         return str(error)
     if isinstance(error, OSError):

@@ -1,4 +1,4 @@
-"""Reading run folders for the pages: what has not changed on disk is not read twice."""
+"""Cached reading of run folders for the pages: unchanged files are read once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from app.server.run_info import RunsError
 from app.server.visible_runs import runs
 from engine.analysis import sample_history
 from engine.config import RunConfig
-from engine.data import is_here, load
+from engine.data import is_available, load
 from engine.errors import DataError, StoreError
 from engine.runs.folder import RunFolder, open_run
 from engine.runs.lineage import parent_of
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 def run(name: str) -> RunFolder:
     """The run of this name. Raises StoreError or RunsError.
 
-    Of a fork, those that it goes back to are taken as gone unless the visitor may see them all.
+    The ancestors of a fork count as missing unless the visitor may see all of them.
     """
-    found = _at(runs().folder(name))
-    return found if found.info.get("parent") is None or _traced(found) else _at(found.folder, True)
+    run = _at(runs().folder(name))
+    return run if run.info.get("parent") is None or _traced(run) else _at(run.folder, True)
 
 
 def _at(folder: Path, alone: bool = False) -> RunFolder:
@@ -39,9 +39,9 @@ def _at(folder: Path, alone: bool = False) -> RunFolder:
 
 
 def _traced(fork: RunFolder) -> bool:
-    """Whether the visitor may see all runs that a fork goes back to.
+    """Whether the visitor may see all ancestors of a fork.
 
-    They lie in the folder of the runs, or the fork carries them and they are gone from there.
+    An ancestor is in the runs root, or inside the fork and no longer in the root.
     """
     home = runs().root.resolve()
     while (parent := parent_of(fork)) is not None:
@@ -59,75 +59,76 @@ def _traced(fork: RunFolder) -> bool:
 
 
 def records(name: str) -> list[dict[str, Any]]:
-    """The records of its epochs that are there now; not to be changed. Raises StoreError."""
+    """The records of a run's completed epochs; do not modify them. Raises StoreError."""
     return run(name).epochs
 
 
 def epochs(*names: str) -> list[int]:
-    """The epochs of a run, or of any of several runs, in order. Raises StoreError for none."""
-    found = sorted({record["epoch"] for name in names for record in records(name)})
-    if not found:
+    """The epochs of one or several runs together, ascending. Raises StoreError if there is none."""
+    numbers = sorted({record["epoch"] for name in names for record in records(name)})
+    if not numbers:
         raise StoreError(f"{', '.join(names)} has no epoch yet")
-    return found
+    return numbers
 
 
 def values(name: str, array: str, row: int) -> np.ndarray:
-    """One row of an array of the run folder, in memory."""
+    """Row `row` (of the epoch) of an array of the run folder, in memory. Raises StoreError."""
     return run(name).row(array, row)
 
 
 def data(name: str) -> Data:
-    """The images behind a run. Raises StoreError where they are gone or have changed."""
+    """The data set of a run. Raises StoreError if it is missing or has changed."""
     return data_of(run(name))
 
 
 def data_of(run: RunFolder) -> Data:
-    """`data` of a run that was looked up."""
+    """The data set of an open run. Raises StoreError if it is missing or has changed."""
     name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
-    if not is_here(config.dataset):  # a look shall not start a download
-        raise StoreError(f"the images of {name} cannot be shown: {config.dataset} is not here")
-    try:
-        found = _data(
-            config.dataset, config.limit, config.data_seed, config.image_size, fingerprint
+    if not is_available(config.dataset):  # opening a page must not start a download
+        raise StoreError(
+            f"the images of {name} cannot be shown: {config.dataset} is not on this machine"
         )
+    try:
+        data = _data(config.dataset, config.limit, config.data_seed, config.image_size, fingerprint)
     except DataError as error:
         raise StoreError(f"the images of {name} cannot be shown: {error}") from None
-    if found is None:
+    if data is None:
         raise StoreError(f"the images of {name} have changed since it was trained")
-    return found
+    return data
 
 
 def dataset(config: RunConfig) -> Data:
-    """The data set that settings name. Raises DataError; also for one of another visitor."""
+    """The data set that settings name. Raises DataError, also for another visitor's data."""
     if not runs().may_use(config.dataset):
-        raise DataError("this data set is not yours: bring it yourself on Your data")
+        raise DataError("this data set is not yours: upload it yourself on Your data")
     stamp = stamp_of(config.dataset.partition(":")[2])
     return _dataset(config.dataset, config.limit, config.data_seed, config.image_size, stamp)
 
 
 def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
-    """Training images (n, H, W, C) uint8, C 1 or 3."""
+    """Training images of a run: (n, H, W, C) uint8, C 1 or 3. Raises StoreError."""
     return pixels_of(run(name), indices)
 
 
 def pixels_of(run: RunFolder, indices: np.ndarray | Sequence[int]) -> np.ndarray:
-    """`pixels` of a run that was looked up."""
+    """Training images of an open run: (n, H, W, C) uint8, C 1 or 3. Raises StoreError."""
     chosen = np.asarray(indices, dtype=np.int64)
     return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()
 
 
 def class_names(name: str) -> list[str]:
+    """The names of the classes of a run. Raises StoreError."""
     return run(name).info["data"]["classes"]
 
 
 def sample_name(name: str, index: int) -> str:
-    """What the data set calls a sample: its file, or its number."""
+    """The name of a sample in its data set: its file name, or its index."""
     ids = run(name).labels.get("ids")
     return str(index) if ids is None else str(ids[index])
 
 
 def history(name: str, sample: int) -> dict[str, np.ndarray]:
-    """A sample's whole history, see `story.history`; not to be changed."""
+    """A sample's whole history, see `sample_history.history`; do not modify it."""
     of, n = run(name), len(records(name))
     return _history(str(of.folder), stamp_of(epochs_file(of.folder)), sample, n, of.alone)
 
@@ -139,8 +140,8 @@ def _history(
     return sample_history.history(open_run(folder, alone=alone), sample, n)
 
 
-def stamp_of(path: os.PathLike) -> tuple[int, ...]:
-    """Changes whenever a file is replaced or grows; zeros for one that is not there."""
+def stamp_of(path: os.PathLike | str) -> tuple[int, ...]:
+    """(mtime, size, inode): changes if a file is replaced or grows; zeros if it is missing."""
     try:
         stat = os.stat(path)
     except (OSError, ValueError):
@@ -152,9 +153,9 @@ def stamp_of(path: os.PathLike) -> tuple[int, ...]:
 def _data(
     dataset: str, limit: int | None, data_seed: int, image_size: int | None, fingerprint: str
 ) -> Data | None:
-    """The data set if it is still the one that was trained on."""
-    found = load(dataset, limit=limit, seed=data_seed, image_size=image_size)
-    return found if found.fingerprint() == fingerprint else None
+    """The data set if its fingerprint is still that of the training data, else None."""
+    data = load(dataset, limit=limit, seed=data_seed, image_size=image_size)
+    return data if data.fingerprint() == fingerprint else None
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the images")

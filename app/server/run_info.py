@@ -17,7 +17,7 @@ class RunInfo:
 
     name: str
     state: str  # queued running paused done stopped failed interrupted broken
-    epoch: int = 0  # the one under way; of an ended run the last one
+    epoch: int = 0  # the current one; of an ended run the last one
     n_epochs: int = 0
     position: int = 0  # in the queue, 1 is next; 0: not queued
     stage: str = ""
@@ -27,13 +27,14 @@ class RunInfo:
     message: str = ""
     owner: str = ""
     pinned: bool = False
-    unwatched: float = 0.0  # seconds since a page showed it; only while active
+    unwatched: float = 0.0  # seconds since a page last showed it; 0 unless active
 
     @property
     def active(self) -> bool:
+        """Whether the run is queued, running or paused."""
         return self.state in LIVE_STATES
 
 
 def not_found(name: str) -> str:
-    """The message for a run that does not exist, or that the visitor may not see."""
-    return f"run = {name!r} is not there: choose another one"
+    """The error message for a run that does not exist, or that the visitor may not see."""
+    return f"run = {name!r} does not exist: choose another run"

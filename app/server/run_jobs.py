@@ -1,4 +1,4 @@
-"""The jobs of the queue: a run of this process, and the order in which waiting ones get a slot."""
+"""A job is a run of this process: its state, and the order in which waiting jobs get a slot."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,9 +10,9 @@ from app.server.run_info import LIVE_STATES
 if TYPE_CHECKING:
     from engine.runs.runner import Runner
 
-PARK_AFTER = 60.0  # seconds after which a paused run gives its place to one that waits
-TRAINS_AGAIN = 20.0  # seconds of training that end a pause; less is a trick to keep the place
-MOST_PARKED = 4  # runs that stay paused in memory without a place
+PARK_AFTER = 60.0  # seconds after which a paused run gives its slot to one that waits
+TRAINS_AGAIN = 20.0  # seconds of training that end a pause; fewer would be a trick to keep a slot
+MOST_PARKED = 4  # runs that stay paused in memory without a slot
 
 
 @dataclass
@@ -24,62 +24,69 @@ class Job:
     watched: float
     started: bool = False
     note: str = ""  # why it was stopped by the server
-    given_back: bool = False  # its reserved folder, after it failed before its first file
-    paused_at: float | None = None  # since when it is paused, short whiles of training aside
-    training_at: float | None = None  # since when it trains without a pause
-    parked: bool = False  # it stays paused, and another run has its place
-    back: str = ""  # go_on | step: what it does when it has a place again
+    folder_released: bool = False  # whether its reserved folder was removed after it failed early
+    paused_at: float | None = None  # since when it is paused, ignoring short spells of training
+    training_at: float | None = None  # since when it has trained without a pause
+    parked: bool = False  # it stays paused, and another run has its slot
+    resume_by: str = ""  # go_on | step: what it does once it has a slot again
 
     @property
     def name(self) -> str:
+        """The run's name."""
         return self.request["name"]
 
     @property
     def owner(self) -> str:
+        """Id of the visitor who owns the run."""
         return self.request["visitor"]
 
     @property
     def pinned(self) -> bool:
+        """Whether the run trains unwatched."""
         return self.request["pinned"]
 
     @property
     def state(self) -> str:
+        """The state of the run, see `RunInfo`."""
         if not self.started:
             return "queued"
         state = self.runner.status.state
-        if state == "paused" and self.back:
+        if state == "paused" and self.resume_by:
             return "queued"
-        return "running" if state == "queued" else state  # its thread has just been made
+        return "running" if state == "queued" else state  # its thread has just started
 
     @property
     def live(self) -> bool:
+        """Whether the run is queued, running or paused."""
         return self.state in LIVE_STATES
 
     @property
-    def to_begin(self) -> bool:
-        """Whether it waits, or began and has no folder yet."""
+    def unsaved(self) -> bool:
+        """Whether it waits, or has started but has no folder yet."""
         return not self.started or self.live and not self.runner.ready
 
     @property
-    def holds_place(self) -> bool:
+    def has_slot(self) -> bool:
+        """Whether the run occupies a slot."""
         return self.started and not self.parked and self.live
 
     @property
     def message(self) -> str:
+        """Why the run ended, or what change was refused, in one sentence."""
         status = self.runner.status
         if status.state == "failed" and not status.foreseen:
             return f"unexpected failure: {status.message}"
         return self.note or status.message
 
     def go(self, how: str) -> None:
-        """Go on after a pause (how: go_on or step); a parked run first waits for a place."""
+        """Continue after a pause (how: go_on or step); a parked run first waits for a slot."""
         if self.parked:
-            self.back = how
+            self.resume_by = how
         else:
             getattr(self.runner, how)()
 
     def note_pause(self, paused: bool, now: float) -> None:
-        """Keep since when it is paused; only training for a while ends that, not a moment of it."""
+        """Update since when it is paused; only TRAINS_AGAIN seconds of training end a pause."""
         if paused:
             self.training_at = None
             self.paused_at = now if self.paused_at is None else self.paused_at
@@ -89,19 +96,19 @@ class Job:
                 self.paused_at = None
 
     def unpark(self) -> None:
-        """It has a place again."""
-        self.parked, self.paused_at, how, self.back = False, None, self.back, ""
+        """Give it a slot again, and continue as requested."""
+        self.parked, self.paused_at, how, self.resume_by = False, None, self.resume_by, ""
         getattr(self.runner, how)()
 
 
 def in_turn(jobs: Iterable[Job], served: Mapping[str, int]) -> list[Job]:
-    """Jobs that wait, in the order in which they get a place: the owners take turns.
+    """Jobs that wait, in the order in which they get a slot: owners take turns.
 
-    First who has the fewest runs before, then who was served the longest ago, then who came first.
-    served: owner -> a number that grows from one start of a run to the next.
+    Owners with the fewest runs come first, then those served longest ago, then by arrival.
+    served: owner -> a number that grows with every run that starts.
     """
     jobs = list(jobs)
-    before = Counter(job.owner for job in jobs if job.holds_place)
+    before = Counter(job.owner for job in jobs if job.has_slot)
     keyed = []
     for number, job in enumerate(job for job in jobs if job.state == "queued"):
         keyed.append((before[job.owner], served.get(job.owner, 0), number, job))
@@ -110,20 +117,20 @@ def in_turn(jobs: Iterable[Job], served: Mapping[str, int]) -> list[Job]:
 
 
 def park(jobs: Iterable[Job], slots: int, now: float) -> None:
-    """Let runs that have been paused for PARK_AFTER seconds give their places to those that wait.
+    """Let runs that have been paused for PARK_AFTER seconds give their slots to those that wait.
 
-    They keep their memory and continue where they are; of more than MOST_PARKED the one that was
-    paused first is stopped, and can be resumed. now: seconds of the clock of `paused_at`.
+    They stay in memory; beyond MOST_PARKED of them, the one paused first is stopped and can be
+    resumed. now: seconds of the clock of `paused_at`.
     """
     jobs = list(jobs)
     for job in jobs:
         job.note_pause(job.started and job.runner.status.state == "paused", now)
     wanted = sum(job.state == "queued" for job in jobs)
-    wanted -= slots - sum(job.holds_place for job in jobs)
+    wanted -= slots - sum(job.has_slot for job in jobs)
     long = [
         job
         for job in jobs
-        if job.holds_place
+        if job.has_slot
         and job.training_at is None
         and job.paused_at is not None
         and now - job.paused_at >= PARK_AFTER
@@ -132,7 +139,7 @@ def park(jobs: Iterable[Job], slots: int, now: float) -> None:
         job.parked = True
     parked = sorted((j for j in jobs if j.parked and j.live and not j.note), key=_paused_at)
     for job in parked[: max(len(parked) - MOST_PARKED, 0)]:
-        job.note = "stopped because it was paused while others waited: resume it to go on"
+        job.note = "stopped because it was paused while others waited: resume it to continue"
         job.runner.stop()
 
 

@@ -1,4 +1,4 @@
-"""The runs of this server: queued, training, ended. One manager in the process."""
+"""The runs of this server: queued, training, ended. There is one manager per process."""
 
 import time
 from collections.abc import Callable
@@ -22,20 +22,20 @@ from app.server.visible_runs import runs
 from app.server.visitors import EVERYONE, Visitor
 from engine.config import RunConfig
 
-PATIENCE = 6.0  # seconds that runs have to end their batch when the server is shut down
+PATIENCE = 6.0  # seconds that runs have to finish their batch when the server shuts down
 DAY = 86400.0  # seconds
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
 
 
 class RunManager(RunReader):
-    """What visitors may do with the runs of one root, and the state of these runs.
+    """The runs of one root: their state, and what visitors may do with them.
 
     slots, per_visitor, per_address, most_queued: see `Limits`. reap_after: see `Scheduler`.
-    keep_days, keep_bytes: what is kept of visitors' ended runs, see `housekeeping`. clock: seconds,
-    only growing. Every method may be called from any thread.
+    keep_days, keep_bytes: how long and how much of visitors' ended runs is kept, see
+    `housekeeping`. clock: a monotonic clock in seconds. Every method may be called from any thread.
 
-    Of several servers over one root only one trains; `alone` says whether it is this one. On
-    another one whatever changes something raises RunsError.
+    Of several servers over one root only one trains, the one that holds the lease; on the others
+    every method that changes something raises RunsError.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RunManager(RunReader):
         queue = RunQueue(storage_of(root), limits, reap_after, clock, runners.make_runner)
         super().__init__(queue, limits)
         self.keep_days, self.keep_bytes = keep_days, keep_bytes
-        self.thread = QueueThread(self._queue, self.lease, limits, self.tidy, clock)
+        self.thread = QueueThread(self._queue, self.lease, limits, self.clean_up, clock)
         self.thread.start()
 
     @classmethod
@@ -67,12 +67,12 @@ class RunManager(RunReader):
 
     @property
     def refusal(self) -> str:
-        """Why this server only shows runs, where it does."""
+        """Why this server only shows runs, if it does."""
         return self.thread.refusal
 
     @property
     def problems(self) -> list[Problem]:
-        """What went wrong with the queue."""
+        """Problems of the queue, oldest first."""
         return list(self.thread.problems)
 
     # --- new runs
@@ -82,17 +82,20 @@ class RunManager(RunReader):
         return self._add("new", visitor, pinned, config=config.model_dump(mode="json"))
 
     def fork(
-        self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **knobs: Any
+        self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **settings: Any
     ) -> str:
         """Queue a fork of a run after an epoch, with other settings; returns its name.
 
-        Raises RunsError, ConfigError, or StoreError where that epoch's network is not kept.
+        Raises RunsError, ConfigError, or StoreError if that epoch has no saved network.
         """
         self.folder(parent)
-        return self._add("fork", visitor, pinned, parent=parent, epoch=epoch, knobs=knobs)
+        return self._add("fork", visitor, pinned, parent=parent, epoch=epoch, knobs=settings)
 
     def resume(self, name: str, visitor: Visitor) -> None:
-        """Queue a run that ended early, to go on after its last epoch. Raises StoreError."""
+        """Queue a run that ended early, to continue after its last epoch.
+
+        Raises RunsError or StoreError.
+        """
         with self._queue.lock:
             self._check_alone()
             job = self._queue.jobs.get(name)
@@ -102,10 +105,10 @@ class RunManager(RunReader):
             self._add("resume", visitor, False, name=name)
 
     def share(self, config: RunConfig) -> str:
-        """The run of these settings that all visitors share; queued where it is not there yet.
+        """The name of the run of these settings that all visitors share; queued if missing.
 
-        Thirty who start it at once get one run, which nobody but a teacher may control. One that
-        ended early goes on. Raises RunsError where too many shared runs wait.
+        Thirty visitors who start it at once get one run, which only a teacher may control. A run
+        that ended early is resumed. Raises RunsError if too many shared runs wait.
         """
         with self._queue.lock:
             self._check_alone()
@@ -121,32 +124,32 @@ class RunManager(RunReader):
             return name
 
     def shared(self, config: RunConfig) -> RunInfo | None:
-        """The run that `share` would return; None where it is not there."""
+        """The run that `share` would return; None if it does not exist."""
         with self._queue.lock:
             return shared_runs.find(self, config)
 
     # --- control
 
     def pause(self, name: str, visitor: Visitor) -> None:
-        """Pause a run after this batch."""
+        """Pause a run after the current batch. Raises RunsError."""
         self._own(name, visitor).runner.pause()
 
     def go_on(self, name: str, visitor: Visitor) -> None:
-        """Go on after a pause; a run that lost its slot meanwhile waits for one first."""
+        """Continue after a pause; a run without a slot waits for one first. Raises RunsError."""
         with self._queue.lock:
             self._own(name, visitor).go("go_on")
 
     def step(self, name: str, visitor: Visitor) -> None:
-        """Train one epoch, then pause."""
+        """Train one epoch, then pause. Raises RunsError."""
         with self._queue.lock:
             self._own(name, visitor).go("step")
 
     def change(self, name: str, visitor: Visitor, **live: Any) -> None:
-        """Change live settings from the next epoch on. Raises ConfigError."""
+        """Change live settings from the next epoch on. Raises RunsError or ConfigError."""
         self._own(name, visitor).runner.change(**live)
 
     def stop(self, name: str, visitor: Visitor) -> None:
-        """End a run after its last whole epoch, or take it out of the queue."""
+        """Stop a run after its last whole epoch, or remove it from the queue. Raises RunsError."""
         with self._queue.lock:
             job = self._own(name, visitor)
             if job.started:
@@ -155,14 +158,16 @@ class RunManager(RunReader):
                 self._queue.withdraw(name)
 
     def pin(self, name: str, visitor: Visitor, on: bool) -> None:
-        """Let a run go on although nobody watches it, and stay when old runs are tidied away."""
+        """Let a run train unwatched, and keep it when old runs are cleaned up. Raises RunsError."""
         with self._queue.lock:
             self._check_owner(name, visitor)
             self._queue.pin(name, on)
 
     def delete(self, name: str, visitor: Visitor) -> None:
-        """Remove an ended run for good; the teacher's right. Raises RunsError that names what
-        could not be removed."""
+        """Delete an ended run; for teachers only.
+
+        Raises RunsError, also if something could not be removed.
+        """
         if not visitor.teacher:
             raise RunsError(f"{name} can be deleted by the teacher only")
         with self._queue.lock:
@@ -176,42 +181,45 @@ class RunManager(RunReader):
                 )
 
     def limit(self, visitor: Visitor, *, slots: int, per_visitor: int) -> None:
-        """Change how many runs train at once, and how many a visitor may have; the teacher's."""
+        """Change how many runs train at once and how many a visitor may have; for teachers only.
+
+        Raises RunsError.
+        """
         if not visitor.teacher:
-            raise RunsError("the teacher only changes the limits")
+            raise RunsError("the limits can be changed by the teacher only")
         with self._queue.lock:
             self._check_alone()
             self.limits.change(self.storage, slots=slots, per_visitor=per_visitor)
 
     def claim(self, upload: str, visitor: Visitor) -> None:
-        """Keep who uploaded something; the same content may be of several."""
+        """Record a visitor as an owner of an upload; it may have several."""
         self._check_alone()
         self.storage.add("uploads", upload, visitor.id)
 
     def share_link(self, name: str, visitor: Visitor) -> str:
-        """The key with which anybody sees a private run; a new one where there is none."""
+        """The key with which anyone may see a private run, created if needed. Raises RunsError."""
         self._check_owner(name, visitor)
         return self.access.share_link(name)
 
     def revoke(self, name: str, visitor: Visitor) -> None:
-        """Make the share link of a run void."""
+        """Invalidate the share link of a run. Raises RunsError."""
         self._check_owner(name, visitor)
         self.storage.put("links", name, None)
 
-    def tidy(self, now: float | None = None) -> list[str]:
-        """Remove old runs of visitors, see `housekeeping`; returns their names.
+    def clean_up(self, now: float | None = None) -> list[str]:
+        """Remove old runs of visitors, see `housekeeping`; returns the names of the removed runs.
 
         now: seconds since 1970.
         """
         now = time.time() if now is None else now
-        return housekeeping.tidy(
+        return housekeeping.clean_up(
             self._queue, self.storage, now, self.keep_days * DAY, self.keep_bytes
         )
 
     def close(self, patience: float = 30.0) -> None:
-        """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
+        """Stop all training and wait for it, at most `patience` seconds; the queue stays stored."""
         self.thread.close()
-        self._queue.shut_down(patience, save=self.alone)
+        self._queue.shut_down(patience, save=self.trains_here)
         self.lease.release()
 
     # --- inside
@@ -226,7 +234,7 @@ class RunManager(RunReader):
             return job
 
     def _check_alone(self) -> None:
-        if not self.alone:
+        if not self.trains_here:
             raise RunsError(self.refusal)
 
     def _check_owner(self, name: str, visitor: Visitor) -> None:
@@ -242,7 +250,7 @@ class RunManager(RunReader):
             if not visitor.teacher:
                 self.limits.check(self._queue.live(), visitor)
             owner = visitor.id
-            if kind == "resume":  # whoever resumes it, it stays its owner's
+            if kind == "resume":  # its owner does not change
                 owner = self.access.owner(request["name"]) or owner
             request |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
             teachers = visitor.teacher and kind != "resume"

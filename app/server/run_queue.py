@@ -1,4 +1,4 @@
-"""The runs of this process together with what is kept of them: queue on disk, owners, folders."""
+"""The runs of this process and their stored state: queue, owners, folders."""
 
 import contextlib
 import os
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 
 class RunQueue(Scheduler):
-    """A scheduler whose queue survives a restart. Call every method under `lock`, a lock that one
-    thread may take twice.
+    """A scheduler whose queue survives a restart. Call every method under `lock` (reentrant).
 
     make_runner: root and request -> the run to start, see `runners.make_runner`.
     """
@@ -42,7 +41,7 @@ class RunQueue(Scheduler):
         self._make_runner = make_runner
 
     def dataset(self, name: str) -> str | None:
-        """The data set of a run of this process, which may have no folder yet; else None."""
+        """The data set of a run of this process, which may have no folder yet; None for others."""
         with self.lock:
             job = self.jobs.get(name)
             return None if job is None else job.runner.config.dataset
@@ -50,15 +49,15 @@ class RunQueue(Scheduler):
     def submit(self, request: dict[str, Any], kept: str | None = None) -> str:
         """Queue what a request describes; returns the run's name.
 
-        kept: why it is never tidied away, else None. Raises StorageError where that cannot be
-        written: nothing is queued then, and no folder is left.
+        kept: why it is never cleaned up ("pinned" or "teacher"), else None. Raises StorageError if
+        that cannot be written: nothing is queued then, and no folder remains.
         """
         reserved = request["kind"] != "resume"
         job = Job(request, self._make_runner(self.root, request), self._clock())
         replaced = self.add(job)
         try:
             with self.storage.transaction():
-                if reserved:  # nothing of a run that had this name before
+                if reserved:  # state of an earlier run of this name
                     self.storage.forget(job.name)
                 self.storage.put("owners", job.name, job.owner)
                 if kept:
@@ -69,16 +68,16 @@ class RunQueue(Scheduler):
             if replaced is not None:
                 self.jobs[job.name] = replaced
             if reserved:
-                run_folders.give_back(run_folders.folder_of(self.root, job.name))
+                run_folders.release(run_folders.folder_of(self.root, job.name))
             raise
         return job.name
 
     def save(self) -> None:
-        """Keep what a restart has to begin. Raises StorageError."""
+        """Store the requests that a restart must queue again. Raises StorageError."""
         self.storage.save_queue(self.requests())
 
     def restore(self) -> list[Problem]:
-        """Take up the queue of the server before; what could not be restored."""
+        """Queue again what the previous server had queued; returns what could not be restored."""
         problems = []
         for request in self.storage.queue():
             try:
@@ -87,23 +86,25 @@ class RunQueue(Scheduler):
                     self.submit(request)
             except StorageError:
                 raise
-            except Exception as error:  # a parent that is gone, an older format
-                problems.append(self._lost(request, error))
+            except Exception as error:  # a missing parent, an older format
+                problems.append(self._not_restored(request, error))
         return problems
 
-    def _lost(self, request: Any, error: Exception) -> Problem:
-        """Give back the reserved folder of a request that cannot be restored."""
+    def _not_restored(self, request: Any, error: Exception) -> Problem:
+        """Remove the reserved folder of a request that cannot be restored."""
         request = request if isinstance(request, dict) else {}
         name, owner = str(request.get("name") or ""), str(request.get("visitor") or "")
-        if name and name == os.path.basename(name):  # that of a run to resume is not empty
-            run_folders.give_back(self.root / name)
+        if name and name == os.path.basename(name):  # the folder of a run to resume is not empty
+            run_folders.release(self.root / name)
         reason = escaping.without_paths(error, self.root)
         text = f"A queued run could not be restored after the restart: {name or 'without a name'}"
         return Problem(name, owner, f"{text}: {reason}")
 
     def pin(self, name: str, on: bool) -> None:
-        """Let a run go on unwatched, and stay when old runs are tidied away. Raises
-        StorageError; nothing changes then."""
+        """Let a run train unwatched, and keep it when old runs are cleaned up.
+
+        Raises StorageError; nothing changes then.
+        """
         job = self.jobs.get(name)
         before = job is not None and job.pinned
         try:
@@ -119,18 +120,18 @@ class RunQueue(Scheduler):
             raise
 
     def withdraw(self, name: str) -> None:
-        """Take a run that has not begun out of the queue, with its reserved folder."""
+        """Remove a run that has not started from the queue, with its reserved folder."""
         del self.jobs[name]
-        if run_folders.give_back(run_folders.folder_of(self.root, name)):
+        if run_folders.release(run_folders.folder_of(self.root, name)):
             self.storage.forget(name)
         self.save()
 
     def shut_down(self, patience: float, *, save: bool) -> None:
-        """Stop everything that trains and wait for it, at most so many seconds; the queue stays."""
+        """Stop all training and wait for it, at most `patience` seconds; the queue stays stored."""
         with self.lock:
             jobs = [job for job in self.jobs.values() if job.started]
             if save:
-                with contextlib.suppress(StorageError):  # a full disk: what was saved last holds
+                with contextlib.suppress(StorageError):  # a full disk: the last saved queue counts
                     self.save()
         for job in jobs:
             job.runner.stop("because the server was shut down: it can be resumed")
@@ -139,7 +140,7 @@ class RunQueue(Scheduler):
             time.sleep(0.02)
 
     def remove(self, name: str) -> str:
-        """Remove a run's folder and what is kept of it; what could not be removed, or ""."""
+        """Remove a run's folder and stored state; returns what could not be removed, or ""."""
         failure = run_folders.remove(run_folders.folder_of(self.root, name))
         if not failure:
             self.jobs.pop(name, None)
@@ -147,29 +148,33 @@ class RunQueue(Scheduler):
         return failure
 
     def round(self) -> None:
-        """What is due now: see `advance`. Raises StorageError where it cannot be kept."""
+        """Do what is due now, see `advance`, and store it. Raises StorageError."""
         self.advance()
-        self._give_back_failed()
+        self._release_failed()
         self.save()
 
     def prune(self) -> None:
-        """Forget what is kept of runs whose folders somebody removed: another run may get such a
-        name."""
+        """Remove the stored state of runs whose folders were deleted: names may be used again."""
         tables = [self.storage.table(kind) for kind in ("owners", "links", "kept", "reviews")]
         names = {*self.storage.table("shared").values()}.union(*tables)
         for name in names - self.jobs.keys():
             if not os.path.lexists(on_disk(self.root, name)):
                 self.storage.forget(name)
 
-    def _give_back_failed(self) -> None:
-        """Give back the folders of runs that failed before their first file, each once."""
+    def _release_failed(self) -> None:
+        """Remove the folders of runs that failed before their first file, each once."""
         for job in list(self.jobs.values()):
-            if job.live or job.given_back or job.runner.ready or job.request["kind"] == "resume":
+            if (
+                job.live
+                or job.folder_released
+                or job.runner.ready
+                or job.request["kind"] == "resume"
+            ):
                 continue
-            job.given_back = True
+            job.folder_released = True
             folder = run_folders.folder_of(self.root, job.name)
-            if (folder / "config.json").exists():  # a run of somebody else, made meanwhile
+            if (folder / "config.json").exists():  # a run of another process, created meanwhile
                 del self.jobs[job.name]
                 self.storage.forget(job.name)
             else:
-                run_folders.give_back(folder)
+                run_folders.release(folder)

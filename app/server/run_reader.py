@@ -11,9 +11,10 @@ from app.server.lease import Lease
 from app.server.limits import Limits
 from app.server.run_info import RunInfo, RunsError, not_found
 from app.server.visitors import Visitor
-from engine.analysis import run_table
 from engine.errors import StoreError
-from engine.runs.folder import open_run, printable
+from engine.files import printable
+from engine.runs import listing
+from engine.runs.folder import open_run
 
 if TYPE_CHECKING:
     from app.server.run_queue import RunQueue
@@ -29,18 +30,18 @@ class RunReader:
         self._queue = queue
 
     def folder(self, name: str) -> Path:
-        """The folder of a run. Raises RunsError for a name that is no plain folder name."""
+        """The folder of a run. Raises RunsError for anything but a plain folder name."""
         return run_folders.folder_of(self.root, name)
 
     def names(self) -> list[str]:
-        """All runs, newest first; in front those that failed before they had a folder."""
+        """Names of all runs, newest first; first of all those without a folder."""
         on_disk = names_in(self.root)
         with self._queue.lock:
-            unborn = [name for name in self._queue.jobs if name not in on_disk]
-        return unborn[::-1] + on_disk
+            without_folder = [name for name in self._queue.jobs if name not in on_disk]
+        return without_folder[::-1] + on_disk
 
     def info(self, name: str) -> RunInfo:
-        """State and progress of a run. Raises RunsError where there is no such run."""
+        """State and progress of a run. Raises RunsError if it does not exist."""
         self.folder(name)
         with self._queue.lock:
             job = self._queue.jobs.get(name)
@@ -50,12 +51,12 @@ class RunReader:
         return info_on_disk(self.root, name, self.access.owner(name), pinned)
 
     def active(self) -> list[RunInfo]:
-        """Runs that have a slot, those that are paused without one, then those that wait."""
+        """Runs with a slot, then those paused without one, then those that wait."""
         with self._queue.lock:
             return self._queue.active()
 
     @property
-    def alone(self) -> bool:
+    def trains_here(self) -> bool:
         """Whether this server is the one that trains over this root."""
         return self.lease.held
 
@@ -69,8 +70,8 @@ class RunReader:
         """Runs that one visitor may have queued or running."""
         return self.limits.per_visitor
 
-    def tidied(self) -> dict[str, Any]:
-        """What was tidied away last: {"at", "old", "large"}, empty if nothing was."""
+    def last_cleanup(self) -> dict[str, Any]:
+        """The last cleanup: {"at", "old", "large"}, see `housekeeping`; empty if there was none."""
         return self.storage.table("tidied")
 
     def private(self, name: str) -> bool:
@@ -78,7 +79,7 @@ class RunReader:
         return self.access.private(name)
 
     def link_key(self, name: str) -> str:
-        """The key of a run's share link; "" where there is none."""
+        """The key of a run's share link; "" if it has none."""
         return self.access.link_key(name)
 
     def may_control(self, name: str, visitor: Visitor) -> bool:
@@ -86,13 +87,13 @@ class RunReader:
         return self.access.may_control(name, visitor)
 
     def mark_watched(self, name: str) -> None:
-        """A page shows this run now."""
+        """Note that a page shows this run now."""
         with self._queue.lock:
             self._queue.mark_watched(name)
 
 
 def names_in(root: Path) -> list[str]:
-    """All runs on disk by the names of their folders, newest first; no folders of sweeps."""
+    """Names of all run folders below root, newest first, without folders of sweeps."""
     dated = []
     with os.scandir(root) as entries:
         for entry in entries:
@@ -102,13 +103,13 @@ def names_in(root: Path) -> list[str]:
                     config = os.stat(os.path.join(entry.path, "config.json"))
                     dated[-1] = (config.st_mtime, entry.name)
                     continue
-                if run_table.holds_runs(entry.path):  # a sweep
+                if listing.holds_runs(entry.path):  # a sweep
                     del dated[-1]
     return [printable(name) for _, name in sorted(dated, reverse=True)]
 
 
 def info_on_disk(root: Path, name: str, owner: str, pinned: bool) -> RunInfo:
-    """State and progress of a run as its files say. Raises RunsError where there is no folder."""
+    """State and progress of a run from its files. Raises RunsError if its folder does not exist."""
     folder = run_folders.folder_of(root, name)
     if not folder.is_dir():
         raise RunsError(not_found(name))

@@ -1,4 +1,4 @@
-"""What whoever runs the server sets about runs, from environment variables."""
+"""Settings of the server about runs, from environment variables."""
 
 import functools
 import math
@@ -17,8 +17,8 @@ GB = 1e9
 def from_environment() -> dict[str, Any]:
     """MIXNN_RUNS (folder) and the other arguments of `RunManager`, see app/README.md.
 
-    Where the server knows no teacher, whoever uses it also runs it: nothing is removed then
-    unless the settings say so. Raises RunsError for what is no number.
+    Without a teacher the visitor is assumed to run the server: nothing is removed then unless the
+    settings say so. Raises RunsError for a value that is not a positive number.
     """
     days, size = (30, 20) if has_teacher() else (math.inf, math.inf)
     number = functools.partial(environment.number, error=RunsError)

@@ -1,4 +1,4 @@
-"""A run at one of its epochs: looked up once, and handed to everything that a page draws of it."""
+"""A run at one of its epochs: opened once for everything that a page draws of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +11,8 @@ from app.server import run_cache
 class RunView:
     """A run, its records, and the row of an epoch.
 
-    name: of the run. row: of the epoch, by default the newest. Raises StoreError for a run that
-    cannot be read, RunsError for one that is gone or hidden from the visitor.
+    name: of the run. row: index of the epoch's record, by default the newest. Raises StoreError for
+    a run that cannot be read, RunsError for one that is missing or hidden from the visitor.
     """
 
     def __init__(self, name: str, row: int | None = None):
@@ -24,27 +24,28 @@ class RunView:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What was recorded of this epoch."""
+        """The record of this epoch."""
         return self.records[self.row]
 
     @property
     def epoch(self) -> int:
+        """This epoch's number, from 0."""
         return self.record["epoch"]
 
     @property
     def n(self) -> int:
-        """How many samples the run trained on."""
+        """Number of training samples."""
         return len(self.labels["given"])
 
     def values(self, array: str) -> np.ndarray:
-        """This epoch's row of an array of the run. Raises StoreError for numbers that are none."""
+        """This epoch's row of an array of the run. Raises StoreError for invalid numbers."""
         return self.run.row(array, self.row)
 
     def pixels(self, samples: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Training images (n, H, W, C) uint8. Raises StoreError where they are gone."""
+        """Training images (n, H, W, C) uint8. Raises StoreError if they are missing."""
         return run_cache.pixels_of(self.run, samples)
 
     def sample_name(self, sample: int) -> str:
-        """What the data set calls a sample: its file, or its number."""
+        """The name of a sample in its data set: its file name, or its index."""
         ids = self.labels.get("ids")
         return str(sample) if ids is None else str(ids[sample])

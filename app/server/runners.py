@@ -12,7 +12,10 @@ from engine.runs.runner import Runner
 
 
 def make_runner(root: Path, request: dict[str, Any]) -> Runner:
-    """The runner of a request; reserves the folder of a new run or fork, and notes its name."""
+    """The runner of a request; reserves the folder of a new run or fork, and sets request["name"].
+
+    Raises RunsError, ConfigError or StoreError.
+    """
     if request["kind"] == "resume":
         return Runner.resume(folder_of(root, request["name"]))
     if request["kind"] == "fork":

@@ -1,6 +1,6 @@
-"""Which runs train now: slots, turns among owners, parking of paused runs, reaping of unwatched.
+"""Which runs train now: slots, turns among owners, parking of paused runs, stop of unwatched ones.
 
-It knows neither folders nor rights. Its owner calls every method under one lock.
+It knows neither folders nor permissions. Its owner calls every method under one lock.
 """
 
 from collections.abc import Callable
@@ -12,48 +12,48 @@ from app.server.run_info import LIVE_STATES, RunInfo
 from app.server.run_jobs import Job, in_turn, park
 
 NICENESS = 5  # of training threads, so that pages answer first
-MOST_ENDED = 100  # runs whose end is remembered beside their folders
+MOST_ENDED = 100  # ended runs that are kept in memory
 
 
 class Scheduler:
     """The runs of this process.
 
     limits: how many train at once. reap_after: seconds after which a run that no page shows is
-    stopped, unless pinned. clock: seconds, only growing.
+    stopped unless it is pinned. clock: a monotonic clock in seconds.
     """
 
     def __init__(self, limits: Limits, reap_after: float, clock: Callable[[], float]):
         self.limits, self.reap_after = limits, reap_after
         self.jobs: dict[str, Job] = {}  # in order of arrival
         self._clock = clock
-        self._served: dict[str, int] = {}  # owner -> when it was given a slot last
+        self._served: dict[str, int] = {}  # owner -> number of its latest start
 
     def add(self, job: Job) -> Job | None:
-        """Queue a job, last in line; returns the ended one of the same name that it replaces."""
+        """Append a job to the queue; returns the ended job of the same name that it replaces."""
         replaced = self.jobs.pop(job.name, None)
         self.jobs[job.name] = job
         return replaced
 
     def live(self) -> list[Job]:
-        """Runs that wait, train or pause."""
+        """Jobs that are queued, running or paused."""
         return [job for job in self.jobs.values() if job.live]
 
     def requests(self) -> list[dict[str, Any]]:
-        """What a restart has to begin: what waits, and what began and has no folder yet."""
-        return [dict(job.request) for job in self.jobs.values() if job.to_begin]
+        """Requests that a restart must queue again: of jobs without a run folder."""
+        return [dict(job.request) for job in self.jobs.values() if job.unsaved]
 
     def waiting(self) -> list[Job]:
-        """Runs that wait, next one first."""
+        """Jobs that wait for a slot, next one first."""
         return in_turn(self.jobs.values(), self._served)
 
     def active(self) -> list[RunInfo]:
-        """Runs that have a slot, those that are paused without one, then those that wait."""
+        """Runs with a slot, then those paused without one, then those that wait."""
         live, waiting = self.live(), self.waiting()
         begun = sorted((job for job in live if job not in waiting), key=lambda job: job.parked)
         return [self.info(job, waiting) for job in (*begun, *waiting)]
 
     def info(self, job: Job, waiting: list[Job] | None = None) -> RunInfo:
-        """State and progress of a job. waiting: what `waiting` returns, where it is known."""
+        """State and progress of a job. waiting: the result of `waiting`, if known."""
         status, state = job.runner.status, job.state
         waiting = self.waiting() if waiting is None else waiting
         return RunInfo(
@@ -73,7 +73,7 @@ class Scheduler:
         )
 
     def advance(self) -> None:
-        """Stop what nobody watches, take slots from long pauses, start what comes next."""
+        """Stop unwatched runs, park long pauses, start the next runs in free slots."""
         self._reap()
         park(self.jobs.values(), self.limits.slots, self._clock())
         self._start_next()
@@ -82,12 +82,12 @@ class Scheduler:
             del self.jobs[job.name]
 
     def mark_watched(self, name: str) -> None:
-        """A page shows this run now."""
+        """Note that a page shows this run now."""
         if name in self.jobs:
             self.jobs[name].watched = self._clock()
 
     def _start_next(self) -> None:
-        free = self.limits.slots - sum(job.holds_place for job in self.jobs.values())
+        free = self.limits.slots - sum(job.has_slot for job in self.jobs.values())
         for job in self.waiting()[: max(free, 0)]:
             self._served[job.owner] = max(self._served.values(), default=0) + 1
             job.watched = max(job.watched, self._clock())
@@ -104,7 +104,7 @@ class Scheduler:
                 continue
             if now - job.watched > self.reap_after:
                 job.note = (
-                    f"stopped because nobody watched it for {self.reap_after / 60:g} minutes: "
-                    "resume it, and pin it to let it go on alone"
+                    f"stopped because it was not watched for {self.reap_after / 60:g} minutes: "
+                    "resume it, and pin it to let it train unwatched"
                 )
                 job.runner.stop()

@@ -1,4 +1,4 @@
-"""Runs of a lesson that all visitors share: one for the same settings, whoever starts it."""
+"""Runs of a lesson that all visitors share: one run for the same settings."""
 
 import json
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ MOST_SHARED = 12  # shared runs queued or running at once
 
 
 def find(reader: "RunReader", config: RunConfig) -> RunInfo | None:
-    """The shared run of these settings; None where there is none."""
+    """The shared run of these settings; None if there is none."""
     name = reader.storage.table("shared").get(key_of(config))
     if name is None:
         return None
@@ -24,13 +24,13 @@ def find(reader: "RunReader", config: RunConfig) -> RunInfo | None:
     except RunsError:  # deleted meanwhile
         return None
     removed = run.state == "done" and not reader.folder(name).is_dir()
-    # the name may be another run's, after the teacher deleted the shared one
+    # after the teacher deleted the shared run, its name may belong to another run
     owned = reader.access.owner(name) not in ("", EVERYONE.id)
     return None if removed or owned else run
 
 
 def check_room(queue: "RunQueue") -> None:
-    """Raise RunsError where too many shared runs wait or train."""
+    """Raise RunsError if too many shared runs wait or train."""
     n_active = sum(job.owner == EVERYONE.id for job in queue.live())
     if n_active >= MOST_SHARED:
         raise RunsError(
@@ -40,5 +40,5 @@ def check_room(queue: "RunQueue") -> None:
 
 
 def key_of(config: RunConfig) -> str:
-    """The settings as a text; the same settings give the same one."""
+    """The settings as JSON text; equal settings give equal texts."""
     return json.dumps(config.model_dump(mode="json"), sort_keys=True)

@@ -3,25 +3,26 @@
     entries      JSON values by (kind, key):
         owners   run -> the visitor it belongs to
         shared   settings -> the run of a lesson that all visitors share
-        uploads  key of an upload -> the visitors that uploaded it
+        uploads  key of an upload -> the visitors who uploaded it
         links    run -> the key of its share link
-        kept     run -> why it is never tidied away: "pinned" or "teacher"
+        kept     run -> why it is never cleaned up: "pinned" or "teacher"
         limits   slots, per_visitor -> [the teacher's value, the server's setting at that time]
-        reviews  run -> format of its decisions, of runs whose decisions are in `decisions`
-        tidied   at, old, large: what was tidied away last
-        teachers browsers -> [the visitors that gave the right passcode, newest last]
-        imported file of an older server -> SHA-256 of what was imported
-    queue        requests of runs that wait or have no folder yet, in order of arrival
-    answers      of a class in the lesson; see `answers`
-    decisions    on labels, in the order they were made; see `reviews`
+        reviews  run -> format of its decisions, if they are in `decisions`
+        tidied   at, old, large: the last cleanup
+        teachers browsers -> [the visitors who entered the right passcode, newest last]
+        imported file of an older server -> SHA-256 of its imported content
+    queue        requests of runs without a run folder, in order of arrival
+    answers      of a class in the lesson; see `class_answers`
+    decisions    on labels, oldest first; see `decisions`
     sample_sets  long selections in the URL, by hash
 
 Only the server that holds the lease writes entries and the queue; answers, decisions and sample
 sets may come from any server over the folder.
 
 Write-ahead log (WAL): readers never wait for a writer, and `kill -9` loses nothing committed.
-synchronous=FULL: a commit is on disk before it counts, so that a power failure gives no private run
-away; it costs one fsync, and writes are few. WAL needs a local disk, not a network file system.
+synchronous=FULL: a commit is on disk before it counts, so that no private run becomes public by a
+power failure; it costs one fsync, and writes are few. WAL needs a local disk, not a network file
+system.
 """
 
 import contextlib
@@ -42,7 +43,7 @@ from engine.errors import StoreError
 NAME = ".mixnn.sqlite3"
 VERSION = 1  # PRAGMA user_version
 PATIENCE = 3.0  # seconds to wait for another process that writes; a write takes milliseconds
-FRESH = 0.05  # seconds for which a table in memory counts without asking the file again
+FRESH = 0.05  # seconds for which a table in memory is used without checking the file
 SCHEMA = """
 CREATE TABLE entries (
     kind TEXT, key TEXT, value TEXT NOT NULL, PRIMARY KEY (kind, key)
@@ -64,8 +65,8 @@ REASONS = {
     sqlite3.SQLITE_BUSY: "another program has locked it; try again",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check the folder and its permissions",
     sqlite3.SQLITE_PERM: "it cannot be opened; check its permissions",
-    sqlite3.SQLITE_CORRUPT: "it is damaged; put back a copy, or move it away to start without it",
-    sqlite3.SQLITE_NOTADB: "it is damaged; put back a copy, or move it away to start without it",
+    sqlite3.SQLITE_CORRUPT: "it is damaged; restore a backup, or move it away to start without it",
+    sqlite3.SQLITE_NOTADB: "it is damaged; restore a backup, or move it away to start without it",
 }
 _open: "weakref.WeakSet[Storage]" = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []  # of the parent process: never used, never closed
@@ -76,13 +77,14 @@ class StorageError(StoreError):
 
 
 class Storage:
-    """The database of one runs root. Every method may be called from any thread and raises
-    StorageError; nothing changes then.
+    """The database of one runs root.
 
-    One connection per process, under a lock: Streamlit makes a thread for every rerun, and
-    `PRAGMA data_version`, by which tables stay in memory until another process writes, compares
-    only within one connection. Another process's write shows after FRESH seconds at the latest.
-    The connection opens on first use, and again after the file was replaced.
+    Every method may be called from any thread and raises StorageError; nothing changes then.
+
+    There is one connection per process, under a lock: Streamlit creates a thread for every rerun,
+    and `PRAGMA data_version`, by which tables stay in memory until another process writes, works
+    only within one connection. Another process's write is visible after at most FRESH seconds.
+    The connection is opened on first use, and again after the file was replaced.
     """
 
     def __init__(self, root: Path, patience: float = PATIENCE):
@@ -96,7 +98,7 @@ class Storage:
         _open.add(self)
 
     def table(self, kind: str) -> dict[str, Any]:
-        """Entries of a kind, key -> value; not to be changed."""
+        """Entries of a kind, key -> value; do not modify them."""
         return self._cached(
             kind,
             lambda connection: {
@@ -108,7 +110,7 @@ class Storage:
         )
 
     def queue(self) -> list[dict[str, Any]]:
-        """Requests in order of arrival; not to be changed."""
+        """Queued requests in order of arrival; do not modify them."""
         return self._cached(
             "",
             lambda connection: [
@@ -153,7 +155,7 @@ class Storage:
             self._tables.pop(kind, None)
 
     def add(self, kind: str, key: str, value: Any) -> None:
-        """Add a value to the list of a key, unless it is in it."""
+        """Append a value to the list of a key, unless the list contains it."""
         with self.transaction():
             values = self.table(kind).get(key, [])
             if value not in values:
@@ -168,7 +170,7 @@ class Storage:
                 self.put(kind, key, value)
 
     def save_queue(self, requests: list[dict[str, Any]]) -> None:
-        """Replace the queue; writes nothing where it is the same."""
+        """Replace the queue; writes nothing if it is unchanged."""
         if requests == self.queue():
             return
         with self.transaction() as connection:
@@ -210,7 +212,7 @@ class Storage:
 
     @contextlib.contextmanager
     def _ready(self, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread alone; an error of SQLite becomes a sentence."""
+        """The connection, exclusive to this thread; SQLite errors become StorageError."""
         with self._lock:
             try:
                 yield self._current(create)
@@ -224,7 +226,7 @@ class Storage:
                 ) from error
 
     def _current(self, create: bool) -> sqlite3.Connection:
-        """The connection to the file that is there now; only a write makes one."""
+        """The connection to the current file; only a write creates a file."""
         connection = self._connection
         if connection is not None and connection.in_transaction:
             return connection
@@ -254,11 +256,11 @@ class Storage:
         except BaseException:
             connection.close()
             raise
-        # a folder that cannot be written, with a database that nobody has open
+        # a read-only folder with a database that no process has open
         uri = f"file:{quote(str(self.path))}?mode=ro&immutable=1"
         return sqlite3.connect(uri, uri=True, **options)
 
-    def _leave_to_parent(self) -> None:
+    def _after_fork_in_child(self) -> None:
         """In a forked child: SQLite's connections must not cross a fork."""
         self._lock = threading.RLock()
         if self._connection is not None:
@@ -273,18 +275,18 @@ def storage_of(root: Path) -> Storage:
 
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Set the connection up, and make the tables of a new database."""
+    """Set up a connection, and create the tables of a new database."""
     version = _user_version(connection)
     if version > VERSION:
         raise StorageError(
-            f"{NAME} has format {version}, of a newer version of this app: format {VERSION} or "
-            "lower is allowed"
+            f"{NAME} has format {version}, of a newer version of this app: allowed is format "
+            f"{VERSION} or lower"
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     if version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        if _user_version(connection) < VERSION:  # no other process was faster
+        if _user_version(connection) < VERSION:  # unless another process was faster
             for statement in SCHEMA.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -305,7 +307,7 @@ def _inode(path: Path) -> int:
 
 def _after_fork() -> None:
     for storage in list(_open):
-        storage._leave_to_parent()
+        storage._after_fork_in_child()
 
 
 os.register_at_fork(after_in_child=_after_fork)

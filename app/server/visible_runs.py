@@ -5,7 +5,7 @@ Pages do not import the manager of the runs; `run_manager` connects it here when
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from app.server.problems import Problem
 from app.server.run_info import RunInfo, RunsError, not_found
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _gated(method: str) -> Callable:
-    """A method of RunManager whose first argument is a run that the visitor must see."""
+    """A method of RunManager whose first argument is a run that the visitor has to see."""
 
     def call(self: "VisibleRuns", name: str, *args: Any, **kwargs: Any) -> Any:
         self._check(name)
@@ -29,13 +29,13 @@ def _gated(method: str) -> Callable:
 class VisibleRuns:
     """The runs of this server as one visitor may see them: what every page gets from `runs()`.
 
-    A run that the visitor may not see is answered like one that is not there.
+    A run that the visitor may not see is treated like one that does not exist.
     """
 
     def __init__(self, runs: Any, who: Visitor):
         self._runs, self.who = runs, who
 
-    # by name; all else that a page may ask stands below
+    # by name; everything else that a page may use is listed in OPEN or defined below
     folder, info, may_control, mark_watched = map(
         _gated, ("folder", "info", "may_control", "mark_watched")
     )
@@ -47,50 +47,58 @@ class VisibleRuns:
     )
 
     def sees(self, name: str) -> bool:
+        """Whether the visitor may see a run."""
         return self._runs.access.sees(name, self.who)
 
     def sees_folder(self, folder: Path) -> bool:
+        """Whether the visitor may see the run in a folder below the root."""
         access = self._runs.access
-        seen = access.sees_folder(folder, self.who)
-        if seen and folder.parent == access.root and access.private(folder.name):
+        visible = access.sees_folder(folder, self.who)
+        if visible and folder.parent == access.root and access.private(folder.name):
             note_read(folder.name)
-        return seen
+        return visible
 
     def names(self) -> list[str]:
+        """Names of the visible runs, newest first."""
         return [name for name in self._runs.names() if self.sees(name)]
 
     def active(self) -> list[RunInfo]:
+        """The visible runs that are queued, running or paused, see `RunReader.active`."""
         return [run for run in self._runs.active() if self.sees(run.name)]
 
     def n_active(self) -> tuple[int, int]:
-        """Runs that train and runs that wait, those of others among them."""
+        """Number of runs that train and of runs that wait, of all visitors."""
         active = self._runs.active()
         waiting = sum(run.state == "queued" for run in active)
         return len(active) - waiting, waiting
 
     @property
     def problems(self) -> list[str]:
-        """What went wrong with the queue, in sentences that the visitor may see."""
+        """Problems of the queue that concern this visitor, one sentence each."""
         return [problem.text for problem in self._runs.problems if self._concerns(problem)]
 
     def submit(self, config: RunConfig, **options: Any) -> str:
+        """Queue a new run, see `RunManager.submit`. Raises RunsError, also for another's data."""
         self._check_data(config.dataset)
         return self._runs.submit(config, **options)
 
     def fork(self, parent: str, epoch: int, **options: Any) -> str:
+        """Queue a fork, see `RunManager.fork`. Raises RunsError, also for another's private run."""
         self._check(parent)
         if self._runs.access.private(parent) and not self._runs.may_control(parent, self.who):
-            raise RunsError(f"{parent} was shared to be looked at: its owner can fork it")
+            raise RunsError(f"{parent} was shared for viewing: only its owner can fork it")
         return self._runs.fork(parent, epoch, **options)
 
     def may_use(self, dataset: str) -> bool:
+        """Whether the visitor may train on a data set."""
         return self._runs.access.may_use(dataset, self.who)
 
     def may_open(self, upload: str) -> bool:
+        """Whether the visitor may open the upload with this key."""
         return self._runs.access.may_open(upload, self.who)
 
     def claim(self, upload: str) -> None:
-        """Keep that the visitor brought an upload."""
+        """Record the visitor as an owner of an upload."""
         self._runs.claim(upload, self.who)
 
     def __getattr__(self, name: str) -> Any:
@@ -112,14 +120,14 @@ class VisibleRuns:
 
     def _check_data(self, dataset: str) -> None:
         if not self.may_use(dataset):
-            raise RunsError("this data set is not yours: bring it yourself on Your data")
+            raise RunsError("this data set is not yours: upload it yourself on Your data")
 
 
+# attributes of RunManager that say nothing about a single run
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "alone", "refusal", "share", "shared", "tidied",
-    "keep_days", "keep_bytes",
-)  # fmt: skip
-
+    *("root", "slots", "per_visitor", "limit", "trains_here", "refusal"),
+    *("share", "shared", "last_cleanup", "keep_days", "keep_bytes"),
+)
 
 _registry: Callable[[], "RunManager"] | None = None
 
@@ -137,6 +145,9 @@ def manager() -> "RunManager":
     return _registry()
 
 
-def runs() -> "RunManager | VisibleRuns":
-    """The runs of this server: on a page as its visitor may see them, else their manager."""
-    return VisibleRuns(manager(), visitor()) if on_a_page() else manager()
+def runs() -> VisibleRuns:
+    """The runs of this server as the page's visitor may see them.
+
+    Outside a page (in a test, say) it is the manager itself, which restricts nothing.
+    """
+    return VisibleRuns(manager(), visitor()) if on_a_page() else cast(VisibleRuns, manager())

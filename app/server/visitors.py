@@ -1,4 +1,4 @@
-"""Who is looking: one browser, told by Streamlit's own cookie, and whether it is the teacher."""
+"""Who is visiting: one browser, identified by Streamlit's cookie, and whether it is a teacher's."""
 
 import contextlib
 import hashlib
@@ -15,35 +15,35 @@ from streamlit.errors import StreamlitSecretNotFoundError
 
 from app.server.streamlit_internals import browser_token, on_page
 
-CHOICES = "choices"  # of the session: what the visitor picked, see app.state.url_state
-TEACHER = "teacher"  # of the session: the passcode was given
-READ = "read"  # of the session: the runs that its page has read since it was drawn whole
+CHOICES = "choices"  # session key: what the visitor selected, see app.state.url_state
+TEACHER = "teacher"  # session key: whether the passcode was entered
+READ = "read"  # session key: the runs that the page has read since its last full rerun
 
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks: one browser, whether it is the teacher's, its address and the key of its link."""
+    """One browser: whether it is a teacher's, its address, and the key of its share link."""
 
     id: str
     teacher: bool = False
-    address: str = ""  # see `network`; empty on the server's own machine
+    address: str = ""  # see `network`; "" on the server's own machine
     key: str = ""  # of a share link
 
 
-EVERYONE = Visitor("everyone", teacher=True)  # whom shared runs belong to
-NOBODY = Visitor("nobody")  # owns nothing
+EVERYONE = Visitor("everyone", teacher=True)  # the owner of shared runs
+NO_VISITOR = Visitor("nobody")  # owns nothing
 _acting: ContextVar[Visitor | None] = ContextVar("acting", default=None)
 
 
 def visitor() -> Visitor:
-    """Who is looking: the browser's own token of Streamlit, hashed; else the session.
+    """The current visitor, identified by the hash of Streamlit's browser token, or by the session.
 
-    Within `acting_as` the visitor it names; in a thread without a page NOBODY.
+    Within `acting_as` the visitor it names; in a thread without a page NO_VISITOR.
     """
     if (who := _acting.get()) is not None:
         return who
     if not on_page() and not _is_server():
-        return NOBODY
+        return NO_VISITOR
     token = browser_token(st.context.cookies.get("_streamlit_xsrf", ""))
     if token is None:
         token = st.session_state.setdefault("visitor", secrets.token_bytes(8))
@@ -59,8 +59,8 @@ def visitor() -> Visitor:
 def network(address: str) -> str:
     """What limits by address count: an IPv4 address, the /64 of an IPv6 one, "" for this machine.
 
-    Whoever has one IPv6 address mostly has all 2**64 of its /64. IPv4 within IPv6 (::ffff:1.2.3.4)
-    is IPv4; what is no address comes back as it is.
+    The owner of one IPv6 address usually has all 2**64 of its /64. IPv4 within IPv6
+    (::ffff:1.2.3.4) is IPv4; anything that is not an address is returned unchanged.
     """
     try:
         ip = ipaddress.ip_address(address)
@@ -69,14 +69,14 @@ def network(address: str) -> str:
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if ip.is_loopback:
         return ""
-    # a zone (fe80::1%eth0) is no part of the number
+    # a zone (fe80::1%eth0) is not part of the number
     return str(ip) if ip.version == 4 else str(ipaddress.IPv6Network((int(ip), 64), strict=False))
 
 
 def on_a_page() -> bool:
-    """Whether this code runs for a visitor, and not for the server itself.
+    """Whether this code runs for a visitor, not for the server itself.
 
-    Only the main thread is the server's own: a download is made in a thread that has no page.
+    Only the main thread is the server's own: downloads are created in threads without a page.
     """
     return _acting.get() is not None or on_page() or not _is_server()
 
@@ -92,18 +92,18 @@ def acting_as(who: Visitor) -> Iterator[None]:
 
 
 def page_begins() -> None:
-    """The page is drawn whole now: it has read no run yet."""
+    """Note a full rerun of the page: it has read no run yet."""
     st.session_state[READ] = frozenset()
 
 
 def note_read(name: str) -> None:
-    """The visitor's page reads a run."""
+    """Note that the visitor's page reads a run."""
     if on_page() and name not in (known := runs_read()):
         st.session_state[READ] = known | {name}
 
 
 def runs_read() -> frozenset[str]:
-    """The runs that the visitor's page has read since it was drawn whole."""
+    """The runs that the visitor's page has read since its last full rerun."""
     return st.session_state.get(READ, frozenset())
 
 
@@ -112,7 +112,7 @@ def _is_server() -> bool:
 
 
 def has_teacher() -> bool:
-    """Whether this server knows a teacher, by passcode or by login."""
+    """Whether this server has a teacher, by passcode or by login."""
     return bool(os.environ.get("MIXNN_PASSCODE") or (_listed() and has_login()))
 
 
@@ -125,7 +125,7 @@ def has_login() -> bool:
 
 
 def _in_list() -> bool:
-    """Whether who logged in stands in MIXNN_TEACHERS; an unverified address does not count."""
+    """Whether the logged-in user is in MIXNN_TEACHERS; an unverified address does not count."""
     listed = _listed()
     if not listed or not has_login() or not st.user.get("is_logged_in", False):
         return False

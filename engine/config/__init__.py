@@ -10,6 +10,7 @@ from engine.config.presets import (
     PRESETS,
     reference_preset,
 )
+from engine.config.rules import corrects, validate_k
 from engine.config.settings import (
     FIXED_IN_FORK,
     GROUPS,
@@ -19,7 +20,6 @@ from engine.config.settings import (
     RunConfig,
     allowed,
     configure,
-    corrects,
     group_of,
     unknown,
 )
@@ -28,4 +28,5 @@ __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
     "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
     "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
+    "validate_k",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Names: older ones that are still accepted, and the nearest one to a name that is not known."""
+"""Older names that are still accepted, and the known name nearest to an unknown one."""
 
 import difflib
 from collections.abc import Iterable

@@ -1,7 +1,10 @@
-"""Methods and presets: named sets of settings, of which `configure` makes settings."""
+"""Methods and presets: named sets of settings, which `configure` combines."""
 
 import math
 from typing import Any
+
+from engine.config.names import PRESET_ALIASES, did_you_mean
+from engine.errors import ConfigError
 
 METHODS: dict[str, dict[str, Any]] = {
     "ce": dict(mixing="none", loss="ce", correction="none"),
@@ -17,11 +20,11 @@ METHODS: dict[str, dict[str, Any]] = {
 
 METHOD_NOTES = {
     "ce": "plain cross-entropy: the baseline that memorizes wrong labels",
-    "mixup": "mixes pairs at random, one Beta-drawn weight a batch (Zhang et al. 2018)",
+    "mixup": "mixes random pairs, with one Beta-distributed weight per batch (Zhang et al. 2018)",
     "mixnn": "mixes each sample with its nearest neighbors by P(clean), corrects labels slowly",
-    "mixnn-no-correction": "the mixing of MixNN alone",
-    "mixnn-elr": "MixNN with the loss of ELR, which keeps it from memorizing meanwhile",
-    "selc": "the label correction of MixNN alone (Lu and He 2022)",
+    "mixnn-no-correction": "the mixing of MixNN only",
+    "mixnn-elr": "MixNN with the loss of ELR, which delays memorization",
+    "selc": "the label correction of MixNN only (Lu and He 2022)",
     "elr": "early-learning regularization (Liu et al. 2020)",
     "gce": "generalized cross-entropy (Zhang and Sabuncu 2018)",
     "sce": "symmetric cross-entropy (Wang et al. 2019)",
@@ -66,8 +69,38 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+def method_settings(method: str) -> dict[str, Any]:
+    """The settings of a method of METHODS. Raises ConfigError."""
+    if method not in METHODS:
+        raise ConfigError(
+            f"method = {method!r}: allowed are {', '.join(METHODS)}{did_you_mean(method, METHODS)}"
+        )
+    return METHODS[method]
+
+
+def preset_name(preset: str) -> str:
+    """The current name of a preset, one of PRESET_NAMES. Raises ConfigError."""
+    preset = PRESET_ALIASES.get(preset, preset)
+    if preset not in PRESET_NAMES:
+        raise ConfigError(
+            f"preset = {preset!r}: allowed are {', '.join(PRESET_NAMES)}"
+            f"{did_you_mean(preset, PRESET_NAMES)}"
+        )
+    return preset
+
+
+def preset_settings(preset: str, dataset: str, rate: float) -> dict[str, Any]:
+    """The settings of a preset of PRESET_NAMES for a data set and a noise rate."""
+    family = dataset.partition(":")[0]
+    if preset == "reference":
+        return reference_preset(family, rate)
+    if preset == "auto":
+        return PRESETS.get(family, {})
+    return {"cifar10-fast": FAST, "cifar10-best": BEST, "plain": {}}[preset]
+
+
 def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
-    """The authors' settings with every quirk of their code switched on.
+    """The authors' settings with every quirk of their code.
 
     It counts epochs from 1: its warm-up of 10 epochs (30 on CIFAR-100) is one epoch short, and its
     epochs 60, 70, ..., in which labels move, are 59, 69, ... here, the lowest learning rate of each
@@ -104,8 +137,8 @@ def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
     )
 
 
-# The headline's, for a GPU: minutes on all of CIFAR-10; `headline --ablation` takes them apart.
-# Loss, early mixing and late correction are what did best on a part of it on a CPU
+# For a GPU: minutes on all of CIFAR-10; `headline --ablation` measures the effect of each setting.
+# Loss, early mixing and late correction were best on a subset of it on a CPU
 # (tests/benchmarks/bench_presets.py, assets/results/presets.json).
 FAST = dict(
     network="resnet9",

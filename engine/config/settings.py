@@ -1,9 +1,8 @@
-"""Every setting of a run in one validated object, and what each may be."""
+"""Every setting of a run in one validated object."""
 
 from functools import partial
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal
 
-import annotated_types as limits
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -13,16 +12,17 @@ from pydantic import (
     model_validator,
 )
 
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
-from engine.config.presets import BEST, FAST, METHODS, PRESET_NAMES, PRESETS, reference_preset
+from engine.config.messages import describe_allowed, describe_error, describe_unknown
+from engine.config.names import NETWORK_ALIASES
+from engine.config.presets import METHODS, method_settings, preset_name, preset_settings
 from engine.errors import ConfigError
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
-# Settings that a network and its images cannot survive.
+# Settings that a fork cannot change: they determine the network and its images.
 FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
-# Settings that fix the labels, together with the seed of the noise.
+# Settings that determine the labels, together with the seed of the noise.
 LABEL_SETTINGS = (
     "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
     "human_labels",
@@ -49,8 +49,8 @@ _data, _noise, _method, _network, _optimization, _machine, _run = map(_in, GROUP
 class RunConfig(BaseModel):
     """All settings of one run. Frozen; build it with `configure`, which adds method and preset.
 
-    Epochs count from 0. The defaults are the plain method; the comments name where a number comes
-    from, "reference" being the authors' code (MacLLL/MixNN).
+    Epochs count from 0. The defaults are MixNN without a preset. "Reference" is the authors' code
+    (MacLLL/MixNN).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -116,16 +116,16 @@ class RunConfig(BaseModel):
         1.0,
         gt=0,
         le=1,
-        description="temperature of the predictions that move labels: surer below 1",
+        description="temperature of the predictions that move labels: more confident below 1",
     )
     align: Literal["none", "uniform", "given"] = _method(
         "none",
-        description="class shares that the predictions that move labels are brought nearer to: "
-        "all equal, or those of the given labels",
+        description="class shares that the predictions that move labels are aligned to: all equal, "
+        "or those of the given labels",
     )
     weighting: Literal["clean", "equal"] = _method(
         "clean",
-        description="what neighbors are weighted by: P(clean), or all equally, as if it were 1",
+        description="what neighbors are weighted by: P(clean), or all equally",
     )
     neighbor_scope: Literal["dataset", "batch"] = _method(
         "dataset", description="where neighbors are searched (reference: batch)"
@@ -186,13 +186,13 @@ class RunConfig(BaseModel):
         0.0,
         ge=0,
         lt=1,
-        description="momentum of a moving average of the weights, which then looks at the set and "
-        "is tested (Tarvainen and Valpola 2017); 0: none",
+        description="momentum of a moving average of the weights, which is then evaluated and "
+        "tested (Tarvainen and Valpola 2017); 0: none",
     )
     flip_average: Literal["none", "test", "all"] = _network(
         "none",
-        description="what is said of an image is the mean over it and its mirror: on tests alone, "
-        "or in the look at the training set as well",
+        description="predictions averaged over an image and its mirror image: in tests only, or in "
+        "the evaluation of the training set as well",
     )
     schedule: Literal["constant", "cosine", "one-cycle", "warm-restarts"] = _optimization(
         "cosine", description="course of the learning rate"
@@ -205,7 +205,7 @@ class RunConfig(BaseModel):
         "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
     )
     precision: Literal["auto", "float32", "bf16"] = _machine(
-        "auto", description="auto: bf16 where the machine has it and the network gains by it"
+        "auto", description="auto: bf16 where the machine has it and the network gains from it"
     )
     compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = _machine(
         "auto",
@@ -224,14 +224,14 @@ class RunConfig(BaseModel):
         5000, ge=2, le=100_000, description="samples whose features are kept for the map"
     )
     state_interval: int = _run(
-        1, ge=1, description="keep the network of every so many epochs for forks (newest: always)"
+        1, ge=1, description="keep the network of every n-th epoch for forks (newest: always)"
     )
     checkpoint_every: int = _run(
         1,
         ge=1,
-        description="write the state for resume after every so many epochs, and those "
-        "that state_interval keeps; a process that is killed loses at most so many epochs, one "
-        "that is stopped or paused none",
+        description="write the state for resume after every n-th epoch, in addition to those that "
+        "state_interval keeps; a process that is killed loses at most n epochs, one that is "
+        "stopped or paused none",
     )
 
     @field_validator("network", mode="before")
@@ -240,7 +240,7 @@ class RunConfig(BaseModel):
         return NETWORK_ALIASES.get(value, value) if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _fits_together(self):
+    def _check_combinations(self) -> "RunConfig":
         if self.correction_start < self.warmup:
             raise ValueError(
                 f"correction_start = {self.correction_start}: "
@@ -262,16 +262,16 @@ class RunConfig(BaseModel):
 
     @property
     def method(self) -> str:
-        """Name of the method that these settings make; "custom" where no row of METHODS does."""
-        made = (self.mixing, self.loss, self.correction)
+        """Name of the method with these settings in METHODS; "custom" where there is none."""
+        own = (self.mixing, self.loss, self.correction)
         for name, row in METHODS.items():
-            if made == (row["mixing"], row["loss"], row["correction"]):
+            if own == (row["mixing"], row["loss"], row["correction"]):
                 return name
         return "custom"
 
     @property
     def warnings(self) -> list[str]:
-        """What is allowed but hardly meant, one sentence each."""
+        """What is allowed but hardly intended, one sentence each."""
         warnings = []
         if self.mixing != "none" and self.epochs <= self.warmup:
             warnings.append(
@@ -289,13 +289,13 @@ class RunConfig(BaseModel):
         return _validated(self.model_dump() | settings)
 
     def varied(self, *, method: str | None = None, **settings: Any) -> "RunConfig":
-        """Like `changed`, but a method replaces mixing, loss and correction, and another noise
-        than `matrix` drops the matrix. Raises ConfigError.
+        """Like `changed`, but a method sets mixing, loss and correction, and a noise other than
+        `matrix` drops the matrix. Raises ConfigError.
         """
-        base = {}
+        base: dict[str, Any] = {}
         if method is not None:
-            row = configure(method=method, preset="plain")
-            base = {name: getattr(row, name) for name in ("mixing", "loss", "correction")}
+            row = method_settings(method)
+            base = {name: row[name] for name in ("mixing", "loss", "correction")}
         if settings.get("noise", self.noise) != "matrix":
             base["noise_matrix"] = None
         return self.changed(**base | settings)
@@ -312,101 +312,42 @@ class RunConfig(BaseModel):
 
 
 def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -> RunConfig:
-    """Settings of a run: the preset's, over them the method's, over them those named here.
+    """Settings of a run: the preset's, over them the method's, over them those passed here.
 
     MixNN takes the preset's loss where that has one: "mixnn" by "cifar10-fast" or "cifar10-best"
     is "mixnn-elr". preset "auto" is the tuned one of the data set, "reference" the authors'
     settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
-    if method not in METHODS:
-        raise ConfigError(
-            f"method = {method!r}: allowed are {', '.join(METHODS)}{did_you_mean(method, METHODS)}"
-        )
-    dataset = str(settings.get("dataset", "digits"))
-    family = dataset.partition(":")[0]
-    rate = {"rate": settings["rate"]} if "rate" in settings else {}
-    presets = {
-        "auto": lambda: PRESETS.get(family, {}),
-        "reference": lambda: reference_preset(family, _validated(rate).rate),
-        "cifar10-fast": lambda: FAST,
-        "cifar10-best": lambda: BEST,
-        "plain": dict,
-    }
-    preset = PRESET_ALIASES.get(preset, preset)
-    if preset not in PRESET_NAMES:
-        raise ConfigError(
-            f"preset = {preset!r}: allowed are {', '.join(PRESET_NAMES)}"
-            f"{did_you_mean(preset, PRESET_NAMES)}"
-        )
-    base, row = presets[preset](), METHODS[method]
+    row = method_settings(method)
+    preset = preset_name(preset)
+    rate = settings.get("rate", RunConfig.model_fields["rate"].default)
+    if preset == "reference":
+        rate = _validated({"rate": rate}).rate
+    base = preset_settings(preset, str(settings.get("dataset", "digits")), rate)
     return _validated((row | base if method == "mixnn" else base | row) | settings)
-
-
-def corrects(config: RunConfig, epoch: int) -> bool:
-    """Whether soft labels move in this epoch, counted from 0."""
-    return (
-        config.correction == "ema"
-        and epoch >= config.correction_start
-        and (epoch + 1) % config.correction_interval == 0
-    )
 
 
 def group_of(name: str) -> str:
     """The group of a setting, one of GROUPS."""
-    return RunConfig.model_fields[name].json_schema_extra["group"]
+    extra = RunConfig.model_fields[name].json_schema_extra
+    assert isinstance(extra, dict)
+    return str(extra["group"])
 
 
 def unknown(name: str, value: Any = None) -> ConfigError:
     """The error of a setting that is not known; it names the nearest one that is."""
-    guess = did_you_mean(name, RunConfig.model_fields)
-    return ConfigError(
-        f"{name} = {value!r}: no such setting{guess}; `python -m engine train -h` lists them"
-    )
+    return ConfigError(describe_unknown(name, value, RunConfig.model_fields))
 
 
 def allowed(name: str) -> str:
-    """What a setting may be, in words: "a whole number from 1 to 100"."""
-    field = RunConfig.model_fields[name]
-    kinds = [a for a in _flat(field.annotation) if a is not type(None)]
-    options = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
-    if options:
-        return " | ".join(options)
-    noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    words = noun.get(kinds[0], "a table of numbers")
-    bounds = {type(m): m for m in field.metadata}
-    for kind, template in (
-        (limits.Ge, "from {0.ge}"),
-        (limits.Gt, "above {0.gt}"),
-        (limits.Le, "to {0.le}"),
-        (limits.Lt, "below {0.lt}"),
-    ):
-        if kind in bounds:
-            words += " " + template.format(bounds[kind])
-    return words
-
-
-def _flat(annotation: Any) -> tuple[Any, ...]:
-    """The alternatives of `X | None`; Literal stays whole."""
-    if get_origin(annotation) in (None, Literal, tuple):
-        return (annotation,)
-    return get_args(annotation)
+    """The values that a setting may have, in words: "a whole number from 1 to 100"."""
+    return describe_allowed(RunConfig.model_fields[name])
 
 
 def _validated(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        raise ConfigError("; ".join(_say(e) for e in error.errors())) from None
-
-
-def _say(error: dict[str, Any]) -> str:
-    """One of pydantic's errors as a sentence that names setting, value and what is allowed."""
-    if not error["loc"]:  # from _fits_together, already a sentence
-        return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
-    name = str(error["loc"][0])
-    if name not in RunConfig.model_fields:
-        return str(unknown(name, error["input"]))
-    words = "auto, cpu, cuda or cuda:N" if name == "device" else allowed(name)
-    guess = did_you_mean(str(error["input"]), words.split(" | ")) if " | " in words else ""
-    return f"{name} = {error['input']!r}: allowed is {words}{guess}"
+        sentences = [describe_error(e, RunConfig.model_fields) for e in error.errors()]
+        raise ConfigError("; ".join(sentences)) from None

@@ -1,4 +1,4 @@
-"""The one form in which every data set reaches the engine."""
+"""The form in which every data set is passed to the engine."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.data.parts import Arrays, check_parts
+from engine.data.parts import Arrays, Part, check_parts
 
-# Images looked at together: a large set needs no second copy, a busy machine no endless waiting
-# for threads (512 took 5 s on CIFAR-10 where this takes 0.4 s).
+# Images processed together: a large set needs no second copy, and a busy machine no long waits for
+# threads (with 512, CIFAR-10 took 5 s instead of 0.4 s).
 CHUNK = 4096
 
 
@@ -20,12 +20,12 @@ CHUNK = 4096
 class Data:
     """A labeled image set with its test part. Nothing in it changes after loading.
 
-    Images are (N, C, H, W) uint8 with C 1 or 3, labels (N,) int64 in 0..n_classes-1 as they came,
-    right or wrong. A class may be without a training sample; every class in the test and
-    validation parts has one.
+    Images are (N, C, H, W) uint8 with C 1 or 3, labels (N,) int64 in 0..n_classes-1 as loaded,
+    right or wrong. A class may have no training sample; every class in the test and validation
+    parts has one.
     """
 
-    name: str  # as asked for, e.g. "digits" or "npz:/x/y.npz"
+    name: str  # as passed to load(), e.g. "digits" or "npz:/x/y.npz"
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
@@ -44,28 +44,29 @@ class Data:
 
     @property
     def n_classes(self) -> int:
+        """Number of classes."""
         return len(self.classes)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of one image."""
-        return tuple(self.images.shape[1:])
+        _, channels, height, width = self.images.shape
+        return channels, height, width
 
     def take(self, indices: Tensor | np.ndarray | Sequence[int]) -> Tensor:
         """Training images at indices (B,), as (B, C, H, W) uint8 on the images' device."""
         return self.images.index_select(0, torch.as_tensor(indices, device=self.images.device))
 
     def to(self, device: torch.device | str) -> "Data":
-        """The same data with every tensor on device; tensors already there are not copied."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The same data with every tensor on device; tensors already on it are not copied."""
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **{key: value.to(device) for key, value in tensors.items()})
 
     def subset(self, rows: np.ndarray) -> "Data":
-        """Only these training rows (n,) int64; the other parts stay whole.
+        """The same data with only these training rows (n,) int64; other parts stay complete.
 
-        Row numbers would no longer say which sample is meant, so ids hold the rows of the full set
-        where there were no ids before.
+        Without ids of their own, samples get their rows in the full set as ids.
         """
         index = torch.from_numpy(rows).to(self.images.device)
         return replace(
@@ -83,7 +84,7 @@ class Data:
         """
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
         for chunk in self.images.split(CHUNK):
-            # Counting gray levels is exact, so the same on every device and number of threads.
+            # counts of gray levels are exact, so the same on every device and number of threads
             channels = chunk.transpose(0, 1).flatten(1)
             counts += torch.stack([channel.bincount(minlength=256) for channel in channels]).cpu()
         level = torch.arange(256, dtype=torch.float64) / 255
@@ -93,7 +94,7 @@ class Data:
         return mean.float(), std.clamp(min=1 / 255).float()
 
     def fingerprint(self) -> str:
-        """16 hex digits that change when an image or a label of the training or test part does."""
+        """16 hex digits that change if an image or a label of the training or test part changes."""
         digest = hashlib.sha1(usedforsecurity=False)
         for tensor in (self.images, self.labels, self.test_images, self.test_labels):
             digest.update(str(tuple(tensor.shape)).encode())
@@ -112,24 +113,33 @@ def assemble(
     true_labels: Tensor | None = None,
     **others: Any,
 ) -> Data:
-    """Check images and labels of each part and make them a Data; see `parts.check_parts`.
+    """A Data from checked images and labels of each part; see `parts.check_parts`.
 
     train, test, val: images (N, C, H, W) uint8 and labels (N,) int64. others: ids and notes.
     Raises DataError where they do not fit.
     """
-    parts = [pair and tuple(t.numpy() for t in pair) for pair in (train, test, val)]
-    truth = None if true_labels is None else true_labels.numpy()
     return as_data(
-        check_parts(name, parts[0], parts[1], classes, val=parts[2], true_labels=truth, **others)
+        check_parts(
+            name,
+            _as_arrays(train),
+            test and _as_arrays(test),
+            classes,
+            val=val and _as_arrays(val),
+            true_labels=None if true_labels is None else true_labels.numpy(),
+            **others,
+        )
     )
 
 
-def as_data(found: Arrays) -> Data:
+def as_data(arrays: Arrays) -> Data:
     """The same set as tensors that share the arrays' memory."""
-    values = {field.name: getattr(found, field.name) for field in fields(found)}
-    return Data(
-        **{
-            key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-            for key, value in values.items()
-        }
-    )
+    values: dict[str, Any] = {}
+    for field in fields(arrays):
+        value = getattr(arrays, field.name)
+        values[field.name] = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+    return Data(**values)
+
+
+def _as_arrays(part: tuple[Tensor, Tensor]) -> Part:
+    images, labels = part
+    return images.numpy(), labels.numpy()

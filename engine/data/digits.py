@@ -1,4 +1,4 @@
-"""Handwritten digits of scikit-learn, 8x8 gray: always there, and a run takes seconds."""
+"""Handwritten digits of scikit-learn, 8x8 gray: no download, and a run takes seconds."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,13 @@ import numpy as np
 
 if TYPE_CHECKING:
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 SHAPE = (1, 8, 8)
-N_TRAIN, N_TEST = 1437, 360
+N_TEST = 360
 
 
-def load(name: str) -> "Data":
+def load(request: "Request") -> "Data":
     """1,437 training and 360 test digits, (N, 1, 8, 8) uint8; the split never changes."""
     import torch
     from sklearn.datasets import load_digits
@@ -31,7 +32,7 @@ def load(name: str) -> "Data":
     )
     train_images, test_images, train_labels, test_labels = split
     return assemble(
-        name,
+        request.name,
         (train_images, train_labels),
         (test_images, test_labels),
         [str(digit) for digit in range(10)],

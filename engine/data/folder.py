@@ -1,4 +1,4 @@
-"""Image files in class folders, train/<class>/*.jpg: decoded and brought to one size."""
+"""Image files in class folders, train/<class>/*.jpg: decoded and resized to one size."""
 
 import os
 from collections import Counter
@@ -18,21 +18,24 @@ from engine.errors import DataError, ImageError
 
 if TYPE_CHECKING:
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 PARTS = ("train", "val", "test")
 SUFFIXES = (".jpg", ".jpeg", ".png")
-LONGEST = 64  # pixels of the longer side where no size is asked for: what small networks are for
+LONGEST = 64  # pixels of the longer side without image_size: what small networks are made for
 GRAY = ("1", "L", "LA", "I", "I;16")  # Pillow's modes without color
-# Threads gain from about 200 x 200 pixels on (500 x 500: 1.4 x as fast on two cores). On smaller
-# files they wait for each other more than they decode (32 x 32: 2.3 x as slow).
+# Threads are faster from about 200 x 200 pixels on (500 x 500: 1.4 x as fast on two cores). On
+# smaller files they wait for each other more than they decode (32 x 32: 2.3 x as slow).
 PIXELS_FOR_THREADS = 200 * 200
-MOST_THREADS = 8
+MAX_THREADS = 8
 BYTES_PER_FILE = 2000  # its name, path and place in lists
 
 Size = tuple[int, int]  # (width, height), Pillow's order
 
 
 class File(NamedTuple):
+    """An image file, with what its header says."""
+
     path: Path
     part: str
     label: int
@@ -40,11 +43,11 @@ class File(NamedTuple):
     gray: bool
 
 
-def load(name: str, path: Path, image_size: int | None = None) -> "Data":
-    """What `read` reads, as a Data."""
+def load(request: "Request") -> "Data":
+    """What `read` reads from the request's path, as a Data."""
     from engine.data.base import as_data  # late: torch
 
-    return as_data(read(name, path, image_size))
+    return as_data(read(request.name, request.path(), request.image_size))
 
 
 def read(
@@ -57,15 +60,16 @@ def read(
 ) -> Arrays:
     """Read path/train/<class>/*.jpg, .jpeg, .png and, where present, path/val and path/test.
 
-    Classes are the sorted names of the folders in train that hold an image; ids are paths relative
-    to path. Images are (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W), upright
-    by their EXIF orientation. Repairs, each with a note: all images are resized to one size, either
-    image_size squared or the most common size in train, shrunk to 64 pixels on the longer side;
-    files that cannot be decoded are left out and named, since whoever cleans data wants to see
-    the others all the same; class folders without an image, or unknown to train, are ignored.
-    most_memory: bytes at the peak, checked by the images' headers before one is decoded; None:
-    what is free. report hears how many files of how many are decoded. Raises DataError where
-    train/ is missing or holds no readable image, and where it would not fit into memory.
+    Classes are the sorted names of the folders in train that contain an image; ids are paths
+    relative to path. Images are (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W),
+    upright by their EXIF orientation. Repairs, each with a note: all images are resized to one
+    size, image_size squared or the most common size in train, shrunk to 64 pixels on the longer
+    side; files that cannot be decoded are skipped and named; class folders without an image, or
+    unknown to train, are ignored. most_memory: bytes at the peak, checked by the images' headers
+    before one is decoded; None: free memory. report: called with the numbers of decoded and of all
+    files.
+    Raises DataError where train/ is missing or has no readable image, and where the images would
+    not fit into memory.
     """
     notes: list[str] = []
     classes, files = _find(path, notes)
@@ -100,7 +104,7 @@ def read(
 def _find(path: Path, notes: list[str]) -> tuple[list[str], list[File]]:
     """Class names and all image files, sorted by part, class and name."""
     if not (path / "train").is_dir():
-        raise DataError(f"{path / 'train'} is not there; images belong in train/<class>/*.jpg")
+        raise DataError(f"{path / 'train'} does not exist; images belong in train/<class>/*.jpg")
     folders = [folder for part in PARTS for folder in sorted((path / part).glob("[!.]*/"))]
     images = {folder: _images_in(folder) for folder in folders}
     own = [f.name for f in folders if f.parent.name == "train" and images[f]]
@@ -128,9 +132,9 @@ def _header(path: Path) -> tuple[Size, bool]:
     """Size and whether gray, without decoding."""
     try:
         with open_image(path) as image:
-            # Orientations 5 to 8 lie on their side.
-            turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            return image.size[::-1] if turned else image.size, image.mode in GRAY
+            # orientations 5 to 8 are rotated by a quarter
+            rotated = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            return image.size[::-1] if rotated else image.size, image.mode in GRAY
     except ImageError:
         return (0, 0), True
 
@@ -150,7 +154,7 @@ def _decode_all(
     most_memory: int | None,
     report: Callable[[int, int], None],
 ) -> tuple[np.ndarray, list[str]]:
-    """Images (N, C, H, W) uint8, C 1 where all are gray, and (N,) why it could not be decoded."""
+    """Images (N, C, H, W) uint8, C 1 where all are gray, and (N,) why one cannot be decoded."""
     mode = "L" if all(file.gray for file in files) else "RGB"
     pixels = [width * height for *_, (width, height), _ in files] or [0]
     one = BYTES_PER_PIXEL * max(pixels)
@@ -159,7 +163,7 @@ def _decode_all(
     n_threads = 1
     if np.mean(pixels) > PIXELS_FOR_THREADS:
         spare = (memory.free_memory() if most_memory is None else most_memory) - n_bytes
-        n_threads = max(1, min(os.cpu_count() or 1, MOST_THREADS, spare // one))
+        n_threads = max(1, min(os.cpu_count() or 1, MAX_THREADS, spare // one))
     images = np.empty((len(files), len(mode), size[1], size[0]), dtype=np.uint8)
     reasons = []
     with ThreadPoolExecutor(n_threads) as pool:
@@ -171,7 +175,7 @@ def _decode_all(
 
 
 def _decode(size: Size, mode: str, file: File, out: np.ndarray) -> str:
-    """Decode one file into out (C, H, W) uint8; returns why it cannot be, "" where it can."""
+    """Decode one file into out (C, H, W) uint8; returns the reason of a failure, else ""."""
     try:
         with open_image(file.path) as image:
             image.draft(None, (2 * max(size), 2 * max(size)))  # decodes huge JPEGs at less detail
@@ -190,16 +194,16 @@ def _decode(size: Size, mode: str, file: File, out: np.ndarray) -> str:
 def _without(
     rows: list[int], files: list[File], images: np.ndarray
 ) -> tuple[list[File], np.ndarray]:
-    """All but these rows. Images move up in place: a copy could double the memory."""
-    gone = set(rows)
-    kept = [row for row in range(len(files)) if row not in gone]
+    """All but these rows. Images move up in place, since a copy could double the memory."""
+    dropped = set(rows)
+    kept = [row for row in range(len(files)) if row not in dropped]
     for to, row in enumerate(kept):
         images[to] = images[row]
     return [files[row] for row in kept], images[: len(kept)]
 
 
 def _part(part: str, files: list[File], images: np.ndarray) -> Part | None:
-    """Images and labels of one part, which stands in files without a gap."""
+    """Images and labels of one part, whose files are contiguous."""
     rows = [row for row, file in enumerate(files) if file.part == part]
     if not rows:
         return None

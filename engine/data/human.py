@@ -1,10 +1,11 @@
-"""Labels that people gave: CIFAR-10N and CIFAR-100N, from the authors' files or ours."""
+"""Labels from human annotators: CIFAR-10N and CIFAR-100N, from the authors' files or ours."""
 
 import pickle
 import threading
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,9 +25,9 @@ SETS = {  # name -> array of the files
     "worse": "worse_label",
     "noisy": "noisy_label",
 }
-# All that a pickled array of numbers is made of, under the names of NumPy before and since 2.0;
-# whatever else a pickle asks for is refused.
-_ARRAY_PARTS = [
+# All that a pickled array of numbers consists of, under the names of NumPy before and since 2.0;
+# a pickle that needs anything else is refused.
+_ARRAY_PARTS: list[Any] = [
     np.ndarray,
     np.dtype,
     *{type(np.dtype(code)) for code in np.typecodes["AllInteger"]},
@@ -36,37 +37,37 @@ _ARRAY_PARTS = [
     ),
 ]
 SETS_OF = {"cifar10": ("aggre", "random1", "random2", "random3", "worse"), "cifar100": ("noisy",)}
-_reading = threading.Lock()  # what torch.load takes for safe is a setting of the whole process
+_reading = threading.Lock()  # the classes that torch.load accepts are a process-wide setting
 
 
 def load(dataset: str, labels: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
-    """True labels and the labels that people gave, both (N,) int64 in the published order.
+    """True labels and human labels, both (N,) int64 in the published order.
 
     dataset: one of FILES. labels: one of SETS. root: the folder of the data sets. Files are the
-    authors' .pt, or an .npz of the same arrays. Pickles are read without running what they hold.
-    Raises DataError naming what is missing, where it belongs and where it comes from.
+    authors' .pt, or an .npz of the same arrays. Pickles are read without running code in them.
+    Raises DataError, which names what is missing, where it belongs and where it comes from.
     """
     if dataset not in FILES:
-        raise DataError(
-            f"nobody published human labels of {dataset!r}: allowed are {', '.join(FILES)}"
-        )
+        raise DataError(f"no published human labels of {dataset!r}: allowed are {', '.join(FILES)}")
     paths = [root / name for name in FILES[dataset] if (root / name).is_file()]
     if not paths:
         raise DataError(
-            f"no human labels of {dataset} are here: lay {' or '.join(FILES[dataset])} into "
-            f"{root} (the authors' files: {SOURCE})"
+            f"no human labels of {dataset}: put {' or '.join(FILES[dataset])} into {root} "
+            f"(the authors' files: {SOURCE})"
         )
-    told = []
+    contents = []
     for path in paths:
         arrays = read(path)
         if CLEAN in arrays and SETS[labels] in arrays:
             return arrays[CLEAN], arrays[SETS[labels]]
-        told.append(f"{path} holds {', '.join(n for n in SETS if SETS[n] in arrays) or 'none'}")
-    raise DataError(f"human_labels = {labels!r} with {dataset}: {'; '.join(told)}")
+        contents.append(
+            f"{path} contains {', '.join(n for n in SETS if SETS[n] in arrays) or 'none'}"
+        )
+    raise DataError(f"human_labels = {labels!r} with {dataset}: {'; '.join(contents)}")
 
 
 def available(dataset: str, root: Path) -> bool:
-    """Whether a file with labels of people lies in root."""
+    """Whether root has a file of human labels."""
     return any((root / name).is_file() for name in FILES.get(dataset, ()))
 
 
@@ -76,7 +77,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         content = _from_pickle(path) if path.suffix == ".pt" else _from_npz(path)
     except pickle.UnpicklingError:
         raise DataError(
-            f"{path} asks for more than arrays of numbers: it was not read, since it could run code"
+            f"{path} contains more than arrays of numbers: it was not read, since it could run code"
         ) from None
     except (OSError, EOFError, ValueError, TypeError, RuntimeError, LookupError, AttributeError,
             zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
@@ -94,10 +95,10 @@ def _from_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def _from_pickle(path: Path) -> dict:
-    import torch  # late: the names of the sets need none
+    import torch  # late: the names of the sets need no torch
 
     with _reading, torch.serialization.safe_globals(_ARRAY_PARTS):
         content = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(content, dict):
-        raise ValueError(f"it holds a {type(content).__name__} and no dictionary")
+        raise ValueError(f"it contains a {type(content).__name__} and not a dictionary")
     return content

@@ -1,40 +1,41 @@
-"""The one place that opens image files: which formats, how large, and what a bad file says.
+"""The only place that opens image files, with limits on their format and size.
 
-Pillow tells formats by content, not by name, and some of its readers start other programs
-(Ghostscript for EPS) or were hardly ever attacked. Only the formats named here are read.
+Pillow recognizes formats by content, not by name, and some of its readers start other programs
+(Ghostscript for EPS) or are little tested against attacks. Only the formats named here are read.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from PIL import Image
 
 from engine.errors import DataError, ImageError
 
 FORMATS = ("JPEG", "PNG")
-MOST_PIXELS = 80_000_000  # a phone's 50 million, not the billions that a small file can claim
+MAX_PIXELS = 80_000_000  # phones have 50 million; a small file can claim billions
 LONGEST_SIDE = 30_000  # pixels
-MOST_SCANS = 64  # of a JPEG; progressive ones have about ten, each goes over all pixels
-MOST_FRAMES = 10  # cameras store previews and depth as further frames; animations have more
+MAX_SCANS = 64  # of a JPEG; progressive ones have about ten, each passes over all pixels
+MAX_FRAMES = 10  # cameras store previews and depth as further frames; animations have more
 START_OF_SCAN = b"\xff\xda"
 CHUNK = 1 << 20  # bytes
-BYTES_PER_PIXEL = 16  # while one is decoded: 4, a copy that is turned or converted, coefficients
+BYTES_PER_PIXEL = 16  # while one is decoded: 4, a rotated or converted copy, coefficients
 
 
 @contextmanager
 def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
     """An image of one of FORMATS as Pillow opens it: header checked, not decoded yet.
 
-    Decode inside the with block; it is the first frame. Raises ImageError on another format, on
-    too many pixels or frames, and on a truncated or damaged file, whether it shows when the file
-    is opened or when it is decoded. A MemoryError passes.
+    Decode it inside the with block; only the first frame is read. Raises ImageError on another
+    format, on too many pixels or frames, and on a truncated or damaged file, whether opening or
+    decoding detects it. A MemoryError passes.
     """
     try:
         with Image.open(source, formats=FORMATS) as image:
             _check_header(image)
             if image.format == "JPEG":
+                assert image.fp is not None  # open until the with block ends
                 _check_scans(image.fp)
             yield image
     except (DataError, MemoryError):
@@ -42,29 +43,29 @@ def open_image(source: str | Path | BinaryIO) -> Iterator[Image.Image]:
     except Image.UnidentifiedImageError:
         raise ImageError(f"is no {' or '.join(FORMATS)} image") from None
     except Image.DecompressionBombError:
-        raise ImageError(f"has too many pixels; allowed are {MOST_PIXELS:,}") from None
+        raise ImageError(f"has too many pixels; allowed are {MAX_PIXELS:,}") from None
     except Exception as error:  # Pillow's decoders raise errors of many kinds
         raise ImageError("is truncated or damaged") from error
 
 
 def _check_header(image: Image.Image) -> None:
     width, height = image.size
-    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+    if width * height > MAX_PIXELS or max(width, height) > LONGEST_SIDE:
         raise ImageError(
-            f"has {width:,} x {height:,} pixels; allowed are {MOST_PIXELS:,} in all and "
+            f"has {width:,} x {height:,} pixels; allowed are {MAX_PIXELS:,} in all and "
             f"{LONGEST_SIDE:,} on a side"
         )
-    if (n_frames := getattr(image, "n_frames", 1)) > MOST_FRAMES:
-        raise ImageError(f"has {n_frames:,} frames; allowed are {MOST_FRAMES}")
+    if (n_frames := getattr(image, "n_frames", 1)) > MAX_FRAMES:
+        raise ImageError(f"has {n_frames:,} frames; allowed are {MAX_FRAMES}")
 
 
-def _check_scans(file: BinaryIO) -> None:
+def _check_scans(file: IO[bytes]) -> None:
     """Count the scans of a JPEG: inside compressed data the two bytes of a marker do not occur."""
-    place, n_scans, last = file.tell(), 0, b""
+    position, n_scans, last = file.tell(), 0, b""
     file.seek(0)
     while chunk := file.read(CHUNK):
         n_scans += (last + chunk).count(START_OF_SCAN)
         last = chunk[-1:]
-    file.seek(place)
-    if n_scans > MOST_SCANS:
-        raise ImageError(f"has {n_scans:,} scans; allowed are {MOST_SCANS}")
+    file.seek(position)
+    if n_scans > MAX_SCANS:
+        raise ImageError(f"has {n_scans:,} scans; allowed are {MAX_SCANS}")

@@ -1,4 +1,4 @@
-"""How much memory is free, and a refusal before data is read that would not fit."""
+"""Free memory, and a check before data is read that would not fit."""
 
 import os
 from pathlib import Path
@@ -6,21 +6,21 @@ from pathlib import Path
 from engine.errors import DataError
 
 MB = 1 << 20
-GROUP = Path("/sys/fs/cgroup")  # of a container; its files speak of this process's own group
+GROUP = Path("/sys/fs/cgroup")  # of a container; its files describe this process's own group
 
 
 def free_memory() -> int:
-    """Bytes that this process could still take without pushing others out, about.
+    """About how many bytes this process could still use without displacing others.
 
-    The least of what the machine has (Linux: MemAvailable) and what its container may have.
+    The smaller of what the machine has free (Linux: MemAvailable) and what its container may use.
     """
     return min(_of_machine(), _of_container())
 
 
 def check_fits(what: str, n_bytes: int, most: int | None = None) -> None:
-    """Raise DataError where n_bytes, the peak while what is read, are more than most.
+    """Raise DataError where n_bytes are more than most.
 
-    most: bytes; None is what is free.
+    what: what needs them, for the message. most: bytes; None: free memory.
     """
     allowed = free_memory() if most is None else most
     if n_bytes > allowed:
@@ -46,6 +46,6 @@ def _of_container() -> int:
         most = int((GROUP / "memory.max").read_text())
         used = int((GROUP / "memory.current").read_text())
         kinds = dict(line.split() for line in (GROUP / "memory.stat").read_text().splitlines())
-        return max(0, most - used + int(kinds.get("inactive_file", 0)))  # files kept can go
+        return max(0, most - used + int(kinds.get("inactive_file", 0)))  # the file cache
     except (OSError, ValueError):  # no container, or one without a limit ("max")
         return 1 << 62

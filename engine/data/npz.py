@@ -13,6 +13,7 @@ from engine.errors import DataError
 
 if TYPE_CHECKING:
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 PARTS = ("train", "val", "test")
 KEYS = [f"{part}_{kind}" for part in PARTS for kind in ("images", "labels")]
@@ -20,11 +21,11 @@ KEYS += ["train_true_labels", "class_names"]
 LARGEST_LABEL = 2**31 - 1
 
 
-def load(name: str, path: Path) -> "Data":
-    """What `read` reads, as a Data."""
+def load(request: "Request") -> "Data":
+    """What `read` reads from the request's path, as a Data."""
     from engine.data.base import as_data  # late: torch
 
-    return as_data(read(name, path))
+    return as_data(read(request.name, request.path()))
 
 
 def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:
@@ -34,33 +35,33 @@ def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:
     class_names the classes are the numbers 0 to the largest training label. Repairs, each with a
     note: other integer images within 0..255 become uint8; float or bool images within 0..1 are
     scaled to 0..255; whole numbers stored as float become integer labels; those of check_parts.
-    Types, shapes and memory (most_memory bytes at the peak, None: what is free) are checked by the
-    arrays' headers before any array is read. Raises DataError on all else. Object arrays, which
-    could run code, are never opened.
+    Types, shapes and memory (most_memory bytes at the peak, None: free memory) are checked by the
+    arrays' headers before any array is read. Raises DataError on anything else. Object arrays,
+    which could run code, are never opened.
     """
     with _opened(path) as file:
         headers = {key: header(path, file, key) for key in KEYS if f"{key}.npy" in file.NameToInfo}
-        held = some([name.removesuffix(".npy") for name in file.NameToInfo], 10)
-        parts = [part for part in PARTS if check_headers(path, headers, part, held)]
+        contents = some([name.removesuffix(".npy") for name in file.NameToInfo], 10)
+        parts = [part for part in PARTS if check_headers(path, headers, part, contents)]
         if "train" not in parts:
-            raise DataError(f"{path} has no train_images; it holds {held or 'nothing'}")
+            raise DataError(f"{path} has no train_images; it contains {contents or 'nothing'}")
         what = f"{path}: reading {', '.join(headers)}"
         memory.check_fits(what, sum(peak(*item) for item in headers.items()), most_memory)
         notes: list[str] = []
-        found = {part: _part(path, file, part, notes) for part in parts}
+        arrays = {part: _part(path, file, part, notes) for part in parts}
         true_labels = None
         if "train_true_labels" in headers:
             true_labels = _labels(path, file, "train_true_labels", notes)
         if "class_names" in headers:
             classes = _class_names(path, _array(path, file, "class_names"))
         else:
-            classes = _numbers(path, found["train"][1], true_labels)
+            classes = _numbers(path, arrays["train"][1], true_labels)
     return check_parts(
         name,
-        found["train"],
-        found.get("test"),
+        arrays["train"],
+        arrays.get("test"),
         classes,
-        val=found.get("val"),
+        val=arrays.get("val"),
         true_labels=true_labels,
         notes=notes,
     )
@@ -68,12 +69,12 @@ def read(name: str, path: Path, most_memory: int | None = None) -> Arrays:
 
 def _opened(path: Path) -> zipfile.ZipFile:
     if not path.is_file():
-        raise DataError(f"{path} is not there; npz:PATH needs an existing .npz file")
+        raise DataError(f"{path} does not exist; npz:PATH needs an .npz file")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not an .npz file (numpy.savez writes one)")
     try:
         return zipfile.ZipFile(path)
-    except Exception as error:  # a list of members can be damaged in many ways
+    except Exception as error:  # zipfile fails in many ways on a damaged list of members
         raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
@@ -83,7 +84,7 @@ def _array(path: Path, file: zipfile.ZipFile, key: str) -> np.ndarray:
             return np.lib.format.read_array(stream, allow_pickle=False)
     except MemoryError:
         raise
-    except Exception as error:  # bytes of strangers: zipfile, zlib and NumPy fail in many ways
+    except Exception as error:  # untrusted bytes: zipfile, zlib and NumPy fail in many ways
         raise DataError(f"{path} is damaged: {str(error) or 'it ends too early'}") from error
 
 
@@ -120,8 +121,8 @@ def _images(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np
 
 def _range(images: np.ndarray) -> str:
     if images.dtype.kind == "f" and not np.isfinite(images).all():
-        return ", and some of its values are no finite numbers"
-    return f", and its values reach from {images.min():.6g} to {images.max():.6g}"
+        return ", and some of its values are not finite"
+    return f", and its values range from {images.min():.6g} to {images.max():.6g}"
 
 
 def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np.ndarray:
@@ -130,26 +131,26 @@ def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np
     if labels.dtype.kind == "f":
         wrong = labels[~(labels == np.round(labels)) | ~np.isfinite(labels)]
         if len(wrong):
-            raise DataError(f"{path}: {key} holds {wrong[0]}; labels must be integers from 0")
+            raise DataError(f"{path}: {key} contains {wrong[0]}; labels must be integers from 0")
         notes.append(f"{key}: whole numbers stored as {labels.dtype} became integers.")
     if len(labels) and labels.dtype.kind != "b":
         row = int(labels.argmax() if labels.max().item() > LARGEST_LABEL else labels.argmin())
         if not -LARGEST_LABEL <= labels[row].item() <= LARGEST_LABEL:
             raise DataError(
-                f"{path}: {key} holds {labels[row]} in row {row}; labels count from 0, up to "
+                f"{path}: {key} contains {labels[row]} in row {row}; labels count from 0, up to "
                 f"{LARGEST_LABEL:,} at most"
             )
     return labels.astype(np.int64)
 
 
 def _class_names(path: Path, names: np.ndarray) -> list[str]:
-    """Bytes are UTF-8, as of whoever stored "Käse" with NumPy's type S."""
+    """The texts of class_names; bytes (NumPy's type S) are decoded as UTF-8."""
     where = f"{path}: class_names"
     try:
-        found = names.ravel().tolist()
-        texts = [raw.decode() if isinstance(raw, bytes) else str(raw) for raw in found]
-    except (ValueError, SystemError):  # NumPy: a number that is no character
-        raise DataError(f"{where} holds bytes that are no UTF-8 text") from None
+        values = names.ravel().tolist()
+        texts = [raw.decode() if isinstance(raw, bytes) else str(raw) for raw in values]
+    except (ValueError, SystemError):  # NumPy: a number that is not a character
+        raise DataError(f"{where} has bytes that are not UTF-8 text") from None
     return check_class_names(where, texts)
 
 

@@ -1,4 +1,4 @@
-"""A labeled image set as NumPy arrays, and the checks all of them pass; knows no torch."""
+"""A labeled image set as NumPy arrays, and the checks of every data set; imports no torch."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """What `engine.data.Data` holds, before it becomes tensors; fields as there."""
+    """The arrays of an `engine.data.Data` before they become tensors; the same fields."""
 
     name: str
     images: np.ndarray
@@ -46,9 +46,10 @@ def check_parts(
     """Check images and labels of each part, without a copy of the images.
 
     Repairs, each with a note: no test part becomes one of length 0; a class without a training
-    sample stays in the class list; images of such a class leave the test and validation parts,
-    since they could only be missed. Raises DataError on an empty training part, on fewer than two
-    classes, on lengths or image shapes that do not fit, and on labels outside 0..n_classes-1.
+    sample stays in the class list; images of such a class are dropped from the test and validation
+    parts, since no network could learn it. Raises DataError on an empty training part, on fewer
+    than two classes, on lengths or image shapes that do not fit, and on labels outside
+    0..n_classes-1.
     """
     images, labels = train
     notes = list(notes)
@@ -64,22 +65,26 @@ def check_parts(
         raise DataError(f"{name}: all training images are {only!r}, two classes are needed")
     empty = [kind for kind, count in zip(classes, counts.tolist(), strict=True) if not count]
     if empty:
-        notes.append(f"No training image for {some(empty)}: kept as a class that stays unlearned.")
+        notes.append(
+            f"No training image for {some(empty)}: kept as a class that cannot be learned."
+        )
     if test is None:
         notes.append("No test part: test accuracy cannot be measured.")
         test = (images[:0], labels[:0])
-    others = {"test": test, "val": val or (None, None)}
-    for part, (other_images, other_labels) in others.items():
-        if other_labels is not None:
-            _check_part(name, part, other_images, other_labels, images.shape[1:])
-            others[part] = _learnable(part, other_images, other_labels, counts, notes)
+    others: dict[str, Part] = {}
+    for part, pair in (("test", test), ("val", val)):
+        if pair is not None:
+            _check_part(name, part, *pair, images.shape[1:])
+            others[part] = _learnable(part, *pair, counts, notes)
+    val_images, val_labels = others.get("val", (None, None))
     return Arrays(
         name,
         images,
         labels,
         tuple(classes),
         *others["test"],
-        *others["val"],
+        val_images,
+        val_labels,
         true_labels=true_labels,
         ids=ids,
         notes=tuple(notes),
@@ -87,15 +92,15 @@ def check_parts(
 
 
 def check_class_names(where: str, names: Sequence[str]) -> list[str]:
-    """The names of the classes as they are shown: NFC-normalized, without spaces at their ends.
+    """The names of the classes as they are displayed: NFC-normalized, without spaces at their ends.
 
-    Raises DataError, which begins with where, on a name that shows nothing, that is longer than 200
-    characters or 240 bytes of UTF-8, or that holds what cannot be shown (control characters, lone
-    surrogates, marks that reorder text), and on two names that are the same.
+    Raises DataError, which begins with where, on a name without a visible character, longer than
+    200 characters or 240 bytes of UTF-8, or with a character that cannot be displayed (control
+    characters, lone surrogates, marks that reorder text), and on two equal names.
     """
-    found = []
+    plain: list[str] = []
     for raw in names:
-        # before and after: a few characters become more of them
+        # before and after: normalization makes some texts longer
         n = max(len(raw), len(plain_class(raw))) if len(raw) <= LONGEST_CLASS_NAME else len(raw)
         if n > LONGEST_CLASS_NAME:
             raise DataError(
@@ -104,50 +109,50 @@ def check_class_names(where: str, names: Sequence[str]) -> list[str]:
             )
         if any(map(is_odd, raw)):
             raise DataError(
-                f"{where}: the class name {shown(raw)!r} holds a character that cannot be shown; "
+                f"{where}: the class name {shown(raw)!r} has a character that cannot be displayed; "
                 "allowed are letters, digits, signs and spaces"
             )
-        found.append(plain_class(raw))
-        if len(found[-1].encode()) > LONGEST_CLASS_BYTES:
+        plain.append(plain_class(raw))
+        if len(plain[-1].encode()) > LONGEST_CLASS_BYTES:
             raise DataError(
-                f"{where}: the class name {shown(raw, 40)!r} has {len(found[-1].encode())} bytes; "
+                f"{where}: the class name {shown(raw, 40)!r} has {len(plain[-1].encode())} bytes; "
                 f"allowed are {LONGEST_CLASS_BYTES}"
             )
-        if not any(unicodedata.category(c)[0] in "LNPSM" for c in found[-1]):
-            raise DataError(f"{where}: the name of class {len(found) - 1} is empty")
-    if len(set(found)) < len(found):
-        twice = next(name for i, name in enumerate(found) if name in found[:i])
+        if not any(unicodedata.category(c)[0] in "LNPSM" for c in plain[-1]):
+            raise DataError(f"{where}: the name of class {len(plain) - 1} is empty")
+    if len(set(plain)) < len(plain):
+        twice = next(name for i, name in enumerate(plain) if name in plain[:i])
         raise DataError(
             f"{where}: two classes are called {twice!r} (spaces at the ends and the way accents "
             "are stored do not count); each class needs a name of its own"
         )
-    return found
+    return plain
 
 
 def plain_class(name: str) -> str:
-    """A class folder's name as its class is called: a Mac stores accents in another way."""
+    """The class name of a class folder: NFC-normalized, since a Mac stores accents differently."""
     return unicodedata.normalize("NFC", name).strip()
 
 
 def some(names: Sequence[object], most: int = 5) -> str:
-    """The first few names, and how many more there are: "a, b and 7 more"."""
+    """The first few names and the number of the others: "a, b and 7 more"."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
 
 
 def shown(name: str, most: int = 80) -> str:
-    """A name from outside as it may stand in a message: no odd characters, not endless."""
+    """An untrusted name made fit for a message: without odd characters, and shortened."""
     plain = "".join("\N{REPLACEMENT CHARACTER}" if is_odd(c) else c for c in name[:most])
     return plain if len(name) <= most else plain[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def has_control(text: str) -> bool:
-    """Whether a text holds control characters, such as NUL, which no path may."""
+    """Whether a text has control characters, such as NUL, which no path may have."""
     return any(unicodedata.category(character) == "Cc" for character in text)
 
 
 def is_odd(character: str) -> bool:
-    """Whether it is a control character, a lone surrogate, or reorders the text around it."""
+    """Whether it is a control character, a lone surrogate, or one that reorders the text."""
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
         or unicodedata.bidirectional(character) in DIRECTIONS

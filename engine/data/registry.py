@@ -1,19 +1,19 @@
-"""The names that can be asked for, what each one is, and load(), which finds and loads it."""
+"""The data sets by name, what each one is, and load(), which loads one."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.config.names import did_you_mean
-from engine.data import digits, folder, npz, published, shapes
 from engine.data.parts import has_control, shown
 from engine.errors import DataError
 
 if TYPE_CHECKING:
+    from engine.config import RunConfig
     from engine.data.base import Data
 
 IMAGE_SIZES = (8, 512)
@@ -21,7 +21,7 @@ IMAGE_SIZES = (8, 512)
 
 @dataclass(frozen=True)
 class Request:
-    """What load() was asked for; each family takes from it what it needs."""
+    """The arguments of load(); each family of data sets uses what it needs."""
 
     name: str
     argument: str  # after the colon, "" without one
@@ -29,31 +29,50 @@ class Request:
     seed: int
     image_size: int | None
 
+    def path(self) -> Path:
+        """The path that the argument names. Raises DataError."""
+        if not self.argument:
+            raise DataError(f"{self.name!r} needs a path after a colon, like npz:/data/mine.npz")
+        try:
+            return Path(self.argument).expanduser()
+        except RuntimeError:
+            home = self.argument.partition("/")[0]
+            raise DataError(f"{self.name!r}: no home folder {home!r} on this machine") from None
+
 
 @dataclass(frozen=True)
 class DataSet:
-    """One line of the listing. Counts are None where they depend on the user's files."""
+    """One data set, or one family of them. Counts are None where they depend on the user's files.
+
+    module: dotted name of the module whose load(request) loads it; imported when that is needed.
+    """
 
     usage: str
     description: str
-    load: Callable[[Request], "Data"]
+    module: str
     shape: tuple[int, int, int] | None = None  # (C, H, W)
     n_train: int | None = None
     n_test: int | None = None
     n_classes: int | None = None
     needs_download: bool = False
 
+    def load(self, request: Request) -> "Data":
+        """Load the data set. Raises DataError and OSError."""
+        data: Data = import_module(self.module).load(request)
+        return data
 
-def _published(name: str) -> DataSet:
-    source = published.SOURCES[name]
+
+def _published(
+    name: str, description: str, shape: tuple[int, int, int], n_train: int, n_classes: int
+) -> DataSet:
     return DataSet(
         name,
-        source.description,
-        lambda request: published.load(request.name, request.root),
-        source.shape,
-        source.n_train,
-        source.n_test,
-        source.n_classes,
+        description,
+        "engine.data.published",
+        shape,
+        n_train,
+        n_test=10_000,
+        n_classes=n_classes,
         needs_download=True,
     )
 
@@ -62,31 +81,32 @@ DATASETS: dict[str, DataSet] = {
     "digits": DataSet(
         "digits",
         "handwritten digits, 8x8 gray; a run takes seconds",
-        lambda request: digits.load(request.name),
-        digits.SHAPE,
-        digits.N_TRAIN,
-        digits.N_TEST,
-        10,
+        "engine.data.digits",
+        shape=(1, 8, 8),
+        n_train=1437,
+        n_test=360,
+        n_classes=10,
     ),
     "shapes": DataSet(
         "shapes[:N]",
-        "ten drawn shapes in any color, place and rotation; N training images, up to a million",
-        lambda request: shapes.load(request.name, request.argument, request.seed),
-        shapes.SHAPE,
-        shapes.N_TRAIN,
-        shapes.n_test(shapes.N_TRAIN),
-        len(shapes.CLASSES),
+        "ten generated shapes in any color, place and rotation; N training images, up to a million",
+        "engine.data.shapes",
+        shape=(3, 32, 32),
+        n_train=10_000,
+        n_test=2000,
+        n_classes=10,
     ),
-    **{name: _published(name) for name in published.SOURCES},
+    "mnist": _published("mnist", "handwritten digits, 28x28 gray", (1, 28, 28), 60_000, 10),
+    "fashion-mnist": _published("fashion-mnist", "clothes, 28x28 gray", (1, 28, 28), 60_000, 10),
+    "cifar10": _published("cifar10", "animals and vehicles, 32x32 color", (3, 32, 32), 50_000, 10),
+    "cifar100": _published("cifar100", "a hundred things, 32x32 color", (3, 32, 32), 50_000, 100),
     "npz": DataSet(
-        "npz:PATH",
-        "your own arrays in one .npz file in the MedMNIST layout",
-        lambda request: npz.load(request.name, _path(request)),
+        "npz:PATH", "your own arrays in one .npz file in the MedMNIST layout", "engine.data.npz"
     ),
     "folder": DataSet(
         "folder:PATH",
         "your own image files in train/<class>/, optionally val/<class>/ and test/<class>/",
-        lambda request: folder.load(request.name, _path(request), request.image_size),
+        "engine.data.folder",
     ),
 }
 
@@ -101,22 +121,22 @@ def load(
 ) -> "Data":
     """Load a data set by its name in DATASETS.
 
-    root is where downloads are kept, by default the environment variable MIXNN_DATA or data/ in the
-    project. limit keeps that many training samples in the classes' own shares, at least one per
-    class; the test part stays whole. seed draws the limited sample, and for shapes the images.
-    image_size, for folder: only, makes all images that many pixels high and wide.
-    Raises DataError naming what is wrong and what is allowed.
+    root: the folder of downloads, by default the environment variable MIXNN_DATA or data/ in the
+    project. limit: size of a stratified subset of the training samples, with at least one per
+    class; the test part stays complete. seed: of that subset, and for shapes of the images.
+    image_size, for folder: only: height and width of all images in pixels. Raises DataError, which
+    names what is wrong and what is allowed.
     """
     key, colon, argument = name.partition(":")
     if has_control(name):
-        raise DataError(f"the name {shown(name)!r} holds control characters, which no data set has")
+        raise DataError(f"the name {shown(name)!r} has control characters, which no data set has")
     if key not in DATASETS:
         guess = did_you_mean(key, DATASETS) or "."
         choices = ", ".join(entry.usage for entry in DATASETS.values())
         raise DataError(f"no data set is called {name!r}{guess} Choose from {choices}")
     entry = DATASETS[key]
     if colon and ":" not in entry.usage:
-        raise DataError(f"{key!r} stands alone, without {':' + argument!r}")
+        raise DataError(f"{key!r} takes no argument: {':' + argument!r} is one too many")
     if image_size is not None:
         low, high = IMAGE_SIZES
         if key != "folder" or not low <= image_size <= high:
@@ -133,26 +153,35 @@ def load(
     n_classes = len(data.labels.unique())
     if limit < n_classes:
         raise DataError(f"limit {limit} is less than one sample for each of {n_classes} classes")
-    return data if limit >= data.n else data.subset(stratified(data.labels.numpy(), limit, seed))
+    if limit >= data.n:
+        return data
+    return data.subset(stratified_sample(data.labels.numpy(), limit, seed))
 
 
-def is_here(name: str, root: Path | None = None) -> bool:
-    """Whether load would find a published data set without a download; True for all others."""
+def load_data(config: "RunConfig") -> "Data":
+    """The data set that the settings of a run name. Raises DataError."""
+    return load(
+        config.dataset, limit=config.limit, seed=config.data_seed, image_size=config.image_size
+    )
+
+
+def is_available(name: str, root: Path | None = None) -> bool:
+    """Whether load needs no download for this name."""
     entry = DATASETS.get(name)
     return entry is None or not entry.needs_download or (data_folder(root) / f"{name}.npz").exists()
 
 
 def data_folder(root: Path | None = None) -> Path:
-    """Where downloads are kept: root, else MIXNN_DATA, else data/ in the project."""
+    """The folder of downloads: root, else MIXNN_DATA, else data/ in the project."""
     default = Path(__file__).resolve().parents[2] / "data"
     return Path(root or os.environ.get("MIXNN_DATA") or default).expanduser()
 
 
-def stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
-    """n rows (n,) int64, ascending, drawn so that each class of labels (N,) keeps its share.
+def stratified_sample(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """A random sample of n rows (n,) int64, ascending, with the class shares of labels (N,).
 
-    Counts differ from exact shares by less than one, save where a class would get no sample:
-    it gets one. n lies between the number of classes and N.
+    Counts differ from exact shares by less than one, except that each class gets one row at least.
+    n is between the number of classes and N.
     """
     rng = np.random.default_rng(seed)
     counts = np.bincount(labels)
@@ -165,13 +194,3 @@ def stratified(labels: np.ndarray, n: int, seed: int) -> np.ndarray:
             take[np.argmax(np.where(take > 1, take - shares, -np.inf))] -= 1
     rows = [rng.permutation(np.flatnonzero(labels == c))[:k] for c, k in enumerate(take)]
     return np.sort(np.concatenate(rows))
-
-
-def _path(request: Request) -> Path:
-    if not request.argument:
-        raise DataError(f"{request.name!r} needs a path after a colon, like npz:/data/mine.npz")
-    try:
-        return Path(request.argument).expanduser()
-    except RuntimeError:
-        home = request.argument.partition("/")[0]
-        raise DataError(f"{request.name!r}: there is no home folder {home!r} here") from None

@@ -1,4 +1,4 @@
-"""Ten drawn shapes, 32x32 color: as many images as wanted, no download, every label surely true."""
+"""Ten generated shapes, 32x32 color: any number of images, no download, no wrong label."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,43 +13,45 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from engine.data.base import Data
+    from engine.data.registry import Request
 
 SIDE = 32
 SHAPE = (3, SIDE, SIDE)
 N_TRAIN = 10_000
 N_RANGE = (50, 1_000_000)
-CHUNK = 500  # images drawn together: few enough that their arrays stay in the processor's cache
-MOST_HIDDEN = 0.2  # share of a shape that may be covered; people still name it
+CHUNK = 500  # images generated together: so few that their arrays fit into the processor's cache
+MOST_HIDDEN = 0.2  # share of a shape that may be covered; it stays recognizable
 GRAY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # brightness of red, green, blue (BT.601)
 
 
 def n_test(n_train: int) -> int:
+    """The number of test images that come with so many training images."""
     return min(n_train // 5, 10_000)
 
 
-def load(name: str, argument: str = "", seed: int = 0) -> "Data":
-    """Draw argument (default 10,000) training images and a fifth of that, at most 10,000, to test.
+def load(request: "Request") -> "Data":
+    """Generate N training images (by default 10,000) and a fifth of that, at most 10,000, to test.
 
     The same seed gives the same images, and a smaller set is the beginning of a larger one.
-    Raises DataError where argument is not a whole number in 50..1,000,000.
+    Raises DataError where N, the request's argument, is not a whole number in 50..1,000,000.
     """
     from engine.data.base import assemble  # late: torch
 
     low, high = N_RANGE
-    n = argument or str(N_TRAIN)
+    n = request.argument or str(N_TRAIN)
     if not n.isdecimal() or not low <= int(n) <= high:
-        raise DataError(f"{name!r} has no number of images N in {low}..{high} (shapes:N)")
-    train = draw(int(n), seed=seed, part=0)
-    test = draw(n_test(int(n)), seed=seed, part=1)
-    return assemble(name, train, test, list(CLASSES), true_labels=train[1])
+        raise DataError(f"{request.name!r} has no number of images N in {low}..{high} (shapes:N)")
+    train = draw(int(n), seed=request.seed, part=0)
+    test = draw(n_test(int(n)), seed=request.seed, part=1)
+    return assemble(request.name, train, test, list(CLASSES), true_labels=train[1])
 
 
 def draw(n: int, *, seed: int, part: int) -> "tuple[Tensor, Tensor]":
-    """Images (n, 3, 32, 32) uint8 and labels (n,) int64; each ten in a row hold all ten classes.
+    """Images (n, 3, 32, 32) uint8 and labels (n,) int64; every ten in a row have all ten classes.
 
     part numbers independent streams of one seed: 0 for training, 1 for test.
     """
-    import torch  # late: the list of data sets needs none
+    import torch  # late: it takes a second
 
     images = np.empty((n, *SHAPE), dtype=np.uint8)
     labels = np.empty(n, dtype=np.int64)
@@ -69,7 +71,7 @@ def _draw_chunk(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     n_classes = len(CLASSES)
     labels = rng.permuted(np.tile(np.arange(n_classes), (CHUNK // n_classes, 1)), axis=1).ravel()
     radius = _uniform(rng, 8, 13)
-    room = SIDE / 2 - 1 - radius  # the shape stays inside the picture
+    room = SIDE / 2 - 1 - radius  # keeps the shape inside the image
     # (CHUNK, 32, 32) coordinates around the shape's center, in units of its radius, y upward
     ticks = np.arange(SIDE, dtype=np.float32) - (SIDE - 1) / 2
     x = (ticks - room * _uniform(rng, -1, 1)) / radius
@@ -91,8 +93,8 @@ def _paint(
 ) -> np.ndarray:
     """Three masks (CHUNK, 32, 32) in 0..1 -> images (CHUNK, 3, 32, 32) uint8.
 
-    The shape is bright on dark or dark on bright. What hides it has the background's brightness, so
-    that it can take something away from the outline but not add to it.
+    The shape is bright on dark or dark on bright. The occluder has the background's brightness, so
+    that it can hide a part of the outline but not add to it.
     """
     dark, bright = partial(_uniform, rng, 0.05, 0.35), partial(_uniform, rng, 0.65, 0.95)
     flip = rng.random((CHUNK, 1, 1)) < 0.5
@@ -178,7 +180,8 @@ def _heart(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _polygon(corners: Sequence[tuple[float, float]], x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Distance to the nearest edge, negative where a ray to the right crosses an odd number."""
-    nearest, inside = np.float32(np.inf), np.zeros(x.shape, dtype=bool)
+    nearest = np.full(x.shape, np.inf, dtype=np.float32)
+    inside = np.zeros(x.shape, dtype=bool)
     for (ax, ay), (bx, by) in zip(corners, [*corners[1:], corners[0]], strict=True):
         ex, ey, wx, wy = bx - ax, by - ay, x - ax, y - ay
         along = ((wx * ex + wy * ey) / (ex * ex + ey * ey)).clip(0, 1)
@@ -202,7 +205,7 @@ CROSS = [(A, A), (A, 1), (-A, 1), (-A, A), (-1, A), (-1, -A), (-A, -A), (-A, -1)
 ARROW = [(0, 1), (0.75, 0.1), (0.25, 0.1), (0.25, -1), (-0.25, -1), (-0.25, 0.1), (-0.75, 0.1)]
 HOURGLASS = [(0.68, 0.8), (-0.68, 0.8), (-0.1, 0), (-0.68, -0.8), (0.68, -0.8), (0.1, 0)]
 
-# Name -> signed distance of the outline; no two are alike when turned.
+# Name -> signed distance of the outline; rotated, no two are the same.
 CLASSES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "circle": _circle,
     "ring": _ring,

@@ -1,38 +1,42 @@
-"""Experiments that are judged by what each run says of itself, epoch by epoch."""
+"""Experiments on the metrics that each run records, epoch by epoch."""
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from engine.analysis.statistics import against_best, conclusion, differences, means, say
 from engine.config import RunConfig
-from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, pick
+from engine.data import load_data
+from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
 from engine.noise.class_dependent import ASYMMETRIC
 from engine.runs.naming import run_name
-from engine.training.state import load_data
 
-JUDGED = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
-CURVES = [*JUDGED, "clean_auroc", "detection_auroc"]
+METRICS = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
+CURVES = [*METRICS, "clean_auroc", "detection_auroc"]
 
 
 # --- 1. What does plain cross-entropy do?
 
 
-def baseline_runs(plan: Plan) -> list[RunConfig]:
+def baseline_configs(plan: Plan) -> list[RunConfig]:
+    """Plain cross-entropy at every rate."""
     return plan.grid(method="ce", rate=[0.0, *RATES])
 
 
-def read_baseline(material: Material) -> Findings:
-    last, curves = material.last, means(material.epochs, ["rate", "epoch"], CURVES)
-    best = material.epochs.groupby(["rate", "seed"])["test_accuracy"].max().reset_index()
+def evaluate_baseline(results: Results) -> Findings:
+    """Final accuracy, memorization, and the loss since the best epoch."""
+    last, curves = results.last, means(results.epochs, ["rate", "epoch"], CURVES)
+    best = results.epochs.groupby(["rate", "seed"])["test_accuracy"].max().reset_index()
     lost = differences(best, last[["rate", "seed", "test_accuracy"]], ["rate"], ["test_accuracy"])
-    final = means(last, ["rate"], JUDGED)
+    final = means(last, ["rate"], METRICS)
     answers = []
     for rate in sorted(last["rate"].unique()):
         test, memorized = (pick(final, metric=m, rate=rate) for m in ("test_accuracy", "memorized"))
         text = f"At rate {rate:g} the last network classifies {say(test)} of the test images"
         if rate > 0:
             text += (
-                f" and has learned {say(memorized)} of the wrong labels by heart; its best epoch "
+                f" and has memorized {say(memorized)} of the wrong labels; its best epoch "
                 f"was better by {say(pick(lost, rate=rate), sign=True)}"
             )
         answers.append(f"{text}.")
@@ -42,12 +46,14 @@ def read_baseline(material: Material) -> Findings:
 # --- 2. Does mixing with one neighbor help by itself?
 
 
-def k1_runs(plan: Plan) -> list[RunConfig]:
-    return baseline_runs(plan) + plan.grid(method="mixnn-no-correction", k=1, rate=[0.0, *RATES])
+def k1_configs(plan: Plan) -> list[RunConfig]:
+    """Cross-entropy, and mixing with one neighbor without correction, at every rate."""
+    return baseline_configs(plan) + plan.grid(method="mixnn-no-correction", k=1, rate=[0.0, *RATES])
 
 
-def read_k1(material: Material) -> Findings:
-    return _against_ce(material, ["mixnn-no-correction"], {"mixnn-no-correction": "Mixing alone"})
+def evaluate_k1(results: Results) -> Findings:
+    """Mixing alone against cross-entropy."""
+    return _against_ce(results, ["mixnn-no-correction"], {"mixnn-no-correction": "Mixing alone"})
 
 
 # --- 3. How do K and alpha matter?
@@ -55,10 +61,10 @@ def read_k1(material: Material) -> Findings:
 KS, ALPHAS = (1, 2, 3, 5, 10, 20), (0.0, 0.3, 0.6, 0.8, 0.9, 0.95, 0.99)
 
 
-def full_runs(plan: Plan) -> list[RunConfig]:
+def full_configs(plan: Plan) -> list[RunConfig]:
     """Both at once in the full form; one at a time around the preset in the quick one."""
     preset = plan.preset()
-    if plan.whole:
+    if plan.is_full:
         return plan.grid(method="mixnn", rate=RATES, k=KS, alpha=ALPHAS)
     return _unique(
         plan.grid(method="mixnn", rate=RATES, k=KS, alpha=preset.alpha)
@@ -66,12 +72,13 @@ def full_runs(plan: Plan) -> list[RunConfig]:
     )
 
 
-def read_full(material: Material) -> Findings:
-    last, preset = material.last, material.plan.preset()
-    cells = means(last, ["rate", "k", "alpha"], JUDGED)
+def evaluate_full(results: Results) -> Findings:
+    """Every K and alpha against the preset, and which do not differ from the best."""
+    last, preset = results.last, results.plan.preset()
+    cells = means(last, ["rate", "k", "alpha"], METRICS)
     default = last[(last["k"] == preset.k) & (last["alpha"] == preset.alpha)]
-    default = default[["rate", "seed", *JUDGED]]
-    against = differences(last, default, ["rate", "k", "alpha"], JUDGED)
+    default = default[["rate", "seed", *METRICS]]
+    against = differences(last, default, ["rate", "k", "alpha"], METRICS)
     answers = []
     for rate in sorted(last["rate"].unique()):
         part = cells[(cells["rate"] == rate) & (cells["metric"] == "test_accuracy")]
@@ -89,14 +96,14 @@ def read_full(material: Material) -> Findings:
 def _as_good(last, fixed: str, value: float, axis: str, rate: float) -> list[float]:
     """Values of an axis that do not differ significantly from the best one."""
     part = last[(last["rate"] == rate) & (last[fixed] == value)]
-    found = against_best(part, axis, "test_accuracy")
-    return sorted(found[~found["clear"]][axis])
+    others = against_best(part, axis, "test_accuracy")
+    return sorted(others[~others["clear"]][axis])
 
 
-# --- 6. What does each part and each quirk bring?
+# --- 6. What does each part and each quirk contribute?
 
 LATE = dict(correction_start=10)  # leaves room for what the reference does before correction
-PARTS: dict[str, tuple[dict, dict]] = {  # variant -> (its knobs, those it stands against)
+PARTS: dict[str, tuple[dict, dict]] = {  # variant -> (its settings, those of its reference)
     "no mixing (selc)": (dict(method="selc"), {}),
     "no correction": (dict(method="mixnn-no-correction"), {}),
     "neither (ce)": (dict(method="ce"), {}),
@@ -124,58 +131,60 @@ QUIRKS: dict[str, tuple[dict, dict]] = {
 ABLATION_RATES = (0.4, 0.6)
 
 
-def ablation_runs(plan: Plan) -> list[RunConfig]:
+def ablation_configs(plan: Plan) -> list[RunConfig]:
+    """Every variant and its reference."""
     return _unique([c for _, own, against in _variants(plan) for c in [*own, *against]])
 
 
-def read_ablation(material: Material) -> Findings:
-    against = _against_references(material)
+def evaluate_ablation(results: Results) -> Findings:
+    """Every variant against its reference, and the effect of choosing the epoch on test data."""
+    against = _against_references(results)
     # the best epoch chosen on test data, a quirk of reporting and not of training
-    whole = material.of(material.plan.grid(method="mixnn", rate=ABLATION_RATES))
-    best = material.epochs.groupby("run")["test_accuracy"].max()
-    chosen = whole.assign(test_accuracy=whole["run"].map(best))  # never worse, by construction
-    found = differences(chosen, whole[["rate", "seed", "test_accuracy"]], ["rate"], JUDGED[:1])
+    mixnn = results.of(results.plan.grid(method="mixnn", rate=ABLATION_RATES))
+    best = results.epochs.groupby("run")["test_accuracy"].max()
+    chosen = mixnn.assign(test_accuracy=mixnn["run"].map(best))  # never worse, by construction
+    gain = differences(chosen, mixnn[["rate", "seed", "test_accuracy"]], ["rate"], METRICS[:1])
     against = pd.concat(
-        [against, found.assign(kind="quirk", variant="best epoch chosen on test")],
+        [against, gain.assign(kind="quirk", variant="best epoch chosen on test")],
         ignore_index=True,
     )
     answers = [
-        "Each stands against the preset, and what concerns the epochs before correction against "
-        f"the preset with correction from epoch {LATE['correction_start']} on; test accuracy:"
+        "Each variant is compared with the preset, and a variant of the epochs before correction "
+        f"with the preset with correction from epoch {LATE['correction_start']} on; test accuracy:"
     ]
     shown = against[against["metric"] == "test_accuracy"]
     for variant, rows in shown.groupby("variant", sort=False):
-        told = [f"{say(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
-        answers.append(f"{variant}: {', '.join(told)} ({_agree(rows)}).")
-    return Findings({"whole": means(whole, ["rate"], JUDGED), "against": against}, answers)
+        effects = [f"{say(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
+        answers.append(f"{variant}: {', '.join(effects)} ({_agree(rows)}).")
+    return Findings({"whole": means(mixnn, ["rate"], METRICS), "against": against}, answers)
 
 
-def _against_references(material: Material) -> pd.DataFrame:
+def _against_references(results: Results) -> pd.DataFrame:
     """Every variant against its reference; those with the same reference are tested together."""
     families: dict[frozenset[str], tuple[pd.DataFrame, list[pd.DataFrame]]] = {}
     kinds = {}
-    for (kind, variant), own, against in _variants(material.plan):
-        mine, other = material.of(own), material.of(against)
+    for (kind, variant), own, against in _variants(results.plan):
+        mine, other = results.of(own), results.of(against)
         if mine.empty or other.empty:
             continue
         kinds[variant] = kind
         _, variants = families.setdefault(frozenset(other["run"]), (other, []))
         variants.append(mine.assign(variant=variant))
-    found = pd.concat(
+    rows = pd.concat(
         [
             differences(
-                pd.concat(mine), other[["rate", "seed", *JUDGED]], ["rate", "variant"], JUDGED
+                pd.concat(mine), other[["rate", "seed", *METRICS]], ["rate", "variant"], METRICS
             )
             for other, mine in families.values()
         ],
         ignore_index=True,
     )
-    found = found.sort_values("variant", key=lambda v: v.map(list(kinds).index), kind="stable")
-    return found.assign(kind=found["variant"].map(kinds)).reset_index(drop=True)
+    rows = rows.sort_values("variant", key=lambda v: v.map(list(kinds).index), kind="stable")
+    return rows.assign(kind=rows["variant"].map(kinds)).reset_index(drop=True)
 
 
 def _variants(plan: Plan):
-    """(kind, name), own runs, runs they stand against; one without effect here is left out."""
+    """(kind, name), own runs, runs of the reference; variants without effect are left out."""
     base = dict(method="mixnn", rate=ABLATION_RATES)
     for kind, table in (("part", PARTS), ("quirk", QUIRKS)):
         for name, (own, against) in table.items():
@@ -187,49 +196,51 @@ def _variants(plan: Plan):
 
 # --- 7. Which noise does MixNN help least against?
 
-EQUAL_RATE = 0.172  # actual share of wrong labels; CIFAR-10N's random labels have 17.2 %
+EQUAL_RATE = 0.172  # share of wrong labels, as in CIFAR-10N's random labels (17.2 %)
 KIND_METHODS = ("ce", "mixnn-no-correction", "mixnn")
 
 
-def kinds_runs(plan: Plan) -> list[RunConfig]:
-    runs = []
-    for kind, knobs in _kinds(plan).items():
-        runs += plan.grid(method=KIND_METHODS, noise=kind, **knobs)
-    return runs
+def kinds_configs(plan: Plan) -> list[RunConfig]:
+    """Three methods under every kind of noise."""
+    configs = []
+    for kind, settings in _kinds(plan).items():
+        configs += plan.grid(method=KIND_METHODS, noise=kind, **settings)
+    return configs
 
 
-def read_kinds(material: Material) -> Findings:
-    last = material.last
+def evaluate_kinds(results: Results) -> Findings:
+    """Gain over cross-entropy for each kind of noise."""
+    last = results.last
     ce = last[last["method"] == "ce"]
-    actual, ce = means(ce, ["noise"], ["rate_actual"]), ce[["noise", "seed", *JUDGED]]
+    actual, ce = means(ce, ["noise"], ["rate_actual"]), ce[["noise", "seed", *METRICS]]
     rest = last[last["method"] != "ce"]
-    gain = differences(rest, ce, ["method", "noise"], JUDGED)
+    gain = differences(rest, ce, ["method", "noise"], METRICS)
     answers = []
     for method in KIND_METHODS[1:]:
         part = gain[(gain["method"] == method) & (gain["metric"] == "test_accuracy")]
         part = part.sort_values("mean")
-        told = [f"{r['noise']} {say(r, sign=True)}" for _, r in part.iterrows()]
-        answers.append(f"{method} against ce, from least to most: {'; '.join(told)}.")
-    tables = {"final": means(last, ["method", "noise"], JUDGED), "gain": gain, "actual": actual}
+        gains = [f"{r['noise']} {say(r, sign=True)}" for _, r in part.iterrows()]
+        answers.append(f"{method} against ce, from least to most: {'; '.join(gains)}.")
+    tables = {"final": means(last, ["method", "noise"], METRICS), "gain": gain, "actual": actual}
     return Findings(tables, answers)
 
 
 def _kinds(plan: Plan) -> dict[str, dict]:
-    """Noise kinds that this data set can have -> the knobs that make EQUAL_RATE of them wrong."""
+    """Kinds of noise possible on this data set -> settings that make EQUAL_RATE of labels wrong."""
     data = load_data(plan.preset())
     family = plan.dataset.partition(":")[0]
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "symmetric": dict(rate=EQUAL_RATE / (1 - 1 / data.n_classes)),
         "pair": dict(rate=EQUAL_RATE),
         "instance": dict(rate=EQUAL_RATE),
         "margin": dict(rate=EQUAL_RATE),
     }
-    if family in ASYMMETRIC:  # these maps leave part of the classes as they are
+    if family in ASYMMETRIC:  # these maps change only some classes
         touched = np.isin(data.labels.numpy(), list(ASYMMETRIC[family])).mean()
         kinds["asymmetric"] = dict(rate=EQUAL_RATE / touched)
     if family == "cifar10":
         kinds["human"] = dict(human_labels="random1")
-    return {kind: {n: _rounded(v) for n, v in knobs.items()} for kind, knobs in kinds.items()}
+    return {kind: {n: _rounded(v) for n, v in own.items()} for kind, own in kinds.items()}
 
 
 # --- 8. Which method is best on one network and budget?
@@ -237,38 +248,40 @@ def _kinds(plan: Plan) -> dict[str, dict]:
 METHODS_COMPARED = ("ce", "mixup", "gce", "sce", "elr", "selc", "mixnn")
 
 
-def methods_runs(plan: Plan) -> list[RunConfig]:
+def methods_configs(plan: Plan) -> list[RunConfig]:
+    """Every method at every rate."""
     return plan.grid(method=METHODS_COMPARED, rate=RATES)
 
 
-def read_methods(material: Material) -> Findings:
-    last = material.last
-    ours = last[last["method"] == "mixnn"][["rate", "seed", *JUDGED]]
+def evaluate_methods(results: Results) -> Findings:
+    """Every method against MixNN."""
+    last = results.last
+    ours = last[last["method"] == "mixnn"][["rate", "seed", *METRICS]]
     rest = last[last["method"] != "mixnn"]
-    against = differences(rest, ours, ["method", "rate"], JUDGED)
-    final = means(last, ["method", "rate"], JUDGED)
+    against = differences(rest, ours, ["method", "rate"], METRICS)
+    final = means(last, ["method", "rate"], METRICS)
     answers = []
     for rate in sorted(last["rate"].unique()):
         test = final[(final["rate"] == rate) & (final["metric"] == "test_accuracy")]
         test = test.sort_values("mean", ascending=False)
-        told = [f"{r['method']} {say(r)}" for _, r in test.iterrows()]
+        ranking = [f"{r['method']} {say(r)}" for _, r in test.iterrows()]
         rows = against[(against["rate"] == rate) & (against["metric"] == "test_accuracy")]
         above = [r["method"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["method"] for _, r in rows.iterrows() if not r["clear"]]
         answers.append(
-            f"At rate {rate:g}: {'; '.join(told)}. Above mixnn: {_list(above)}; not "
+            f"At rate {rate:g}: {'; '.join(ranking)}. Above mixnn: {_list(above)}; not "
             f"significantly different from it: {_list(equal)}."
         )
     return Findings({"final": final, "against_mixnn": against}, answers)
 
 
-# --- what several of them need
+# --- shared by several of them
 
 
-def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -> Findings:
-    last = material.last
-    ce = last[last["method"] == "ce"][["rate", "seed", *JUDGED]]
-    gain = differences(last[last["method"].isin(methods)], ce, ["method", "rate"], JUDGED)
+def _against_ce(results: Results, methods: list[str], words: dict[str, str]) -> Findings:
+    last = results.last
+    ce = last[last["method"] == "ce"][["rate", "seed", *METRICS]]
+    gain = differences(last[last["method"].isin(methods)], ce, ["method", "rate"], METRICS)
     answers = []
     for _, row in gain[gain["metric"] == "test_accuracy"].iterrows():
         memorized = pick(gain, metric="memorized", method=row["method"], rate=row["rate"])
@@ -280,8 +293,8 @@ def _against_ce(material: Material, methods: list[str], words: dict[str, str]) -
             text += f", memorized {say(memorized, sign=True)}"
         answers.append(f"{text}.")
     tables = {
-        "curves": means(material.epochs, ["method", "rate", "epoch"], CURVES),
-        "final": means(last, ["method", "rate"], JUDGED),
+        "curves": means(results.epochs, ["method", "rate", "epoch"], CURVES),
+        "final": means(last, ["method", "rate"], METRICS),
         "gain": gain,
     }
     return Findings(tables, answers)
@@ -305,28 +318,10 @@ def _rounded(value):
 
 
 EXPERIMENTS = {
-    "baseline": Experiment(
-        "What does plain cross-entropy do as labels get noisier?", baseline_runs, read_baseline
-    ),
-    "mixnn-k1": Experiment(
-        "Does mixing with one neighbor help by itself, without correction?", k1_runs, read_k1
-    ),
-    "full": Experiment(
-        "How much do K and alpha matter, and what is best at each noise rate?",
-        full_runs,
-        read_full,
-    ),
-    "ablation": Experiment(
-        "What does each part of the method, and each quirk of the reference code, bring?",
-        ablation_runs,
-        read_ablation,
-    ),
-    "noise-kinds": Experiment(
-        "Against which kind of noise does mixing with neighbors help least?",
-        kinds_runs,
-        read_kinds,
-    ),
-    "methods": Experiment(
-        "Which method is best on the same network, data and epochs?", methods_runs, read_methods
-    ),
+    "baseline": Experiment(baseline_configs, evaluate_baseline),
+    "mixnn-k1": Experiment(k1_configs, evaluate_k1),
+    "full": Experiment(full_configs, evaluate_full),
+    "ablation": Experiment(ablation_configs, evaluate_ablation),
+    "noise-kinds": Experiment(kinds_configs, evaluate_kinds),
+    "methods": Experiment(methods_configs, evaluate_methods),
 }

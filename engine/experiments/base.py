@@ -1,4 +1,4 @@
-"""What an experiment is: a question, the runs that answer it, and how their tables are read."""
+"""An experiment: a question, the runs that answer it, and how their tables are evaluated."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,75 +14,75 @@ from engine.runs.grid import grid
 from engine.runs.naming import run_name
 
 RATES = (0.2, 0.4, 0.6, 0.8)
-Knobs = Mapping[str, Any]
-# What each form trains on if nothing else is asked for.
+Settings = Mapping[str, Any]
+# the default settings of each form
 FORMS: dict[str, dict[str, Any]] = {
     "quick": dict(dataset="digits"),  # five seeds, minutes on two cores
     "full": dict(dataset="cifar10", network="resnet18"),  # three seeds, hours on a GPU
 }
 N_SEEDS = {"cifar10": 3, "cifar100": 3}
-SMALL = 5  # seeds of every other data set
+DEFAULT_N_SEEDS = 5  # of every other data set
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One experiment on one data set: its form, seeds and the knobs that all its runs share."""
+    """One experiment on one data set: its form, seeds and the settings that all its runs share."""
 
     form: str = "quick"
     seeds: tuple[int, ...] = ()
-    knobs: Knobs = field(default_factory=dict)
+    settings: Settings = field(default_factory=dict)
 
     @property
-    def whole(self) -> bool:
+    def is_full(self) -> bool:
         return self.form == "full"
 
     @property
     def dataset(self) -> str:
-        return self.knobs["dataset"]
+        return self.settings["dataset"]
 
     def preset(self) -> RunConfig:
         """The settings of plain MixNN in this plan."""
-        return configure(**self.knobs)
+        return configure(**self.settings)
 
     def grid(self, **axes: Any) -> list[RunConfig]:
         """Runs of every combination of these axes and the seeds; single values need no list.
 
-        The plan's own knobs hold wherever an axis does not name them.
+        An axis overrides the plan's own setting. Raises ConfigError.
         """
-        named = {**self.knobs, **axes, "seed": list(self.seeds)}
+        named = {**self.settings, **axes, "seed": list(self.seeds)}
         return grid({n: v if isinstance(v, list | tuple) else [v] for n, v in named.items()})
 
 
-def plan(form: str = "quick", seeds: Sequence[int] = (), **knobs: Any) -> Plan:
-    """A plan: the form's knobs, over them those named here. Raises ConfigError."""
+def plan(form: str = "quick", seeds: Sequence[Any] = (), **settings: Any) -> Plan:
+    """A plan: the form's settings, overridden by those given here. Raises ConfigError."""
     if form not in FORMS:
         raise ConfigError(f"form = {form!r}: allowed are {', '.join(FORMS)}")
-    knobs = FORMS[form] | knobs
-    n_seeds = N_SEEDS.get(knobs["dataset"].partition(":")[0], SMALL)
-    return Plan(form, tuple(seeds) or tuple(range(n_seeds)), knobs)
+    settings = FORMS[form] | settings
+    n_seeds = N_SEEDS.get(settings["dataset"].partition(":")[0], DEFAULT_N_SEEDS)
+    return Plan(form, tuple(seeds) or tuple(range(n_seeds)), settings)
 
 
 @dataclass(frozen=True, eq=False)
-class Material:
-    """What an experiment is answered from."""
+class Results:
+    """The finished runs of an experiment."""
 
     plan: Plan
     runs: dict[str, RunFolder]  # by name
-    epochs: pd.DataFrame  # `sweep.table` of them
+    epochs: pd.DataFrame  # their table, see engine.runs.table
 
     @property
     def last(self) -> pd.DataFrame:
-        """The last epoch of each run that has come to its end."""
-        return lasting(self.epochs)
+        """The last epoch of each run."""
+        return last_epochs(self.epochs)
 
     def of(self, configs: Sequence[RunConfig]) -> pd.DataFrame:
-        """Last epochs of these runs alone."""
+        """The last epochs of these runs only."""
         return self.last[self.last["run"].isin([run_name(config) for config in configs])]
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What came out: tidy tables, and sentences that their intervals carry."""
+    """The outcome: tidy tables, and conclusions that their tests support."""
 
     tables: dict[str, pd.DataFrame]
     answers: list[str]
@@ -90,16 +90,14 @@ class Findings:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One question. `configs` says which runs it needs, `read` what they say."""
+    """The runs of an experiment, and the evaluation of their results."""
 
-    question: str
     configs: Callable[[Plan], list[RunConfig]]
-    read: Callable[[Material], Findings]
-    needs: str | None = None  # a library that a machine may lack
+    evaluate: Callable[[Results], Findings]
 
 
-def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
-    """The material that these runs left under root; a run that failed is left out."""
+def collect(plan: Plan, configs: Sequence[RunConfig], root: Path) -> Results:
+    """The finished ones of these runs under root. Raises StoreError."""
     from engine.runs.table import table
 
     folders = [root / run_name(config) for config in configs]
@@ -107,10 +105,10 @@ def gather(made: Plan, configs: Sequence[RunConfig], root: Path) -> Material:
         folder.name: RunFolder(folder) for folder in folders if (folder / "config.json").exists()
     }
     runs = {name: run for name, run in runs.items() if run.status["state"] == "done"}
-    return Material(made, runs, table([run.folder for run in runs.values()]))
+    return Results(plan, runs, table([run.folder for run in runs.values()]))
 
 
-def lasting(rows: pd.DataFrame) -> pd.DataFrame:
+def last_epochs(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows of the last epoch of each run."""
     newest = rows.groupby("run")["epoch"].transform("max")
     return rows[rows["epoch"] == newest].reset_index(drop=True)

@@ -1,80 +1,94 @@
-"""Do the losses show two humps, as the mixture supposes, and what if they do not?"""
+"""Are the losses bimodal, as the mixture assumes, and what if they are not?"""
+
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from engine.analysis.statistics import means, say
 from engine.config import RunConfig
-from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, lasting, pick
+from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, last_epochs, pick
+from engine.runs.folder import RunFolder
 
 METHODS = ("ce", "mixnn")
 MEASURES = ("dip_p", "bimodal", "bic_gain", "ashman_d", "clean_auroc")
-SIGNIFICANT = 0.05  # of the dip test: below, one hump is rejected
-SHOWN = 20_000  # losses that are tested at most; with more, any unevenness is significant
+SIGNIFICANT = 0.05  # p-value of the dip test below which unimodality is rejected
+MOST_TESTED = 20_000  # losses; with more, any unevenness is significant
 
 
-def runs(plan: Plan) -> list[RunConfig]:
+def configs(plan: Plan) -> list[RunConfig]:
+    """Cross-entropy and MixNN at every rate."""
     return plan.grid(method=METHODS, rate=[0.0, *RATES])
 
 
-def read(material: Material) -> Findings:
-    frame = pd.DataFrame([row for run in material.runs.values() for row in _measured(run)])
-    curves = means(frame, ["method", "rate", "epoch"], MEASURES)
-    last = lasting(frame)
-    trained = frame[frame["phase"] != "warmup"]
-    bimodality = trained.groupby(["run", "method", "rate", "seed"])["bimodal"].mean().reset_index()
-    bimodality = bimodality.rename(columns={"bimodal": "bimodal_share"}).merge(
-        last[["run", "test_accuracy"]], on="run"
-    )
-    ce = bimodality[bimodality["method"] == "ce"].set_index(["rate", "seed"])["test_accuracy"]
-    keys = list(zip(bimodality["rate"], bimodality["seed"], strict=True))
-    bimodality["gain"] = bimodality["test_accuracy"] - ce.reindex(keys).to_numpy()
-    share = means(bimodality, ["method", "rate"], ["bimodal_share", "gain"])
-    switch = _last_warmup(frame)
-    early = means(switch, ["method", "rate"], MEASURES)
+def evaluate(results: Results) -> Findings:
+    """How often the losses are bimodal, how well P(clean) ranks labels, and MixNN's gain."""
+    frame = pd.DataFrame([row for run in results.runs.values() for row in _epochs_of(run)])
+    last = last_epochs(frame)
+    runs = _share_and_gain(frame, last)
+    share = means(runs, ["method", "rate"], ["bimodal_share", "gain"])
+    early = means(_last_warmup(frame), ["method", "rate"], MEASURES)
     final = means(last, ["method", "rate"], MEASURES)
     answers = []
     for rate in sorted(frame.loc[frame["method"] == "mixnn", "rate"].unique()):
         at = dict(method="mixnn", rate=rate)
         text = (
-            f"At rate {rate:g} the dip test finds more than one hump in "
+            f"At rate {rate:g} the dip test rejects unimodality in "
             f"{say(pick(share, metric='bimodal_share', **at))} of MixNN's epochs after warm-up"
         )
         if rate > 0:
             text += (
-                "; P(clean) tells right from wrong labels with AUROC "
+                "; the AUROC of P(clean) is "
                 f"{say(pick(early, metric='clean_auroc', **at), percent=False)} at the end of "
                 f"warm-up and {say(pick(final, metric='clean_auroc', **at), percent=False)} at the "
-                "last epoch (there of the corrected labels)"
+                "last epoch (of the corrected labels)"
             )
         gain = say(pick(share, metric="gain", **at), sign=True)
         answers.append(f"{text}; MixNN against cross-entropy: {gain}.")
-    ours = bimodality[bimodality["method"] == "mixnn"]
-    if ours["bimodal_share"].nunique() > 1:
-        r = ours.groupby("rate")[["bimodal_share", "gain"]].corr().iloc[0::2, 1].mean()
-        if not np.isnan(r):
-            answers.append(
-                "Among runs of the same rate, the share of epochs with two humps and MixNN's gain "
-                f"correlate with {r:+.2f} on average."
-            )
-    return Findings(
-        {"curves": curves, "runs": bimodality, "share": share, "warmup_end": early}, answers
-    )
+    answers += _correlation(runs[runs["method"] == "mixnn"])
+    curves = means(frame, ["method", "rate", "epoch"], MEASURES)
+    tables = {"curves": curves, "runs": runs, "share": share, "warmup_end": early}
+    return Findings(tables, answers)
+
+
+def _share_and_gain(frame: pd.DataFrame, last: pd.DataFrame) -> pd.DataFrame:
+    """A row per run: its share of bimodal epochs after warm-up, and its gain over cross-entropy."""
+    trained = frame[frame["phase"] != "warmup"]
+    runs = trained.groupby(["run", "method", "rate", "seed"])["bimodal"].mean().reset_index()
+    runs = runs.rename(columns={"bimodal": "bimodal_share"})
+    runs = runs.merge(last[["run", "test_accuracy"]], on="run")
+    ce = runs[runs["method"] == "ce"].set_index(["rate", "seed"])["test_accuracy"]
+    keys = list(zip(runs["rate"], runs["seed"], strict=True))
+    return runs.assign(gain=runs["test_accuracy"] - ce.reindex(keys).to_numpy())
+
+
+def _correlation(runs: pd.DataFrame) -> list[str]:
+    """A sentence on the correlation of bimodality and gain; none where it is undefined."""
+    if runs["bimodal_share"].nunique() < 2:
+        return []
+    r = runs.groupby("rate")[["bimodal_share", "gain"]].corr().iloc[0::2, 1].mean()
+    if np.isnan(r):
+        return []
+    return [
+        "Among runs of the same rate, the share of bimodal epochs and MixNN's gain have an average "
+        f"correlation of {r:+.2f}."
+    ]
 
 
 def measure(losses: np.ndarray) -> dict[str, float]:
-    """How many humps losses (N,) in [0, 1] show.
+    """Whether losses (N,) in [0, 1] are bimodal.
 
-    dip_p: p-value of Hartigan's dip test (1985), small = more than one hump. bimodal: 1 where it is
-    below 0.05. bic_gain: how much lower, per sample, the Bayesian information criterion is with two
-    normal components than with one; above 0 = two fit better, which a skewed single hump does too.
+    dip_p: p-value of Hartigan's dip test (1985), small = not unimodal. bimodal: 1 where it is below
+    0.05. bic_gain: by how much, per sample, the Bayesian information criterion is lower with two
+    Gaussian components than with one; above 0 = two fit better, also for a skewed unimodal shape.
     """
     import diptest
     from sklearn.mixture import GaussianMixture  # late: it takes a second
 
     values = losses[np.isfinite(losses)].astype(float)
-    if len(values) > SHOWN:
-        values = np.random.default_rng(0).choice(values, SHOWN, replace=False)
+    if len(values) > MOST_TESTED:
+        values = np.random.default_rng(0).choice(values, MOST_TESTED, replace=False)
     if len(values) < 4 or values.min() == values.max():
         return {"dip_p": 1.0, "bimodal": 0.0, "bic_gain": 0.0}
     _, p = diptest.diptest(values)
@@ -83,7 +97,7 @@ def measure(losses: np.ndarray) -> dict[str, float]:
     return {"dip_p": p, "bimodal": float(p < SIGNIFICANT), "bic_gain": (one - two) / len(values)}
 
 
-def _measured(run):
+def _epochs_of(run: RunFolder) -> Iterator[dict[str, Any]]:
     """A row per epoch of a run."""
     records = run.epochs
     losses = run.array("scaled_loss", len(records))
@@ -106,14 +120,7 @@ def _measured(run):
 def _last_warmup(frame: pd.DataFrame) -> pd.DataFrame:
     """The last warm-up epoch of each run; the first epoch where there is none."""
     early = frame[(frame["phase"] == "warmup") | (frame["epoch"] == frame["epoch"].min())]
-    return lasting(early)
+    return last_epochs(early)
 
 
-EXPERIMENTS = {
-    "mixture": Experiment(
-        "Do the losses show two humps, as the mixture supposes, and what if they do not?",
-        runs,
-        read,
-        needs="diptest",
-    )
-}
+EXPERIMENTS = {"mixture": Experiment(configs, evaluate)}

@@ -1,15 +1,10 @@
-"""The pictures of each experiment's tables, and their way onto the disk.
+"""The figures of each experiment's tables.
 
-The one file of the engine that knows charts; it imports them late, since a machine that only trains
-may lack plotly.
+Charts are imported late: a machine that only trains may lack plotly.
 """
 
-import asyncio
-import io
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -18,11 +13,6 @@ if TYPE_CHECKING:
 
 Tables = Mapping[str, pd.DataFrame]
 Figures = dict[str, "go.Figure"]
-
-WIDTH, SCALE = 1000, 1.5  # of a PNG
-N_COLORS = 255  # of a PNG: a third of the bytes, and no eye sees it
-MOST_BYTES = 150_000  # a larger PNG is shrunk
-PATIENCE = 90.0  # seconds that a browser may take for one picture
 
 
 def baseline(tables: Tables) -> Figures:
@@ -41,7 +31,7 @@ def baseline(tables: Tables) -> Figures:
             metrics=["clean_auroc"],
             color="rate",
             height=300,
-            title="How well the loss of plain cross-entropy tells right from wrong labels",
+            title="How well the loss of plain cross-entropy separates clean from wrong labels",
         ),
     }
 
@@ -64,20 +54,20 @@ def mixnn_k1(tables: Tables) -> Figures:
             metric="test_accuracy",
             category="rate",
             zero="cross-entropy",
-            title="What mixing with one neighbor brings by itself, after the last epoch",
+            title="Effect of mixing with one neighbor alone, last epoch",
         ),
     }
 
 
 def full(tables: Tables) -> Figures:
-    """Lines through the preset; heat maps as well where the whole grid was run."""
+    """Curves through the preset; heat maps as well if the whole grid was run."""
     from engine.charts.compare import sweep
     from engine.charts.experiments import intervals, sensitivity
     from engine.charts.metric_names import QUANTITIES
 
     cells, metric = tables["cells"], "test_accuracy"
     preset = _preset(tables["against_preset"])
-    drawn = {
+    figures = {
         name: sensitivity(
             cells,
             ["k", "alpha"],
@@ -87,8 +77,8 @@ def full(tables: Tables) -> Figures:
         )
         for name in (metric, "memorized")
     }
-    drawn["against_preset"] = intervals(
-        _one_knob_off(tables["against_preset"], preset),
+    figures["against_preset"] = intervals(
+        _one_setting_off(tables["against_preset"], preset),
         metric=metric,
         category="variant",
         facet="rate",
@@ -98,15 +88,15 @@ def full(tables: Tables) -> Figures:
     shown = cells[cells["metric"] == metric]
     if (shown[["k", "alpha"]] != pd.Series(preset)).all(axis=1).any():
         for rate in sorted(shown["rate"].unique()):
-            drawn[f"grid-{rate:g}"] = sweep(shown, QUANTITIES[metric].words, rate=rate)
-    return drawn
+            figures[f"grid-{rate:g}"] = sweep(shown, QUANTITIES[metric].words, rate=rate)
+    return figures
 
 
 def ablation(tables: Tables) -> Figures:
     from engine.charts.experiments import intervals
 
-    words = {  # kind -> what stands at 0, title
-        "part": ("MixNN", "MixNN with a part left out or replaced, last epoch"),
+    words = {  # kind -> the reference at 0, title
+        "part": ("MixNN", "MixNN with a part removed or replaced, last epoch"),
         "quirk": ("the same without it", "Each quirk of the reference code, last epoch"),
     }
     against = tables["against"]
@@ -143,7 +133,7 @@ def noise_kinds(tables: Tables) -> Figures:
             color="method",
             zero="cross-entropy",
             sort=True,
-            title="What MixNN brings against each kind of noise, last epoch",
+            title="Gain of MixNN under each kind of noise, last epoch",
         ),
         "final": intervals(
             final,
@@ -183,7 +173,7 @@ def methods(tables: Tables) -> Figures:
 def representation(tables: Tables) -> Figures:
     from engine.charts.experiments import bands, points
 
-    drawn = {
+    figures = {
         "curves": bands(
             tables["curves"],
             metrics=["same_class_neighbors", "linear_probe", "silhouette"],
@@ -198,10 +188,10 @@ def representation(tables: Tables) -> Figures:
     maps = tables["points"]
     for layout, words in (("umap", "UMAP"), ("pca", "PCA")):
         if len(maps) and (maps["layout"] == layout).any():
-            drawn[layout] = points(
+            figures[layout] = points(
                 maps[maps["layout"] == layout], title=f"{words} of the features, first seed"
             )
-    return drawn
+    return figures
 
 
 def mixture(tables: Tables) -> Figures:
@@ -216,7 +206,7 @@ def mixture(tables: Tables) -> Figures:
             facet="rate",
             row="metric",
             height=150,
-            title="Do the losses show two humps?",
+            title="Are the losses bimodal?",
         ),
         "runs": scatter(
             ours,
@@ -224,7 +214,7 @@ def mixture(tables: Tables) -> Figures:
             y="gain",
             color="rate",
             zero="cross-entropy",
-            title="Two humps, and what MixNN brings",
+            title="Bimodality of the losses and gain of MixNN",
         ),
     }
 
@@ -239,7 +229,7 @@ def detection(tables: Tables) -> Figures:
             color="finder",
             facet="rate",
             height=300,
-            title="Wrong labels found: how many of the accused are wrong, at each share found",
+            title="Detection of wrong labels: precision at each recall",
         ),
         "scores": intervals(
             tables["scores"],
@@ -255,7 +245,7 @@ def detection(tables: Tables) -> Figures:
             metric="seconds",
             category="finder",
             facet="rate",
-            title="What finding takes on this machine, training included",
+            title="Time for detection on this machine, including training",
         ),
     }
 
@@ -267,73 +257,15 @@ FIGURES: dict[str, Callable[[Tables], Figures]] = {  # by name of the experiment
 }  # fmt: skip
 
 
-def save(figures: Figures, folder: Path, stem: str) -> tuple[list[Path], str]:
-    """Write each figure as folder/stem-name.png; without a browser that paints, as HTML.
-
-    Returns the files, and why they are no PNG ("" if they are). The HTML files share one copy of
-    plotly's script, which lies beside them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        pictures = _paint(figures.values())
-    except Exception as error:  # no kaleido, no browser, one that hangs: the numbers still count
-        paths = [folder / f"{stem}-{name}.html" for name in figures]
-        for path, figure in zip(paths, figures.values(), strict=True):
-            figure.write_html(path, include_plotlyjs="directory")
-        why = str(error).strip().splitlines() or [type(error).__name__]
-        return paths, f"HTML and no PNG, for want of kaleido with a Chrome or Chromium: {why[0]}"
-    paths = [folder / f"{stem}-{name}.png" for name in figures]
-    for path, picture in zip(paths, pictures, strict=True):
-        path.write_bytes(picture)
-    return paths, ""
-
-
-def _paint(figures: Iterable["go.Figure"]) -> list[bytes]:
-    """PNGs on white, all by one browser. Raises what keeps it from starting or answering."""
-    with ThreadPoolExecutor(1) as pool:  # a thread of its own: a notebook has a loop running
-        return pool.submit(lambda: asyncio.run(_painted(list(figures)))).result()
-
-
-async def _painted(figures: list["go.Figure"]) -> list[bytes]:
-    from kaleido import Kaleido
-
-    found = []
-    # mathjax=False: it would come from the network
-    async with Kaleido(n=1, mathjax=False, timeout=PATIENCE) as browser:
-        for figure in figures:
-            told: dict[str, Any] = figure.to_dict()
-            told["layout"] = told["layout"] | dict(paper_bgcolor="white", plot_bgcolor="white")
-            height = told["layout"].get("height", 450)
-            opts = dict(format="png", width=WIDTH, height=height, scale=SCALE)
-            found.append(_smaller(await browser.calc_fig(told, opts=opts)))
-    return found
-
-
-def _smaller(png: bytes) -> bytes:
-    from PIL import Image
-
-    from engine.data.images import open_image
-
-    with open_image(io.BytesIO(png)) as image:
-        picture = image.convert("RGB")
-    for scale in (1, 1.2, 1.5):
-        file = io.BytesIO()
-        size = (round(picture.width / scale), round(picture.height / scale))
-        few = picture.resize(size, Image.Resampling.LANCZOS).quantize(N_COLORS, dither=0)
-        few.save(file, "PNG", optimize=True)
-        if file.tell() <= MOST_BYTES:
-            break
-    return file.getvalue()
-
-
 def _preset(against: pd.DataFrame) -> dict[str, float]:
-    """The K and alpha that differ from the preset by nothing, in any run."""
+    """The K and alpha whose runs equal those of the preset."""
     off = against.assign(off=against["mean"].abs()).groupby(["k", "alpha"])["off"].max()
-    return dict(zip(("k", "alpha"), off.idxmin(), strict=True))
+    closest = off.reset_index().loc[off.to_numpy().argmin()]
+    return {"k": float(closest["k"]), "alpha": float(closest["alpha"])}
 
 
-def _one_knob_off(against: pd.DataFrame, preset: dict[str, float]) -> pd.DataFrame:
-    """Rows in which K alone, or alpha alone, is not the preset's; a column says which."""
+def _one_setting_off(against: pd.DataFrame, preset: dict[str, float]) -> pd.DataFrame:
+    """Rows in which only K or only alpha differs from the preset; a column says which."""
     parts = []
     for name, other, words in (("k", "alpha", "K"), ("alpha", "k", "alpha")):
         rows = against[(against[name] != preset[name]) & (against[other] == preset[other])]

@@ -1,121 +1,167 @@
-"""All experiments by name, and one of them from its runs to its files."""
+"""All experiments by name, and one of them from its runs to its files.
+
+The modules of the experiments are imported by name when they are needed.
+"""
 
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from engine.config import RunConfig
 from engine.errors import ConfigError
-from engine.experiments import accuracy, bimodality, detection, representation
-from engine.experiments.base import Experiment, Findings, Material, Plan, gather
-from engine.experiments.figures import FIGURES, save
-from engine.files import write_json
-from engine.hardware import choose_device, hardware_info
-from engine.runs.table import save_table
 
-_FOUND = (
-    accuracy.EXPERIMENTS
-    | representation.EXPERIMENTS
-    | bimodality.EXPERIMENTS
-    | detection.EXPERIMENTS
-)
-ORDER = (
-    "baseline", "mixnn-k1", "full", "representation", "mixture", "ablation", "noise-kinds",
-    "methods", "detection",
-)  # fmt: skip
-EXPERIMENTS: dict[str, Experiment] = {name: _FOUND[name] for name in ORDER}
-DIGITS = 5  # of the numbers in a table, after the point
-KEPT_ROWS = 5000  # longer tables are pictures of samples: drawn, not written
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from engine.experiments.base import Experiment, Findings, Plan, Results
+
+N_DIGITS = 5  # of the numbers in a table, after the decimal point
+MOST_ROWS = 5000  # longer tables are scatter plots of samples: plotted, not written
 
 
-def named(name: str) -> Experiment:
-    """The experiment of this name. Raises ConfigError."""
+@dataclass(frozen=True)
+class Entry:
+    """A question and the module whose EXPERIMENTS answer it."""
+
+    question: str
+    module: str
+    needs: str | None = None  # a library that may be missing
+
+
+EXPERIMENTS: dict[str, Entry] = {
+    "baseline": Entry("What does plain cross-entropy do as labels get noisier?", "accuracy"),
+    "mixnn-k1": Entry(
+        "Does mixing with one neighbor help by itself, without correction?", "accuracy"
+    ),
+    "full": Entry(
+        "How much do K and alpha matter, and what is best at each noise rate?", "accuracy"
+    ),
+    "representation": Entry(
+        "Do classes stay together in feature space although labels are wrong?", "representation"
+    ),
+    "mixture": Entry(
+        "Are the losses bimodal, as the mixture assumes, and what if they are not?",
+        "bimodality",
+        needs="diptest",
+    ),
+    "ablation": Entry(
+        "What does each part of the method, and each quirk of the reference code, contribute?",
+        "accuracy",
+    ),
+    "noise-kinds": Entry(
+        "Against which kind of noise does mixing with neighbors help least?", "accuracy"
+    ),
+    "methods": Entry("Which method is best on the same network, data and epochs?", "accuracy"),
+    "detection": Entry(
+        "Which score finds wrong labels best: MixNN, cleanlab or the plain loss?",
+        "detection",
+        needs="cleanlab",
+    ),
+}
+
+
+def load(name: str) -> "Experiment":
+    """The experiment of this name. Raises ConfigError for an unknown name or a missing library."""
     if name not in EXPERIMENTS:
         raise ConfigError(f"experiment = {name!r}: allowed are {', '.join(EXPERIMENTS)}")
-    return EXPERIMENTS[name]
+    entry = EXPERIMENTS[name]
+    if entry.needs and find_spec(entry.needs) is None:
+        raise ConfigError(f"experiment {name} needs {entry.needs}: pip install {entry.needs}")
+    experiment: Experiment = import_module(f"engine.experiments.{entry.module}").EXPERIMENTS[name]
+    return experiment
 
 
-def configs_of(name: str, plan: Plan, chosen: Iterable[str]) -> list[RunConfig]:
-    """The runs of an experiment. Raises ConfigError, also where it sets a chosen knob itself.
+def configs_of(name: str, plan: "Plan", changed: Iterable[str]) -> list[RunConfig]:
+    """The runs of an experiment. Raises ConfigError, also if it varies a changed setting itself.
 
-    chosen: names of the plan's knobs that a person asked for.
+    changed: names of the plan's settings that differ from the defaults.
     """
-    asked = named(name)
-    if asked.needs and find_spec(asked.needs) is None:
-        raise ConfigError(f"experiment {name} needs {asked.needs}: pip install {asked.needs}")
-    configs = asked.configs(plan)
-    for knob in chosen:
-        value = getattr(plan.preset(), knob)
-        if not any(getattr(config, knob) == value for config in configs):
+    configs = load(name).configs(plan)
+    for setting in changed:
+        value = getattr(plan.preset(), setting)
+        if not any(getattr(config, setting) == value for config in configs):
             raise ConfigError(
-                f"{knob} = {value!r}: the experiment {name} sets it itself, leave it out"
+                f"{setting} = {value!r}: the experiment {name} sets it itself, leave it out"
             )
     return configs
 
 
-def answer(name: str, plan: Plan, configs: list[RunConfig], root: Path, out: Path) -> Findings:
-    """Read the runs that stand under root and write what they say into out.
+def answer(name: str, plan: "Plan", configs: list[RunConfig], root: Path, out: Path) -> "Findings":
+    """Evaluate the runs under root and write the findings to out.
 
     NAME-DATASET.json: question, answers, settings, machine and commits; NAME-DATASET.TABLE.csv;
-    figures beside them. Raises StoreError, and ConfigError where no run has come to its end.
+    figures next to them. Raises StoreError, and ConfigError if no run is finished.
     """
-    material = gather(plan, configs, root)
-    if not material.runs:
-        raise ConfigError(f"experiment {name}: none of its {len(configs)} runs has come to its end")
-    findings = named(name).read(material)
+    from engine.experiments.base import collect
+    from engine.experiments.figures import FIGURES
+    from engine.experiments.image_files import save
+    from engine.files import write_json
+
+    results = collect(plan, configs, root)
+    if not results.runs:
+        raise ConfigError(f"experiment {name}: none of its {len(configs)} runs is finished")
+    findings = load(name).evaluate(results)
     stem = f"{name}-{plan.dataset.partition(':')[0]}"
-    written = {}
-    for table, frame in findings.tables.items():
-        if len(frame) <= KEPT_ROWS:
-            path = out / f"{stem}.{table}.csv"
-            save_table(_rounded(frame), path)
-            written[table] = path.name
-    pictures, note = save(FIGURES[name](findings.tables), out, stem)
+    tables = _write_tables(findings.tables, out, stem)
+    images, note = save(FIGURES[name](findings.tables), out, stem)
     if note:
         print(note, file=sys.stderr)
-    told = _about(name, plan, material, len(configs))
-    told |= {
+    summary = _summary(name, results, len(configs)) | {
         "answers": findings.answers,
-        "tables": written,
-        "figures": [path.name for path in pictures],
+        "tables": tables,
+        "figures": [path.name for path in images],
     }
-    write_json(out / f"{stem}.json", told, indent=1)
+    write_json(out / f"{stem}.json", summary, indent=1)
     return findings
 
 
-def _about(name: str, plan: Plan, material: Material, n_asked: int) -> dict[str, Any]:
-    infos = [run.info for run in material.runs.values()]
+def _write_tables(tables: "dict[str, pd.DataFrame]", out: Path, stem: str) -> dict[str, str]:
+    """Write the short tables; returns table -> file name."""
+    import numpy as np
+
+    from engine.runs.table import save_table
+
+    names = {}
+    for table, frame in tables.items():
+        if len(frame) <= MOST_ROWS:
+            floats = frame.select_dtypes(np.floating).columns
+            rounded = {column: frame[column].round(N_DIGITS) for column in floats}
+            path = out / f"{stem}.{table}.csv"
+            save_table(frame.assign(**rounded), path)
+            names[table] = path.name
+    return names
+
+
+def _summary(name: str, results: "Results", n_planned: int) -> dict[str, Any]:
+    from engine.hardware import choose_device, hardware_info
+
+    plan = results.plan
+    infos = [run.info for run in results.runs.values()]
     device = choose_device("cpu" if infos[0]["device"] == "cpu" else "auto")
-    commits = sorted({str(info["machine"]["commit"]) for info in infos})
-    configs = [run.config.model_dump(mode="json") for run in material.runs.values()]
-    values = {knob: _distinct([c[knob] for c in configs]) for knob in configs[0]}
-    seconds = material.epochs.groupby("run")["seconds"].sum()
+    configs = [run.config.model_dump(mode="json") for run in results.runs.values()]
+    values = {setting: _distinct([c[setting] for c in configs]) for setting in configs[0]}
+    seconds = results.epochs.groupby("run")["seconds"].sum()
     return {
         "experiment": name,
-        "question": named(name).question,
+        "question": EXPERIMENTS[name].question,
         "form": plan.form,
         "seeds": list(plan.seeds),
         "n_runs": len(configs),
-        "n_missing": n_asked - len(configs),
+        "n_missing": n_planned - len(configs),
         "n_train": sorted({info["data"]["n"] for info in infos}),
         "networks": sorted({info["network"] for info in infos}),
         "precision": sorted({info["precision"] for info in infos}),
         "seconds_a_run": round(float(seconds.median()), 2),
         "machine": hardware_info(device),
-        "trained_on_commits": commits,
-        "settings": {knob: v[0] for knob, v in values.items() if len(v) == 1},
-        "varied": {knob: v for knob, v in values.items() if len(v) > 1},
+        "trained_on_commits": sorted({str(info["machine"]["commit"]) for info in infos}),
+        "settings": {setting: v[0] for setting, v in values.items() if len(v) == 1},
+        "varied": {setting: v for setting, v in values.items() if len(v) > 1},
     }
 
 
 def _distinct(values: list[Any]) -> list[Any]:
     return [value for row, value in enumerate(values) if value not in values[:row]]
-
-
-def _rounded(frame):
-    floats = frame.select_dtypes(np.floating).columns
-    return frame.assign(**{name: frame[name].round(DIGITS) for name in floats})

@@ -1,5 +1,8 @@
 """Do classes stay together in feature space although labels are wrong?"""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import torch
@@ -7,28 +10,30 @@ import torch
 from engine.analysis.statistics import conclusion, differences, means, say
 from engine.config import RunConfig
 from engine.embedding import projection
-from engine.experiments.base import RATES, Experiment, Findings, Material, Plan, lasting, pick
+from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, last_epochs, pick
 from engine.method.neighbors import nearest
 from engine.runs.folder import RunFolder
 
 METHODS = ("ce", "mixnn")
 MEASURES = ("same_class_neighbors", "silhouette", "linear_probe")
-N_EPOCHS = 10  # of a run are measured, first and last among them
+N_EPOCHS = 10  # measured epochs of a run, including the first and the last
 N_SAMPLES = 2000  # of the panel; a silhouette needs all pairs
 N_NEIGHBORS = 10
 FOLDS = 5  # of the linear probe
-PICTURED = 0.4  # the rate of the pictures
+SHOWN_RATE = 0.4  # of the maps
 
 
-def runs(plan: Plan) -> list[RunConfig]:
+def configs(plan: Plan) -> list[RunConfig]:
+    """Cross-entropy and MixNN at every rate."""
     return plan.grid(method=METHODS, rate=RATES)
 
 
-def read(material: Material) -> Findings:
-    rows = [row for run in material.runs.values() for row in _measured(run)]
+def evaluate(results: Results) -> Findings:
+    """Separation of the true classes in feature space, of clean and of wrong labels."""
+    rows = [row for run in results.runs.values() for row in _epochs_of(run)]
     frame = pd.DataFrame(rows)
     curves = means(frame, ["method", "rate", "epoch", "labels"], MEASURES)
-    last = lasting(frame)
+    last = last_epochs(frame)
     final = means(last, ["method", "rate", "labels"], MEASURES)
     ce, ours = (last[last["method"] == m].drop(columns="method") for m in METHODS)
     gain = differences(ours, ce, ["rate", "labels"], MEASURES)
@@ -41,18 +46,18 @@ def read(material: Material) -> Findings:
     lost = means(lost, ["method", "rate", "labels"], MEASURES[:1])
     answers = []
     for rate in sorted(last["rate"].unique()):
-        told = []
+        values = []
         for method in METHODS:
             where = dict(rate=rate, method=method, labels="wrong")
-            told.append(
+            values.append(
                 f"{method} {say(pick(final, metric='same_class_neighbors', **where))} "
                 f"(since its best epoch {say(pick(lost, **where), sign=True)}), linear probe "
                 f"{say(pick(final, metric='linear_probe', **where))}"
             )
         row = pick(gain, rate=rate, labels="wrong", metric="same_class_neighbors")
         answers.append(
-            f"At rate {rate:g}, of the neighbors of wrongly labeled samples so many are of their "
-            f"true class after the last epoch: {'; '.join(told)}. MixNN against cross-entropy: "
+            f"At rate {rate:g}, the share of wrongly labeled samples' neighbors that are of the "
+            f"true class, last epoch: {'; '.join(values)}. MixNN against cross-entropy: "
             f"{say(row, sign=True)} "
             f"({conclusion(row, more='closer together', less='farther apart')})."
         )
@@ -61,18 +66,17 @@ def read(material: Material) -> Findings:
         "final": final,
         "gain": gain,
         "first": means(first, ["method", "rate", "labels"], MEASURES),
-        "points": _points(material),
+        "points": _points(results),
     }
     return Findings(tables, answers)
 
 
-def measure(features: np.ndarray, true: np.ndarray, wrong: np.ndarray) -> dict[str, np.ndarray]:
-    """How well each sample sits with its true class, (P,) float each; 1 = well.
+def measure(features: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    """How close each sample is to its true class, (P,) float each; 1 = closest.
 
-    features: (P, D) float; true: (P,) class ids; wrong: (P,) bool, only to stratify the probe.
-    same_class_neighbors: share of the 10 nearest that are of the true class. silhouette: in
-    [-1, 1], of the true classes. linear_probe: whether a ridge classifier, trained on the true
-    labels of the other folds, names the true class.
+    features: (P, D) float; true: (P,) class ids. same_class_neighbors: share of the 10 nearest that
+    are of the true class. silhouette: in [-1, 1], of the true classes. linear_probe: whether a
+    ridge classifier, trained on the true labels of the other folds, predicts the true class.
     """
     from sklearn.linear_model import RidgeClassifier  # late: it takes a second
     from sklearn.metrics import silhouette_samples
@@ -81,19 +85,19 @@ def measure(features: np.ndarray, true: np.ndarray, wrong: np.ndarray) -> dict[s
     from sklearn.preprocessing import StandardScaler
 
     features = np.nan_to_num(features.astype(np.float32), posinf=projection.LARGEST)
-    found, _ = nearest(torch.from_numpy(features), N_NEIGHBORS, backend="exact")
+    neighbors, _ = nearest(torch.from_numpy(features), N_NEIGHBORS, backend="exact")
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=0).split(features, true)
     probe = make_pipeline(StandardScaler(), RidgeClassifier())
     return {
-        "same_class_neighbors": (true[found.numpy()] == true[:, None]).mean(1),
+        "same_class_neighbors": (true[neighbors.numpy()] == true[:, None]).mean(1),
         "silhouette": silhouette_samples(features, true),
         "linear_probe": (cross_val_predict(probe, features, true, cv=list(folds)) == true) * 1.0,
     }
 
 
-def _measured(run: RunFolder):
-    """Rows of a run: a measured epoch, once for its clean and once for its wrong labels."""
-    about = {
+def _epochs_of(run: RunFolder) -> Iterator[dict[str, Any]]:
+    """Rows of a run: each measured epoch, once for clean and once for wrong labels."""
+    of_run = {
         "run": run.folder.name,
         "method": run.config.method,
         "rate": run.config.rate,
@@ -104,26 +108,26 @@ def _measured(run: RunFolder):
     true, wrong = run.labels["true"][panel], (run.labels["given"] != run.labels["true"])[panel]
     features = run.array("panel_features", len(records))
     for row in np.unique(np.linspace(0, len(records) - 1, N_EPOCHS).round().astype(int)):
-        told = measure(np.array(features[row][:N_SAMPLES]), true, wrong)
+        measured = measure(np.array(features[row][:N_SAMPLES]), true)
         for labels, part in (("clean", ~wrong), ("wrong", wrong)):
             if part.any():
-                shares = {name: float(values[part].mean()) for name, values in told.items()}
-                yield about | {"epoch": records[row]["epoch"], "labels": labels} | shares
+                shares = {name: float(values[part].mean()) for name, values in measured.items()}
+                yield of_run | {"epoch": records[row]["epoch"], "labels": labels} | shares
 
 
-def _points(material: Material) -> pd.DataFrame:
+def _points(results: Results) -> pd.DataFrame:
     """PCA and UMAP of the panel in the first seed's runs: early, in the middle, at the end."""
     parts = []
-    for run in material.runs.values():
-        if run.config.rate != PICTURED or run.config.seed != material.plan.seeds[0]:
+    for run in results.runs.values():
+        if run.config.rate != SHOWN_RATE or run.config.seed != results.plan.seeds[0]:
             continue
         panel = run.labels["panel"][:N_SAMPLES]
         true, given = run.labels["true"][panel], run.labels["given"][panel]
         records = run.epochs
         for row in sorted({0, len(records) // 2, len(records) - 1}):
             features = np.array(run.array("panel_features")[row][:N_SAMPLES])
-            for layout, lay_out in (("pca", projection.pca), ("umap", projection.umap)):
-                x, y = lay_out(features, 2).T
+            for layout, embed in (("pca", projection.pca), ("umap", projection.umap)):
+                x, y = embed(features, 2).T
                 parts.append(pd.DataFrame({
                     "method": run.config.method, "epoch": records[row]["epoch"], "layout": layout,
                     "x": x, "y": y, "true": true, "wrong": given != true,
@@ -131,8 +135,4 @@ def _points(material: Material) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-EXPERIMENTS = {
-    "representation": Experiment(
-        "Do classes stay together in feature space although labels are wrong?", runs, read
-    )
-}
+EXPERIMENTS = {"representation": Experiment(configs, evaluate)}

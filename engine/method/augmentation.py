@@ -1,14 +1,14 @@
-"""Augmentation of whole batches on their device: shift, mirror, normalization, distortion."""
+"""Augmentation of batches on their device: shift, flip, normalization, distortion."""
 
 import torch
 from torch import Tensor
 
 
 def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator) -> Tensor:
-    """A randomly shifted (and mirrored) copy of each image.
+    """A randomly shifted (and flipped) copy of each image.
 
     images: (B, C, H, W) uint8, C at most 4. kind: "none", "shift" or "crop-flip". padding: the
-    largest shift in pixels; what comes in from outside is 0. generator: on the device of the
+    largest shift in pixels; pixels from outside are 0. generator: on the device of the
     images. Returns (B, C, H, W) uint8. Raises ValueError.
     """
     if kind == "none":
@@ -26,7 +26,7 @@ def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator)
         columns = torch.where(flip, width - 1 - columns, columns)
     columns = columns + shift[1]
     wide = width + 2 * padding
-    # a pixel is one number of four bytes, so that it is moved at once
+    # a pixel is one number of four bytes, so that its channels move together
     padded = images.new_zeros(n, height + 2 * padding, wide, 4)
     inside = slice(padding, padding + height), slice(padding, padding + width)
     padded[:, *inside, :channels] = images.permute(0, 2, 3, 1)
@@ -37,25 +37,25 @@ def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator)
 
 
 def distort(images: Tensor, *, cutout: int, jitter: float, generator: torch.Generator) -> Tensor:
-    """A copy of each image with other light and colors, and with a square cut out.
+    """A copy of each image with color jitter, and with a square cut out (Cutout).
 
     images: (B, C, H, W) float with mean 0 and std 1 by channel. cutout: side of the square in
-    pixels, its center anywhere in the image, what it covers becomes the mean, 0 (DeVries and Taylor
-    2017). jitter: j, by which saturation and contrast are multiplied by a number from 1 - j to
-    1 + j and brightness is shifted by -j to j, each drawn for each image. 0 leaves either out.
+    pixels, its center anywhere in the image; pixels in it become the mean, 0 (DeVries and Taylor
+    2017). jitter: j; saturation and contrast are multiplied by random numbers from 1 - j to 1 + j,
+    brightness is shifted by one from -j to j, independently for each image. 0 turns either off.
     """
     n, _, height, width = images.shape
     device = images.device
     if jitter:
-        drawn = torch.rand(3, n, 1, 1, 1, generator=generator, device=device)
-        saturation, contrast, brightness = jitter * (2 * drawn - 1)
+        uniform = torch.rand(3, n, 1, 1, 1, generator=generator, device=device)
+        saturation, contrast, brightness = jitter * (2 * uniform - 1)
         gray = images.mean(1, keepdim=True)
         images = (gray + (images - gray) * (1 + saturation)) * (1 + contrast) + brightness
     if cutout:
-        drawn = torch.rand(2, n, 1, generator=generator, device=device)
+        uniform = torch.rand(2, n, 1, generator=generator, device=device)
         down, across = (
             (torch.arange(side, device=device) - part * side + cutout / 2).div(cutout).floor() == 0
-            for part, side in zip(drawn, (height, width), strict=True)
+            for part, side in zip(uniform, (height, width), strict=True)
         )
         images = images.masked_fill((down[:, :, None] & across[:, None, :])[:, None], 0.0)
     return images

@@ -38,7 +38,7 @@ def sce(
 ) -> Tensor:
     """Symmetric cross-entropy: a CE + b RCE, RCE = -sum_c p_c log target_c (Wang et al. 2019).
 
-    log_zero stands for log 0 and is the least value of log target (their A).
+    log_zero replaces log 0 and is the lowest value of log target (their A).
     """
     log_targets = targets.float().log().clamp(min=log_zero)
     reverse = -(softmax(logits.float(), dim=1) * log_targets).sum(1)
@@ -66,14 +66,17 @@ def per_sample(
     memory: Tensor | None,
     strength: float,
 ) -> Tensor:
-    """The loss of this name; each takes from the options what it needs. Raises ValueError."""
+    """The loss of this name; each uses the options that it needs. Raises ValueError."""
+    if name == "elr":
+        if memory is None:
+            raise ValueError("loss = 'elr' needs a memory")
+        return elr(logits, targets, memory, strength=strength)
     options = {
         "ce": lambda: soft_cross_entropy(logits, targets),
         "linear": lambda: linear(logits, targets),
         "gce": lambda: gce(logits, targets, q=q),
         "sce": lambda: sce(logits, targets, a=a, b=b),
-        "elr": lambda: elr(logits, targets, memory, strength=strength),
     }
     if name not in options:
-        raise ValueError(f"loss = {name!r}: allowed are {', '.join(options)}")
+        raise ValueError(f"loss = {name!r}: allowed are {', '.join(options)}, elr")
     return options[name]()

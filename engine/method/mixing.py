@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-EPSILON = 1e-10  # the reference code's; a sample without any weight around it keeps itself
+EPSILON = 1e-10  # the reference code's; a sample without any weight keeps itself
 
 
 def mixing_weights(clean: Tensor, neighbors: Tensor) -> Tensor:
     """Weights of a sample and its neighbors, by their probabilities of being clean.
 
-    clean: (N,) float in [0, 1], 1 = surely clean. neighbors: (N, K) int64 rows of clean.
+    clean: (N,) float in [0, 1], 1 = certainly clean. neighbors: (N, K) int64 rows of clean.
     Returns (N, K+1) in clean's type, own weight first; rows sum to 1. With
     denom = w_i + sum_k w_k + 1e-10 they are (w_i + 1e-10) / denom and w_k / denom.
     Source: arXiv 2406.16966, and MacLLL/MixNN for the 1e-10.
@@ -20,10 +20,10 @@ def mixing_weights(clean: Tensor, neighbors: Tensor) -> Tensor:
             [0.7500, 0.2500]])
     """
     own = clean[:, None]
-    around = clean[neighbors]
+    neighboring = clean[neighbors]
     # own + epsilon first: in float32 a tiny epsilon added to a sum near 1 would be lost
-    total = (own + EPSILON) + around.sum(1, keepdim=True)
-    return torch.cat([own + EPSILON, around], dim=1) / total
+    total = (own + EPSILON) + neighboring.sum(1, keepdim=True)
+    return torch.cat([own + EPSILON, neighboring], dim=1) / total
 
 
 def weighted_sum(parts: Tensor, weights: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.hardware import threads
 
-# Two normal components closer than this many pooled standard deviations make one hump
+# Two Gaussian components closer than this many pooled standard deviations are unimodal
 # (Ashman's D, Ashman et al. 1994).
 MIN_ASHMAN_D = 2.0
 # The reference code's mixture, see `fit_clean_probability`.
@@ -22,20 +22,20 @@ KMEANS_MAX_ITER, KMEANS_TOL = 300, 1e-4
 class CleanFit:
     """A fitted mixture; component 0 is the one with the smaller mean, the clean one."""
 
-    clean: Tensor  # (N,) float32 in [0, 1], 1 = surely clean; on the device of the losses
+    clean: Tensor  # (N,) float32 in [0, 1], 1 = certainly clean; on the device of the losses
     means: np.ndarray  # (2,) float64, ascending, in units of the losses
     stds: np.ndarray  # (2,) float64
     weights: np.ndarray  # (2,) float64, sum to 1
     converged: bool
     n_iter: int
-    warning: str | None = None  # why P(clean) should not be trusted; None: no doubt
+    warning: str | None = None  # why P(clean) should not be trusted
 
 
 def normalize_losses(losses: Tensor) -> Tensor:
-    """Losses scaled to [0, 1] by the least and the largest finite one.
+    """Losses scaled to [0, 1] by the smallest and the largest finite one.
 
-    losses: (N,) float. Returns (N,) of the same type: all 0 where they are all equal; what is not
-    finite stays so. Source: arXiv 2406.16966; MacLLL/MixNN.
+    losses: (N,) float. Returns (N,) of the same type: all 0 where they are all equal; losses that
+    are not finite stay so. Source: arXiv 2406.16966; MacLLL/MixNN.
 
     >>> normalize_losses(torch.tensor([1.0, 3.0, 2.0]))
     tensor([0.0000, 1.0000, 0.5000])
@@ -50,16 +50,15 @@ def normalize_losses(losses: Tensor) -> Tensor:
 def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
     """P(clean) of each sample: posterior of the mixture component with the smaller mean.
 
-    losses: (N,) float, scaled to [0, 1] by `normalize_losses` (reg_covar counts on that scale).
-    The fit is scikit-learn's GaussianMixture with the reference code's settings, seeded alike, made
-    of sums on the device of the losses; its early stop, and so its start, is part of the answer.
-    Never raises on odd values; the answer then carries a warning:
+    losses: (N,) float, scaled to [0, 1] by `normalize_losses` (reg_covar assumes that scale). The
+    fit is scikit-learn's GaussianMixture with the reference code's settings and the same seed,
+    computed by sums on the device of the losses; it stops early, so the result depends on its
+    start. Never raises on degenerate values; the result then has a warning:
 
-    - a loss that is not finite gets P(clean) 0, and the fit is made on the others;
-    - where the finite losses are all equal, or fewer than two, nothing tells labels apart: these
-      get P(clean) 1, both components stand at their mean with std 0;
-    - where the two components form one hump (Ashman's D below 2), the posterior is returned as
-      fitted, and the warning says so.
+    - a loss that is not finite gets P(clean) 0, and the mixture is fitted to the others;
+    - where the finite losses are all equal, or fewer than two, labels cannot be distinguished:
+      these get P(clean) 1, and both components have their mean and std 0;
+    - where the mixture is unimodal (Ashman's D below 2), the posterior is returned as fitted.
 
     Source: arXiv 2406.16966; MacLLL/MixNN.
     """
@@ -68,22 +67,22 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
     used = values[finite]
     warnings = []
     if len(used) < len(values):
-        warnings.append(f"{len(values) - len(used)} losses are not finite; they count as not clean")
+        warnings.append(f"{len(values) - len(used)} losses are not finite: they count as not clean")
     clean = torch.zeros_like(values)
     if len(used) < 2 or used.min() == used.max():
-        warnings.append("the losses are all equal: nothing tells clean from wrong")
+        warnings.append("the losses are all equal: clean and wrong labels cannot be distinguished")
         clean[finite] = 1.0
         mean = float(used.mean()) if len(used) else 0.0
         means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
         converged, n_iter = True, 0
     else:
-        with threads(1):  # the same bits for any number of threads; more would mostly wait
+        with threads(1):  # the same result for any number of threads; more would mostly wait
             clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
         distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
         if distance < MIN_ASHMAN_D:
             warnings.append(
-                f"the losses show one hump: the components are {distance:.1f} pooled standard "
-                f"deviations apart ({MIN_ASHMAN_D:g} would be two humps)"
+                f"the losses are unimodal: the components are {distance:.1f} pooled standard "
+                f"deviations apart (bimodal from {MIN_ASHMAN_D:g})"
             )
     return CleanFit(
         clean=clean.float(),
@@ -116,22 +115,22 @@ def _fit_mixture(values: Tensor, seed: int):
 
 
 def _second_cluster(x: Tensor, seed: int) -> Tensor:
-    """k-means of x (M,), mean 0, as scikit-learn's: who is in the second cluster, (M,) bool.
+    """k-means of x (M,), mean 0, as scikit-learn's: membership in the second cluster, (M,) bool.
 
-    k-means++ picks a first value, then of two others, drawn by their squared distance to it, the
-    one that leaves the smaller sum of squared distances. Lloyd's steps follow.
+    k-means++ samples a first value, then two others by their squared distance to it, and keeps the
+    one with the smaller sum of squared distances. Lloyd's iterations follow.
     """
     draws = np.random.RandomState(seed).uniform(size=3)
     first = x[int(draws[0] * len(x))]
     far = (x - first) ** 2
     reach = far.cumsum(0)
-    found = torch.searchsorted(reach, torch.from_numpy(draws[1:]).to(x.device) * reach[-1])
-    rivals = x[found.clamp(max=len(x) - 1)]
-    left = torch.stack([torch.minimum(far, (x - rival) ** 2).sum() for rival in rivals])
-    a, b = torch.stack([first, rivals[left.argmin()]]).tolist()
+    rows = torch.searchsorted(reach, torch.from_numpy(draws[1:]).to(x.device) * reach[-1])
+    candidates = x[rows.clamp(max=len(x) - 1)]
+    inertia = torch.stack([torch.minimum(far, (x - value) ** 2).sum() for value in candidates])
+    a, b = torch.stack([first, candidates[inertia.argmin()]]).tolist()
 
     def nearer_to_second() -> Tensor:
-        # rounded as there, which decides about values midway
+        # rounded as in scikit-learn, which decides for values midway
         return b**2 - 2 * (x * b) < a**2 - 2 * (x * a)
 
     total, squares = torch.stack([x.sum(), (x**2).sum()]).tolist()
@@ -162,5 +161,5 @@ def _expect(x: Tensor, components: list[tuple[float, float, float]]):
         math.log(weight / (std * math.sqrt(2 * math.pi))) - ((x - mean) / std) ** 2 / 2
         for mean, std, weight in components
     ]
-    whole = torch.logaddexp(*parts)
-    return tuple((part - whole).exp() for part in parts), float(whole.mean())
+    total = torch.logaddexp(*parts)
+    return tuple((part - total).exp() for part in parts), float(total.mean())

@@ -1,4 +1,4 @@
-"""Nearest neighbors in feature space; the one border to the search libraries."""
+"""Nearest neighbors in feature space; the only module that uses search libraries."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -7,21 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# On a CPU "auto" changes over at these numbers of samples, on a GPU never
+# On a CPU "auto" switches at these numbers of samples, on a GPU never
 # (tests/benchmarks/bench_neighbors.py, assets/results/neighbors.json). The second is extrapolated:
-# an inverted file's cost grows like N^1.5, and of a million it took 0.36 x as long as HNSW.
+# an inverted file's cost grows like N^1.5, and for a million it took 0.36 x as long as HNSW.
 IVF_FROM, HNSW_FROM = 10_000, 10_000_000
-# hnswlib's settings; ef grows with k. Of a million samples ef 50 found 0.966 of the neighbors of
-# 500 rows, 100 found 0.982, 125 found 0.988 and 150 found 0.990.
+# hnswlib's settings; ef grows with k. Its recall among a million samples, for 500 rows, was 0.966
+# with ef 50, 0.982 with 100, 0.988 with 125 and 0.990 with 150.
 HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 150
-# "ivf", of the root of N clusters: recall it has to reach on so many samples, which are searched
-# exactly first (other samples may get a little less: 0.98 is promised); and the share of all
+# "ivf", with sqrt(N) clusters: the recall to reach on so many samples, which are searched exactly
+# first (other samples may have slightly less: 0.98 is guaranteed by tests); and the share of all
 # distances above which exact search is faster.
 TARGET_RECALL, RECALL_SAMPLE_SIZE, MAX_CANDIDATE_SHARE = 0.995, 1024, 0.6
-# Entries of a matrix held at once: 32 MB of float32, near a CPU's caches, or 512 MB.
+# Entries of a matrix in memory at a time: 32 MB of float32, near a CPU's cache size, or 512 MB.
 CHUNK_ENTRIES = {"cpu": 2**23, "cuda": 2**27}
-BLOCK_COLUMNS = 64  # columns whose least score stands for them
-# Candidates in addition to k: rounded scores may swap near ties, which exact distances settle.
+BLOCK_COLUMNS = 64  # columns represented by their lowest score
+# Candidates in addition to k: rounding may swap near ties, which exact distances resolve.
 SPARE_CANDIDATES = 8
 
 
@@ -72,11 +72,11 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
     centers = _centers(points, math.isqrt(n), generator)
     assigned, order = _assign(points, centers).sort(stable=True)
-    points = points[order]  # from here on samples stand by cluster
+    points = points[order]  # from here on samples are ordered by cluster
     # the order in which clusters are searched
     near = (_queries(centers) @ centers.T).argsort(dim=1, stable=True)
 
-    # how many clusters hold the neighbors of some samples
+    # how many clusters contain the neighbors of some samples
     rows = torch.randperm(n, generator=generator)[:RECALL_SAMPLE_SIZE]
     true = _search(points[rows], rows, [points], k)
     ranks = near.argsort(1)[assigned[rows, None], assigned[true]].flatten()
@@ -84,8 +84,9 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
     near = near[:, :n_searched].sort(1).values
 
     sizes = assigned.bincount(minlength=len(centers))
-    number, held = min(k + SPARE_CANDIDATES, n - 1), sizes[near].sum(1)
-    if held @ sizes > MAX_CANDIDATE_SHARE * n**2 or held[sizes > 0].min() <= number:
+    number, n_candidates = min(k + SPARE_CANDIDATES, n - 1), sizes[near].sum(1)
+    too_many = n_candidates @ sizes > MAX_CANDIDATE_SHARE * n**2
+    if too_many or n_candidates[sizes > 0].min() <= number:
         return _exact(features, k, seed)
     ends = sizes.cumsum(0)
     spans = [slice(*ends) for ends in zip((ends - sizes).tolist(), ends.tolist(), strict=True)]
@@ -94,21 +95,21 @@ def _ivf(features: Tensor, k: int, seed: int) -> Tensor:
         parts, rows = [spans[c] for c in clusters], spans[cluster]
         before = sum(part.stop - part.start for part in parts if part.stop <= rows.start)
         own = torch.arange(before, before + rows.stop - rows.start)
-        found = _search(points[rows], own, [points[part] for part in parts], number)
-        return torch.cat([order[part] for part in parts])[found]
+        positions = _search(points[rows], own, [points[part] for part in parts], number)
+        return torch.cat([order[part] for part in parts])[positions]
 
-    # whole clusters side by side: threads within such small products mostly wait for each other
+    # clusters in parallel: threads within such small products mostly wait for each other
     filled = sizes.nonzero()[:, 0]
     with ThreadPoolExecutor(
         torch.get_num_threads(), initializer=torch.set_num_threads, initargs=(1,)
     ) as pool:
-        found = list(pool.map(search, filled.tolist(), near[filled].tolist()))
+        candidates = list(pool.map(search, filled.tolist(), near[filled].tolist()))
     torch.set_num_threads(torch.get_num_threads())  # new threads would inherit the pool's 1
-    return torch.cat(found)[order.argsort()]
+    return torch.cat(candidates)[order.argsort()]
 
 
 def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:
-    import hnswlib  # late: not needed, and perhaps not there, where exact search is enough
+    import hnswlib  # late: not needed, and perhaps not installed, where exact search is enough
 
     points = np.ascontiguousarray(features.cpu().numpy())
     n, d = points.shape
@@ -117,13 +118,13 @@ def _hnsw(features: Tensor, k: int, seed: int) -> Tensor:
     graph.add_items(points, num_threads=1)  # with more threads the graph differs from run to run
     graph.set_ef(max(HNSW_EF, 2 * (k + 1)))
     try:
-        found = graph.knn_query(points, k + 1)[0].astype(np.int64)
+        neighbors = graph.knn_query(points, k + 1)[0].astype(np.int64)
     except RuntimeError:  # the graph is not connected enough to return k + 1, as with duplicates
         return _exact(features, k, seed)
-    # itself goes by value: among duplicates it may stand anywhere, or be missing
-    itself = found == np.arange(n)[:, None]
+    # a sample itself is removed by value: among duplicates it may be anywhere, or missing
+    itself = neighbors == np.arange(n)[:, None]
     itself[~itself.any(1), -1] = True
-    return torch.from_numpy(found[~itself].reshape(n, k))
+    return torch.from_numpy(neighbors[~itself].reshape(n, k))
 
 
 def _points(features: Tensor) -> Tensor:
@@ -146,29 +147,29 @@ def _queries(points: Tensor) -> Tensor:
 
 
 def _search(points: Tensor, own: Tensor, parts: list[Tensor], number: int) -> Tensor:
-    """Where the `number` nearest to points (Q, W) stand in all parts one behind the other.
+    """Positions of the `number` nearest to points (Q, W) in the concatenated parts.
 
-    own: (Q,) where the points themselves stand, which they never find. Returns (Q, number) int64,
-    in no order.
+    own: (Q,) positions of the points themselves, which are excluded. Returns (Q, number) int64, in
+    no order.
     """
     blank = points.new_zeros(-sum(map(len, parts)) % BLOCK_COLUMNS, points.shape[1])
     blank[:, 0] = torch.inf  # fills the last block, infinitely far from everything
     others = torch.cat([*parts, blank])
     rows = min(max(CHUNK_ENTRIES[points.device.type] // len(others), 64), len(points))
     scores = points.new_empty(rows, len(others))
-    found = []
+    positions = []
     for some, itself in zip(points.split(rows), own.split(rows), strict=True):
         # never itself, duplicates or not
         torch.mm(_queries(some), others.T, out=scores[: len(some)])
         chunk = scores[: len(some)].scatter_(1, itself[:, None], torch.inf)
-        found.append(_least(chunk, number))
-    return torch.cat(found)
+        positions.append(_least(chunk, number))
+    return torch.cat(positions)
 
 
 def _least(scores: Tensor, number: int) -> Tensor:
-    """Columns (Q, number) of the least scores of each row, in no order.
+    """Columns (Q, number) of the lowest scores of each row, in no order.
 
-    They lie in the `number` blocks of the least minima, so that the slow search goes over few
+    They are in the `number` blocks with the lowest minima, so that the slow search covers few
     columns: 3 x as fast as topk over 50,000 columns.
     """
     n_blocks = scores.shape[1] // BLOCK_COLUMNS
@@ -177,8 +178,8 @@ def _least(scores: Tensor, number: int) -> Tensor:
     blocked = scores.unflatten(1, (n_blocks, BLOCK_COLUMNS))
     blocks = blocked.amin(2).topk(number, largest=False, sorted=False).indices
     within = blocked.gather(1, blocks[:, :, None].expand(-1, -1, BLOCK_COLUMNS)).flatten(1)
-    places = within.topk(number, largest=False, sorted=False).indices
-    return blocks.gather(1, places // BLOCK_COLUMNS) * BLOCK_COLUMNS + places % BLOCK_COLUMNS
+    positions = within.topk(number, largest=False, sorted=False).indices
+    return blocks.gather(1, positions // BLOCK_COLUMNS) * BLOCK_COLUMNS + positions % BLOCK_COLUMNS
 
 
 def _centers(points: Tensor, number: int, generator: torch.Generator) -> Tensor:
@@ -201,7 +202,7 @@ def _assign(points: Tensor, centers: Tensor) -> Tensor:
 
 
 def _rank(features: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The k nearest of each sample's candidates (N, at least k), by distances free of products."""
+    """The k nearest of each sample's candidates (N, at least k), by exact distances."""
     candidates = candidates.sort(1).values  # equal distances: the lower index first
     rows = max(
         CHUNK_ENTRIES[features.device.type] // 4 // (candidates.shape[1] * features.shape[1]), 1

@@ -1,4 +1,4 @@
-"""Optimizers, and the learning rate as a function of where the run stands."""
+"""Optimizers, and the learning rate as a function of the epoch."""
 
 import math
 from collections.abc import Iterable
@@ -32,12 +32,12 @@ def build(
 def learning_rate(
     schedule: str, epoch: float, *, epochs: int, high: float, low: float, period: int
 ) -> float:
-    """The learning rate at a point of the run; it has no state, so resume and fork need none.
+    """The learning rate at a point of the run; without a state, so that resume and fork need none.
 
     epoch: from 0, with the fraction of the epoch that is done. epochs: length of the run. high,
     low: largest and smallest rate. period: epochs of a cycle of "warm-restarts".
     "constant" stays at high; "cosine" falls from high to low over the run; "one-cycle" rises for
-    the first 30 % and then falls; "warm-restarts" falls anew in each cycle, in steps of whole
+    the first 30 % and then falls; "warm-restarts" falls again in each cycle, in steps of whole
     epochs (Loshchilov and Hutter 2017; the reference steps so). Raises ValueError.
     """
     if schedule == "constant":

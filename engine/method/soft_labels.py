@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def one_hot(labels: Tensor, n_classes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """(N,) int64 -> (N, C) of this type, the soft labels that a run starts from."""
+    """(N,) int64 -> (N, C) of this type, the soft labels at the start of a run."""
     table = labels.new_zeros(len(labels), n_classes, dtype=dtype)
     table[torch.arange(len(labels), device=labels.device), labels] = 1
     return table
@@ -26,7 +26,9 @@ def ema_update(soft: Tensor, probabilities: Tensor, alpha: float) -> Tensor:
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
-    """p^(1/T), scaled to rows that sum to 1: surer the smaller T (Berthelot et al. 2019, eq. 7).
+    """p^(1/T), scaled to rows that sum to 1: more confident with smaller T.
+
+    Source: Berthelot et al. 2019, eq. 7.
 
     probabilities: (N, C) float, rows sum to 1. temperature: T in (0, 1]; 1 changes nothing.
 
@@ -38,12 +40,12 @@ def sharpen(probabilities: Tensor, temperature: float) -> Tensor:
 
 
 def align(probabilities: Tensor, shares: Tensor, goal: Tensor) -> Tensor:
-    """Predictions whose mean over a set comes nearer to what it should be.
+    """Distribution alignment: predictions whose mean over a set is moved toward a goal.
 
-    Each class is multiplied by goal / shares, then rows are scaled to sum to 1 (distribution
-    alignment, Berthelot et al. 2020, section 3.1): no class is lost, none takes all. probabilities:
-    (N, C) float, rows sum to 1. shares: (C,) the mean prediction over the set; goal: (C,) what it
-    should be; both sum to 1.
+    Each class is multiplied by goal / shares, then rows are scaled to sum to 1 (Berthelot et al.
+    2020, section 3.1), which keeps classes from vanishing or dominating. probabilities: (N, C)
+    float, rows sum to 1. shares: (C,) the mean prediction over the set; goal: (C,) the class shares
+    to align it to; both sum to 1.
 
     >>> align(torch.tensor([[0.5, 0.5]]), torch.tensor([0.8, 0.2]), torch.tensor([0.5, 0.5]))
     tensor([[0.2000, 0.8000]])

@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 class WeightAverage:
     """The moving average of a network's weights and running statistics, in evaluation mode.
 
-    The network's tensors may change in place only, as optimizers and `load_state_dict` do.
+    The network's tensors may only change in place, as by optimizers and `load_state_dict`.
     """
 
     def __init__(self, network: nn.Module, decay: float):
@@ -27,8 +27,8 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, n_steps: int) -> None:
-        """Average in the network's present weights, after its n_steps-th optimizer step."""
-        # an average that is young forgets its random beginning faster
+        """Add the network's current weights to the average, after its n_steps-th optimizer step."""
+        # a young average forgets its random initialization faster
         decay = min(self.decay, n_steps / (n_steps + 10))
         get_ema_multi_avg_fn(decay)(self._means, self._values, n_steps)
 
@@ -40,5 +40,5 @@ class WeightAverage:
         return self.network.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self.network.load_state_dict(state)

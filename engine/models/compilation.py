@@ -1,7 +1,8 @@
-"""The same network, faster: compiled, and as a copy to evaluate with."""
+"""The same network, faster: compiled, and as a copy for evaluation."""
 
 import copy
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,52 +10,52 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engine.models.layers import NormAct
 
-# Images looked at together: on a CPU so few that they stay in its cache, on a GPU enough to fill it
+# Images per evaluation batch: so few that they fit into a CPU's cache, so many that they fill a GPU
 EVALUATION_BATCH = {"cpu": 128, "cuda": 2048}
 
 
 def compiled(network: nn.Module, mode: str) -> nn.Module:
-    """The network by `torch.compile`, which compiles when it first meets a shape of images.
+    """The network by `torch.compile`, which compiles at the first batch of each shape.
 
-    mode: one of torch's, or "none" for the network itself. Run it inside `device.session`, which
-    raises torch's limit on compiled shapes.
+    mode: one of torch's, or "none" for the network itself. Run it inside `hardware.session`,
+    which raises torch's limit on compiled shapes.
     """
     if mode == "none":
         return network
-    return torch.compile(network, mode=mode, dynamic=False)
+    return cast(nn.Module, torch.compile(network, mode=mode, dynamic=False))
 
 
 def for_evaluation(
     network: nn.Module, device: torch.device, precision: str, mode: str = "none"
 ) -> nn.Module:
-    """The network to evaluate with as it is now, as fast as it gets.
+    """The network with its current weights, in the fastest form for evaluation.
 
-    On a CPU with bf16, or compiled, it is a copy whose batch normalizations are part of the
-    convolutions before them, which is faster (assets/results/precision.json) and says the same up
-    to rounding. Elsewhere it is the network itself, in evaluation mode. Every batch normalization
-    of NETWORKS is the module after its convolution. mode: for `compiled`; on a CPU whole
-    batches go through what was compiled, which the copies of later epochs find again.
+    On a CPU with bf16, or compiled, it is a copy whose batch normalizations are folded into the
+    convolutions before them, which is faster (assets/results/precision.json) and equal up to
+    rounding. Otherwise it is the network itself, in evaluation mode. Every batch normalization of
+    NETWORKS is the module after its convolution. mode: for `compiled`; on a CPU full batches use
+    the compiled code, which the copies of later epochs reuse.
     """
     network.eval()
     if device.type != "cpu" or (precision != "bf16" and mode == "none"):
         return network
     folded = copy.deepcopy(network)
-    # torch.fx would find the pairs by itself, but not while another thread runs a network
+    # torch.fx would find the pairs automatically, but not while another thread runs a network
     for module in list(folded.modules()):
         for (first, conv), (second, norm) in pairwise(list(module.named_children())):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, NormAct):
                 setattr(module, first, fuse_conv_bn_eval(conv, norm))
                 setattr(module, second, norm.after)
-    return folded if mode == "none" else _WholeBatches(folded, mode)
+    return folded if mode == "none" else _FullBatches(folded, mode)
 
 
-class _WholeBatches(nn.Module):
-    """A network, compiled for batches of EVALUATION_BATCH; smaller ones are not worth compiling."""
+class _FullBatches(nn.Module):
+    """A network compiled for batches of EVALUATION_BATCH; smaller ones run uncompiled."""
 
     def __init__(self, network: nn.Module, mode: str):
         super().__init__()
         self.network, self.compiled = network, compiled(network, mode)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        whole = len(images) == EVALUATION_BATCH["cpu"]
-        return (self.compiled if whole else self.network)(images)
+        full = len(images) == EVALUATION_BATCH["cpu"]
+        return (self.compiled if full else self.network)(images)

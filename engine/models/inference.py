@@ -1,4 +1,4 @@
-"""One forward pass, as every part of the lab makes it."""
+"""The forward pass that training, evaluation and predictions share."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ def forward(
 ) -> tuple[Tensor, Tensor]:
     """Logits (B, n_classes) and features (B, D), float32, of normalized images (B, C, H, W).
 
-    precision: "float32" or "bf16". mirrored: the mean over each image and its mirror image.
+    precision: "float32" or "bf16". mirrored: average over each image and its mirror image.
     """
     if mirrored:
         views = [forward(network, view, precision) for view in (images, images.flip(3))]

@@ -1,10 +1,10 @@
-"""Layers that say the same as the library's, in less time."""
+"""Layers with the same results as the library's, but faster."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# On CPUs with AMX images as narrow as that stand side by side in strips of so many, see `Conv`.
+# On CPUs with AMX, images up to this width are joined into strips of STRIP images, see `Conv`.
 NARROW = 8 if torch.cpu.get_capabilities().get("amx_bf16") else 0
 STRIP = 32
 
@@ -12,10 +12,10 @@ STRIP = 32
 class Conv(nn.Conv2d):
     """A 3 x 3 convolution with padding 1 that is fast on narrow images in bf16 on a CPU as well.
 
-    The tiles of AMX take 16 or 32 pixels of a row at once, and stand mostly empty where a row has
-    4 or 8. So images are set side by side, with zeros between them that are as good as the padding,
-    and the outcome is cut apart again: the same sums, of 512 channels on 4 x 4 pixels in a third of
-    the time (tests/benchmarks/bench_precision.py measures whole networks).
+    The tiles of AMX process 16 or 32 pixels of a row at once, and are mostly empty where a row has
+    4 or 8. So images are joined side by side, with zeros between them that act as the padding, and
+    the result is split again: the same sums, for 512 channels on 4 x 4 pixels in a third of the
+    time (tests/benchmarks/bench_precision.py measures complete networks).
     """
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,13 +43,19 @@ class NormAct(nn.BatchNorm2d):
     (B, C, H, W) -> the same shape, with `pool` half as high and wide. While it trains on a CPU
     inside `torch.compile`, it computes by formulas that the compiler can fuse into few passes over
     memory, where the layers one by one read and write some fifteen times: the same up to rounding
-    (tests/models/test_layers.py). Elsewhere it is the library's layers.
+    (tests/models/test_layers.py). Otherwise it is the library's layers.
     """
+
+    # never None, since running statistics are tracked
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def __init__(self, n_channels: int, *, relu: bool = False, pool: bool = False):
         super().__init__(n_channels)
         self.relu, self.pool = relu, pool
-        # pooling first is the same, and leaves the ReLU a quarter of the pixels
+        # pooling first gives the same result, and leaves the ReLU a quarter of the pixels
         self.after = nn.Sequential(
             *[nn.MaxPool2d(2)] * pool,
             *[nn.ReLU(inplace=True)] * relu,
@@ -87,7 +93,7 @@ class _Fused(torch.autograd.Function):
         inverse = torch.rsqrt(variance + eps)
         scale = weight * inverse
         offset = bias - mean * scale
-        kept = images  # of each 2 x 2 pixels the one that becomes the largest
+        kept = images  # of every 2 x 2 pixels the one with the largest output
         if pool:
             a, b, c, d = _corners(images)
             largest = torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
@@ -112,7 +118,7 @@ class _Fused(torch.autograd.Function):
             gradient = torch.where(values * _over(scale) + _over(offset) > 0, gradient, 0.0)
         to_bias = gradient.sum((0, 2, 3))
         to_weight = (gradient * (values - _over(mean))).sum((0, 2, 3)) * inverse
-        # what the mean and the variance take back from each pixel: a line in its value
+        # the gradient through mean and variance is linear in the value of a pixel
         slope = scale * inverse * to_weight / n
         level = scale * to_bias / n - slope * mean
         gradient = gradient * _over(scale)
@@ -121,7 +127,7 @@ class _Fused(torch.autograd.Function):
             return to_images.to(images.dtype), to_weight, to_bias, None, None, None, None
         corners = _corners(images)
         a, b, c, _ = (corner == kept for corner in corners)
-        firsts = a, b & ~a, c & ~(a | b), ~(a | b | c)  # of equal ones the first, as the library
+        firsts = a, b & ~a, c & ~(a | b), ~(a | b | c)  # of equal ones the first, as in the library
         top_left, top_right, left, right = (
             (
                 torch.where(first, gradient, 0.0)
@@ -150,8 +156,8 @@ def _corners(images: Tensor) -> list[Tensor]:
 class Mean(nn.Module):
     """Features (B, C), the mean over the pixels of (B, C, H, W).
 
-    Unlike that of `nn.AdaptiveAvgPool2d`, its gradient is laid out as the images are, so that what
-    comes before need not change it over.
+    Unlike that of `nn.AdaptiveAvgPool2d`, its gradient has the memory format of the images, so that
+    the layers before need not convert it.
     """
 
     def forward(self, images: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -19,14 +20,14 @@ def build(network: str, shape: tuple[int, int, int], n_classes: int, *, seed: in
     """
     if network not in NETWORKS:
         raise ValueError(f"network = {network!r}: allowed are auto, {', '.join(NETWORKS)}")
-    # layers draw from the process-wide generator: seed a copy of it, one thread at a time
+    # layers use the process-wide generator: seed a fork of it, one thread at a time
     with _building, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[network](shape[0], n_classes)
 
 
 def choose(network: str, shape: tuple[int, int, int]) -> str:
-    """What "auto" means for images (C, H, W): "small" up to 28 pixels, else "resnet9-w16"."""
+    """The network for images (C, H, W); "auto" is "small" up to 28 pixels, else "resnet9-w16"."""
     if network != "auto":
         return network
     return "small" if max(shape[1:]) <= 28 else "resnet9-w16"
@@ -40,6 +41,7 @@ class Network(nn.Module):
         self.body, self.head = body, head
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, n_classes) and features (B, D) of normalized images (B, C, H, W)."""
         features = self.body(images)
         return self.head(features), features
 
@@ -47,7 +49,7 @@ class Network(nn.Module):
 def small(channels: int, n_classes: int) -> Network:
     """Four convolutions for images of 8 x 8 to 28 x 28; 128 features.
 
-    Here as in `resnet9`, the Identity keeps the numbers that layers have in stored networks.
+    As in `resnet9`, the Identity keeps the indices that layers have in stored networks.
     """
     body = nn.Sequential(
         _conv(channels, 32),
@@ -83,15 +85,15 @@ def resnet9(channels: int, n_classes: int, width: int = 16) -> Network:
 
 def resnet(depth: int, channels: int, n_classes: int) -> Network:
     """torchvision's ResNet with the 3 x 3 stem for 32 x 32 (He et al. 2016); 512 features."""
-    from torchvision.models import resnet as library  # late: it takes a second
+    from torchvision.models import resnet as library  # late: importing it takes a second
 
-    whole = getattr(library, f"resnet{depth}")(num_classes=n_classes, norm_layer=NormAct)
-    whole.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(whole.conv1.weight, mode="fan_out", nonlinearity="relu")
-    for module in whole.modules():
+    network = getattr(library, f"resnet{depth}")(num_classes=n_classes, norm_layer=NormAct)
+    network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    for module in network.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
             module.__class__ = Conv
-    layers = dict(whole.named_children(), avgpool=Mean())
+    layers = dict(network.named_children(), avgpool=Mean())
     head = layers.pop("fc")
     del layers["maxpool"]
     return Network(nn.Sequential(OrderedDict(layers)), head)
@@ -111,7 +113,7 @@ def _conv(inputs: int, outputs: int, *, pool: bool = False) -> nn.Module:
     return nn.Sequential(conv, NormAct(outputs, relu=True, pool=pool))
 
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "small": small,
     "resnet9-w16": resnet9,
     "resnet9": partial(resnet9, width=64),

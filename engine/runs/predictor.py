@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from engine import models
+from engine.data import load_data
 from engine.errors import StoreError
 from engine.hardware import choose_threads, threads
 from engine.method.augmentation import normalize
 from engine.models.inference import forward
 from engine.runs.folder import RunFolder
-from engine.training.state import load_data
 
 BATCH = 512
 

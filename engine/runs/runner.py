@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.config import RunConfig
+from engine.config import RunConfig, validate_k
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
 from engine.runs import lineage
@@ -82,9 +82,10 @@ class Runner:
         folder = Path(folder)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
-            from engine.training.state import State, load_data
+            from engine.data import load_data
+            from engine.training.train import prepare_state
 
-            state = State(config, data or load_data(config), control=control)
+            state = prepare_state(config, data or load_data(config), control=control)
             return state, RunWriter.create(folder, state)
 
         return cls(folder, config, prepare, data)
@@ -109,7 +110,8 @@ class Runner:
         def prepare(data: "Data | None", control: Control) -> tuple["State | None", RunWriter]:
             if complete:
                 return None, RunWriter.resume(run.folder)
-            from engine.training.state import State, load_data
+            from engine.data import load_data
+            from engine.training.train import prepare_state
 
             data = require_same_data(run, data or load_data(config))
             if records:
@@ -118,7 +120,7 @@ class Runner:
                 packed = lineage.parent_checkpoint(run)
             else:
                 packed = None
-            state = State(config, data, packed, control, starting_labels(run))
+            state = prepare_state(config, data, packed, control, starting_labels(run))
             writer = RunWriter.resume(run.folder)
             if writer.n_epochs != len(records):
                 writer.close()
@@ -148,10 +150,11 @@ class Runner:
         packed = run.load_checkpoint(epoch)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
-            from engine.training.state import State, load_data
+            from engine.data import load_data
+            from engine.training.train import prepare_state
 
             data = require_same_data(run, data or load_data(config))
-            state = State(config, data, packed, control, starting_labels(run))
+            state = prepare_state(config, data, packed, control, starting_labels(run))
             return state, RunWriter.create(Path(folder), state, (run, epoch))
 
         return cls(Path(folder), config, prepare, data)
@@ -217,8 +220,6 @@ class Runner:
     def _check_live(self, config: RunConfig) -> None:
         """Raise ConfigError where the samples or the folder have no room for K neighbors."""
         if self._state:
-            from engine.training.state import validate_k
-
             validate_k(config, self._state.data.n)
         if config.k > self._k_max:
             raise ConfigError(

@@ -8,13 +8,13 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import LABEL_SETTINGS, RunConfig
+from engine.config import LABEL_SETTINGS, RunConfig, validate_k
+from engine.data import load_data
 from engine.errors import StoreError
 from engine.runs.executors import BUSY, CLAIMS, Executor, ProcessExecutor, RayExecutor
 from engine.runs.naming import run_name
 from engine.runs.progress import Progress, is_done, n_epochs
 from engine.training.noisy_labels import make_noisy_labels
-from engine.training.state import load_data, validate_k
 
 ATTEMPTS = 2  # a run that dies is retried once
 DATA_SETTINGS = ("dataset", "limit", "image_size", "data_seed")

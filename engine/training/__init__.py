@@ -1,1 +1,1 @@
-"""The loop over epochs, and the state between two of them."""
+"""The training loop, and the state of a run between two epochs."""

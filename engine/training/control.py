@@ -1,8 +1,8 @@
-"""Commands to a training run, and its progress: all that two threads share."""
+"""Commands to a training run and its progress: the only state that two threads share."""
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Stopped(Exception):
-    """Raised inside a training run that has to stop; a command, and no failure."""
+    """Raised inside a training run that was commanded to stop; not a failure."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,29 @@ class Control:
         self._changes: dict[str, Any] = {}
         self.progress = Progress()
         self.seconds_waited = 0.0  # in pauses
-        self.waiting = False  # the training thread stands still because of a pause
+        self.waiting = False  # the training thread is waiting in a pause
         self.courtesy: Callable[[], None] = lambda: None  # called after every batch; may wait
 
     # --- commands, from any thread
 
     def change(self, **live: Any) -> None:
-        """New values of live knobs, for the next epoch that starts."""
+        """Set LIVE settings to new values, from the next epoch that starts."""
         with self._condition:
             self._changes |= live
 
     def pause(self) -> None:
-        """Stand still after this batch."""
+        """Pause after this batch."""
         with self._condition:
             self._paused, self._steps = True, 0
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         with self._condition:
             self._paused, self._steps = False, 0
             self._condition.notify_all()
 
     def step(self) -> None:
-        """Go on to the end of an epoch, then pause; called again before that, one epoch more."""
+        """Continue to the end of the epoch, then pause; each further call adds one epoch."""
         with self._condition:
             self._paused, self._steps = False, self._steps + 1
             self._condition.notify_all()
@@ -71,14 +71,14 @@ class Control:
 
     @property
     def pending(self) -> dict[str, Any]:
-        """Changes that no epoch has taken up yet."""
+        """Changes that no epoch has applied yet."""
         with self._condition:
             return dict(self._changes)
 
     # --- the training thread
 
     def begin_epoch(self) -> dict[str, Any]:
-        """The changes that this epoch takes up."""
+        """The changes to apply in the epoch that begins; they are no longer pending."""
         with self._condition:
             changes, self._changes = self._changes, {}
             return changes
@@ -90,7 +90,7 @@ class Control:
         self.wait()
 
     def end_epoch(self) -> bool:
-        """A step ends here. Whether a pause begins, before which the epoch has to be on disk."""
+        """Count a step. Returns whether a pause begins, before which the epoch must be stored."""
         with self._condition:
             if self._steps:
                 self._steps -= 1
@@ -98,7 +98,7 @@ class Control:
             return self._paused
 
     def wait(self) -> None:
-        """Stand still while paused. Raises Stopped."""
+        """Wait while paused. Raises Stopped."""
         with self._condition:
             start = time.perf_counter()
             while self._paused and not self._stopped:
@@ -112,18 +112,19 @@ class Control:
 
 
 class Stopwatch:
-    """Seconds spent in each stage of an epoch, pauses left out, on a GPU with what was queued."""
+    """Seconds spent in each stage of an epoch, without pauses, including queued GPU work."""
 
     def __init__(self, device: "torch.device", control: Control):
         self.spent: dict[str, float] = {}
         self._device, self._control = device, control
 
     @contextmanager
-    def of(self, stage: str):
+    def of(self, stage: str) -> Iterator[None]:
+        """Measure the block inside as this stage."""
         start = time.perf_counter() - self._control.seconds_waited
         yield
         if self._device.type == "cuda":
-            import torch  # late: whoever only steers a run needs none
+            import torch  # late: controlling a run needs no torch
 
             torch.cuda.synchronize(self._device)
         self.spent[stage] = time.perf_counter() - self._control.seconds_waited - start

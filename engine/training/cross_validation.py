@@ -1,16 +1,19 @@
-"""Out-of-fold probabilities: what networks say of images that they were not trained on."""
+"""Out-of-fold probabilities: predictions of networks for images that they were not trained on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine import hardware, models
-from engine.data import Data
-from engine.method import augmentation as augment
 from engine.method import optimization
+from engine.method.augmentation import augment, normalize
 from engine.models.inference import forward
+
+if TYPE_CHECKING:
+    from engine.data import Data
 
 STREAM = 3  # keeps these draws apart from a run's noise and shuffling
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4  # as in the presets of engine.config
@@ -18,7 +21,7 @@ EVALUATION_BATCH = 512
 
 
 def cross_val_predict_proba(
-    data: Data,
+    data: "Data",
     labels: np.ndarray,
     *,
     n_folds: int = 3,
@@ -32,17 +35,17 @@ def cross_val_predict_proba(
     on: str | torch.device = "cpu",
     on_progress: Callable[[int, int], None] | None = None,
 ) -> np.ndarray:
-    """Class probabilities of every training image, from a network that has not seen it.
+    """Class probabilities of every training image, from a network not trained on it.
 
-    The images are dealt into stratified folds; for each, a network learns from all others by plain
-    cross-entropy under a one-cycle learning rate, in float32.
+    The images are split into stratified folds; for each, a network is trained on all others by
+    plain cross-entropy under a one-cycle learning rate, in float32.
 
-    labels: (N,) integers in 0..C-1, right or wrong; data's own are not looked at. n_folds: 2 to N.
-    epochs, batch_size, learning_rate (the highest): of each training. network: as the knob of that
-    name. augmentation: as the knob augment; "auto" is crop-flip for color images, shift for gray.
-    threads: as the knob. on: the device. on_progress: called after every batch with the batches
-    done and their number in all; it may raise to end the work. Returns (N, C) float32; rows sum to
-    1. The same arguments give the same result with the same number of CPU threads. Raises
+    labels: (N,) integers in 0..C-1, right or wrong; data's own are not used. n_folds: 2 to N.
+    epochs, batch_size, learning_rate (the highest): of each training. network: as the setting of
+    that name. augmentation: as the setting augment; "auto" is crop-flip for color images, shift for
+    gray. threads: as the setting. on: the device. on_progress: called after every batch with the
+    batches done and their number in all; it may raise to end the work. Returns (N, C) float32; rows
+    sum to 1. The same arguments give the same result with the same number of CPU threads. Raises
     ValueError.
     """
     data, labels = data.to(on), np.asarray(labels, dtype=np.int64)
@@ -86,14 +89,14 @@ def stratified_folds(labels: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     shuffled = np.random.default_rng((seed, STREAM)).permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     folds = np.empty(len(labels), dtype=np.int64)
-    folds[by_class] = np.arange(len(labels)) % n_folds  # dealt like cards, class after class
+    folds[by_class] = np.arange(len(labels)) % n_folds  # by turns, class after class
     return folds
 
 
 class _Learner:
     """Images and labels, and how a network is trained on some of them."""
 
-    def __init__(self, data: Data, labels: Tensor, batch_size: int, augmentation: str):
+    def __init__(self, data: "Data", labels: Tensor, batch_size: int, augmentation: str):
         self.data, self.labels, self.device = data, labels, data.images.device
         self.batch_size, self.augmentation = batch_size, augmentation
         self.padding = max(1, min(data.shape[1:]) // 8)  # 4 pixels of 32
@@ -104,11 +107,11 @@ class _Learner:
 
     def fit(
         self, net: torch.nn.Module, rows: Tensor, epochs: int, high: float, seed: tuple[int, ...]
-    ):
+    ) -> Iterator[None]:
         """Train net in place on rows; yields after every batch."""
         rng = np.random.default_rng(seed)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**63)))
-        net.to(self.device, memory_format=torch.channels_last).train()
+        net.to(self.device).to(memory_format=torch.channels_last).train()
         optimizer = optimization.build(
             "sgd", net.parameters(), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
@@ -126,9 +129,7 @@ class _Learner:
                 )
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                images = augment.augment(
-                    self.data.take(batch), self.augmentation, self.padding, generator
-                )
+                images = augment(self.data.take(batch), self.augmentation, self.padding, generator)
                 loss = torch.nn.functional.cross_entropy(
                     self._logits(net, images), self.labels[batch].to(self.device)
                 )
@@ -145,4 +146,4 @@ class _Learner:
         return torch.cat(chunks).softmax(1).cpu().numpy()
 
     def _logits(self, net: torch.nn.Module, images: Tensor) -> Tensor:
-        return forward(net, augment.normalize(images, self.mean, self.std))[0]
+        return forward(net, normalize(images, self.mean, self.std))[0]

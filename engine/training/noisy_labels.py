@@ -3,21 +3,24 @@
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine import models
 from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
-from engine.data import Data, human
-from engine.data.registry import data_folder, stratified
+from engine.data import human
+from engine.data.registry import data_folder, stratified_sample
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise import class_dependent, sample_dependent
-from engine.noise.class_dependent import Noise
+from engine.noise.class_dependent import Noise, class_dependent_noise
+from engine.noise.instance_dependent import human_noise, instance_dependent_noise, margin_noise
 from engine.training.cross_validation import cross_val_predict_proba
 
+if TYPE_CHECKING:
+    from engine.data import Data
+
 # Each network learns from half of the images and predicts the other half: 99 % right on digits.
-MARGIN_FOLDS = dict(n_folds=2, epochs=10, seed=0)
+MARGIN_N_FOLDS, MARGIN_EPOCHS = 2, 10
 # As on the two-core machine that the stored results come from. With 1 or 3 threads a probability
 # differs by up to 3e-4 (120 images, network fast), enough to change a label near its threshold.
 MARGIN_THREADS = 2
@@ -31,24 +34,24 @@ OnProgress = Callable[[int, int], None]  # batches done, batches in all
 class NoisyLabels:
     """The labels of a run, fixed while it lasts; a function of config and data alone."""
 
-    given: np.ndarray  # (N,) int64, the labels trained on at first
+    given: np.ndarray  # (N,) int64, the labels that training starts from
     true: np.ndarray | None  # (N,) int64, None where the truth is not known
-    matrix: np.ndarray  # (C, C) float64, the transition matrix asked for or expected
+    matrix: np.ndarray  # (C, C) float64, the requested or the expected transition matrix
     rate_requested: float
     rate_actual: float | None  # share of given labels that are wrong
-    panel: np.ndarray  # (P,) int64, samples whose features are kept, a stratified choice
+    panel: np.ndarray  # (P,) int64, a stratified sample of rows whose features are stored
 
 
 def make_noisy_labels(
     config: RunConfig,
-    data: Data,
+    data: "Data",
     kept: Mapping[str, Any] | None = None,
     on_progress: OnProgress | None = None,
 ) -> NoisyLabels:
     """Labels with the noise that config names. Raises NoiseError or ConfigError.
 
-    kept: the labels of another run, as `given`, `matrix` and `rate_requested` beside its `config`
-    as JSON; where the settings that fix the labels are the same, they are taken over. on_progress:
+    kept: the labels of another run, as `given`, `matrix` and `rate_requested` next to its `config`
+    as JSON; they are reused where the settings that determine labels are the same. on_progress:
     called while the networks behind the noise `margin` are trained, with batches done and batches
     in all; it may raise to end that.
     """
@@ -60,19 +63,22 @@ def make_noisy_labels(
     labels = data.labels.cpu().numpy()
     truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None
     if truth is None and config.noise != "none":
-        truth = labels  # with noise added, what came is taken for the truth
-    given, matrix, requested = _taken_over(config, kept) or _made(config, data, labels, on_progress)
+        truth = labels  # with noise added, the labels of the data set count as the truth
+    given, matrix, requested = _reused(config, kept) or _generated(
+        config, data, labels, on_progress
+    )
+    n_panel = min(max(config.panel_size, data.n_classes), data.n)
     return NoisyLabels(
         given=given,
         true=truth,
         matrix=matrix,
         rate_requested=requested,
         rate_actual=None if truth is None else float((given != truth).mean()),
-        panel=stratified(labels, min(max(config.panel_size, data.n_classes), data.n), seed=0),
+        panel=stratified_sample(labels, n_panel, seed=0),
     )
 
 
-def margins_known(data: Data) -> bool:
+def margins_known(data: "Data") -> bool:
     """Whether the networks that `make_noisy_labels` needs for margin noise are already trained."""
     return data.fingerprint() in _margins
 
@@ -82,11 +88,11 @@ def noise_seed(config: RunConfig) -> int:
     return config.seed if config.noise_seed is None else config.noise_seed
 
 
-def _taken_over(
+def _reused(
     config: RunConfig, kept: Mapping[str, Any] | None
 ) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Given labels, matrix and requested rate of another run; None where they do not fit."""
-    if kept is None or "matrix" not in kept:  # packed before there was noise worth keeping
+    if kept is None or "matrix" not in kept:  # stored before labels were kept
         return None
     before = RunConfig.model_validate_json(kept["config"])
     same = all(getattr(before, name) == getattr(config, name) for name in LABEL_SETTINGS)
@@ -95,22 +101,22 @@ def _taken_over(
     return np.asarray(kept["given"]), np.asarray(kept["matrix"]), kept["rate_requested"]
 
 
-def _made(
-    config: RunConfig, data: Data, labels: np.ndarray, on_progress: OnProgress | None
+def _generated(
+    config: RunConfig, data: "Data", labels: np.ndarray, on_progress: OnProgress | None
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Given labels, matrix and requested rate. Raises NoiseError."""
-    noisy = _noise_of(config, data, labels, on_progress)
+    noisy = _noise(config, data, labels, on_progress)
     requested = 0.0 if config.noise == "none" else noisy.rate_requested
     return noisy.labels, noisy.matrix, requested
 
 
-def _noise_of(
-    config: RunConfig, data: Data, labels: np.ndarray, on_progress: OnProgress | None
+def _noise(
+    config: RunConfig, data: "Data", labels: np.ndarray, on_progress: OnProgress | None
 ) -> Noise:
     n_classes, seed = data.n_classes, noise_seed(config)
     if config.noise == "instance":
         mean, std = (values.numpy() for values in data.channel_stats())
-        return sample_dependent.instance_dependent_noise(
+        return instance_dependent_noise(
             labels,
             data.images.cpu().numpy(),
             config.rate,
@@ -120,13 +126,11 @@ def _noise_of(
             seed=seed,
         )
     if config.noise == "margin":
-        eta = _eta(data, labels, on_progress)
-        return sample_dependent.margin_noise(
-            labels, eta, config.rate, margin_type=config.margin_type, seed=seed
-        )
+        eta = _margin_probabilities(data, labels, on_progress)
+        return margin_noise(labels, eta, config.rate, margin_type=config.margin_type, seed=seed)
     if config.noise == "human":
-        return _of_people(config, data, labels)
-    return class_dependent.corrupt(
+        return _human_noise(config, data, labels)
+    return class_dependent_noise(
         labels,
         config.noise,
         config.rate,
@@ -137,13 +141,13 @@ def _noise_of(
     )
 
 
-def _of_people(config: RunConfig, data: Data, labels: np.ndarray) -> Noise:
+def _human_noise(config: RunConfig, data: "Data", labels: np.ndarray) -> Noise:
     try:
         clean, given = human.load(config.dataset, config.human_labels, data_folder())
     except DataError as error:
         raise NoiseError(str(error)) from None
     rows = None if data.ids is None else np.array(data.ids, dtype=np.int64)
-    return sample_dependent.human_noise(labels, clean, given, n_classes=data.n_classes, rows=rows)
+    return human_noise(labels, clean, given, n_classes=data.n_classes, rows=rows)
 
 
 _margins: dict[str, np.ndarray] = {}  # fingerprint of a data set -> out-of-fold probabilities
@@ -151,7 +155,9 @@ _margins_lock = threading.Lock()  # guards the dict, for moments only
 _training_locks: dict[str, threading.Lock] = {}  # fingerprint -> held while its networks train
 
 
-def _eta(data: Data, labels: np.ndarray, on_progress: OnProgress | None) -> np.ndarray:
+def _margin_probabilities(
+    data: "Data", labels: np.ndarray, on_progress: OnProgress | None
+) -> np.ndarray:
     """Out-of-fold class probabilities, (N, C) float32, of networks trained once per data set.
 
     A function of the data set alone, whatever the settings of the run and the machine's cores.
@@ -168,7 +174,12 @@ def _eta(data: Data, labels: np.ndarray, on_progress: OnProgress | None) -> np.n
             eta = _margins.get(fingerprint)
         if eta is None:
             eta = cross_val_predict_proba(
-                data, labels, **MARGIN_FOLDS, threads=_n_threads(data), on_progress=on_progress
+                data,
+                labels,
+                n_folds=MARGIN_N_FOLDS,
+                epochs=MARGIN_EPOCHS,
+                threads=_n_threads(data),
+                on_progress=on_progress,
             )
             with _margins_lock:
                 while len(_margins) >= MAX_STORED_MARGINS:
@@ -179,6 +190,6 @@ def _eta(data: Data, labels: np.ndarray, on_progress: OnProgress | None) -> np.n
         training.release()
 
 
-def _n_threads(data: Data) -> int:
+def _n_threads(data: "Data") -> int:
     """CPU threads of the margin networks: the same on every machine, since sums depend on it."""
     return 1 if models.choose("auto", data.shape) == "small" else MARGIN_THREADS

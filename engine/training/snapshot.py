@@ -1,4 +1,4 @@
-"""What one epoch leaves behind: frozen NumPy arrays and numbers, own copies."""
+"""The record of one epoch: NumPy arrays and numbers, copies of their own."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,22 +10,22 @@ import numpy as np
 class Snapshot:
     """One epoch. N samples, C classes, K neighbors, P panel samples, D features.
 
-    `neighbors`, `distances` and `weights` are what this epoch mixed with while it trained; all
-    else is the state it left behind. So weights follow from the P(clean) of the epoch before, and
-    the mixed label trained on is the soft label of the epoch before, mixed with these weights.
+    `neighbors`, `distances` and `weights` are those that this epoch mixed with while it trained;
+    everything else is the state after it. So weights follow from the P(clean) of the epoch before,
+    and training used the soft labels of the epoch before, mixed with these weights.
     """
 
     epoch: int  # from 0
-    settings: dict[str, Any]  # values of the live knobs that this epoch used
+    settings: dict[str, Any]  # values of the LIVE settings that this epoch used
     phase: str  # "warmup", "early" (before correction) or "main"
     metrics: dict[str, float | None]  # None: nothing to count, e.g. truth unknown
     mixture: dict[str, Any]  # means, stds, weights (2 each), converged, n_iter, warning
     seconds: dict[str, float]  # per stage
 
     loss: np.ndarray  # (N,) float32, cross-entropy against the current hard label
-    scaled_loss: np.ndarray  # (N,) float32 in [0, 1], what the mixture is fitted on
+    scaled_loss: np.ndarray  # (N,) float32 in [0, 1], the mixture is fitted on it
     clean: np.ndarray  # (N,) float32 in [0, 1], 1 = current label surely clean
-    prediction: np.ndarray  # (N,) int32, class that the network says
+    prediction: np.ndarray  # (N,) int32, the most probable class
     confidence: np.ndarray  # (N,) float32 in [0, 1], its probability
     soft: np.ndarray  # (N, C) float32 (float16 if large), rows sum to 1; argmax: corrected label
     neighbors: np.ndarray  # (N, K) int32; K is 0 where the epoch did not mix

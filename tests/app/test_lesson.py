@@ -176,7 +176,7 @@ def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
     at = predict(app("lesson"), 1)
     wait_until(all_done)
     at.run()
-    assert "is failed: /nowhere.npz is not there" in texts(at)
+    assert "is failed: /nowhere.npz does not exist" in texts(at)
     monkeypatch.setattr("app.views.lesson.class_session.settings", brief)
     at.button(key="lesson-train").click().run()
     wait_until(all_done)
@@ -253,7 +253,7 @@ def test_other_noise_and_seed_are_other_runs_and_stand_in_the_link(lesson):
 def test_an_answer_that_is_not_kept_is_a_sentence_and_no_crash(prepared, monkeypatch):
     monkeypatch.setattr(class_answers, "MOST_CLASSES", 0)
     at = predict(app("lesson", class_code="7b"), 1, "rise")
-    assert "answers are kept of 0 classes, no more" in texts(at)
+    assert "answers of 0 classes are stored, the most allowed" in texts(at)
     assert "Unexpected error" not in texts(at)
 
 

@@ -17,7 +17,7 @@ MIXTURE = {"means": [0.2, 0.7], "stds": [0.05, 0.1], "weights": [0.6, 0.4]}
 
 
 @pytest.fixture
-def judged():
+def estimates():
     """P(clean) with ties and which of 500 labels are wrong."""
     rng = np.random.default_rng(0)
     wrong = rng.random(500) < 0.3
@@ -25,8 +25,8 @@ def judged():
     return clean.astype(np.float32), wrong
 
 
-def test_a_verdict_counts_as_scikit_learn_does(judged):
-    clean, wrong = judged
+def test_a_verdict_counts_as_scikit_learn_does(estimates):
+    clean, wrong = estimates
     found = loss_analysis.verdict(clean, wrong, 0.5)
     p, r, f, _ = precision_recall_fscore_support(wrong, clean < 0.5, average="binary")
     assert (found.precision, found.recall, found.f1) == pytest.approx((p, r, f))
@@ -38,8 +38,8 @@ def test_a_verdict_on_nothing_is_none():
     assert (found.precision, found.recall, found.f1) == (None, None, None)
 
 
-def test_the_roc_curve_holds_every_threshold(judged):
-    clean, wrong = judged
+def test_the_roc_curve_holds_every_threshold(estimates):
+    clean, wrong = estimates
     curve = loss_analysis.roc(clean, wrong)
     assert curve.area == pytest.approx(roc_auc_score(wrong, -clean))
     for alarms, found, threshold in zip(
@@ -52,7 +52,7 @@ def test_the_roc_curve_holds_every_threshold(judged):
     assert (thin.found[0], thin.found[-1], thin.area) == (0, 1, curve.area)
 
 
-def test_no_roc_where_nothing_can_be_told_apart():
+def test_no_roc_where_all_labels_are_of_one_kind():
     assert loss_analysis.roc(np.ones(4), np.zeros(4, bool)) is None
     assert loss_analysis.roc(np.ones(4), np.ones(4, bool)) is None
 
@@ -65,7 +65,7 @@ def test_counts_are_those_of_numpy():
     assert loss_analysis.counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
 
 
-def test_bells_and_posterior_are_those_of_scipy():
+def test_components_and_posterior_are_those_of_scipy():
     x = np.linspace(0, 1, 101)
     low = 0.6 * norm.pdf(x, 0.2, 0.05)
     high = 0.4 * norm.pdf(x, 0.7, 0.1)
@@ -73,13 +73,13 @@ def test_bells_and_posterior_are_those_of_scipy():
     np.testing.assert_allclose(loss_analysis.posterior(MIXTURE, x), low / (low + high), atol=1e-9)
 
 
-def test_a_mixture_without_width_has_no_bells():
+def test_a_mixture_without_width_has_no_components():
     flat = MIXTURE | {"stds": [0.0, 0.0]}
     assert loss_analysis.bells(flat, np.linspace(0, 1, 5)) is None
     assert loss_analysis.posterior(flat, np.linspace(0, 1, 5)) is None
 
 
-def test_spans_of_what_is_accused():
+def test_intervals_of_flagged_losses():
     x = np.arange(6.0)
     assert loss_analysis.spans(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [(0, 0), (2, 3), (5, 5)]
     assert loss_analysis.spans(x, np.zeros(6, bool)) == []
@@ -130,8 +130,8 @@ def test_typical_samples_lie_in_the_middle():
     assert sorted(loss_analysis.typical(rows, np.arange(11), 3)) == [4, 5, 6]
 
 
-def test_classes_with_their_quantiles_hardest_first(judged):
-    clean, wrong = judged
+def test_classes_with_their_quantiles_hardest_first(estimates):
+    clean, wrong = estimates
     classes = np.arange(500) % 3
     values = 1 - clean
     lines = loss_analysis.by_class(values, clean, classes, wrong)
@@ -181,7 +181,7 @@ def test_one_class_alone(finished):
     assert f"of {n} labels have a P(clean)" in texts(at)
 
 
-def test_a_class_that_is_not_there_means_all(finished):
+def test_a_missing_class_means_all(finished):
     at = app("losses", run=finished, **{"class": "77"})
     assert "of 200 labels have a P(clean)" in texts(at)
 
@@ -200,27 +200,27 @@ def test_every_kind_of_histogram(finished, loss, bars):
     assert not at.error
 
 
-def test_chosen_samples_and_their_course(finished):
+def test_selected_samples_over_the_epochs(finished):
     at = app("losses", run=finished, who="chosen")
-    assert "No sample is chosen yet" in texts(at)
+    assert "No sample is selected yet" in texts(at)
     at = app("losses", run=finished, who="chosen", sample="7", lines="clean")
-    assert "No sample is chosen yet" not in texts(at)
+    assert "No sample is selected yet" not in texts(at)
     assert not at.error
 
 
-def test_the_doubt_of_the_mixture_is_shown(finished, root):
+def test_the_warning_of_the_mixture_is_shown(finished, root):
     records = read_records(root / finished)
     for record in records:
         record["mixture"]["warning"] = None
-    records[2]["mixture"]["warning"] = "one hump"
+    records[2]["mixture"]["warning"] = "one component"
     write_records(root / finished, records)
-    assert "has doubts in this epoch: one hump" in texts(app("losses", run=finished, epoch="2"))
-    assert "has doubts" not in texts(app("losses", run=finished, epoch="3"))
+    assert "has a warning: one component" in texts(app("losses", run=finished, epoch="2"))
+    assert "has a warning" not in texts(app("losses", run=finished, epoch="3"))
 
 
-def test_unknown_is_said(unknown):
+def test_unknown_true_labels_are_named(unknown):
     at = app("losses", run=unknown)
-    assert "truth of this data set is not known" in texts(at)
+    assert "true labels of this data set are not known" in texts(at)
     assert not at.metric
     assert not at.error
 

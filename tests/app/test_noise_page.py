@@ -11,7 +11,7 @@ from engine.charts import noise as charts
 from engine.config import configure
 from engine.data import load
 from engine.errors import NoiseError
-from engine.noise.class_dependent import corrupt
+from engine.noise.class_dependent import class_dependent_noise
 from engine.training import noisy_labels as training_labels
 from engine.training.noisy_labels import make_noisy_labels, margins_known
 from tests.app.conftest import app, texts
@@ -21,7 +21,7 @@ NAMES = ["cat", "dog", "owl"]
 
 def make(kind="symmetric", rate=0.4, n=3000, **more) -> LabelNoise:
     true = np.arange(n) % 3
-    noise = corrupt(true, kind, rate, n_classes=3, **more)
+    noise = class_dependent_noise(true, kind, rate, n_classes=3, **more)
     return LabelNoise(kind, noise.rate_requested, NAMES, noise.labels, true, noise.matrix)
 
 
@@ -113,7 +113,7 @@ def test_normalized_rows_are_a_matrix_that_the_engine_accepts():
     assert matrix_editor.problems(rows) == []
     np.testing.assert_array_equal(rows.loc["dog"], [0, 1, 0])
     np.testing.assert_allclose(rows.iloc[0], table.iloc[0] / table.iloc[0].sum(), atol=1e-4)
-    corrupt(np.arange(9) % 3, "matrix", n_classes=3, matrix=rows.to_numpy())
+    class_dependent_noise(np.arange(9) % 3, "matrix", n_classes=3, matrix=rows.to_numpy())
 
 
 def test_thirds_become_exact():
@@ -195,8 +195,13 @@ def test_no_run_means_a_preview(root):
 def test_the_preview_follows_its_controls(root):
     at = app("noise", noise_of="settings", noise="pair", rate="0.2", seed="5")
     digits = load("digits")
-    n = int(corrupt(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).labels.size)
-    wrong = corrupt(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).rate_actual * n
+    n = int(
+        class_dependent_noise(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).labels.size
+    )
+    wrong = (
+        class_dependent_noise(digits.labels.numpy(), "pair", 0.2, n_classes=10, seed=5).rate_actual
+        * n
+    )
     assert {m.label: m.value for m in at.metric}["Wrong labels"].startswith(f"{round(wrong)} of")
     at.slider(key="w-rate").set_value(0.0).run()
     assert "0 of 1,437" in {m.value for m in at.metric}
@@ -243,13 +248,13 @@ def test_networks_for_many_images_are_trained_on_request(root, monkeypatch):
 def test_human_labels_are_shown_or_requested(root, monkeypatch, tmp_path):
     monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
     at = app("noise", noise_of="settings", noise="human")
-    assert "nobody published human labels of 'digits'" in texts(at)
+    assert "no published human labels of 'digits'" in texts(at)
     clean = np.arange(60, dtype=np.uint8) % 10
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), np.uint8)
     np.savez(tmp_path / "cifar10.npz", train_images=images, train_labels=clean)
     at.query_params["dataset"] = "cifar10"
     at.run()
-    assert f"lay CIFAR-10_human.pt or cifar10n_labels.npz into {tmp_path}" in texts(at)
+    assert f"put CIFAR-10_human.pt or cifar10n_labels.npz into {tmp_path}" in texts(at)
     worse = np.where(clean < 3, 9, clean)
     np.savez(tmp_path / "cifar10n_labels.npz", clean_label=clean, worse_label=worse)
     at.run()
@@ -281,7 +286,7 @@ def test_the_table_becomes_the_noise_of_the_next_run(finished):
     at = app("noise", run=finished)
     edit(at, 2, **{"2": 0.5, "7": 0.18})
     click(at, "Use this matrix")
-    kept = at.session_state[url_state.KEPT]
+    kept = at.session_state[url_state.CHOICES]
     assert (kept["noise"], kept["noise_of"], kept["limit"]) == ("matrix", "settings", 200)
     config = configure(dataset="digits", noise="matrix", noise_matrix=kept["noise_matrix"])
     assert config.noise_matrix[2][2] == 0.5
@@ -299,7 +304,7 @@ def test_a_row_that_does_not_sum_to_one_is_named_and_normalized(finished):
     click(at, "Normalize rows")
     assert "Row 4" not in texts(at)
     click(at, "Use this matrix")
-    np.testing.assert_allclose(at.session_state[url_state.KEPT]["noise_matrix"][4], 0.1)
+    np.testing.assert_allclose(at.session_state[url_state.CHOICES]["noise_matrix"][4], 0.1)
 
 
 def test_unknown_true_labels_are_named(unknown):

@@ -1,5 +1,6 @@
-"""Any sequence of what visitors do to the queue, with restarts, keeps its promises."""
+"""Invariants of the queue under any sequence of visitors' actions and restarts."""
 
+import itertools
 import shutil
 import tempfile
 from collections import Counter
@@ -21,7 +22,7 @@ CONFIG = quick_digits()
 
 
 class FakeRunner:
-    """Stands in for a training thread: it does what it is told to at once, and ends on `end`."""
+    """Replaces a training thread: follows every command at once, and ends on `end`."""
 
     def __init__(self, folder: Path):
         self.folder, self.config = folder, CONFIG
@@ -47,12 +48,13 @@ class FakeRunner:
 
 
 class Queue(RuleBasedStateMachine):
-    """The manager without its thread, compared with a list of what must be there."""
+    """The manager without its thread, compared with a list of the expected runs."""
 
     @initialize(slots=st.integers(1, 3))
     def begin(self, slots):
         self.root = Path(tempfile.mkdtemp())
         self.slots, self.now = slots, 0.0
+        self.numbers = itertools.count()  # names of deleted runs are not used again
         self.waiting: dict[str, str] = {}  # name -> owner, in order of arrival
         self.begun: set[str] = set()
         self.pinned: set[str] = set()
@@ -66,7 +68,7 @@ class Queue(RuleBasedStateMachine):
 
     def make_runner(self, root, request):
         if "name" not in request:
-            request["name"] = f"run-{len(list(root.glob('run-*')))}"
+            request["name"] = f"run-{next(self.numbers)}"
             (root / request["name"]).mkdir()
         return FakeRunner(root / request["name"])
 
@@ -104,7 +106,7 @@ class Queue(RuleBasedStateMachine):
         started = [n for n in self.waiting if self.job(n).started]
         assert started == [] or set(started) <= set(before)
         taken = [name for name in before if self.runs.info(name).state == "running"]
-        assert taken == before[: len(taken)]  # in turn, nobody overtakes
+        assert taken == before[: len(taken)]  # in turn, no one overtakes
         for name in started:
             self.begun.add(name)
             del self.waiting[name]
@@ -121,10 +123,11 @@ class Queue(RuleBasedStateMachine):
             if self.job(name).started:
                 self.job(name).runner.state = "done"
         elif action == "stop" or name in self.begun:
+            has_trained = (self.root / name / "config.json").exists()
             getattr(self.runs, action)(name, owner)
             if action == "stop" and self.waiting.pop(name, None):
                 self.pinned.discard(name)
-                assert not (self.root / name).exists()
+                assert (self.root / name).exists() == has_trained
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data())
@@ -152,7 +155,7 @@ class Queue(RuleBasedStateMachine):
         self.runs.lease.release()
         self.runs.storage.close()
         self.open()
-        assert self.runs.alone
+        assert self.runs.trains_here
         assert not self.runs.problems
 
     def job(self, name):
@@ -179,7 +182,7 @@ class Queue(RuleBasedStateMachine):
         if not hasattr(self, "runs"):
             return
         jobs = self.runs._queue.jobs.values()
-        assert sum(job.holds_place for job in jobs) <= self.slots
+        assert sum(job.has_slot for job in jobs) <= self.slots
         assert sum(job.runner.state == "running" for job in jobs) <= self.slots
         assert all(job.runner.starts <= 1 for job in jobs)
 
@@ -188,7 +191,7 @@ class Queue(RuleBasedStateMachine):
         """Of those that wait, no owner's second run comes before another owner's first."""
         if not hasattr(self, "runs"):
             return
-        ahead = Counter(job.owner for job in self.runs._queue.jobs.values() if job.holds_place)
+        ahead = Counter(job.owner for job in self.runs._queue.jobs.values() if job.has_slot)
         last = 0
         for run in self.runs.active():
             if run.state == "queued":

@@ -194,7 +194,13 @@ def test_a_poisoned_folder_is_listed_as_broken(kind, finished, root, template, m
 
 
 LISTS = ("runs", "compare", "train", "losses", "your_data")
-COLLATERAL = ("deep config", "state unknown", "state a list", "records numbers", "epochs a dict")
+COLLATERAL = (
+    "deep config",
+    "state unknown",
+    "state a list",
+    "records numbers",
+    "records of format 1 a dict",
+)
 
 
 @pytest.mark.parametrize("page", LISTS)

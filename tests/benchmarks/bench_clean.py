@@ -16,9 +16,9 @@ from sklearn.mixture import GaussianMixture
 from threadpoolctl import threadpool_limits
 
 from engine.config import configure
+from engine.data import load_data
 from engine.hardware import choose_device, hardware_info
 from engine.method.mixture import fit_clean_probability, normalize_losses
-from engine.training.state import load_data
 from engine.training.train import train
 
 SIZES = {1437: 21, 50_000: 9, 1_000_000: 5}  # losses -> repetitions

@@ -19,9 +19,9 @@ from common import finish, interleaved, options
 from sklearn.manifold import trustworthiness
 
 from engine.config import configure
+from engine.data import load_data
 from engine.embedding import projection
 from engine.hardware import hardware_info
-from engine.training.state import load_data
 from engine.training.train import train
 
 MEASURED_EVERY = 3  # epochs

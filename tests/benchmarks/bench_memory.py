@@ -15,8 +15,7 @@ from engine.config import configure
 from engine.data.base import assemble
 from engine.hardware import hardware_info, threads
 from engine.training.control import Control
-from engine.training.state import State
-from engine.training.train import estimate_clean_probability, evaluate
+from engine.training.train import estimate_clean_probability, evaluate, prepare_state
 
 
 def peak() -> int:
@@ -36,7 +35,7 @@ def main() -> None:
     data = assemble("noise", (images, labels), (images[:10], labels[:10]), names)
     config = configure(preset="plain", network="small", noise="none", device=arguments.device)
     before = peak()
-    state = State(config, data)
+    state = prepare_state(config, data)
     made = peak()
     start = time.perf_counter()
     with threads(state.threads):

@@ -16,8 +16,8 @@ from common import finish, options
 
 from engine.analysis.statistics import interval, json_ready
 from engine.config import configure
+from engine.data import load_data
 from engine.hardware import choose_device, hardware_info
-from engine.training.state import load_data
 from engine.training.train import train
 
 SETTINGS = dict(

@@ -18,12 +18,12 @@ import numpy as np
 from common import finish, options
 
 from engine.config import configure
+from engine.data import load_data
 from engine.hardware import hardware_info
 from engine.runs.folder import RunFolder
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import RunWriter
-from engine.training.state import State, load_data
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 
 EPOCHS = 300
 
@@ -47,7 +47,7 @@ def main() -> None:
         device=arguments.device,
     )
     data = load_data(config)
-    state = State(config, data)
+    state = prepare_state(config, data)
     measured_on = hardware_info(state.device)
     folder = Path(tempfile.mkdtemp(dir=arguments.folder)) / "run"
     try:

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from engine import metrics
 from engine.config import configure, corrects
+from engine.data import load_data
 from engine.embedding.maps import map_file
 from engine.files import read_json, write_json
 from engine.method.mixing import mixing_weights
 from engine.method.soft_labels import ema_update
 from engine.runs.writer import RunWriter
 from engine.training.snapshot import Snapshot
-from engine.training.state import State, load_data
-from engine.training.train import epoch_plan, estimate_clean_probability
+from engine.training.state import State
+from engine.training.train import epoch_plan, estimate_clean_probability, prepare_state
 
 K, EPOCHS = 5, 30
 ODD = 0.05  # share of images that look like another class, now and ever
@@ -47,7 +48,7 @@ def make(folder: Path, *, n: int) -> None:
         correction_start=10,
         device="cpu",
     )
-    state = State(config, load_data(config))
+    state = prepare_state(config, load_data(config))
     writer = RunWriter.create(folder, state)
     rng = np.random.default_rng(0)
     same = _same_class(state.noisy_labels.true, rng)

@@ -8,7 +8,7 @@ import pytest
 
 from engine.analysis.statistics import FINDING, differences, means
 from engine.charts import experiments as charts
-from engine.experiments import figures
+from engine.experiments import figures, image_files
 
 RATES = (0.2, 0.4)
 METRICS = ["test_accuracy", "memorized"]
@@ -188,7 +188,7 @@ def test_the_preset_is_read_off_the_table_and_a_whole_grid_gets_heat_maps(grid):
     assert {"grid-0.2", "grid-0.4"} < set(drawn)
     cross = {n: t[(t["k"] == 5) | (t["alpha"] == 0.8)] for n, t in grid.items()}
     assert not [name for name in figures.FIGURES["full"](cross) if name.startswith("grid")]
-    knobs = set(figures._one_knob_off(grid["against_preset"], {"k": 5, "alpha": 0.8})["variant"])
+    knobs = set(figures._one_setting_off(grid["against_preset"], {"k": 5, "alpha": 0.8})["variant"])
     assert knobs == {"K 1", "K 20", "alpha 0"}
 
 
@@ -227,9 +227,9 @@ def test_a_scatter_has_a_mark_a_run():
 
 
 def test_every_experiment_has_its_figures():
-    from engine.experiments.accuracy import EXPERIMENTS
+    from engine.experiments.registry import EXPERIMENTS
 
-    assert set(EXPERIMENTS) <= set(figures.FIGURES)
+    assert set(EXPERIMENTS) == set(figures.FIGURES)
 
 
 def test_figures_are_saved_as_pictures_by_one_browser(tmp_path):
@@ -239,7 +239,7 @@ def test_figures_are_saved_as_pictures_by_one_browser(tmp_path):
     from engine.data.images import open_image
 
     fig = charts.intervals(gains(), metric="test_accuracy", category="variant", zero="MixNN")
-    paths, note = figures.save({"gain": fig, "again": fig}, tmp_path / "new", "made")
+    paths, note = image_files.save({"gain": fig, "again": fig}, tmp_path / "new", "made")
     assert [p.name for p in paths] == ["made-gain.png", "made-again.png"]
     assert note == ""
     with open_image(paths[0]) as picture:
@@ -252,9 +252,9 @@ def test_without_a_browser_figures_are_saved_as_pages(tmp_path, monkeypatch):
     def none(_):
         raise RuntimeError("no browser\nat all")
 
-    monkeypatch.setattr(figures, "_paint", none)
+    monkeypatch.setattr(image_files, "_render", none)
     fig = charts.intervals(gains(), metric="test_accuracy", category="variant")
-    paths, note = figures.save({"gain": fig}, tmp_path, "made")
+    paths, note = image_files.save({"gain": fig}, tmp_path, "made")
     assert [p.name for p in paths] == ["made-gain.html"]
     assert "no browser" in note
     assert "at all" not in note

@@ -166,7 +166,7 @@ def test_limit_keeps_shares_rows_and_the_test_part():
 @pytest.mark.parametrize("n", [4, 5, 20, 99, 100])
 def test_stratified_draws_at_least_one_of_each_class_and_no_more_than_there_are(n):
     labels = np.repeat([0, 1, 2, 4], [94, 3, 2, 1])
-    rows = registry.stratified(labels, n, seed=0)
+    rows = registry.stratified_sample(labels, n, seed=0)
     assert len(set(rows.tolist())) == n
     assert set(labels[rows]) == {0, 1, 2, 4}
 
@@ -228,9 +228,9 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train_images": None}, "no train_images; it holds train_labels, test_images"),
-        ({"train_images": None, "train_labels": None}, "no train_images; it holds test_images"),
-        ({"train_labels": None}, "no train_labels; it holds train_images"),
+        ({"train_images": None}, "no train_images; it contains train_labels, test_images"),
+        ({"train_images": None, "train_labels": None}, "no train_images; it contains test_images"),
+        ({"train_labels": None}, "no train_labels; it contains train_images"),
         ({"test_labels": None}, "no test_labels"),
         (
             {"train_images": np.empty((0, 5, 4, 3), np.uint8), "train_labels": np.empty(0, int)},
@@ -248,11 +248,11 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
             {"train_true_labels": np.arange(12) % 4, "class_names": np.array(["a", "b", "c"])},
             r"train_true label 3 in row 3; allowed are 0\.\.2",
         ),
-        ({"train_labels": np.arange(12) % 3 + 0.5}, "holds 0.5"),
-        ({"train_labels": np.full(12, np.nan)}, "holds nan"),
+        ({"train_labels": np.arange(12) % 3 + 0.5}, "contains 0.5"),
+        ({"train_labels": np.full(12, np.nan)}, "contains nan"),
         ({"train_labels": np.array(["a", "b"] * 6)}, "labels must be integers"),
         ({"train_labels": np.eye(12, dtype=int)}, r"shape \(12, 12\); one label per image"),
-        ({"train_labels": np.array([0, None] * 6)}, "not plain numbers"),
+        ({"train_labels": np.array([0, None] * 6)}, "not of plain numbers"),
         ({"train_images": random_images(12, 5, 4, 2)}, r"\(12, 5, 4, 2\); allowed are \(N, H, W\)"),
         ({"train_images": random_images(12, 3, 5, 4)}, r"\(12, 3, 5, 4\); allowed"),
         ({"train_images": random_images(12, 5, 0, 3)}, r"\(12, 5, 0, 3\); allowed"),
@@ -278,11 +278,11 @@ def test_files_that_are_no_npz_are_named(tmp_path):
     content[300] ^= 255  # inside the first image array: its checksum is off
     (tmp_path / "damaged.npz").write_bytes(content)
     for file, message in [
-        ("absent.npz", "is not there"),
+        ("absent.npz", "does not exist"),
         ("array.npy", "not an .npz file"),
         ("empty.npz", "not an .npz file"),
         ("damaged.npz", "is damaged"),
-        ("", "is not there"),
+        ("", "does not exist"),
     ]:
         with pytest.raises(DataError, match=message):
             data.load(f"npz:{tmp_path / file}")
@@ -455,8 +455,8 @@ def test_folders_of_unknown_or_empty_classes_are_ignored_with_a_note(tmp_path, t
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "train is not there; images belong in train/<class>"),
-        ({"a/1.png": (5, 4)}, "train is not there"),
+        ({}, "train does not exist; images belong in train/<class>"),
+        ({"a/1.png": (5, 4)}, "train does not exist"),
         ({"train/1.png": (5, 4)}, "train has no readable .jpg/.jpeg/.png"),
         ({"train/a/1.png": (5, 4), "train/a/2.png": (5, 4)}, "'a', two classes are needed"),
     ],
@@ -610,14 +610,14 @@ def test_free_memory_is_what_the_container_has_left(tmp_path, monkeypatch):
         (["a", ""], "the name of class 1 is empty"),
         (["a", "  "], "the name of class 1 is empty"),
         (["a" * 201, "b"], "201 characters; allowed are 200"),
-        (["a\nb", "c"], "cannot be shown"),
-        (["a\u202eb", "c"], "cannot be shown"),
-        (["\ud800", "c"], "cannot be shown"),
+        (["a\nb", "c"], "cannot be displayed"),
+        (["a\u202eb", "c"], "cannot be displayed"),
+        (["\ud800", "c"], "cannot be displayed"),
         (["caf\u00e9", "cafe\u0301"], "two classes are called 'café'"),
         (["a", "a "], "two classes are called 'a'"),
     ],
 )
-def test_class_names_that_cannot_be_shown_or_told_apart(names, reason):
+def test_class_names_that_cannot_be_displayed_or_distinguished(names, reason):
     with pytest.raises(DataError, match=f"^here: .*{reason}"):
         parts.check_class_names("here", names)
 
@@ -710,21 +710,21 @@ def test_a_write_that_fails_leaves_no_file_behind(tmp_path, monkeypatch, fake_to
     assert list(tmp_path.iterdir()) == []
 
 
-def test_torchvision_has_the_classes_that_are_asked_of_it():
+def test_torchvision_has_every_published_data_set():
     import torchvision
 
-    from engine.data.published import SOURCES
+    from engine.data.published import TORCHVISION_NAMES
 
-    assert all(hasattr(torchvision.datasets, s.torchvision_name) for s in SOURCES.values())
-    assert set(SOURCES) == {name for name, e in data.DATASETS.items() if e.needs_download}
+    assert all(hasattr(torchvision.datasets, name) for name in TORCHVISION_NAMES.values())
+    assert set(TORCHVISION_NAMES) == {n for n, e in data.DATASETS.items() if e.needs_download}
 
 
-def test_is_here_knows_what_needs_a_download(tmp_path):
-    assert data.is_here("digits", tmp_path)
-    assert data.is_here("npz:anything", tmp_path)
-    assert not data.is_here("cifar10", tmp_path)
+def test_is_available_knows_what_needs_a_download(tmp_path):
+    assert data.is_available("digits", tmp_path)
+    assert data.is_available("npz:anything", tmp_path)
+    assert not data.is_available("cifar10", tmp_path)
     (tmp_path / "cifar10.npz").touch()
-    assert data.is_here("cifar10", tmp_path)
+    assert data.is_available("cifar10", tmp_path)
 
 
 def test_a_jpeg_of_endless_scans_is_refused_before_it_is_decoded():

@@ -57,7 +57,7 @@ def test_both_kinds_of_file_give_the_same(tmp_path, form):
     assert clean.dtype == given.dtype == np.int64
     assert human.available("cifar10", tmp_path)
     assert not human.available("cifar100", tmp_path)
-    with pytest.raises(DataError, match="human_labels = 'random2' .*holds aggre, random1, worse"):
+    with pytest.raises(DataError, match="'random2' .*contains aggre, random1, worse"):
         human.load("cifar10", "random2", tmp_path)
 
 
@@ -76,7 +76,7 @@ def test_cifar100_has_one_set(tmp_path):
         tmp_path / "CIFAR-100_human.pt",
     )
     np.testing.assert_array_equal(human.load("cifar100", "noisy", tmp_path)[1], noisy)
-    with pytest.raises(DataError, match="'worse' with cifar100: .*holds noisy"):
+    with pytest.raises(DataError, match="'worse' with cifar100: .*contains noisy"):
         human.load("cifar100", "worse", tmp_path)
 
 
@@ -131,13 +131,13 @@ def test_damaged_files_say_so(tmp_path, name, content):
 
 def test_files_of_other_things_say_so(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
-    with pytest.raises(DataError, match="holds a list"):
+    with pytest.raises(DataError, match="contains a list"):
         human.read(tmp_path / "list.pt")
     np.savez(tmp_path / "objects.npz", clean_label=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="cannot be read"):
         human.read(tmp_path / "objects.npz")
     np.savez(tmp_path / "cifar10n_labels.npz", worse_label=np.zeros(3))
-    with pytest.raises(DataError, match="holds none"):
+    with pytest.raises(DataError, match="contains none"):
         human.load("cifar10", "worse", tmp_path)
 
 

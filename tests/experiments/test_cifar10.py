@@ -219,7 +219,7 @@ def test_a_run_of_two_rows_is_made_once():
         (["--preset", "quick"], "preset = 'quick': allowed are reference, cifar10-fast"),
         (["--noise", "symmetric0.3"], "noise = 'symmetric0.3': allowed are symmetric0.8, "),
         (["--noise", "all,worse"], "each value once"),
-        (["--beside", "ce,mixnn"], "beside = 'mixnn': allowed are ce, mixup, "),
+        (["--baselines", "ce,mixnn"], "baselines = 'mixnn': allowed are ce, mixup, "),
         (["--seed", ""], "seed = []: allowed is one value or more"),
         (["--seed", "1.5"], "seed = 1.5: allowed is a whole number"),
         (["--minutes", "0"], "minutes = 0.0: allowed is a number above 0"),
@@ -240,8 +240,8 @@ def test_noise_that_is_not_there(cifar):
     _, kept, notes = cifar10.load(cifar10.rows(["cifar10-fast"], ["all"], **TINY), lenient=True)
     assert {row.noise for row in kept} == cifar10.NOISES.keys() - {"worse", "aggre"}
     assert len(notes) == 2
-    assert "aggre is left out: no human labels of cifar10 are here" in notes[1]
-    with pytest.raises(NoiseError, match="no human labels of cifar10 are here"):
+    assert "aggre is left out: no human labels of cifar10: put" in notes[1]
+    with pytest.raises(NoiseError, match="no human labels of cifar10: put"):
         cifar10.load(cifar10.rows(["cifar10-fast"], ["worse"], **TINY))
 
 

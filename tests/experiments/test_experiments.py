@@ -1,5 +1,5 @@
-"""Statistics against other libraries; what experiments measure, on data whose answer is known; and
-every experiment from its command to its files, on tiny settings: the shape of the answer, not luck.
+"""Statistics against other libraries; measures of the experiments on data with known answers; and
+every experiment from its command to its files, on tiny settings.
 """
 
 import json
@@ -23,7 +23,7 @@ from engine.analysis.statistics import (
 from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
 from engine.experiments.base import plan
-from engine.experiments.registry import EXPERIMENTS, configs_of
+from engine.experiments.registry import EXPERIMENTS, configs_of, load
 from engine.runs.naming import run_name
 
 # --- statistics
@@ -54,7 +54,7 @@ def runs_of(method: str, values: dict[tuple[float, int], float]) -> pd.DataFrame
 
 def test_differences_pair_runs_by_seed():
     rng = np.random.default_rng(0)
-    hard = rng.normal(0, 1, 6)  # how hard a seed is, the same for both
+    hard = rng.normal(0, 1, 6)  # difficulty of a seed, the same for both
     own = {(0.4, s): hard[s] + 0.3 + 0.01 * s for s in range(6)}
     other = {(0.4, s): hard[s] for s in range(1, 6)}  # seed 0 is missing
     found = differences(
@@ -68,7 +68,7 @@ def test_differences_pair_runs_by_seed():
     assert row["clear"]
 
 
-def test_a_difference_that_the_interval_does_not_carry_is_no_claim():
+def test_a_difference_that_is_not_significant_is_no_claim():
     a = runs_of("x", {(0.4, 0): 0.9, (0.4, 1): 0.5})
     b = runs_of("y", {(0.4, 0): 0.5, (0.4, 1): 0.8})[["rate", "seed", "a"]]
     row = differences(a, b, ["rate"], ["a"]).iloc[0]
@@ -127,7 +127,7 @@ def test_the_best_against_all_is_corrected_for_all_pairs():
 
 @pytest.mark.parametrize("spread", [1.0, 6.0])
 def test_noise_alone_is_called_different_in_one_of_twenty_families(spread):
-    """Also where one value scatters much more than the others."""
+    """Also if one value varies much more than the others."""
     rng = np.random.default_rng(0)
     scatter = [1] * 6 + [spread]
     claims = [against(rng.normal(0, scatter, (5, 7)))["clear"].any() for _ in range(60)]
@@ -164,7 +164,7 @@ def test_one_seed_is_no_test():
     assert not against_best(table_of(values), "k", "a")["clear"].any()
 
 
-def test_holm_leaves_out_what_is_no_test():
+def test_holm_ignores_missing_p_values():
     found = holm_sidak(pd.Series([0.04, np.nan, 0.01], index=[5, 6, 7]))
     assert found.to_dict() == pytest.approx({5: 0.04, 6: np.nan, 7: 1 - 0.99**2}, nan_ok=True)
 
@@ -186,19 +186,18 @@ def test_means_and_words():
 def test_features_of_separate_classes_and_of_none():
     rng = np.random.default_rng(0)
     true = np.arange(300) % 3
-    wrong = np.zeros(300, bool)
     apart = np.eye(3)[true] * 10 + rng.normal(0, 0.1, (300, 3))
-    found = representation.measure(apart, true, wrong)
+    found = representation.measure(apart, true)
     assert found["same_class_neighbors"].mean() == 1
     assert found["linear_probe"].mean() == 1
     assert found["silhouette"].mean() > 0.95
-    nothing = representation.measure(rng.normal(0, 1, (300, 3)), true, wrong)
+    nothing = representation.measure(rng.normal(0, 1, (300, 3)), true)
     assert nothing["same_class_neighbors"].mean() == pytest.approx(1 / 3, abs=0.06)
     assert nothing["linear_probe"].mean() == pytest.approx(1 / 3, abs=0.12)
     assert abs(nothing["silhouette"].mean()) < 0.05
 
 
-def test_humps_are_counted():
+def test_bimodal_losses_are_recognized():
     rng = np.random.default_rng(0)
     two = np.concatenate([rng.normal(0.2, 0.05, 600), rng.normal(0.8, 0.05, 400)]).clip(0, 1)
     one = rng.normal(0.5, 0.1, 1000)
@@ -210,7 +209,7 @@ def test_humps_are_counted():
     assert bimodality.measure(np.full(50, 0.3))["bimodal"] == 0
 
 
-def test_rankings_are_judged():
+def test_rankings_are_scored():
     wrong = np.array([1, 0, 1, 0, 0, 0], bool)
     best = detection.detection_scores(np.array([6, 2, 5, 1, 0, 3.0]), wrong)
     assert best == {"average_precision": 1, "precision_at_wrong": 1, "auroc": 1}
@@ -228,7 +227,7 @@ def test_a_plan_takes_five_seeds_on_small_sets_and_three_on_cifar():
     assert plan().seeds == (0, 1, 2, 3, 4)
     assert plan(dataset="cifar10").seeds == (0, 1, 2)
     assert plan(seeds=[7]).seeds == (7,)
-    assert plan("full").knobs["network"] == "resnet18"
+    assert plan("full").settings["network"] == "resnet18"
     with pytest.raises(ConfigError, match="'huge'.*quick, full"):
         plan("huge")
 
@@ -245,7 +244,7 @@ def test_every_part_and_quirk_is_a_run_of_its_own():
 
 def test_experiments_share_runs():
     made = plan()
-    names = {n: {run_name(c) for c in EXPERIMENTS[n].configs(made)} for n in EXPERIMENTS}
+    names = {n: {run_name(c) for c in load(n).configs(made)} for n in EXPERIMENTS}
     assert names["baseline"] < names["mixnn-k1"]
     assert names["representation"] == names["detection"]
     assert names["representation"] < names["mixture"]
@@ -253,7 +252,7 @@ def test_experiments_share_runs():
 
 
 def test_equal_rates_of_noise_kinds():
-    """Each kind is asked for such that the same share of labels is wrong."""
+    """Each kind makes the same share of labels wrong."""
     from engine.noise.class_dependent import transition_matrix
 
     made = plan()
@@ -266,7 +265,7 @@ def test_equal_rates_of_noise_kinds():
         assert wrong == pytest.approx(accuracy.EQUAL_RATE, abs=1e-3), kind
 
 
-def test_a_knob_that_the_experiment_varies_is_refused():
+def test_a_setting_that_the_experiment_varies_is_refused():
     with pytest.raises(ConfigError, match="rate = 0.33: the experiment baseline sets it itself"):
         configs_of("baseline", plan(rate="0.33"), ["rate"])
     assert len(configs_of("baseline", plan(epochs="7", rate="0.2"), ["epochs", "rate"])) == 25
@@ -284,8 +283,8 @@ def test_unknown_names_are_refused(capsys):
     assert main(["experiment", "frobnicate"]) == 2
     assert "'frobnicate': allowed are baseline, mixnn-k1" in capsys.readouterr().err
     assert main(["experiment"]) == 0
-    told = capsys.readouterr().out
-    assert all(name in told for name in EXPERIMENTS)
+    output = capsys.readouterr().out
+    assert all(name in output for name in EXPERIMENTS)
 
 
 # --- every experiment, from its command to its files
@@ -332,16 +331,16 @@ def test_one_experiment_from_the_runs_to_its_answer(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_writes_its_answer(answered, name):
-    told = json.loads((answered / f"{name}-digits.json").read_text())
-    assert told["experiment"] == name
-    assert told["n_missing"] == 0
-    assert told["seeds"] == [0, 1]
-    assert told["n_train"] == [100]
-    assert told["settings"]["epochs"] == 3
-    assert told["machine"]["cores"] >= 1
-    assert told["answers"]
-    assert any("n = 2" in line for line in told["answers"])
-    for file in told["tables"].values():
+    answer = json.loads((answered / f"{name}-digits.json").read_text())
+    assert answer["experiment"] == name
+    assert answer["n_missing"] == 0
+    assert answer["seeds"] == [0, 1]
+    assert answer["n_train"] == [100]
+    assert answer["settings"]["epochs"] == 3
+    assert answer["machine"]["cores"] >= 1
+    assert answer["answers"]
+    assert any("n = 2" in line for line in answer["answers"])
+    for file in answer["tables"].values():
         table = pd.read_csv(answered / file)
         assert len(table), file
         if {"low", "high"} <= set(table.columns):
@@ -349,8 +348,8 @@ def test_an_experiment_writes_its_answer(answered, name):
             assert (known["low"] <= known["mean"] + 1e-5).all(), file
             assert (known["mean"] <= known["high"] + 1e-5).all(), file
             assert table["n"].max() == 2, file
-    assert told["figures"]
-    assert all((answered / file).stat().st_size > 1000 for file in told["figures"])
+    assert answer["figures"]
+    assert all((answered / file).stat().st_size > 1000 for file in answer["figures"])
 
 
 @pytest.mark.slow

@@ -9,8 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from engine.config import configure
+from engine.data import load_data
 from engine.method.mixture import fit_clean_probability, normalize_losses
-from engine.training.state import load_data
 from engine.training.train import train
 
 
@@ -50,7 +50,7 @@ DRAWN = {
     "two humps": lambda rng, n: np.where(
         rng.random(n) < 0.4, rng.normal(2.5, 0.4, n), rng.normal(0.5, 0.2, n)
     ),
-    "one hump": lambda rng, n: rng.normal(size=n),
+    "unimodal": lambda rng, n: rng.normal(size=n),
     "skewed": lambda rng, n: rng.gamma(1, 1, n),
     "heavy tail": lambda rng, n: rng.pareto(1.5, n),
     "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.9, 0, rng.random(n)),
@@ -133,7 +133,7 @@ def test_losses_that_are_not_finite_count_as_not_clean():
 def test_one_hump_is_named_and_two_are_not():
     values = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.1, 2000)).float()
     fit = fit_clean_probability(normalize_losses(values))
-    assert "one hump" in fit.warning
+    assert "unimodal" in fit.warning
     assert ((fit.clean >= 0) & (fit.clean <= 1)).all()
 
 

@@ -12,10 +12,10 @@ from sklearn.model_selection import cross_val_predict
 from engine.errors import NoiseError
 from engine.noise.class_dependent import (
     ASYMMETRIC,
-    BY_SAMPLE,
     CIFAR100_SUPERCLASS,
+    INSTANCE_DEPENDENT,
     NOISE_NOTES,
-    corrupt,
+    class_dependent_noise,
     observed_matrix,
     transition_matrix,
 )
@@ -38,7 +38,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "labels", "n_classes", "options"), CASES)
 def test_drawn_labels_follow_the_transition_matrix(kind, labels, n_classes, options):
-    noise = corrupt(labels, kind, 0.4, n_classes=n_classes, seed=3, **options)
+    noise = class_dependent_noise(labels, kind, 0.4, n_classes=n_classes, seed=3, **options)
     matrix = transition_matrix(kind, 0.4, n_classes, **options)
     np.testing.assert_allclose(matrix.sum(1), 1)
     np.testing.assert_array_equal(noise.matrix, matrix)
@@ -50,22 +50,24 @@ def test_drawn_labels_follow_the_transition_matrix(kind, labels, n_classes, opti
 
 
 def test_symmetric_noise_draws_exactly_int_rate_n_and_keeps_a_tenth_of_them():
-    noise = corrupt(LABELS, "symmetric", 0.8, n_classes=10)
+    noise = class_dependent_noise(LABELS, "symmetric", 0.8, n_classes=10)
     assert noise.rate_requested == 0.8
     assert noise.rate_actual == pytest.approx(0.72, abs=0.005)
-    exclusive = corrupt(LABELS, "symmetric-exclusive", 0.8, n_classes=10)
+    exclusive = class_dependent_noise(LABELS, "symmetric-exclusive", 0.8, n_classes=10)
     assert (exclusive.labels != LABELS).sum() == 40_000
     # 0.29 * 100 is 28.999999999999996 in floating point
-    assert (corrupt(FINE[:100], "symmetric-exclusive", 0.29).labels != FINE[:100]).sum() == 29
+    assert (
+        class_dependent_noise(FINE[:100], "symmetric-exclusive", 0.29).labels != FINE[:100]
+    ).sum() == 29
 
 
 def test_asymmetric_cifar10_flips_five_classes():
     matrix = transition_matrix("asymmetric", 1.0, 10, dataset="cifar10")
     flips = {(c, int(t)) for c, t in enumerate(matrix.argmax(1)) if c != t}
     assert flips == {(9, 1), (2, 0), (4, 7), (3, 5), (5, 3)}
-    assert corrupt(LABELS, "asymmetric", 0.4, dataset="cifar10").rate_actual == pytest.approx(
-        0.2, abs=0.01
-    )
+    assert class_dependent_noise(
+        LABELS, "asymmetric", 0.4, dataset="cifar10"
+    ).rate_actual == pytest.approx(0.2, abs=0.01)
 
 
 def test_cifar100_flips_stay_in_the_superclass_but_as_published_only_six_do():
@@ -92,12 +94,12 @@ def test_digits_are_mistaken_for_what_a_logistic_regression_confuses():
 
 
 def test_pair_goes_to_the_next_class():
-    given = corrupt(LABELS, "pair", 1.0, n_classes=10).labels
+    given = class_dependent_noise(LABELS, "pair", 1.0, n_classes=10).labels
     np.testing.assert_array_equal(given, (LABELS + 1) % 10)
 
 
 def test_classes_of_probability_zero_are_never_drawn():
-    given = corrupt(LABELS % 3, "matrix", matrix=OWN, n_classes=3, seed=7).labels
+    given = class_dependent_noise(LABELS % 3, "matrix", matrix=OWN, n_classes=3, seed=7).labels
     seen = observed_matrix(LABELS % 3, given, 3)
     assert (seen[OWN == 0] == 0).all()
 
@@ -105,10 +107,12 @@ def test_classes_of_probability_zero_are_never_drawn():
 def test_noise_is_a_function_of_its_arguments_alone():
     before = LABELS.copy()
     np.random.seed(0)
-    first = corrupt(LABELS, "symmetric", 0.4, seed=5).labels
+    first = class_dependent_noise(LABELS, "symmetric", 0.4, seed=5).labels
     np.random.seed(1)
-    np.testing.assert_array_equal(first, corrupt(LABELS, "symmetric", 0.4, seed=5).labels)
-    assert (first != corrupt(LABELS, "symmetric", 0.4, seed=6).labels).any()
+    np.testing.assert_array_equal(
+        first, class_dependent_noise(LABELS, "symmetric", 0.4, seed=5).labels
+    )
+    assert (first != class_dependent_noise(LABELS, "symmetric", 0.4, seed=6).labels).any()
     np.testing.assert_array_equal(LABELS, before)
 
 
@@ -118,7 +122,7 @@ def test_fifty_thousand_labels_take_less_than_fifty_milliseconds():
         times = []
         for _ in range(5):
             start = time.perf_counter()
-            corrupt(labels, kind, 0.4, n_classes=n_classes, **options)
+            class_dependent_noise(labels, kind, 0.4, n_classes=n_classes, **options)
             times.append(time.perf_counter() - start)
         assert min(times) < 0.05, (kind, times)
 
@@ -145,20 +149,20 @@ def test_bad_noise_is_refused(arguments, message):
         ([[1, 0]], r"shape \(1, 2\): allowed is \(2, 2\)"),
         ([[0.5, 0.4], [0, 1]], "row 0 sums to 0.9"),
         ([[1.5, -0.5], [0, 1]], "below 0"),
-        ([[1, 0], [0]], "no table of numbers"),
+        ([[1, 0], [0]], "not a table of numbers"),
         ([[np.nan, 1], [0, 1]], "not finite"),
     ],
 )
 def test_bad_matrices_are_refused(matrix, message):
     with pytest.raises(NoiseError, match=message):
-        corrupt(np.array([0, 1]), "matrix", matrix=matrix)
+        class_dependent_noise(np.array([0, 1]), "matrix", matrix=matrix)
 
 
 @pytest.mark.parametrize("labels", [np.array([]), np.array([0.5]), np.array([[1]]), np.array([-1])])
 def test_bad_labels_are_refused(labels):
     with pytest.raises(NoiseError, match="allowed is"):
-        corrupt(labels, n_classes=2)
+        class_dependent_noise(labels, n_classes=2)
 
 
 def test_every_kind_has_a_note_and_no_more():
-    assert {kind for kind, *_ in CASES} | set(BY_SAMPLE) == set(NOISE_NOTES)
+    assert {kind for kind, *_ in CASES} | set(INSTANCE_DEPENDENT) == set(NOISE_NOTES)

@@ -8,15 +8,15 @@ from hypothesis.extra.numpy import arrays
 
 from engine.noise.class_dependent import (
     ASYMMETRIC,
-    BY_SAMPLE,
+    INSTANCE_DEPENDENT,
     NOISE_NOTES,
     Noise,
     NoiseError,
-    corrupt,
+    class_dependent_noise,
     observed_matrix,
     transition_matrix,
 )
-from engine.noise.sample_dependent import (
+from engine.noise.instance_dependent import (
     MARGIN_TYPES,
     human_noise,
     instance_dependent_noise,
@@ -26,7 +26,7 @@ from engine.noise.sample_dependent import (
 FEW = settings(max_examples=40, deadline=None, derandomize=True)
 RATES = st.floats(0, 1)
 SEEDS = st.integers(0, 2**32 - 1)
-BY_CLASS = [kind for kind in NOISE_NOTES if kind not in BY_SAMPLE]
+BY_CLASS = [kind for kind in NOISE_NOTES if kind not in INSTANCE_DEPENDENT]
 
 
 @st.composite
@@ -81,7 +81,7 @@ def test_labels_are_drawn_from_the_rows_of_the_matrix(kind, problem, rate, seed,
     labels, n_classes = problem
     n_classes, more = options(kind, n_classes, data)
     labels = labels % n_classes
-    noise = corrupt(labels, kind, rate, n_classes=n_classes, seed=seed, **more)
+    noise = class_dependent_noise(labels, kind, rate, n_classes=n_classes, seed=seed, **more)
     check(noise, labels, n_classes)
     np.testing.assert_array_equal(noise.matrix, transition_matrix(kind, rate, n_classes, **more))
     impossible = observed_matrix(labels, noise.labels, n_classes)[noise.matrix == 0]
@@ -109,7 +109,9 @@ def test_the_diagonal_is_the_share_that_stays(n_classes, rate):
 @given(problem=problems(), rate=RATES, seed=SEEDS)
 def test_exclusive_noise_makes_exactly_the_rate_wrong(problem, rate, seed):
     labels, n_classes = problem
-    noise = corrupt(labels, "symmetric-exclusive", rate, n_classes=n_classes, seed=seed)
+    noise = class_dependent_noise(
+        labels, "symmetric-exclusive", rate, n_classes=n_classes, seed=seed
+    )
     assert (noise.labels != labels).sum() == int(round(rate * len(labels), 6))
 
 
@@ -167,7 +169,7 @@ def test_a_table_that_is_no_transition_matrix_is_refused(n_classes, data):
     value = data.draw(wrong.filter(lambda v: not abs(v - matrix[row, column]) <= 1e-5))
     matrix[row, column] = value
     with pytest.raises(NoiseError, match="noise matrix .*: allowed is"):
-        corrupt(np.arange(n_classes), "matrix", matrix=matrix)
+        class_dependent_noise(np.arange(n_classes), "matrix", matrix=matrix)
 
 
 @FEW
@@ -177,7 +179,7 @@ def test_a_table_that_is_no_transition_matrix_is_refused(n_classes, data):
 )
 def test_a_rate_outside_0_to_1_is_refused(rate, kind):
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):
-        corrupt(np.array([0, 1]), kind, rate)
+        class_dependent_noise(np.array([0, 1]), kind, rate)
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):
         margin_noise(np.array([0, 1]), np.full((2, 2), 0.5), rate)
     with pytest.raises(NoiseError, match="rate = .*: allowed is 0 to 1"):

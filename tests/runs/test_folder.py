@@ -20,8 +20,7 @@ from engine.runs.forks import fork_config
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Control
-from engine.training.state import State
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 from tests.conftest import blobs, quick
 from tests.records import read_records
 
@@ -29,7 +28,7 @@ from tests.records import read_records
 def write_run(folder: Path, data, **knobs) -> list:
     """A whole run on disk, and its snapshots."""
     config = quick(**knobs)
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(folder, state)
     snapshots = []
     for snapshot in train(config, data, state=state):
@@ -93,7 +92,7 @@ def test_history_of_one_sample(written):
 
 def test_history_over_a_change_of_k(tmp_path, data):
     config, control = quick(k=1), Control()
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
     for snapshot in train(config, data, state=state, control=control):
         writing.write(snapshot, state.state_dict())
@@ -154,7 +153,7 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
     for at in range(1, 13):
         calls.clear()
         folder = tmp_path / str(at)
-        state = State(config, data)
+        state = prepare_state(config, data)
         writing = RunWriter.create(folder, state)
         snapshots = train(config, data, state=state)
         writing.write(next(snapshots), state.state_dict())
@@ -175,7 +174,7 @@ def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, da
 
 def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, data, monkeypatch):
     config = quick()
-    state = State(config, data)
+    state = prepare_state(config, data)
     writing = RunWriter.create(tmp_path / "run", state)
 
     def full(*_):
@@ -190,7 +189,7 @@ def test_a_full_disk_at_the_last_write_gives_back_what_the_epoch_took(tmp_path, 
 
 def test_a_folder_has_one_writer(tmp_path, data):
     config = quick()
-    writing = RunWriter.create(tmp_path / "run", State(config, data))
+    writing = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writing.write_status("running")
     assert RunFolder(tmp_path / "run").status["state"] == "running"
     told = []
@@ -230,10 +229,10 @@ def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
 
 def test_nothing_is_overwritten(tmp_path, data, written):
     with pytest.raises(StoreError, match="already holds a run: resume it"):
-        RunWriter.create(written[0], State(quick(), data))
+        RunWriter.create(written[0], prepare_state(quick(), data))
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(StoreError, match="is not empty"):
-        RunWriter.create(tmp_path, State(quick(), data))
+        RunWriter.create(tmp_path, prepare_state(quick(), data))
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 

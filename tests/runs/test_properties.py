@@ -12,6 +12,7 @@ from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
 from engine.runs.writer import RunWriter
 from engine.training.snapshot import Snapshot
 from engine.training.state import State
+from engine.training.train import prepare_state
 from tests.conftest import blobs, quick
 
 FEW = settings(max_examples=20, deadline=None, derandomize=True)
@@ -23,7 +24,9 @@ FLOATS = ("loss", "scaled_loss", "clean", "confidence", "distances", "weights", 
 @pytest.fixture(scope="module")
 def state() -> State:
     """What a folder begins with; its epochs hold arrays that no training produced."""
-    return State(quick(epochs=EPOCHS, k=2, panel_size=4, state_interval=3), blobs(N, C, n_test=3))
+    return prepare_state(
+        quick(epochs=EPOCHS, k=2, panel_size=4, state_interval=3), blobs(N, C, n_test=3)
+    )
 
 
 @st.composite

@@ -20,8 +20,7 @@ from engine.runs.folder import ARRAYS, RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
-from engine.training.state import State
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 from tests.conftest import blobs, quick
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,7 +231,7 @@ def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, g
     """And what is written is as it was when it was handed over."""
     knobs = dict(method=method, epochs=4, correction_start=1, state_interval=1)
     config = quick(**knobs, correction_source="batch") if method == "mixnn" else quick(**knobs)
-    state, packed = State(config, data), []
+    state, packed = prepare_state(config, data), []
     for _ in train(config, data, state=state):
         packed.append(copy.deepcopy(state.state_dict()))
     runner = Runner.new(config, tmp_path / "run", data=data).start()

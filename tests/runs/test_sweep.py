@@ -19,6 +19,7 @@ import pytest
 from engine.__main__ import main
 from engine.cli import console
 from engine.config import RunConfig
+from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
 from engine.runs.folder import ARRAYS, RunFolder
@@ -28,7 +29,7 @@ from engine.runs.progress import Progress
 from engine.runs.sweep import sweep
 from engine.runs.table import save_table, table
 from engine.runs.writer import RunWriter
-from engine.training.state import State, load_data
+from engine.training.train import prepare_state
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = dict(limit=60, epochs=3, warmup=1, correction_start=2)
@@ -158,7 +159,7 @@ def test_a_name_stands_for_the_settings_and_not_for_the_machine():
         (dict(warmup="1,3"), "correction_start = 2: allowed is warmup (3) or later (at warmup 3)"),
         (dict(dataset="digits,npz:/no/such.npz"), "such.npz"),
         (dict(noise="symmetric,asymmetric", dataset="shapes:100"), "no class map for 'shapes:100'"),
-        (dict(noise="instance,human"), "nobody published human labels of 'digits'"),
+        (dict(noise="instance,human"), "no published human labels of 'digits'"),
         (dict(noise_matrix="/no/such/file"), "noise_matrix = '/no/such/file'"),
         (dict(jobs="0"), "jobs = 0: allowed is 1 to"),
         (dict(jobs="999"), "jobs = 999: allowed is 1 to"),
@@ -216,7 +217,7 @@ def test_the_table_has_a_row_per_run_and_epoch(swept):
 
 def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
     config = runs_of(k=9)[0]
-    RunWriter.create(tmp_path / "begun", State(config, load_data(config))).close()
+    RunWriter.create(tmp_path / "begun", prepare_state(config, load_data(config))).close()
     frame = table([*(run.folder for run in runs_in(swept).values()), tmp_path / "begun"])
     assert frame.iloc[-1][["run", "state", "k"]].tolist() == ["begun", "interrupted", 9]
     assert frame["epoch"].isna().tolist() == [False] * 12 + [True]

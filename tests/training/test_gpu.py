@@ -11,12 +11,12 @@ from engine.method.mixture import fit_clean_probability
 from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update, one_hot
 from engine.training.control import Control
-from engine.training.state import State
 from engine.training.train import (
     draw_batches,
     estimate_clean_probability,
     evaluate,
     find_partners,
+    prepare_state,
     train,
     train_epoch,
 )
@@ -62,7 +62,7 @@ def test_augmentation_runs_where_the_images_are():
 def test_no_batch_waits_for_the_gpu():
     """A synchronization within the training pass or the look would raise here."""
     data, control = blobs(400), Control()
-    state = State(
+    state = prepare_state(
         quick(device="cuda", network="resnet9-w16", weight_ema=0.9, cutout=2, jitter=0.1), data
     )
     network = state.evaluation_network()
@@ -106,9 +106,9 @@ def test_a_run_repeats_itself_and_resumes(network, precision):
         np.testing.assert_array_equal(a.soft, b.soft)
         np.testing.assert_array_equal(a.neighbors, b.neighbors)
     assert first[-1].metrics["test_accuracy"] > 0.9
-    state = State(config, data)
+    state = prepare_state(config, data)
     for snapshot in train(config, data, state=state):
         if snapshot.epoch == 2:
             break
-    *_, last = train(config, data, state=State(config, data, state.state_dict()))
+    *_, last = train(config, data, state=prepare_state(config, data, state.state_dict()))
     np.testing.assert_array_equal(last.soft, first[-1].soft)

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from engine.config import configure
+from engine.data import load_data
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from engine.training.state import load_data
 from engine.training.train import train
 from tests.conftest import SHARED
 

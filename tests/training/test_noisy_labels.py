@@ -13,15 +13,14 @@ from engine.config import LABEL_SETTINGS
 from engine.data.base import assemble
 from engine.errors import NoiseError
 from engine.noise.class_dependent import observed_matrix
-from engine.noise.sample_dependent import instance_dependent_noise, margin_noise
+from engine.noise.instance_dependent import instance_dependent_noise, margin_noise
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from engine.runs.writer import RunWriter
 from engine.training import noisy_labels
 from engine.training.control import Control, Stopped
 from engine.training.noisy_labels import make_noisy_labels, margins_known
-from engine.training.state import State
-from engine.training.train import train
+from engine.training.train import prepare_state, train
 from tests.conftest import blobs, quick
 
 
@@ -83,7 +82,7 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
     assert margins_known(data)
     assert seen[-1] == (len(seen), len(seen))
     eta = noisy_labels.cross_val_predict_proba(
-        data, data.labels.numpy(), **noisy_labels.MARGIN_FOLDS, threads=1
+        data, data.labels.numpy(), n_folds=2, epochs=10, seed=0, threads=1
     )
     alone = margin_noise(data.labels.numpy(), eta, 0.4)
     np.testing.assert_array_equal(noisy.given, alone.labels)
@@ -105,7 +104,7 @@ def test_margins_are_learned_once_for_a_data_set_whatever_the_settings(data, lea
 def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch, tmp_path):
     data = in_ten_classes()
     config = quick(noise=noise, dataset="cifar10", epochs=4, augment="none")
-    state = State(config, data)
+    state = prepare_state(config, data)
     steps = train(config, data, state=state)
     next(steps), next(steps)
     torch.save(state.state_dict(), tmp_path / "state.pt")
@@ -113,7 +112,7 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch
     for module, name in ((noisy_labels, "_noise_of"), (noisy_labels, "cross_val_predict_proba")):
         monkeypatch.setattr(module, name, None)  # nothing is made anew
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
-    again = State(config, data, packed)
+    again = prepare_state(config, data, packed)
     np.testing.assert_array_equal(again.noisy_labels.given, state.noisy_labels.given)
     np.testing.assert_array_equal(again.noisy_labels.matrix, state.noisy_labels.matrix)
     assert again.noisy_labels.rate_requested == state.noisy_labels.rate_requested
@@ -135,26 +134,28 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch
 )
 def test_other_noise_is_posed_anew(data, learned, change):
     config = quick(noise="margin", rate=0.4, epochs=4)
-    state = State(config, data)
+    state = prepare_state(config, data)
     next(train(config, data, state=state))
     other = config.changed(**change)
-    forked = State(other, data, state.state_dict())
+    forked = prepare_state(other, data, state.state_dict())
     np.testing.assert_array_equal(forked.noisy_labels.given, make_noisy_labels(other, data).given)
     assert (forked.noisy_labels.given != state.noisy_labels.given).any()
     np.testing.assert_array_equal(forked.soft.argmax(1), forked.noisy_labels.given)
 
 
 def test_a_seed_that_does_not_spoil_keeps_the_labels(data, learned):
-    state = State(quick(noise="margin", seed=1), data)
-    forked = State(quick(noise="margin", seed=2, noise_seed=1, k=2), data, state.state_dict())
+    state = prepare_state(quick(noise="margin", seed=1), data)
+    forked = prepare_state(
+        quick(noise="margin", seed=2, noise_seed=1, k=2), data, state.state_dict()
+    )
     np.testing.assert_array_equal(forked.noisy_labels.given, state.noisy_labels.given)
     assert len(learned) == 1
 
 
 def test_what_was_packed_before_noise_was_kept_is_posed_anew(data):
-    state = State(quick(), data)
+    state = prepare_state(quick(), data)
     old = {name: value for name, value in state.state_dict().items() if name != "matrix"}
-    again = State(quick(), data, old)
+    again = prepare_state(quick(), data, old)
     np.testing.assert_array_equal(again.noisy_labels.given, state.noisy_labels.given)
 
 
@@ -189,7 +190,7 @@ def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
 ):
     """Its folder says which labels it has: learning margins anew could give others."""
     config = quick(noise="margin", epochs=2)
-    writer = RunWriter.create(tmp_path / "run", State(config, data))
+    writer = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writer.close()
     noisy_labels._margins.clear()
     monkeypatch.setattr(noisy_labels, "cross_val_predict_proba", None)
@@ -205,7 +206,7 @@ def test_a_run_can_be_stopped_while_margins_are_learned(data, learned, tmp_path)
     control = Control()
     control.stop()
     with pytest.raises(Stopped):
-        State(quick(noise="margin"), data, control=control)
+        prepare_state(quick(noise="margin"), data, control=control)
     assert control.progress.stage == "margins"
     assert not margins_known(data)
     runner = Runner.new(quick(noise="margin"), tmp_path / "run", data=data)
@@ -227,7 +228,7 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
 
     monkeypatch.setattr(models, "build", watched)
     monkeypatch.setattr(models, "choose", lambda *_: "resnet9-w16")
-    monkeypatch.setattr(noisy_labels, "MARGIN_FOLDS", dict(n_folds=2, epochs=1, seed=0))
+    monkeypatch.setattr(noisy_labels, "MARGIN_EPOCHS", 1)
     make_noisy_labels(quick(noise="margin"), blobs(24))
     assert set(counts) == {2}
 
@@ -317,7 +318,7 @@ def test_human_labels_that_do_not_fit_are_refused(people):
         make_noisy_labels(config, in_ten_classes(50))
     with pytest.raises(NoiseError, match="'aggre' with cifar10: .* holds worse"):
         make_noisy_labels(config.changed(human_labels="aggre"), data)
-    with pytest.raises(NoiseError, match="no human labels of cifar100 are here: lay"):
+    with pytest.raises(NoiseError, match="no human labels of cifar100: put"):
         make_noisy_labels(quick(noise="human", dataset="cifar100"), data)
-    with pytest.raises(NoiseError, match="nobody published human labels of 'digits'"):
+    with pytest.raises(NoiseError, match="no published human labels of 'digits'"):
         make_noisy_labels(quick(noise="human"), blobs())

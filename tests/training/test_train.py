@@ -17,9 +17,16 @@ from engine.hardware import session
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
 from engine.training.control import Control, Stopped
+from engine.training.evaluation import predict
 from engine.training.noisy_labels import make_noisy_labels
 from engine.training.state import State
-from engine.training.train import draw_batches, epoch_plan, learning_rate, predict, train
+from engine.training.train import (
+    draw_batches,
+    epoch_plan,
+    learning_rate,
+    prepare_state,
+    train,
+)
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
@@ -98,7 +105,7 @@ def test_neighbors_are_nearest_in_the_features_of_the_epoch_before(data):
 
 def test_the_look_at_the_set_is_in_evaluation_mode(data):
     config = quick()
-    state = State(config, data)
+    state = prepare_state(config, data)
     next(train(config, data, state=state))
     before = {name: value.clone() for name, value in state.model.state_dict().items()}
     state.model.train()
@@ -111,7 +118,7 @@ def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data)
     config = quick(alpha=0.8, correction_start=2, epochs=4)
     given = make_noisy_labels(config, data).given
     snapshots = []
-    state = State(config, data)
+    state = prepare_state(config, data)
     for snapshot in train(config, data, state=state):
         snapshots.append((snapshot, logits_of(state, data.images).softmax(1).numpy()))
     soft = np.eye(3)[given]
@@ -127,7 +134,7 @@ def test_labels_stand_still_until_correction_starts_and_then_move_by_alpha(data)
 
 def test_labels_move_toward_aligned_and_sharpened_predictions(data):
     config = quick(align="uniform", sharpen=0.5, alpha=0.7, correction_start=2)
-    state = State(config, data)
+    state = prepare_state(config, data)
     soft, shares = np.eye(3)[make_noisy_labels(config, data).given], None
     for snapshot in train(config, data, state=state):
         toward = said = logits_of(state, data.images).softmax(1).numpy()
@@ -147,7 +154,7 @@ def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
         step(state)
         steps.append(copy.deepcopy(state.model.state_dict()))
 
-    state = State(config, data)
+    state = prepare_state(config, data)
     expected = copy.deepcopy(state.model.state_dict())
     monkeypatch.setattr(State, "optimizer_step", record)
     *_, last = train(config, data, state=state)
@@ -167,7 +174,7 @@ def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
 
 def test_an_image_and_its_mirror_are_asked_together(data):
     config = quick(flip_average="all", epochs=2)
-    state = State(config, data)
+    state = prepare_state(config, data)
     *_, last = train(config, data, state=state)
     both = (logits_of(state, data.images) + logits_of(state, data.images.flip(3))) / 2
     torch.testing.assert_close(logits_of(state, data.images, mirrored=True), both)
@@ -249,7 +256,7 @@ def test_phases_and_losses_of_the_plain_method_and_of_the_reference():
 def test_elr_before_correction_keeps_its_targets_until_correction_starts(data):
     config = quick(early_loss="elr", warmup=1, correction_start=3, epochs=5)
     assert [epoch_plan(config, epoch)[2] for epoch in range(5)] == ["ce", "elr", "elr", "ce", "ce"]
-    state = State(config, data)
+    state = prepare_state(config, data)
     kept = [state.memory.clone()]
     kept += [state.memory.clone() for _ in train(config, data, state=state)]
     moved = [not torch.equal(before, after) for before, after in pairwise(kept)]
@@ -258,7 +265,7 @@ def test_elr_before_correction_keeps_its_targets_until_correction_starts(data):
 
 def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epoch(data):
     config = quick(**QUIRKS)
-    state = State(config, data)
+    state = prepare_state(config, data)
     snapshots = list(train(config, data, state=state))
     changed = [
         not np.array_equal(a.soft, b.soft) for a, b in zip(snapshots, snapshots[1:], strict=False)
@@ -270,7 +277,7 @@ def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epo
     assert np.isnan(snapshots[1].distances).all(), "mixup's partners are random"
     assert not np.isnan(mixed.distances).any()
     # replay the generator: three batches, each sample's neighbor stands in its own
-    replay = State(config, data)
+    replay = prepare_state(config, data)
     for epoch in range(5):
         batches = draw_batches(replay, "warmup" if epoch < 1 else "main")
         if snapshots[epoch].phase != "warmup" and epoch < 4:
@@ -287,7 +294,7 @@ def test_the_noise_does_not_show_in_the_order_of_the_batches():
     """Both draw permutations of N from the run's seed; the same stream would sort by noise."""
     for seed in range(3):
         config = quick(seed=seed, batch_size=100)
-        state = State(config, blobs(1000))
+        state = prepare_state(config, blobs(1000))
         wrong = torch.from_numpy(state.noisy_labels.given != state.noisy_labels.true)
         shares = [float(wrong[b].float().mean()) for b in draw_batches(state, "warmup")]
         # share 0.27 in batches of 100: a standard deviation of 0.044
@@ -325,14 +332,14 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
 def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
     config = quick(**dict(epochs=6) | knobs)
     whole = list(train(config, data))
-    state = State(config, data)
+    state = prepare_state(config, data)
     for snapshot in train(config, data, state=state):
         if snapshot.epoch == 2:
             torch.save(state.state_dict(), tmp_path / "state.pt")
             break
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
     torch.manual_seed(123)  # the process-wide generator plays no part
-    rest = list(train(config, data, state=State(config, data, packed)))
+    rest = list(train(config, data, state=prepare_state(config, data, packed)))
     assert [s.epoch for s in rest] == [3, 4, 5]
     for first, second in zip(whole[3:], rest, strict=True):
         assert_same(first, second)
@@ -399,9 +406,9 @@ def test_stop_is_obeyed_within_a_batch(data):
 
 def test_a_fork_with_other_noise_starts_with_other_labels(data):
     config = quick(epochs=3, seed=1)
-    state = State(config, data)
+    state = prepare_state(config, data)
     list(train(config, data, state=state))
-    other = State(config.changed(rate=0.8, epochs=5), data, state.state_dict())
+    other = prepare_state(config.changed(rate=0.8, epochs=5), data, state.state_dict())
     np.testing.assert_array_equal(other.soft.argmax(1), other.noisy_labels.given)
     assert (other.noisy_labels.given != state.noisy_labels.given).any()
     assert [s.epoch for s in train(other.config, data, state=other)] == [3, 4]
@@ -501,7 +508,7 @@ def test_every_second_of_an_epoch_belongs_to_a_stage(data, monkeypatch):
 
 
 def test_arrays_of_a_snapshot_are_copies(data):
-    state = State(quick(), data)
+    state = prepare_state(quick(), data)
     snapshot = next(train(quick(), data, state=state))
     soft = snapshot.soft.copy()
     state.soft.zero_()
@@ -533,18 +540,18 @@ def test_runs_in_turns_keep_their_threads(data):
 
 def test_a_state_of_other_settings_is_refused(data):
     with pytest.raises(ValueError, match="not the one that state was made with"):
-        next(train(quick(k=2), data, state=State(quick(), data)))
+        next(train(quick(k=2), data, state=prepare_state(quick(), data)))
 
 
 def test_a_run_moves_to_another_kind_of_device(data):
     """Its generator cannot come along; all else does."""
-    state = State(quick(), data)
+    state = prepare_state(quick(), data)
     next(train(quick(), data, state=state))
     packed = state.state_dict() | {
         "device": "cuda",
         "generator": torch.zeros(16, dtype=torch.uint8),
     }
-    moved = State(quick(), data, packed)
+    moved = prepare_state(quick(), data, packed)
     assert moved.epoch == 0
     assert torch.equal(moved.model.head.weight, state.model.head.weight)
     assert len(list(train(quick(), data, state=moved))) == 4

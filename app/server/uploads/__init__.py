@@ -1,1 +1,1 @@
-"""Uploads of strangers: checked, unpacked in a process of their own, stored."""
+"""Uploaded data sets: checked and unpacked in separate processes, and stored."""

@@ -1,4 +1,4 @@
-"""What an upload may take of the server: memory, pixels and seconds."""
+"""Limits of one upload: memory, pixels and seconds."""
 
 import functools
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ MEMORY_MB, MEGAPIXELS, SECONDS = 2048, 4000, 120
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one upload. memory: bytes above what an idle process has; seconds: wall and CPU each."""
+    """memory: bytes above those of an idle process. seconds: wall-clock and CPU time each."""
 
     memory: int = MEMORY_MB * MB
     pixels: int = MEGAPIXELS * 1_000_000  # of all image files, by their headers
@@ -23,8 +23,8 @@ class Limits:
     def from_environment(cls) -> "Limits":
         """MIXNN_UPLOAD_MEMORY_MB, MIXNN_UPLOAD_MEGAPIXELS, MIXNN_UPLOAD_SECONDS.
 
-        Never more memory than lets all processes there may be fit into half of what is free now.
-        Raises UploadError on what is no number.
+        The memory is reduced so that all STARTED processes fit into half of the free memory.
+        Raises UploadError for a value that is not a positive number.
         """
         setting = functools.partial(number, error=UploadError)
         share = free_memory() // 2 // STARTED

@@ -14,7 +14,7 @@ INCOMING = ".file"  # name of an upload until its type is known
 
 
 def upload_key(dataset: str, root: Path) -> str | None:
-    """The key of the upload that a data set lies in; None where it lies in none."""
+    """The key of the upload that contains a data set; None if no upload does."""
     home, path = (root / FOLDER).resolve(), resolved(dataset.partition(":")[2])
     if path is None or not path.is_relative_to(home) or path == home:
         return None
@@ -23,18 +23,19 @@ def upload_key(dataset: str, root: Path) -> str | None:
 
 
 def may_read(dataset: str, root: Path) -> bool:
-    """Whether a visitor may name this data set: the built-in ones, uploads, and MIXNN_FOLDERS.
+    """Whether a visitor may name this data set: a built-in one, an upload, or one in MIXNN_FOLDERS.
 
-    Of the folder of the runs only uploads, also where MIXNN_FOLDERS encloses it.
+    In the folder of the runs only uploads are allowed, even if MIXNN_FOLDERS contains it.
     """
     family, _, text = dataset.partition(":")
     if family not in ("npz", "folder") or upload_key(dataset, root) is not None:
         return not has_control(dataset)
-    return is_outside(dataset, root) and is_inside(resolved(text), allowed_folders())
+    path = resolved(text)
+    return path is not None and not is_inside(path, [root]) and is_inside(path, allowed_folders())
 
 
 def is_outside(dataset: str, root: Path) -> bool:
-    """Whether a data set names a path, and one that lies outside the folder of the runs."""
+    """Whether a data set names a path outside the folder of the runs."""
     path = resolved(dataset.partition(":")[2])
     return path is not None and not is_inside(path, [root])
 
@@ -46,15 +47,16 @@ def allowed_folders() -> list[Path]:
 
 
 def resolved(text: str) -> Path | None:
-    """The path that a text names; None where it names none on any disk."""
+    """The absolute path, without links, that a text names; None if it is no valid path."""
     if has_control(text):
         return None
     try:
         return Path(text).expanduser().resolve()
-    except (OSError, RuntimeError, ValueError):  # ~somebody who has no home here
+    except (OSError, RuntimeError, ValueError):  # ~name of an unknown user
         return None
 
 
 def is_inside(path: Path, folders: list[Path]) -> bool:
+    """Whether a path lies in one of some folders, after links are resolved."""
     real = path.resolve()
     return any(real.is_relative_to(folder.resolve()) for folder in folders)

@@ -14,7 +14,7 @@ from app.components.glossary import GLOSSARY
 from app.components.text import percent
 from app.state.url_state import bound, get, put
 from engine.charts import noise as charts
-from engine.noise.class_dependent import BY_SAMPLE
+from engine.noise.class_dependent import INSTANCE_DEPENDENT
 
 if TYPE_CHECKING:
     from app.views.noise.noisy_labels import LabelNoise
@@ -43,7 +43,7 @@ def summary(labels: LabelNoise) -> None:
 
 def matrices(labels: LabelNoise, observed: np.ndarray) -> None:
     """The requested and the observed transition matrix; of human labels only the observed one."""
-    requested = "Expected" if labels.kind in BY_SAMPLE else "Requested"
+    requested = "Expected" if labels.kind in INSTANCE_DEPENDENT else "Requested"
     shown = [
         (requested, "transition-requested", labels.matrix),
         ("Observed", "transition-drawn", observed),

@@ -15,7 +15,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import put
 from engine.data import load
-from engine.noise.class_dependent import corrupt
+from engine.noise.class_dependent import class_dependent_noise
 
 UPLOAD = "your_data.upload"  # of the session: id of the file, and the thread that unpacks it
 PATIENCE = 1.0  # seconds in which most uploads are checked, so that no progress is shown
@@ -75,36 +75,36 @@ def folder_form() -> None:
 
 def receive_file(file: UploadedFile) -> None:
     """Unpack and check an uploaded file once, in the background, while the page shows progress."""
-    file_id, upload = st.session_state.get(UPLOAD, ("", None))
+    file_id, thread = st.session_state.get(UPLOAD, ("", None))
     if file_id != file.file_id:
         cancel_upload()
-        upload = registry.Bringing(file, file.name, runs().root, visitor().id)
-        upload.job.touch()
-        upload.start()
-        st.session_state[UPLOAD] = (file.file_id, upload)
-        upload.join(PATIENCE)
-    if upload.is_alive():
-        show_progress(upload)
-    elif upload.found is not None:
+        thread = registry.UploadThread(file, file.name, runs().root, visitor().id)
+        thread.job.touch()
+        thread.start()
+        st.session_state[UPLOAD] = (file.file_id, thread)
+        thread.join(PATIENCE)
+    if thread.is_alive():
+        show_progress(thread)
+    elif thread.upload is not None:
         cancel_upload()
-        open_upload(upload.found.key)
+        open_upload(thread.upload.key)
     else:
-        st.error(escaping.lines(upload.refusal), icon=":material/block:")
+        st.error(escaping.lines(thread.refusal), icon=":material/block:")
 
 
 def cancel_upload() -> None:
     """Stop unpacking a file that is no longer in the box."""
-    _, upload = st.session_state.pop(UPLOAD, ("", None))
-    if upload is not None:
-        upload.job.cancelled.set()
+    _, thread = st.session_state.pop(UPLOAD, ("", None))
+    if thread is not None:
+        thread.job.cancelled.set()
 
 
-def show_progress(upload: registry.Bringing) -> None:
+def show_progress(thread: registry.UploadThread) -> None:
     """The progress of an upload, and the button that cancels it."""
 
     @page.guarded
     def progress() -> None:
-        job = upload.job
+        job = thread.job
         job.touch()
         share = min(1.0, job.done / job.total) if job.total else 0.0
         text = f"{job.what}: {job.done:,} of {job.total:,}" if job.total else job.what
@@ -115,7 +115,7 @@ def show_progress(upload: registry.Bringing) -> None:
             job.cancelled.set()
 
     live_updates.poll(
-        "unpacking", lambda: None if upload.is_alive() else "app", every=0.5, draw=progress
+        "unpacking", lambda: None if thread.is_alive() else "app", every=0.5, draw=progress
     )
 
 
@@ -140,7 +140,9 @@ def open_upload(key: str) -> None:
 def example() -> io.BytesIO:
     """scikit-learn's digits with 10 % wrong training labels, in the MedMNIST layout."""
     data = load("digits")
-    noisy = corrupt(data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0)
+    noisy = class_dependent_noise(
+        data.labels.numpy(), "symmetric-exclusive", 0.1, n_classes=10, seed=0
+    )
     out = io.BytesIO()
     np.savez_compressed(
         out,

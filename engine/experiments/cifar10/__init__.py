@@ -1,7 +1,7 @@
-"""The headline: CIFAR-10 with 80 % symmetric noise, what stands beside it, what each part brings.
+"""The headline benchmark: CIFAR-10 with 80 % symmetric noise, baselines and ablations.
 
-Its runs go one after the other in this process, on data that is on the device already, so that
-their wall time is their own. Knows no command line.
+Its runs are trained one after the other in this process, with the data on the device, so that
+their wall times are comparable.
 """
 
 from engine.experiments.cifar10.configs import (

@@ -1,17 +1,16 @@
-"""Which runs the headline asks for, and the data they share."""
+"""The runs of the headline benchmark, and the data they share."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure
-from engine.data import Data
+from engine.config import METHODS, PRESET_ALIASES, RunConfig, configure, validate_k
+from engine.data import Data, load_data
 from engine.errors import ConfigError, NoiseError
 from engine.hardware import choose_device
 from engine.runs.naming import run_name
 from engine.training.noisy_labels import make_noisy_labels
-from engine.training.state import load_data, validate_k
 
 PRESETS = ("reference", "cifar10-fast", "cifar10-best")
 NOISES: dict[str, dict[str, Any]] = {
@@ -19,10 +18,10 @@ NOISES: dict[str, dict[str, Any]] = {
     "asymmetric0.4": dict(noise="asymmetric", rate=0.4),
     **{kind: dict(noise="human", human_labels=kind) for kind in ("worse", "aggre")},
 }
-# settings that rows choose themselves
+# settings that the rows determine
 ROW_FIELDS = ("seed", "noise", "rate", "noise_matrix", "human_labels")
 BASELINES = tuple(name for name in METHODS if name != "mixnn")
-# Ingredients that an ablation sets back to the plain default where a preset has them otherwise.
+# Ingredients that an ablation resets to the plain default where the preset differs.
 INGREDIENTS = (
     "loss", "sharpen", "align", "weight_ema", "flip_average", "cutout", "jitter", "nesterov",
     "schedule", "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
@@ -36,75 +35,75 @@ class Row:
 
     preset: str
     noise: str
-    name: str  # mixnn, a method beside it, or mixnn and what it lacks
-    kind: str  # whole, beside or ablation
+    name: str  # mixnn, a baseline, or mixnn without an ingredient
+    kind: str  # "whole", "beside" (a baseline) or "ablation"; stored in the results
     configs: tuple[RunConfig, ...]  # a run per seed
 
 
 def rows(
-    presets: Sequence[str],
-    noises: Sequence[str],
+    presets: Sequence[Any],
+    noises: Sequence[Any],
     *,
-    baselines: Sequence[str] = (),
+    baselines: Sequence[Any] = (),
     ablation: bool = False,
-    seeds: Sequence[int] = (0,),
-    **knobs: Any,
+    seeds: Sequence[Any] = (0,),
+    **settings: Any,
 ) -> list[Row]:
-    """The table's lines: each preset at each noise, whole, then what is compared with it.
+    """The table's lines: each preset with each noise, followed by its baselines and ablations.
 
-    baselines: methods on the preset's network and budget. ablation: the preset without each of its
-    ingredients in turn. knobs: over what preset, method and noise say; dataset is cifar10 without
-    one. Of a run's networks the first and the newest are kept. Raises ConfigError.
+    baselines: methods with the preset's network and epochs. ablation: the preset without each of
+    its ingredients in turn. settings: override preset, method and noise; dataset is cifar10 by
+    default. A run keeps its first and its newest checkpoint. Raises ConfigError.
     """
     presets = [PRESET_ALIASES.get(preset, preset) for preset in presets]
     _check("preset", presets, PRESETS)
     _check("noise", noises, [*NOISES, "all"])
     noises = [n for name in noises for n in (NOISES if name == "all" else [name])]
     _check("noise", noises, NOISES)
-    _check("beside", baselines, BASELINES, least=0)
+    _check("baselines", baselines, BASELINES, least=0)
     _check("seed", seeds, seeds)
-    knobs = {"dataset": "cifar10"} | knobs
-    made = []
+    settings = {"dataset": "cifar10"} | settings
+    table = []
     for preset, noise in product(presets, noises):
 
         def configs(method: str, preset=preset, noise=noise) -> tuple[RunConfig, ...]:
-            own = knobs | NOISES[noise]
-            found = [configure(method=method, preset=preset, **own, seed=seed) for seed in seeds]
-            kept = {} if "state_interval" in knobs else {"state_interval": found[0].epochs}
-            return tuple(config.changed(**kept) for config in found)
+            own = settings | NOISES[noise]
+            seeded = [configure(method=method, preset=preset, **own, seed=seed) for seed in seeds]
+            kept = {} if "state_interval" in settings else {"state_interval": seeded[0].epochs}
+            return tuple(config.changed(**kept) for config in seeded)
 
         whole = configs("mixnn")
-        made.append(Row(preset, noise, "mixnn", "whole", whole))
-        made += [Row(preset, noise, method, "beside", configs(method)) for method in baselines]
-        for name, lost in ingredients(whole[0]).items() if ablation else ():
-            less = tuple(config.changed(**lost) for config in whole)
-            made.append(Row(preset, noise, f"mixnn, {name}", "ablation", less))
-    return made
+        table.append(Row(preset, noise, "mixnn", "whole", whole))
+        table += [Row(preset, noise, method, "beside", configs(method)) for method in baselines]
+        for name, reset in ingredients(whole[0]).items() if ablation else ():
+            ablated = tuple(config.changed(**reset) for config in whole)
+            table.append(Row(preset, noise, f"mixnn, {name}", "ablation", ablated))
+    return table
 
 
 def ingredients(config: RunConfig) -> dict[str, dict[str, Any]]:
-    """What can be taken from these settings, one thing at a time: its name -> the knobs without it.
+    """What an ablation can remove: name of the ablation -> settings that remove the ingredient.
 
-    Partners are made random by the early mixing's lasting to the end, which leaves the early loss
-    as it is. Only what changes the settings is named.
+    Partners become random by an early mixing that lasts to the end, which does not change the early
+    loss. Ingredients that these settings do not have are left out.
     """
     default = RunConfig()
-    less = {
+    without: dict[str, dict[str, Any]] = {
         "random partners": dict(early_mixing="mixup", early_extra=config.epochs),
         "equal weights": dict(weighting="equal"),
         "no correction": dict(correction="none"),
     }
-    for knob in INGREDIENTS:
-        value = getattr(default, knob)
-        less[f"{knob} {str(value).lower()}"] = {knob: value}
-    return {name: knobs for name, knobs in less.items() if config.changed(**knobs) != config}
+    for setting in INGREDIENTS:
+        value = getattr(default, setting)
+        without[f"{setting} {str(value).lower()}"] = {setting: value}
+    return {name: reset for name, reset in without.items() if config.changed(**reset) != config}
 
 
 def load(rows: Sequence[Row], *, lenient: bool = False) -> tuple[Data, list[Row], list[str]]:
-    """The data set of all rows on its device, the rows that can be run on it, and notes.
+    """The data set on its device, the rows that are possible on it, and notes.
 
-    lenient: leave out, with a note, noise that the data set cannot have, such as labels of people
-    that are not there. Raises DataError, DeviceError, ConfigError, and NoiseError if not lenient.
+    lenient: leave out impossible noise, such as missing human labels, with a note. Raises
+    DataError, DeviceError, ConfigError, and NoiseError if not lenient.
     """
     first = rows[0].configs[0]
     device = choose_device(first.device)
@@ -125,7 +124,7 @@ def load(rows: Sequence[Row], *, lenient: bool = False) -> tuple[Data, list[Row]
 
 
 def configs_of(rows: Sequence[Row]) -> list[RunConfig]:
-    """The runs of all rows in the order in which they are made: each preset's first seed first."""
+    """The runs of all rows in the order of training: the first seed of a preset first."""
     presets = list(dict.fromkeys(row.preset for row in rows))
     seeds = range(len(rows[0].configs))
     ordered = [
@@ -137,8 +136,8 @@ def configs_of(rows: Sequence[Row]) -> list[RunConfig]:
     return list({run_name(config): config for config in ordered}.values())
 
 
-def _check(name: str, given: Sequence[Any], allowed: Sequence[Any], least: int = 1) -> None:
-    """Raise ConfigError for a value that is not allowed, one given twice, or too few."""
+def _check(name: str, given: Sequence[Any], allowed: Collection[Any], least: int = 1) -> None:
+    """Raise ConfigError for a value that is not allowed, a duplicate, or too few values."""
     for value in given:
         if value not in allowed:
             raise ConfigError(f"{name} = {value!r}: allowed are {', '.join(map(str, allowed))}")

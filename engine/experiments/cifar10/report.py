@@ -1,4 +1,4 @@
-"""What the headline's runs say: means over seeds, plain values for JSON, lines for a terminal."""
+"""Results of the headline benchmark: means over seeds, for JSON and for a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -12,8 +12,8 @@ from engine.experiments.cifar10.runs import sessions
 from engine.runs.folder import RunFolder
 from engine.runs.naming import run_name
 
-# The abstract of arXiv 2406.16966; the only number of the paper that is at hand.
-PAPER = dict(
+# The abstract of arXiv 2406.16966, the only number available from the paper.
+PAPER: dict[str, Any] = dict(
     source="arXiv 2406.16966",
     dataset="cifar10",
     noise="symmetric0.8",
@@ -26,23 +26,25 @@ JPEG_NOTE = (
     "where the images are JPEG re-encodings (a cifar10.npz made from JPEG files), accuracies "
     "differ slightly from published ones"
 )
-BEST_NOTE = "best: the highest of all epochs, chosen on test data, to compare with published ones"
-FLIP_NOTE = "test accuracy is of the mean prediction for each image and its mirror"
-WALL_NOTE = (
-    "seconds: computing of all epochs, tests too; wall: from the first epoch's start to the last "
-    "one on disk, compilation too, loading data and starting Python not, summed over the sittings "
-    "of a resumed run; no value where a sitting was killed"
+BEST_NOTE = (
+    "best: the highest of all epochs, chosen on test data, for comparison with published numbers"
 )
-JUDGED = ("test_accuracy_last", "test_accuracy_best", "label_accuracy", "memorized")
+FLIP_NOTE = "test accuracy is of the mean prediction over each image and its horizontal flip"
+WALL_NOTE = (
+    "seconds: computing time of all epochs, including evaluation; wall: from the start of the "
+    "first epoch to the last one on disk, including compilation but not loading data and starting "
+    "Python, summed over the sessions of a resumed run; no value if a session was killed"
+)
+METRICS = ("test_accuracy_last", "test_accuracy_best", "label_accuracy", "memorized")
 
 
 def summarize(
     preset: str, rows: Sequence[Row], root: Path, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """What the runs under root say of one preset's rows; plain values, ready for JSON.
+    """The results of one preset's rows from the runs under root; plain values for JSON.
 
-    Means and deviations are over the runs that have come to their end, n of them; runs that have
-    not stand there as far as they are. Accuracies are shares in [0, 1], times are seconds.
+    Means and deviations are over the n finished runs; unfinished ones are listed with the epochs
+    they have. Accuracies are in [0, 1], times in seconds. Raises StoreError.
     """
     rows = [row for row in rows if row.preset == preset]
     wholes = {row.noise: row for row in rows if row.kind == "whole"}
@@ -88,19 +90,20 @@ def summarize(
     }
 
 
-def table(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """What `summarize` said of each preset as lines for a terminal, the head first."""
-    lines = [
+def table(summaries: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Results of `summarize`, one per preset, as rows for a terminal, the header first."""
+    lines: list[tuple[str, ...]] = [
         ("preset", "noise", "method", "n", "last test accuracy", "best (chosen on test)",
          "labels right", "seconds", "wall")
     ]  # fmt: skip
-    if any(one["paper"] and PAPER["noise"] in {r["noise"] for r in one["rows"]} for one in told):
+    noises = {row["noise"] for one in summaries if one["paper"] for row in one["rows"]}
+    if PAPER["noise"] in noises:
         method = f"{PAPER['method']}, {PAPER['network']}, {PAPER['epochs']} epochs"
         claim = f"{100 * PAPER['test_accuracy']:.2f} %"
         lines.append(("paper", PAPER["noise"], method, "-", claim, "-", "-", "-", "-"))
-    for one in told:
+    for one in summaries:
         for row in one["rows"]:
-            shares = [_say(row[name], 100, 2, " %") for name in JUDGED[:3]]
+            shares = [_say(row[name], 100, 2, " %") for name in METRICS[:3]]
             times = [_say(row[name], 1, 1) for name in ("seconds", "wall_seconds")]
             lines.append(
                 (one["preset"], row["noise"], row["method"], str(row["n"]), *shares, *times)
@@ -109,9 +112,9 @@ def table(told: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
 
 
 def _one(run: RunFolder) -> dict[str, Any]:
-    """One run in numbers; wall_seconds None where not all its epochs belong to known sittings."""
-    numbers, records, sat = summary(run), run.epochs, sessions(run.folder)
-    whole = sum(sitting["epochs"] for sitting in sat) == len(records) > 0
+    """Summary of one run; wall_seconds is None unless its sessions have all its epochs."""
+    numbers, records, timed = summary(run), run.epochs, sessions(run.folder)
+    complete = sum(session["epochs"] for session in timed) == len(records) > 0
     spent = accumulate(sum(record["seconds"].values()) for record in records)
     return {
         "seed": run.config.seed,
@@ -132,8 +135,8 @@ def _one(run: RunFolder) -> dict[str, Any]:
         "label_accuracy": numbers["label_accuracy_corrected"],
         "memorized": numbers["memorized"],
         "seconds": numbers["seconds"],
-        "wall_seconds": round(sum(sitting["seconds"] for sitting in sat), 2) if whole else None,
-        "sittings": len(sat),
+        "wall_seconds": round(sum(s["seconds"] for s in timed), 2) if complete else None,
+        "sittings": len(timed),
         "curve": {
             "epoch": [record["epoch"] for record in records],
             "seconds": [round(seconds, 3) for seconds in spent],
@@ -152,34 +155,34 @@ def _row(
         for name in map(run_name, whole.configs)
         if name in runs and runs[name]["done"]
     }
-    # paired by seed: what the row has more than the whole preset
-    more = [
+    # paired by seed: difference from the whole preset
+    gains = [
         run["test_accuracy_last"] - others[run["seed"]]
         for run in done
         if others.get(run["seed"]) is not None and run["test_accuracy_last"] is not None
     ]
-    knobs = row.configs[0].model_dump(mode="json")
+    own = row.configs[0].model_dump(mode="json")
     return {
         "noise": row.noise,
         "method": row.name,
         "kind": row.kind,
         "knobs": {
             name: value
-            for name, value in knobs.items()
+            for name, value in own.items()
             if name != "seed" and (name not in settings or settings[name] != value)
         },
         "n": len(done),
         **{
             name: json_ready(interval([run[name] for run in done]))
-            for name in (*JUDGED, "seconds", "wall_seconds")
+            for name in (*METRICS, "seconds", "wall_seconds")
         },
-        "against_whole": None if row.kind == "whole" else json_ready(interval(more)),
+        "against_whole": None if row.kind == "whole" else json_ready(interval(gains)),
         "runs": names,
     }
 
 
 def _say(numbers: Mapping[str, Any], scale: float, digits: int, unit: str = "") -> str:
-    """ "86.31 ± 0.12 %", without deviation where n is 1."""
+    """ "86.31 ± 0.12 %"; without deviation if n is 1."""
     if numbers["mean"] is None:
         return "-"
     deviation = "" if numbers["std"] is None else f" ± {scale * numbers['std']:.{digits}f}"
@@ -191,8 +194,8 @@ def _comparable(settings: Mapping[str, Any]) -> bool:
 
 
 def _distinct(values: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
+    distinct: list[dict[str, Any]] = []
     for value in values:
-        if value not in found:
-            found.append(value)
-    return found
+        if value not in distinct:
+            distinct.append(value)
+    return distinct

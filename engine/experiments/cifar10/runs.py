@@ -1,4 +1,4 @@
-"""The headline's runs, one after the other; what each sitting took stands in its folder."""
+"""The runs of the headline benchmark, one after the other; their folders store wall times."""
 
 import shutil
 import time
@@ -16,9 +16,9 @@ from engine.runs.naming import run_name
 from engine.runs.progress import Progress, n_epochs
 from engine.runs.runner import Runner
 
-SESSIONS = "sittings.json"  # in a run folder: seconds and epochs of each time that it was taken up
-POLL = 0.5  # seconds between looks at a run
-POLL_EARLY = 0.02  # while it is prepared: its wall time begins where that ends
+SESSIONS = "sittings.json"  # in a run folder: seconds and epochs of each start or resumption
+POLL = 0.5  # seconds between two checks of a run
+POLL_EARLY = 0.02  # while it is prepared: its wall time begins afterwards
 
 
 def run_all(
@@ -29,11 +29,11 @@ def run_all(
     minutes: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Generator[Progress, None, None]:
-    """Bring the runs to their end, one after the other in folders under root; yield how far it is.
+    """Train the runs one after the other in folders under root, and yield the progress.
 
-    What is there is skipped, what was begun is resumed. minutes: after so many by clock (in
-    seconds) the run under way is stopped and the generator ends; a later call goes on, as it does
-    after closing the generator. data: what `load` gave. Raises ConfigError, StoreError.
+    Finished runs are skipped, incomplete ones are resumed. minutes: the time by clock (in seconds)
+    after which the run in progress is stopped and the generator ends; a later call continues, also
+    after closing the generator. data: from `load`. Raises ConfigError, StoreError.
     """
     if minutes is not None and not minutes > 0:
         raise ConfigError(f"minutes = {minutes}: allowed is a number above 0")
@@ -59,8 +59,8 @@ def run_all(
         if clock() >= end:
             return
         runner = _runner(config, root / name, data)
-        with closing(_run_session(runner, lambda: clock() >= end)) as looks:
-            for _ in looks:
+        with closing(_run_session(runner, lambda: clock() >= end)) as polls:
+            for _ in polls:
                 epochs[name] = max(epochs[name], runner.status.epoch)
                 yield progress(name)
         epochs[name] = n_epochs(root / name)
@@ -71,37 +71,37 @@ def run_all(
 
 
 def sessions(folder: Path) -> list[dict[str, Any]]:
-    """The times that a run was taken up: seconds, and the epochs it made in them."""
+    """The sessions of a run, each with its seconds and its number of epochs. Raises StoreError."""
     return read_json(folder / SESSIONS) if (folder / SESSIONS).exists() else []
 
 
 def _runner(config: RunConfig, folder: Path, data: Data) -> Runner:
     if (folder / "config.json").exists():
         return Runner.resume(folder, data=data)
-    shutil.rmtree(folder, ignore_errors=True)  # killed while it was made: nothing in it counts
+    shutil.rmtree(folder, ignore_errors=True)  # killed while it was created: it has no results
     return Runner.new(config, folder, data=data)
 
 
-def _run_session(runner: Runner, is_up: Callable[[], bool]) -> Generator[None, None, None]:
-    """Run it to its end, or until time is up; yield at each look, and note how long it took.
+def _run_session(runner: Runner, is_over: Callable[[], bool]) -> Generator[None, None, None]:
+    """Train to the end or the time limit; yield at each poll, and store the wall time.
 
-    Preparing the run is no part of that; at most one early look too much is.
+    The wall time excludes preparing the run, up to POLL_EARLY.
     """
-    path, there = runner.folder / SESSIONS, n_epochs(runner.folder)
-    begun = time.perf_counter()
+    path, n_before = runner.folder / SESSIONS, n_epochs(runner.folder)
+    start = time.perf_counter()
     runner.start()
     try:
         while not runner.join(POLL if runner.ready else POLL_EARLY):
             now = time.perf_counter()
             if not runner.ready:
-                begun = now
-            if is_up():
+                start = now
+            if is_over():
                 runner.stop()
             yield
     finally:
         runner.stop()
         runner.join()
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         if runner.ready:
-            sitting = {"seconds": round(seconds, 3), "epochs": n_epochs(path.parent) - there}
-            write_json(path, [*sessions(path.parent), sitting])
+            session = {"seconds": round(seconds, 3), "epochs": n_epochs(path.parent) - n_before}
+            write_json(path, [*sessions(path.parent), session])

@@ -5,9 +5,9 @@ import pytest
 from scipy.stats import chisquare, kstest, truncnorm
 
 from engine.errors import NoiseError
-from engine.noise import sample_dependent
+from engine.noise import instance_dependent
 from engine.noise.class_dependent import observed_matrix
-from engine.noise.sample_dependent import (
+from engine.noise.instance_dependent import (
     MARGIN_TYPES,
     human_noise,
     instance_dependent_noise,
@@ -61,9 +61,9 @@ def test_instance_noise_draws_by_each_images_own_probabilities(monkeypatch):
             assert found.shape == shape
             return found
 
-    monkeypatch.setattr(sample_dependent.np.random, "default_rng", Fixed)
-    monkeypatch.setattr(sample_dependent, "_truncated_normal", lambda *_: flip)
-    monkeypatch.setattr(sample_dependent, "CHUNK_IMAGES", 100)  # a class takes several chunks
+    monkeypatch.setattr(instance_dependent.np.random, "default_rng", Fixed)
+    monkeypatch.setattr(instance_dependent, "_truncated_normal", lambda *_: flip)
+    monkeypatch.setattr(instance_dependent, "CHUNK_IMAGES", 100)  # a class takes several chunks
     draws = 400
     given = np.stack([by_image(seed=seed).labels for seed in range(draws)])
     counts = np.stack([(given == c).sum(0) for c in range(C)], 1)
@@ -78,7 +78,7 @@ def test_instance_noise_draws_by_each_images_own_probabilities(monkeypatch):
 
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.4, 1.0])
 def test_flip_rates_are_a_truncated_normal(rate):
-    values = sample_dependent._truncated_normal(np.random.default_rng(3), rate, 5000)
+    values = instance_dependent._truncated_normal(np.random.default_rng(3), rate, 5000)
     known = truncnorm(-rate / 0.1, (1 - rate) / 0.1, loc=rate, scale=0.1)
     assert kstest(values, known.cdf).pvalue > 1e-3
     # what becomes wrong on average is the mean of the flip rates

@@ -1,0 +1,56 @@
+"""Values of settings in words: what is allowed, and why pydantic refused one."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types as limits
+from pydantic.fields import FieldInfo
+
+from engine.config.names import did_you_mean
+
+Fields = Mapping[str, FieldInfo]  # of RunConfig
+
+
+def describe_allowed(field: FieldInfo) -> str:
+    """The values that a field may have, in words: "a whole number from 1 to 100"."""
+    kinds = [a for a in _alternatives(field.annotation) if a is not type(None)]
+    options = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+    if options:
+        return " | ".join(options)
+    noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    words = noun.get(kinds[0], "a table of numbers")
+    bounds = {type(m): m for m in field.metadata}
+    for kind, template in (
+        (limits.Ge, "from {0.ge}"),
+        (limits.Gt, "above {0.gt}"),
+        (limits.Le, "to {0.le}"),
+        (limits.Lt, "below {0.lt}"),
+    ):
+        if kind in bounds:
+            words += " " + template.format(bounds[kind])
+    return words
+
+
+def describe_error(error: Mapping[str, Any], fields: Fields) -> str:
+    """One of pydantic's errors as a sentence that names setting, value and what is allowed."""
+    if not error["loc"]:  # from a validator of the whole model, already a sentence
+        return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
+    name = str(error["loc"][0])
+    if name not in fields:
+        return describe_unknown(name, error["input"], fields)
+    words = "auto, cpu, cuda or cuda:N" if name == "device" else describe_allowed(fields[name])
+    guess = did_you_mean(str(error["input"]), words.split(" | ")) if " | " in words else ""
+    return f"{name} = {error['input']!r}: allowed is {words}{guess}"
+
+
+def describe_unknown(name: str, value: Any, fields: Fields) -> str:
+    """That a setting is unknown, and the nearest one that is known."""
+    guess = did_you_mean(name, fields)
+    return f"{name} = {value!r}: no such setting{guess}; `python -m engine train -h` lists them"
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of `X | None`; Literal stays whole."""
+    if get_origin(annotation) in (None, Literal, tuple):
+        return (annotation,)
+    return get_args(annotation)

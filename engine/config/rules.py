@@ -1,0 +1,29 @@
+"""What follows from several settings at once."""
+
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from engine.config.settings import RunConfig
+
+
+def validate_k(config: "RunConfig", n: int) -> None:
+    """Raise ConfigError where n samples, or a batch of them, have too few neighbors for K."""
+    if config.mixing != "neighbors":
+        return
+    where, most = f"for {n} samples", n - 1
+    if config.neighbor_scope == "batch":
+        size = n // -(-n // config.batch_size)  # of the smallest batch, see batches.draw_batches
+        where, most = f"inside batches of {size}", size - 1
+    if config.k > most:
+        raise ConfigError(f"k = {config.k}: allowed is 1 to {most} {where}")
+
+
+def corrects(config: "RunConfig", epoch: int) -> bool:
+    """Whether soft labels are corrected in this epoch, counted from 0."""
+    return (
+        config.correction == "ema"
+        and epoch >= config.correction_start
+        and (epoch + 1) % config.correction_interval == 0
+    )

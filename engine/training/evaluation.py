@@ -1,0 +1,156 @@
+"""The evaluation of a network: its training set in one pass, the test part, and P(clean)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from engine import metrics
+from engine.errors import TrainingError
+from engine.method.augmentation import normalize
+from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
+from engine.method.soft_labels import align, ema_update, sharpen
+from engine.models import EVALUATION_BATCH
+from engine.models.inference import forward
+
+if TYPE_CHECKING:
+    from engine.training.control import Control
+    from engine.training.state import State
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The outputs of a network in evaluation mode for the whole training set."""
+
+    features: Tensor  # (N, D) float32
+    prediction: Tensor  # (N,) int32
+    confidence: Tensor  # (N,) float32, the probability of the prediction
+    loss: Tensor  # (N,) float32, cross-entropy against the current hard label
+
+
+def evaluate(
+    state: "State", network: nn.Module, control: "Control", epoch: int, *, correct: bool
+) -> Evaluation:
+    """One pass over the whole training set, which also corrects its labels.
+
+    network: `State.evaluation_network`. correct: move the soft labels toward the predictions;
+    losses are then those of the moved labels. No second table of N x C is made. Raises
+    TrainingError where an output is not finite.
+    """
+    config, parts = state.config, []
+    total = torch.zeros(state.data.n_classes, device=state.device)
+    goal = _target_shares(state) if correct and config.align != "none" else None
+    mirrored = config.flip_average == "all"
+    chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
+    start = 0
+    for logits, features in chunks:
+        rows = slice(start, start + len(logits))
+        start = rows.stop
+        probabilities = logits.softmax(1)
+        confidence, prediction = probabilities.max(1)
+        total += probabilities.sum(0)
+        if correct:
+            target = probabilities
+            if goal is not None and state.shares is not None:
+                target = align(target, state.shares, goal)
+            if config.sharpen < 1:
+                target = sharpen(target, config.sharpen)
+            state.soft[rows] = ema_update(state.soft[rows], target, config.alpha)
+        loss = cross_entropy(logits, state.soft[rows].argmax(1), reduction="none")
+        parts.append((features, prediction.int(), confidence, loss))
+    state.shares = total / state.data.n
+    evaluation = Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if not (
+        torch.isfinite(evaluation.features).all() and torch.isfinite(evaluation.confidence).all()
+    ):
+        raise TrainingError(
+            f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
+            f"below {config.learning_rate:g}"
+        )
+    return evaluation
+
+
+@torch.no_grad()
+def predict(
+    state: "State",
+    network: nn.Module,
+    images: Tensor,
+    control: "Control",
+    epoch: int,
+    stage: str,
+    mirrored: bool = False,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (B, C) and features (B, D), float32, of uint8 images, chunk by chunk in their order.
+
+    network: in evaluation mode. stage: its name in the progress of the run. mirrored: average
+    over each image and its mirror image.
+    """
+    height, width = images.shape[-2:]
+    # as many pixels in a batch of large images as in one of 64 x 64
+    size = EVALUATION_BATCH[state.device.type] * 64 * 64 // max(64 * 64, height * width)
+    chunks = images.split(max(size, 1))
+    for number, chunk in enumerate(chunks):
+        chunk = normalize(chunk, state.mean, state.std)
+        outputs = run_network(state, network, chunk, mirrored)
+        control.report_progress(epoch, stage, number + 1, len(chunks))
+        yield outputs
+
+
+def run_network(
+    state: "State", network: nn.Module, images: Tensor, mirrored: bool = False
+) -> tuple[Tensor, Tensor]:
+    """`forward` in the precision of the run. Raises TrainingError where it cannot be compiled."""
+    try:
+        return forward(network, images, state.precision, mirrored=mirrored)
+    except RuntimeError as error:
+        compiles = state.compile != "none"
+        if not (compiles and isinstance(error, torch._dynamo.exc.TorchDynamoException)):
+            raise
+        why = " ".join(str(error).partition("\n\n")[0].split())
+        raise TrainingError(
+            f"the network cannot be compiled on this machine ({why}): "
+            'with compile = "none" it trains as well, more slowly'
+        ) from error
+
+
+def estimate_clean_probability(state: "State", loss: Tensor) -> tuple[Tensor, CleanFit]:
+    """How likely each current label is clean, from how well the network fits it.
+
+    loss: (N,), cross-entropy against the hard label. Returns scaled_loss (N,) in [0, 1], that loss
+    scaled and averaged over loss_history epochs, and the mixture fitted on it.
+    """
+    state.losses = [*state.losses, normalize_losses(loss)][-state.config.loss_history :]
+    scaled_loss = torch.stack(state.losses).mean(0)
+    fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
+    state.clean = fit.clean
+    return scaled_loss, fit
+
+
+def measure_part(
+    state: "State", network: nn.Module, part: str, control: "Control", epoch: int
+) -> dict[str, float | None]:
+    """Accuracy and calibration error on the "test" or "val" part; nothing where it is missing."""
+    images = getattr(state.data, f"{part}_images")
+    if images is None or not len(images):
+        return {}
+    mirrored = state.config.flip_average != "none"
+    outputs = predict(state, network, images, control, epoch, part, mirrored)
+    logits = [logits for logits, _ in outputs]
+    confidence, prediction = torch.cat(logits).softmax(1).max(1)
+    hits = (prediction == getattr(state.data, f"{part}_labels")).cpu().numpy()
+    return {
+        f"{part}_accuracy": metrics.mean_true(hits),
+        f"{part}_calibration_error": metrics.calibration_error(confidence.cpu().numpy(), hits),
+    }
+
+
+def _target_shares(state: "State") -> Tensor:
+    """The class shares (C,) that the predictions are aligned to, by the setting align."""
+    n_classes = state.data.n_classes
+    if state.config.align == "uniform":
+        return torch.full((n_classes,), 1 / n_classes, device=state.device)
+    given = torch.from_numpy(state.noisy_labels.given).to(state.device)
+    return given.bincount(minlength=n_classes) / len(given)
