@@ -93,7 +93,7 @@ def test_a_failed_run_shows_what_it_has(failed):
 
 def test_a_broken_run(broken):
     at = page(run=broken)
-    assert "Choose another run" in texts(at)
+    assert "Select another run" in texts(at)
 
 
 def test_unknown_truth(unknown):
