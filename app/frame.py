@@ -1,4 +1,4 @@
-"""The frame around every page: navigation, path line, and a guard that turns errors into a box."""
+"""The frame of every page: navigation, path line, and a guard that shows errors as a message."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ PAGES = [
 
 
 def path_line() -> None:
-    """Where we are: run > epoch > sample."""
+    """Show the selection: run > epoch > sample."""
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
     parts = [
         f"{word} {escaping.markdown(url_state.get(name))}"
@@ -46,8 +46,8 @@ def path_line() -> None:
 
 
 def navigation() -> tuple[Any, bool]:
-    """The page that the address asks for, and whether a teacher's link hides the controls."""
-    found = [entry for entry in PAGES if (APP / "views" / entry[0] / "page.py").exists()]
+    """The page of the address, and whether a teacher's link hides the navigation."""
+    existing = [entry for entry in PAGES if (APP / "views" / entry[0] / "page.py").exists()]
     pages = [
         st.Page(
             f"views/{name}/page.py",
@@ -56,15 +56,16 @@ def navigation() -> tuple[Any, bool]:
             url_path=name,
             default=name == "train",
         )
-        for name, title, icon in found
+        for name, title, icon in existing
     ]
-    # the first look at a teacher's link comes before its choices are taken up
+    # the first run of a teacher's link comes before its parameters are read
     guide = url_state.get("guide") or st.query_params.get("guide") == "1"
     return st.navigation(pages, position="hidden" if guide else "top"), guide
 
 
 @guarded
 def main() -> None:
+    """Draw the frame and the current page."""
     url_state.declare(steps.PARAMS | sample.PARAMS)
     icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
     st.set_page_config("MixNN Lab", icon, layout="wide")
@@ -75,7 +76,7 @@ def main() -> None:
     url_state.sync()
     for problem in url_state.problems():
         st.warning(escaping.markdown(problem, escaping.MOST_ERROR))
-    if not runs().alone:
+    if not runs().trains_here:
         st.warning(runs().refusal, icon=":material/dns:")
     with endpoints.page(), url_state.one_entry():
         guarded(live_updates.in_turn)(page.run)

@@ -1,4 +1,4 @@
-"""The server: streamlit run app/main.py. What holds for all visitors; `frame` draws the pages."""
+"""The server: streamlit run app/main.py. Set up once for all visitors; `frame` draws the pages."""
 
 import os
 import sys
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-LAST_IMPORT = 5.0  # seconds; a thread cut off inside a library would abort the process
+LAST_IMPORT = 5.0  # seconds; a thread interrupted inside a library would abort the process
 APP = Path(__file__).resolve().parent
-# streamlit puts app/ on the path: the project's root belongs there instead, from any folder
+# Streamlit adds app/ to the path; the project's root belongs there instead
 sys.path[:] = [str(APP.parent)] + [p for p in sys.path if p and Path(p).resolve() != APP]
-# training leaves a core to the pages
+# training leaves one core for the pages
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402

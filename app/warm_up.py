@@ -1,13 +1,13 @@
-"""Slow imports happen while nobody waits: PyTorch and the like after the first page is drawn.
+"""Slow imports in the background: PyTorch and others, after the first page is drawn.
 
-An import keeps the interpreter busy, so what the first page does not need would only delay it. A
-page or a run that needs a library earlier imports it itself: Python lets the two share the work.
+An import keeps the interpreter busy, so what the first page does not need would delay it. A page or
+a run that needs a library earlier imports it itself: Python lets both share the work.
 """
 
 import logging
 import threading
 
-IDLE = 15.0  # seconds without a visitor after which the imports start all the same
+IDLE = 15.0  # seconds without a visitor after which the imports start anyway
 PAUSE = 0.5  # seconds after the first page is sent, in which the browser fetches its scripts
 
 _first_page = threading.Event()
@@ -22,7 +22,7 @@ def start() -> threading.Thread:
 
 
 def first_page_drawn() -> None:
-    """To be called when a page has been sent to a browser."""
+    """Call it when a page has been sent to a browser."""
     _first_page.set()
 
 
@@ -33,24 +33,24 @@ def _import_all() -> None:
             threading.Event().wait(PAUSE)
         _import_training()
         _import_charts()
-    except (ImportError, MemoryError, OSError, RuntimeError):  # whoever needs it says so on a page
+    except (ImportError, MemoryError, OSError, RuntimeError):  # the page that needs it reports it
         _log.exception("a library could not be imported")
 
 
 def _import_pages() -> None:
-    """What the first page consists of: light, and needed as soon as a browser connects."""
+    """Parts of the first page: light, and needed as soon as a browser connects."""
     from app.components import settings_form, sharing  # noqa: F401
 
 
 def _import_training() -> None:
-    """What a run needs before its first epoch."""
+    """Libraries of a run before its first epoch."""
     import torch  # noqa: F401
 
     from engine.training import state, train  # noqa: F401
 
 
 def _import_charts() -> None:
-    """What the pages of a run draw with."""
+    """Libraries of the charts of a run."""
     import pyarrow  # noqa: F401
 
     from engine.charts import live_curves  # noqa: F401

@@ -1,3 +1,34 @@
-"""Learning with noisy labels by mixing with nearest neighbors (MixNN, arXiv 2406.16966)."""
+"""Learning with noisy labels by mixing with nearest neighbors (MixNN, arXiv 2406.16966).
+
+>>> from engine import Run, configure, load, train
+
+`configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
+snapshot of each epoch, and `Run` reads a run folder. Each is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from engine.config import configure
+    from engine.data import load, load_data
+    from engine.runs.folder import Run
+    from engine.training.train import train
 
 __version__ = "0.1.0"
+__all__ = ["Run", "__version__", "configure", "load", "load_data", "train"]
+
+_MODULES = {
+    "Run": "engine.runs.folder",
+    "configure": "engine.config",
+    "load": "engine.data",
+    "load_data": "engine.data",
+    "train": "engine.training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A name of __all__, imported now: training needs PyTorch, reading a run folder does not."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name]), name)

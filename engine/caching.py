@@ -1,4 +1,4 @@
-"""Caches that threads share: what several ask for at once is computed by the first of them."""
+"""Caches for several threads: concurrent requests for a value compute it once."""
 
 import functools
 import threading
@@ -7,24 +7,24 @@ from typing import Any
 
 
 def once(maxsize: int) -> Callable[[Callable], Callable]:
-    """Like functools.lru_cache, but others who ask for the same meanwhile wait for the first.
+    """Like functools.lru_cache, but concurrent calls with equal arguments wait for the first.
 
-    What the function raises is not kept: the next one tries again.
+    Exceptions are not cached: the next call tries again.
     """
 
     def decorate(function: Callable) -> Callable:
         @functools.lru_cache(maxsize)
-        def place(*_: Any) -> tuple[threading.Lock, list]:
+        def entry(*_: Any) -> tuple[threading.Lock, list[Any]]:
             return threading.Lock(), []
 
         @functools.wraps(function)
         def get(*args: Any) -> Any:
-            lock, found = place(*args)
-            if not found:
+            lock, values = entry(*args)
+            if not values:
                 with lock:
-                    if not found:
-                        found.append(function(*args))
-            return found[0]
+                    if not values:
+                        values.append(function(*args))
+            return values[0]
 
         return get
 
@@ -32,19 +32,19 @@ def once(maxsize: int) -> Callable[[Callable], Callable]:
 
 
 def newest(maxsize: int) -> Callable[[Callable], Callable]:
-    """Cache a function of a key and a stamp; of each key only the newest value is kept.
+    """Cache a function of a key and a stamp; for each key only the newest value is kept.
 
-    Threads that ask for the same key at once wait for the first. What it raises is not kept.
+    Concurrent calls with the same key wait for the first. Exceptions are not cached.
     """
 
     def decorate(function: Callable) -> Callable:
         @functools.lru_cache(maxsize)
-        def place(_: Any) -> tuple[threading.Lock, dict[Any, Any]]:
+        def entry(_: Any) -> tuple[threading.Lock, dict[Any, Any]]:
             return threading.Lock(), {}
 
         @functools.wraps(function)
         def get(key: Any, stamp: Any) -> Any:
-            lock, kept = place(key)
+            lock, kept = entry(key)
             with lock:
                 if stamp not in kept:
                     value = function(key, stamp)

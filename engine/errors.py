@@ -1,12 +1,12 @@
-"""The failures that the lab foresees. Each message is one sentence that says what to change.
+"""The expected failures. Each message is one sentence that says what to change.
 
-Whoever reports failures catches EngineError and prints the message; any other exception is a
-defect. The second base classes are for callers that expect Python's own exceptions.
+Code that reports failures catches EngineError and shows the message; any other exception is a
+bug. The second base classes are for callers that expect Python's own exceptions.
 """
 
 
 class EngineError(Exception):
-    """A foreseen failure: bad input, a missing device, damaged files, too little memory."""
+    """An expected failure: bad input, a missing device, damaged files, too little memory."""
 
 
 class ConfigError(EngineError, ValueError):
@@ -34,7 +34,7 @@ class StoreError(EngineError, RuntimeError):
 
 
 class TrainingError(EngineError, RuntimeError):
-    """Training that cannot go on, such as a loss that is no longer a number."""
+    """Training that cannot continue, such as with a loss that is not finite."""
 
 
 class MemoryShortage(EngineError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Which device and which number format a run uses, and what machine this is."""
+"""Device, number format and CPU threads of a run, and a description of the machine."""
 
 import contextlib
 import ctypes
@@ -18,22 +18,22 @@ import torch
 
 from engine.errors import DeviceError
 
-# as torch found it: cores, or OMP_NUM_THREADS; later calls would see what a run has set
+# torch's default, cores or OMP_NUM_THREADS; read now, since runs change the current number
 _THREADS = torch.get_num_threads()
 
 
 COMPILES_IN_THREADS = 2, 14  # version of torch
-COMPILE_FROM = 1_000_000  # images: where compiling has paid several times over
-# Compiled shapes that a process keeps, of all its runs; above it would silently compile no more
+COMPILE_FROM = 1_000_000  # images, from which on compiling saves several times what it costs
+# Compiled shapes that a process keeps for all its runs; above, torch silently stops compiling
 COMPILED_SHAPES = 64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
 _GLIBC_LIMITS = 2**25, 2**26  # bytes up to which glibc raises its mmap and trim thresholds itself
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of this name; "auto" is the GPU where there is one, else the CPU.
+    """The device of this name; "auto" is the GPU if there is one, else the CPU.
 
-    Raises DeviceError for a GPU that is not there.
+    Raises DeviceError for a GPU that this machine does not have.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -49,9 +49,9 @@ def choose_device(name: str) -> torch.device:
 def choose_precision(name: str, network: str, device: torch.device) -> str:
     """The number format; "auto" is bf16 where it is native, and float32 for the small network.
 
-    Decided by what the machine says it has, not by timing it, so that a run repeats itself. On two
-    cores with AMX a step of the fast network took 0.54 x as long with bf16 as in float32
-    (assets/results/precision.json). The small one would gain as well, but stays in float32, so that
+    Decided by the machine's features, not by timing, so that a run is reproducible. On two cores
+    with AMX a step of resnet9-w16 took 0.54 x as long with bf16 as in float32
+    (assets/results/precision.json). The small network would gain as well, but uses float32, so that
     the numbers of a lesson do not depend on the processor.
     """
     if name != "auto":
@@ -67,10 +67,10 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
 def choose_compile(name: str, network: str, device: torch.device, n_images: int) -> str:
     """The mode of `torch.compile`; "auto" is "default" for a long run on a CPU, else "none".
 
-    n_images: how many images the run trains on, in all its epochs. A step of the fast network takes
-    0.7 x as long compiled, one of a ResNet-18 0.8 x (assets/results/precision.json); compiling
-    takes up to a minute, the first time on a machine, and a compiler with Python's headers. The
-    small network stays as it is for the reason given in `choose_precision`.
+    n_images: images that the run trains on, over all epochs. A step of resnet9-w16 takes 0.7 x as
+    long compiled, one of a ResNet-18 0.8 x (assets/results/precision.json); compiling takes up to a
+    minute the first time on a machine, and needs a compiler with Python's headers. The small
+    network is not compiled, for the reason given in `choose_precision`.
     """
     if name != "auto":
         return name
@@ -79,28 +79,29 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
 
 
 def can_compile() -> bool:
-    """Whether `torch.compile` has what it needs on a CPU: a C++ compiler, and Python's headers.
+    """Whether `torch.compile` has what it needs on a CPU: a C++ compiler and Python's headers.
 
-    And a torch in which runs of one process may compile at once: 2.11 crashed on two.
+    It also needs a torch in which two runs of one process can compile at the same time: 2.11
+    crashed.
     """
     if tuple(map(int, torch.__version__.split(".")[:2])) < COMPILES_IN_THREADS:
         return False
-    usual = "clang++" if platform.system() == "Darwin" else "g++"
+    default = "clang++" if platform.system() == "Darwin" else "g++"
     headers = Path(sysconfig.get_path("include")) / "Python.h"
-    return shutil.which(os.environ.get("CXX", usual)) is not None and headers.exists()
+    return shutil.which(os.environ.get("CXX", default)) is not None and headers.exists()
 
 
 def choose_threads(number: int, network: str) -> int:
-    """CPU threads of a run; 0 is one for the small network, else as many as there are cores for us.
+    """CPU threads of a run; 0 is one for the small network, else as many as available cores.
 
-    On so little work threads mostly wait for each other: alone on two cores, two of them gain a
+    With so little work, threads mostly wait for each other: on two idle cores, two threads gain a
     few percent, and next to any other load they make a run many times slower.
     """
     return number or (1 if network == "small" else min(_THREADS, cores()))
 
 
 def limit_threads(number: int) -> None:
-    """From now on, runs of this process that choose for themselves take at most this many."""
+    """Limit the CPU threads of the runs of this process whose number is chosen automatically."""
     global _THREADS
     _THREADS = number
 
@@ -109,13 +110,13 @@ def limit_threads(number: int) -> None:
 def threads(number: int):
     """Run torch with this many CPU threads in the calling thread.
 
-    Other threads keep their number. A new thread starts with the number set last by any thread, so
-    that is set back at once to the caller's number before.
+    Other threads keep their number. A new thread starts with the number that any thread set last,
+    so that is reset at once to the caller's previous number.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     if number != before:
-        with contextlib.suppress(RuntimeError):  # no memory for one more thread
+        with contextlib.suppress(RuntimeError):  # no memory for another thread
             setter = threading.Thread(target=torch.set_num_threads, args=(before,))
             setter.start()
             setter.join()
@@ -127,13 +128,14 @@ def threads(number: int):
 
 @contextmanager
 def session(device: torch.device, compile: str = "none"):
-    """The process-wide settings that training needs; put back when the last session ends.
+    """The process-wide settings that training needs; restored when the last session ends.
 
-    device: on a GPU, cuDNN picks deterministic algorithms, so that the same seed gives the same
+    device: on a GPU, cuDNN selects deterministic algorithms, so that the same seed gives the same
     arrays; on a CPU, the process retains freed memory. compile: the mode of `torch.compile`; except
     for "none", torch keeps as many compiled shapes as all runs of a process need, and does not warn
     of a missing GPU. Sessions may overlap in any number of threads. `train` enters one for each
-    epoch, so none is open between two epochs; whoever drives a whole run enters one around it.
+    epoch, so none is open between two epochs; code that executes a complete run enters one around
+    it.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_deterministic if device.type == "cuda" else _retaining)
@@ -146,7 +148,7 @@ def session(device: torch.device, compile: str = "none"):
 
 
 class _Shared:
-    """A process-wide setting that several sessions share: changed by the first, put back last."""
+    """A process-wide setting that sessions share: the first changes it, the last restores it."""
 
     def __init__(self, change: Callable[[], Callable[[], None]]):
         self._change, self._lock, self._users = change, threading.Lock(), 0
@@ -165,13 +167,13 @@ class _Shared:
 
 
 def retain_freed_memory() -> Callable[[], None]:
-    """Let this process keep the memory that a batch frees for the next one; returns the way back.
+    """Let this process keep the memory that a batch frees for the next one; returns the undo.
 
-    The C library would give large pieces back to the system each time, and the system would clear
+    The C library would return large blocks to the system each time, and the system would clear
     them again for each batch: retained, a step of the small network on 32 x 32 pixels takes 0.92 x
-    as long (medians of four processes each way, in turns), one of larger networks gains little or
-    nothing. Does nothing where the library is not glibc. The limits cannot be read; the way back
-    sets them to the largest that glibc itself chooses.
+    as long (medians of four processes each, alternating), one of larger networks gains little or
+    nothing. Does nothing where the library is not glibc. The limits cannot be read; the undo sets
+    them to the largest that glibc itself chooses.
     """
     _set_memory_limits(2**30, 2**31 - 1)
     return partial(_set_memory_limits, *_GLIBC_LIMITS)
@@ -193,7 +195,7 @@ def _make_cudnn_deterministic() -> Callable[[], None]:
 def _silence_compiler() -> Callable[[], None]:
     logger = logging.getLogger("torch.utils.cpp_extension")
     before = logger.level
-    logger.setLevel(logging.ERROR)  # it warns where there is no GPU
+    logger.setLevel(logging.ERROR)  # it warns on machines without a GPU
     return partial(logger.setLevel, before)
 
 
@@ -203,13 +205,13 @@ _quiet_compiler = _Shared(_silence_compiler)
 
 
 def release_memory() -> None:
-    """Give back to the system what `retain_freed_memory` has retained and nothing uses."""
+    """Return unused memory that `retain_freed_memory` has retained to the system."""
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def hardware_info(device: torch.device) -> dict[str, str | int | None]:
-    """What a measured number has to name: processor, cores, GPU, versions, commit."""
+    """What a measurement was made with: processor, cores, GPU, versions, commit."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     return {
         "processor": _processor(),
@@ -235,7 +237,7 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the project's checkout, with a plus where files differ; None outside one."""
+    """The commit of the project's checkout, with a plus if files differ; None without one."""
     root = Path(__file__).resolve().parents[1]
     try:
         result = subprocess.run(

@@ -1,12 +1,12 @@
-"""What a run is judged by; arrays in, plain numbers out, None where there is nothing to count.
+"""Metrics of a run; arrays in, plain numbers out, None where there is nothing to count.
 
-labels, true, given, predictions: (N,) integer class ids. clean: (N,) float in [0, 1], 1 = surely
-clean.
+labels, true, given, predictions: (N,) integer class ids. clean: (N,) float in [0, 1], 1 =
+certainly clean.
 """
 
 import numpy as np
 
-CHUNK = 2**24  # entries of the table of soft labels looked at together: a copy of 64 MB
+CHUNK = 2**24  # entries of the table of soft labels processed together: a copy of 64 MB
 
 
 def mean_true(hits: np.ndarray) -> float | None:
@@ -24,8 +24,8 @@ def memorization(
 ) -> tuple[float | None, float | None]:
     """Share of given labels that the network predicts: (of the truly clean, of the truly wrong).
 
-    The second is memorization: to predict a wrong label, a network must have learned it by heart
-    (Zhang et al. 2017; Arpit et al. 2017).
+    The second is memorization: a network predicts wrong labels only after memorizing them (Zhang et
+    al. 2017; Arpit et al. 2017).
     """
     wrong = given != true
     fit = predictions == given
@@ -48,7 +48,10 @@ def calibration_error(
 
 
 def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
-    """Area under the ROC curve of a score for a boolean truth; None if only one side is there."""
+    """Area under the ROC curve of a score for a boolean truth; None if it has only one class.
+
+    score: (N,) float, higher for positives; positive: (N,) bool. Returns a number in [0, 1].
+    """
     if positive.all() or not positive.any():
         return None
     from scipy.stats import rankdata  # late: importing SciPy takes a while
@@ -60,15 +63,15 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
 
 
 def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """How likely each given label is right, in [0, 1]; the most suspicious have the least.
+    """How likely each given label is correct, in [0, 1]; low values are suspicious.
 
     soft: (N, C) soft labels. cleanlab's normalized margin, (1 + m) / 2, m being the margin of the
-    given label's weight over the largest other one; where the given label is still the first, m
-    shrinks by P(clean), which then speaks of the given label too. So every label that correction
-    has changed is below 0.5, and one it has not changed is not. It is what one epoch can say as it
-    ends, and what detection_auroc and the experiment "detection" use. `label_issues`, which has the
-    whole run and the neighbors, has a label quality of its own that ranks better on hard images; it
-    is the one of the export and of the app. Returns (N,).
+    given label's weight over the largest other one; where the given label is still the argmax, m
+    is multiplied by P(clean), which then refers to the given label too. So every label that
+    correction has changed is below 0.5, and every other is not. It needs one epoch only;
+    detection_auroc and the experiment "detection" use it. `label_issues`, which uses the whole run
+    and the neighbors, has a different label quality that ranks better on hard images; export and
+    app use that one. Returns (N,).
     """
     margin = np.empty(len(given), np.float32)
     step = max(CHUNK // soft.shape[1], 1)
@@ -88,10 +91,10 @@ def label_metrics(
     soft: np.ndarray,
     clean: np.ndarray,
 ) -> dict[str, float | None]:
-    """Everything that one epoch says of the training labels; None where the truth is not known.
+    """All metrics of the training labels after an epoch; None where the truth is not known.
 
     changed_labels: share of labels that correction has changed. clean_share: mean P(clean).
-    lost_classes: share of the classes given that the network predicts for no sample any more.
+    lost_classes: share of the given classes that the network predicts for no sample.
     fit_clean, memorized: see `memorization`. train_accuracy: predictions against the truth.
     label_accuracy: corrected labels against the truth (label recovery). clean_auroc: P(clean)
     against whether the current label is right. detection_auroc: `normalized_margin` against whether

@@ -43,7 +43,7 @@ def test_what_libraries_really_raise_is_known():
     ("error", "words"),
     [
         (MemoryError(), "not enough memory: use fewer samples (limit)"),
-        (RuntimeError("can't start new thread"), "not enough memory for one more thread"),
+        (RuntimeError("can't start new thread"), "not enough memory for another thread"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory"),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), "thread or process"),
         (BrokenProcessPool("a child process terminated abruptly"), "not enough memory"),
@@ -101,7 +101,7 @@ def test_a_run_that_gets_no_thread_fails_and_raises_nothing(tmp_path, data, monk
     monkeypatch.setattr("engine.runs.runner.threading.Thread", NoThread)
     assert runner.start().join(1)
     assert runner.status.state == "failed"
-    assert "for one more thread" in runner.status.message
+    assert "for another thread" in runner.status.message
 
 
 def test_without_a_thread_that_writes_training_waits_for_the_disk(tmp_path, data, monkeypatch):

@@ -23,12 +23,12 @@ COLORS: dict[str, Literal["gray", "blue", "orange", "green", "red"]] = {
 }  # fmt: skip
 
 
-def state_badge(where: RunInfo) -> None:
+def state_badge(info: RunInfo) -> None:
     """The state of a run as a small badge: symbol, word and color."""
-    text = f"{SYMBOLS[where.state]} {where.state}"
-    if where.state == "queued":
-        text += f", number {where.position}"
-    st.badge(text, color=COLORS[where.state], width="content")
+    text = f"{SYMBOLS[info.state]} {info.state}"
+    if info.state == "queued":
+        text += f", number {info.position}"
+    st.badge(text, color=COLORS[info.state], width="content")
 
 
 def chosen_run() -> str | None:
@@ -53,16 +53,16 @@ def pick_run(*, with_epochs: bool = True) -> str:
         empty("There is no run yet. Start one on **Train**; it takes seconds.")
     if get("run") != chosen:
         put(run=chosen)
-    where = runs().info(chosen)
+    info = runs().info(chosen)
     with st.container(horizontal=True, vertical_alignment="center", key="run-picker"):
         # the options do not include the state: an option whose text changes loses the selection
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
-        state_badge(where)
-    if where.state == "broken":
-        st.error(f"{escaping.lines(where.message)}. Select another run, or delete this folder.")
+        state_badge(info)
+    if info.state == "broken":
+        st.error(f"{escaping.lines(info.message)}. Select another run, or delete this folder.")
         st.stop()
     if with_epochs:
-        need_epochs(where)
+        need_epochs(info)
     return chosen
 
 
@@ -70,24 +70,24 @@ def has_epochs(name: str) -> bool:
     return epochs_file(runs().folder(name)).exists() and bool(run_cache.records(name))
 
 
-def need_epochs(where: RunInfo) -> None:
+def need_epochs(info: RunInfo) -> None:
     """End the page while a run has no completed epoch; the page reruns when it has one."""
-    if has_epochs(where.name):
+    if has_epochs(info.name):
         return
-    if where.state == "failed":
-        st.error(f"This run failed before its first epoch: {escaping.lines(where.message)}")
+    if info.state == "failed":
+        st.error(f"This run failed before its first epoch: {escaping.lines(info.message)}")
         st.stop()
-    if not where.active:
+    if not info.active:
         empty(
             "This run ended before its first epoch was complete. Resume it on **Train**, or select "
             "another run."
         )
     st.info("The first epoch is in progress; this page updates automatically.")
-    runs().mark_watched(where.name)
+    runs().mark_watched(info.name)
 
     def changed() -> str | None:
-        runs().mark_watched(where.name)
-        waiting = not has_epochs(where.name) and runs().info(where.name).active
+        runs().mark_watched(info.name)
+        waiting = not has_epochs(info.name) and runs().info(info.name).active
         return None if waiting else "app"
 
     live_updates.poll("wait-epoch", changed, every=1.0)

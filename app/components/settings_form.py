@@ -8,7 +8,7 @@ from app.components.glossary import GLOSSARY
 from app.server import escaping
 from app.server.uploads.paths import may_read
 from app.server.visible_runs import runs
-from app.state.url_state import KNOBS, bound, get, put
+from app.state.url_state import SETTINGS, bound, get, put
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
 from engine.data.registry import data_folder
@@ -142,7 +142,7 @@ def settings(**changes: Any) -> RunConfig:
 
     Raises ConfigError for settings that do not fit together or data that the visitor may not use.
     """
-    selected = {name: get(name) for name in (*KNOBS, "method", "preset")} | changes
+    selected = {name: get(name) for name in (*SETTINGS, "method", "preset")} | changes
     values = {name: value for name, value in selected.items() if value is not None}
     if values.get("noise") != "matrix":
         values.pop("noise_matrix", None)
@@ -221,7 +221,7 @@ def checked() -> RunConfig | None:
 
 def reset(keep: tuple[str, ...] = KEPT_WITH_DATA) -> None:
     """Set all settings except those in `keep` back to the preset's."""
-    put(**{name: None for name in KNOBS if name not in keep}, preset=None)
+    put(**{name: None for name in SETTINGS if name not in keep}, preset=None)
 
 
 def _shown() -> RunConfig:

@@ -26,7 +26,7 @@ def share(name: str) -> None:
             st.button(
                 "Create a link",
                 key=f"share-{name}",
-                disabled=not runs().alone,
+                disabled=not runs().trains_here,
                 on_click=guarded(runs().share_link),
                 args=(name, me),
             )

@@ -109,9 +109,7 @@ def uploads() -> Uploads:
     if run is not None and is_supported(run):
         uploads.restrict(run)
     elif run is not None:
-        log.warning(
-            "this version of Streamlit is not supported: metrics and uploads are not restricted"
-        )
+        log.warning("this Streamlit is not supported: metrics and uploads are not restricted")
     return uploads
 
 

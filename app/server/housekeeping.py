@@ -52,7 +52,7 @@ def choose(
     return old, large
 
 
-def tidy(
+def clean_up(
     queue: "RunQueue", storage: Storage, now: float, keep_seconds: float, keep_bytes: float
 ) -> list[str]:
     """Remove the runs that `choose` names; returns the names of the removed ones."""

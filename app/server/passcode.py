@@ -215,7 +215,7 @@ def passcodes() -> Passcode:
     manager = visible_runs.manager()
 
     def remember(teachers: list[str]) -> None:
-        if manager.alone:
+        if manager.trains_here:
             manager.storage.put("teachers", "browsers", teachers)
 
     teachers = manager.storage.table("teachers").get("browsers", [])

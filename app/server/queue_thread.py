@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 TICK = 0.2  # seconds between two rounds
 TAKE_EVERY = 3.0  # seconds between two tries to get the lease
 PRUNE_EVERY = 2.0  # seconds between two checks for deleted folders
-TIDY_EVERY = 3600.0  # seconds between two cleanups of old runs
+CLEAN_UP_EVERY = 3600.0  # seconds between two cleanups of old runs
 ELSEWHERE = (
     "Another server uses this runs folder: this one shows its runs and starts none. It takes over "
     "when the other one ends."
@@ -27,7 +27,7 @@ class QueueThread:
     """Regular rounds over a queue. A round that fails (a full disk, say) is logged and listed in
     `problems`; the next one follows as usual.
 
-    tidy: called once an hour. clock: a monotonic clock in seconds.
+    clean_up: called once an hour. clock: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -35,16 +35,16 @@ class QueueThread:
         queue: "RunQueue",
         lease: Lease,
         limits: Limits,
-        tidy: Callable[[], object],
+        clean_up: Callable[[], object],
         clock: Callable[[], float],
     ):
         self.problems = Problems()
         self.closed = threading.Event()
         self.refusal = ELSEWHERE
         self._queue, self._lease, self._limits = queue, lease, limits
-        self._tidy, self._clock = tidy, clock
+        self._clean_up, self._clock = clean_up, clock
         self._tried = self._pruned = clock()
-        self._tidied = clock() - TIDY_EVERY
+        self._cleaned = clock() - CLEAN_UP_EVERY
 
     def start(self) -> None:
         """Take the lease if it is free, and start the thread."""
@@ -69,9 +69,9 @@ class QueueThread:
             if now - self._pruned >= PRUNE_EVERY:
                 self._pruned = now
                 self._queue.prune()
-        if now - self._tidied >= TIDY_EVERY:
-            self._tidied = now
-            self._tidy()
+        if now - self._cleaned >= CLEAN_UP_EVERY:
+            self._cleaned = now
+            self._clean_up()
 
     def _run(self) -> None:
         while not self.closed.wait(TICK):

@@ -31,6 +31,7 @@ class RunInfo:
 
     @property
     def active(self) -> bool:
+        """Whether the run is queued, running or paused."""
         return self.state in LIVE_STATES
 
 

@@ -32,18 +32,22 @@ class Job:
 
     @property
     def name(self) -> str:
+        """The run's name."""
         return self.request["name"]
 
     @property
     def owner(self) -> str:
+        """Id of the visitor who owns the run."""
         return self.request["visitor"]
 
     @property
     def pinned(self) -> bool:
+        """Whether the run trains unwatched."""
         return self.request["pinned"]
 
     @property
     def state(self) -> str:
+        """The state of the run, see `RunInfo`."""
         if not self.started:
             return "queued"
         state = self.runner.status.state
@@ -53,6 +57,7 @@ class Job:
 
     @property
     def live(self) -> bool:
+        """Whether the run is queued, running or paused."""
         return self.state in LIVE_STATES
 
     @property
@@ -62,10 +67,12 @@ class Job:
 
     @property
     def has_slot(self) -> bool:
+        """Whether the run occupies a slot."""
         return self.started and not self.parked and self.live
 
     @property
     def message(self) -> str:
+        """Why the run ended, or what change was refused, in one sentence."""
         status = self.runner.status
         if status.state == "failed" and not status.foreseen:
             return f"unexpected failure: {status.message}"

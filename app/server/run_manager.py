@@ -57,7 +57,7 @@ class RunManager(RunReader):
         queue = RunQueue(storage_of(root), limits, reap_after, clock, runners.make_runner)
         super().__init__(queue, limits)
         self.keep_days, self.keep_bytes = keep_days, keep_bytes
-        self.thread = QueueThread(self._queue, self.lease, limits, self.tidy, clock)
+        self.thread = QueueThread(self._queue, self.lease, limits, self.clean_up, clock)
         self.thread.start()
 
     @classmethod
@@ -206,20 +206,20 @@ class RunManager(RunReader):
         self._check_owner(name, visitor)
         self.storage.put("links", name, None)
 
-    def tidy(self, now: float | None = None) -> list[str]:
+    def clean_up(self, now: float | None = None) -> list[str]:
         """Remove old runs of visitors, see `housekeeping`; returns the names of the removed runs.
 
         now: seconds since 1970.
         """
         now = time.time() if now is None else now
-        return housekeeping.tidy(
+        return housekeeping.clean_up(
             self._queue, self.storage, now, self.keep_days * DAY, self.keep_bytes
         )
 
     def close(self, patience: float = 30.0) -> None:
         """Stop all training and wait for it, at most `patience` seconds; the queue stays stored."""
         self.thread.close()
-        self._queue.shut_down(patience, save=self.alone)
+        self._queue.shut_down(patience, save=self.trains_here)
         self.lease.release()
 
     # --- inside
@@ -234,7 +234,7 @@ class RunManager(RunReader):
             return job
 
     def _check_alone(self) -> None:
-        if not self.alone:
+        if not self.trains_here:
             raise RunsError(self.refusal)
 
     def _check_owner(self, name: str, visitor: Visitor) -> None:

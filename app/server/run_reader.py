@@ -11,9 +11,10 @@ from app.server.lease import Lease
 from app.server.limits import Limits
 from app.server.run_info import RunInfo, RunsError, not_found
 from app.server.visitors import Visitor
-from engine.analysis import run_table
 from engine.errors import StoreError
-from engine.runs.folder import open_run, printable
+from engine.files import printable
+from engine.runs import listing
+from engine.runs.folder import open_run
 
 if TYPE_CHECKING:
     from app.server.run_queue import RunQueue
@@ -55,7 +56,7 @@ class RunReader:
             return self._queue.active()
 
     @property
-    def alone(self) -> bool:
+    def trains_here(self) -> bool:
         """Whether this server is the one that trains over this root."""
         return self.lease.held
 
@@ -69,7 +70,7 @@ class RunReader:
         """Runs that one visitor may have queued or running."""
         return self.limits.per_visitor
 
-    def tidied(self) -> dict[str, Any]:
+    def last_cleanup(self) -> dict[str, Any]:
         """The last cleanup: {"at", "old", "large"}, see `housekeeping`; empty if there was none."""
         return self.storage.table("tidied")
 
@@ -102,7 +103,7 @@ def names_in(root: Path) -> list[str]:
                     config = os.stat(os.path.join(entry.path, "config.json"))
                     dated[-1] = (config.st_mtime, entry.name)
                     continue
-                if run_table.holds_runs(entry.path):  # a sweep
+                if listing.holds_runs(entry.path):  # a sweep
                     del dated[-1]
     return [printable(name) for _, name in sorted(dated, reverse=True)]
 

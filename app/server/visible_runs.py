@@ -47,9 +47,11 @@ class VisibleRuns:
     )
 
     def sees(self, name: str) -> bool:
+        """Whether the visitor may see a run."""
         return self._runs.access.sees(name, self.who)
 
     def sees_folder(self, folder: Path) -> bool:
+        """Whether the visitor may see the run in a folder below the root."""
         access = self._runs.access
         visible = access.sees_folder(folder, self.who)
         if visible and folder.parent == access.root and access.private(folder.name):
@@ -57,9 +59,11 @@ class VisibleRuns:
         return visible
 
     def names(self) -> list[str]:
+        """Names of the visible runs, newest first."""
         return [name for name in self._runs.names() if self.sees(name)]
 
     def active(self) -> list[RunInfo]:
+        """The visible runs that are queued, running or paused, see `RunReader.active`."""
         return [run for run in self._runs.active() if self.sees(run.name)]
 
     def n_active(self) -> tuple[int, int]:
@@ -74,19 +78,23 @@ class VisibleRuns:
         return [problem.text for problem in self._runs.problems if self._concerns(problem)]
 
     def submit(self, config: RunConfig, **options: Any) -> str:
+        """Queue a new run, see `RunManager.submit`. Raises RunsError, also for another's data."""
         self._check_data(config.dataset)
         return self._runs.submit(config, **options)
 
     def fork(self, parent: str, epoch: int, **options: Any) -> str:
+        """Queue a fork, see `RunManager.fork`. Raises RunsError, also for another's private run."""
         self._check(parent)
         if self._runs.access.private(parent) and not self._runs.may_control(parent, self.who):
             raise RunsError(f"{parent} was shared for viewing: only its owner can fork it")
         return self._runs.fork(parent, epoch, **options)
 
     def may_use(self, dataset: str) -> bool:
+        """Whether the visitor may train on a data set."""
         return self._runs.access.may_use(dataset, self.who)
 
     def may_open(self, upload: str) -> bool:
+        """Whether the visitor may open the upload with this key."""
         return self._runs.access.may_open(upload, self.who)
 
     def claim(self, upload: str) -> None:
@@ -115,11 +123,11 @@ class VisibleRuns:
             raise RunsError("this data set is not yours: upload it yourself on Your data")
 
 
+# attributes of RunManager that say nothing about a single run
 OPEN = (
-    "root", "slots", "per_visitor", "limit", "alone", "refusal", "share", "shared", "tidied",
-    "keep_days", "keep_bytes",
-)  # fmt: skip
-
+    *("root", "slots", "per_visitor", "limit", "trains_here", "refusal"),
+    *("share", "shared", "last_cleanup", "keep_days", "keep_bytes"),
+)
 
 _registry: Callable[[], "RunManager"] | None = None
 

@@ -1,4 +1,4 @@
-"""The parameters of a URL: what each may be, how it is written as text and read back."""
+"""The parameters of a URL: their allowed values, and how they are written as text and parsed."""
 
 import base64
 import json
@@ -19,10 +19,10 @@ MAX_ROWS = 1_000  # of a packed table, and its columns
 class Param:
     """How one value is written in the URL.
 
-    default: what holds without it, and is left out of the URL. parse: text -> value; raises
-    ValueError, KeyError, TypeError or OverflowError for a text that is none. format: value -> text.
-    words: what is allowed, for the error message. max_chars: the longest text that is read.
-    entry: a change is a step of the browser's history, to which Back returns.
+    default: the value if it is not in the URL; it is left out of the URL. parse: text -> value;
+    raises ValueError, KeyError, TypeError or OverflowError for invalid text. format: value -> text.
+    words: the allowed values, for the error message. max_chars: the longest text that is parsed.
+    entry: whether a change is an entry of the browser's history, to which Back returns.
     """
 
     default: Any = None
@@ -33,7 +33,7 @@ class Param:
     entry: bool = False
 
     def read(self, text: str) -> Any:
-        """The value of a text in the URL. Raises ValueError that says what is allowed."""
+        """The value of a text in the URL. Raises ValueError with what is allowed."""
         if len(text) > self.max_chars:
             raise ValueError(f"{self.words}, in at most {self.max_chars:,} characters")
         try:
@@ -53,7 +53,7 @@ def whole(text: str) -> int:
 def finite(text: str) -> float:
     """A number of at most 2**53 - 1 in absolute value. Raises ValueError."""
     value = float(text)
-    if not abs(value) <= MAX_NUMBER:  # nan, too
+    if not abs(value) <= MAX_NUMBER:  # also NaN
         raise ValueError(text)
     return value
 
@@ -70,7 +70,7 @@ def between(low: int, high: int) -> Callable[[str], int]:
 
 
 def one_number(*options: float) -> Callable[[str], float]:
-    """A parser of a few numbers."""
+    """A parser that allows a few numbers."""
 
     def parse(text: str) -> float:
         if float(text) not in options:
@@ -83,7 +83,7 @@ def one_number(*options: float) -> Callable[[str], float]:
 def one_of(
     *options: str, aliases: Mapping[str, str] = MappingProxyType({})
 ) -> Callable[[str], str]:
-    """A parser of a few words. aliases: words of earlier links -> the option that they are now."""
+    """A parser that allows a few words. aliases: words of older links -> today's option."""
 
     def parse(text: str) -> str:
         text = aliases.get(text, text)
@@ -97,13 +97,13 @@ def one_of(
 def choice(
     *options: str, default: str | None = None, aliases: Mapping[str, str] = MappingProxyType({})
 ) -> Param:
-    """One of a few words; without a default the first one holds. aliases: see `one_of`."""
+    """A parameter of a few words; the default is the first one. aliases: see `one_of`."""
     parse = one_of(*options, aliases=aliases)
     return Param(options[0] if default is None else default, parse, words=" | ".join(options))
 
 
 def flag() -> Param:
-    """On or off, written as 1 and 0; off without it."""
+    """A parameter that is on or off, written as 1 and 0; off by default."""
     return Param(False, {"1": True, "0": False}.__getitem__, lambda on: "01"[on], "0 or 1")
 
 
@@ -123,18 +123,18 @@ def weights(text: str) -> tuple[int, ...]:
 
 
 def names_from(text: str) -> tuple[str, ...]:
-    """Names that commas separate; empty ones are left out."""
+    """Names separated by commas; empty ones are left out."""
     return tuple(name for name in text.split(",") if name)
 
 
 def pack(value: Any) -> str:
-    """Any JSON value as a short text for the URL."""
+    """A JSON value as compressed text for the URL; `unpack` reverses it."""
     data = zlib.compress(json.dumps(value, separators=(",", ":")).encode(), 9)
     return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
 
 def unpack(text: str) -> Any:
-    """The value behind a text of `pack`. Raises ValueError."""
+    """The value that `pack` turned into a text. Raises ValueError."""
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         limited = zlib.decompressobj()

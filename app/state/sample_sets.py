@@ -1,8 +1,8 @@
-"""Sets of samples as short text for the URL: a bit per sample, compressed; long ones in storage.
+"""Sets of samples as short text for the URL: one bit per sample, compressed; long ones in storage.
 
-A lasso around 20,000 of 50,000 samples takes 8,000 letters, more than some servers and mail
-programs let through. So a long text is kept in the server's storage, named by its hash, and the
-URL carries "@" and that name; it opens on every browser that sees this server.
+A lasso around 20,000 of 50,000 samples takes 8,000 characters, more than some servers and mail
+programs allow. So a long text is stored on the server under its hash, and the URL contains "@" and
+that hash; such a link works in every browser that uses this server.
 """
 
 import base64
@@ -18,15 +18,15 @@ import numpy as np
 from app.server.storage import StorageError, storage_of
 from app.server.visible_runs import runs
 
-LONGEST = 1500  # letters of the URL itself
-LARGEST = 2_000_000  # samples that a text may speak of, so that none unpacks into all the memory
-KEPT = 500  # long texts; those that were used longest ago go
-USED_AGAIN = 3600.0  # seconds after which another use is noted
+LONGEST = 1500  # characters in the URL itself
+LARGEST = 2_000_000  # samples of a set, so that no text unpacks to fill the memory
+KEPT = 500  # long texts; the least recently used are removed
+USED_AGAIN = 3600.0  # seconds after which another use is recorded
 
 
 @lru_cache(maxsize=64)
 def pack(ids: tuple[int, ...]) -> str:
-    """Ids from 0 as text; `unpack` gives them back in ascending order."""
+    """Sample indices as text; `unpack` returns them in ascending order. Raises StorageError."""
     bits = np.zeros(max(ids, default=-1) + 1, np.uint8)
     bits[list(ids)] = 1
     data = zlib.compress(np.packbits(bits).tobytes(), 9)
@@ -35,7 +35,7 @@ def pack(ids: tuple[int, ...]) -> str:
 
 
 def unpack(text: str) -> tuple[int, ...]:
-    """Ids in ascending order. Raises ValueError for a text that is none, or is no longer kept."""
+    """Sample indices, ascending. Raises ValueError for an invalid or no longer stored text."""
     if text.startswith("@"):
         text = _stored(text)
     if len(text) > LARGEST:
@@ -72,7 +72,7 @@ def _stored(text: str) -> str:
     if not rows:
         raise ValueError(text[:60])
     ((kept, used),) = rows
-    if now - used > USED_AGAIN:  # what is used stays
+    if now - used > USED_AGAIN:  # texts in use are kept
         with contextlib.suppress(StorageError), storage.transaction() as connection:
             connection.execute("UPDATE sample_sets SET used = ? WHERE name = ?", (now, text[1:]))
     return kept

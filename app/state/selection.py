@@ -8,7 +8,7 @@ from app.state.url_state import get
 
 
 def run() -> str | None:
-    """The selected run where it exists, else the newest one; None where there is none."""
+    """The selected run if it exists, else the newest one; None if there is none."""
     names = runs().names()
     selected = get("run")
     if selected in names:
@@ -19,8 +19,8 @@ def run() -> str | None:
 def row(*names: str) -> int:
     """Row of the selected epoch, the nearest one that exists, or the newest if none is selected.
 
-    Of several runs: its position in `reading.epochs(*names)`; the newest is the last one that all
-    of them have. Raises StoreError where none has an epoch.
+    Of several runs: its index in `run_cache.epochs(*names)`; the newest is the last epoch that all
+    of them have. Raises StoreError if none has an epoch.
     """
     epochs = run_cache.epochs(*names)
     selected = get("epoch")
@@ -32,6 +32,6 @@ def row(*names: str) -> int:
 
 
 def sample(n: int) -> int | None:
-    """The selected sample; None without one, or where it is not among n samples."""
+    """The selected sample; None if there is none, or if it is not below n."""
     index = get("sample")
     return index if index is not None and index < n else None

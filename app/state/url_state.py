@@ -1,7 +1,7 @@
-"""What the visitor selected: kept in the session, mirrored into the URL, shared by all pages.
+"""What the visitor selected: stored in the session, mirrored in the URL, shared by all pages.
 
-Values live in the session under one key; widgets show them (`bound`) and report their changes, so
-they survive a switch of pages, and the URL always holds all of them.
+The values are in the session under one key; widgets show them (`bound`) and report changes, so they
+survive a switch of pages, and the URL always contains all of them.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app.server import streamlit_internals
-from app.server.visitors import CHOICES as KEPT
+from app.server.visitors import CHOICES
 from app.state import sample_sets
 from app.state.parameters import (
     MAX_PACKED,
@@ -33,14 +33,14 @@ from engine.config import METHODS, NETWORK_ALIASES, PRESET_ALIASES, PRESET_NAMES
 SENT, CHANGED, PROBLEMS = "choices.sent", "choices.changed", "choices.problems"  # of the session
 SHOWN, DRAWING = "choices.shown", "choices.drawing"
 MAX_URL = 100_000  # characters of all values together
-MAX_SENT = 50  # URLs that the browser may not have received yet
-MAX_SHOWN = 10  # revisions of a widget; later ones take the keys of the first
+MAX_SENT = 50  # latest URLs, which the browser may not have received yet
+MAX_SHOWN = 10  # revisions of a widget; later ones reuse the first keys
 
 _whole = Param(None, whole, words="a whole number from 0")
 _share = Param(None, finite, words="a number")
 
-# The settings of the next run; None is what the preset of the data set says.
-KNOBS: dict[str, Param] = {
+# The settings of the next run; None: the value of the data set's preset.
+SETTINGS: dict[str, Param] = {
     "dataset": Param("digits"),
     "noise": Param(None),
     "rate": _share,
@@ -61,7 +61,7 @@ KNOBS: dict[str, Param] = {
 }
 
 PARAMS: dict[str, Param] = {
-    **KNOBS,
+    **SETTINGS,
     "method": choice(*METHODS, default="mixnn"),
     "preset": choice(*PRESET_NAMES, aliases=PRESET_ALIASES),
     # the selection, shared by all pages
@@ -74,7 +74,7 @@ PARAMS: dict[str, Param] = {
         (),
         sample_sets.unpack,
         sample_sets.pack,
-        "a packed set of samples, or the name of a kept one",
+        "a packed set of samples, or the name of a stored one",
         MAX_PACKED,
     ),
     # how a page shows it
@@ -89,10 +89,10 @@ PARAMS: dict[str, Param] = {
     "loss": choice("scaled", "plain"),
     "bars": choice("cut", "full", "log"),
     "lines": choice("loss", "clean"),
-    "who": choice("typical", "chosen"),  # samples whose course over the epochs is drawn
+    "who": choice("typical", "chosen"),  # samples whose curves over the epochs are shown
     "noise_of": choice("run", "settings"),
     "given_class": _whole,
-    "draw": Param(0, whole, words="a whole number from 0"),  # seed of the wall of spoiled samples
+    "draw": Param(0, whole, words="a whole number from 0"),  # seed of the shown mislabeled samples
     "compare": Param((), names_from, ",".join, "names of runs, separated by commas", entry=True),
     "metric": Param(),  # the fourth curve of Compare
     "like": Param(""),  # words that filter its table of runs
@@ -123,17 +123,17 @@ PARAMS: dict[str, Param] = {
 
 
 def declare(params: Mapping[str, Param]) -> None:
-    """Add parameters that one page alone has; the same ones again change nothing."""
+    """Add the parameters of one page; declaring them again changes nothing."""
     PARAMS.update(params)
 
 
 def get(name: str) -> Any:
-    """The selected value."""
+    """The selected value of a parameter, or its default."""
     return _kept().get(name, PARAMS[name].default)
 
 
 def put(**values: Any) -> None:
-    """Select values; None means the default. The URL follows."""
+    """Select values; None is the default. Updates the URL."""
     kept = _kept()
     for name, value in values.items():
         if value is None or value == PARAMS[name].default:
@@ -155,12 +155,11 @@ def bound(
 ) -> dict:
     """key and on_change of a widget that shows and changes a value.
 
-    shown: what to show where nothing is selected and the default is not what is meant; with
-    instead, in any case. within: the widget's range; a link may say more. convert: the widget's
-    value -> the value to keep.
+    shown: what to show if nothing is selected; with instead, in any case. within: the widget's
+    range; a link may exceed it. convert: the widget's value -> the value to store.
 
-    A value that something else changed is shown by a new widget, whose key holds a revision: a
-    browser may still report what the old one showed, together with its next event.
+    A value changed elsewhere is shown by a new widget, with a revision in its key: a browser may
+    still report the value of the old one, together with its next event.
     """
     value = get(name)
     value = shown if value is None or instead else value
@@ -185,7 +184,7 @@ def bound(
 
 
 def link(**changes: Any) -> dict[str, str]:
-    """Query parameters of all that is selected, with changes, for a link to a page."""
+    """Query parameters of the whole selection, with changes, for a link to a page."""
     values = _kept() | changes
     return {
         name: PARAMS[name].format(value)
@@ -195,13 +194,13 @@ def link(**changes: Any) -> dict[str, str]:
 
 
 def sync() -> None:
-    """Read the URL where the visitor changed it; to be called once, before a page is drawn."""
+    """Read the URL if the visitor changed it; call it once, before a page is drawn."""
     url = {name: text for name, text in st.query_params.to_dict().items() if name in PARAMS}
     sent = st.session_state.setdefault(SENT, [])
     changed = st.session_state.pop(CHANGED, False)
-    if url and url not in sent[-1:]:  # a switch of pages drops the parameters
+    if url and url not in sent[-1:]:  # a switch of pages removes the parameters
         if url not in sent or _went_back(changed):
-            st.session_state[KEPT], st.session_state[PROBLEMS] = read(url)
+            st.session_state[CHOICES], st.session_state[PROBLEMS] = read(url)
             sent.clear()
         else:
             del sent[: sent.index(url)]
@@ -211,16 +210,16 @@ def sync() -> None:
 
 
 def _went_back(changed: bool) -> bool:
-    """Whether an earlier URL is meant, by Back or Forward; else it only was not replaced yet.
+    """Whether the visitor went to an earlier URL, by Back or Forward; else it was not replaced yet.
 
-    changed: by a widget or a button since the last page; decides where Streamlit does not say.
+    changed: whether a widget or a button changed a value; decides if Streamlit does not know.
     """
-    said = streamlit_internals.history_navigation()
-    return not changed if said is None else said
+    went_back = streamlit_internals.history_navigation()
+    return not changed if went_back is None else went_back
 
 
 def read(url: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
-    """The values of a URL's parameters, and one sentence for each that is not allowed."""
+    """The values of a URL's parameters, and one sentence for each that is invalid."""
     if (n := sum(map(len, url.values()))) > MAX_URL:
         return {}, [f"The link has {n:,} characters, so it was not read: allowed is {MAX_URL:,}"]
     values, problems = {}, []
@@ -233,7 +232,7 @@ def read(url: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def publish() -> None:
-    """Write what is selected into the URL, next to parameters of others."""
+    """Write the selection into the URL, next to other parameters."""
     mine = link()
     sent = st.session_state.setdefault(SENT, [])
     if not sent or sent[-1] != mine:
@@ -247,7 +246,7 @@ def publish() -> None:
 
 @contextmanager
 def one_entry() -> Iterator[None]:
-    """Around the drawing of a page: what it fills in is written into the URL once, at its end."""
+    """Context of a page's run: its selections are written into the URL once, at the end."""
     st.session_state[DRAWING] = True
     try:
         yield
@@ -257,9 +256,9 @@ def one_entry() -> Iterator[None]:
 
 
 def problems() -> list[str]:
-    """What was wrong in the link; given out once."""
+    """Problems of the link; returned only once."""
     return st.session_state.pop(PROBLEMS, [])
 
 
 def _kept() -> dict[str, Any]:
-    return st.session_state.setdefault(KEPT, {})
+    return st.session_state.setdefault(CHOICES, {})

@@ -91,7 +91,7 @@ def bench(
     from engine.cli.console import print_table
     from engine.config import configure
     from engine.files import read_json, write_json
-    from engine.profiling.stages import compared, measure, rows_of
+    from engine.profiling.stages import comparison, measure, rows_of
 
     before = None if against is None else read_json(Path(against))
     config = configure(**{"dataset": "shapes:50000"} | inputs.named(settings))
@@ -109,7 +109,7 @@ def bench(
     print_table(rows_of(result))
     if before is not None:
         print()
-        print_table(compared(result, before))
+        print_table(comparison(result, before))
     return 0
 
 
@@ -135,7 +135,7 @@ def datasets() -> int:
     from engine.cli.console import print_table
     from engine.data import DATASETS
 
-    rows = [("name", "train", "test", "classes", "shape", "description")]
+    rows: list[tuple[str, ...]] = [("name", "train", "test", "classes", "shape", "description")]
     for entry in DATASETS.values():
         shape = "x".join(map(str, entry.shape)) if entry.shape else "-"
         counts = [f"{n:,}" if n else "-" for n in (entry.n_train, entry.n_test, entry.n_classes)]

@@ -1,1 +1,1 @@
-"""Noise models: labels in, given labels and transition matrix out."""
+"""Label noise, class-dependent and instance-dependent: given labels and transition matrix."""

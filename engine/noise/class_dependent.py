@@ -1,4 +1,7 @@
-"""Noise models: labels, model, rate and seed in; transition matrix and given labels out."""
+"""Class-dependent label noise: given labels sampled from a transition matrix.
+
+In the literature also class-conditional noise: the given label depends on the true class alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +10,15 @@ import numpy as np
 
 from engine.errors import NoiseError
 
-# Class -> class it is mistaken for; classes not named keep their label.
+# Class -> class that it is confused with; other classes keep their label.
 ASYMMETRIC: dict[str, dict[int, int]] = {
     # truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog (Patrini et al. 2017)
     "cifar10": {9: 1, 2: 0, 4: 7, 3: 5, 5: 3},
     # 2 -> 7, 3 -> 8, 5 <-> 6, 7 -> 1 (Patrini et al. 2017)
     "mnist": {2: 7, 3: 8, 5: 6, 6: 5, 7: 1},
-    # look-alikes: T-shirt <-> shirt, pullover <-> coat, sandal -> sneaker
+    # similar items: T-shirt <-> shirt, pullover <-> coat, sandal -> sneaker
     "fashion-mnist": {0: 6, 6: 0, 2: 4, 4: 2, 5: 7},
-    # what a logistic regression confuses most often (the test of this module repeats it)
+    # most frequent confusions of a logistic regression (the test of this module repeats it)
     "digits": {1: 9, 3: 8, 5: 9, 7: 9, 8: 1},
 }
 
@@ -28,34 +31,31 @@ CIFAR100_SUPERCLASS = (
 )  # fmt: skip
 
 NOISE_NOTES = {
-    "none": "labels stay as they came; they may be wrong already",
-    "symmetric": "a share r of the samples gets a uniformly drawn class, its own included: "
+    "none": "no noise is added; the labels of the data set may be wrong already",
+    "symmetric": "a share r of the samples gets a uniformly random class, its own included: "
     "r (1 - 1/C) become wrong",
-    "symmetric-exclusive": "a share r of the samples gets another class, uniformly drawn",
-    "asymmetric": "with probability r a class becomes the one it is mistaken for",
-    "asymmetric-as-published": "CIFAR-100 as published code does it: next class in blocks of five "
+    "symmetric-exclusive": "a share r of the samples gets another class, uniformly at random",
+    "asymmetric": "with probability r a class becomes the one that it is confused with",
+    "asymmetric-as-published": "CIFAR-100 as in published code: next class in blocks of five "
     "consecutive ids",
     "pair": "with probability r class c becomes c + 1 (mod C)",
     "matrix": "any row-stochastic C x C matrix of your own",
-    "instance": "each image has a flip rate of its own, around r, and goes where a random "
-    "projection of its pixels points (Xia et al. 2020)",
-    "margin": "images between two classes go to the second one: the smaller a network's margin, "
-    "the likelier; r become wrong (Zhang et al. 2021)",
-    "human": "labels that people gave: CIFAR-10N and CIFAR-100N (Wei et al. 2022)",
+    "instance": "each image has its own flip rate around r; a random projection of its pixels "
+    "determines the wrong class (Xia et al. 2020)",
+    "margin": "images between two classes get the second one: the smaller a network's margin, "
+    "the likelier; a share r becomes wrong (Zhang et al. 2021)",
+    "human": "labels from human annotators: CIFAR-10N and CIFAR-100N (Wei et al. 2022)",
 }
-INSTANCE_DEPENDENT = (
-    "instance",
-    "margin",
-    "human",
-)  # need more than labels, see engine.noise.instance_dependent
-WITHOUT_RATE = ("none", "matrix", "human")  # rate is not looked at
+# these depend on the images, see engine.noise.instance_dependent
+INSTANCE_DEPENDENT = ("instance", "margin", "human")
+WITHOUT_RATE = ("none", "matrix", "human")  # rate has no effect
 
 NOISE_STREAM = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """Given labels and how they came about."""
+    """Given labels, and the noise that produced them."""
 
     labels: np.ndarray  # (N,) int64, the given labels
     matrix: np.ndarray  # (C, C) float64, P(given | true), rows sum to 1
@@ -85,7 +85,7 @@ def transition_matrix(
     if kind not in NOISE_NOTES:
         raise NoiseError(f"noise = {kind!r}: allowed are {', '.join(NOISE_NOTES)}")
     if kind in INSTANCE_DEPENDENT:
-        raise NoiseError(f"noise = {kind!r} needs the images: labels alone do not tell its matrix")
+        raise NoiseError(f"noise = {kind!r} has no transition matrix without the images")
     if n_classes < 2:
         raise NoiseError(f"n_classes = {n_classes}: allowed is 2 or more")
     validate_rate(rate)
@@ -114,24 +114,25 @@ def class_dependent_noise(
     dataset: str | None = None,
     matrix: Sequence[Sequence[float]] | np.ndarray | None = None,
 ) -> Noise:
-    """Spoil labels; the result depends on nothing but the arguments.
+    """Labels with class-dependent noise; the result depends on the arguments alone.
 
-    labels: (N,) integers in 0..C-1, left as they are. The symmetric kinds draw exactly
-    int(rate * N) samples, as is usual in the field; the others flip each label by its row of the
-    transition matrix. Arguments and errors otherwise as in `transition_matrix`.
+    labels: (N,) integers in 0..C-1; not changed in place. The symmetric kinds select exactly
+    int(rate * N) samples, as is usual in the field; the others sample each given label from the
+    row of its class in the transition matrix. Other arguments and errors: as in
+    `transition_matrix`.
     """
     labels, n_classes = validated_labels(labels, n_classes)
     matrix = transition_matrix(kind, rate, n_classes, dataset=dataset, matrix=matrix)
-    # a stream of its own: shuffling with the same one would sort clean from wrong into batches
+    # a separate stream: shuffling with the same one would separate clean from wrong in batches
     rng = np.random.default_rng((seed, NOISE_STREAM))
     if kind.startswith("symmetric"):
         given = labels.copy()
-        drawn = rng.permutation(len(labels))[: int(round(rate * len(labels), 6))]
+        selected = rng.permutation(len(labels))[: int(round(rate * len(labels), 6))]
         if kind == "symmetric":
-            given[drawn] = rng.integers(n_classes, size=len(drawn))
+            given[selected] = rng.integers(n_classes, size=len(selected))
         else:
-            shift = rng.integers(1, n_classes, size=len(drawn))
-            given[drawn] = (labels[drawn] + shift) % n_classes
+            shift = rng.integers(1, n_classes, size=len(selected))
+            given[selected] = (labels[selected] + shift) % n_classes
     else:
         given = _draw_rows(matrix, labels, rng)
     requested = float((matrix.sum(1) - np.diag(matrix)).mean()) if kind == "matrix" else rate
@@ -173,13 +174,13 @@ def validated_labels(labels: np.ndarray, n_classes: int | None) -> tuple[np.ndar
 
 
 def _draw_rows(matrix: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """One draw per label from its row, by one search in the stacked cumulative rows."""
+    """A sample for each label from its row, by one search in the stacked cumulative rows."""
     cumulative = matrix.cumsum(1)
     cumulative /= cumulative[:, -1:]
     stacked = (cumulative + np.arange(len(matrix))[:, None]).ravel()
-    found = np.searchsorted(stacked, labels + rng.random(len(labels)), side="right")
+    positions = np.searchsorted(stacked, labels + rng.random(len(labels)), side="right")
     # labels + u may round up to the end of the row
-    return np.minimum(found - labels * len(matrix), len(matrix) - 1)
+    return np.minimum(positions - labels * len(matrix), len(matrix) - 1)
 
 
 def _flips(kind: str, n_classes: int, dataset: str | None) -> Mapping[int, int]:
@@ -194,13 +195,13 @@ def _flips(kind: str, n_classes: int, dataset: str | None) -> Mapping[int, int]:
     known = ", ".join([*ASYMMETRIC, "cifar100"]) if kind == "asymmetric" else "cifar100"
     raise NoiseError(
         f"noise = {kind!r} has no class map for {dataset!r} with {n_classes} classes "
-        f"(known: {known}); allowed there are pair and matrix"
+        f"(known: {known}); pair and matrix are allowed"
     )
 
 
 def _next_in_group(groups: np.ndarray) -> dict[int, int]:
     """Each class -> the next one of its group, the last -> the first."""
-    flips = {}
+    flips: dict[int, int] = {}
     for group in np.unique(groups):
         members = np.flatnonzero(groups == group)
         flips |= dict(zip(members.tolist(), np.roll(members, -1).tolist(), strict=True))
@@ -213,7 +214,7 @@ def _checked_matrix(matrix, n_classes: int) -> np.ndarray:
     try:
         matrix = np.asarray(matrix, dtype=float)
     except ValueError as error:
-        raise NoiseError(f"noise matrix is no table of numbers: {error}") from None
+        raise NoiseError(f"noise matrix is not a table of numbers: {error}") from None
     if matrix.shape != (n_classes, n_classes):
         raise NoiseError(
             f"noise matrix of shape {matrix.shape}: allowed is {(n_classes, n_classes)}"

@@ -1,4 +1,4 @@
-"""Sample-dependent label noise: by pixels, by the margins of a network, by human annotators."""
+"""Instance-dependent label noise: from pixels, margins of a network, and human annotators."""
 
 from collections.abc import Callable
 
@@ -20,7 +20,7 @@ MARGIN_TYPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "III": lambda d: (d + d**2 + d**3) / 3,
 }
 INSTANCE_STD = 0.1  # of the flip rates of instance noise, as published
-CHUNK_IMAGES = 1024  # images whose pixels are float64 at once
+CHUNK_IMAGES = 1024  # images whose pixels are converted to float64 together
 
 
 def instance_dependent_noise(
@@ -78,8 +78,8 @@ def margin_noise(
     wrong labels is rate. Else it becomes the likeliest class that is not its own: so every flip
     makes a wrong label, also where the likeliest class is not the label.
 
-    labels: (N,) integers. eta: (N, C) probabilities of the classes, best of networks that have not
-    seen the image. The matrix is the expected one. Raises NoiseError.
+    labels: (N,) integers. eta: (N, C) class probabilities, preferably of networks that were not
+    trained on the image. The matrix is the expected one. Raises NoiseError.
 
     >>> margin_noise([0, 1], [[0.9, 0.1], [0.5, 0.5]], 0.5, margin_type="II").matrix.round(3)
     array([[1., 0.],
@@ -114,12 +114,12 @@ def human_noise(
     n_classes: int | None = None,
     rows: np.ndarray | None = None,
 ) -> Noise:
-    """What people gave as labels, kind "human", once it is sure that it belongs to these images.
+    """Labels from human annotators, kind "human", after a check that they belong to these images.
 
     labels: (N,) true labels of the images. clean, given: (M,) true and given labels as published.
-    rows: (N,) places of the images among the M; by default all of them in order. The requested
-    rate is the actual one, the matrix the observed one. Raises NoiseError where clean does not say
-    of every image what labels says.
+    rows: (N,) positions of the images among the M; by default all of them in order. The requested
+    rate is the actual one, the matrix the observed one. Raises NoiseError where clean and
+    labels differ for an image.
     """
     labels, n_classes = validated_labels(labels, n_classes)
     if rows is None and len(clean) != len(labels):
@@ -131,8 +131,8 @@ def human_noise(
     if len(wrong):
         row = int(rows[wrong[0]])
         raise NoiseError(
-            f"the human labels are not in the order of the images: of row {row} they say that it "
-            f"truly is of class {clean[row]}, the images {labels[wrong[0]]} ({len(wrong):,} rows "
+            f"the human labels are not in the order of the images: the true class of row {row} is "
+            f"{clean[row]} there but {labels[wrong[0]]} in the data set ({len(wrong):,} rows "
             "differ); allowed is the order of torchvision's files"
         )
     given, _ = validated_labels(given[rows], n_classes)
@@ -141,7 +141,7 @@ def human_noise(
 
 
 def _truncated_normal(rng: np.random.Generator, rate: float, n: int) -> np.ndarray:
-    """(n,) draws of N(rate, INSTANCE_STD) inside [0, 1]; those outside are drawn again."""
+    """(n,) samples of N(rate, INSTANCE_STD) truncated to [0, 1], by rejection."""
     values = rng.normal(rate, INSTANCE_STD, n)
     while (outside := (values < 0) | (values > 1)).any():
         values[outside] = rng.normal(rate, INSTANCE_STD, outside.sum())
@@ -155,13 +155,13 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _draw_each(probabilities: np.ndarray, chance: np.ndarray) -> np.ndarray:
-    """One class (n,) for each row of probabilities (n, C), by chance (n,) in [0, 1)."""
+    """A class (n,) sampled from each row of probabilities (n, C), by chance (n,) in [0, 1)."""
     cumulative = probabilities.cumsum(1)
     return (cumulative / cumulative[:, -1:] <= chance[:, None]).sum(1)
 
 
 def _scaled_to(mean: float, shares: np.ndarray) -> np.ndarray:
-    """shares (N,) > 0 divided by the factor that, with 1 as the most, gives them this mean."""
+    """shares (N,) > 0 divided by one factor and clipped at 1, so that their mean is this one."""
     low, high = -100.0, 100.0  # logarithms of the factor
     for _ in range(100):
         middle = (low + high) / 2
@@ -173,6 +173,6 @@ def _scaled_to(mean: float, shares: np.ndarray) -> np.ndarray:
 
 
 def _full(matrix: np.ndarray) -> np.ndarray:
-    """Rows (C, C) >= 0 that sum to 1; a class that nothing is known of keeps its label."""
+    """Rows (C, C) >= 0 scaled to sum to 1; the row of an absent class is that of the identity."""
     sums = matrix.sum(1, keepdims=True)
     return np.where(sums > 0, matrix / np.where(sums > 0, sums, 1), np.eye(len(matrix)))

@@ -1,8 +1,8 @@
-"""How the authors' code works through an epoch, for its cost alone; after METHOD, not their code.
+"""The authors' way of computing an epoch, for its cost; after METHOD, not their code.
 
-Float32 and rows of channels; each image augmented on its own by Pillow; two forward passes in
-training mode a batch, of the unmixed and of the mixed images; an HNSW graph built for each batch;
-weights, soft labels and losses handled sample by sample in Python.
+Float32, channels first; each image augmented on its own by Pillow; two forward passes in training
+mode per batch, of the unmixed and of the mixed images; an HNSW graph built for each batch; weights,
+soft labels and losses computed sample by sample in Python.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from engine.method.losses import soft_cross_entropy
 from engine.method.mixing import EPSILON
 
 
-class ReferenceWay:
-    """A network and n_images of the data, and the two passes of an epoch over them.
+class ReferenceImplementation:
+    """A network and the first n_images of the data, and the two passes of an epoch over them.
 
-    given: (N,) labels. The batch size, learning rate and network are config's; the network is in
-    float32 and in PyTorch's own memory layout.
+    given: (N,) labels. Batch size and network are config's; the network is in float32 and in
+    PyTorch's default memory layout.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class ReferenceWay:
         self.clean = np.full(n_images, 0.5)
 
     def train(self) -> None:
-        """One pass of mixed batches."""
+        """One training pass over mixed batches."""
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = 0.001
@@ -67,27 +67,29 @@ class ReferenceWay:
             images = self._load(batch, self.augmented)
             with torch.no_grad():
                 logits, features = self.model(images)
-            seen = logits.softmax(1).cpu().numpy()
+            predicted = logits.softmax(1).cpu().numpy()
             partners = self._partners(features.cpu().numpy())
             weights = np.empty(len(batch), np.float32)
             for row, sample in enumerate(batch):
                 own, other = self.clean[sample], self.clean[batch[partners[row]]]
                 weights[row] = (own + EPSILON) / (own + other + EPSILON)
-                self.soft[sample] = self.alpha * self.soft[sample] + (1 - self.alpha) * seen[row]
+                self.soft[sample] = (
+                    self.alpha * self.soft[sample] + (1 - self.alpha) * predicted[row]
+                )
             share = torch.from_numpy(weights).to(self.device)
             targets = torch.from_numpy(self.soft[batch]).to(self.device)
-            partners = torch.from_numpy(partners).to(self.device)
-            wide = share[:, None, None, None]
-            mixed = wide * images + (1 - wide) * images[partners]
-            wanted = share[:, None] * targets + (1 - share[:, None]) * targets[partners]
-            loss = soft_cross_entropy(self.model(mixed)[0], wanted).mean()
+            others = torch.from_numpy(partners).to(self.device)
+            image_share = share[:, None, None, None]
+            mixed = image_share * images + (1 - image_share) * images[others]
+            mixed_targets = share[:, None] * targets + (1 - share[:, None]) * targets[others]
+            loss = soft_cross_entropy(self.model(mixed)[0], mixed_targets).mean()
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
 
     @torch.no_grad()
     def evaluate(self) -> None:
-        """One pass for the losses, and the mixture on them."""
+        """One pass for the losses, and the mixture fitted to them."""
         from sklearn.mixture import GaussianMixture
 
         self.model.eval()
@@ -96,9 +98,9 @@ class ReferenceWay:
             batch = np.arange(start, min(start + self.batch_size, self.n_images))
             logits, _ = self.model(self._load(batch, self.plain))
             hard = torch.from_numpy(self.soft[batch].argmax(1)).to(self.device)
-            found = torch.nn.functional.cross_entropy(logits, hard, reduction="none")
+            batch_losses = torch.nn.functional.cross_entropy(logits, hard, reduction="none")
             for row, sample in enumerate(batch):
-                losses[sample] = found[row].item()
+                losses[sample] = batch_losses[row].item()
         scaled = ((losses - losses.min()) / (np.ptp(losses) or 1))[:, None]
         mixture = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0)
         mixture.fit(scaled)
@@ -116,7 +118,7 @@ class ReferenceWay:
         graph.init_index(len(features), M=16, ef_construction=100)
         graph.add_items(features)
         graph.set_ef(50)
-        found = graph.knn_query(features, 2)[0].astype(np.int64)
+        nearest = graph.knn_query(features, 2)[0].astype(np.int64)
         return np.array(
-            [next(int(other) for other in pair if other != row) for row, pair in enumerate(found)]
+            [next(int(other) for other in pair if other != row) for row, pair in enumerate(nearest)]
         )

@@ -1,7 +1,8 @@
-"""Seconds of the stages of an epoch, measured in turns, and what share of the machine they use."""
+"""Seconds of the stages of an epoch, measured in turns, and the share of peak performance."""
 
 import copy
 import dataclasses
+import functools
 import resource
 import statistics
 import sys
@@ -15,25 +16,26 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engine import hardware as machine
+from engine import hardware
 from engine.config import RunConfig
 from engine.data import load_data
 from engine.errors import ConfigError
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update
-from engine.profiling.reference import ReferenceWay
+from engine.profiling.reference import ReferenceImplementation
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import RunWriter
-from engine.training import train as method
+from engine.training.batches import Partners, find_partners
 from engine.training.control import Control
+from engine.training.evaluation import estimate_clean_probability, evaluate
 from engine.training.state import State
-from engine.training.train import prepare_state
+from engine.training.train import make_snapshot, prepare_state, train_epoch
 
-# what makes one epoch of MixNN; the label update is part of the evaluation pass
+# the stages of an epoch of MixNN; the label update is part of the evaluation pass
 EPOCH = ("training", "evaluation", "mixture", "neighbors", "weights", "snapshot")
 PEAK_SIZES = {"cpu": (2048, 4096), "cuda": (4096, 8192)}
-LARGEST, PROFILED = 3, 10  # costs that a profile names, steps that it looks at
+N_COSTS, N_PROFILED = 3, 10  # operators that a profile lists, steps that it covers
 
 
 def measure(
@@ -45,15 +47,15 @@ def measure(
     profile: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Measure one setting; everything in one process, stage after stage in turns.
+    """Measure one configuration; all in one process, stage after stage in turns.
 
-    images: of how many the passes over images are made in each turn, by default all; their seconds
-    are scaled to the whole set, since they grow straight with it. All else is done at full size, on
-    features of a first look at the whole set. turns: how often; medians count. reference: images a
-    turn of the reference code's way of working, 0 for none. profile: name the largest costs.
+    images: images per pass and turn, by default all; the seconds are scaled linearly to the whole
+    set. Everything else is measured at full size, on features of one evaluation of the whole set.
+    turns: repetitions, of which medians are reported. reference: images per turn of the reference
+    implementation, 0 for none. profile: list the largest costs. say: receives progress messages.
 
     Returns seconds by stage for an epoch of N samples (median, least, largest of the turns), and
-    what follows from them: `mixnn_over_ce`, an epoch of MixNN over the training pass of plain
+    derived values: `mixnn_over_ce`, an epoch of MixNN over the training pass of plain
     cross-entropy; images_per_second; shares of the machine's peak in a matrix product; memory.
     Raises ConfigError.
     """
@@ -68,25 +70,26 @@ def measure(
         if value not in allowed:
             raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
     state = prepare_state(config, data)
-    measured_on = machine.hardware_info(state.device)
+    machine = hardware.hardware_info(state.device)
     with (
-        machine.session(state.device, state.compile),
-        machine.threads(state.threads),
+        hardware.session(state.device, state.compile),
+        hardware.threads(state.threads),
         tempfile.TemporaryDirectory() as folder,
     ):
-        say("a first look at the whole set")
+        say("evaluation of the whole set")
         bench = _Bench(state, images, Path(folder) / "run")
         cases = bench.cases()
-        way = None
         if reference:
-            way = ReferenceWay(config, data, state.noisy_labels.given, reference, state.device)
+            other = ReferenceImplementation(
+                config, data, state.noisy_labels.given, reference, state.device
+            )
             cases |= {
-                "reference training": (way.train, data.n / way.n_images),
-                "reference evaluation": (way.evaluate, data.n / way.n_images),
+                "reference training": (other.train, data.n / other.n_images),
+                "reference evaluation": (other.evaluate, data.n / other.n_images),
             }
         seconds = in_turns(cases, turns, state.device, say)
         result = {
-            "machine": measured_on,
+            "machine": machine,
             "network": state.network,
             "precision": state.precision,
             "threads": state.threads,
@@ -112,9 +115,10 @@ def in_turns(
     device: torch.device,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, dict[str, float]]:
-    """Seconds of each case times its factor: all of them in turns, after one round to warm up.
+    """Seconds of each case times its factor, measured in turns after one warm-up round.
 
-    So a machine that is slow for a while is slow for all. Returns median, least and largest.
+    In turns, so that a temporarily slow machine is slow for all cases. Returns, by case, median,
+    least and largest.
     """
     spent: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(turns + 1):
@@ -133,7 +137,7 @@ def in_turns(
 
 
 def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """A result as rows of a table."""
+    """A result as rows of a table, the header first."""
     rows = [("measured", "median", "least to largest")]
     for name, row in result["seconds"].items():
         rows.append(
@@ -143,8 +147,8 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
         if name in result:
             rows.append((name.replace("_", " "), f"{result[name]:.3f}", ""))
     for name in ("images_per_second", "share_of_peak"):
-        for what, value in result[name].items():
-            rows.append((f"{name.replace('_', ' ')}: {what}", f"{value:,.3g}", ""))
+        for part, value in result[name].items():
+            rows.append((f"{name.replace('_', ' ')}: {part}", f"{value:,.3g}", ""))
     for cost in result.get("largest_costs", []):
         rows.append((f"cost: {cost['operator']}", f"{cost['share']:.3f}", ""))
     rows.append(("peak, TFLOP/s", f"{result['peak_tflops']:.3g}", ""))
@@ -152,8 +156,8 @@ def rows_of(result: dict[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def compared(result: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, str, str, str]]:
-    """Rows of a table: each stage now, in a stored result, and how the two stand to each other."""
+def comparison(result: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table: each stage in a stored result, now, and the ratio of the two."""
     rows = [("stage", "stored s", "now s", "now / stored")]
     for name, now in result["seconds"].items():
         then = before["seconds"].get(name)
@@ -170,19 +174,19 @@ def compared(result: dict[str, Any], before: dict[str, Any]) -> list[tuple[str, 
 
 
 class _Bench:
-    """One state of training, and each stage of its epoch as something to be called."""
+    """One state of training, and each stage of its epoch as a function to call."""
 
     def __init__(self, state: State, images: int, folder: Path):
         self.state, self.images, self.control = state, images, Control()
         self.config = state.config
         network = state.evaluation_network()
-        self.seen = method.evaluate(state, network, self.control, 0, correct=False)
-        self.scaled_loss, self.fit = method.estimate_clean_probability(state, self.seen.loss)
-        self.part = copy.copy(state)  # the same run over the first images alone
+        self.evaluation = evaluate(state, network, self.control, 0, correct=False)
+        self.scaled_loss, self.fit = estimate_clean_probability(state, self.evaluation.loss)
+        self.part = copy.copy(state)  # the same run on the first images only
         first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
         self.part.data = dataclasses.replace(state.data, **first)
         self.mixed, self.alone = (
-            method.find_partners(state, mixing, [], self.seen.features)
+            find_partners(state, mixing, [], self.evaluation.features)
             for mixing in ("neighbors", "none")
         )
         order = torch.from_numpy(state.rng.permutation(state.data.n)[:images]).to(state.device)
@@ -192,45 +196,49 @@ class _Bench:
         self.epoch = state.epoch
 
     def cases(self) -> dict[str, tuple[Callable[[], Any], float]]:
-        """Name -> what to do, and by what to scale its seconds to the whole set."""
+        """Name -> the function to time, and the factor that scales its seconds to the whole set."""
         scale = self.state.data.n / self.images
-        state, config, features = self.state, self.config, self.seen.features
-        backend = dict(backend=config.neighbor_backend, seed=config.seed)
+        state, config, features = self.state, self.config, self.evaluation.features
+        neighbors = self.mixed.neighbors
+        assert neighbors is not None  # of `find_partners` with mixing "neighbors"
+
+        def search() -> Any:
+            backend = config.neighbor_backend
+            return nearest(features, config.k, backend=backend, seed=config.seed)
+
         return {
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
             "evaluation": (self.evaluate, scale),
-            "mixture": (lambda: method.estimate_clean_probability(state, self.seen.loss), 1),
-            "neighbors": (lambda: nearest(features, config.k, **backend), 1),
-            "weights": (lambda: mixing_weights(state.clean, self.mixed.neighbors), 1),
+            "mixture": (lambda: estimate_clean_probability(state, self.evaluation.loss), 1),
+            "neighbors": (search, 1),
+            "weights": (functools.partial(mixing_weights, state.clean, neighbors), 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
             "snapshot": (self.snapshot, 1),
             "writing behind": (self.behind.flush, 1),
         }
 
-    def train(self, partners: method.Partners) -> None:
-        method.train_epoch(
-            self.state, self.config.warmup, "ce", self.batches, partners, self.control
-        )
+    def train(self, partners: Partners) -> None:
+        train_epoch(self.state, self.config.warmup, "ce", self.batches, partners, self.control)
 
     def evaluate(self) -> None:
         network = self.state.evaluation_network()
-        method.evaluate(self.part, network, self.control, 0, correct=True)
+        evaluate(self.part, network, self.control, 0, correct=True)
 
     def snapshot(self) -> None:
-        """What holds up training between two epochs: copies and numbers, handed to the writer."""
+        """The work between two epochs: copies and metrics, and the call of the writer."""
         self.epoch = self.state.epoch = self.epoch + 1
-        left = method.make_snapshot(
-            self.state, "main", {}, {}, self.seen, self.scaled_loss, self.fit, self.mixed
+        snapshot = make_snapshot(
+            self.state, "main", {}, {}, self.evaluation, self.scaled_loss, self.fit, self.mixed
         )
-        self.behind.write(left, self.state)
+        self.behind.write(snapshot, self.state)
 
     def close(self) -> None:
         self.behind.flush()
         self.writer.close()
 
     def flops_per_image(self) -> tuple[int, int]:
-        """Floating-point operations of training on one image, and of evaluating it."""
+        """Floating-point operations of training on one image, and of evaluating one."""
         shape = (1, *self.state.data.shape)
         image = torch.zeros(shape, device=self.state.device)
         network = copy.deepcopy(self.state.model).eval()
@@ -244,66 +252,68 @@ class _Bench:
         return counted[0], counted[1]
 
     def peak_flops(self) -> float:
-        """Floating-point operations a second that this machine reaches in a matrix product."""
+        """Floating-point operations per second of this machine in a matrix product."""
         kind = torch.bfloat16 if self.state.precision == "bf16" else torch.float32
         best = 0.0
         for size in PEAK_SIZES[self.state.device.type]:
             a = torch.randn(size, size, device=self.state.device).to(kind)
-            found = in_turns({"product": (lambda a=a: a @ a, 1)}, 3, self.state.device)
-            best = max(best, 2 * size**3 / found["product"]["least"])
+            case = functools.partial(torch.matmul, a, a)
+            seconds = in_turns({"product": (case, 1)}, 3, self.state.device)
+            best = max(best, 2 * size**3 / seconds["product"]["least"])
         return best
 
     def largest_costs(self) -> list[dict[str, Any]]:
-        """The operators that take the most time of a few training steps on mixed images."""
+        """The operators with the largest share of the time of a few training steps."""
         from torch.profiler import ProfilerActivity, profile
 
         cuda = self.state.device.type == "cuda"
         kinds = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
-        batches, self.batches = self.batches, self.batches[:PROFILED]
-        with profile(activities=kinds) as seen:
+        batches, self.batches = self.batches, self.batches[:N_PROFILED]
+        with profile(activities=kinds) as events:
             self.train(self.mixed)
         self.batches = batches
-        of = "self_device_time_total" if cuda else "self_cpu_time_total"
+        field = "self_device_time_total" if cuda else "self_cpu_time_total"
         spent: Counter[str] = Counter()
-        for row in seen.key_averages():
+        for row in events.key_averages():
             # on a CPU each compiled graph is an operator of its own, named by a hash
             compiled = row.key.startswith("## Call CompiledFxGraph")
-            spent["compiled kernels" if compiled else row.key] += getattr(row, of)
+            spent["compiled kernels" if compiled else row.key] += getattr(row, field)
         return [
             {"operator": name, "share": round(value / spent.total(), 3)}
-            for name, value in spent.most_common(LARGEST)
+            for name, value in spent.most_common(N_COSTS)
         ]
 
 
 def _derived(seconds: dict[str, dict[str, float]], n: int, bench: _Bench) -> dict[str, Any]:
-    """What follows from the medians."""
+    """Values derived from the medians."""
     spent = {name: row["median"] for name, row in seconds.items()}
     epoch = sum(spent[name] for name in EPOCH)
-    in_training, in_look = bench.flops_per_image()
+    in_training, in_evaluation = bench.flops_per_image()
     peak = bench.peak_flops()
-    told = {
+    images_per_second = {
+        "ce training": n / spent["ce training"],
+        "mixnn epoch": n / epoch,
+    }
+    derived = {
         "mixnn_epoch_seconds": epoch,
         "mixnn_over_ce": epoch / spent["ce training"],
         "snapshot_share": spent["snapshot"] / epoch,
-        "images_per_second": {
-            "ce training": n / spent["ce training"],
-            "mixnn epoch": n / epoch,
-        },
+        "images_per_second": images_per_second,
         "peak_tflops": peak / 1e12,
         "share_of_peak": {
             "training": in_training * n / spent["training"] / peak,
-            "evaluation": in_look * n / spent["evaluation"] / peak,
+            "evaluation": in_evaluation * n / spent["evaluation"] / peak,
         },
     }
     if "reference training" in spent:
         reference = spent["reference training"] + spent["reference evaluation"]
-        told["images_per_second"]["reference epoch"] = n / reference
-        told["times_the_reference"] = reference / epoch
-    return told
+        images_per_second["reference epoch"] = n / reference
+        derived["times_the_reference"] = reference / epoch
+    return derived
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Bytes: on a GPU of its memory, else the largest this process has held."""
+    """Bytes of GPU memory, or on a CPU the peak memory of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024

@@ -311,7 +311,7 @@ def read_array(
     """An array of a run folder, whose header is checked first. Raises one of UNREADABLE."""
     path = schema.own_path(folder, name)
     with open(path, "rb") as file:
-        schema.array_head(file, os.fstat(file.fileno()).st_size)
+        schema.array_header(file, os.fstat(file.fileno()).st_size)
     return np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
 
 

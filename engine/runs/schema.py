@@ -1,12 +1,12 @@
-"""What the files of a run folder must say: a folder may be damaged, or come from a stranger.
+"""Checks of the content of a run folder, which may be damaged or untrusted.
 
-Nothing is read from disk here but the heads of arrays. Every check raises ValueError with the part
-of a sentence that names the value and what is allowed; it takes microseconds for each record.
+Only the headers of arrays are read from disk. Every check raises ValueError with the part of a
+sentence that names the value and what is allowed; a record takes microseconds.
 """
 
 import os
 import zipfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
@@ -27,7 +27,7 @@ LABELS = {  # of labels.npz: name -> kinds of NumPy's types, shape in N, C and P
 
 
 def info(value: Any) -> None:
-    """config.json, but for the settings, which RunConfig checks."""
+    """Check config.json, except for the settings, which RunConfig checks."""
     _is(value, dict, "it")
     of = _parts(value, "", {
         "config": dict, "network": str, "precision": str, "device": str, "first_epoch": int,
@@ -54,12 +54,12 @@ def info(value: Any) -> None:
     _is(of["machine"].get("commit"), (str, type(None)), "machine.commit")
     if of["parent"] is not None:
         parent = _parts(of["parent"], "parent.", {"run": str, "epoch": int})
-        # so that no chain of parents comes back to where it began
+        # so that no chain of parents is a circle
         _within(parent["epoch"], 0, of["first_epoch"] - 1, "parent.epoch")
 
 
 def records(value: Any, first_epoch: int, k_max: int, start: int = 0) -> None:
-    """Records of epochs.jsonl, one an epoch, without gaps; start: the number of the first one."""
+    """Check records of epochs.jsonl, one per epoch without gaps; start: number of the first one."""
     for number, record in enumerate(_is(value, list, "it"), start):
         at = f"record {number}: "
         of = _parts(record, at, {
@@ -83,63 +83,63 @@ def records(value: Any, first_epoch: int, k_max: int, start: int = 0) -> None:
 
 
 def status(value: Any) -> None:
-    """status.json."""
+    """Check status.json."""
     of = _parts(value, "", {"state": str, "message": str, "time": NUMBER})
     if of["state"] not in STATES:
         raise ValueError(f"state = {_short(of['state'])}: allowed are {', '.join(STATES)}")
 
 
 def label_files(path: Any, n: int, n_classes: int) -> None:
-    """The heads of labels.npz, before an array is loaded: types, shapes and sizes."""
+    """Check the headers of labels.npz, before an array is loaded: types, shapes and sizes."""
     with zipfile.ZipFile(path) as archive:
-        found = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-        if missing := {"given", "matrix", "panel"} - set(found):
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        if missing := {"given", "matrix", "panel"} - set(members):
             raise ValueError(f"it lacks {', '.join(sorted(missing))}")
-        for name, member in found.items():
+        for name, member in members.items():
             if name not in LABELS:
                 raise ValueError(f"array {name[:60]!r}: allowed are {', '.join(LABELS)}")
             kinds, letters = LABELS[name]
             with archive.open(member) as file:
-                kind, shape = array_head(file, member.file_size)
+                kind, shape = array_header(file, member.file_size)
             sides = {"N": n, "C": n_classes, "P": shape[0] if shape else 0}
             allowed = tuple(sides[letter] for letter in letters)
             if kind.kind not in kinds or shape != allowed or sides["P"] > max(n, 0) * len(letters):
                 raise ValueError(f"{name} has type {kind} and shape {shape}: allowed is {allowed}")
 
 
-def labels(found: dict[str, np.ndarray], n: int, n_classes: int) -> None:
-    """labels.npz once it is loaded: every number names a class or a sample that is there."""
+def labels(arrays: dict[str, np.ndarray], n: int, n_classes: int) -> None:
+    """Check the arrays of labels.npz: class and sample ids exist, matrices are finite."""
     for name, most in (("given", n_classes), ("true", n_classes), ("panel", n)):
-        values = found.get(name)
+        values = arrays.get(name)
         if values is not None and len(values) and not 0 <= values.min() <= values.max() < most:
             raise ValueError(f"{name} has {values.min()} to {values.max()}: allowed is 0 to {most}")
-    if not all(np.isfinite(found[name]).all() for name in found if name.startswith("matrix")):
+    if not all(np.isfinite(arrays[name]).all() for name in arrays if name.startswith("matrix")):
         raise ValueError("the matrix has a number that is not finite")
 
 
-def array_head(file: BinaryIO, size: int) -> tuple[np.dtype, tuple[int, ...]]:
-    """Type and shape that a .npy file of `size` bytes claims, and has room for."""
+def array_header(file: IO[bytes], size: int) -> tuple[np.dtype, tuple[int, ...]]:
+    """Type and shape in the header of a .npy file of `size` bytes, which must be large enough."""
     try:
         version = np.lib.format.read_magic(file)
-        head = {
+        read = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
-        shape, _, kind = head(file)
+        shape, _, kind = read(file)
         sides = [int(side) for side in shape]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, MemoryError) as error:
-        raise ValueError(f"its head cannot be read ({type(error).__name__})") from None
+        raise ValueError(f"its header cannot be read ({type(error).__name__})") from None
     if kind.hasobject:
         raise ValueError("it holds Python objects, which are not read")
-    need = int(kind.itemsize)
+    needed = int(kind.itemsize)
     for side in sides:
-        need *= side
-    if kind.itemsize == 0 or min(sides, default=0) < 0 or need > size - file.tell():
-        raise ValueError(f"its head claims type {kind} and shape {shape}, and the file is smaller")
+        needed *= side
+    if kind.itemsize == 0 or min(sides, default=0) < 0 or needed > size - file.tell():
+        raise ValueError(f"its header claims type {kind} and shape {shape}: the file is smaller")
     return kind, tuple(sides)
 
 
-def own_path(folder: os.PathLike, name: str) -> str:
+def own_path(folder: os.PathLike | str, name: str) -> str:
     """The path of a regular file in a run folder. Raises OSError; ValueError if it leads out."""
     path, home = os.path.join(folder, name), os.path.realpath(folder)
     real = os.path.realpath(path, strict=True)
@@ -151,7 +151,7 @@ def own_path(folder: os.PathLike, name: str) -> str:
 
 
 def _parts(value: Any, at: str, kinds: dict[str, Any]) -> dict[str, Any]:
-    """A dict that has these keys with values of these types."""
+    """The dict, if it has these keys with values of these types."""
     _is(value, dict, at.rstrip(".: ") or "it")
     for name, kind in kinds.items():
         if name not in value:
@@ -193,7 +193,7 @@ def _within(value: int, low: int, high: int, name: str) -> None:
 
 
 def _short(value: Any) -> str:
-    """A value in a message; reprs of deep or endless ones are left out."""
+    """A value for a message, without the repr of long or deep ones."""
     if isinstance(value, (list, dict)):
         return f"a {type(value).__name__} of {len(value)}"
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "a huge number"

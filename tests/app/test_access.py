@@ -1,4 +1,4 @@
-"""Who sees what: every page as a stranger, by share link, and after it was revoked."""
+"""Who may see what: every page for another visitor, with a share link, and after it was revoked."""
 
 import io
 import json
@@ -77,14 +77,14 @@ def press(at: AppTest, start: str) -> None:
 
 
 def secrets_of(name: str) -> list[str]:
-    """What nobody else may see of a run beside its name: classes, file, pictures, a number."""
+    """What only its viewers may see of a run besides its name: classes, file, images, a number."""
     picture = images.data_url(run_cache.pixels(name, [0])[0])
     return ["zebra0kind", "zebra9kind", "own.npz", "0.73519", picture[-60:], "73.5 %"]
 
 
 @pytest.fixture
 def private(root, template_unknown, monkeypatch) -> str:
-    """Ann's run on what she brought, on a server with a passcode; a public run beside it."""
+    """Ann's run on her own data, on a server with a passcode; and a public run."""
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     shutil.copytree(template_unknown, root / NAME)
     info = json.loads((root / NAME / "config.json").read_text())
@@ -98,17 +98,17 @@ def private(root, template_unknown, monkeypatch) -> str:
 
 
 def links_to(name: str) -> dict[str, dict[str, str]]:
-    """Addresses that ask for a run in every way there is, by page."""
-    asked = {page: {"run": name, "sample": "0"} for page in PAGES}
-    asked["compare"] |= {"compare": name, "like": "npz"}
-    asked["noise"] |= {"noise_of": "run"}
-    return asked | {"your_data": {"run": name, "step": "review"}}
+    """Page -> URL parameters that name a run in every possible way."""
+    requests = {page: {"run": name, "sample": "0"} for page in PAGES}
+    requests["compare"] |= {"compare": name, "like": "npz"}
+    requests["noise"] |= {"noise_of": "run"}
+    return requests | {"your_data": {"run": name, "step": "review"}}
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_no_page_shows_a_private_run_to_a_stranger(private, template, beside):
+@pytest.mark.parametrize("with_public", [True, False])
+def test_no_page_shows_a_private_run_to_a_stranger(private, template, with_public):
     hidden = secrets_of(private)
-    if beside:
+    if with_public:
         shutil.copytree(template, runs().root / "public")
         hidden.pop(4)  # its first digit is the same
     for page, params in links_to(private).items():
@@ -125,13 +125,13 @@ def test_no_page_shows_a_private_run_to_a_stranger(private, template, beside):
         assert not [text for text in hidden if text in theirs], step
 
 
-def test_the_answer_is_that_of_a_run_that_is_not_there(private):
+def test_a_hidden_run_is_treated_as_missing(private):
     for page in ("train", "losses", "sample", "map"):
-        asked = texts(open_as(BOB, page, run=private))
-        assert asked.replace(private, GONE) == texts(open_as(BOB, page, run=GONE))
+        text = texts(open_as(BOB, page, run=private))
+        assert text.replace(private, GONE) == texts(open_as(BOB, page, run=GONE))
 
 
-def test_a_link_lets_look_and_not_decide_and_can_be_revoked(private, template):
+def test_a_link_allows_viewing_but_not_deciding_and_can_be_revoked(private, template):
     shutil.copytree(template, runs().root / "public")
     key = runs().share_link(private, who(ANN))
     assert len(key) >= 22  # 128 bits
@@ -153,7 +153,7 @@ def test_a_link_lets_look_and_not_decide_and_can_be_revoked(private, template):
     assert runs().share_link(private, who(ANN)) != key
 
 
-def test_the_owner_makes_and_revokes_the_link_on_the_page(private):
+def test_the_owner_creates_and_revokes_the_link_on_the_page(private):
     at = open_as(ANN, "train", run=private)
     at.button(key=f"share-{private}").click().run()
     key = runs().link_key(private)
@@ -225,7 +225,7 @@ def archive() -> io.BytesIO:
     return out
 
 
-def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
+def test_an_upload_belongs_to_those_who_uploaded_it(root, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     about = registry.receive(archive(), "zebras.npz", root)
     runs().claim(about.key, who(ANN))
@@ -248,7 +248,7 @@ def test_an_upload_is_of_those_who_brought_it(root, monkeypatch):
 def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     monkeypatch.setenv("MIXNN_FOLDERS", str(root.parent))
     about = registry.receive(archive(), "zebras.npz", root)
-    with pytest.raises(registry.UploadError, match="lies in the folder of the runs"):
+    with pytest.raises(registry.UploadError, match="is in the folder of the runs"):
         registry.named(about.dataset.partition(":")[2], root)
     with pytest.raises(registry.UploadError, match="cannot be read: allowed is"):
         registry.named(f"{root.parent}/a\0b", root)
@@ -270,7 +270,7 @@ def test_of_the_runs_folder_only_ones_own_upload_is_a_data_set(root, monkeypatch
 
 @pytest.mark.parametrize("text", ["folder:/x\0y", "npz:/x\x1fy.npz", "npz:~no-such-user/x.npz"])
 @pytest.mark.parametrize("teacher", [False, True])
-def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teacher):
+def test_an_impossible_path_is_refused_with_a_message(root, text, teacher):
     assert not runs().access.may_use(text, who(BOB))
     for page in ("train", "noise"):
         at = unopened(page)
@@ -284,7 +284,7 @@ def test_a_path_that_none_can_have_is_refused_with_a_sentence(root, text, teache
         load(text)
 
 
-def test_only_those_who_may_see_it_learn_of_a_waiting_run_that_was_lost(root, template_unknown):
+def test_only_those_who_may_see_it_learn_that_a_queued_run_was_not_restored(root, template_unknown):
     shutil.copytree(template_unknown, root / "parent")
     shutil.copytree(template_unknown, root / "other")
     first = RunManager(root)
@@ -295,10 +295,12 @@ def test_only_those_who_may_see_it_learn_of_a_waiting_run_that_was_lost(root, te
     shutil.rmtree(root / "parent")
     shutil.rmtree(root / "other")
     st.cache_resource.clear()
-    said = {token: VisibleRuns(runs(), who(token)).problems for token in (ANN, BOB, b"zoe-----")}
-    assert [len(problems) for problems in said.values()] == [1, 1, 0]
-    assert f"{lost[0]}: parent is no run folder" in said[ANN][0]
-    assert str(root) not in str(said)
+    problems_of = {
+        token: VisibleRuns(runs(), who(token)).problems for token in (ANN, BOB, b"zoe-----")
+    }
+    assert [len(problems) for problems in problems_of.values()] == [1, 1, 0]
+    assert f"{lost[0]}: parent is no run folder" in problems_of[ANN][0]
+    assert str(root) not in str(problems_of)
     assert len(VisibleRuns(runs(), who(BOB, teacher=True)).problems) == 2
     assert runs().names() == []
     assert not any((root / name).exists() for name in lost)
@@ -319,24 +321,24 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
     assert len(evidence.reviews_of("public").log()) == 1
 
 
-def test_a_page_gets_nothing_ungated_from_the_registry(private):
-    seen = VisibleRuns(runs(), who(BOB))
+def test_a_page_gets_nothing_unchecked_from_the_manager(private):
+    visible = VisibleRuns(runs(), who(BOB))
     for method in ("folder", "info", "mark_watched", "link_key", "private"):
         with pytest.raises(RunsError, match="does not exist"):
-            getattr(seen, method)(private)
+            getattr(visible, method)(private)
     for method in ("may_control", "resume", "stop", "pause", "step", "go_on", "delete", "revoke"):
         with pytest.raises(RunsError, match="does not exist"):
-            getattr(seen, method)(private, who(BOB))
-    for name in ("storage", "access", "_queue", "close", "tidy"):
+            getattr(visible, method)(private, who(BOB))
+    for name in ("storage", "access", "_queue", "close", "clean_up"):
         with pytest.raises(AttributeError):
-            getattr(seen, name)
+            getattr(visible, name)
     public = {name for name in {*vars(RunManager), *vars(RunReader)} if not name.startswith("_")}
-    assert public - {"from_environment", "close", "tidy", "share"} <= set(dir(VisibleRuns)) | {
-        *("alone", "refusal", "limit", "slots", "per_visitor", "tidied", "shared"),
+    assert public - {"from_environment", "close", "clean_up", "share"} <= set(dir(VisibleRuns)) | {
+        *("trains_here", "refusal", "limit", "slots", "per_visitor", "last_cleanup", "shared"),
     }
     config = RunFolder(runs().root / private).config
     with pytest.raises(RunsError, match="not yours"):
-        seen.submit(config, visitor=who(BOB))
+        visible.submit(config, visitor=who(BOB))
 
 
 @pytest.fixture
@@ -361,7 +363,7 @@ def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, temp
     soft[:, :9] = np.roll(soft[:, :9], 1, axis=2)  # labels that changed, for Labels to list
     soft.flush()
     key = runs().share_link(private, who(ANN))
-    found = 0
+    n_downloads = 0
     for page, params in links_to(private).items():
         for more in ({"step": "review"}, {"step": "take"}) if page == "your_data" else ({},):
             open_as(BOB, page, key=key, lasso="0,1,2", **params | more)
@@ -370,8 +372,8 @@ def test_no_open_tab_downloads_anything_after_the_link_was_revoked(private, temp
     assert {"CSV", "All labels, CSV", "A table of all labels (.csv)", "Save as CSV"} <= labels
     assert any(label.startswith("The data set, reviewed") for label in labels)
     for _, make in shared:
-        found += "zebra0kind" in str(in_a_thread(make))
-    assert found >= 3
+        n_downloads += "zebra0kind" in str(in_a_thread(make))
+    assert n_downloads >= 3
     runs().revoke(private, who(ANN))
     for label, make in shared:
         with pytest.raises(RunsError, match="does not exist"):
@@ -394,7 +396,7 @@ def test_a_thread_without_a_page_reads_no_private_run(private, template):
         run_cache.run(private)
 
 
-def test_every_download_asks_again():
+def test_every_download_checks_access_again():
     app = MAIN.parent
     calls = [
         path.relative_to(app).as_posix()
@@ -404,7 +406,7 @@ def test_every_download_asks_again():
     assert calls == []
 
 
-def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, tmp_path):
+def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp_path):
     fork = runs().fork(private, 2, visitor=who(ANN), k=2)
     wait_until(lambda: runs().info(fork).state == "done")
     key = runs().share_link(fork, who(ANN))
@@ -417,7 +419,7 @@ def test_a_fork_goes_back_only_to_runs_that_the_visitor_may_see(private, root, t
         with pytest.raises(StoreError, match="is gone"):
             sample_history.before(run_cache.run(fork), 0, np.array([0]))
         assert all(m.run.folder.name == fork for m in history(run_cache.run(fork), 0))
-    shutil.move(root / private, tmp_path / private)  # where no visitor may look
+    shutil.move(root / private, tmp_path / private)  # where no visitor has access
     path = root / fork / "config.json"
     info = json.loads(path.read_text())
     info["parent"]["run"] = str(tmp_path / private)

@@ -1,4 +1,4 @@
-"""Viewers of a live run on a server that has nearly no processor: answers keep coming."""
+"""Viewers of a live run on a server with almost no CPU: responses keep coming."""
 
 import asyncio
 import sys
@@ -20,7 +20,7 @@ from viewers import Viewer  # noqa: E402
 VIEWERS, CORES, SECONDS = 8, 0.05, 10.0
 
 
-async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
+async def watch(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
     await (await Viewer.join(url)).open("")
     wait_for(lambda: (root / crowd.RUN / "epochs.jsonl").exists())
     viewers = [await Viewer.join(url) for _ in range(VIEWERS)]
@@ -28,20 +28,20 @@ async def look_on(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
         await viewer.open("", run=crowd.RUN)
     with limited(pid, CORES):
         await crowd.minute(viewers, pid, 5.0)
-        found = await crowd.minute(viewers, pid, SECONDS)
+        result = await crowd.minute(viewers, pid, SECONDS)
     for viewer in viewers:
         await viewer.leave()
-    return found, viewers
+    return result, viewers
 
 
 @slow
-def test_answers_keep_coming_on_a_starved_server(tmp_path):
+def test_responses_keep_coming_on_a_starved_server(tmp_path):
     root = tmp_path / "runs"
     root.mkdir()
     crowd.prepare(root)
     with server_process(root) as server:
-        found, _ = asyncio.run(look_on(server.url, root, server.process.pid))
-    print(found)
-    assert found["fewest_of_a_viewer"] >= 1
-    assert found["oldest"] < 10
-    assert found["errors"] == 0
+        result, _ = asyncio.run(watch(server.url, root, server.process.pid))
+    print(result)
+    assert result["fewest_of_a_viewer"] >= 1
+    assert result["oldest"] < 10
+    assert result["errors"] == 0

@@ -19,7 +19,7 @@ KB = 1000
 
 @pytest.fixture
 def served(monkeypatch):
-    """A server of Streamlit's own routes with one session, "me", and what narrows it."""
+    """A server of Streamlit's own routes with one session, "me", and what restricts it."""
     monkeypatch.setattr(AppSession, "_handle_clear_cache_request", lambda session: None)
     monkeypatch.setattr(routes, "is_xsrf_enabled", lambda: False)
     files, stats = MemoryUploadedFileManager("/_stcore/upload_file"), StatsManager()
@@ -27,14 +27,14 @@ def served(monkeypatch):
     run = SimpleNamespace(
         uploaded_file_mgr=files, stats_mgr=stats, is_active_session=lambda s: s in ("me", "you")
     )
-    made = endpoints.Uploads(200 * KB, 300 * KB)
+    uploads = endpoints.Uploads(200 * KB, 300 * KB)
     app = Starlette(
         routes=[
             *routes.create_upload_routes(run, files, None),
             *routes.create_metrics_routes(run, None),
         ]
     )
-    return TestClient(app), made, run
+    return TestClient(app), uploads, run
 
 
 def put(client: TestClient, size: int, session: str = "me", name: str = "a") -> int:
@@ -43,11 +43,11 @@ def put(client: TestClient, size: int, session: str = "me", name: str = "a") -> 
 
 
 def kept(run) -> int:
-    there = run.uploaded_file_mgr.file_storage.values()
-    return sum(len(f.data) for session in there for f in session.values())
+    sessions = run.uploaded_file_mgr.file_storage.values()
+    return sum(len(f.data) for session in sessions for f in session.values())
 
 
-def test_as_streamlit_comes_it_takes_and_says_everything(served):
+def test_unrestricted_streamlit_accepts_and_reports_everything(served):
     client, _, run = served
     for number in range(8):
         assert put(client, 60 * KB, name=str(number)) == 204
@@ -55,24 +55,24 @@ def test_as_streamlit_comes_it_takes_and_says_everything(served):
     assert "UploadedFileManager" in client.get("/_stcore/metrics").text
 
 
-def test_a_page_without_an_uploader_takes_nothing(served):
-    client, made, run = served
-    made.restrict(run)
+def test_a_page_without_an_uploader_accepts_nothing(served):
+    client, uploads, run = served
+    uploads.restrict(run)
     assert put(client, 60 * KB) == 400
-    made.wait_for("me", True)
+    uploads.wait_for("me", True)
     assert put(client, 60 * KB) == 204
-    made.wait_for("me", False)
+    uploads.wait_for("me", False)
     assert put(client, 60 * KB, name="b") == 400
     assert kept(run) == 60 * KB
-    made.wait_for("gone", True)
-    assert put(client, 1, session="gone") == 400
+    uploads.wait_for("ended", True)
+    assert put(client, 1, session="ended") == 400
 
 
-def test_a_session_and_the_server_keep_so_much(served):
-    client, made, run = served
-    made.restrict(run)
-    made.wait_for("me", True)
-    made.wait_for("you", True)
+def test_a_session_and_the_server_have_memory_limits(served):
+    client, uploads, run = served
+    uploads.restrict(run)
+    uploads.wait_for("me", True)
+    uploads.wait_for("you", True)
     answers = [put(client, 60 * KB, name=str(number)) for number in range(8)]
     assert answers == [204] * 3 + [413] * 5
     assert put(client, 60 * KB, name="0") == 204  # the same again replaces it
@@ -84,27 +84,27 @@ def test_a_session_and_the_server_keep_so_much(served):
 
 
 def test_no_metrics(served):
-    client, made, run = served
-    made.restrict(run)
-    made.wait_for("me", True)
+    client, uploads, run = served
+    uploads.restrict(run)
+    uploads.wait_for("me", True)
     put(client, 60 * KB)
-    said = client.get("/_stcore/metrics").text
-    assert "UploadedFileManager" not in said
-    assert "60000" not in said
+    metrics = client.get("/_stcore/metrics").text
+    assert "UploadedFileManager" not in metrics
+    assert "60000" not in metrics
 
 
-def test_no_client_clears_the_caches_of_all(served, monkeypatch):
-    _, made, run = served
+def test_no_client_clears_the_shared_caches(served, monkeypatch):
+    _, uploads, run = served
     cleared = []
     monkeypatch.setattr(
         AppSession, "_handle_clear_cache_request", lambda session: cleared.append(1)
     )
-    made.restrict(run)
+    uploads.restrict(run)
     AppSession._handle_clear_cache_request(None)
     assert cleared == []
 
 
-def test_the_installed_streamlit_has_what_is_narrowed():
+def test_the_installed_streamlit_has_what_is_restricted():
     """Fails when another version of Streamlit wants another way."""
     assert {"is_active_session", "uploaded_file_mgr", "stats_mgr"} <= set(dir(Runtime))
     run = SimpleNamespace(

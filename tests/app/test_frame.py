@@ -1,4 +1,4 @@
-"""The frame: what is chosen stands in the URL and survives a page switch; words; no traceback."""
+"""The frame: the selection is in the URL and survives a page switch; terms; no traceback."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_a_new_link_in_the_same_tab_counts(finished):
 
 
 def choices_of(at) -> dict:
-    return at.session_state[url_state.KEPT]
+    return at.session_state[url_state.CHOICES]
 
 
 def test_stepping_through_the_epochs(finished):
@@ -83,13 +83,13 @@ def test_a_damaged_packed_text_is_refused(text):
         parameters.unpack(text)
 
 
-def test_an_unforeseen_failure_becomes_a_box(root, monkeypatch):
+def test_an_unexpected_failure_becomes_a_message(root, monkeypatch):
     monkeypatch.setattr(run_picker, "chosen_run", lambda: 1 / 0)
     at = app("train")
     assert "Unexpected error: ZeroDivisionError" in texts(at)
 
 
-def test_the_app_needs_no_certain_folder(root, tmp_path, monkeypatch):
+def test_the_app_runs_from_any_folder(root, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     at = AppTest.from_file(str(MAIN), default_timeout=60).run()
     assert not at.exception

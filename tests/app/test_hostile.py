@@ -1,4 +1,4 @@
-"""Whatever a stranger uploads is refused with a reason or taken rightly, and nothing else."""
+"""Every hostile upload is refused with a reason or accepted correctly."""
 
 import io
 import re
@@ -38,7 +38,7 @@ def some(cases: list[Case], step: int) -> list:
     ]
 
 
-def judge(case: Case, taken: list[str], refusal: str) -> None:
+def check_outcome(case: Case, taken: list[str], refusal: str) -> None:
     """taken: the notes of one that was taken."""
     if case.outcome != "either":
         assert (case.outcome == "refused") == bool(refusal), refusal or taken
@@ -54,21 +54,21 @@ def check_sentence(refusal: str) -> None:
 
 
 @pytest.mark.parametrize("case", some(SMALL, 3))
-def test_each_is_refused_with_a_reason_or_taken(case, tmp_path):
+def test_each_is_refused_with_a_reason_or_accepted(case, tmp_path):
     """In this process; the other one runs the same function."""
     own = tmp_path / "outer" / "own"
     own.mkdir(parents=True)
     (own / paths.INCOMING).write_bytes(case.make())
     notes, refusal = [], ""
     try:
-        found = sandbox.unpack(own, "mine.zip", Limits(), 8, lambda what, done, total: None)
-        data = load(f"{found['form']}:{own / found['file']}")
+        result = sandbox.unpack(own, "mine.zip", Limits(), 8, lambda what, done, total: None)
+        data = load(f"{result['form']}:{own / result['file']}")
         assert data.labels.min() >= 0
         assert data.labels.max() < data.n_classes == len(set(data.classes))
-        notes = [*found["notes"], *data.notes]
+        notes = [*result["notes"], *data.notes]
     except UploadError as error:
         refusal = str(error)
-    judge(case, notes, refusal)
+    check_outcome(case, notes, refusal)
     outside = [path for path in tmp_path.rglob("*") if own not in (path, *path.parents)]
     assert outside == [tmp_path / "outer"]
 
@@ -89,8 +89,8 @@ def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, 
         shutil.rmtree(root / paths.FOLDER)
     except UploadError as error:
         refusal = str(error)
-        assert refusal.startswith("mine.zip was not taken: ")
-    judge(case, notes, refusal)
+        assert refusal.startswith("mine.zip was not accepted: ")
+    check_outcome(case, notes, refusal)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     assert 0 < job.peak < BUDGET_MB << 20
     if refusal:
@@ -136,20 +136,20 @@ def test_headers_of_any_text(text):
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=4))
 def test_class_names_of_any_text(names):
     try:
-        found = check_class_names("x", names)
+        checked = check_class_names("x", names)
     except DataError as error:
         check_sentence(str(error))
         return
-    assert check_class_names("x", found) == found
-    assert len(set(found)) == len(names)
+    assert check_class_names("x", checked) == checked
+    assert len(set(checked)) == len(names)
 
 
 @FUZZ
 @given(st.text(st.sampled_from("./\\:acC \n\0\u202e\ud800"), max_size=20))
 def test_no_path_leads_outside(name):
     try:
-        found = safe_zip.parts(name)
+        path_parts = safe_zip.parts(name)
     except UploadError as error:
         check_sentence(str(error))
         return
-    assert (Path("/home") / Path(*found)).resolve().is_relative_to("/home")
+    assert (Path("/home") / Path(*path_parts)).resolve().is_relative_to("/home")

@@ -1,4 +1,4 @@
-"""Uploads in turns: an evil one ends with a sentence, and holds nobody."""
+"""Uploads in turns: a harmful one ends with a message and delays no other."""
 
 import contextlib
 import io
@@ -23,18 +23,18 @@ from tests.app.test_uploads import arrays, pets, zipped
 
 ROOT = Path(__file__).resolve().parents[2]
 # An upload whose name tells what its process does, once nothing but the limits is left.
-EVIL = """
+HARMFUL = """
 import json, os, signal, sys, time
 from app.server.uploads import sandbox
 from app.server.uploads.limits import Limits
-wish = json.loads(sys.argv[1])
-do = wish["name"].partition(".")[0]
-say = lambda told: print(json.dumps(told), flush=True)
+request = json.loads(sys.argv[1])
+do = request["name"].partition(".")[0]
+say = lambda message: print(json.dumps(message), flush=True)
 if do == "mine":
-    sandbox.main(wish, say)
+    sandbox.main(request, say)
     sys.exit()
-sandbox.confine(Limits(**wish["limits"]))
-say({"done": ["Evil", os.getpid(), 9]})
+sandbox.confine(Limits(**request["limits"]))
+say({"done": ["Harmful", os.getpid(), 9]})
 if do == "grow":
     hoard = [bytearray(1 << 24) for _ in range(10_000)]
 elif do == "spin":
@@ -48,13 +48,13 @@ elif do == "talk":
     while True:
         sys.stdout.write("x" * 65_536)
 elif do == "fall":
-    raise RuntimeError("what nobody thought of")
+    raise RuntimeError("an unexpected error")
 """
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", EVIL])
+    monkeypatch.setattr(jobs, "COMMAND", [sys.executable, "-c", HARMFUL])
     monkeypatch.setattr(jobs, "TURN", 0.2)
     monkeypatch.setenv("MIXNN_UPLOAD_MEMORY_MB", "200")
     (tmp_path / "runs").mkdir()
@@ -68,24 +68,24 @@ def file(name: str) -> io.BytesIO:
 @contextlib.contextmanager
 def begun(root: Path, *names: str, visitor: str = ""):
     """Uploads under way, each in its thread; they are canceled at the end."""
-    found = [
-        registry.Bringing(file(name + str(i)), f"{name}.zip", root, visitor)
+    threads = [
+        registry.UploadThread(file(name + str(i)), f"{name}.zip", root, visitor)
         for i, name in enumerate(names)
     ]
-    for bringing in found:
-        bringing.start()
+    for thread in threads:
+        thread.start()
     try:
-        yield found
+        yield threads
     finally:
-        for bringing in found:
-            bringing.job.cancelled.set()
-        for bringing in found:
-            bringing.join(10)
-            assert not bringing.is_alive()
+        for thread in threads:
+            thread.job.cancelled.set()
+        for thread in threads:
+            thread.join(10)
+            assert not thread.is_alive()
 
 
-def works(bringing: registry.Bringing) -> bool:
-    return bringing.job.what == "Evil"
+def works(thread: registry.UploadThread) -> bool:
+    return thread.job.what == "Harmful"
 
 
 def alive(pid: int) -> bool:
@@ -103,10 +103,10 @@ def alive(pid: int) -> bool:
         ("sleep", "longer than the 1 seconds allowed"),
         ("die", "more memory than"),
         ("talk", "endless messages"),
-        ("fall", "whoever runs the server finds the reason in its log"),
+        ("fall", "the reason is in the server's log"),
     ],
 )
-def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reason):
+def test_every_harmful_process_ends_with_a_message(root, monkeypatch, name, reason):
     monkeypatch.setenv("MIXNN_UPLOAD_SECONDS", "1" if "seconds" in reason else "100")
     start = time.monotonic()
     with pytest.raises(UploadError, match=reason):
@@ -115,7 +115,7 @@ def test_whatever_was_missed_ends_with_a_sentence(root, monkeypatch, name, reaso
     assert list((root / paths.FOLDER).iterdir()) == []
 
 
-def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
+def test_cpu_seconds_are_also_limited_by_the_system():
     code = (
         "from app.server.uploads.limits import Limits\n"
         "from app.server.uploads.sandbox import confine\n"
@@ -125,32 +125,32 @@ def test_seconds_of_the_processor_are_limited_by_the_system_as_well():
     assert ended.returncode == -signal.SIGXCPU
 
 
-def test_an_evil_upload_holds_no_honest_one(root):
+def test_a_harmful_upload_does_not_delay_others(root):
     """More of them than places, and none that ends by itself."""
-    with begun(root, "spin", "sleep", "spin", "spin") as evil:
-        wait_until(lambda: sum(map(works, evil)) >= 2)
+    with begun(root, "spin", "sleep", "spin", "spin") as harmful:
+        wait_until(lambda: sum(map(works, harmful)) >= 2)
         for content in (arrays(), zipped(pets())):
             start = time.monotonic()
             about = registry.receive(content, "mine.zip", root)
             assert time.monotonic() - start < 20
             assert registry.find(about.key, root) == about
-        assert all(bringing.is_alive() for bringing in evil)
+        assert all(thread.is_alive() for thread in harmful)
     assert len(list((root / paths.FOLDER).iterdir())) == 2
 
 
-def test_cancel_ends_the_process_and_leaves_nothing(root):
-    with begun(root, "spin") as (bringing,):
-        wait_until(lambda: works(bringing))
-        pid = bringing.job.done
+def test_cancel_ends_the_process_and_removes_all_files(root):
+    with begun(root, "spin") as (thread,):
+        wait_until(lambda: works(thread))
+        pid = thread.job.done
         assert alive(pid)
-        bringing.job.cancelled.set()
-        bringing.join(10)
-        assert "was canceled" in bringing.refusal
+        thread.job.cancelled.set()
+        thread.join(10)
+        assert "was canceled" in thread.refusal
         assert not alive(pid)
         assert list((root / paths.FOLDER).iterdir()) == []
 
 
-def test_who_waits_knows_how_many_come_first(root, monkeypatch):
+def test_a_waiting_upload_shows_how_many_are_ahead(root, monkeypatch):
     monkeypatch.setattr(jobs, "TURN", 600)
     with begun(root, "sleep", "sleep", "sleep", "sleep") as all_four:
         wait_until(lambda: sorted(b.job.before for b in all_four) == [0, 0, 1, 2])
@@ -160,7 +160,7 @@ def test_who_waits_knows_how_many_come_first(root, monkeypatch):
         wait_until(lambda: last.job.before == 1)
 
 
-def test_more_than_can_wait_are_turned_away():
+def test_uploads_beyond_the_longest_line_are_refused():
     line = Turns(1, most=2)
     inside, jobs_inside = threading.Event(), [Job(), Job()]
 
@@ -183,65 +183,65 @@ def test_more_than_can_wait_are_turned_away():
 
 def started(root: Path) -> set[int]:
     """Processes of this server's uploads, stopped ones included."""
-    found = set()
+    pids = set()
     for process in psutil.Process().children():
         with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
             if str(root) in " ".join(process.cmdline()):
-                found.add(process.pid)
-    return found
+                pids.add(process.pid)
+    return pids
 
 
-def test_an_upload_whose_page_is_gone_is_canceled(root, monkeypatch):
-    """Working or waiting; not one whose page looks, nor one that has no page."""
-    monkeypatch.setattr(turns, "UNSEEN", 1.0)
+def test_an_upload_whose_page_was_closed_is_canceled(root, monkeypatch):
+    """Working or waiting; not one whose page polls, nor one without a page."""
+    monkeypatch.setattr(turns, "ABANDONED_AFTER", 1.0)
     monkeypatch.setattr(jobs, "TURN", 600)
-    with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as found:
-        wait_until(lambda: sum(map(works, found)) == 2)
-        working = [b for b in found if works(b)]
-        waiting = [b for b in found if not works(b)]
+    with begun(root, "sleep", "sleep", "sleep", "sleep", "sleep") as threads:
+        wait_until(lambda: sum(map(works, threads)) == 2)
+        working = [b for b in threads if works(b)]
+        waiting = [b for b in threads if not works(b)]
         left, kept = [working[0], waiting[0]], [working[1], waiting[1], waiting[2]]
-        for bringing in [*left, waiting[1]]:
-            bringing.job.touch()
+        for thread in [*left, waiting[1]]:
+            thread.job.touch()
 
-        def gone() -> bool:
+        def canceled() -> bool:
             waiting[1].job.touch()
-            return not any(bringing.is_alive() for bringing in left)
+            return not any(thread.is_alive() for thread in left)
 
-        wait_until(gone, seconds=10)
-        assert all("page was closed or left" in bringing.refusal for bringing in left)
+        wait_until(canceled, seconds=10)
+        assert all("page was closed or left" in thread.refusal for thread in left)
         assert not alive(left[0].job.done)
-        assert all(bringing.is_alive() for bringing in kept)
+        assert all(thread.is_alive() for thread in kept)
 
 
-def test_a_visitor_has_only_two_uploads_in_the_line(root):
+def test_a_visitor_has_at_most_two_uploads_in_line(root):
     with begun(root, "sleep", "sleep", visitor="a") as (first, _):
         wait_until(lambda: len(started(root)) == 2)
-        third = registry.Bringing(arrays(), "mine.npz", root, "a")
+        third = registry.UploadThread(arrays(), "mine.npz", root, "a")
         third.run()
         assert "2 other uploads of yours are being unpacked" in third.refusal
-        other = registry.Bringing(arrays(), "mine.npz", root, "b")
+        other = registry.UploadThread(arrays(), "mine.npz", root, "b")
         other.run()
-        assert other.found is not None
+        assert other.upload is not None
         first.job.cancelled.set()
         first.join(10)
-        again = registry.Bringing(zipped(pets()), "mine.zip", root, "a")
+        again = registry.UploadThread(zipped(pets()), "mine.zip", root, "a")
         again.run()
-        assert again.found is not None
+        assert again.upload is not None
 
 
-def test_stopped_processes_are_few_and_hold_no_honest_one(root):
+def test_stopped_processes_are_few_and_do_not_delay_others(root):
     """Each keeps its memory: the one that worked longest is ended for a new one."""
-    seen, honest = [], registry.Bringing(zipped(pets()), "mine.zip", root)
-    with begun(root, *["spin"] * 8) as evil:
+    counts, normal = [], registry.UploadThread(zipped(pets()), "mine.zip", root)
+    with begun(root, *["spin"] * 8) as harmful:
         # each had a turn, four processes at a time
-        wait_until(lambda: seen.append(len(started(root))) or all(b.job.spent for b in evil))
+        wait_until(lambda: counts.append(len(started(root))) or all(b.job.spent for b in harmful))
         start = time.monotonic()
-        honest.start()
-        wait_until(lambda: seen.append(len(started(root))) or not honest.is_alive())
-        assert honest.found is not None, honest.refusal
+        normal.start()
+        wait_until(lambda: counts.append(len(started(root))) or not normal.is_alive())
+        assert normal.upload is not None, normal.refusal
         assert time.monotonic() - start < 10
-        assert max(seen) == 4 == turns.STARTED
-        assert all(bringing.is_alive() for bringing in evil)
+        assert max(counts) == 4 == turns.STARTED
+        assert all(thread.is_alive() for thread in harmful)
 
 
 def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkeypatch):
@@ -250,18 +250,18 @@ def test_one_that_was_ended_for_others_starts_over_until_it_is_done(root, monkey
     monkeypatch.setattr(jobs._Process, "end", lambda self: ends.append(self) or end(self))
     contents = [arrays(train_labels=np.arange(6) % n) for n in (2, 3)]
     contents += [zipped(pets(prefix)) for prefix in ("", "a/", "b/", "c/")]
-    found = [registry.Bringing(content, "mine.zip", root) for content in contents]
-    for bringing in found:
-        bringing.start()
-    for bringing in found:
-        bringing.join(60)
-    assert [bringing.refusal for bringing in found] == [""] * len(found)
-    assert len(ends) > len(found)
-    for bringing in found:
-        assert len(load(bringing.found.dataset).labels) > 0
+    threads = [registry.UploadThread(content, "mine.zip", root) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [thread.refusal for thread in threads] == [""] * len(threads)
+    assert len(ends) > len(threads)
+    for thread in threads:
+        assert len(load(thread.upload.dataset).labels) > 0
 
 
-def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
+def test_memory_of_all_processes_fits_into_half_of_the_free_memory(monkeypatch):
     monkeypatch.setattr(limits, "free_memory", lambda: 4 << 30)
     assert limits.Limits.from_environment().memory * turns.STARTED <= 2 << 30
 
@@ -269,12 +269,12 @@ def test_memory_of_all_processes_fits_into_half_of_what_is_free(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 @pytest.mark.parametrize("stopped", [False, True])
-def test_a_killed_server_leaves_no_process_and_its_folder_goes(root, monkeypatch, stopped):
+def test_a_killed_server_leaves_no_process_and_no_folder(root, monkeypatch, stopped):
     code = (
         "import io, sys; from pathlib import Path; from app.server.uploads import jobs, registry\n"
-        f"jobs.COMMAND = [sys.executable, '-c', {EVIL!r}]\n"
-        "b = registry.Bringing(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
-        "while b.job.what != 'Evil': pass\n"
+        f"jobs.COMMAND = [sys.executable, '-c', {HARMFUL!r}]\n"
+        "b = registry.UploadThread(io.BytesIO(b'x'), 'sleep.zip', Path(sys.argv[1])); b.start()\n"
+        "while b.job.what != 'Harmful': pass\n"
         "print(b.job.done, flush=True); b.join()"
     )
     server = subprocess.Popen(

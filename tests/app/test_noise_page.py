@@ -286,7 +286,7 @@ def test_the_table_becomes_the_noise_of_the_next_run(finished):
     at = app("noise", run=finished)
     edit(at, 2, **{"2": 0.5, "7": 0.18})
     click(at, "Use this matrix")
-    kept = at.session_state[url_state.KEPT]
+    kept = at.session_state[url_state.CHOICES]
     assert (kept["noise"], kept["noise_of"], kept["limit"]) == ("matrix", "settings", 200)
     config = configure(dataset="digits", noise="matrix", noise_matrix=kept["noise_matrix"])
     assert config.noise_matrix[2][2] == 0.5
@@ -304,7 +304,7 @@ def test_a_row_that_does_not_sum_to_one_is_named_and_normalized(finished):
     click(at, "Normalize rows")
     assert "Row 4" not in texts(at)
     click(at, "Use this matrix")
-    np.testing.assert_allclose(at.session_state[url_state.KEPT]["noise_matrix"][4], 0.1)
+    np.testing.assert_allclose(at.session_state[url_state.CHOICES]["noise_matrix"][4], 0.1)
 
 
 def test_unknown_true_labels_are_named(unknown):

@@ -1,4 +1,4 @@
-"""The passcode: how often it can be tried, and that the teacher gets in all the same."""
+"""The passcode: how often it can be tried, and that the teacher still gets in."""
 
 import logging
 from collections.abc import Callable
@@ -43,18 +43,18 @@ def guesses(gate: Passcode, clock: Clock, seconds: float, attack: Attack) -> int
     return n
 
 
-def seconds_asked(said: str) -> int:
-    assert "try again in" in said
-    return int(said.split()[-2])
+def seconds_shown(message: str) -> int:
+    assert "try again in" in message
+    return int(message.split()[-2])
 
 
 def way_in(
     gate: Passcode, clock: Clock, attack: Attack, teacher: Visitor, every: float | None = None
 ) -> float:
-    """Seconds until the right passcode opens, pressed as asked or regularly."""
+    """Seconds until the right passcode opens, tried at the shown times or regularly."""
     start = clock.now
-    while said := gate.unlock("open", teacher):
-        guesses(gate, clock, every or seconds_asked(said), attack)
+    while message := gate.unlock("open", teacher):
+        guesses(gate, clock, every or seconds_shown(message), attack)
         assert clock.now - start < 300, "never"
     return clock.now - start
 
@@ -79,9 +79,9 @@ def crowd(addresses: list[str], a_tick: int = 10, renew: bool = True) -> Callabl
 
 # attack, the teacher's address, most guesses in ten minutes
 ATTACKS = {
-    "three tabs beside the teacher": (lambda: lambda _: 3 * [client("s", "")], "", 100),
-    "thirty cookies beside": (crowd(30 * [""], 30, renew=False), "", 400),
-    "thirty cookies beside, fresh after each guess": (crowd(30 * [""], 30), "", 400),
+    "three tabs of the teacher's address": (lambda: lambda _: 3 * [client("s", "")], "", 100),
+    "thirty cookies of the same address": (crowd(30 * [""], 30, renew=False), "", 400),
+    "thirty cookies of the same address, new after each guess": (crowd(30 * [""], 30), "", 400),
     "one /64": (crowd([f"2001:db8::{k:x}" for k in range(2000)]), "2001:db9::1", 400),
     "a hundred /64 of one /48": (
         crowd([f"2001:db8:0:{k:x}::1" for k in range(100)]),
@@ -108,7 +108,7 @@ def test_ten_a_minute(clock):
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.slow if n == "one /48" else ()) for n in ATTACKS]
 )
-def test_few_guesses_for_all_together(clock, name):
+def test_few_guesses_in_total(clock, name):
     start, _, most = ATTACKS[name]
     n = guesses(Passcode("open", clock), clock, 600, start())
     print(f"{name}: {n} guesses")
@@ -127,7 +127,7 @@ def test_the_teacher_gets_in(clock, name, after, every):
     assert seconds <= 60
 
 
-def test_the_delay_of_all_grows_and_decays(clock):
+def test_the_common_delay_grows_and_decays(clock):
     gate = Passcode("open", clock)
 
     def free() -> int:
@@ -143,22 +143,22 @@ def test_the_delay_of_all_grows_and_decays(clock):
 
 
 def test_a_turn_is_kept_and_early_presses_cost_nothing(clock):
-    attack = ATTACKS["thirty cookies beside"][0]()
+    attack = ATTACKS["thirty cookies of the same address"][0]()
     gate = Passcode("open", clock)
     guesses(gate, clock, 5, attack)
     gate.unlock("wrong", client("teacher", ""))
     clock.now += 1
-    asked = seconds_asked(gate.unlock("open", client("teacher", "")))
-    assert asked <= LONGEST
-    guesses(gate, clock, asked + KEPT - 1, attack)  # others pressed all the time
+    shown = seconds_shown(gate.unlock("open", client("teacher", "")))
+    assert shown <= LONGEST
+    guesses(gate, clock, shown + KEPT - 1, attack)  # others tried all the time
     assert gate.unlock("open", client("teacher", "")) == ""
     clock.now += 10
     pressed = [gate.unlock("wrong", client("other", "")) for _ in range(5)]
-    waits = [seconds_asked(said) for said in pressed if said != WRONG]
+    waits = [seconds_shown(message) for message in pressed if message != WRONG]
     assert waits == sorted(waits, reverse=True)
 
 
-def test_turns_that_nobody_takes_do_not_stay(clock):
+def test_unused_turns_expire(clock):
     gate = Passcode("open", clock)
     for k in range(2000):
         gate.unlock("wrong", client(k, f"2{k:03x}:db8::1"))
@@ -182,7 +182,7 @@ def test_a_browser_that_knew_it_does_not_queue_until_it_fails_ten_times(clock):
     assert kept[-1] == []
 
 
-def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
+def test_the_storage_keeps_the_browsers(tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_PASSCODE", "open")
     runs = RunManager(tmp_path)
     monkeypatch.setattr(visible_runs, "manager", lambda: runs)
@@ -196,7 +196,7 @@ def test_the_ledger_keeps_the_browsers(tmp_path, monkeypatch):
         runs.close()
 
 
-def test_no_passcode_lets_nobody_in(clock):
+def test_without_a_passcode_no_one_gets_in(clock):
     assert Passcode("", clock).unlock("", client(1))
 
 

@@ -1,4 +1,4 @@
-"""Any sequence of what visitors do to the queue, with restarts, keeps its promises."""
+"""Invariants of the queue under any sequence of visitors' actions and restarts."""
 
 import itertools
 import shutil
@@ -22,7 +22,7 @@ CONFIG = quick_digits()
 
 
 class FakeRunner:
-    """Stands in for a training thread: it does what it is told to at once, and ends on `end`."""
+    """Replaces a training thread: follows every command at once, and ends on `end`."""
 
     def __init__(self, folder: Path):
         self.folder, self.config = folder, CONFIG
@@ -48,7 +48,7 @@ class FakeRunner:
 
 
 class Queue(RuleBasedStateMachine):
-    """The manager without its thread, compared with a list of what must be there."""
+    """The manager without its thread, compared with a list of the expected runs."""
 
     @initialize(slots=st.integers(1, 3))
     def begin(self, slots):
@@ -106,7 +106,7 @@ class Queue(RuleBasedStateMachine):
         started = [n for n in self.waiting if self.job(n).started]
         assert started == [] or set(started) <= set(before)
         taken = [name for name in before if self.runs.info(name).state == "running"]
-        assert taken == before[: len(taken)]  # in turn, nobody overtakes
+        assert taken == before[: len(taken)]  # in turn, no one overtakes
         for name in started:
             self.begun.add(name)
             del self.waiting[name]
@@ -155,7 +155,7 @@ class Queue(RuleBasedStateMachine):
         self.runs.lease.release()
         self.runs.storage.close()
         self.open()
-        assert self.runs.alone
+        assert self.runs.trains_here
         assert not self.runs.problems
 
     def job(self, name):

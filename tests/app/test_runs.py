@@ -1,4 +1,4 @@
-"""The registry of runs: queue, slots, limits, owners, reaper, restart."""
+"""The manager of the runs: queue, slots, limits, owners, unwatched runs, restart."""
 
 import errno
 import os
@@ -26,14 +26,14 @@ LONG = quick_digits(epochs=5000)
 
 @pytest.fixture
 def registry(tmp_path):
-    made = []
+    managers = []
 
     def make(**options) -> RunManager:
-        made.append(RunManager(tmp_path / "runs", **options))
-        return made[-1]
+        managers.append(RunManager(tmp_path / "runs", **options))
+        return managers[-1]
 
     yield make
-    for registry in made:
+    for registry in managers:
         registry.close()
 
 
@@ -57,7 +57,7 @@ def test_two_slots_train_two(registry):
     assert runs.info(names[2]).state == "queued"
 
 
-def test_a_finished_run_frees_its_slot_and_lies_on_disk(registry):
+def test_a_finished_run_frees_its_slot_and_is_on_disk(registry):
     runs = registry()
     first, second = (runs.submit(quick_digits(), visitor=ANN) for _ in range(2))
     wait_until(lambda: runs.info(second).state == "done")
@@ -76,12 +76,12 @@ def test_a_visitor_has_a_limit_and_a_teacher_has_none(registry):
         runs.submit(LONG, visitor=TEACHER)
 
 
-def test_only_the_owner_and_the_teacher_steer(registry):
+def test_only_the_owner_and_the_teacher_control_a_run(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
-    for wish in (runs.stop, runs.pause, runs.go_on, runs.step):
+    for command in (runs.stop, runs.pause, runs.go_on, runs.step):
         with pytest.raises(RunsError, match="belongs to another visitor"):
-            wish(name, BOB)
+            command(name, BOB)
     with pytest.raises(RunsError, match="belongs to another visitor"):
         runs.change(name, BOB, k=2)
     assert runs.may_control(name, ANN)
@@ -90,7 +90,7 @@ def test_only_the_owner_and_the_teacher_steer(registry):
     wait_until(lambda: runs.info(name).state == "paused")
 
 
-def test_taking_a_run_out_of_the_queue_leaves_nothing(registry):
+def test_removing_a_run_from_the_queue_leaves_nothing(registry):
     runs = registry()
     runs.submit(LONG, visitor=ANN)
     waiting = runs.submit(LONG, visitor=ANN)
@@ -99,7 +99,7 @@ def test_taking_a_run_out_of_the_queue_leaves_nothing(registry):
     assert not runs.folder(waiting).exists()
 
 
-def test_live_knobs_change_and_bad_ones_are_refused(registry):
+def test_live_settings_change_and_bad_ones_are_refused(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
     wait_until(lambda: runs.info(name).epoch > 2)
@@ -120,7 +120,7 @@ def test_the_unwatched_are_stopped_but_not_the_pinned_or_watched(registry):
     assert runs.info(pinned).state == runs.info(watched).state == "running"
 
 
-def test_a_restart_takes_up_the_queue_and_knows_the_owners(registry):
+def test_a_restart_restores_the_queue_and_knows_the_owners(registry):
     before = registry()
     first = before.submit(LONG, visitor=ANN)
     wait_until(lambda: before.info(first).epoch > 0)
@@ -146,7 +146,7 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
     before = registry()
     name = before.submit(quick_digits(), visitor=ANN)
     assert reached.wait(60)
-    time.sleep(0.5)  # the registry looks at its queue meanwhile
+    time.sleep(0.5)  # the manager checks its queue meanwhile
     before.thread.close()
     before.lease.release()
     go.set()
@@ -158,7 +158,7 @@ def test_a_run_that_has_begun_without_a_folder_yet_is_not_lost_by_a_restart(regi
 
 
 @pytest.mark.slow
-def test_a_queue_that_cannot_be_written_for_a_while_goes_on(registry):
+def test_a_queue_that_cannot_be_written_for_a_while_continues(registry):
     runs = registry()
     first = runs.submit(LONG, visitor=ANN)
     second = runs.submit(quick_digits(epochs=40), visitor=ANN)
@@ -196,7 +196,7 @@ def test_any_error_in_a_round_leaves_the_queue_alive(registry, monkeypatch):
     wait_until(lambda: runs.info(name).state == "done")
 
 
-def test_a_run_that_cannot_be_kept_is_refused_and_leaves_nothing(registry):
+def test_a_run_that_cannot_be_stored_is_refused_and_leaves_nothing(registry):
     runs = registry()
     first = runs.submit(LONG, visitor=ANN)
     with locked(runs.storage), pytest.raises(StorageError, match="Nothing was changed"):
@@ -251,7 +251,7 @@ def test_the_teachers_limits_survive_a_restart_until_the_setting_changes(registr
     names = [after.submit(LONG, visitor=ANN) for _ in range(3)]
     wait_until(lambda: [after.info(n).state for n in names[:2]] == ["running", "running"])
     after.close()
-    again = registry(slots=4, per_visitor=3)  # whoever runs the server has the last word
+    again = registry(slots=4, per_visitor=3)  # the server's setting takes precedence
     assert (again.slots, again.per_visitor) == (4, 5)
 
 
@@ -281,7 +281,7 @@ def test_delete_names_what_it_could_not_delete(registry, template, monkeypatch):
     assert runs.names() == []
 
 
-def test_the_folder_of_a_failed_run_is_given_back_once(registry, monkeypatch):
+def test_the_folder_of_a_failed_run_is_removed_once(registry, monkeypatch):
     tries = []
     real = run_folders.release
 
@@ -298,7 +298,7 @@ def test_the_folder_of_a_failed_run_is_given_back_once(registry, monkeypatch):
     assert tries == [name]
 
 
-def test_ended_runs_do_not_pile_up(registry, monkeypatch):
+def test_ended_runs_do_not_accumulate(registry, monkeypatch):
     monkeypatch.setattr("app.server.scheduler.MOST_ENDED", 2)
     runs = registry()
     for _ in range(4):
@@ -325,7 +325,7 @@ def test_a_stopped_run_is_resumed_to_its_end(registry):
         runs.resume(name, ANN)
 
 
-def test_a_fork_goes_on_from_its_parent(registry):
+def test_a_fork_continues_its_parent(registry):
     runs = registry()
     parent = runs.submit(quick_digits(), visitor=ANN)
     wait_until(lambda: runs.info(parent).state == "done")
@@ -337,7 +337,7 @@ def test_a_fork_goes_on_from_its_parent(registry):
         runs.fork(parent, 77, visitor=BOB)
 
 
-def test_thirty_who_ask_for_the_same_settings_share_one_run(registry):
+def test_thirty_who_request_the_same_settings_share_one_run(registry):
     runs = registry()
     with ThreadPoolExecutor(30) as pool:
         names = set(pool.map(lambda _: runs.share(LONG), range(30)))
@@ -350,7 +350,7 @@ def test_thirty_who_ask_for_the_same_settings_share_one_run(registry):
 
 
 @pytest.mark.slow
-def test_a_shared_run_is_found_again_and_goes_on_after_a_stop(registry):
+def test_a_shared_run_is_found_again_and_continues_after_a_stop(registry):
     before = registry()
     config = quick_digits(epochs=40)
     name = before.share(config)
@@ -364,7 +364,7 @@ def test_a_shared_run_is_found_again_and_goes_on_after_a_stop(registry):
     assert n_epochs(after.folder(name)) == 40
 
 
-def test_a_shared_run_that_failed_or_is_gone_is_made_anew(registry):
+def test_a_shared_run_that_failed_or_is_missing_is_created_again(registry):
     runs = registry()
     bad = quick_digits(dataset="npz:/nowhere.npz")
     runs.share(bad)
@@ -423,7 +423,7 @@ def test_a_name_stays_inside_the_root(registry, name):
         registry().info(name)
 
 
-def test_a_name_that_is_not_there(registry):
+def test_a_name_that_does_not_exist(registry):
     with pytest.raises(RunsError, match="'gone' does not exist"):
         registry().info("gone")
 
@@ -436,7 +436,7 @@ def test_a_bad_environment_is_named(monkeypatch, text):
 
 
 class Clock:
-    """Seconds that go on when a test says so, beside the real ones."""
+    """A clock that a test advances, in addition to real time."""
 
     ahead = 0.0
 
@@ -448,7 +448,7 @@ def ann_at(number: int, address: str = "10.0.0.1") -> Visitor:
     return Visitor(f"cookie{number}", address=address)
 
 
-def test_fresh_cookies_of_one_address_share_a_limit_and_a_class_fits(registry):
+def test_new_cookies_of_one_address_share_a_limit_and_a_class_fits(registry):
     runs = registry(per_address=6, most_queued=8)
     for number in range(6):
         runs.submit(LONG, visitor=ann_at(number))
@@ -480,7 +480,7 @@ def test_owners_take_turns(registry):
     assert order == [bobs[0], cat, anns[0], bobs[1], anns[1]]
 
 
-def test_a_paused_run_gives_its_place_back_while_others_wait(registry):
+def test_a_paused_run_gives_its_slot_back_while_others_wait(registry):
     clock = Clock()
     runs = registry(clock=clock)
     paused = runs.submit(LONG, visitor=ANN, pinned=True)
@@ -501,7 +501,7 @@ def test_a_paused_run_gives_its_place_back_while_others_wait(registry):
     wait_until(lambda: runs.info(paused).epoch > epoch)  # it went on where it stood
 
 
-def test_a_moment_of_training_does_not_keep_the_place(registry):
+def test_a_moment_of_training_does_not_keep_the_slot(registry):
     clock = Clock()
     runs = registry(clock=clock)
     paused = runs.submit(LONG, visitor=ANN, pinned=True)
@@ -519,7 +519,7 @@ def test_a_moment_of_training_does_not_keep_the_place(registry):
     wait_until(lambda: runs.info(waiting).state == "running")
 
 
-def test_nothing_is_kept_of_a_run_that_never_began(registry):
+def test_nothing_is_stored_of_a_run_that_never_started(registry):
     runs = registry(slots=1)
     runs.submit(LONG, visitor=ANN)
     name = runs.submit(quick_digits(), visitor=ANN, pinned=True)
@@ -533,7 +533,7 @@ def test_nothing_is_kept_of_a_run_that_never_began(registry):
     )
 
 
-def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
+def test_the_stored_state_of_a_run_is_removed_with_its_folder(registry, template):
     runs = registry()
     shutil.copytree(template, runs.root / "mine")
     runs.storage.put("owners", "mine", ANN.id)
@@ -543,7 +543,7 @@ def test_what_is_kept_of_a_run_goes_with_its_folder(registry, template):
     assert runs.access.owner("mine") == ""
 
 
-def test_a_shared_run_is_never_a_run_of_somebody(registry):
+def test_a_shared_run_is_never_a_run_of_a_visitor(registry):
     runs = registry()
     lesson = runs.share(quick_digits())
     wait_until(lambda: runs.info(lesson).state == "done")
@@ -552,7 +552,7 @@ def test_a_shared_run_is_never_a_run_of_somebody(registry):
     assert runs.shared(quick_digits()) is None
 
 
-def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
+def test_few_runs_stay_paused_without_a_slot(registry, monkeypatch):
     monkeypatch.setattr("app.server.run_jobs.MOST_PARKED", 1)
     clock = Clock()
     runs = registry(clock=clock)
@@ -571,15 +571,15 @@ def test_only_so_many_stay_paused_without_a_place(registry, monkeypatch):
     wait_until(lambda: runs.info(names[1]).state == "stopped")
 
 
-def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry):
+def test_the_second_server_over_a_folder_waits_until_the_first_has_ended(registry):
     first = registry()
     clock = Clock()
     second = registry(clock=clock)
     running = first.submit(LONG, visitor=ANN)
     waiting = first.submit(quick_digits(), visitor=BOB)
-    assert first.alone
-    assert not second.alone
-    for wish in (
+    assert first.trains_here
+    assert not second.trains_here
+    for command in (
         lambda: second.submit(LONG, visitor=BOB),
         lambda: second.share(LONG),
         lambda: second.resume(running, ANN),
@@ -590,14 +590,14 @@ def test_the_second_server_over_a_folder_waits_until_the_first_has_gone(registry
         lambda: second.share_link(running, ANN),
     ):
         with pytest.raises(RunsError, match="Another server uses this runs folder"):
-            wish()
+            command()
     clock.ahead = 10
     time.sleep(0.5)
     assert not second.active()  # it did not take up the queue
     assert second.info(waiting).owner == "bob"  # but reads whose runs they are
     first.close()
     clock.ahead = 20
-    wait_until(lambda: second.alone)
+    wait_until(lambda: second.trains_here)
     wait_until(lambda: second.info(waiting).state == "done")
     assert {running, waiting} <= set(second.storage.table("owners"))
 
@@ -636,22 +636,22 @@ def test_damaged_files_of_an_older_server_stop_no_server(registry, tmp_path):
     assert (tmp_path / "runs" / ".before-sqlite" / ".owners.json").read_text() == "[1"
 
 
-def test_a_damaged_database_is_left_as_it_is_and_said(registry, tmp_path):
+def test_a_damaged_database_is_unchanged_and_reported(registry, tmp_path):
     root = tmp_path / "runs"
     root.mkdir()
     (root / ".mixnn.sqlite3").write_bytes(b"no database at all" * 100)
     clock = Clock()
     runs = registry(clock=clock)
-    assert not runs.alone
+    assert not runs.trains_here
     assert "is damaged; restore a backup, or move it away" in runs.refusal
     assert "is damaged" in runs.problems[0].text
     with pytest.raises(RunsError, match="is damaged"):
         runs.submit(LONG, visitor=ANN)
     with pytest.raises(StorageError, match="is damaged"):
-        runs.access.owner("any")  # nobody's run is given away
+        runs.access.owner("any")  # no run gets another owner
     (root / ".mixnn.sqlite3").rename(tmp_path / "aside")
     clock.ahead = 10
-    wait_until(lambda: runs.alone)
+    wait_until(lambda: runs.trains_here)
     name = runs.submit(quick_digits(), visitor=ANN)
     wait_until(lambda: runs.info(name).state == "done")
     assert (tmp_path / "aside").read_bytes() == b"no database at all" * 100

@@ -1,4 +1,4 @@
-"""Which run, epoch and sample are meant, where a link names others than there are."""
+"""Which run, epoch and sample are selected if a link names missing ones."""
 
 import shutil
 
@@ -18,7 +18,7 @@ def select(monkeypatch, finished):
     monkeypatch.setattr(st, "session_state", {})
 
     def put(**values) -> None:
-        st.session_state[url_state.KEPT] = values
+        st.session_state[url_state.CHOICES] = values
 
     put()
     return put

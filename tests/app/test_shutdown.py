@@ -1,4 +1,4 @@
-"""A server with browsers that is told to end: in time, its run stopped, its queue kept."""
+"""Shutdown of a server with browsers: in time, its run stopped, its queue stored."""
 
 import asyncio
 import signal
@@ -16,7 +16,7 @@ from tests.browser.conftest import serve
 from tests.conftest import quick_digits, slow
 
 
-def test_outside_a_server_nothing_is_changed(root):
+def test_outside_a_server_nothing_changes(root):
     before = signal.getsignal(signal.SIGTERM)
     runs()
     assert shutdown._thread is None
@@ -42,8 +42,8 @@ def test_a_server_with_browsers_ends_in_time_and_leaves_its_runs_resumable(tmp_p
     root = tmp_path / "runs"
     root.mkdir()
     config = quick_digits(epochs=5000).model_dump(mode="json")
-    wish = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
-    write_json(root / ".queue.json", [wish] * 2)
+    request = {"kind": "new", "config": config, "visitor": "ann", "pinned": True}
+    write_json(root / ".queue.json", [request] * 2)
     server = serve(root)
     try:
 

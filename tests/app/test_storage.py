@@ -1,4 +1,4 @@
-"""The small state of the app: whole transactions, other processes, kills, old files, bad files."""
+"""The app's stored state: transactions, other processes, kills, old files, damaged files."""
 
 import contextlib
 import json
@@ -28,9 +28,9 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def storage(tmp_path):
-    made = Storage(tmp_path)
-    yield made
-    made.close()
+    database = Storage(tmp_path)
+    yield database
+    database.close()
 
 
 def test_entries_are_kept_and_a_second_server_reads_them(storage, tmp_path):
@@ -77,7 +77,7 @@ def test_a_transaction_is_whole_or_nothing(storage):
     assert storage.queue() == []
 
 
-def test_reading_again_asks_the_database_nothing(storage):
+def test_reading_again_does_not_query_the_database(storage):
     storage.put("owners", "a", "ann")
     statements: list[str] = []
     storage.table("owners")
@@ -132,18 +132,18 @@ def _write_for_ever(root: Path, pipe) -> None:
         number += 1
 
 
-def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_half(tmp_path):
+def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_incomplete(tmp_path):
     for after in (1, 7, 20, 55):
-        here, there = multiprocessing.Pipe(duplex=False)
-        process = FORK.Process(target=_write_for_ever, args=(tmp_path, there))
+        receiver, sender = multiprocessing.Pipe(duplex=False)
+        process = FORK.Process(target=_write_for_ever, args=(tmp_path, sender))
         process.start()
-        there.close()
-        sent = [here.recv() for _ in range(after)]
+        sender.close()
+        sent = [receiver.recv() for _ in range(after)]
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         with contextlib.suppress(EOFError):
             while True:
-                sent.append(here.recv())
+                sent.append(receiver.recv())
         storage = Storage(tmp_path)
         number = storage.table("owners")["run"]
         assert number in (sent[-1], sent[-1] + 1)  # committed, and killed before it could say so
@@ -152,7 +152,7 @@ def test_a_killed_server_loses_nothing_committed_and_leaves_nothing_half(tmp_pat
         storage.close()
 
 
-def test_processes_that_make_the_tables_at_once_lose_nothing(tmp_path):
+def test_processes_that_create_the_tables_at_once_lose_nothing(tmp_path):
     with FORK.Pool(4) as pool:
         pool.map(_work, [(tmp_path, number) for number in range(4)], chunksize=1)
     assert len(Storage(tmp_path).table("uploads")["key"]) == 20
@@ -182,7 +182,7 @@ def test_a_full_disk_says_so_and_loses_nothing(storage):
     assert set(storage.table("owners")) == {"a", "b"}
 
 
-def test_a_damaged_database_says_so_and_is_left_as_it_is(tmp_path):
+def test_a_damaged_database_says_so_and_is_unchanged(tmp_path):
     (tmp_path / NAME).write_bytes(b"nothing of use" * 1000)
     storage = Storage(tmp_path)
     for use in (lambda: storage.table("owners"), lambda: storage.put("owners", "a", "b")):
@@ -195,7 +195,7 @@ def test_a_damaged_database_says_so_and_is_left_as_it_is(tmp_path):
     storage.close()
 
 
-def test_a_copy_that_was_put_back_is_noticed(storage, tmp_path):
+def test_a_restored_copy_is_noticed(storage, tmp_path):
     storage.put("owners", "a", "ann")
     storage.close()
     shutil.copy(tmp_path / NAME, tmp_path / "copy")
@@ -212,7 +212,7 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     storage.close()
     real = module._prepared
 
-    # as on a read-only file system: no file can be made beside it
+    # as on a read-only file system: no file can be created next to it
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
     monkeypatch.setattr(module, "_prepared", lambda connection: (_ for _ in ()).throw(error))
@@ -224,7 +224,7 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     assert storage.table("owners") == {"a": "ann"}
 
 
-def test_reading_makes_no_file(storage, tmp_path):
+def test_reading_creates_no_file(storage, tmp_path):
     assert storage.table("owners") == {}
     assert storage.queue() == storage.read("SELECT * FROM answers") == []
     assert list(tmp_path.iterdir()) == []
@@ -235,7 +235,7 @@ def test_reading_makes_no_file(storage, tmp_path):
     other.close()
 
 
-def test_a_folder_that_is_gone_says_so(tmp_path):
+def test_a_missing_folder_is_reported(tmp_path):
     with pytest.raises(StorageError, match="cannot be opened; check the folder"):
         Storage(tmp_path / "gone").table("owners")
 
@@ -247,7 +247,7 @@ def test_a_database_of_a_newer_version_is_refused(storage, tmp_path):
         Storage(tmp_path).table("owners")
 
 
-def test_one_server_has_the_lease_until_it_lets_go(tmp_path):
+def test_one_server_has_the_lease_until_it_releases_it(tmp_path):
     first, second = Lease(tmp_path), Lease(tmp_path)
     assert first.take()
     assert first.take()
@@ -300,7 +300,7 @@ def old_server(root: Path) -> dict:
     return tables
 
 
-def test_an_older_servers_files_are_taken_over_once(tmp_path):
+def test_an_older_servers_files_are_imported_once(tmp_path):
     root = tmp_path / "runs"
     tables = old_server(root)
     names = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}

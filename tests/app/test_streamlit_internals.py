@@ -1,4 +1,4 @@
-"""Parts of Streamlit that are not documented may be gone: the app does without."""
+"""Undocumented parts of Streamlit may be missing: the app works without them."""
 
 import ast
 import builtins

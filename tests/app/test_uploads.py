@@ -1,4 +1,4 @@
-"""What strangers may upload, and what is refused without a trace."""
+"""What visitors may upload, and what is refused without leaving a file."""
 
 import io
 import shutil
@@ -37,12 +37,12 @@ def zipped(files: dict[str, bytes], **options) -> io.BytesIO:
 
 
 def arrays(**changes) -> io.BytesIO:
-    made = dict(
+    parts = dict(
         train_images=np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8) % 251,
         train_labels=np.array([[0], [1], [0], [1], [2], [2]], dtype=np.uint8),
     )
     out = io.BytesIO()
-    np.savez(out, **{k: v for k, v in (made | changes).items() if v is not None})
+    np.savez(out, **{k: v for k, v in (parts | changes).items() if v is not None})
     out.seek(0)
     return out
 
@@ -66,7 +66,7 @@ def root(tmp_path) -> Path:
 
 
 def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
-    """The reason; and nothing may be left behind, inside the runs or beside them."""
+    """The reason; no file may remain, neither in the runs root nor next to it."""
     with pytest.raises(UploadError) as caught:
         registry.receive(file, name, root)
     assert leftovers(root.parent) == []
@@ -75,7 +75,7 @@ def refused(root: Path, file: io.BytesIO, name: str = "mine.zip") -> str:
 
 
 def refused_here(root: Path, file: io.BytesIO, **limits) -> str:
-    """The reason that the other process would give, found in this one, where limits can shrink."""
+    """The reason of the sandbox, run in this process, where limits can be lowered."""
     own = root / "own"
     own.mkdir()
     (own / paths.INCOMING).write_bytes(file.read())
@@ -166,7 +166,7 @@ def test_the_same_content_of_two_visitors_is_two_uploads(root):
     assert registry.receive(arrays(), "x.npz", root).key not in (first.key, second.key)
 
 
-def test_the_form_is_told_by_content_and_not_by_name(root):
+def test_the_form_depends_on_content_and_not_on_the_name(root):
     assert registry.receive(arrays(), "mine.zip", root).form == "npz"
     assert registry.receive(zipped(pets()), "mine.npz", root).form == "folder"
 
@@ -206,7 +206,7 @@ def test_links_and_devices(root, kind):
     assert "plain files" in refused(root, file)
 
 
-def test_a_name_that_stands_twice(root):
+def test_a_duplicate_name(root):
     file = zipped(pets())
     with zipfile.ZipFile(file, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
         archive.writestr("cat/0.png", png(7))
@@ -214,7 +214,7 @@ def test_a_name_that_stands_twice(root):
     assert "twice" in refused(root, file)
 
 
-def test_names_of_people_are_kept(root):
+def test_names_in_any_language_are_kept(root):
     files = {"Kätzchen 🐈/Bild (1).png": png(1), "<b>dog/$x$.png": png(2)}
     data = load(registry.receive(zipped(files), "x.zip", root).dataset)
     assert data.classes == ("<b>dog", "Kätzchen 🐈")
@@ -241,7 +241,7 @@ def test_a_bomb_is_stopped_while_it_unpacks(root, monkeypatch):
     assert sum(read) < 12 * safe_zip.MB
 
 
-def test_a_bomb_whose_header_says_it_is_small(root, monkeypatch):
+def test_a_bomb_with_a_small_size_in_its_header(root, monkeypatch):
     monkeypatch.setattr(safe_zip, "RATIO_COUNTS_FROM", safe_zip.MB)
     raw = bytearray(zipped({"cat/zeros.png": bytes(50 * safe_zip.MB)}).read())
     declared = struct.pack("<L", 50 * safe_zip.MB)
@@ -260,7 +260,7 @@ def test_arrays_can_be_a_bomb_too(root, monkeypatch):
     assert "zip bomb" in refused_here(root, out)
 
 
-def test_more_than_fits_in_all(root, monkeypatch):
+def test_more_than_the_total_limit(root, monkeypatch):
     monkeypatch.setattr(safe_zip, "MOST_UNPACKED", 300)
     assert "MB, which is the most allowed" in refused_here(root, zipped(pets()))
 
@@ -291,7 +291,7 @@ def test_more_pixels_than_an_upload_may_have_are_refused_by_their_headers(root, 
 
 def test_a_full_disk(root, monkeypatch):
     monkeypatch.setattr(registry, "SPARE", 1 << 60)
-    assert "too full" in refused(root, arrays())
+    assert "disk is full" in refused(root, arrays())
 
 
 # --- content
@@ -310,7 +310,7 @@ def test_pickles(root):
     assert not marks
 
 
-def test_arrays_that_lie_about_their_length(root):
+def test_arrays_with_a_false_length(root):
     good = io.BytesIO()
     np.save(good, np.zeros((6, 8, 8), np.uint8))
     raw = good.getvalue().replace(b"(6, 8, 8)", b"(9, 8, 8)")
@@ -332,7 +332,7 @@ def test_arrays_that_lie_about_their_length(root):
         (dict(train_labels=np.array([0, 1, 2, 3, 4, -1])), "label -1"),
     ],
 )
-def test_arrays_no_run_can_be_made_of(root, changes, reason):
+def test_arrays_that_no_run_can_use(root, changes, reason):
     message = refused(root, arrays(**changes), "mine.npz")
     assert reason in message
     assert str(root) not in message
@@ -357,7 +357,7 @@ def test_too_many_classes(root, monkeypatch):
         (pets("val/") | pets("valid/") | pets("train/"), "both 'val' and 'valid'"),
     ],
 )
-def test_folders_no_run_can_be_made_of(root, files, reason):
+def test_folders_that_no_run_can_use(root, files, reason):
     message = refused(root, zipped(files))
     assert reason in message
     assert str(root) not in message
@@ -379,7 +379,7 @@ def test_files_that_are_broken(root, raw, reason):
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
-def test_packing_that_can_ask_for_gigabytes(root, method):
+def test_compression_that_can_need_gigabytes(root, method):
     assert "stored (0) and deflated (8)" in refused(root, zipped(pets(), compression=method))
 
 
@@ -393,7 +393,7 @@ def test_encrypted_files(root):
 # --- folders of the server
 
 
-def test_no_folder_of_the_server_without_leave(root, tmp_path, monkeypatch):
+def test_no_folder_of_the_server_without_permission(root, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
     with pytest.raises(UploadError, match="MIXNN_FOLDERS"):
         registry.named(str(tmp_path), root)
@@ -416,7 +416,7 @@ def test_a_folder_of_the_server_inside_what_may_be_read(root, tmp_path, monkeypa
             registry.named(str(outside), root)
     with pytest.raises(UploadError, match="holds|not there|no"):
         registry.named(str(photos / "gone"), root)
-    assert registry.named(str(photos), root).at > about.at  # looked at anew
+    assert registry.named(str(photos), root).at > about.at  # checked again
     (tmp_path / "photos" / "way out").symlink_to("/etc")
     with pytest.raises(UploadError, match="cannot be read"):
         registry.named(str(tmp_path / "photos" / "way out"), root)
@@ -452,7 +452,7 @@ def test_uploads_may_be_read_by_those_who_know_their_key(root, monkeypatch):
 # --- cleaning
 
 
-def test_old_uploads_without_a_run_go(root):
+def test_old_uploads_without_a_run_are_removed(root):
     idle = registry.receive(arrays(), "a.npz", root)
     used = registry.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
     (root / "demo").mkdir()
@@ -463,7 +463,7 @@ def test_old_uploads_without_a_run_go(root):
     assert registry.find(used.key, root) == used
 
 
-def test_an_upload_stays_for_a_run_that_waits_and_for_one_of_a_sweep(root):
+def test_an_upload_is_kept_for_a_run_that_waits_and_for_one_of_a_sweep(root):
     waits = registry.receive(arrays(), "a.npz", root)
     swept = registry.receive(arrays(train_labels=np.arange(6) % 2), "b.npz", root)
     later = time.time() + 25 * 3600

@@ -1,4 +1,4 @@
-"""The URL: every value survives it, no text of it breaks a page, Back is told from a late event."""
+"""The URL: every value survives it, no text breaks a page, Back differs from a late event."""
 
 import contextlib
 
@@ -66,7 +66,7 @@ WORDS = [
     some.dictionaries(some.sampled_from(sorted(PARAMS)), some.sampled_from(WORDS) | some.text()),
 )
 @FEW
-def test_any_url_gives_values_or_sentences(root, url):
+def test_any_url_gives_values_or_messages(root, url):
     url_state.declare(PARAMS)
     values, problems = url_state.read(url)
     assert len(values) + len(problems) == len(url)
@@ -92,7 +92,7 @@ def page() -> None:
     st.button("Next", on_click=lambda: url_state.put(epoch=url_state.get("epoch") + 1))
 
 
-def test_a_slider_moved_back_after_a_button_is_obeyed():
+def test_a_slider_moved_back_after_a_button_takes_effect():
     at = AppTest.from_function(page, default_timeout=60).run()
     at.slider[0].set_value(4).run()
     at.button[0].click().run()
@@ -177,7 +177,7 @@ def test_a_url_that_was_not_replaced_yet_changes_nothing(url, went_back):
 
 
 @pytest.mark.parametrize("says", [True, None])
-def test_back_is_obeyed_at_once(url, went_back, says):
+def test_back_takes_effect_at_once(url, went_back, says):
     went_back(says)
     url.now = {"run": "a", "sample": "3"}
     url_state.sync()
@@ -189,7 +189,7 @@ def test_back_is_obeyed_at_once(url, went_back, says):
     assert url.now == {"run": "a", "sample": "3"}
 
 
-def test_where_streamlit_says_nothing_a_click_decides(url, went_back):
+def test_if_streamlit_does_not_know_a_click_decides(url, went_back):
     went_back(None)
     url.now = {"epoch": "3"}
     url_state.sync()
@@ -199,7 +199,7 @@ def test_where_streamlit_says_nothing_a_click_decides(url, went_back):
     assert url_state.get("epoch") == 4
 
 
-def test_a_link_seen_before_counts_again(url, went_back):
+def test_an_earlier_link_counts_again(url, went_back):
     went_back(False)
     for sample in ("3", "4", "3", "4"):
         url.now = {"sample": sample}

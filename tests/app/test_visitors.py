@@ -1,4 +1,4 @@
-"""Who is the teacher by login, where the server has one."""
+"""Who is a teacher by login, if the server has one."""
 
 import pytest
 import streamlit as st
@@ -38,7 +38,7 @@ def test_a_verified_address_of_the_list_is_a_teacher(user):
         {"email": ""},
     ],
 )
-def test_nobody_else_is(user, more):
+def test_no_one_else_is(user, more):
     user.update({"is_logged_in": True, "email": MAIL, "email_verified": True} | more)
     assert not visitor().teacher
 

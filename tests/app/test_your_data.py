@@ -400,7 +400,7 @@ def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
 @pytest.mark.slow
 def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
     """The page's looks keep it; without them it ends."""
-    monkeypatch.setattr(turns, "UNSEEN", 2.0)
+    monkeypatch.setattr(turns, "ABANDONED_AFTER", 2.0)
     at = app("your_data")
     at.file_uploader[0].upload("mine.zip", b"anything").run()
     _, bringing = at.session_state["bringing"]

@@ -174,4 +174,4 @@ def settled(tab) -> None:
         "document.querySelector('.stApp')?.getAttribute('data-test-script-state') !== 'running'"
     )
     assert tab.locator("[data-testid='stException']").count() == 0
-    tab.wait_for_timeout(500)  # shortcuts are heard a moment after the page is drawn
+    tab.wait_for_timeout(500)  # shortcuts work a moment after the page is drawn

@@ -29,7 +29,7 @@ PAGES: dict[str, dict[str, str]] = {  # page -> query parameters that make it wo
 
 
 def prepare(root: Path) -> None:
-    """MixNN and cross-entropy on the same spoiled digits, and digits as somebody's own data."""
+    """MixNN and cross-entropy on the same noisy digits, and digits as a user's own data."""
     data = load("digits")
     labels = data.labels.numpy().copy()
     wrong = np.random.default_rng(0).choice(len(labels), 120, replace=False)

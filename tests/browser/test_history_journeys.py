@@ -23,7 +23,7 @@ def open_from_menu(tab, link: str, heading: str) -> None:
 
 def test_29_epoch_steps_are_left_by_one_back(visit):
     tab = visit("labels", run="finished", epoch="11")
-    open_from_menu(tab, "Losses", "Can the loss tell clean from wrong?")
+    open_from_menu(tab, "Losses", "Can the loss separate clean from wrong labels?")
     tab.get_by_text("Epoch 11 of 11").wait_for()
     before = entries(tab)
     epochs = [10 - i for i in range(11)] + list(range(1, 12)) + [10 - i for i in range(7)]
@@ -46,7 +46,7 @@ def test_back_from_sample_works_the_first_time(visit):
     tab.wait_for_url(lambda url: "sample=" in url)
     assert entries(tab) == before + 1
     back(tab)
-    tab.get_by_role("heading", name="Can the loss tell clean from wrong?").wait_for()
+    tab.get_by_role("heading", name="Can the loss separate clean from wrong labels?").wait_for()
     tab.get_by_text("Epoch 6 of 11").wait_for()
     assert "epoch=6" in tab.url
     tab.evaluate("window.history.forward()")

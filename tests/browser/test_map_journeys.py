@@ -21,7 +21,7 @@ def canvas(tab):
 
 
 def described(tab) -> tuple[float, int] | None:
-    """Zoom and the number of selected points, as told to a screen reader."""
+    """Zoom and the number of selected points, as described to a screen reader."""
     text = tab.locator("canvas.marks").get_attribute("aria-description") or ""
     found = re.match(r"Zoom ([\d.]+), (\d+) points", text)
     return found and (float(found[1]), int(found[2]))
@@ -73,7 +73,7 @@ def test_hover_shows_a_card_and_a_click_chooses_the_sample(visit):
     tab.locator(CARD).wait_for()
     words = tab.locator(CARD).inner_text()
     assert "P(clean)" in words
-    wait_until(lambda: thumb(tab) != "none")  # its sheet is made when it is first wanted
+    wait_until(lambda: thumb(tab) != "none")  # its sprite sheet is created on request
     address = re.search(r'url\("(.*)"\)', thumb(tab))[1]
     assert tab.request.get(address).headers["content-type"] == "image/png"
     tab.mouse.click(x, y)

@@ -1,4 +1,4 @@
-"""Journeys over the pages that look back at a run: by key, by link, by hand, on any screen."""
+"""The pages of a finished run: by keyboard, by link, by mouse, on every screen size."""
 
 import csv
 import json
@@ -51,7 +51,7 @@ def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, o
 
 
 def press(tab, key: str, words: str) -> None:
-    """Press a key until it is heard: on a busy machine the page may be deaf for a moment."""
+    """Press a key until the page reacts; on a busy machine it may miss some."""
     from playwright.sync_api import TimeoutError as NotSeen  # late: not where chromium is missing
 
     for _ in range(3):
@@ -61,7 +61,7 @@ def press(tab, key: str, words: str) -> None:
         except NotSeen:
             continue
         return
-    raise AssertionError(f"{key} did not bring {words!r}")
+    raise AssertionError(f"{key} did not show {words!r}")
 
 
 @pytest.mark.slow
@@ -175,7 +175,7 @@ def test_a_picture_is_saved_as_png(visit, tmp_path):
 
 
 def lay_ready(root, *names: str) -> None:
-    """Put small runs where the registry looks for the lesson's own."""
+    """Put small runs where the server expects the lesson's own."""
     for name in names:
         config = settings(name).changed(limit=200, epochs=6)
         runner = Runner.new(config, root / name)
@@ -193,8 +193,8 @@ def test_the_lesson_from_start_to_end(visit, own_server):
     tab = visit("lesson", on=server)
     for number in range(1, 7):
         tab.get_by_role("heading", name=f"{number}. ").wait_for()
-        told = tab.locator(".st-key-lesson-told")
-        told.wait_for(state="detached")  # predict first; what the last step told goes away
+        answer = tab.locator(".st-key-lesson-told")
+        answer.wait_for(state="detached")  # predict first; the last step's answer disappears
         if number % 2:
             tab.locator(".st-key-lesson-skip button").click()
         else:
@@ -204,7 +204,7 @@ def test_the_lesson_from_start_to_end(visit, own_server):
             lock = tab.locator(".st-key-lesson-lock button")
             wait_until(lock.is_enabled)
             lock.click()
-        told.wait_for(timeout=180_000)
+        answer.wait_for(timeout=180_000)
         sentences = tab.locator(".st-key-lesson-told [data-testid='stMarkdown']")
         wait_until(lambda: sentences.count() == 4)  # noqa: B023
         if number < 6:

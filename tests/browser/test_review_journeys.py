@@ -24,7 +24,7 @@ def digits() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def learn(tab, server, path) -> None:
-    """Upload a file, take a quick look, and wait for the desk."""
+    """Upload a file, choose the quick check, and wait for the review."""
     go(tab, server, "your_data", step="bring")
     tab.set_input_files("input[type=file]", path)
     tab.get_by_text("Quick look").click(timeout=60_000)
@@ -130,7 +130,7 @@ def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
 
 @pytest.mark.slow
 def test_two_reviewers_at_once_keep_each_others_decisions(visit, own_server):
-    server = own_server()  # without a passcode anyone decides on a run that belongs to nobody
+    server = own_server()  # without a passcode anyone decides on a run without an owner
     finished_run(server.root)
     one, two = visit(on=server), visit(on=server)
     for tab in (one, two):

@@ -31,10 +31,10 @@ def test_no_name_leads_or_calls_out(strange, visit):
     left, dialogs = [], []
     tab.on("request", lambda request: left.append(request.url))
     tab.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    asked = [(page, {"run": run} | params) for page, params in PAGES]
-    asked += [("compare", {"compare": quote(",".join(NAMES[:3])), "run": quote(NAMES[0])})]
-    asked += [("losses", {"epoch": quote(NAMES[1]), "dataset": quote(NAMES[0])})]
-    for page, params in asked:
+    requests = [(page, {"run": run} | params) for page, params in PAGES]
+    requests += [("compare", {"compare": quote(",".join(NAMES[:3])), "run": quote(NAMES[0])})]
+    requests += [("losses", {"epoch": quote(NAMES[1]), "dataset": quote(NAMES[0])})]
+    for page, params in requests:
         go(tab, server, "" if page == "train" else page, **params)
         tab.wait_for_timeout(700)  # charts are drawn a moment later
         links = tab.eval_on_selector_all("a", LINKS)  # of HTML, and of the figures' SVG

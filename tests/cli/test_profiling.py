@@ -1,4 +1,4 @@
-"""What `bench` measures: the stages, what follows from them, the reference code's way."""
+"""What `bench` measures: the stages, what follows from them, the reference code's reference."""
 
 import json
 
@@ -9,13 +9,13 @@ import torch
 from engine.__main__ import main
 from engine.errors import ConfigError
 from engine.profiling import stages
-from engine.profiling.reference import ReferenceWay
+from engine.profiling.reference import ReferenceImplementation
 from tests.conftest import blobs, quick
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _small_products():
-    """The peak of a machine takes seconds to find."""
+    """Measuring the peak of a machine takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "PEAK_SIZES", {"cpu": (256,)})
         yield
@@ -50,7 +50,7 @@ def test_numbers_follow_from_the_stages(measured):
     assert 0 < sum(cost["share"] for cost in result["largest_costs"]) <= 1
 
 
-def test_a_stored_result_stands_beside_a_new_one(measured, capsys):
+def test_a_stored_result_is_compared_with_a_new_one(measured, capsys):
     file, _ = measured
     options = ["--dataset", "digits", "--limit", "100", "--turns", "1"]
     assert main(["bench", *options, "--against", str(file)]) == 0
@@ -64,7 +64,7 @@ def test_a_stored_result_stands_beside_a_new_one(measured, capsys):
 def test_stored_and_new_seconds_are_divided_stage_by_stage():
     now = {"seconds": {"training": {"median": 3.0}, "new": {"median": 1.0}}}
     before = {"seconds": {"training": {"median": 2.0}, "gone": {"median": 1.0}}}
-    assert stages.compared(now, before)[1:] == [("training", "2.0000", "3.0000", "1.50")]
+    assert stages.comparison(now, before)[1:] == [("training", "2.0000", "3.0000", "1.50")]
 
 
 def test_cases_are_timed_in_turns_and_scaled(monkeypatch):
@@ -102,18 +102,18 @@ def test_bad_sizes_are_refused(options, message):
 
 
 @pytest.mark.slow
-def test_the_reference_way_learns_and_finds_what_is_nearest():
+def test_the_reference_implementation_learns_and_finds_nearest_samples():
     features = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
     far = ((features[:, None] - features) ** 2).sum(2)
     np.fill_diagonal(far, np.inf)
-    np.testing.assert_array_equal(ReferenceWay._partners(features), far.argmin(1))
+    np.testing.assert_array_equal(ReferenceImplementation._partners(features), far.argmin(1))
     data = blobs(96)
-    way = ReferenceWay(quick(), data, data.labels.numpy(), 96, torch.device("cpu"))
-    for group in way.optimizer.param_groups:
+    reference = ReferenceImplementation(quick(), data, data.labels.numpy(), 96, torch.device("cpu"))
+    for group in reference.optimizer.param_groups:
         assert group["weight_decay"] == quick().weight_decay
     for _ in range(12):
-        way.train()
-        way.evaluate()
-    np.testing.assert_allclose(way.soft.sum(1), 1, atol=1e-5)
-    assert (way.soft.argmax(1) == data.labels.numpy()).mean() > 0.9
-    assert 0 <= way.clean.min() < way.clean.max() <= 1
+        reference.train()
+        reference.evaluate()
+    np.testing.assert_allclose(reference.soft.sum(1), 1, atol=1e-5)
+    assert (reference.soft.argmax(1) == data.labels.numpy()).mean() > 0.9
+    assert 0 <= reference.clean.min() < reference.clean.max() <= 1

@@ -149,7 +149,7 @@ def test_bad_noise_is_refused(arguments, message):
         ([[1, 0]], r"shape \(1, 2\): allowed is \(2, 2\)"),
         ([[0.5, 0.4], [0, 1]], "row 0 sums to 0.9"),
         ([[1.5, -0.5], [0, 1]], "below 0"),
-        ([[1, 0], [0]], "no table of numbers"),
+        ([[1, 0], [0]], "not a table of numbers"),
         ([[np.nan, 1], [0, 1]], "not finite"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What lies in an upload: arrays that are only numbers, or images in class folders."""
+"""The content of an upload: arrays of numbers, or images in class folders."""
 
 import io
 import zipfile
@@ -15,24 +15,24 @@ from engine.data.parts import check_class_names, some
 from engine.errors import DataError, ImageError
 
 MOST_CLASSES = 1000
-MOST_SOFT = 50_000_000  # images x classes: training keeps several tables of this size
+MOST_SOFT = 50_000_000  # images x classes: training keeps several arrays of this size
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
               "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
 
 Paths = dict[tuple[str, ...], zipfile.ZipInfo]
-Report = Callable[[str, int, int], None]  # what is done, how many, of how many
+Report = Callable[[str, int, int], None]  # stage, number done, total number
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How the images lay in the zip, to hand them back in the same way."""
+    """The folders of the images in the zip, to export them in the same layout."""
 
     prefix: str = ""  # folders above the classes or parts, "pets/"
-    parts: dict[str, str] | None = None  # "val" -> "validation", its name there; None: classes only
+    parts: dict[str, str] | None = None  # "val" -> its name in the zip; None: only classes
 
 
 def check_arrays(archive: Archive, report: Report) -> None:
-    """Refuse arrays of objects, which are pickles, and such as are not what their header says."""
+    """Raise UploadError for arrays of objects, which are pickles, and for false headers."""
     names = set()
     for done, member in enumerate(archive.members):
         report("Arrays unpacked", done, len(archive.members))
@@ -65,9 +65,9 @@ def unpack_images(
 ) -> tuple[Layout, list[str]]:
     """Write the images to folder/train/<class>/ and so on; returns their layout, and notes.
 
-    The zip may hold <class>/... or train/<class>/..., both also inside one outer folder. All else
-    in it (other files, archives, what operating systems add) is left out, with a note.
-    most_pixels: of all images together, by their headers.
+    The zip may contain <class>/... or train/<class>/..., both also inside one outer folder.
+    Everything else (other files, archives, files of operating systems) is left out, with a note.
+    most_pixels: of all images together, by their headers. Raises UploadError.
     """
     images, n_others = _images(archive)
     images, prefix = _without_outer_folder(images)
@@ -107,7 +107,7 @@ def unpack_images(
 
 
 def check_counts(n_classes: int, n: int) -> None:
-    """Refuse more classes, or images times classes, than a run can be made of."""
+    """Raise UploadError for more classes, or images times classes, than a run allows."""
     if n_classes > MOST_CLASSES or n * n_classes > MOST_SOFT:
         raise UploadError(
             f"it has {n_classes:,} classes and {n:,} images; allowed are {MOST_CLASSES:,} "
@@ -116,7 +116,7 @@ def check_counts(n_classes: int, n: int) -> None:
 
 
 def _with_plain_classes(chosen: Paths) -> Paths:
-    """The same files, each class under the name that the loader shows, the same in every part."""
+    """The same files, with the class names of the loader, equal in every part."""
     placed: Paths = {}
     for part in PARTS:
         own = sorted({kind for in_part, kind, _ in chosen if in_part == part})
@@ -133,7 +133,7 @@ def _with_plain_classes(chosen: Paths) -> Paths:
 
 
 def _images(archive: Archive) -> tuple[Paths, int]:
-    """The image files by path, and the number of other files that a person put there."""
+    """The image files by path, and the number of other files, not counting hidden ones."""
     images: Paths = {}
     n_others = 0
     for member in archive.members:
@@ -150,7 +150,7 @@ def _images(archive: Archive) -> tuple[Paths, int]:
 
 
 def _without_outer_folder(images: Paths) -> tuple[Paths, str]:
-    """Paths without the folders that all of them share above the classes, and these folders."""
+    """Paths without their common folders above the classes, and these folders."""
     prefix = ""
     while images:
         depth = Counter(map(len, images)).most_common(1)[0][0]
@@ -163,13 +163,13 @@ def _without_outer_folder(images: Paths) -> tuple[Paths, str]:
 
 
 def _parts_in(images: Paths) -> dict[str, str] | None:
-    """Name in the zip of each of train, val and test; None where classes stand at the top."""
-    found = {path[0] for path in images if len(path) > 1 and path[0].lower() in PART_NAMES}
-    # a class may be called "train" as well: then its images lie right in it
-    if any(len(path) < 3 for path in images if path[0] in found):
+    """Names in the zip of train, val and test; None if the classes are at the top."""
+    folders = {path[0] for path in images if len(path) > 1 and path[0].lower() in PART_NAMES}
+    # a class may be called "train" as well: then its images are directly in it
+    if any(len(path) < 3 for path in images if path[0] in folders):
         return None
     names: dict[str, str] = {}
-    for own in sorted(found):
+    for own in sorted(folders):
         part = PART_NAMES[own.lower()]
         if part in names:
             raise UploadError(f"it holds both {names[part]!r} and {own!r}; keep one of them")
@@ -178,7 +178,7 @@ def _parts_in(images: Paths) -> dict[str, str] | None:
 
 
 def _write(archive: Archive, member: zipfile.ZipInfo, path: Path) -> int:
-    """Returns the number of pixels that it claims; 0 where it is no image."""
+    """Unpack a member to path; returns its number of pixels by its header, 0 for no image."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as out:
         for chunk in archive.chunks(member):

@@ -1,4 +1,4 @@
-"""Uploads on their way: each unpacked by a process of its own, in turns."""
+"""Unpacking of uploads: each in a separate process, in turns."""
 
 import contextlib
 import json
@@ -24,32 +24,33 @@ from engine.config import SMALLEST_SIDE
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = [sys.executable, "-m", "app.server.uploads.sandbox"]
-TURN = 1.0  # seconds of work after which others who have worked less come first
-MOST_SAID = 4 * MB  # of a process's words
+TURN = 1.0  # seconds of work after which jobs with less work come first
+MOST_OUTPUT = 4 * MB  # of a process
 NO_MEMORY = ("MemoryError", "Cannot allocate memory", "can't start new thread")
 NEEDED = ("LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "LANG", "LC_ALL", "TMPDIR")
 turns = Turns()
 
 
 def run(own: Path, name: str, job: Job) -> dict[str, Any]:
-    """What `sandbox.unpack` returns, from a process under limits. Raises UploadError.
+    """The result of `sandbox.unpack`, from a process under limits. Raises UploadError.
 
-    own holds the upload as INCOMING; its parent keeps it meanwhile, to start over.
+    own: a folder with the upload as INCOMING; its parent keeps a copy, to start over. name: of the
+    upload, for messages.
     """
     kept = (own / INCOMING).rename(own.parent / INCOMING)
     with turns.place(job):
         while True:
-            limits = Limits.from_environment()  # now: others have taken memory meanwhile
+            limits = Limits.from_environment()  # now: the free memory changes
             _renew(own, kept)
             process = _Process(own, name, limits)
             turns.begin(job, process)
-            if (taken := _watch(process, job, limits)) is not None:
-                return taken
-            job.what, job.done, job.total = "Starting over, because others waited", 0, 0
+            if (result := _watch(process, job, limits)) is not None:
+                return result
+            job.what, job.done, job.total = "Starting over because others waited", 0, 0
 
 
 def _renew(own: Path, kept: Path) -> None:
-    """Leave nothing in own but the upload."""
+    """Empty the folder own, except for the upload."""
     shutil.rmtree(own)
     own.mkdir()
     try:
@@ -59,25 +60,25 @@ def _renew(own: Path, kept: Path) -> None:
 
 
 def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any] | None:
-    """What the process took; None where it was ended in favor of others."""
-    used, turn = 0.0, 0.0  # seconds of work of this process, and since others came first
+    """The result of the process; None if it was ended in favor of others."""
+    used, turn = 0.0, 0.0  # seconds of work of this process in all, and in this turn
     while True:
         start = time.monotonic()
-        heard = process.hear(TICK)
+        messages = process.read_messages(TICK)
         passed = time.monotonic() - start
         used, turn, job.spent = used + passed, turn + passed, job.spent + passed
         job.check()
-        if heard is None:
+        if messages is None:
             return _ended(process, limits)
-        for words in heard:
-            if "done" in words:
-                job.what, job.done, job.total = words["done"]
-            elif "peak" in words:
-                job.peak = words["peak"]
-            elif "refused" in words:
-                raise UploadError(words["refused"])
-            elif "taken" in words:
-                return words["taken"]
+        for message in messages:
+            if "done" in message:
+                job.what, job.done, job.total = message["done"]
+            elif "peak" in message:
+                job.peak = message["peak"]
+            elif "refused" in message:
+                raise UploadError(message["refused"])
+            elif "taken" in message:
+                return message["taken"]
         if used > limits.seconds:
             raise UploadError(_too_long(limits))
         if turn > TURN and turns.others_wait(job):
@@ -90,30 +91,30 @@ def _watch(process: "_Process", job: Job, limits: Limits) -> dict[str, Any] | No
 
 
 def _ended(process: "_Process", limits: Limits) -> dict[str, Any]:
-    """Say why a process ended without a word."""
-    code, words = process.last_words()
+    """Raise UploadError with the reason why a process ended without a result."""
+    code, errors = process.wait()
     if code == -signal.SIGXCPU:
         raise UploadError(_too_long(limits))
-    if code == -signal.SIGKILL or any(sign in words for sign in NO_MEMORY):
+    if code == -signal.SIGKILL or any(text in errors for text in NO_MEMORY):
         raise UploadError(f"it takes more memory than the {limits.memory // MB:,} MB allowed")
-    if "OSError" in words and ("No space" in words or "quota" in words):
-        raise UploadError("the server's disk is too full for it; ask whoever runs the server")
-    log.error("unpacking an upload ended with %s: %s", code, words)
-    raise UploadError("it cannot be unpacked; whoever runs the server finds the reason in its log")
+    if "OSError" in errors and ("No space" in errors or "quota" in errors):
+        raise UploadError("the server's disk is full; contact its administrator")
+    log.error("unpacking an upload ended with %s: %s", code, errors)
+    raise UploadError("it cannot be unpacked; the reason is in the server's log")
 
 
 def _too_long(limits: Limits) -> str:
     return (
         f"unpacking and decoding it takes longer than the {limits.seconds:g} seconds allowed; "
-        "bring fewer or smaller images"
+        "upload fewer or smaller images"
     )
 
 
 class _Process:
-    """The process of one upload, and what it says."""
+    """The process of one upload and its output."""
 
     def __init__(self, own: Path, name: str, limits: Limits):
-        wish = {
+        request = {
             "own": str(own),
             "name": name,
             "limits": asdict(limits),
@@ -124,7 +125,7 @@ class _Process:
         kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
-            [*COMMAND, json.dumps(wish)],
+            [*COMMAND, json.dumps(request)],
             cwd=ROOT,
             env=kept | threads | {"PYTHONUTF8": "1", "PATH": ""},
             stdin=subprocess.DEVNULL,
@@ -136,31 +137,34 @@ class _Process:
         os.set_blocking(self._output.fileno(), False)
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ)
-        self._rest, self._said = b"", 0
+        self._rest, self._n_read = b"", 0
 
-    def hear(self, seconds: float) -> list[dict] | None:
-        """What it said in this time; None after its end."""
+    def read_messages(self, seconds: float) -> list[dict] | None:
+        """The messages of the next seconds; None after its end."""
         if not self._selector.select(seconds):
             return []
         chunk = self._output.read(1 << 16)
         if not chunk:
             return None
-        self._said += len(chunk)
-        if self._said > MOST_SAID:
-            raise UploadError("it cannot be unpacked: it gives rise to endless messages")
+        self._n_read += len(chunk)
+        if self._n_read > MOST_OUTPUT:
+            raise UploadError("it cannot be unpacked: it causes endless messages")
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         return [json.loads(line) for line in lines if line.startswith(b"{")]
 
     def signal(self, number: int) -> None:
+        """Send a signal."""
         with contextlib.suppress(OSError):  # it ended just now
             self._process.send_signal(number)
 
-    def last_words(self) -> tuple[int, str]:
+    def wait(self) -> tuple[int, str]:
+        """Wait for its end; returns the exit code and the end of its error output."""
         code = self._process.wait()
         self._errors.seek(0)
         return code, self._errors.read(MB)[-2000:].decode(errors="replace")
 
     def end(self) -> None:
+        """Kill the process."""
         self._process.kill()  # also a stopped one
         self._process.wait()
         self._selector.close()

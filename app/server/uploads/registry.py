@@ -1,11 +1,10 @@
-"""What a visitor brings: checked, laid into a folder of its own, and named for `engine.data.load`.
+"""Uploads: checked, stored in a folder of their own, and named for `engine.data.load`.
 
-    RUNS/.uploads/KEY/upload.json   what it is; KEY is made of who brought it and its content
+    RUNS/.uploads/KEY/upload.json   description; KEY is a hash of the owner and the content
                       NAME.npz      the file itself, or
                       NAME/         its images as train/<class>/..., val/..., test/...
 
-A folder of the server may be named only inside the folders that the environment variable
-MIXNN_FOLDERS lists (separated by colons): without it by nobody, since a visitor is a stranger.
+Instead of an upload, a folder of the server may be named, see `paths`.
 """
 
 import contextlib
@@ -37,42 +36,42 @@ from app.server.uploads.paths import (
 )
 from app.server.uploads.safe_zip import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
 from app.server.uploads.sandbox import check, plain_name
-from engine.analysis import run_table
 from engine.config import SMALLEST_SIDE
 from engine.data.parts import shown
 from engine.errors import StoreError
 from engine.files import read_json, write_json
+from engine.runs import listing
 
 log = logging.getLogger(__name__)
-KEPT = 24 * 3600  # seconds that an upload without a run is kept after somebody last looked at it
-NEW = ".new-"  # begins the folder of an upload that is not taken yet
-FRESH = 5.0  # seconds
-LOCK = "lock"  # held by its server as long as it works on it
-SPARE = 1024 * MB  # disk that an upload leaves free
+KEPT = 24 * 3600  # seconds that an upload without a run is kept after its last use
+NEW = ".new-"  # prefix of the folder of an upload in progress
+FRESH = 5.0  # seconds in which a new folder may not have its lock yet
+LOCK = "lock"  # file that the server locks while it works on the upload
+SPARE = 1024 * MB  # bytes of the disk that must remain free
 
 
 @dataclass(frozen=True)
 class Upload:
-    """What was brought. `dataset` is the name that `engine.data.load` understands."""
+    """An upload, or a folder of the server. `dataset` is its name for `engine.data.load`."""
 
     key: str
-    name: str  # as the visitor calls it
+    name: str  # the visitor's name of the file
     form: str  # "npz" or "folder"
     dataset: str
     notes: tuple[str, ...] = ()  # what was left out, in one sentence each
     layout: Layout = Layout()  # of a folder
-    at: float = 0.0  # when it was looked at; what lies in a folder of the server may change
+    at: float = 0.0  # when it was checked; a folder of the server may change
 
 
 def receive(
     file: BinaryIO, name: str, root: Path, job: Job | None = None, *, owner: str = ""
 ) -> Upload:
-    """Take an uploaded npz or zip into a folder of its own under root, the folder of the runs.
+    """Store an uploaded npz or zip in a folder of its own under root, the folder of the runs.
 
-    job says how far it is, and cancels it. owner: the visitor's id; "" for what is the same for
-    all, such as the example. The same content again of the same owner is the upload that is already
-    there, under its new name. Raises UploadError where it is refused; nothing is left behind then,
-    and nothing is ever written outside its own folder.
+    job: shows the progress, and cancels the upload. owner: the visitor's id; "" for what all share,
+    such as the example. The same content of the same owner is the existing upload under its new
+    name. Raises UploadError if it is refused; no file remains then, and nothing is ever written
+    outside its own folder.
     """
     home = root / FOLDER
     with _reported(name):
@@ -83,43 +82,43 @@ def receive(
         own = new / "upload"
         own.mkdir()
         key = _key(owner, _copy(file, own / INCOMING))
-        if (found := find(key, root)) is not None:
-            found = replace(found, name=shown(name))
-            write_json(home / key / "upload.json", asdict(found))
-            return found
+        if (existing := find(key, root)) is not None:
+            existing = replace(existing, name=shown(name))
+            write_json(home / key / "upload.json", asdict(existing))
+            return existing
         about = _unpack(own, home / key, shown(name), job)
         job.check()
         write_json(own / "upload.json", asdict(about))
-        with contextlib.suppress(OSError):  # the same content came a moment ago
+        with contextlib.suppress(OSError):  # the same content was stored in the meantime
             os.rename(own, home / key)
     return about
 
 
-class Bringing(threading.Thread):
-    """`receive` in the background: `job` says how far it is, then `found` or `refusal` is set.
+class UploadThread(threading.Thread):
+    """`receive` in the background: `job` shows the progress, then `upload` or `refusal` is set.
 
-    owner: the visitor whose it is, of whom only a few are unpacked at once.
+    owner: id of the visitor, of whom only a few uploads are unpacked at once.
     """
 
     def __init__(self, file: BinaryIO, name: str, root: Path, owner: str = ""):
         super().__init__(name="upload", daemon=True)
         self._file, self._name, self._root, self._owner = file, name, root, owner
         self.job = Job(owner)
-        self.found: Upload | None = None
+        self.upload: Upload | None = None
         self.refusal = ""
 
     def run(self) -> None:
         try:
-            self.found = receive(self._file, self._name, self._root, self.job, owner=self._owner)
+            self.upload = receive(self._file, self._name, self._root, self.job, owner=self._owner)
         except (UploadError, ValueError, OSError) as error:
             self.refusal = str(error)
         except Exception as error:
             log.error("an upload failed", exc_info=error)
-            self.refusal = f"{shown(self._name)} was not taken: {type(error).__name__}."
+            self.refusal = f"{shown(self._name)} was not accepted: {type(error).__name__}."
 
 
 def named(text: str, root: Path) -> Upload:
-    """A folder, or an npz file, of the server. Raises UploadError outside MIXNN_FOLDERS."""
+    """A folder or npz file of the server as an upload. Raises UploadError if not allowed."""
     path = resolved(text.strip())
     if not allowed_folders():
         raise UploadError(
@@ -128,9 +127,11 @@ def named(text: str, root: Path) -> Upload:
         )
     if path is None or not is_inside(path, allowed_folders()):
         allowed = ", ".join(map(str, allowed_folders()))
-        raise UploadError(f"{shown(text)} cannot be read: allowed is what lies in {allowed}.")
-    if is_inside(path, [root]):  # uploads and runs, of whomever
-        raise UploadError(f"{shown(text)} lies in the folder of the runs: upload a file instead.")
+        raise UploadError(
+            f"{shown(text)} cannot be read: allowed are folders and files in {allowed}."
+        )
+    if is_inside(path, [root]):  # uploads and runs, also of others
+        raise UploadError(f"{shown(text)} is in the folder of the runs: upload a file instead.")
     own = root / FOLDER / hashlib.sha256(str(path).encode()).hexdigest()[:16]
     with _reported(shown(path.name)):
         try:
@@ -145,7 +146,7 @@ def _point(path: Path, own: Path) -> Upload:
     form, target = ("npz" if path.is_file() else "folder"), path
     layout = Layout(parts={part: part for part in ("train", "val", "test")})
     own.mkdir(parents=True, exist_ok=True)
-    if form == "folder" and not (path / "train").is_dir():  # the loader wants classes under train/
+    if form == "folder" and not (path / "train").is_dir():  # the loader expects train/<class>/
         layout, target = Layout(), own / plain_name(path.name)
         target.mkdir(exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -157,7 +158,7 @@ def _point(path: Path, own: Path) -> Upload:
 
 
 def find(key: str, root: Path) -> Upload | None:
-    """The upload of this key, kept for another day; None where it is gone."""
+    """The upload with this key, kept for another day; None if it does not exist."""
     if not key.isalnum():
         return None
     path = root / FOLDER / key / "upload.json"
@@ -172,16 +173,16 @@ def find(key: str, root: Path) -> Upload | None:
 
 
 def of_dataset(dataset: str, root: Path) -> Upload | None:
-    """The upload that a run's data set came from; None where it came another way."""
+    """The upload that a data set is from; None if it is not from an upload."""
     key = upload_key(dataset, root)
     return None if key is None else find(key, root)
 
 
 def clean(root: Path, now: float | None = None) -> int:
-    """Remove uploads that no run was made of and nobody looked at for a day; returns how many.
+    """Remove uploads without a run that were not used for a day; returns their number.
 
-    Runs that wait count, and those of sweeps in folders below root.
-    What a server that was killed had begun goes at once.
+    Queued runs count, and runs of sweeps in folders below root. Incomplete uploads of a killed
+    server are removed at once. now: seconds since 1970.
     """
     used = set(_datasets(root))
     keys = {upload_key(dataset, root) for dataset in used}
@@ -199,7 +200,7 @@ def clean(root: Path, now: float | None = None) -> int:
 
 
 def _age(own: Path, now: float) -> float:
-    """Seconds since somebody looked at an upload."""
+    """Seconds since an upload was last used."""
     mark = own / "upload.json"
     try:
         return now - (mark if mark.exists() else own).stat().st_mtime
@@ -215,7 +216,7 @@ def _dataset_in(own: Path) -> str:
 
 @contextlib.contextmanager
 def _new_folder(home: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards, and that other servers see in use."""
+    """A temporary folder, locked so that other servers know that it is in use."""
     with (
         tempfile.TemporaryDirectory(dir=home, prefix=NEW, ignore_cleanup_errors=True) as new,
         open(Path(new) / LOCK, "w") as lock,
@@ -225,7 +226,7 @@ def _new_folder(home: Path) -> Iterator[Path]:
 
 
 def _is_held(own: Path) -> bool:
-    """Whether a server works on it; one that was made a moment ago may have no lock yet."""
+    """Whether a server works on it; a new one may have no lock yet."""
     if _age(own, time.time()) < FRESH:
         return True
     try:
@@ -239,23 +240,23 @@ def _is_held(own: Path) -> bool:
 
 
 def _datasets(root: Path) -> Iterator[str]:
-    """The data sets of all runs, first of those that wait: they may begin meanwhile."""
+    """The data sets of all runs, first of queued ones, which may start in the meantime."""
     for request in storage_of(root).queue():
-        with contextlib.suppress(KeyError, TypeError):  # a fork has its parent's
+        with contextlib.suppress(KeyError, TypeError):  # a fork uses its parent's
             yield str(request["config"]["dataset"])
-    for folder in run_table.nested(root):
-        for own in run_table.run_folders(folder):
+    for folder in listing.folders_without_runs(root):
+        for own in listing.run_folders(folder):
             with contextlib.suppress(StoreError, KeyError, TypeError, RecursionError):
                 yield str(read_json(own / "config.json")["config"]["dataset"])
 
 
 @contextlib.contextmanager
 def _reported(name: str) -> Iterator[None]:
-    """Say every refusal about the file by the visitor's own name for it."""
+    """Name the file in every error as the visitor does."""
     try:
         yield
     except UploadError as error:
-        raise UploadError(f"{shown(name)} was not taken: {error}.") from None
+        raise UploadError(f"{shown(name)} was not accepted: {error}.") from None
     except OSError as error:
         raise UploadError(f"{shown(name)} could not be stored: {error.strerror}.") from None
 
@@ -274,16 +275,16 @@ def _copy(file: BinaryIO, path: Path) -> str:
 
 
 def _key(owner: str, content: str) -> str:
-    """The key of an upload: 16 hex digits made of its owner and the SHA-256 of its content."""
+    """The key of an upload: 16 hex digits, a hash of its owner and the SHA-256 of its content."""
     both = hashlib.sha256(f"{owner} {content}".encode()).hexdigest()
     return (both if owner else content)[:16]
 
 
 def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
-    """Unpack in a process of its own what was copied to own; later is where own will lie."""
+    """Unpack the file in the folder own in a separate process; later: the folder's final path."""
     if shutil.disk_usage(own).free < SPARE + MOST_UNPACKED:
-        raise UploadError("the server's disk is too full for it; ask whoever runs the server")
-    found = jobs.run(own, name, job)
-    dataset = f"{found['form']}:{later.resolve() / found['file']}"
-    layout = Layout(**found["layout"] or {})
-    return Upload(later.name, name, found["form"], dataset, tuple(found["notes"]), layout)
+        raise UploadError("the server's disk is full; contact its administrator")
+    result = jobs.run(own, name, job)
+    dataset = f"{result['form']}:{later.resolve() / result['file']}"
+    layout = Layout(**result["layout"] or {})
+    return Upload(later.name, name, result["form"], dataset, tuple(result["notes"]), layout)

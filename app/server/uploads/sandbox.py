@@ -2,9 +2,9 @@
 
     python -m app.server.uploads.sandbox '{"own": "/folder", "name": "mine.zip", "limits": {...}}'
 
-It writes one JSON object a line: {"done": ["Files unpacked", 3, 10]} while it works, and at the
-end {"taken": {...}} or {"refused": "why"}. Whatever is wrong with an upload happens here, so that
-the server goes on. It imports no torch and no Streamlit.
+It writes one JSON object per line: {"done": ["Files unpacked", 3, 10]} while it works, and at the
+end {"taken": {...}} or {"refused": "why"}. A harmful upload can only harm this process, so that the
+server continues. It imports neither torch nor Streamlit.
 """
 
 import contextlib
@@ -33,16 +33,16 @@ from engine.data.memory import MB
 from engine.errors import DataError
 
 MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
-SLACK = 96 * MB  # addresses that Python, zlib and Pillow take beside the data
+SLACK = 96 * MB  # address space of Python, zlib and Pillow in addition to the data
 NICENESS = 10
-EVERY = 0.2  # seconds between two words on progress
+EVERY = 0.2  # seconds between two progress messages
 PR_SET_PDEATHSIG = 1
 
 
 def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) -> dict[str, Any]:
     """Check own/.file and unpack it there; returns form, file (its new name), notes and layout.
 
-    name: of the upload, for people. smallest: pixels of an image's shorter side. Raises
+    name: of the upload, for messages. smallest: fewest pixels of an image's shorter side. Raises
     UploadError.
     """
     path, plain = own / INCOMING, plain_name(name)
@@ -74,35 +74,35 @@ def check(
     most_memory: int | None = None,
     report: Report = lambda what, done, total: None,
 ) -> None:
-    """Read it once, and refuse what no run could be made of. Arguments as of `unpack`."""
+    """Decode a data set once. Raises UploadError if no run can use it. Arguments as of `unpack`."""
     try:
         if form == "npz":
             report("Arrays decoded", 0, 1)
-            found = npz.read(name, path, most_memory)
+            data = npz.read(name, path, most_memory)
         else:
-            heard = lambda done, total: report("Images decoded", done, total)  # noqa: E731
-            found = folder.read(name, path, most_memory=most_memory, report=heard)
+            decoded = lambda done, total: report("Images decoded", done, total)  # noqa: E731
+            data = folder.read(name, path, most_memory=most_memory, report=decoded)
     except DataError as error:
         raise UploadError(str(error).replace(str(path), name).removeprefix(f"{name}: ")) from None
-    _, height, width = found.images.shape[1:]
+    _, height, width = data.images.shape[1:]
     if min(height, width) < smallest or max(height, width) > MOST_SIDE:
         raise UploadError(
             f"its images have {width} x {height} pixels; allowed are sides of {smallest} to "
             f"{MOST_SIDE}"
         )
-    check_counts(len(found.classes), len(found.labels))
+    check_counts(len(data.classes), len(data.labels))
 
 
 def plain_name(name: str) -> str:
-    """A file name as runs may be called: "my pets (2).zip" becomes "my-pets-2"."""
+    """A file name as a plain name: "my pets (2).zip" becomes "my-pets-2"."""
     return re.sub(r"[^A-Za-z0-9]+", "-", Path(name).stem).strip("-")[:30] or "data"
 
 
 def confine(limits: Limits) -> None:
-    """Limit this process for good: addresses, CPU seconds, file sizes; it ends with its parent."""
+    """Limit this process for good: address space, CPU time, file sizes; it ends with its parent."""
     with contextlib.suppress(OSError, AttributeError):  # Linux
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        Path("/proc/self/oom_score_adj").write_text("1000")  # rather this one than the server
+        Path("/proc/self/oom_score_adj").write_text("1000")  # to be killed before the server
     os.nice(NICENESS)
     mapped = 0
     with contextlib.suppress(OSError):
@@ -114,40 +114,41 @@ def confine(limits: Limits) -> None:
         (resource.RLIMIT_FSIZE, MOST_UNPACKED + MB),
         (resource.RLIMIT_CORE, 0),
     ):
-        with contextlib.suppress(OSError, ValueError):  # macOS knows no limit of addresses
+        with contextlib.suppress(OSError, ValueError):  # macOS has no limit of the address space
             resource.setrlimit(kind, (most, most + (1 if kind == resource.RLIMIT_CPU else 0)))
 
 
-def _reporter(say: Callable[[dict], None]) -> Report:
+def _reporter(send: Callable[[dict], None]) -> Report:
     last = 0.0
 
     def report(what: str, done: int, total: int) -> None:
         nonlocal last
         if time.monotonic() > last + EVERY:
             last = time.monotonic()
-            say({"done": [what, done, total]})
+            send({"done": [what, done, total]})
 
     return report
 
 
-def main(wish: dict[str, Any], say: Callable[[dict], None]) -> None:
-    limits = Limits(**wish["limits"])
+def main(request: dict[str, Any], send: Callable[[dict], None]) -> None:
+    """Unpack one upload under limits; send takes its messages."""
+    limits = Limits(**request["limits"])
     confine(limits)
-    np.seterr(all="ignore")  # numbers that are none are refused with a sentence
+    np.seterr(all="ignore")  # invalid numbers are refused with a message
     last: dict[str, Any]
     try:
-        own = Path(wish["own"])
-        last = {"taken": unpack(own, wish["name"], limits, wish["smallest"], _reporter(say))}
+        own = Path(request["own"])
+        last = {"taken": unpack(own, request["name"], limits, request["smallest"], _reporter(send))}
     except UploadError as error:
         last = {"refused": str(error)}
     except MemoryError:
         last = {"refused": f"it takes more memory than the {limits.memory // MB:,} MB allowed"}
-    say({"peak": _peak()})
-    say(last)
+    send({"peak": _peak()})
+    send(last)
 
 
 def _peak() -> int:
-    """Bytes of memory at most so far, 0 where it is not known. getrusage counts the parent's."""
+    """Peak memory so far in bytes, 0 if unknown. getrusage would include the parent's."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -156,4 +157,4 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), lambda words: print(json.dumps(words), flush=True))
+    main(json.loads(sys.argv[1]), lambda message: print(json.dumps(message), flush=True))

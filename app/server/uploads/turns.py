@@ -1,4 +1,4 @@
-"""Whose upload is unpacked next: those that have worked least, a few at once."""
+"""Which uploads are unpacked next: a few at once, those with the least work so far first."""
 
 import contextlib
 import threading
@@ -9,58 +9,61 @@ from typing import Protocol
 
 from app.server.uploads.safe_zip import UploadError
 
-AT_ONCE = 2  # processes that work; others are stopped or not begun
-STARTED = 4  # processes that there are, stopped ones included: each keeps its memory
-MOST_WAITING = 60
-OF_ONE_VISITOR = 2  # uploads in the line at once
-UNSEEN = 90.0  # seconds; a browser lets a hidden tab look once a minute
-TICK = 0.1
+AT_ONCE = 2  # processes that work; the others are stopped or not started
+STARTED = 4  # processes that exist, including stopped ones: each keeps its memory
+MOST_WAITING = 60  # uploads of all visitors in line
+OF_ONE_VISITOR = 2  # uploads of one visitor in line
+ABANDONED_AFTER = 90.0  # seconds without its page; a hidden tab may poll only once a minute
+TICK = 0.1  # seconds between two checks of an upload that waits
 
 
 class Cancelled(UploadError):
-    """The visitor wants it no more."""
+    """The visitor canceled the upload or left its page."""
 
 
 class Process(Protocol):
+    """A process of an upload."""
+
     def end(self) -> None:
-        """Kill it, whatever it does; nothing where it was ended before."""
+        """Kill the process; does nothing if it has ended."""
 
 
 @dataclass(eq=False)
 class Job:
-    """How far an upload is. Written by the thread that waits for it, read by the page."""
+    """Progress of an upload. Written by the thread that waits for it, read by the page."""
 
-    visitor: str = ""  # whose it is, to count them; empty: not counted
+    visitor: str = ""  # id of its visitor, for the limit; "": not counted
     what: str = "Copied"
     done: int = 0
     total: int = 0
-    before: int = 0  # others that come first; 0 while it works
-    peak: int = 0  # bytes of memory that its process took at most
-    spent: float = 0.0  # seconds that its processes have worked, those that were ended included
+    before: int = 0  # number of uploads ahead of it; 0 while it works
+    peak: int = 0  # peak memory of its process in bytes
+    spent: float = 0.0  # seconds of work of its processes, including ended ones
     cancelled: threading.Event = field(default_factory=threading.Event)
-    seen: float | None = None  # when its page last looked at it; None where no page has to
+    polled: float | None = None  # when its page last polled it; None: no page has to
 
     def touch(self) -> None:
-        """Its page is there; from now on it has to come back every UNSEEN seconds."""
-        self.seen = time.monotonic()
+        """Note a poll of its page, which has to poll again within ABANDONED_AFTER."""
+        self.polled = time.monotonic()
 
     def check(self) -> None:
-        """Raises Cancelled where nobody waits for it."""
+        """Raise Cancelled if it was canceled or its page stopped polling."""
         if self.cancelled.is_set():
             raise Cancelled("it was canceled")
-        if self.seen is not None and time.monotonic() > self.seen + UNSEEN:
+        if self.polled is not None and time.monotonic() > self.polled + ABANDONED_AFTER:
             raise Cancelled(
-                f"it was canceled because its page was closed or left for {UNSEEN:g} seconds"
+                "it was canceled because its page was closed or left for "
+                f"{ABANDONED_AFTER:g} seconds"
             )
 
 
 class Turns:
-    """A few jobs work, and those that have worked least come first.
+    """A few jobs work at a time, those with the least work so far first.
 
-    No more than `started` processes exist. Where all of them are taken, a waiting job ends the
-    stopped process that has worked longest, if that is more than twice as long as its own: it
-    starts over later. So new jobs never wait for long ones, and a long job that was ended
-    works about twice as long before it can be ended again, until it is done.
+    At most `started` processes exist. If all are in use, a waiting job ends the stopped process
+    that has worked longest, provided that it worked more than twice as long as the job's own; it
+    starts over later. So new jobs never wait for long ones, and a long job that was ended works
+    about twice as long before it can be ended again, until it is done.
     """
 
     def __init__(self, at_once: int = AT_ONCE, most: int = MOST_WAITING, *, started: int = STARTED):
@@ -72,9 +75,9 @@ class Turns:
 
     @contextlib.contextmanager
     def place(self, job: Job) -> Iterator[None]:
-        """Wait for a turn; the place is given up at the end, and the process ended.
+        """Wait in line for a turn; leaving the context ends the process.
 
-        Raises UploadError where the line is full, or holds OF_ONE_VISITOR of this visitor.
+        Raises UploadError if the line is full or contains OF_ONE_VISITOR jobs of this visitor.
         """
         with self._changed:
             self._admit(job)
@@ -91,16 +94,17 @@ class Turns:
                 self._changed.notify_all()
 
     def process(self, job: Job) -> Process | None:
-        """The process of a job whose turn it is; None where it has to be started."""
+        """The process of a job that has a turn; None if it has to be started."""
         with self._changed:
             return self._started[job]
 
     def begin(self, job: Job, process: Process) -> None:
+        """Register the process of a job that has a turn."""
         with self._changed:
             self._started[job] = process
 
     def others_wait(self, job: Job) -> bool:
-        """Whether one that has worked less than this working job would work in its place."""
+        """Whether a job with less work than this working one could work instead."""
         with self._changed:
             stopped = self._stopped() | {job}
             return any(
@@ -109,7 +113,7 @@ class Turns:
             )
 
     def yield_to_others(self, job: Job) -> None:
-        """Wait for the next turn; meanwhile the process, stopped by now, may be ended."""
+        """Wait for the next turn; meanwhile the process, already stopped, may be ended."""
         with self._changed:
             self._working.discard(job)
             self._changed.notify_all()
@@ -135,7 +139,7 @@ class Turns:
             job.before = 0
 
     def _take(self, job: Job) -> bool:
-        """Let it work if it is the next that can."""
+        """Let the job work if it is the next one that can; returns whether it works."""
         stopped = self._stopped()
         able = (other for other in self._waiting() if self._can_start(other, stopped))
         if len(self._working) >= self._at_once or next(able, None) is not job:

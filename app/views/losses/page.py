@@ -1,4 +1,4 @@
-"""Losses: does the loss separate clean from wrong labels?"""
+"""Losses: can the loss separate clean from wrong labels?"""
 
 from collections.abc import Sequence
 
@@ -49,7 +49,7 @@ def wrong_labels(run: RunFolder, row: int) -> np.ndarray | None:
 
 def page() -> None:
     head(
-        "Does the loss separate clean from wrong labels?",
+        "Can the loss separate clean from wrong labels?",
         "Networks fit right labels first, so wrong ones keep a large loss. MixNN fits a mixture of "
         "two Gaussian components to the losses and derives P(clean) from it. If the components "
         "overlap, P(clean), and everything computed from it, is unreliable.",
@@ -71,9 +71,14 @@ def page() -> None:
     run, names = run_cache.run(name), run_cache.class_names(name)
     if get("class") is not None and get("class") >= len(names):
         put(**{"class": None})
+    controls(names)
+    show(run, name, row, names)
+
+
+def show(run: RunFolder, name: str, row: int, names: Sequence[str]) -> None:
+    """Everything that the page shows of an epoch. names: of the classes."""
     clean, wrong = np.array(run.array("clean")[row]), wrong_labels(run, row)
     part = np.full(len(clean), True) if get("class") is None else class_of(run) == get("class")
-    controls(names)
     if warning := run_cache.records(name)[row]["mixture"]["warning"]:
         st.warning(
             f"The mixture of this epoch has a warning: {escaping.lines(warning)}. P(clean) is less "

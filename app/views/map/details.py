@@ -120,18 +120,7 @@ def selection(view: RunView) -> None:
             key="clear-lasso",
             on_click=lambda: put(lasso=()),
         )
-    counts = np.bincount(labels.given, minlength=len(labels.classes))
-    top = [
-        f"{escaping.markdown(labels.classes[c])} ({counts[c]:,})"
-        for c in counts.argsort()[::-1][:3]
-        if counts[c]
-    ]
-    text = f"Given labels: mostly {', '.join(top)}. Mean P(clean) {labels.clean.mean():.2f}."
-    if labels.true is not None:
-        given = (labels.given != labels.true).mean()
-        corrected = (labels.corrected != labels.true).mean()
-        text += f" Wrong: {given:.0%} of the given labels, {corrected:.0%} of the corrected ones."
-    st.markdown(text)
+    st.markdown(selection_summary(labels))
     left, right = st.columns([3, 4])
     with left:
         st.dataframe(
@@ -151,6 +140,22 @@ def selection(view: RunView) -> None:
             st.caption(f"The first {MAX_ROWS:,} are listed; the CSV has all.")
     with right, st.container(height=348, border=False):
         selected_images(view, labels, ids)
+
+
+def selection_summary(labels: Labels) -> str:
+    """Given labels, mean P(clean) and shares of wrong labels of a selection, in Markdown."""
+    counts = np.bincount(labels.given, minlength=len(labels.classes))
+    top = [
+        f"{escaping.markdown(labels.classes[c])} ({counts[c]:,})"
+        for c in counts.argsort()[::-1][:3]
+        if counts[c]
+    ]
+    text = f"Given labels: mostly {', '.join(top)}. Mean P(clean) {labels.clean.mean():.2f}."
+    if labels.true is not None:
+        given = (labels.given != labels.true).mean()
+        corrected = (labels.corrected != labels.true).mean()
+        text += f" Wrong: {given:.0%} of the given labels, {corrected:.0%} of the corrected ones."
+    return text
 
 
 def table(view: RunView, labels: Labels, ids: np.ndarray) -> pd.DataFrame:

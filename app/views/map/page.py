@@ -1,4 +1,4 @@
-"""Map: do classes form clusters although labels are wrong?"""
+"""Map: do classes stay together in feature space?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from engine.errors import StoreError
 
 POLL_SECONDS = 1.0  # between two checks of the UMAP process
 LAYOUTS = {"umap": "UMAP", "pca": "PCA"}
-HELD = "map.held"  # of the session: (run, layout, row) of the 3-D figure
+FROZEN = "map.frozen"  # of the session: (run, layout, row) of the 3-D figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +77,15 @@ def hold_still(name: str, row: int, kind: str) -> int:
     The figure is mounted again whenever its data change, which resets the point of view.
     """
     live = runs().info(name).active and get("epoch") is None
-    held = st.session_state.get(HELD)
-    if not live or held is None or held[:2] != (name, kind) or held[2] > row:
-        held = (name, kind, row)
-    if held[2] < row and st.button(
+    frozen = st.session_state.get(FROZEN)
+    if not live or frozen is None or frozen[:2] != (name, kind) or frozen[2] > row:
+        frozen = (name, kind, row)
+    if frozen[2] < row and st.button(
         f"Show epoch {run_cache.records(name)[row]['epoch']}", icon=":material/update:"
     ):
-        held = (name, kind, row)
-    st.session_state[HELD] = held
-    return held[2]
+        frozen = (name, kind, row)
+    st.session_state[FROZEN] = frozen
+    return frozen[2]
 
 
 def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
@@ -108,7 +108,7 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
             return
         instead = "PCA" if shown.kind == "pca" else "the newest epoch that is ready"
         what = "UMAP is warming up (about 10 seconds)" if state == "warming up" else "UMAP"
-        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs, until then {instead}")
+        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Shown so far: {instead}.")
 
     def changed() -> str | None:
         mapper.request(folder, dims)
@@ -212,7 +212,7 @@ def sprite_sheets(name: str, n: int) -> dict | None:
 
 
 page.head(
-    "Do classes form clusters although labels are wrong?",
+    "Do classes stay together in feature space?",
     "Each point is an image; images with similar features are close together. Where classes form "
     "clusters in spite of wrong labels, most neighbors of a sample have its true label.",
     "features",

@@ -71,7 +71,7 @@ class LabelNoise:
             return (
                 f"{changed}, and each got a class uniformly at random. With probability 1/{c} that "
                 f"is its own class again, so only about {rate:g} × (1 − 1/{c}) = "
-                f"{_percent(rate * (1 - 1 / c))} of all labels become wrong; in this draw {actual}."
+                f"{_percent(rate * (1 - 1 / c))} of all labels become wrong; here it is {actual}."
             )
         if self.kind == "symmetric-exclusive":
             return (
@@ -84,8 +84,8 @@ class LabelNoise:
                 "was drawn and no rate was requested."
             )
         return (
-            f"{self._reason()}: about {_percent(self.expected)} wrong labels are expected; in this "
-            f"draw {actual} are wrong."
+            f"{self._reason()}: about {_percent(self.expected)} wrong labels are expected; here "
+            f"it is {actual}."
         )
 
     def _reason(self) -> str:

@@ -1,4 +1,4 @@
-"""Noise: which labels are wrong, and how did they become wrong?"""
+"""Noise: which labels are wrong, and how?"""
 
 import os
 
@@ -26,11 +26,11 @@ SEEDS = 0, 2**32 - 1
 def of_run() -> tuple[LabelNoise, str]:
     """The labels of the selected run, and its name; ends the page while it has none."""
     name = run_picker.pick_run(with_epochs=False)
-    where = runs().info(name)
+    info = runs().info(name)
     if not has_labels(name):
-        if where.state == "failed":
-            st.error(f"This run failed before the noise was drawn: {escaping.lines(where.message)}")
-        elif where.active:
+        if info.state == "failed":
+            st.error(f"This run failed before the noise was drawn: {escaping.lines(info.message)}")
+        elif info.active:
             st.info("The noise is drawn when this run starts; this page then updates itself.")
             await_labels(name)
         else:
@@ -161,7 +161,7 @@ def short(dataset: str) -> str:
 
 def page() -> None:
     head(
-        "Which labels are wrong, and how did they become wrong?",
+        "Which labels are wrong, and how?",
         "A transition matrix says which true classes get which wrong labels, as requested and as "
         "observed. The pattern decides how hard the noise is: errors spread over all classes are "
         "outvoted by clean labels, errors that always go to the same class look systematic.",

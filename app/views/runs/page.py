@@ -1,7 +1,9 @@
-"""Runs: who trains, who waits, what is there? A teacher's view behind a passcode."""
+"""Runs: the queue and the ended runs of this server, with a teacher's controls."""
 
 import math
 import os
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
@@ -12,29 +14,31 @@ from app.server.passcode import passcodes
 from app.server.run_info import RunInfo
 from app.server.run_settings import GB
 from app.server.visible_runs import runs
-from app.server.visitors import TEACHER, has_login, visitor
+from app.server.visitors import TEACHER, Visitor, has_login, visitor
 from app.state.url_state import link
 
-SHOWN = 50  # ended runs listed at once
+MAX_LISTED = 50  # ended runs
 
 
 def passcode() -> None:
-    """Ask for the teacher's passcode, where the server has one."""
+    """The form for the teacher's passcode, and whether this visitor is the teacher."""
     secret = os.environ.get("MIXNN_PASSCODE", "")
     if visitor().teacher:
         st.success(
-            "You are the teacher here: you may see, steer and stop every run.",
+            "You are the teacher here: you can view, control and stop every run.",
             icon=":material/school:",
         )
         return
     with st.expander("I am the teacher", icon=":material/key:"):
         if not secret:
-            st.markdown("Start the server with `MIXNN_PASSCODE` in its environment to use this.")
+            st.markdown(
+                "Start the server with the environment variable `MIXNN_PASSCODE` to use this."
+            )
             return
         with st.form("passcode", border=False):
-            said = st.text_input("Passcode", type="password")
+            entered = st.text_input("Passcode", type="password")
             if st.form_submit_button("Unlock"):
-                refusal = passcodes().unlock(said, visitor())
+                refusal = passcodes().unlock(entered, visitor())
                 if not refusal:
                     st.session_state[TEACHER] = True
                     st.rerun()
@@ -42,118 +46,130 @@ def passcode() -> None:
 
 
 def login() -> None:
-    """Streamlit's own login, where the server has it: teachers are those of MIXNN_TEACHERS."""
+    """Streamlit's own login, if it is configured: e-mails in MIXNN_TEACHERS are teachers."""
     if not has_login():
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         if st.user.get("is_logged_in", False):
             st.button("Log out", key="logout", on_click=st.logout)
-            st.caption(f"Logged in as {st.user.get('email', 'somebody without an address')}.")
+            st.caption(f"Logged in as {st.user.get('email', 'a user without an e-mail address')}.")
         else:
             st.button("Log in", key="login", icon=":material/login:", on_click=st.login)
 
 
-def row(where: RunInfo) -> None:
-    """A run, its state, and what its owner or the teacher may do."""
-    name, me = where.name, visitor()
-    mine = runs().may_control(name, me)
+def row(info: RunInfo) -> None:
+    """A run with its state, details, and the buttons of its owner and the teacher."""
+    name = info.name
     with st.container(horizontal=True, vertical_alignment="center"):
-        run_picker.state_badge(where)
+        run_picker.state_badge(info)
         st.page_link(
             "views/train/page.py",
             label=escaping.markdown(name),
             query_params=link(run=name, epoch=None),
         )
-        who = (
-            "yours"
-            if where.owner == me.id
-            else escaping.markdown(where.owner[:4]) or "command line"
-        )
-        words = [f"visitor: {who}"]
-        if where.state in ("running", "paused"):
-            left = time_left(where.seconds_left)
-            words += [f"epoch {where.epoch} of {where.n_epochs - 1}{left}"]
-            words += [f"last watched {minutes(where.unwatched)} ago"]
-        if where.pinned:
-            words.append("goes on unwatched, and is kept" if where.active else "kept")
-        if runs().private(name):
-            words.append("private")
-        st.caption(" · ".join(words))
+        st.caption(details(info))
         st.space("stretch")
-        if where.state != "queued":
-            st.button(
-                "Let go" if where.pinned else "Pin",
-                key=f"pin-{name}",
-                disabled=not mine,
-                help="A pinned run goes on although nobody watches it, and is kept when old runs "
-                "are removed",
-                on_click=page.guarded(runs().pin),
-                args=(name, me, not where.pinned),
+        allowed = runs().may_control(name, visitor())
+        if info.state != "queued":
+            button(
+                "Unpin" if info.pinned else "Pin",
+                "pin",
+                lambda name, me: runs().pin(name, me, not info.pinned),
+                name,
+                off=not allowed,
+                help="A pinned run continues when no one watches it, and is kept when old runs are "
+                "removed",
             )
-        if where.active:
-            st.button(
-                "Stop",
-                key=f"stop-{name}",
-                disabled=not mine,
-                on_click=page.guarded(runs().stop),
-                args=(name, me),
-            )
-        elif me.teacher:
+        if info.active:
+            button("Stop", "stop", runs().stop, name, off=not allowed)
+        elif visitor().teacher:
             with st.popover("Delete"):
                 st.markdown(
                     f"Delete **{escaping.markdown(name)}** and everything in it? "
                     "This cannot be undone."
                 )
-                st.button(
-                    "Delete for good",
-                    key=f"delete-{name}",
-                    type="primary",
-                    on_click=page.guarded(runs().delete),
-                    args=(name, me),
-                )
+                button("Delete permanently", "delete", runs().delete, name, type="primary")
+
+
+def details(info: RunInfo) -> str:
+    """Owner, progress and marks of a run, in Markdown."""
+    owner = escaping.markdown(info.owner[:4]) or "command line"
+    words = [f"visitor: {'yours' if info.owner == visitor().id else owner}"]
+    if info.state in ("running", "paused"):
+        left = time_left(info.seconds_left)
+        words.append(f"epoch {info.epoch} of {info.n_epochs - 1}{left}")
+        words.append(f"last watched {minutes(info.unwatched)} ago")
+    if info.pinned:
+        words.append("pinned")
+    if runs().private(info.name):
+        words.append("private")
+    return " · ".join(words)
+
+
+def button(
+    label: str,
+    key: str,
+    command: Callable[[str, Visitor], object],
+    name: str,
+    *,
+    off: bool = False,
+    **options: Any,
+) -> None:
+    """A button that gives a command for a run; an error is shown on the page."""
+    st.button(
+        label,
+        key=f"{key}-{name}",
+        disabled=off,
+        on_click=page.guarded(command),
+        args=(name, visitor()),
+        **options,
+    )
 
 
 @page.guarded
 def active() -> None:
-    """The queue."""
-    found, (training, waiting) = runs().active(), runs().n_active()
+    """The runs that train or wait in the queue."""
+    visible, (training, waiting) = runs().active(), runs().n_active()
     st.subheader(f"{training} training, {waiting} waiting", anchor=False)
-    if hidden := training + waiting - len(found):
-        st.caption(f"{hidden} of them are private to other visitors.")
-    elif not found:
-        st.caption("Nothing trains now. Whatever is started comes here first.")
-    for where in found:
-        row(where)
+    if hidden := training + waiting - len(visible):
+        st.caption(f"{hidden} of them are private runs of other visitors.")
+    elif not visible:
+        st.caption("No run is training. Runs that are started appear here.")
+    for info in visible:
+        row(info)
 
 
 @page.guarded
 def change_limits() -> None:
-    """Take up what the teacher entered; another teacher's page does not put back what it shows."""
-    chosen = st.session_state
-    runs().limit(visitor(), slots=chosen["slots"], per_visitor=chosen["limit"])
+    """Apply the limits that the teacher entered; only a change does, not what a page shows."""
+    entered = st.session_state
+    runs().limit(visitor(), slots=entered["slots"], per_visitor=entered["limit"])
 
 
-def kept() -> str:
-    """When runs are removed, and when that happened last."""
-    when = []
+def retention() -> str:
+    """When runs are removed automatically, and when that last happened."""
+    rules = []
     if math.isfinite(days := runs().keep_days):
-        when.append(f"{days:g} days after its end")
-    if math.isfinite(most := runs().keep_bytes):
-        when.append(f"the oldest first, when all take more than {most / GB:g} GB")
-    if not when:
-        return "Runs stay until they are deleted."
-    text = f"A visitor's run that is neither pinned nor decided on is removed {', or '.join(when)}."
-    gone = runs().tidied()
-    if gone:
-        text += f" Last on {gone['at'][:10]}: {gone['old']} for their age, "
-        text += f"{gone['large']} for their size."
+        rules.append(f"{days:g} days after its end")
+    if math.isfinite(limit := runs().keep_bytes):
+        rules.append(f"the oldest first, when all runs take more than {limit / GB:g} GB")
+    if not rules:
+        return "Runs are kept until they are deleted."
+    text = (
+        "A visitor's run that is not pinned and has no decisions on its labels is removed "
+        f"{', or '.join(rules)}."
+    )
+    last = runs().last_cleanup()
+    if last:
+        text += f" Last on {last['at'][:10]}: {last['old']} for their age, "
+        text += f"{last['large']} for their size."
     return text
 
 
 page.head(
     "What runs on this server?",
-    "Runs share the processor, so they wait in a queue and train one after the other. They go on "
-    "when you leave the page; a run that nobody watches for long is stopped and can be resumed.",
+    "Runs share the processor, so they wait in a queue and train one after another. They continue "
+    "when you leave the page; a run that no one watches for long is stopped and can be resumed.",
     "fork",
     "epoch",
 )
@@ -175,11 +191,11 @@ if visitor().teacher:
         on_change=change_limits,
     )
 live_updates.poll("queue", lambda: None, every=2.0, draw=active)
-busy = {where.name for where in runs().active()}
+busy = {info.name for info in runs().active()}
 ended = [name for name in runs().names() if name not in busy]
 st.subheader(f"{len(ended)} ended", anchor=False)
-st.caption(kept())
-if len(ended) > SHOWN:
-    st.caption(f"The newest {SHOWN} are listed; Compare has them all.")
-for name in ended[:SHOWN]:
+st.caption(retention())
+if len(ended) > MAX_LISTED:
+    st.caption(f"The newest {MAX_LISTED} are listed; Compare has them all.")
+for name in ended[:MAX_LISTED]:
     row(runs().info(name))

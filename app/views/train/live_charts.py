@@ -26,7 +26,7 @@ CHARTS = {  # title -> (metric -> legend, note)
     ),
     "Are the labels getting better?": (
         {"label_accuracy": "label accuracy", "clean_auroc": "AUROC of P(clean)"},
-        "Correction should raise it; dashed: 50 % is guessing.",
+        "Dashed: 50 % is guessing.",
     ),
 }
 

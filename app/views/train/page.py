@@ -39,7 +39,7 @@ def numbers(name: str, records: list[dict[str, Any]], cells: list) -> None:
     shown = [
         ("Test accuracy", last.get("test_accuracy"), "test accuracy"),
         ("Label accuracy", last.get("label_accuracy"), "label recovery"),
-        ("Wrong labels memorized", last.get("memorized"), "memorization"),
+        ("Memorization", last.get("memorized"), "memorization"),
     ]
     for cell, (label, value, term) in zip(cells, shown, strict=False):
         cell.metric(label, text.percent(value), help=page.word(term))
@@ -109,51 +109,51 @@ def n_records(name: str) -> int:
 
 
 def draw(name: str) -> None:
-    where = runs().info(name)
+    info = runs().info(name)
     runs().mark_watched(name)
     drawn = n_records(name)
     with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
         st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
         if get("run") != name:
             st.rerun()
-        run_picker.state_badge(where)
-        controls(where)
+        run_picker.state_badge(info)
+        controls(info)
         sharing.share(name)
     bar = st.container()
-    if where.state != "broken" and drawn:
-        results(where)
+    if info.state != "broken" and drawn:
+        results(info)
     with bar:  # last, so that the browser requests an update when it has everything
-        if where.active:
-            follow(where, drawn)
+        if info.active:
+            follow(info, drawn)
         else:
-            progress(where)
+            progress(info)
 
 
-def results(where: RunInfo) -> None:
+def results(info: RunInfo) -> None:
     """Numbers, diagnoses and charts of a run with records; settings that can change live."""
-    records = run_cache.records(where.name)
-    cells = st.columns([1, 1, 1, 1, 1.3, 1.3] if where.active else 4)
-    numbers(where.name, records, cells[:4])
-    if where.active:
-        config = run_cache.run(where.name).config
-        live_settings(where, config, records[-1]["settings"], cells[4:])
-    warnings(where.name, records)
-    charts(where.name, records)
+    records = run_cache.records(info.name)
+    cells = st.columns([1, 1, 1, 1, 1.3, 1.3] if info.active else 4)
+    numbers(info.name, records, cells[:4])
+    if info.active:
+        config = run_cache.run(info.name).config
+        live_settings(info, config, records[-1]["settings"], cells[4:])
+    warnings(info.name, records)
+    charts(info.name, records)
 
 
-def follow(where: RunInfo, drawn: int) -> None:
+def follow(info: RunInfo, drawn: int) -> None:
     """The progress of an active run; redraws it when its state or its number of epochs changes.
 
     drawn: epochs that are shown.
     """
-    name = where.name
+    name = info.name
 
     def changed() -> str | None:
         runs().mark_watched(name)
         now = runs().info(name)
         if not now.active:
             return "app"  # it has ended: the page shows other controls
-        return "watch" if now.state != where.state or n_records(name) != drawn else None
+        return "watch" if now.state != info.state or n_records(name) != drawn else None
 
     show = page.guarded(lambda: progress(runs().info(name)))
     live_updates.poll("progress", changed, every=UPDATE_SECONDS, draw=show)

@@ -13,11 +13,11 @@ from app.server.visitors import visitor
 from engine.config import RunConfig
 
 
-def controls(where: RunInfo) -> None:
+def controls(info: RunInfo) -> None:
     """Buttons to pause, continue, step and stop an active run, or to resume an ended one."""
-    me, name = visitor(), where.name
+    me, name = visitor(), info.name
     allowed = runs().may_control(name, me)
-    queued = where.state == "queued"
+    queued = info.state == "queued"
 
     def button(
         label: str, icon: str, command: Callable[..., Any], key: str, text: str, off: bool = False
@@ -32,8 +32,8 @@ def controls(where: RunInfo) -> None:
             help=text if allowed else "This run belongs to another visitor",
         )
 
-    if where.active:
-        if where.state == "paused":
+    if info.active:
+        if info.state == "paused":
             button("Continue", "play_arrow", runs().go_on, "go-on", "Continue training")
         else:
             button("Pause", "pause", runs().pause, "pause", "Pause after this batch", queued)
@@ -43,41 +43,41 @@ def controls(where: RunInfo) -> None:
         )
         st.toggle(
             "Keep running",
-            where.pinned,
+            info.pinned,
             key=f"pin-{name}",
             disabled=not allowed,
             on_change=lambda: runs().pin(name, me, st.session_state[f"pin-{name}"]),
             help="Pins the run: it is not stopped when no one watches it.",
         )
-    elif where.state in ("stopped", "interrupted", "failed"):
+    elif info.state in ("stopped", "interrupted", "failed"):
         button("Resume", "resume", runs().resume, "resume", "Continue after its last full epoch")
 
 
-def progress(where: RunInfo) -> None:
+def progress(info: RunInfo) -> None:
     """The progress of an active run, or the message with which it ended."""
-    if where.state == "queued":
-        ahead = where.position - 1
+    if info.state == "queued":
+        ahead = info.position - 1
         order = f"{ahead} others are ahead" if ahead else "it is next"
         st.info(f"Waiting in the queue: {order}.", icon=":material/hourglass:")
-    elif where.active:
-        share = where.batch / where.n_batches if where.n_batches else 0
+    elif info.active:
+        share = info.batch / info.n_batches if info.n_batches else 0
         st.progress(
-            min((where.epoch + share) / max(where.n_epochs, 1), 1.0),
-            f"Epoch {where.epoch} of {where.n_epochs - 1} · {where.stage}"
-            + text.time_left(where.seconds_left),
+            min((info.epoch + share) / max(info.n_epochs, 1), 1.0),
+            f"Epoch {info.epoch} of {info.n_epochs - 1} · {info.stage}"
+            + text.time_left(info.seconds_left),
         )
-    elif where.state == "failed":
-        st.error(f"This run failed: {escaping.lines(where.message)}", icon=":material/error:")
-    elif where.message:
-        st.warning(escaping.lines(where.message))
+    elif info.state == "failed":
+        st.error(f"This run failed: {escaping.lines(info.message)}", icon=":material/error:")
+    elif info.message:
+        st.warning(escaping.lines(info.message))
 
 
-def live_settings(where: RunInfo, config: RunConfig, latest: dict[str, Any], cells: list) -> None:
+def live_settings(info: RunInfo, config: RunConfig, latest: dict[str, Any], cells: list) -> None:
     """Sliders for K and alpha of a run that trains; changes apply from the next epoch on.
 
     latest: settings of the last epoch. cells: two containers.
     """
-    name, me = where.name, visitor()
+    name, me = info.name, visitor()
 
     def change(setting: str) -> None:
         runs().change(name, me, **{setting: st.session_state[f"live-{setting}-{name}"]})

@@ -77,17 +77,17 @@ def take_file(file) -> None:
     seen, bringing = st.session_state.get("bringing", ("", None))
     if seen != file.file_id:
         leave_file()
-        bringing = registry.Bringing(file, file.name, runs().root, visitor().id)
+        bringing = registry.UploadThread(file, file.name, runs().root, visitor().id)
         bringing.job.touch()
         bringing.start()
         st.session_state["bringing"] = (file.file_id, bringing)
         bringing.join(PATIENCE)
     if bringing.is_alive():
         unpacking(bringing)
-    elif bringing.found is not None:
+    elif bringing.upload is not None:
         leave_file()
-        runs().claim(bringing.found.key)
-        put(upload=bringing.found.key, step="check")
+        runs().claim(bringing.upload.key)
+        put(upload=bringing.upload.key, step="check")
         st.rerun()
     else:
         st.error(escaping.lines(bringing.refusal), icon=":material/block:")
@@ -100,7 +100,7 @@ def leave_file() -> None:
         bringing.job.cancelled.set()
 
 
-def unpacking(bringing: registry.Bringing) -> None:
+def unpacking(bringing: registry.UploadThread) -> None:
     """How far an upload is, and the button that ends it."""
 
     @page.guarded

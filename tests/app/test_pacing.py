@@ -1,4 +1,4 @@
-"""Turns to compute, the pace of looks, and what is computed once for all."""
+"""Turns to compute, the pace of live updates, and results computed once for all viewers."""
 
 import threading
 import time
@@ -52,12 +52,12 @@ def quick(monkeypatch):
     monkeypatch.setattr(pace_module, "POLL", 0.01)
 
 
-def test_no_more_compute_at_once_than_allowed_and_pages_come_before_looks():
+def test_no_more_compute_at_once_than_allowed_and_pages_come_before_updates():
     clock, order = Clock(), []
     turns = Turns(2, clock=clock)
     first = [Script(turns, order, name) for name in "ab"]
     until(lambda: len(order) == 2)
-    look = Script(turns, order, "look", since=clock.now + BEHIND)
+    update = Script(turns, order, "update", since=clock.now + BEHIND)
     until(lambda: turns.n_waiting == 1)
     clock.now += 1
     page = Script(turns, order, "page")
@@ -67,24 +67,24 @@ def test_no_more_compute_at_once_than_allowed_and_pages_come_before_looks():
     until(lambda: len(order) == 3)
     first[1].end()
     until(lambda: len(order) == 4)
-    assert order[2:] == ["page", "look"]
-    look.end(), page.end()
+    assert order[2:] == ["page", "update"]
+    update.end(), page.end()
 
 
-def test_a_look_that_waited_long_enough_comes_before_a_new_page():
+def test_an_update_that_waited_long_enough_comes_before_a_new_page():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     first = Script(turns, order, "a")
     until(lambda: order)
-    look = Script(turns, order, "look", since=clock.now + BEHIND)
+    update = Script(turns, order, "update", since=clock.now + BEHIND)
     until(lambda: turns.n_waiting == 1)
     clock.now += BEHIND + 0.5
     page = Script(turns, order, "page")
     until(lambda: turns.n_waiting == 2)
     first.end()
     until(lambda: len(order) == 2)
-    look.end(), page.end()
-    assert order == ["a", "look", "page"]
+    update.end(), page.end()
+    assert order == ["a", "update", "page"]
 
 
 def test_a_turn_within_a_turn_is_the_same_one():
@@ -96,7 +96,7 @@ def test_a_turn_within_a_turn_is_the_same_one():
         assert own
 
 
-def test_a_long_turn_keeps_nobody_waiting():
+def test_a_long_turn_blocks_no_one():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     check = Script(turns, order, "check")
@@ -108,7 +108,7 @@ def test_a_long_turn_keeps_nobody_waiting():
     check.end(), page.end()
 
 
-def test_who_waits_too_long_or_comes_to_a_long_line_is_sent_away():
+def test_a_page_that_waits_too_long_or_finds_a_long_line_is_refused():
     clock, order = Clock(), []
     turns = Turns(1, clock=clock)
     first = Script(turns, order, "a")
@@ -138,15 +138,15 @@ def test_a_script_that_is_no_longer_wanted_leaves_the_line():
         pass
 
     def wanted():
-        if gone.is_set():
+        if unwanted.is_set():
             raise Stopped
 
-    gone, order, turns = threading.Event(), [], Turns(1)
+    unwanted, order, turns = threading.Event(), [], Turns(1)
     first = Script(turns, order, "a")
     until(lambda: order)
     closed = Script(turns, order, "closed", wanted=wanted)
     until(lambda: turns.n_waiting == 1)
-    gone.set()
+    unwanted.set()
     closed.thread.join(5)
     assert isinstance(closed.error, Stopped)
     assert turns.n_waiting == 0
@@ -168,14 +168,14 @@ def test_training_waits_a_moment_for_pages_and_not_at_all_without(monkeypatch):
     began = time.monotonic()
     turns.courtesy()
     assert 0.15 < time.monotonic() - began < 2
-    clock.now += LONG + 1  # a check of an upload shall not slow training for minutes
+    clock.now += LONG + 1  # a check of an upload must not slow training for minutes
     began = time.monotonic()
     turns.courtesy()
     assert time.monotonic() - began < 0.1
     page.end()
 
 
-def test_looks_take_a_share_of_the_turns_however_many_look():
+def test_updates_take_a_share_of_the_turns_for_any_number_of_viewers():
     clock = Clock()
     pace = Pace(2, clock=clock, chance=lambda: 0.5)
     assert pace.seconds("one", 1.4) == pytest.approx(1.4)
@@ -196,7 +196,7 @@ def test_looks_take_a_share_of_the_turns_however_many_look():
     assert pace.seconds("one", 0.1) == pytest.approx(0.2 / 2 / SHARE, rel=0.01)
 
 
-def test_not_all_viewers_look_at_the_same_moment():
+def test_viewers_update_at_different_times():
     pace = Pace()
     waits = [pace.seconds("one", 1.0) for _ in range(100)]
     assert min(waits) < 0.9
@@ -205,7 +205,7 @@ def test_not_all_viewers_look_at_the_same_moment():
     assert max(waits) <= 1.15
 
 
-def test_what_thirty_want_at_once_is_computed_once():
+def test_what_thirty_request_at_once_is_computed_once():
     computed, barrier = [], threading.Barrier(30)
 
     @once(maxsize=4)
@@ -216,15 +216,15 @@ def test_what_thirty_want_at_once_is_computed_once():
 
     def ask(i):
         barrier.wait()
-        found[i] = drawn(7)
+        results[i] = drawn(7)
 
-    found = [None] * 30
+    results = [None] * 30
     threads = [threading.Thread(target=ask, args=(i,)) for i in range(30)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert found == [49] * 30
+    assert results == [49] * 30
     assert computed == [7]
 
 
@@ -245,19 +245,19 @@ def test_a_failure_is_tried_again():
     assert tries == [1, 1]
 
 
-def test_of_each_key_only_the_newest_value_is_kept_and_made_once():
-    made = []
+def test_of_each_key_only_the_newest_value_is_kept_and_computed_once():
+    computed = []
 
     @newest(maxsize=8)
     def value(key: str, stamp: int) -> list[int]:
-        made.append((key, stamp))
+        computed.append((key, stamp))
         time.sleep(0.02)
         return [stamp]
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(value, ["a"] * 8, [1] * 8)) == [[1]] * 8
-    assert made == [("a", 1)]
+    assert computed == [("a", 1)]
     assert value("a", 2) == [2]
     assert value("b", 1) == [1]
-    assert value("a", 1) == [1]  # the older one was let go, and is made again
-    assert made == [("a", 1), ("a", 2), ("b", 1), ("a", 1)]
+    assert value("a", 1) == [1]  # the older one was dropped, and is computed again
+    assert computed == [("a", 1), ("a", 2), ("b", 1), ("a", 1)]

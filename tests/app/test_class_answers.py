@@ -47,7 +47,7 @@ def test_the_same_answer_again_writes_nothing(tmp_path):
     assert len(rows(tmp_path)) == 1
 
 
-def test_no_name_and_no_visitor_is_kept(tmp_path):
+def test_no_name_and_no_visitor_is_stored(tmp_path):
     record(tmp_path, CODE, 1, "rise", token(CODE, "visitor-of-ann"))
     (row,) = rows(tmp_path)
     assert row == (CODE, 1, token(CODE, "visitor-of-ann"), "rise")
@@ -71,7 +71,7 @@ def test_thirty_threads_at_once_lose_nothing(tmp_path, n_each):
     assert len(rows(tmp_path)) == 30 * n_each
 
 
-def test_an_answer_that_cannot_be_kept_is_refused(tmp_path):
+def test_an_answer_that_cannot_be_stored_is_refused(tmp_path):
     record(tmp_path, CODE, 1, "rise", "ann")
     with locked(storage_of(tmp_path)):
         assert counts(tmp_path, CODE, 1) == {"rise": 1}  # readers do not wait

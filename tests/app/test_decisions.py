@@ -1,4 +1,4 @@
-"""Decisions that outlive reloads and meet in one file; what speaks for a label."""
+"""Decisions survive reloads and are merged; the evidence for a label."""
 
 import json
 import shutil
@@ -17,9 +17,9 @@ from tests.conftest import blobs, quick
 
 
 @pytest.fixture(scope="session")
-def spoiled(tmp_path_factory):
+def noisy(tmp_path_factory):
     """A finished run on blobs of which a tenth of the labels is wrong."""
-    folder = tmp_path_factory.mktemp("spoiled") / "run"
+    folder = tmp_path_factory.mktemp("noisy") / "run"
     data = blobs(n=120)
     config = quick(noise="symmetric-exclusive", rate=0.1, epochs=6, alpha=0.7, k=3)
     Runner.new(config, folder, data=data).run()
@@ -27,8 +27,8 @@ def spoiled(tmp_path_factory):
 
 
 @pytest.fixture
-def run(spoiled, tmp_path) -> RunFolder:
-    shutil.copytree(spoiled.folder, tmp_path / "run")
+def run(noisy, tmp_path) -> RunFolder:
+    shutil.copytree(noisy.folder, tmp_path / "run")
     return RunFolder(tmp_path / "run")
 
 
@@ -57,7 +57,7 @@ def test_the_last_decision_about_a_sample_counts_and_survives(folder):
     assert latest[3].at.endswith("+00:00")
 
 
-def test_undo_takes_back_ones_own_newest_and_brings_the_one_before(folder):
+def test_undo_removes_ones_own_newest_and_restores_the_previous_one(folder):
     store = reviews(folder)
     store.decide(3, "change", 2, by="ann")
     store.decide(3, "change", 1, by="ann")
@@ -94,7 +94,7 @@ def test_two_tabs_do_not_lose_each_others_decisions(folder):
         ((0, "burn", 0), "'burn': allowed are keep, change, skip"),
     ],
 )
-def test_decisions_about_nothing(folder, decision, reason):
+def test_invalid_decisions(folder, decision, reason):
     with pytest.raises(ReviewError, match=reason):
         reviews(folder).decide(*decision)
     assert not (folder / "review.json").exists()
@@ -119,7 +119,7 @@ def test_a_file_that_is_broken_is_named_and_never_overwritten(folder, text):
     assert (folder / "review.json").read_text() == text
 
 
-def test_a_decision_outlives_a_copy_that_cannot_be_written(folder, monkeypatch, caplog):
+def test_a_decision_survives_a_copy_that_cannot_be_written(folder, monkeypatch, caplog):
     store = reviews(folder)
     store.decide(1, "keep", 0)
     before = (folder / "review.json").read_text()
@@ -133,7 +133,7 @@ def test_a_decision_outlives_a_copy_that_cannot_be_written(folder, monkeypatch, 
     assert [entry["sample"] for entry in written(folder)] == [1, 2, 3]
 
 
-def test_a_decision_that_cannot_be_kept_is_refused_and_changes_nothing(folder):
+def test_a_decision_that_cannot_be_stored_is_refused_and_changes_nothing(folder):
     store = reviews(folder)
     store.decide(1, "keep", 0)
     storage = storage_of(folder.parent)
@@ -143,7 +143,7 @@ def test_a_decision_that_cannot_be_kept_is_refused_and_changes_nothing(folder):
     assert [entry["sample"] for entry in written(folder)] == [1]
 
 
-def test_decisions_travel_with_a_run_that_is_moved(folder, tmp_path):
+def test_decisions_move_with_a_run_that_is_moved(folder, tmp_path):
     store = reviews(folder)
     store.decide(1, "change", 2, by="ann")
     store.decide(1, "keep", 0, by="bob")
@@ -159,7 +159,7 @@ def test_decisions_travel_with_a_run_that_is_moved(folder, tmp_path):
     assert moved.log() == written(target) == []
 
 
-def test_decisions_of_an_older_server_are_taken_over_once(folder):
+def test_decisions_of_an_older_server_are_imported_once(folder):
     entry = {"sample": 3, "kind": "keep", "label": 0, "at": "2026-01-01T00:00:00+00:00", "by": "a"}
     (folder / "review.json").write_text(json.dumps({"format": 1, "log": [entry]}))
     (folder / "review.lock").touch()

@@ -1,4 +1,4 @@
-"""Pages in their turn, and looks that draw again only what has changed."""
+"""Pages that wait for their turn, and updates that redraw only what has changed."""
 
 import threading
 from contextlib import contextmanager
@@ -44,7 +44,7 @@ def components(at) -> list:
     return [c for c in at.get("bidi_component") if c.proto.component_name == "mixnn.poll"]
 
 
-def test_a_page_that_finds_no_turn_says_so_and_comes_back_by_itself(impatient):
+def test_a_page_without_a_turn_says_so_and_retries_by_itself(impatient):
     with all_turns_taken():
         at = app("noise")
         assert [box.value for box in at.info] == [live_updates.BUSY]
@@ -56,7 +56,7 @@ def test_a_page_that_finds_no_turn_says_so_and_comes_back_by_itself(impatient):
     assert not at.exception
 
 
-def test_who_comes_back_keeps_the_place_in_line(impatient):
+def test_a_retry_keeps_the_place_in_line(impatient):
     with all_turns_taken():
         at = app("noise")
         came = at.session_state[live_updates.SINCE]
