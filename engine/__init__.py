@@ -1,9 +1,9 @@
 """Learning with noisy labels by mixing with nearest neighbors (MixNN, arXiv 2406.16966).
 
->>> from engine import Run, configure, load, train
+>>> from engine import RunFolder, configure, load, train
 
 `configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
-snapshot of each epoch, and `Run` reads a run folder. Each is imported when it is first used.
+snapshot of each epoch, and `RunFolder` reads a run folder. Each is imported when it is first used.
 """
 
 from importlib import import_module
@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.config import configure
     from engine.data import load, load_data
-    from engine.runs.folder import Run
+    from engine.runs.folder import RunFolder
     from engine.training.train import train
 
 __version__ = "0.1.0"
-__all__ = ["Run", "__version__", "configure", "load", "load_data", "train"]
+__all__ = ["RunFolder", "__version__", "configure", "load", "load_data", "train"]
 
 _MODULES = {
-    "Run": "engine.runs.folder",
+    "RunFolder": "engine.runs.folder",
     "configure": "engine.config",
     "load": "engine.data",
     "load_data": "engine.data",
