@@ -65,7 +65,7 @@ class RunConfig(BaseModel):
         description="side in pixels to which images of a folder are resized",
     )
     data_seed: int = _data(
-        0, ge=0, lt=2**32, description="seed of limit's subset and of drawn data sets"
+        0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"
     )
     noise: Literal[
         "none",
