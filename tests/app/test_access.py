@@ -250,7 +250,7 @@ def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     about = registry.receive(archive(), "zebras.npz", root)
     with pytest.raises(registry.UploadError, match="is in the folder of the runs"):
         registry.named(about.dataset.partition(":")[2], root)
-    with pytest.raises(registry.UploadError, match="cannot be read: allowed is"):
+    with pytest.raises(registry.UploadError, match="cannot be read: allowed are"):
         registry.named(f"{root.parent}/a\0b", root)
 
 
