@@ -114,7 +114,7 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, human_labels, monke
     next(steps), next(steps)
     torch.save(state.state_dict(), tmp_path / "state.pt")
     whole = list(steps)
-    for module, name in ((noisy_labels, "_noise_of"), (noisy_labels, "cross_val_predict_proba")):
+    for module, name in ((noisy_labels, "_noise"), (noisy_labels, "cross_val_predict_proba")):
         monkeypatch.setattr(module, name, None)  # nothing is generated again
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
     again = prepare_state(config, data, packed)
@@ -323,7 +323,7 @@ def test_human_labels_that_do_not_fit_are_refused(human_labels):
         make_noisy_labels(config, turned)
     with pytest.raises(NoiseError, match="60 human labels but 50 images"):
         make_noisy_labels(config, in_ten_classes(50))
-    with pytest.raises(NoiseError, match="'aggre' with cifar10: .* holds worse"):
+    with pytest.raises(NoiseError, match="'aggre' with cifar10: .* contains worse"):
         make_noisy_labels(config.changed(human_labels="aggre"), data)
     with pytest.raises(NoiseError, match="no human labels of cifar100: put"):
         make_noisy_labels(quick(noise="human", dataset="cifar100"), data)
