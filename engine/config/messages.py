@@ -1,25 +1,16 @@
-"""Settings in words: what is allowed, why a value was refused, and which name was meant."""
+"""Values of settings in words: what is allowed, why one was refused, and the nearest known name."""
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as limits
+from pydantic.fields import FieldInfo
 
-if TYPE_CHECKING:
-    from pydantic.fields import FieldInfo
-
-    Fields = Mapping[str, FieldInfo]  # of RunConfig
+Fields = Mapping[str, FieldInfo]  # of RunConfig
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """ "; did you mean 'digits'?" for the known name nearest to this one, "" where none is near."""
-    lower = {other.lower(): other for other in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1)
-    return f"; did you mean {lower[near[0]]!r}?" if near else ""
-
-
-def describe_allowed(field: "FieldInfo") -> str:
+def describe_allowed(field: FieldInfo) -> str:
     """The values that a field may have, in words: "a whole number from 1 to 100"."""
     kinds = [a for a in _alternatives(field.annotation) if a is not type(None)]
     options = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
@@ -39,7 +30,7 @@ def describe_allowed(field: "FieldInfo") -> str:
     return words
 
 
-def describe_error(error: Mapping[str, Any], fields: "Fields") -> str:
+def describe_error(error: Mapping[str, Any], fields: Fields) -> str:
     """One of pydantic's errors as a sentence that names setting, value and what is allowed."""
     if not error["loc"]:  # from a validator of the whole model, already a sentence
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
@@ -51,10 +42,17 @@ def describe_error(error: Mapping[str, Any], fields: "Fields") -> str:
     return f"{name} = {error['input']!r}: allowed is {words}{guess}"
 
 
-def describe_unknown(name: str, value: Any, fields: "Fields") -> str:
+def describe_unknown(name: str, value: Any, fields: Fields) -> str:
     """That a setting is unknown, and the nearest one that is known."""
     guess = did_you_mean(name, fields)
     return f"{name} = {value!r}: no such setting{guess}; `python -m engine train -h` lists them"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'digits'?" for the known name nearest to this one, "" where none is near."""
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

@@ -3,10 +3,6 @@
 import math
 from typing import Any
 
-# Older name -> current one; stored settings, links and commands may have either.
-NETWORK_ALIASES = {"fast": "resnet9-w16"}
-PRESET_ALIASES = {"fast": "cifar10-fast", "best": "cifar10-best"}
-
 METHODS: dict[str, dict[str, Any]] = {
     "ce": dict(mixing="none", loss="ce", correction="none"),
     "mixup": dict(mixing="mixup", loss="ce", correction="none", warmup=0),

@@ -13,19 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from engine.config.messages import (
-    describe_allowed,
-    describe_error,
-    describe_unknown,
-    did_you_mean,
-)
-from engine.config.presets import (
-    METHODS,
-    NETWORK_ALIASES,
-    PRESET_ALIASES,
-    PRESET_NAMES,
-    preset_settings,
-)
+from engine.config.messages import describe_allowed, describe_error, describe_unknown, did_you_mean
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES
+from engine.config.presets import METHODS, PRESET_NAMES, preset_settings
 from engine.errors import ConfigError
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
@@ -305,8 +295,8 @@ class RunConfig(BaseModel):
         """
         base: dict[str, Any] = {}
         if method is not None:
-            _check_name("method", method, METHODS)
-            base = {name: METHODS[method][name] for name in ("mixing", "loss", "correction")}
+            row = METHODS[_known("method", method, METHODS)]
+            base = {name: row[name] for name in ("mixing", "loss", "correction")}
         if settings.get("noise", self.noise) != "matrix":
             base["noise_matrix"] = None
         return self.changed(**base | settings)
@@ -330,14 +320,12 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
-    _check_name("method", method, METHODS)
-    preset = PRESET_ALIASES.get(preset, preset)
-    _check_name("preset", preset, PRESET_NAMES)
+    row = METHODS[_known("method", method, METHODS)]
+    preset = _known("preset", PRESET_ALIASES.get(preset, preset), PRESET_NAMES)
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
     if preset == "reference":
         rate = _validated({"rate": rate}).rate
     base = preset_settings(preset, str(settings.get("dataset", "digits")), rate)
-    row = METHODS[method]
     return _validated((row | base if method == "mixnn" else base | row) | settings)
 
 
@@ -358,10 +346,12 @@ def allowed(name: str) -> str:
     return describe_allowed(RunConfig.model_fields[name])
 
 
-def _check_name(kind: str, name: str, known: Collection[str]) -> None:
-    if name not in known:
-        guess = did_you_mean(name, known)
-        raise ConfigError(f"{kind} = {name!r}: allowed are {', '.join(known)}{guess}")
+def _known(setting: str, value: str, names: Collection[str]) -> str:
+    """The value, if it is one of these names. Raises ConfigError."""
+    if value not in names:
+        guess = did_you_mean(value, names)
+        raise ConfigError(f"{setting} = {value!r}: allowed are {', '.join(names)}{guess}")
+    return value
 
 
 def _validated(values: dict[str, Any]) -> RunConfig:
