@@ -200,7 +200,8 @@ class _Bench:
         scale = self.state.data.n / self.images
         state, config, features = self.state, self.config, self.evaluation.features
         neighbors, clean = self.mixed.neighbors, state.clean
-        assert neighbors is not None and clean is not None  # mixing "neighbors" needs both
+        assert neighbors is not None
+        assert clean is not None
 
         def search() -> Any:
             backend = config.neighbor_backend

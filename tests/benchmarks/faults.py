@@ -27,8 +27,9 @@ from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
 from engine.files import write_json
 from engine.runs.executors import PRELOADED  # noqa: E402
-from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner  # noqa: E402
+from engine.runs.schema import ARRAYS
 from tests.records import read_records
 
 PATIENCE = 300.0  # seconds for one process
