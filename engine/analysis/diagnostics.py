@@ -1,6 +1,6 @@
 """Failure signatures, recognized in the records of a run; files and pages are not known here.
 
-The thresholds are chosen on the runs of assets/results/signs.json, made by bench_signs.py: digits,
+The thresholds are chosen on the runs of assets/results/signs.json (bench_diagnostics.py): digits,
 settings of the preset, one thing changed at a time. The usual ones show none at rates from 0.1
 to 0.6, in no epoch. Every sentence states the numbers that it rests on.
 """
