@@ -18,7 +18,6 @@ from engine.config import RunConfig
 from engine.data import is_available, load
 from engine.errors import DataError, StoreError
 from engine.runs.folder import RunFolder, open_run
-from engine.runs.lineage import parent_of
 from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def _traced(fork: RunFolder) -> bool:
     An ancestor is in the runs root, or inside the fork and no longer in the root.
     """
     home = runs().root.resolve()
-    while (parent := parent_of(fork)) is not None:
+    while (parent := fork.parent) is not None:
         carried = parent.folder.resolve().is_relative_to(fork.folder.resolve())
         if not carried and parent.folder.parent.resolve() != home:
             return False

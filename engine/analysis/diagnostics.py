@@ -1,6 +1,6 @@
 """Failure signatures, recognized in the records of a run.
 
-The thresholds were chosen on the runs of assets/results/signs.json, made by bench_signs.py: digits,
+The thresholds were chosen on the runs of assets/results/signs.json (bench_diagnostics.py): digits,
 settings of the preset, one setting changed at a time. The preset itself shows none of the failures
 at noise rates from 0.1 to 0.6, in no epoch. Every sentence states the numbers it is based on.
 """

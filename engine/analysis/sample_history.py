@@ -10,7 +10,6 @@ import numpy as np
 
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
-from engine.runs.lineage import parent_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +174,7 @@ def _first(mix: Mix) -> Mix:
 
 def _parent(run: RunFolder) -> RunFolder:
     """The run that a fork was made from. Raises StoreError where it is missing."""
-    if (parent := parent_of(run)) is not None:
+    if (parent := run.parent) is not None:
         return parent
     raise StoreError(
         f"{run.folder.name} is a fork of {Path(run.info['parent']['run']).name}, which is missing: "

@@ -87,7 +87,7 @@ def bench(parser: argparse.ArgumentParser) -> None:
 
 def headline(parser: argparse.ArgumentParser) -> None:
     """Options of `headline`."""
-    from engine.experiments import cifar10
+    from engine.experiments.cifar10.configs import NOISES, PRESETS, ROW_FIELDS
 
     _describe(
         parser,
@@ -95,8 +95,8 @@ def headline(parser: argparse.ArgumentParser) -> None:
         "Finished runs are skipped; run the same command to continue after a stop.",
     )
     for name, metavar, default, words in (
-        ("preset", "V,V", "cifar10-fast", " | ".join(cifar10.PRESETS)),
-        ("noise", "V,V", "symmetric0.8", f"{' | '.join(cifar10.NOISES)}, or all"),
+        ("preset", "V,V", "cifar10-fast", " | ".join(PRESETS)),
+        ("noise", "V,V", "symmetric0.8", f"{' | '.join(NOISES)}, or all"),
         ("baselines", "V,V", "", "methods with the preset's network and epochs, like ce,mixup,elr"),
         ("seed", "V,V", "0", "seeds, as in `sweep`: 0:2 is three runs per row"),
         ("out", "FOLDER", "runs/headline/results", "folder of headline-PRESET.json"),
@@ -109,7 +109,7 @@ def headline(parser: argparse.ArgumentParser) -> None:
         "--ablation", action="store_true", help="add a row without each ingredient of the preset"
     )
     parser.add_argument("--minutes", type=float, metavar="M", help="stop cleanly after this time")
-    _add_settings(parser, with_defaults=False, without=cifar10.ROW_FIELDS)
+    _add_settings(parser, with_defaults=False, without=ROW_FIELDS)
 
 
 def fork(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Generator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,10 @@ def headline(
 ) -> int:
     """Train on CIFAR-10 with 80 % symmetric noise, the paper's headline, and compare."""
     from engine.cli.console import print_table
-    from engine.experiments import cifar10
     from engine.files import write_json
     from engine.runs.grid import values
 
+    cifar10: Any = import_module("engine.experiments.cifar10")
     presets, noises, methods, seeds = map(values, (preset, noise, baselines, seed))
     changes = inputs.named(settings)
     rows = cifar10.rows(

@@ -14,7 +14,6 @@ import numpy as np
 
 from engine.embedding import projection
 from engine.errors import StoreError
-from engine.runs import lineage
 from engine.runs.folder import UNREADABLE, RunFolder, read_array
 
 DIMS = (2, 3)
@@ -63,7 +62,7 @@ def embed_next_epoch(folder: Path | str, dims: int) -> int | None:
 def _previous_map(run: RunFolder, dims: int, epoch: int) -> np.ndarray | None:
     if epoch > run.info["first_epoch"] or run.info["parent"] is None:
         return read_map(run.folder, dims, epoch - 1)
-    maps = (read_map(folder, dims, epoch - 1) for folder in lineage.candidates(run))
+    maps = (read_map(folder, dims, epoch - 1) for folder in run.parent_folders)
     return next((layout for layout in maps if layout is not None), None)
 
 

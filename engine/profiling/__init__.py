@@ -1,1 +1,1 @@
-"""What an epoch costs, stage by stage, beside plain cross-entropy and the reference code's way."""
+"""The cost of an epoch, stage by stage, compared with cross-entropy and the reference code."""

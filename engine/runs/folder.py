@@ -3,7 +3,7 @@
     config.json     settings, data set, machine, parent run; written once
     labels.npz      given (N,), matrix (C, C), panel (P,); where known true (N,), matrix_actual; ids
     epochs.jsonl    one record an epoch, a line each; an epoch exists once its line is complete
-    arrays/*.npy    see ARRAYS; row r belongs to record r, rows beyond the records are unused
+    arrays/*.npy    see schema.ARRAYS; row r belongs to record r, rows beyond the records are unused
     states/E.pt     network, optimizer and generators after epoch E, for resume and fork
     status.json     how the run ended, or "running"
     lock            held by the process that writes
@@ -18,6 +18,7 @@ A folder may be damaged or untrusted: `RunFolder` checks types, shapes and sizes
 (engine/runs/schema.py), follows no links out of the folder and reads no pickled objects.
 """
 
+import contextlib
 import fcntl
 import os
 import stat
@@ -35,25 +36,12 @@ from engine.errors import StoreError
 from engine.files import printable, read_json
 from engine.runs import schema
 from engine.runs.records import RecordFile, epochs_file
+from engine.runs.schema import ARRAYS, BY_RANK
 
 FORMAT = 2  # 1: the records are in epochs.json
 FORMATS = (1, 2)  # that can be read
 MOST_OPEN = 256  # runs that `open_run` keeps; 300 records of one take 1 MB
-# name -> (type, shape of one row); arrays of BY_RANK hold rank k of all samples together
-ARRAYS = {
-    "loss": ("float32", "(N,)"),
-    "scaled_loss": ("float32", "(N,)"),
-    "clean": ("float32", "(N,)"),
-    "prediction": ("int32", "(N,)"),
-    "confidence": ("float32", "(N,)"),
-    "soft": ("float32", "(N, C)"),  # float16 from state.HALF_PRECISION_ENTRIES entries on
-    "neighbors": ("int32", "(K_max, N)"),
-    "distances": ("float32", "(K_max, N)"),
-    "weights": ("float32", "(K_max + 1, N)"),
-    "panel_features": ("float16", "(P, D)"),
-}
 UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-BY_RANK = ("neighbors", "distances", "weights")
 
 
 class RunFolder:
@@ -131,6 +119,26 @@ class RunFolder:
             message = f"the process ended after {len(self.epochs)} epochs; the run can be resumed"
             status = status | {"state": "interrupted", "message": message}
         return status
+
+    @property
+    def parent_folders(self) -> list[Path]:
+        """Folders that may hold a fork's parent, its own copy first; none for other runs."""
+        if self.info["parent"] is None or self.alone:
+            return []
+        recorded = Path(self.info["parent"]["run"])
+        return [self.folder / schema.PARENT_COPY, recorded, self.folder.parent / recorded.name]
+
+    @property
+    def parent(self) -> "RunFolder | None":
+        """The run that a fork was made from, up to that epoch or beyond; None if it is missing."""
+        for folder in self.parent_folders:
+            with contextlib.suppress(StoreError):
+                parent, epoch = open_run(folder), self.info["parent"]["epoch"]
+                records = parent.epochs
+                # a parent's epochs precede the fork's, so no chain of parents is a circle
+                if records and parent.info["first_epoch"] <= epoch <= records[-1]["epoch"]:
+                    return parent
+        return None
 
     def array(self, name: str, n: int | None = None) -> np.ndarray:
         """An array of ARRAYS, memory-mapped, one row per record on disk. Raises StoreError.

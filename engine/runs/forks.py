@@ -1,5 +1,6 @@
 """What a forked or resumed run takes over from the folder it continues: settings, labels, data."""
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from engine.config import FIXED_IN_FORK, RunConfig
@@ -60,3 +61,15 @@ def require_same_data(run: RunFolder, data: "Data") -> "Data":
             f"(fingerprint {then}, now {now}): a run continues with the same data only"
         )
     return data
+
+
+def parent_checkpoint(fork: RunFolder) -> dict[str, Any]:
+    """The checkpoint that a fork was made from. Raises StoreError where it is missing."""
+    epoch = fork.info["parent"]["epoch"]
+    for folder in fork.parent_folders:
+        with contextlib.suppress(StoreError):
+            return RunFolder(folder).load_checkpoint(epoch)
+    raise StoreError(
+        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
+        f"{fork.info['parent']['run']}, is missing or keeps no network of epoch {epoch}"
+    )

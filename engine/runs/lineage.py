@@ -9,50 +9,32 @@ nothing: their parent is searched at its recorded path, then next to the fork.
 
 import contextlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from engine.errors import StoreError
 from engine.runs import records, schema
-from engine.runs.folder import ARRAYS, RunFolder, open_run
 
-COPY = "parent"  # subfolder of a fork
+if TYPE_CHECKING:
+    from engine.runs.folder import RunFolder
+
 MAPS = ("umap2", "umap3")
 
 
-def candidates(run: RunFolder) -> Iterator[Path]:
-    """Folders that may hold a fork's parent, its own copy first; none for other runs."""
-    if run.info["parent"] is not None and not run.alone:
-        recorded = Path(run.info["parent"]["run"])
-        yield from (run.folder / COPY, recorded, run.folder.parent / recorded.name)
-
-
-def parent_of(run: RunFolder) -> RunFolder | None:
-    """The run that a fork was made from, up to that epoch or beyond it; None if it is missing."""
-    for folder in candidates(run):
-        with contextlib.suppress(StoreError):
-            parent, epoch = open_run(folder), run.info["parent"]["epoch"]
-            # a parent's epochs precede the fork's, so no chain of parents is a circle
-            if parent.epochs and parent.info["first_epoch"] <= epoch <= parent.epochs[-1]["epoch"]:
-                return parent
-    return None
-
-
-def label_parent(run: RunFolder) -> RunFolder | None:
+def label_parent(run: "RunFolder") -> "RunFolder | None":
     """The parent whose soft labels a fork continues; None where the given labels differ."""
-    parent = parent_of(run)
+    parent = run.parent
     with contextlib.suppress(StoreError):
         if parent and np.array_equal(parent.labels["given"], run.labels["given"]):
             return parent
     return None
 
 
-def copy_parent(parent: RunFolder, epoch: int, folder: Path) -> None:
+def copy_parent(parent: "RunFolder", epoch: int, folder: Path) -> None:
     """Copy what a fork needs of its parent into the fork's folder. Raises OSError, StoreError."""
-    copy = folder / COPY
+    copy = folder / schema.PARENT_COPY
     _copy_run(parent, epoch, copy)
     names = [f"states/{epoch}.pt", *(f"maps/{name}/{epoch:06d}.npy" for name in MAPS)]
     for name in names:
@@ -62,30 +44,18 @@ def copy_parent(parent: RunFolder, epoch: int, folder: Path) -> None:
 def drop_checkpoint(folder: Path, epoch: int) -> None:
     """Remove the parent's checkpoint, which a fork needs until it has one of its own."""
     with contextlib.suppress(OSError):
-        (folder / COPY / "states" / f"{epoch}.pt").unlink(missing_ok=True)
+        (folder / schema.PARENT_COPY / "states" / f"{epoch}.pt").unlink(missing_ok=True)
 
 
-def parent_checkpoint(fork: RunFolder) -> dict[str, Any]:
-    """The checkpoint that a fork was made from. Raises StoreError where it is missing."""
-    epoch = fork.info["parent"]["epoch"]
-    for folder in candidates(fork):
-        with contextlib.suppress(StoreError):
-            return RunFolder(folder).load_checkpoint(epoch)
-    raise StoreError(
-        f"{fork.folder} has no epoch yet, and the run that it was forked from, "
-        f"{fork.info['parent']['run']}, is missing or keeps no network of epoch {epoch}"
-    )
-
-
-def _copy_run(run: RunFolder, epoch: int, copy: Path) -> None:
+def _copy_run(run: "RunFolder", epoch: int, copy: Path) -> None:
     copy.mkdir()
-    for name in ("config.json", "labels.npz", *(f"arrays/{name}.npy" for name in ARRAYS)):
+    for name in ("config.json", "labels.npz", *(f"arrays/{name}.npy" for name in schema.ARRAYS)):
         _link(run.folder, copy, name)
     until = [record for record in run.epochs if record["epoch"] <= epoch]
     (copy / "epochs.jsonl").write_text(records.lines(until))
     (copy / "status.json").write_text('{"state": "stopped", "message": "", "time": 0.0}')
-    if (older := parent_of(run)) is not None:
-        _copy_run(older, run.info["parent"]["epoch"], copy / COPY)
+    if (older := run.parent) is not None:
+        _copy_run(older, run.info["parent"]["epoch"], copy / schema.PARENT_COPY)
 
 
 def _link(source: Path, target: Path, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Predictions of the network of a kept epoch for any images, without its training set."""
+"""Predictions of a checkpoint's network for any images, without the training set."""
 
 from dataclasses import dataclass
 
@@ -28,7 +28,7 @@ class Predictor:
     shape: tuple[int, int, int]  # (C, H, W) of an image
     precision: str  # "float32" or "bf16", as trained
     threads: int
-    mirrored: bool = False  # average over an image and its mirror image, as in training
+    mirrored: bool = False  # average over an image and its horizontal flip, as in training
 
     def predict_proba(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class probabilities and features of images (B, C, H, W), uint8 or float in [0, 255].
@@ -58,7 +58,7 @@ class Predictor:
 def load_predictor(run: RunFolder, epoch: int) -> Predictor:
     """The network of a run after an epoch.
 
-    Raises StoreError naming the kept epochs where this one is not kept, and for a file that holds
+    Raises StoreError, which names the stored epochs if this one is not stored, also for a file of
     another network.
     """
     packed, info = run.load_checkpoint(epoch), run.info
@@ -89,13 +89,13 @@ def predict_proba(
 def channel_stats(run: RunFolder) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (C,) of the images that a run was trained on.
 
-    They stand in config.json; a folder from before they did needs its training set.
-    Raises StoreError or DataError where that is gone or has changed.
+    config.json has them; folders of earlier versions need the training set.
+    Raises StoreError or DataError if that is missing or has changed.
     """
-    kept = run.info["data"]
-    if "mean" in kept:
-        return torch.tensor(kept["mean"]), torch.tensor(kept["std"])
+    data_info = run.info["data"]
+    if "mean" in data_info:
+        return torch.tensor(data_info["mean"]), torch.tensor(data_info["std"])
     data = load_data(run.config)
-    if data.fingerprint() != kept["fingerprint"]:
+    if data.fingerprint() != data_info["fingerprint"]:
         raise StoreError(f"the images of {run.folder.name} have changed since it was trained")
     return data.channel_stats()

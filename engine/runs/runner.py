@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 from engine.config import RunConfig, validate_k
 from engine.errors import ConfigError, EngineError, StoreError
 from engine.memory import as_shortage, require_reserve
-from engine.runs import lineage
 from engine.runs.folder import RunFolder
-from engine.runs.forks import fork_config, require_same_data, starting_labels
+from engine.runs.forks import fork_config, parent_checkpoint, require_same_data, starting_labels
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import K_ROOM, RunWriter
 from engine.training.control import Control, Stopped
@@ -117,7 +116,7 @@ class Runner:
             if records:
                 packed = run.load_checkpoint(records[-1]["epoch"])
             elif run.info["parent"]:
-                packed = lineage.parent_checkpoint(run)
+                packed = parent_checkpoint(run)
             else:
                 packed = None
             state = prepare_state(config, data, packed, control, starting_labels(run))

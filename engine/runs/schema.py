@@ -16,6 +16,21 @@ MOST_SAMPLES, MOST_CLASSES, MOST_SIDE = 50_000_000, 100_000, 65_536
 MOST_NUMBER = 2**53  # whole numbers beyond it are not exact in a browser
 MOST_TEXT = 100_000  # characters
 NUMBER = (int, float)
+PARENT_COPY = "parent"  # subfolder of a fork
+# name -> (type, shape of one row); arrays of BY_RANK hold rank k of all samples together
+ARRAYS = {
+    "loss": ("float32", "(N,)"),
+    "scaled_loss": ("float32", "(N,)"),
+    "clean": ("float32", "(N,)"),
+    "prediction": ("int32", "(N,)"),
+    "confidence": ("float32", "(N,)"),
+    "soft": ("float32", "(N, C)"),  # float16 from state.HALF_PRECISION_ENTRIES entries on
+    "neighbors": ("int32", "(K_max, N)"),
+    "distances": ("float32", "(K_max, N)"),
+    "weights": ("float32", "(K_max + 1, N)"),
+    "panel_features": ("float16", "(P, D)"),
+}
+BY_RANK = ("neighbors", "distances", "weights")
 LABELS = {  # of labels.npz: name -> kinds of NumPy's types, shape in N, C and P
     "given": ("iu", "N"),
     "true": ("iu", "N"),

@@ -18,7 +18,8 @@ from engine.errors import StoreError
 from engine.files import write_json, write_text
 from engine.noise.class_dependent import observed_matrix
 from engine.runs import lineage, records
-from engine.runs.folder import ARRAYS, BY_RANK, FORMAT, RunFolder
+from engine.runs.folder import FORMAT, RunFolder
+from engine.runs.schema import ARRAYS, BY_RANK, PARENT_COPY
 from engine.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
 
 def _empty(folder: Path) -> None:
     """Remove what `create` has begun."""
-    for part in ("arrays", "states", lineage.COPY):
+    for part in ("arrays", "states", PARENT_COPY):
         shutil.rmtree(folder / part, ignore_errors=True)
     for name in ("labels.npz", "epochs.jsonl", "config.json", "lock"):
         with contextlib.suppress(OSError):

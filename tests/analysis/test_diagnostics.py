@@ -170,7 +170,7 @@ def test_without_the_truth_the_other_signs_remain():
 
 @pytest.fixture(scope="module")
 def measured() -> list[dict]:
-    """Runs on digits, see tests/benchmarks/bench_signs.py."""
+    """Runs on digits, see tests/benchmarks/bench_diagnostics.py."""
     return json.loads(RESULTS.read_text())["results"]["runs"]
 
 

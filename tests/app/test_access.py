@@ -27,7 +27,6 @@ from engine.data import load
 from engine.errors import DataError, StoreError
 from engine.files import write_json
 from engine.runs.folder import RunFolder
-from engine.runs.lineage import parent_of
 from tests.app.conftest import MAIN, texts, unopened, wait_until
 from tests.conftest import quick_digits
 from tests.records import read_records, write_records
@@ -411,12 +410,12 @@ def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp
     wait_until(lambda: runs().info(fork).state == "done")
     key = runs().share_link(fork, who(ANN))
     with acting_as(who(ANN)):
-        assert parent_of(run_cache.run(fork)).folder == root / fork / "parent"
+        assert run_cache.run(fork).parent.folder == root / fork / "parent"
         assert run_cache.history(fork, 0)["label_changed"].shape == (3,)
         assert label_changes.label_flips(run_cache.run(fork)) is not None
     with acting_as(who(BOB, key=key)):
-        assert parent_of(run_cache.run(fork)) is None
-        with pytest.raises(StoreError, match="is gone"):
+        assert run_cache.run(fork).parent is None
+        with pytest.raises(StoreError, match="is missing"):
             sample_history.state_before(run_cache.run(fork), 0, np.array([0]))
         assert all(m.run.folder.name == fork for m in epoch_history(run_cache.run(fork), 0))
     shutil.move(root / private, tmp_path / private)  # where no visitor has access
@@ -425,13 +424,13 @@ def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp
     info["parent"]["run"] = str(tmp_path / private)
     write_json(path, info)
     with acting_as(who(ANN)):
-        assert parent_of(run_cache.run(fork)).folder == root / fork / "parent"
+        assert run_cache.run(fork).parent.folder == root / fork / "parent"
     shutil.move(root / fork / "parent", root / private)
     (root / fork / "parent").symlink_to(tmp_path / private)  # links are not the fork's own
     with acting_as(who(ANN)):
-        assert parent_of(run_cache.run(fork)) is None
+        assert run_cache.run(fork).parent is None
     (root / fork / "parent").unlink()
     shutil.rmtree(root / private)
-    assert parent_of(RunFolder(root / fork)).folder == tmp_path / private  # the command line may
+    assert RunFolder(root / fork).parent.folder == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
-        assert parent_of(run_cache.run(fork)) is None
+        assert run_cache.run(fork).parent is None

@@ -70,7 +70,7 @@ def first(browser, place: Path, n: int) -> dict:
 
 
 def live(browser, place: Path, n: int) -> dict:
-    """How long after its record an epoch stands on the screen, in n runs."""
+    """How long after its record an epoch appears on the screen, in n runs."""
     root, behind, every = place / "live", [], []
     root.mkdir()
     with server(root) as url:
@@ -201,7 +201,7 @@ def viewers_of_digits(place: Path, n_viewers: int, n: int) -> dict:
 
 
 def table(results: dict[str, dict]) -> list[dict[str, Any]]:
-    """What was measured beside its goal; a page switch and an epoch step by their slowest page."""
+    """Each measurement with its goal; a page switch and an epoch step by their slowest page."""
     rows = []
 
     def row(name: str, goal: float, value: float, worst: float | None = None) -> None:

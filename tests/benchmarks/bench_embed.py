@@ -90,9 +90,9 @@ def measured(features: np.ndarray, lay_out: Layout) -> dict:
     }
 
 
-def panel(**knobs) -> np.ndarray:
+def panel(**settings) -> np.ndarray:
     """The features of a run's panel, epoch by epoch, as a run folder keeps them: (R, P, D)."""
-    config = configure(**knobs)
+    config = configure(**settings)
     epochs = train(config, load_data(config))
     return np.stack([snapshot.panel_features.astype(np.float16) for snapshot in epochs])
 
@@ -123,8 +123,8 @@ def main() -> None:
             threads=1,
         )
     rows = []
-    for run, knobs in runs.items():
-        features = panel(device="cpu", **knobs)
+    for run, settings in runs.items():
+        features = panel(device="cpu", **settings)
         projection.umap(features[0])  # compiles, for many points another way than for few
         for way, lay_out in WAYS.items():
             named = {"run": run, "points": features.shape[1], "way": way}

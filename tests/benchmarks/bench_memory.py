@@ -1,4 +1,4 @@
-"""What a large table of soft labels takes: peak memory of a look that corrects all labels.
+"""Memory of a large table of soft labels: the peak of an evaluation that corrects all labels.
 
     python tests/benchmarks/bench_memory.py [--out assets/results/memory.json]
 
@@ -40,8 +40,8 @@ def main() -> None:
     made = peak()
     start = time.perf_counter()
     with threads(state.threads):
-        seen = evaluate(state, state.evaluation_network(), Control(), 0, correct=True)
-        estimate_clean_probability(state, seen.loss)
+        evaluation = evaluate(state, state.evaluation_network(), Control(), 0, correct=True)
+        estimate_clean_probability(state, evaluation.loss)
     results = {
         "type": str(state.soft.dtype),
         "table_megabytes": state.soft.nbytes // 2**20,

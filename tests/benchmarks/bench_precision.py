@@ -1,4 +1,4 @@
-"""What a training step and a look gain: bf16, channels-last, memory, compiling, folding, strips.
+"""Speedup of training and evaluation by bf16, channels-last, memory, compiling, folding, strips.
 
     python tests/benchmarks/bench_precision.py [--out assets/results/precision.json]
 

@@ -1,10 +1,10 @@
-"""What the preset `fast` is made of, tried on a part of CIFAR-10, and methods beside it.
+"""The ingredients of the preset `cifar10-fast` on a part of CIFAR-10, and other methods.
 
     python tests/benchmarks/bench_presets.py [--seeds 0 1 2] [--out assets/results/presets.json]
 
 5,000 images with 60 % symmetric noise, the small ResNet-9, 50 epochs: enough for cross-entropy to
 memorize what is wrong and to fall back. Tested on every third test image after every epoch.
-One thread a run; runs that the file holds are skipped, so the same command goes on after a stop.
+One thread per run; runs in the file are skipped, so run the same command to continue.
 """
 
 import json
@@ -49,7 +49,7 @@ SETTINGS = dict(
     threads=1,
     device="cpu",
 )
-TEST_EVERY, EVERY = 3, 5  # test images, which may stand by class, and epochs of the curve
+TEST_EVERY, EVERY = 3, 5  # test images, which may be sorted by class, and epochs of the curve
 JUDGED = ("last", "best", "label_accuracy", "memorized", "detection_auroc")
 ELR = dict(method="mixnn-elr")
 NEAR = dict(early_mixing="neighbors")  # right after warm-up
@@ -92,7 +92,7 @@ def run(name: str, seed: int) -> dict:
 
 
 def over_seeds(runs: list[dict]) -> dict[str, dict]:
-    """What is judged of each variant that was run: n, mean and standard deviation."""
+    """The metrics of each variant that was run: n, mean and standard deviation."""
     by_variant = {name: [row for row in runs if row["variant"] == name] for name in VARIANTS}
     return {
         name: {key: json_ready(interval([row[key] for row in own])) for key in JUDGED}

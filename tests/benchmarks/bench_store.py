@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_store.py [--dataset cifar10] [--out assets/results/store.json]
 
 Trains two epochs (a warm-up and a mixing one) on the data set, then writes the last one 300 times
-over, and reads the histories of samples that nobody has read before. "held": how long training
+over, and reads the histories of samples that were not read before. "held": how long training
 waits until an epoch is handed over to the thread that writes it; "write": until it is on disk.
 """
 

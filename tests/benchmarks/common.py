@@ -37,7 +37,7 @@ def interleaved(cases: dict[str, Callable[[], Any]], n: int, device: torch.devic
 
 
 def finish(name: str, measured_on: dict, settings: dict, results: Any, out: Path | None) -> None:
-    """Print a result, and write it with the machine (see `machine`, asked at the start)."""
+    """Print a result, and write it with the machine (see `machine`, read at the start)."""
     report = {
         "benchmark": name,
         "machine": measured_on,

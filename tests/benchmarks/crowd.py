@@ -2,8 +2,8 @@
 
     python tests/benchmarks/crowd.py --viewers 30 --minutes 20 --cores 0.3 --out crowd.json
 
-Each viewer opens Train on the same live run and looks on as a browser does. Per minute: answers to
-their looks, seconds to an answer, the oldest look without one, memory, threads and open files of
+Each viewer opens Train on the same live run and polls as a browser does. Per minute: answers to
+their polls, seconds to an answer, the oldest poll without one, memory, threads and open files of
 the server. Then they leave, and it is measured how long a new visitor waits for Lesson.
 The clients, and this program, are not limited. Without --cores the server has all of them.
 """
@@ -33,8 +33,8 @@ RECOVERED = 2.0  # seconds in which a page opens on a server that has recovered
 def prepare(root: Path) -> None:
     """A run that a server over this root starts by itself and trains longer than anyone watches."""
     config = configure(epochs=5000, seed=0).model_dump(mode="json")
-    wish = {"kind": "new", "visitor": "everyone", "pinned": True, "config": config, "name": RUN}
-    write_json(root / ".queue.json", [wish])
+    request = {"kind": "new", "visitor": "everyone", "pinned": True, "config": config, "name": RUN}
+    write_json(root / ".queue.json", [request])
 
 
 async def come(url: str, n: int, found: list[float]) -> list[Viewer]:
@@ -81,11 +81,11 @@ async def recovery(url: str) -> float:
     """Seconds until a new visitor has Lesson, at the first try that is quick again."""
     began = time.perf_counter()
     while True:
-        asked = time.perf_counter()
+        start = time.perf_counter()
         visitor = await Viewer.join(url)
         await visitor.open("lesson", patience=PATIENCE)
         await visitor.leave()
-        if time.perf_counter() - asked < RECOVERED:
+        if time.perf_counter() - start < RECOVERED:
             return time.perf_counter() - began
 
 
@@ -123,7 +123,7 @@ def say(number: int, row: dict[str, Any]) -> None:
 
 
 def verdict(found: dict[str, Any], starved: bool, n: int) -> list[dict[str, Any]]:
-    """What was measured beside its goal. Memory: the last minute against the third."""
+    """Each measurement with its goal. Memory: the last minute against the third."""
     rows, goal = found["minutes"], 10.0 if starved else 1.0 if n <= 30 else 2.0
     warm = rows[min(2, len(rows) - 1)]["rss_mb"]
     few = min(row["fewest_of_a_viewer"] for row in rows)

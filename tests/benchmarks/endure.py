@@ -1,7 +1,7 @@
 """Kills and machine faults for as long as you like: nothing may be lost.
 
     python tests/benchmarks/endure.py --kills 1000    # kill -9 at random times, every fault once
-    python tests/benchmarks/endure.py --hours 24      # all of it again and again, beside a server
+    python tests/benchmarks/endure.py --hours 24      # all of it repeatedly, next to a server
 
 With --hours one server lives from beginning to end: in each round a visitor opens its pages and
 trains a run there, and its memory, threads and open files are noted. It stops at the first
@@ -127,34 +127,34 @@ def _timed(row: dict):
 
 
 def server_life(place: Place) -> dict[str, float | int]:
-    """A server with a queue of three: killed, started again, told to end, started again.
+    """A server with a queue of three: killed, restarted, stopped, restarted.
 
     What waited is done in the end and equals the undisturbed run; what trained is resumed.
     """
     root = place.new("server")
     root.mkdir()
-    wish = dict(
+    request = dict(
         kind="new", config=place.config.model_dump(mode="json"), visitor="endure", pinned=True
     )
-    write_json(root / ".queue.json", [wish] * 3)
-    told = {}
+    write_json(root / ".queue.json", [request] * 3)
+    report = {}
     for number, name in ((signal.SIGKILL, "kill"), (signal.SIGTERM, "term"), (None, "done")):
         server = serve(root)
         try:
-            told |= asyncio.run(_visit(server, name, wait_for_all=number is None))
+            report |= asyncio.run(_visit(server, name, wait_for_all=number is None))
             begun = time.monotonic()
             server.process.send_signal(number or signal.SIGTERM)
             server.process.wait(2 * IN_TIME)
-            told[f"{name}: seconds to end"] = round(time.monotonic() - begun, 2)
+            report[f"{name}: seconds to end"] = round(time.monotonic() - begun, 2)
         finally:
             server.process.kill()
             server.process.wait()
         for folder in _folders(root):
             if (folder / "config.json").exists():
                 ends_equal(place, folder)
-        if number != signal.SIGKILL and told[f"{name}: seconds to end"] > IN_TIME:
-            raise Difference(f"a server took {told} to end")
-    return told | {"runs": len(_folders(root))}
+        if number != signal.SIGKILL and report[f"{name}: seconds to end"] > IN_TIME:
+            raise Difference(f"a server took {report} to end")
+    return report | {"runs": len(_folders(root))}
 
 
 async def _visit(server: Server, name: str, *, wait_for_all: bool) -> dict[str, float]:
@@ -172,13 +172,13 @@ async def _visit(server: Server, name: str, *, wait_for_all: bool) -> dict[str, 
             break
         await asyncio.sleep(0.2)
     else:
-        raise Difference(f"{server.root}: the queue stands still")
+        raise Difference(f"{server.root}: the queue does not move")
     await viewer.leave()
     return {f"{name}: MB": _taken(server)["MB"]}
 
 
 async def _use(server: Server) -> dict[str, int]:
-    """A visitor of a server that goes on: trains a run, opens every page; what it takes then."""
+    """A visitor of a running server trains a run and opens every page; the resources it takes."""
     from tests.benchmarks.viewers import Viewer
 
     viewer, before = await Viewer.join(server.url), len(_folders(server.root))
@@ -187,7 +187,7 @@ async def _use(server: Server) -> dict[str, int]:
     deadline = time.monotonic() + 600
     while len(_folders(server.root)) == before or not all(map(_is_done, _folders(server.root))):
         if time.monotonic() > deadline:
-            raise Difference(f"{server.root}: the queue stands still")
+            raise Difference(f"{server.root}: the queue does not move")
         await asyncio.sleep(0.5)
     for page in PAGES:
         await viewer.open(page)

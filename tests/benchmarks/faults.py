@@ -27,8 +27,9 @@ from engine.config import RunConfig, configure  # noqa: E402
 from engine.errors import StoreError  # noqa: E402
 from engine.files import write_json
 from engine.runs.executors import PRELOADED  # noqa: E402
-from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner  # noqa: E402
+from engine.runs.schema import ARRAYS
 from tests.records import read_records
 
 PATIENCE = 300.0  # seconds for one process
@@ -53,7 +54,7 @@ class Place:
     seconds: float  # that the undisturbed run took
 
     @classmethod
-    def make(cls, root: Path, **knobs) -> "Place":
+    def make(cls, root: Path, **settings) -> "Place":
         config = configure(
             **dict(
                 dataset="digits",
@@ -66,7 +67,7 @@ class Place:
                 device="cpu",
                 threads=1,
             )
-            | knobs
+            | settings
         )
         expect(finish(begin(root / "whole", config)), "done")
         begun = time.monotonic()  # the first process waits for libraries
@@ -85,7 +86,7 @@ class Place:
 
 
 def begin(folder: Path, config: RunConfig, prepare: Callable[..., None] | None = None, *given):
-    """A process that brings a run to its end, from wherever it stands; prepare(*given) first."""
+    """A process that trains a run to its end, from any state; prepare(*given) first."""
     context = get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED, "tests.benchmarks.faults"])
     receiver, sender = context.Pipe(duplex=False)
@@ -252,7 +253,7 @@ def read_only(place: Place, random: Random) -> None:
 
 
 def folder_deleted(place: Place, random: Random) -> None:
-    """The run's folder, or its states alone, deleted while it trains: said, and not made anew."""
+    """The run's folder, or its states alone, deleted in training: reported, not created again."""
     for part in (".", "states"):
         folder = place.new("deleted")
         begun = begin(folder, place.config)
@@ -262,7 +263,7 @@ def folder_deleted(place: Place, random: Random) -> None:
         expect(finish(begun), "failed", "cannot be written")
         if part == ".":
             if folder.exists():
-                raise Difference(f"{folder} was made anew")
+                raise Difference(f"{folder} was created again")
         else:
             expect(finish(begin(folder, place.config)), "failed", "keeps the network of no epoch")
 
@@ -277,7 +278,7 @@ def few_descriptors(place: Place, random: Random, limits: tuple[int, ...] = (64,
 
 
 def little_memory(place: Place, random: Random, megabytes: tuple[int, ...] = (60, 300)) -> None:
-    """ulimit -v: a run ends with a sentence about memory, or well; with more it goes on."""
+    """ulimit -v: a run ends with a sentence about memory, or well; with more it continues."""
     for more in megabytes:
         folder = place.new("memory")
         ended = finish(begin(folder, place.config, _limit_memory, more * MB))
@@ -289,7 +290,7 @@ def little_memory(place: Place, random: Random, megabytes: tuple[int, ...] = (60
 
 
 def two_resumes(place: Place, random: Random) -> None:
-    """One of two that resume a run at once goes on, the other is refused."""
+    """One of two that resume a run at once continues, the other is refused."""
     folder = place.new("twice")
     begun = begin(folder, place.config)
     wait_for_epochs(folder, random.randrange(1, 6), begun)
@@ -314,7 +315,7 @@ FAULTS = {
 }
 
 
-# --- what the machine is asked for
+# --- what the machine must allow
 
 
 @contextmanager
@@ -323,7 +324,7 @@ def small_disk(folder: Path, size: int):
     folder.mkdir(exist_ok=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        raise Skipped("this machine lets nobody mount a small disk")
+        raise Skipped("mounting a small disk is not allowed here")
     try:
         yield folder
     finally:
@@ -340,7 +341,7 @@ def _limit_memory(more: int) -> None:
 
 
 def _without_root() -> None:
-    """Give up root's right to write where nobody may (CAP_DAC_OVERRIDE and its like)."""
+    """Give up root's right to write where no user may (CAP_DAC_OVERRIDE and its like)."""
     if os.geteuid() != 0:
         return
     header = (ctypes.c_uint32 * 2)(0x20080522, 0)

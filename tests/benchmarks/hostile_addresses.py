@@ -1,4 +1,4 @@
-"""python tests/benchmarks/hostile_addresses.py [--n 420] [--seed 0]: a server of its own is asked
+"""python tests/benchmarks/hostile_addresses.py [--n 420] [--seed 0]: a server of its own gets
 for hostile addresses, every parameter with hostile values. Every one must be answered, without an
 exception box, without "Unexpected error", and with nothing of a stranger's text that acts."""
 
@@ -23,7 +23,7 @@ WRONG = "Unexpected error"
 
 
 class Reader(Viewer):
-    """A viewer that looks for what acts in everything that it is shown."""
+    """A viewer that searches everything it receives for active content."""
 
     def __post_init__(self):
         self.boxes: list[str] = []  # exceptions
@@ -52,15 +52,15 @@ class Reader(Viewer):
 async def ask(url: str, n: int, seed: int) -> int:
     """Every address by a visitor of its own; returns how many were answered wrongly."""
     nowhere = ("no_such_page", "no/such/page")
-    asked = [*addresses(n, seed), *((page, {"run": "x"}) for page in nowhere)]
+    requests = [*addresses(n, seed), *((page, {"run": "x"}) for page in nowhere)]
     failures, seconds = 0, []
-    for page, params in asked:
+    for page, params in requests:
         viewer = await Reader.join(url)
         try:
             answer = await viewer.open("" if page == "train" else page, **params)
             seconds.append(answer.seconds)
-            told = [("box", viewer.boxes), ("wrong", viewer.wrong), ("acts", viewer.acted)]
-            found = {what: texts for what, texts in told if texts}
+            problems = [("box", viewer.boxes), ("wrong", viewer.wrong), ("acts", viewer.acted)]
+            found = {what: texts for what, texts in problems if texts}
             if viewer.not_found != (page in nowhere):
                 found["page"] = ["not found" if viewer.not_found else "found"]
         except (RuntimeError, TimeoutError) as error:
@@ -72,7 +72,7 @@ async def ask(url: str, n: int, seed: int) -> int:
         await viewer.leave()
     numbers = spread(seconds)
     print(
-        f"{len(asked)} addresses, {len(seconds)} answered, {failures} wrongly; "
+        f"{len(requests)} addresses, {len(seconds)} answered, {failures} wrongly; "
         f"median {numbers['median']:.2f} s, p95 {numbers['p95']:.2f} s"
     )
     return failures

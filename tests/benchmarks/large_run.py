@@ -27,7 +27,7 @@ from engine.training.state import State
 from engine.training.train import epoch_plan, prepare_state
 
 K, EPOCHS = 5, 30
-ODD = 0.05  # share of images that look like another class, now and ever
+ODD = 0.05  # share of images that look like another class at all epochs
 FEATURES = 128  # of the small and the fast network
 STAGES = {
     "neighbors": 9.0,
@@ -61,11 +61,11 @@ def make(folder: Path, *, n: int) -> None:
     writer.close()
 
 
-def copy(folder: Path, other: Path, **knobs: Any) -> None:
+def copy(folder: Path, other: Path, **settings: Any) -> None:
     """A second run of the same arrays whose settings say something else."""
     shutil.copytree(folder, other, copy_function=os.link)
     info = read_json(folder / "config.json")
-    write_json(other / "config.json", info | {"config": info["config"] | knobs})
+    write_json(other / "config.json", info | {"config": info["config"] | settings})
 
 
 def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) -> Snapshot:
@@ -122,7 +122,7 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
 
 
 def _logits(true: np.ndarray, given: np.ndarray, done: float, rng: np.random.Generator) -> Tensor:
-    """(N, C) after a share of the epochs: the truth early, wrong labels by heart later."""
+    """(N, C) after a share of the epochs: true labels early, memorized wrong labels later."""
     logits = rng.normal(0, 1.2, (len(true), true.max() + 1)).astype(np.float32)
     rows, always = np.arange(len(true)), np.random.default_rng(3)
     odd = always.random(len(true)) < ODD
@@ -152,7 +152,7 @@ def _same_class(classes: np.ndarray, rng: np.random.Generator) -> Tensor:
 
 
 def _write_map(folder: Path, epoch: int, features: np.ndarray) -> None:
-    """A map as the mapper would leave it, so that no mapper is at work beside the measurement."""
+    """A map as the process for maps would write it, so that none runs during the measurement."""
     path = map_file(folder, 2, epoch)
     path.parent.mkdir(parents=True, exist_ok=True)
     turned = features @ np.random.default_rng(2).normal(0, 1, (FEATURES, 2))

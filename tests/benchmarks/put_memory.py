@@ -62,10 +62,10 @@ async def measure(server: Server, page: str) -> None:
     async with connect(
         address, subprotocols=["streamlit"], max_size=None, additional_headers=headers
     ) as socket:
-        wish = BackMsg()
-        wish.rerun_script.query_string = ""
-        wish.rerun_script.page_name = page
-        await socket.send(wish.SerializeToString())
+        request = BackMsg()
+        request.rerun_script.query_string = ""
+        request.rerun_script.page_name = page
+        await socket.send(request.SerializeToString())
         session = ""
         while True:
             message = ForwardMsg()

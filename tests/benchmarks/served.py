@@ -1,4 +1,4 @@
-"""The app under measurement: a server of its own, and when its runs' records came to stand."""
+"""The app under measurement: a server of its own, and when the records of its runs were written."""
 
 import sys
 import threading
@@ -18,7 +18,7 @@ from tests.records import read_records
 
 
 class Epochs:
-    """When the records of a run came to stand on disk, noted by a thread of its own."""
+    """When the records of a run were written, noted by a thread of its own."""
 
     def __init__(self, folder: Path):
         self.folder, self.times = folder, []  # of the records, in seconds of time.time()
@@ -77,10 +77,10 @@ def new_run(root: Path, there: set[Path]) -> Path | None:
 
 
 def wait_for(found: Callable[[], Any], seconds: float = 30.0) -> Any:
-    """What a look finds, as soon as it finds something."""
+    """The result of a function, once it returns one."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
         if time.monotonic() > deadline:
-            raise TimeoutError("waited in vain")
+            raise TimeoutError("nothing happened in time")
         time.sleep(0.005)
     return value

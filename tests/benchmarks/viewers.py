@@ -1,6 +1,6 @@
 """Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
 
-A Viewer asks for pages, presses buttons, and looks again as a browser does: some time after the
+A Viewer requests pages, presses buttons, and polls as a browser does: some time after the
 component of app/components/live_updates.py came with a new serial number, and at every fragment's
 interval.
 """
@@ -33,7 +33,7 @@ FULL, FRAGMENT = ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_
 
 @dataclass
 class Answer:
-    """What came back for a wish, until the script said that it was done."""
+    """The answer to a request, until the script has ended."""
 
     seconds: float
     n_bytes: int
@@ -47,8 +47,8 @@ class Viewer:
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)  # label or key -> ids
     pages: list[str] = field(default_factory=list)  # addresses, the first page's is ""
     problems: list[str] = field(default_factory=list)  # errors that a page showed
-    latencies: list[float] = field(default_factory=list)  # of looks, seconds
-    busy: int = 0  # answers that said that the server is busy
+    latencies: list[float] = field(default_factory=list)  # of polls, seconds
+    busy: int = 0  # answers of a busy server
 
     def __post_init__(self):
         self.query, self._page = "", ""
@@ -56,7 +56,7 @@ class Viewer:
         self._intervals: dict[str, float] = {}
         self._serials: dict[str, int] = {}  # of components, as last received
         self._seen: set[str] = set()  # components of the page since it was drawn as a whole
-        self._due: dict[str, float] = {}  # component or fragment -> when it asked, unanswered
+        self._due: dict[str, float] = {}  # component or fragment -> time of its unanswered request
         self._runs: dict[str, dict[str, float]] = {}  # script run -> what it answers
         self._drawn: asyncio.Future | None = None
         self._n_bytes = 0
@@ -120,16 +120,16 @@ class Viewer:
             self._stop_intervals()
             self.buttons.clear()
             self._seen.clear()
-        asked = run.fragment_ids or [f for f in self._due if f not in self._serials]
-        self._runs[run.script_run_id] = {f: self._due.pop(f) for f in asked if f in self._due}
+        fragments = run.fragment_ids or [f for f in self._due if f not in self._serials]
+        self._runs[run.script_run_id] = {f: self._due.pop(f) for f in fragments if f in self._due}
 
     def _on_script_finished(self, message: ForwardMsg) -> None:
         now = time.perf_counter()
-        asked = self._runs.pop(message.metadata.run.script_run_id, {})
+        fragments = self._runs.pop(message.metadata.run.script_run_id, {})
         if message.script_finished not in (FULL, FRAGMENT):  # dropped, for one that comes after it
-            self._due |= asked
+            self._due |= fragments
             return
-        self.latencies += [now - then for then in asked.values()]
+        self.latencies += [now - then for then in fragments.values()]
         if not message.metadata.run.fragment_ids:
             for gone in self._serials.keys() - self._seen:  # the browser removes them now
                 del self._serials[gone]
@@ -186,14 +186,17 @@ class Viewer:
         await self._send(message)
 
     def oldest(self) -> float:
-        """Seconds that the oldest unanswered look waits; 0 for none."""
-        due = [*self._due.values(), *(t for asked in self._runs.values() for t in asked.values())]
+        """Seconds that the oldest unanswered poll waits; 0 for none."""
+        due = [
+            *self._due.values(),
+            *(t for fragments in self._runs.values() for t in fragments.values()),
+        ]
         return time.perf_counter() - min(due) if due else 0.0
 
     def _on_auto_rerun(self, message: ForwardMsg) -> None:
         rerun = message.auto_rerun
         if self._intervals.get(rerun.fragment_id) == rerun.interval:
-            return  # the browser lets a timer of the same interval go on
+            return  # the browser keeps a timer of the same interval
         if rerun.fragment_id in self._timers:
             self._timers[rerun.fragment_id].cancel()
         self._intervals[rerun.fragment_id] = rerun.interval

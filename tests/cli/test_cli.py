@@ -49,14 +49,14 @@ def test_train_prints_one_json_object(tmp_path, capsys):
 
 def test_a_line_per_epoch_and_a_closing_table(tmp_path):
     command = [sys.executable, "-m", "engine", "train", *QUICK, "--out", str(tmp_path / "run")]
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert [line[:9] for line in told.stderr.splitlines() if line.startswith("epoch ")] == [
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert [line[:9] for line in ended.stderr.splitlines() if line.startswith("epoch ")] == [
         "epoch   0",
         "epoch   1",
         "epoch   2",
         "epoch   3",
     ]
-    assert "label_accuracy_corrected" in told.stdout
+    assert "label_accuracy_corrected" in ended.stdout
 
 
 def test_show_reads_a_run(run, capsys):
@@ -169,9 +169,9 @@ def test_output_that_nobody_reads_is_no_failure(tmp_path):
     reader, writer = os.pipe()
     os.close(reader)
     command = [sys.executable, "-m", "engine", "methods"]
-    told = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
+    ended = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    assert (told.returncode, told.stderr) == (141, b"")
+    assert (ended.returncode, ended.stderr) == (141, b"")
 
 
 def test_resume_gives_a_complete_run_its_last_word(run, tmp_path, capsys):
@@ -211,9 +211,9 @@ def test_bad_settings_say_so_and_leave_nothing_behind(arguments, message, tmp_pa
 )
 def test_bad_data_says_so_without_a_traceback(arguments, message, tmp_path, capsys):
     assert main(["train", *arguments, "--out", str(tmp_path / "run")]) == 1
-    told = capsys.readouterr().err
-    assert message in told
-    assert "Traceback" not in told
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
     assert not (tmp_path / "run").exists()
 
 

@@ -1,4 +1,4 @@
-"""Laying out a run epoch by epoch, and the process that does it."""
+"""The maps of a run, epoch by epoch, and the process that computes them."""
 
 import os
 import shutil
@@ -36,26 +36,26 @@ def run(template, tmp_path) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch) -> list:
-    """Stands in for UMAP: a map whose places tell which call made it; the previous maps given."""
+    """Replaces UMAP by maps that contain the number of the call; returns the previous maps."""
     before = []
 
-    def lay_out(features, dims=2, previous=None):
+    def embed(features, dims=2, previous=None):
         before.append(previous)
         return np.full((len(features), dims), len(before), np.float32)
 
-    monkeypatch.setattr(projection, "umap", lay_out)
+    monkeypatch.setattr(projection, "umap", embed)
     return before
 
 
-def lay_out_all(folder: Path, dims: int = 2) -> list[int]:
+def embed_all(folder: Path, dims: int = 2) -> list[int]:
     epochs = []
     while (epoch := embed_next_epoch(folder, dims)) is not None:
         epochs.append(epoch)
     return epochs
 
 
-def test_epochs_are_laid_out_in_order_each_from_the_one_before(run, calls):
-    assert lay_out_all(run) == [0, 1, 2] == embedded_epochs(run, 2)
+def test_epochs_are_embedded_in_order_each_from_the_one_before(run, calls):
+    assert embed_all(run) == [0, 1, 2] == embedded_epochs(run, 2)
     assert calls[0] is None
     for epoch in (1, 2):
         assert np.array_equal(calls[epoch], read_map(run, 2, epoch - 1))
@@ -63,19 +63,19 @@ def test_epochs_are_laid_out_in_order_each_from_the_one_before(run, calls):
     assert read_map(run, 3, 0) is None
 
 
-def test_what_a_killed_mapper_left_is_taken_up(run, calls):
+def test_the_maps_of_a_killed_process_are_continued(run, calls):
     embed_next_epoch(run, 2)
     map_file(run, 2, 1).with_suffix(".99.tmp").write_bytes(b"half a m")
     assert embedded_epochs(run, 2) == [0]
-    assert lay_out_all(run) == [1, 2]
+    assert embed_all(run) == [1, 2]
     assert np.array_equal(calls[1], read_map(run, 2, 0))
 
 
 def test_a_fork_starts_from_its_parents_map(run, calls):
-    lay_out_all(run)
+    embed_all(run)
     fork = run.parent / "b"
     Runner.fork(run, 1, fork, epochs=4, k=2, data=blobs(40)).run()
-    assert lay_out_all(fork) == [2, 3]
+    assert embed_all(fork) == [2, 3]
     assert np.array_equal(calls[3], read_map(run, 2, 1))
     # both moved to another place together
     moved = run.parent.parent / "moved"
@@ -86,7 +86,7 @@ def test_a_fork_starts_from_its_parents_map(run, calls):
     assert np.array_equal(calls[0], read_map(moved / "a", 2, 1))
 
 
-def test_a_parent_without_maps_or_with_another_panel_is_left_out(run, calls):
+def test_a_parent_without_maps_or_with_another_panel_is_ignored(run, calls):
     fork = run.parent / "b"
     Runner.fork(run, 1, fork, epochs=4, k=2, data=blobs(40)).run()
     embed_next_epoch(fork, 2)
@@ -98,41 +98,41 @@ def test_a_parent_without_maps_or_with_another_panel_is_left_out(run, calls):
     assert calls == [None, None]
 
 
-def test_a_deleted_run_is_not_made_again(run, monkeypatch):
-    def lay_out(features, dims=2, previous=None):
+def test_a_deleted_run_is_not_created_again(run, monkeypatch):
+    def embed(features, dims=2, previous=None):
         shutil.rmtree(run)  # while it computes
         return np.zeros((len(features), dims))
 
-    monkeypatch.setattr(projection, "umap", lay_out)
+    monkeypatch.setattr(projection, "umap", embed)
     with pytest.raises(StoreError, match="cannot be written"):
         embed_next_epoch(run, 2)
     assert not run.exists()
 
 
-def test_the_newest_wish_is_served_first_and_all_in_the_end(run, calls):
+def test_the_newest_request_is_served_first_and_all_in_the_end(run, calls):
     other = Path(shutil.copytree(run, run.parent / "other"))
-    told = []
-    service = Service(told.append)
+    messages = []
+    service = Service(messages.append)
     for folder in (run, other):
         service.request(f'{{"run": "{folder}", "dims": 2}}')
     while service.step():
         pass
-    assert [Path(words["run"]).name for words in told] == ["other"] * EPOCHS + ["a"] * EPOCHS
+    assert [Path(words["run"]).name for words in messages] == ["other"] * EPOCHS + ["a"] * EPOCHS
     assert embedded_epochs(run, 2) == embedded_epochs(other, 2) == [0, 1, 2]
 
 
-def test_a_failure_is_told_and_hinders_no_other_wish(run, calls):
-    told = []
-    service = Service(told.append)
+def test_a_failure_is_reported_and_other_requests_are_served(run, calls):
+    messages = []
+    service = Service(messages.append)
     service.request(f'{{"run": "{run}", "dims": 2}}')
     service.request('{"run": "/nowhere", "dims": 3}')
     assert service.step()
-    assert told[0]["run"] == "/nowhere"
-    assert "no run folder" in told[0]["error"]
-    assert told[1] == {"run": str(run), "dims": 2, "epoch": 0}
+    assert messages[0]["run"] == "/nowhere"
+    assert "no run folder" in messages[0]["error"]
+    assert messages[1] == {"run": str(run), "dims": 2, "epoch": 0}
 
 
-def test_a_run_that_nobody_asks_for_is_forgotten(run, calls, monkeypatch):
+def test_a_run_that_is_no_longer_requested_is_dropped(run, calls, monkeypatch):
     service = Service(lambda words: None)
     service.request(f'{{"run": "{run}", "dims": 2}}')
     monkeypatch.setattr(worker, "FORGET", 0.0)
@@ -158,7 +158,7 @@ def test_a_process_that_cannot_live_is_not_started_forever(monkeypatch):
     assert failing._starts == 1
 
 
-def test_the_command_lays_out_all(run, calls, capsys):
+def test_the_command_embeds_all_epochs(run, calls, capsys):
     assert main(["map", str(run), "--dims", "2", "3"]) == 0
     assert embedded_epochs(run, 2) == embedded_epochs(run, 3) == [0, 1, 2]
     assert "3 epochs" in capsys.readouterr().out
@@ -166,7 +166,7 @@ def test_the_command_lays_out_all(run, calls, capsys):
 
 
 @pytest.mark.slow
-def test_the_process_lays_out_tells_failures_and_ends_with_its_parent(run):
+def test_the_process_embeds_reports_failures_and_ends_with_its_parent(run):
     """One test for all that needs the real process, which compiles for seconds."""
     code = (
         "import sys, time; from engine.embedding.worker import EmbeddingWorker\n"
@@ -203,5 +203,5 @@ def alive(pid: int) -> bool:
 def wait_until(true, seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "nothing happened in time"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The headline: which runs it asks for, and what it says of them, against the run folders."""
+"""The headline benchmark: its runs, and its results against the run folders."""
 
 import json
 import os
@@ -80,13 +80,13 @@ def cifar(tmp_path, monkeypatch):
     return tmp_path
 
 
-def options(**knobs) -> list[str]:
-    pairs = (TINY | knobs).items()
+def options(**settings) -> list[str]:
+    pairs = (TINY | settings).items()
     return [word for name, value in pairs for word in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def changed(config, other) -> set[str]:
-    """Names of the knobs in which two settings differ."""
+    """Names of the settings in which two settings differ."""
     mine, theirs = config.model_dump(), other.model_dump()
     return {name for name in mine if mine[name] != theirs[name]}
 
@@ -125,13 +125,13 @@ def test_reference_is_the_authors():
         assert {name: getattr(config, name) for name in expected} == expected, row.noise
 
 
-@pytest.mark.parametrize(("preset", "knobs"), [("cifar10-fast", FAST), ("cifar10-best", BEST)])
-def test_other_presets_are_theirs(preset, knobs):
+@pytest.mark.parametrize(("preset", "settings"), [("cifar10-fast", FAST), ("cifar10-best", BEST)])
+def test_other_presets_are_theirs(preset, settings):
     expected = dict(
-        state_interval=knobs["epochs"], method="mixnn-elr", dataset="cifar10", limit=None
+        state_interval=settings["epochs"], method="mixnn-elr", dataset="cifar10", limit=None
     )
     (row,) = cifar10.rows([preset], ["symmetric0.8"], seeds=[3])
-    assert {n: getattr(row.configs[0], n) for n in knobs | expected} == knobs | expected
+    assert {n: getattr(row.configs[0], n) for n in settings | expected} == settings | expected
     assert (row.configs[0].seed, row.kind, row.name) == (3, "whole", "mixnn")
 
 
@@ -174,14 +174,14 @@ def test_an_ablation_changes_one_ingredient(preset):
     assert random.early_mixing == "mixup"
     assert random.early_extra == random.epochs  # to the end
     assert lost.pop("mixnn, random partners") <= {"early_mixing", "early_extra"}
-    assert all(len(knobs) == 1 for knobs in lost.values())
+    assert all(len(settings) == 1 for settings in lost.values())
     for row in less[3:]:
-        (knob,) = lost[row.name]
-        assert getattr(row.configs[0], knob) == PLAIN[knob]
-        assert row.name == f"mixnn, {knob} {str(PLAIN[knob]).lower()}"
+        (setting,) = lost[row.name]
+        assert getattr(row.configs[0], setting) == PLAIN[setting]
+        assert row.name == f"mixnn, {setting} {str(PLAIN[setting]).lower()}"
     of_preset = {"cifar10-fast": FAST, "cifar10-best": BEST}
-    knobs = of_preset.get(preset, dict.fromkeys(REFERENCE_QUIRKS))
-    expected = {name for name in PLAIN if name in knobs and knobs[name] != PLAIN[name]}
+    settings = of_preset.get(preset, dict.fromkeys(REFERENCE_QUIRKS))
+    expected = {name for name in PLAIN if name in settings and settings[name] != PLAIN[name]}
     assert set().union(*lost.values()) == expected
     assert len(lost) == len(expected)
 
@@ -252,37 +252,37 @@ def test_headline_from_command_to_files(cifar, capsys):
     command = ["headline", *options(), "--noise", "all", "--out", str(cifar / "out")]
     command += ["--runs", str(cifar / "runs")]
     assert main(command) == 0
-    told = json.loads((cifar / "out" / "headline-cifar10-fast.json").read_text())
-    assert [row["noise"] for row in told["rows"]] == list(cifar10.NOISES)
-    assert told["paper"]["test_accuracy"] == 0.8608
-    assert any("JPEG" in note for note in told["notes"])
-    assert told["settings"]["cutout"] == 2
-    assert told["rows"][5]["knobs"] == {"noise": "human", "rate": 0.4, "human_labels": "worse"}
-    assert told["data"][0]["n"] == 64
+    summary = json.loads((cifar / "out" / "headline-cifar10-fast.json").read_text())
+    assert [row["noise"] for row in summary["rows"]] == list(cifar10.NOISES)
+    assert summary["paper"]["test_accuracy"] == 0.8608
+    assert any("JPEG" in note for note in summary["notes"])
+    assert summary["settings"]["cutout"] == 2
+    assert summary["rows"][5]["knobs"] == {"noise": "human", "rate": 0.4, "human_labels": "worse"}
+    assert summary["data"][0]["n"] == 64
     lines = capsys.readouterr().out.splitlines()
     assert lines[-9].startswith("-")
     assert lines[-8].split()[:4] == ["paper", "symmetric0.8", "mixnn,", "resnet34,"]
     assert "86.08 %" in lines[-8]
     assert [line.split()[1] for line in lines[-7:]] == list(cifar10.NOISES)
-    (name,) = told["rows"][0]["runs"]
+    (name,) = summary["rows"][0]["runs"]
     last = RunFolder(cifar / "runs" / name).epochs[-1]["metrics"]["test_accuracy"]
     assert lines[-7].split()[2:5] == ["mixnn", "1", f"{100 * last:.2f}"]
-    worse = RunFolder(cifar / "runs" / told["rows"][5]["runs"][0]).labels
+    worse = RunFolder(cifar / "runs" / summary["rows"][5]["runs"][0]).labels
     assert (worse["given"] != worse["true"]).sum() == 16
 
 
 def test_rows_against_the_run_folders(cifar, capsys):
-    command = ["headline", *options(), "--beside", "ce", "--seed", "0:2", "--limit", "50"]
+    command = ["headline", *options(), "--baselines", "ce", "--seed", "0:2", "--limit", "50"]
     command += ["--out", str(cifar / "out"), "--runs", str(cifar / "runs")]
     assert main(command) == 0
     path = cifar / "out" / "headline-cifar10-fast.json"
-    told = json.loads(path.read_text())
-    assert told["paper"] is None  # not on all of CIFAR-10
+    summary = json.loads(path.read_text())
+    assert summary["paper"] is None  # not on all of CIFAR-10
     assert "86.08" not in capsys.readouterr().out
     lasts = {}
-    for row in told["rows"]:
+    for row in summary["rows"]:
         runs = [RunFolder(cifar / "runs" / name) for name in row["runs"]]
-        assert [run.config.seed for run in runs] == told["seeds"] == [0, 1, 2]
+        assert [run.config.seed for run in runs] == summary["seeds"] == [0, 1, 2]
         tests = np.array([[r["metrics"]["test_accuracy"] for r in run.epochs] for run in runs])
         lasts[row["method"]] = tests[:, -1]
         for name, values in (
@@ -295,7 +295,7 @@ def test_rows_against_the_run_folders(cifar, capsys):
             assert row[name]["mean"] == pytest.approx(np.mean(values))
             assert row[name]["std"] == pytest.approx(np.std(values, ddof=1))
         for run, accuracy in zip(runs, tests, strict=True):
-            one = told["runs"][run.folder.name]
+            one = summary["runs"][run.folder.name]
             spent = np.cumsum([sum(r["seconds"].values()) for r in run.epochs])
             assert one["curve"]["epoch"] == [0, 1, 2]
             assert one["curve"]["test_accuracy"] == accuracy.tolist()
@@ -304,21 +304,21 @@ def test_rows_against_the_run_folders(cifar, capsys):
             assert one["best_chosen_on"] == "test"
             assert (one["done"], one["sittings"]) == (True, 1)
             assert one["wall_seconds"] > spent[-1] - 0.01
-    whole, ce = told["rows"]
+    whole, ce = summary["rows"]
     assert whole["against_whole"] is None
     more = lasts["ce"] - lasts["mixnn"]
     assert ce["against_whole"]["mean"] == pytest.approx(more.mean())
     assert ce["against_whole"]["std"] == pytest.approx(more.std(ddof=1))
     assert ce["knobs"] == {"mixing": "none", "loss": "ce", "correction": "none"}
     assert whole["knobs"] == {}
-    for machine in told["machines"]:
+    for machine in summary["machines"]:
         assert {"processor", "torch", "commit", "device", "version"} <= machine.keys()
 
     # the same command makes none of them again, and more seeds only the new ones
     files = {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.jsonl")}
     assert main(command) == 0
     assert files == {p: p.stat().st_mtime_ns for p in (cifar / "runs").glob("*/epochs.jsonl")}
-    assert json.loads(path.read_text()) == told
+    assert json.loads(path.read_text()) == summary
 
 
 def test_an_ablation_runs(cifar, capsys):
@@ -354,24 +354,24 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
     assert (last.runs_done, last.n_runs, dict(last.failed)) == (0, 2, {})
     assert RunFolder(first).status["state"] == "stopped"
     assert not second.exists()
-    told = cifar10.summarize("reference", made, root)
-    assert told["rows"][0]["n"] == 0
-    assert told["rows"][0]["test_accuracy_last"]["mean"] is None
-    assert any(f"{first.name} has {n_cut} of its 14 epochs" in n for n in told["notes"])
-    assert len(told["runs"][first.name]["curve"]["epoch"]) == n_cut
-    assert cifar10.table([told])[-1][3:] == ("0", "-", "-", "-", "-", "-")
+    summary = cifar10.summarize("reference", made, root)
+    assert summary["rows"][0]["n"] == 0
+    assert summary["rows"][0]["test_accuracy_last"]["mean"] is None
+    assert any(f"{first.name} has {n_cut} of its 14 epochs" in n for n in summary["notes"])
+    assert len(summary["runs"][first.name]["curve"]["epoch"]) == n_cut
+    assert cifar10.table([summary])[-1][3:] == ("0", "-", "-", "-", "-", "-")
 
     *_, last = cifar10.run_all(configs, root, data)
     took = time.perf_counter() - begun
     assert (last.runs_done, last.epochs_done) == (2, 28)
-    told = cifar10.summarize("reference", made, root)
-    one = told["runs"][first.name]
+    summary = cifar10.summarize("reference", made, root)
+    one = summary["runs"][first.name]
     sittings = json.loads((first / "sittings.json").read_text())
     assert [sitting["epochs"] for sitting in sittings] == [n_cut, 14 - n_cut]
     assert one["sittings"] == 2
     assert one["wall_seconds"] == pytest.approx(sum(s["seconds"] for s in sittings), abs=0.01)
     assert one["seconds"] - 0.01 < one["wall_seconds"] < took
-    assert told["rows"][0]["n"] == 2
+    assert summary["rows"][0]["n"] == 2
 
     # as if it had never been cut
     for _ in cifar10.run_all(configs[:1], uncut, data):
@@ -381,9 +381,9 @@ def test_a_cut_run_goes_on(cifar, monkeypatch):
 
     # a sitting that was killed has left no time
     (first / "sittings.json").write_text(json.dumps(sittings[1:]))
-    told = cifar10.summarize("reference", made, root)
-    assert told["runs"][first.name]["wall_seconds"] is None
-    assert told["rows"][0]["wall_seconds"]["n"] == 1
+    summary = cifar10.summarize("reference", made, root)
+    assert summary["runs"][first.name]["wall_seconds"] is None
+    assert summary["rows"][0]["wall_seconds"]["n"] == 1
 
 
 def test_preparing_a_run_is_no_part_of_its_wall_time(cifar, monkeypatch):
@@ -406,9 +406,14 @@ def test_preparing_a_run_is_no_part_of_its_wall_time(cifar, monkeypatch):
 def test_time_that_is_up_is_said(cifar, capsys):
     places = ["--out", str(cifar / "out"), "--runs", str(cifar / "runs")]
     assert main(["headline", *options(), "--minutes", "1e-9", *places]) == 130
-    told = capsys.readouterr()
-    assert "time limit reached, 1 runs left; run the same command to continue" in told.err
-    assert told.out.splitlines()[-1].split()[:4] == ["cifar10-fast", "symmetric0.8", "mixnn", "0"]
+    printed = capsys.readouterr()
+    assert "time limit reached, 1 runs left; run the same command to continue" in printed.err
+    assert printed.out.splitlines()[-1].split()[:4] == [
+        "cifar10-fast",
+        "symmetric0.8",
+        "mixnn",
+        "0",
+    ]
     assert main(["headline", *options(), *places]) == 0
 
 
@@ -418,9 +423,9 @@ def test_a_run_that_fails_is_no_row(cifar, capsys):
     (cifar / "runs" / run_name(row.configs[0])).write_text("a file where a folder belongs")
     command = ["headline", *options(), "--beside", "ce", "--noise", "symmetric0.8,symmetric0.2"]
     assert main([*command, "--out", str(cifar / "out"), "--runs", str(cifar / "runs")]) == 1
-    told = capsys.readouterr()
-    assert f"error: {run_name(row.configs[0])} failed: " in told.err
-    counts = [line.split()[1:4] for line in told.out.splitlines()[-4:]]
+    printed = capsys.readouterr()
+    assert f"error: {run_name(row.configs[0])} failed: " in printed.err
+    counts = [line.split()[1:4] for line in printed.out.splitlines()[-4:]]
     assert counts == [
         ["symmetric0.8", "mixnn", "1"],
         ["symmetric0.8", "ce", "0"],

@@ -15,9 +15,10 @@ import torch
 from engine.errors import ConfigError, StoreError
 from engine.files import write_json
 from engine.runs import records, writer
-from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.forks import fork_config
 from engine.runs.runner import Runner
+from engine.runs.schema import ARRAYS, BY_RANK
 from engine.runs.writer import RunWriter
 from engine.training.control import Control
 from engine.training.train import prepare_state, train
@@ -25,9 +26,9 @@ from tests.conftest import blobs, quick
 from tests.records import read_records
 
 
-def write_run(folder: Path, data, **knobs) -> list:
+def write_run(folder: Path, data, **settings) -> list:
     """A whole run on disk, and its snapshots."""
-    config = quick(**knobs)
+    config = quick(**settings)
     state = prepare_state(config, data)
     writing = RunWriter.create(folder, state)
     snapshots = []
@@ -82,7 +83,7 @@ def test_history_of_one_sample(written):
     history = RunFolder(folder).sample(7)
     np.testing.assert_array_equal(history["loss"], [s.loss[7] for s in snapshots])
     np.testing.assert_array_equal(history["soft"], [s.soft[7] for s in snapshots])
-    assert (history["neighbors"][0] == -1).all(), "the warm-up mixed with nobody"
+    assert (history["neighbors"][0] == -1).all(), "the warm-up does not mix"
     np.testing.assert_array_equal(history["neighbors"][1:], [s.neighbors[7] for s in snapshots[1:]])
     np.testing.assert_array_equal(history["weights"][1:], [s.weights[7] for s in snapshots[1:]])
     np.testing.assert_allclose(history["weights"].sum(1), 1, atol=1e-6)
@@ -108,32 +109,32 @@ def test_history_over_a_change_of_k(tmp_path, data):
 
 
 def test_readers_see_an_epoch_whole_or_not_at_all(tmp_path, data):
-    """A reader that looks all the time never finds a record whose arrays are not there."""
+    """A reader that polls all the time never finds a record without its arrays."""
     folder = tmp_path / "run"
     runner = Runner.new(quick(epochs=25), folder, data=data).start()
-    seen, broken = set(), []
+    counts, broken = set(), []
 
-    def look():
+    def read_all():
         while not runner.join(0):
             if not runner.ready:
                 continue
             run = RunFolder(folder)
             n = len(run.epochs)
-            if n and n not in seen:
-                seen.add(n)
+            if n and n not in counts:
+                counts.add(n)
                 sums = np.array(run.array("soft")[n - 1]).sum(1)
                 if not np.allclose(sums, 1, atol=1e-4) or run.array("clean").shape[0] < n:
                     broken.append(n)
                 run.load_checkpoint(run.epochs[-1]["epoch"])
 
-    threads = [threading.Thread(target=look) for _ in range(3)]
+    threads = [threading.Thread(target=read_all) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert runner.status.state == "done", runner.status.error
     assert not broken
-    assert len(seen) >= 5
+    assert len(counts) >= 5
 
 
 def test_a_crash_while_an_epoch_is_written_leaves_the_epochs_before(tmp_path, data, monkeypatch):
@@ -192,18 +193,18 @@ def test_a_folder_has_one_writer(tmp_path, data):
     writing = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writing.write_status("running")
     assert RunFolder(tmp_path / "run").status["state"] == "running"
-    told = []
+    messages = []
 
     def second():
         try:
             RunWriter.resume(tmp_path / "run")
         except StoreError as error:
-            told.append(str(error))
+            messages.append(str(error))
 
     thread = threading.Thread(target=second)
     thread.start()
     thread.join()
-    assert "is being written by a run in progress" in told[0]
+    assert "is being written by a run in progress" in messages[0]
     writing.close()
     assert RunFolder(tmp_path / "run").status["state"] == "interrupted"
 
@@ -213,18 +214,18 @@ def test_readers_do_not_take_each_other_for_a_writer(written, tmp_path):
     shutil.copytree(written[0], dead)
     write_json(dead / "status.json", {"state": "running", "message": "", "time": 0.0})
     (dead / "lock").touch()
-    seen = set()
+    states = set()
 
     def ask():
         for _ in range(500):
-            seen.add(RunFolder(dead).status["state"])
+            states.add(RunFolder(dead).status["state"])
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == {"interrupted"}
+    assert states == {"interrupted"}
 
 
 def test_nothing_is_overwritten(tmp_path, data, written):
@@ -301,7 +302,7 @@ def small_disk(tmp_path):
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("this machine lets nobody mount a small disk")
+        pytest.skip("mounting a small disk is not allowed here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 

@@ -15,9 +15,10 @@ from engine.embedding.maps import embedded_epochs, map_file, read_map
 from engine.errors import StoreError
 from engine.files import read_json
 from engine.runs import schema
-from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.predictor import load_predictor
 from engine.runs.runner import Runner
+from engine.runs.schema import ARRAYS
 from tests.conftest import blobs, quick
 from tests.poison import IN_ARRAYS, IN_LABELS, IN_ROWS, IN_STATES, POISONS
 
@@ -51,13 +52,13 @@ def test_a_good_folder_is_read_whole(good):
 def test_a_poisoned_description_is_refused_with_a_sentence(kind, folder):
     POISONS[kind](folder)
 
-    def look():
+    def read():
         run = RunFolder(folder)
         run.status, run.epochs, run.config  # noqa: B018
         summary(run)
 
     with pytest.raises(StoreError) as caught:
-        look()
+        read()
     assert "poisoned" in str(caught.value)
     assert 20 < len(str(caught.value)) < 1000
     assert "root:" not in str(caught.value)
@@ -167,9 +168,9 @@ def test_a_pipe_in_a_run_folder_is_not_waited_for(folder, name):
         "except StoreError as error: print(error)"
     )
     command = [sys.executable, "-c", code, str(folder)]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    output = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     words = ("no file", "no plain file", "no run folder")
-    assert said.strip() in ("done", "running") or any(word in said for word in words)
+    assert output.strip() in ("done", "running") or any(word in output for word in words)
 
 
 def test_a_json_file_of_endless_lists_is_refused_before_it_is_read(tmp_path):

@@ -34,8 +34,8 @@ def template(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("lineage") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(projection, "umap", pinned_umap)
-        knobs = dict(k=2, epochs=6, alpha=0.3, noise="symmetric", rate=0.4)
-        Runner.new(quick(**knobs), root / "a", data=DATA).run()
+        settings = dict(k=2, epochs=6, alpha=0.3, noise="symmetric", rate=0.4)
+        Runner.new(quick(**settings), root / "a", data=DATA).run()
         while embed_next_epoch(root / "a", 2) is not None:
             pass
         Runner.fork(root / "a", 3, root / "b", data=DATA, k=1, epochs=7).run()
@@ -142,7 +142,7 @@ def test_a_fork_of_an_earlier_version_without_its_parent_says_so(root):
     shutil.rmtree(root / "c" / "parent")
     deleted(root)
     run = RunFolder(root / "c")
-    assert lineage.parent_of(run) is None
+    assert run.parent is None
     assert label_changes.label_flips(run).epoch.min() == 6, (
         "earlier ones are booked on its first epoch"
     )
@@ -210,7 +210,7 @@ def test_a_link_out_of_the_parent_is_not_carried(root, tmp_path):
 def test_another_run_that_took_the_name_is_not_the_parent_if_it_came_later(root):
     shutil.rmtree(root / "c" / "parent")
     replaced(root)
-    assert lineage.parent_of(RunFolder(root / "c")) is None
+    assert RunFolder(root / "c").parent is None
 
 
 def test_a_map_of_the_parent_that_was_made_after_the_fork_is_found(root):

@@ -1,4 +1,4 @@
-"""Asking a kept network: what it said in training, and images that no data set holds."""
+"""Predictions of a stored network: those of training, and of images outside any data set."""
 
 import json
 
@@ -37,11 +37,11 @@ def test_it_says_what_the_snapshot_says(finished, epoch):
 
 
 @pytest.mark.parametrize(
-    "knobs", [dict(precision="bf16"), dict(weight_ema=0.9, flip_average="all")]
+    "settings", [dict(precision="bf16"), dict(weight_ema=0.9, flip_average="all")]
 )
-def test_other_networks_say_what_the_snapshot_says(knobs, tmp_path):
+def test_other_networks_predict_what_the_snapshot_has(settings, tmp_path):
     data = blobs(48)
-    Runner.new(quick(k=1, epochs=3, **knobs), tmp_path / "run", data=data).run()
+    Runner.new(quick(k=1, epochs=3, **settings), tmp_path / "run", data=data).run()
     run = RunFolder(tmp_path / "run")
     probabilities, _ = predict_proba(run, 2, data.images)
     np.testing.assert_allclose(probabilities.max(1), run.array("confidence")[2], atol=1e-4)

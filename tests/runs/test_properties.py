@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.runs.folder import ARRAYS, BY_RANK, RunFolder
+from engine.runs.folder import RunFolder
+from engine.runs.schema import ARRAYS, BY_RANK
 from engine.runs.writer import RunWriter
 from engine.training.snapshot import Snapshot
 from engine.training.state import State

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from engine.runs import records
-from engine.runs.folder import ARRAYS, RunFolder, StoreError, open_run
+from engine.runs.folder import RunFolder, StoreError, open_run
 from engine.runs.runner import Runner
+from engine.runs.schema import ARRAYS
 from engine.runs.writer import RunWriter
 from tests.conftest import blobs, quick
 from tests.records import as_format_1, read_records, write_records
@@ -145,8 +146,8 @@ def test_a_line_that_finds_no_room_leaves_nothing(folder, monkeypatch):
         "except OSError as error: print('refused')"
     )
     command = [sys.executable, "-c", code, str(path)]
-    said = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
-    assert said == "refused\n"
+    output = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True).stdout
+    assert output == "refused\n"
     assert path.read_bytes() == before
 
 
@@ -200,7 +201,7 @@ def test_a_resume_of_format_1_that_was_killed_is_made_again(folder, whole, left)
 
 
 def test_kill_minus_nine_in_mid_write_leaves_whole_records(folder, tmp_path):
-    """A process that does nothing but append is killed; what is left is read and goes on."""
+    """A process that does nothing but append is killed; its file is read and continued."""
     code = (
         "import sys; from pathlib import Path; from engine.runs import records\n"
         "from tests.records import read_records\n"

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from engine.errors import ConfigError, StoreError
-from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
+from engine.runs.schema import ARRAYS
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
 from engine.training.train import prepare_state, train
@@ -229,8 +230,10 @@ def gate(monkeypatch):
 @pytest.mark.parametrize("method", ["mixnn", "elr"])
 def test_an_epoch_is_written_while_one_more_is_trained(method, tmp_path, data, gate):
     """And what is written is as it was when it was handed over."""
-    knobs = dict(method=method, epochs=4, correction_start=1, state_interval=1)
-    config = quick(**knobs, correction_source="batch") if method == "mixnn" else quick(**knobs)
+    settings = dict(method=method, epochs=4, correction_start=1, state_interval=1)
+    config = (
+        quick(**settings, correction_source="batch") if method == "mixnn" else quick(**settings)
+    )
     state, packed = prepare_state(config, data), []
     for _ in train(config, data, state=state):
         packed.append(copy.deepcopy(state.state_dict()))
@@ -436,19 +439,19 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
         "--out", str(folder), "--state-interval", "50",
     ]  # fmt: skip
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    told = 0
+    n_lines = 0
     for line in process.stderr:
-        told += line.startswith("epoch")
-        if told == 3:
+        n_lines += line.startswith("epoch")
+        if n_lines == 3:
             break
     time.sleep(seconds)
     process.send_signal(signal.SIGKILL)
-    told += process.stderr.read().count("epoch ")
+    n_lines += process.stderr.read().count("epoch ")
     process.wait()
     run = RunFolder(folder)
     assert run.status["state"] == "interrupted"
     n = len(run.epochs)
-    assert n >= told >= 3, "an epoch that was told of is there"
+    assert n >= n_lines >= 3, "an epoch that was told of is there"
     assert np.isfinite(run.array("loss")).all()
     np.testing.assert_allclose(run.array("soft").sum(2), 1, atol=1e-4)
     runner = Runner.resume(folder)
@@ -558,9 +561,9 @@ def test_a_fork_that_was_killed_before_its_first_state_begins_at_its_parent(
     tmp_path, data, monkeypatch
 ):
     finish(Runner.new(quick(epochs=4), tmp_path / "run", data=data))
-    knobs = dict(epochs=9, checkpoint_every=4, state_interval=100)
-    whole = finish(Runner.fork(tmp_path / "run", 1, tmp_path / "whole", data=data, **knobs))
-    fork = Runner.fork(tmp_path / "run", 1, tmp_path / "fork", data=data, **knobs)
+    settings = dict(epochs=9, checkpoint_every=4, state_interval=100)
+    whole = finish(Runner.fork(tmp_path / "run", 1, tmp_path / "whole", data=data, **settings))
+    fork = Runner.fork(tmp_path / "run", 1, tmp_path / "fork", data=data, **settings)
     monkeypatch.setattr(RunWriter, "write_state", lambda *_: None)
     real = RunWriter.write
 

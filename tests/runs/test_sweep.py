@@ -22,10 +22,11 @@ from engine.config import RunConfig
 from engine.data import load_data
 from engine.errors import ConfigError, StoreError
 from engine.runs import executors
-from engine.runs.folder import ARRAYS, RunFolder
+from engine.runs.folder import RunFolder
 from engine.runs.grid import grid, values
 from engine.runs.naming import run_name
 from engine.runs.progress import Progress
+from engine.runs.schema import ARRAYS
 from engine.runs.sweep import sweep
 from engine.runs.table import save_table, table
 from engine.runs.writer import RunWriter
@@ -48,7 +49,7 @@ def runs_of(**axes) -> list[RunConfig]:
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory) -> Path:
-    """Four runs, brought to their end by one command."""
+    """Four runs, trained by one command."""
     root = tmp_path_factory.mktemp("swept")
     assert main([*command(root, **AXES), "--jobs", "2"]) == 0
     return root
@@ -190,8 +191,8 @@ def test_a_folder_of_other_settings_is_not_taken_for_the_run(swept, tmp_path):
 
 
 def test_runs_are_those_of_train(swept, tmp_path):
-    knobs = command(tmp_path / "single", **QUICK | dict(k=2, seed=1, state_interval=3))
-    assert main(["train", *knobs[1:]]) == 0
+    options = command(tmp_path / "single", **QUICK | dict(k=2, seed=1, state_interval=3))
+    assert main(["train", *options[1:]]) == 0
     own = RunFolder(swept / run_name(runs_of(k=2, seed=1)[0]))
     assert_same_run(own, RunFolder(tmp_path / "single"))
     assert own.checkpoints() == [0, 2]  # of three
@@ -211,8 +212,8 @@ def test_the_table_has_a_row_per_run_and_epoch(swept):
             assert row[name] == value or (value is None and np.isnan(row[name])), name
         assert [row["mixture_means_low"], row["mixture_means_high"]] == record["mixture"]["means"]
         assert row["seconds"] == sum(record["seconds"].values())
-        for knob in ("k", "seed", "limit", "alpha", "method", "noise", "learning_rate"):
-            assert row[knob] == getattr(run.config, knob)
+        for setting in ("k", "seed", "limit", "alpha", "method", "noise", "learning_rate"):
+            assert row[setting] == getattr(run.config, setting)
 
 
 def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
@@ -232,7 +233,7 @@ def test_csv_and_parquet_say_the_same_and_miss_no_run(swept, tmp_path):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["a.csv", "b.parquet"]
 
 
-# --- what is there stays, what died goes on
+# --- finished runs are kept, others are continued
 
 
 def test_what_is_there_is_skipped_and_what_lacks_is_made(swept, tmp_path, capfd):
@@ -248,10 +249,10 @@ def test_what_is_there_is_skipped_and_what_lacks_is_made(swept, tmp_path, capfd)
     before = [path.stat().st_mtime_ns for path in kept]
     assert main([*command(root, **AXES), "--table", str(tmp_path / "t.csv")]) == 0
     assert [path.stat().st_mtime_ns for path in kept] == before
-    told = capfd.readouterr()
-    assert "4 of 4 runs" in told.out
-    assert "\r" not in told.err
-    assert re.findall(r"(\d)/4 runs", told.err)[-1] == "4"
+    printed = capfd.readouterr()
+    assert "4 of 4 runs" in printed.out
+    assert "\r" not in printed.err
+    assert re.findall(r"(\d)/4 runs", printed.err)[-1] == "4"
     for name, run in runs_in(root).items():
         assert run.status["state"] == "done"
         assert_same_run(run, RunFolder(swept / name))
@@ -299,10 +300,10 @@ def test_a_run_that_fails_is_named_and_the_others_finish(tmp_path, capsys):
     lost = dict(batch_size=2, weight_decay=1)
     axes = QUICK | lost | dict(learning_rate="0.05,100")
     assert main(command(tmp_path, **axes)) == 1
-    told = capsys.readouterr().err
+    errors = capsys.readouterr().err
     bad = run_name(runs_of(learning_rate=100, **lost)[0])
-    assert f"{bad} died and was restarted" in told
-    assert f"error: {bad} failed twice: the training loss became nan" in told
+    assert f"{bad} died and was restarted" in errors
+    assert f"error: {bad} failed twice: the training loss became nan" in errors
     frame = pd.read_parquet(tmp_path / "table.parquet")
     assert frame.groupby("learning_rate")["state"].first().to_dict() == {
         0.05: "done",
@@ -375,20 +376,20 @@ def _read(descriptor: int, until: str = "(?!)") -> str:
 
 def test_a_second_interrupt_does_not_wait():
     class Stuck:
-        told: list[str] = []
+        signals: list[str] = []
 
         def terminate(self):
-            self.told.append("terminate")
+            self.signals.append("terminate")
 
         def join(self):
             raise KeyboardInterrupt
 
         def kill(self):
-            self.told.append("kill")
+            self.signals.append("kill")
 
     with pytest.raises(KeyboardInterrupt):
         executors.ProcessExecutor(1, []).stop([(Stuck(), None, None)])
-    assert Stuck.told == ["terminate", "kill"]
+    assert Stuck.signals == ["terminate", "kill"]
 
 
 # --- how far it is
@@ -483,8 +484,8 @@ def test_a_missing_cluster_or_machine_without_the_folder_says_so(tmp_path, capsy
     assert main([*command(tmp_path / "new", **QUICK), "--ray", "127.0.0.1:1"]) == 2
     assert "ray = '127.0.0.1:1': no such cluster" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-    told = executors._work(runs_of()[0], tmp_path / "elsewhere" / "run", 1, lambda: False)
-    assert f"does not see {tmp_path / 'elsewhere'}" in told
+    message = executors._work(runs_of()[0], tmp_path / "elsewhere" / "run", 1, lambda: False)
+    assert f"does not see {tmp_path / 'elsewhere'}" in message
 
 
 def _talk(sender) -> None:
@@ -500,7 +501,7 @@ def test_a_message_larger_than_the_pipe_does_not_hang_the_sweep():
     job, deadline = (process, receiver, None), time.monotonic() + 30
     try:
         while not backend.poll({"run": job}):
-            assert time.monotonic() < deadline, "the run is not seen to end"
+            assert time.monotonic() < deadline, "the run does not end"
         assert backend.result(job) == "x" * 200_000
         assert process.exitcode == 0
     finally:

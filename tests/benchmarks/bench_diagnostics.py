@@ -1,6 +1,6 @@
 """Which runs on digits raise which signs of failure: the runs behind the thresholds of signs.py.
 
-    python tests/benchmarks/bench_signs.py --folder runs/signs --out assets/results/signs.json
+    python tests/benchmarks/bench_diagnostics.py --folder runs/signs --out assets/results/signs.json
 
 Runs that lie in the folder already are read and not trained again, so that a changed threshold is
 tried on all of them in a second.
@@ -20,7 +20,7 @@ from engine.hardware import choose_device, hardware_info
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 
-KNOBS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
+SETTINGS = dict(dataset="digits", device="cpu", threads=1, state_interval=1000)
 RATES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 SHOWN = (
     "test_accuracy",
@@ -45,7 +45,7 @@ NEED_TRUTH = (
 
 
 def grid() -> list[dict[str, Any]]:
-    """The knobs of every run: what is usual, then one thing wrong at a time."""
+    """The settings of every run: the usual ones, then one thing wrong at a time."""
     usual = [dict(rate=rate, seed=seed) for rate in RATES for seed in (0, 1)]
     plain = [dict(method="ce", rate=rate, seed=seed) for rate in RATES for seed in (0, 1)]
     others = [dict(method=method) for method in ("selc", "mixnn-no-correction", "mixup")]
@@ -63,15 +63,15 @@ def grid() -> list[dict[str, Any]]:
     return usual + plain + others + k + alpha + timing + noise + step
 
 
-def name(knobs: dict[str, Any]) -> str:
-    return "-".join(f"{key}{value}" for key, value in sorted(knobs.items()))
+def name(settings: dict[str, Any]) -> str:
+    return "-".join(f"{key}{value}" for key, value in sorted(settings.items()))
 
 
-def measure(folder: Path, knobs: dict[str, Any]) -> Path:
+def measure(folder: Path, settings: dict[str, Any]) -> Path:
     """Train one run into a folder of its own, unless it lies there."""
-    path = folder / name(knobs)
+    path = folder / name(settings)
     if not path.exists():
-        Runner.new(configure(**KNOBS | {"rate": 0.4} | knobs), path).run()
+        Runner.new(configure(**SETTINGS | {"rate": 0.4} | settings), path).run()
     return path
 
 
@@ -87,7 +87,7 @@ def row(path: Path) -> dict[str, Any]:
     return {
         "name": path.name,
         "method": run.config.method,
-        **{knob: getattr(run.config, knob) for knob in VARIED},
+        **{setting: getattr(run.config, setting) for setting in VARIED},
         "rate_actual": wrong,
         "last": _rounded(last),
         "best": _rounded(best),
@@ -106,7 +106,7 @@ def row(path: Path) -> dict[str, Any]:
 
 
 def _untold(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The records as they would be if nobody knew the true labels."""
+    """The records as they would be without known true labels."""
     return [r | {"metrics": r["metrics"] | dict.fromkeys(NEED_TRUTH)} for r in records]
 
 
@@ -131,7 +131,7 @@ def main() -> None:
     finish(
         "signs",
         measured_on,
-        KNOBS | {"preset": "auto", "jobs": arguments.jobs},
+        SETTINGS | {"preset": "auto", "jobs": arguments.jobs},
         {"thresholds": thresholds, "runs": rows},
         arguments.out,
     )
