@@ -1,4 +1,4 @@
-"""Compare: which runs, at which epoch, what tells them apart, the pair, the sweeps."""
+"""Compare: which runs, at which epoch, their differences, the pair, the sweeps."""
 
 import json
 import shutil
@@ -8,7 +8,7 @@ import pytest
 
 from app.server import run_cache
 from app.server.run_manager import runs
-from app.views.compare import panels, selection
+from app.views.compare import comparison, panels
 from engine.embedding.projection import pca
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
@@ -55,11 +55,11 @@ def frame(at):
 
 
 def metric(folder, epoch: int, name: str) -> str:
-    (found,) = [r["metrics"][name] for r in RunFolder(folder).epochs if r["epoch"] == epoch]
-    return f"<b>{100 * found:.1f} %</b>"
+    (value,) = [r["metrics"][name] for r in RunFolder(folder).epochs if r["epoch"] == epoch]
+    return f"<b>{100 * value:.1f} %</b>"
 
 
-def test_without_a_run_the_button_is_what_there_is(root):
+def test_without_a_run_there_is_only_the_button(root):
     at = page()
     assert "no run yet" in texts(at)
     assert not at.button(key="start-pair").disabled
@@ -95,7 +95,7 @@ def test_half_a_pair_is_not_queued(root, monkeypatch):
     assert "compare" not in at.query_params or "," not in at.query_params["compare"]
 
 
-def test_settings_that_make_no_run_are_named(root):
+def test_invalid_settings_are_named(root):
     at = page(rate="7")
     assert at.button(key="start-pair").disabled
     assert "rate = 7" in texts(at)
@@ -118,7 +118,7 @@ def test_runs_of_different_length_meet_at_an_epoch(root, pair):
     assert metric(root / mixnn, 5, "test_accuracy") in cards(at)
 
 
-def test_what_differs_is_said_in_words(root, pair):
+def test_differences_in_words(root, pair):
     text = texts(page(compare=",".join(pair)))
     assert "**method**: A cross-entropy, B MixNN" in text
     assert "**epochs**: A 4, B 6" in text
@@ -140,17 +140,17 @@ def test_a_fork_shows_its_parent_before_it_begins(root, finished):
     assert "before its fork: finished" in cards(at)
     assert "noise seed" not in texts(at)  # the fork names it, its parent leaves it to the seed
     assert cards(at).count(metric(root / finished, 1, "test_accuracy")) == 2
-    assert selection.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
-    assert [r["epoch"] for r in selection.curve("fork", "B").before] == [0, 1, 2, 3]
-    assert [r["epoch"] for r in selection.curve("fork", "B").records] == [4, 5]
+    assert comparison.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
+    assert [r["epoch"] for r in comparison.curve("fork", "B").before] == [0, 1, 2, 3]
+    assert [r["epoch"] for r in comparison.curve("fork", "B").records] == [4, 5]
     shutil.rmtree(root / finished)
-    assert "before its fork: finished" in selection.look("fork", 1).note
+    assert "before its fork: finished" in comparison.view_at("fork", 1).note
     shutil.rmtree(root / "fork" / "parent")  # a fork of an earlier version
-    assert "begins at epoch 4" in selection.look("fork", 1).note
-    assert selection.past(run_cache.run("fork")) == []
+    assert "begins at epoch 4" in comparison.view_at("fork", 1).note
+    assert comparison.parent_records(run_cache.run("fork")) == []
 
 
-def test_names_of_the_link_that_are_gone_are_said(pair):
+def test_the_page_says_which_names_of_the_link_do_not_exist(pair):
     at = page(compare=f"nowhere,{pair[0]}")
     assert "left out: nowhere" in warnings(at)
     assert "A cross-entropy" in cards(at)
@@ -169,12 +169,12 @@ def test_marked_rows_are_the_runs_compared(pair, root, template):
     assert {frame(at)["name"].tolist()[row] for row in marked} == {"ce", "third"}
 
 
-def test_the_filter_hides_rows_and_forgets_no_choice(pair):
+def test_the_filter_hides_rows_and_keeps_the_choice(pair):
     at = page(compare=",".join(pair), like="mixnn")
     assert frame(at)["name"].tolist() == ["finished"]
     assert at.query_params["compare"] == ",".join(pair)
     at = page(like="nothing-like-it")
-    assert "No run bears all these words" in texts(at)
+    assert "No run matches all these words" in texts(at)
 
 
 def test_a_running_run_and_a_waiting_one(root, running):
@@ -187,7 +187,7 @@ def test_a_running_run_and_a_waiting_one(root, running):
     assert "first epochs are under way" in texts(at)
 
 
-def test_a_failed_run_stands_beside_the_others(root, finished, failed):
+def test_a_failed_run_is_shown_next_to_the_others(root, finished, failed):
     at = page(compare=f"{finished},{failed}", epoch=4)
     assert not at.error
     assert "ended at epoch 2" in cards(at)
@@ -207,19 +207,19 @@ def test_a_run_without_an_epoch_says_so(root, finished):
     assert n_epochs(root / finished) == 0
 
 
-def test_without_the_truth_the_rest_is_shown(pair, unknown):
+def test_without_true_labels_the_rest_is_shown(pair, unknown):
     at = page(compare=unknown)
     assert not at.error
     assert any("needs the true labels" in info.value for info in at.info)
 
 
 def test_losses_and_maps_are_those_of_the_epoch(root, finished):
-    loss, kinds = panels.losses_at(selection.Look(run_cache.run(finished), 4))
+    loss, kinds = panels.losses_at(comparison.EpochView(run_cache.run(finished), 4))
     run = RunFolder(root / finished)
     assert loss.tolist() == run.array("loss")[4].tolist()
     now = run.array("soft")[4].argmax(1)
     assert (~np.isin(kinds, (0, 1))).sum() == (now != run.labels["true"]).sum()
-    layout = panels.layout(run_cache.run(finished), 4)
+    layout = panels.panel_layout(run_cache.run(finished), 4)
     first = pca(np.asarray(run.array("panel_features")[0], np.float32))
     own = pca(np.asarray(run.array("panel_features")[4], np.float32), previous=first)
     assert np.allclose(layout, own, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The lesson: every step predicted, run, revealed; shared runs; a class; a teacher's link."""
+"""The lesson: every step predicted, run and explained; shared runs; a class; a teacher's link."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from app.server.run_manager import runs
 from app.server.storage import storage_of
 from app.views.lesson.steps import PERCENT, RATES, RUNS, STEPS, settings
 from engine.analysis import lesson_explanations
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.config import configure
 from engine.runs.runner import Runner
 from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
@@ -85,25 +85,25 @@ def all_done() -> bool:
 
 
 @pytest.mark.parametrize("step", range(1, 7))
-def test_a_step_asks_first_and_then_reveals_four_sentences(prepared, step):
+def test_a_step_asks_first_and_then_explains_in_four_sentences(prepared, step):
     at = app("lesson", lesson=step)
     assert f"{step}. {STEPS[step - 1].title}" in texts(at)
     assert STEPS[step - 1].question in texts(at)
-    assert not at.get("plotly_chart")  # nothing is told before the prediction
+    assert not at.get("plotly_chart")  # nothing is shown before the prediction
     assert at.button(key="lesson-lock").disabled == (STEPS[step - 1].kind != PERCENT)
     predict(at, step)
     assert len(at.get("plotly_chart")) >= 1
-    told = texts(at)
-    assert "You said: **" in told
-    assert STEPS[step - 1].words_of(ANSWERS[step]) in told
+    text = texts(at)
+    assert "You said: **" in text
+    assert STEPS[step - 1].words_of(ANSWERS[step]) in text
     assert not at.error
 
 
 @pytest.mark.parametrize("step", range(1, 7))
-def test_who_does_not_know_sees_it_all_the_same(prepared, step):
+def test_skipping_the_question_shows_the_result(prepared, step):
     at = app("lesson", lesson=step)
     at.button(key="lesson-skip").click().run()
-    assert "What came out: **" in texts(at)
+    assert "The result: **" in texts(at)
     assert "You said" not in texts(at)
     at.button(key="lesson-again").click().run()
     assert STEPS[step - 1].question in texts(at)
@@ -124,15 +124,15 @@ def test_the_way_through_all_six_steps_and_back(prepared):
     assert "You said: **90 %**" in texts(at)  # an answer stays
 
 
-def test_one_may_go_on_without_an_answer(lesson):
+def test_the_next_step_opens_without_an_answer(lesson):
     at = app("lesson")
     at.button(key="lesson-next").click().run()
-    assert "2. Two humps" in texts(at)
-    assert runs().names() == []  # and no run is started by looking
+    assert "2. Losses" in texts(at)
+    assert runs().names() == []  # and no run is started by it
 
 
 @pytest.mark.parametrize("text", ["0", "7", "x", "-1"])
-def test_a_step_that_is_none_is_named_and_the_first_shown(lesson, text):
+def test_an_invalid_step_is_named_and_the_first_shown(lesson, text):
     at = app("lesson", lesson=text)
     assert f"lesson = '{text}' in the link: allowed is a step, 1 to 6" in texts(at)
     assert "1. Early learning" in texts(at)
@@ -141,11 +141,11 @@ def test_a_step_that_is_none_is_named_and_the_first_shown(lesson, text):
 # --- the runs
 
 
-def test_an_answer_starts_the_run_and_shows_how_far_it_is(lesson):
+def test_an_answer_starts_the_run_and_shows_its_progress(lesson):
     at = predict(app("lesson"), 1)
     (where,) = [runs().info(name) for name in runs().names()]
     assert where.owner == "everyone"
-    assert "All who are in this lesson see the same run" in texts(at) or where.state == "done"
+    assert "Everybody in this lesson sees the same run" in texts(at) or where.state == "done"
     wait_until(all_done)
     at.run()
     assert "You said: **It rises first" in texts(at)
@@ -164,8 +164,8 @@ def test_a_queue_shows_the_position(lesson):
     wait_until(lambda: runs().info(long).state == "running")
     at = predict(app("lesson", lesson=2), 2)
     lines = [str(bar.proto.text) for bar in at.get("progress")]
-    assert any("MixNN: waits, number 1 in the queue" in line for line in lines)
-    assert any("plain training: waits, number 2 in the queue" in line for line in lines)
+    assert any("MixNN: waiting, number 1 in the queue" in line for line in lines)
+    assert any("plain training: waiting, number 2 in the queue" in line for line in lines)
 
 
 def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
@@ -183,7 +183,7 @@ def test_a_run_that_failed_says_why_and_can_be_tried_again(lesson, monkeypatch):
     assert "You said" in texts(at.run())
 
 
-def test_a_run_that_was_interrupted_goes_on(prepared):
+def test_an_interrupted_run_continues(prepared):
     keep_epochs(prepared / "plain", 3)
     (prepared / "plain" / "status.json").unlink()
     at = predict_without_start(prepared)
@@ -210,7 +210,7 @@ def visitor_of(at) -> str:
 
 
 @pytest.mark.parametrize("damage", ["config.json", "epochs.jsonl"])
-def test_a_broken_run_is_said_and_made_anew(prepared, damage):
+def test_a_broken_run_is_named_and_trained_again(prepared, damage):
     (prepared / "plain" / damage).write_text("{\n")
     at = predict_without_start(prepared)
     assert "The run of plain training is broken" in texts(at)
@@ -236,7 +236,7 @@ def test_too_many_shared_runs_are_refused_in_words(lesson, monkeypatch):
     assert at.button(key="lesson-train")
 
 
-def test_other_noise_and_seed_are_other_runs_and_stand_in_the_link(lesson):
+def test_other_noise_and_seed_are_other_runs_and_in_the_link(lesson):
     at = app("lesson", lesson_rate=0.6, lesson_seed=3)
     assert "about 54 % of them a wrong label" in texts(at)
     predict(at, 1)
@@ -279,7 +279,7 @@ def test_an_answer_is_known_again_after_a_reload_and_a_skip_is_not_counted(prepa
     assert class_answers.counts(prepared, "7b", 2) == {}
 
 
-def test_answers_of_another_time_that_are_no_options_are_passed_over(prepared):
+def test_invalid_answers_of_earlier_versions_are_ignored(prepared):
     class_answers.record(prepared, "7b", 1, "gone", "other")
     class_answers.record(prepared, "7b", 5, "900", "other")
     at = predict(app("lesson", class_code="7b"), 1)
@@ -336,7 +336,7 @@ def record(epoch: int, **metrics) -> dict:
     return {"epoch": epoch, "metrics": metrics}
 
 
-def sentences(finding: Finding) -> None:
+def sentences(finding: Explanation) -> None:
     assert len(finding.sentences) == 4
     for sentence in finding.sentences:
         assert re.fullmatch(r"[A-Z0-9].*[^.]\.", sentence), sentence
@@ -346,7 +346,7 @@ def sentences(finding: Finding) -> None:
 @pytest.mark.parametrize(
     ("tests", "outcome", "says"),
     [
-        ([0.5, 0.9, 0.7], "peak", "90.0 % of the test right after epoch 1"),
+        ([0.5, 0.9, 0.7], "peak", "accuracy was 90.0 % after epoch 1"),
         ([0.5, 0.9, 0.89], "rise", "little harm"),
         ([0.2, 0.3, 0.2], "flat", "never learned"),
     ],
@@ -356,37 +356,37 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
         record(e, test_accuracy=t, memorized=0.1 + 0.4 * e, fit_clean=0.8)
         for e, t in enumerate(tests)
     ]
-    finding = lesson_explanations.early(made)
+    finding = lesson_explanations.explain_early_learning(made)
     assert finding.outcome == outcome
     assert says in " ".join(finding.sentences)
     sentences(finding)
 
 
-def test_nothing_learned_by_heart_is_said_as_it_is():
+def test_a_run_without_memorization():
     made = [record(e, test_accuracy=0.9, memorized=0.05, fit_clean=0.9) for e in range(3)]
     assert (
         "predicted 5.0 % of the wrong labels, hardly more"
-        in lesson_explanations.early(made).sentences[2]
+        in lesson_explanations.explain_early_learning(made).sentences[2]
     )
 
 
-def test_humps_are_judged_by_pairs():
+def test_losses_are_compared_by_pairs():
     wrong = np.array([True, True, False, False])
     clean = np.array([0.1, 0.9, 0.9, 0.2])
     apart, mixed = np.array([5.0, 6.0, 0.1, 0.2]), np.array([1.0, 4.0, 2.0, 3.0])
-    good = lesson_explanations.humps(apart, clean, wrong, mixed, 2)
+    good = lesson_explanations.explain_losses(apart, clean, wrong, mixed, 2)
     assert good.outcome == "large"
-    assert good.numbers["apart"] == 1.0
+    assert good.numbers["auroc"] == 1.0
     assert good.numbers["late"] == 0.5  # by hand: 4 > 2, 4 > 3, but 1 < 2, 1 < 3
     assert good.numbers["precision"] == good.numbers["recall"] == 0.5
     assert "best early" in good.sentences[3]
-    assert lesson_explanations.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
-    assert lesson_explanations.humps(-apart, clean, wrong, apart, 2).outcome == "small"
+    assert lesson_explanations.explain_losses(mixed, clean, wrong, apart, 2).outcome == "spread"
+    assert lesson_explanations.explain_losses(-apart, clean, wrong, apart, 2).outcome == "small"
     assert (
-        "call no label wrong"
-        in lesson_explanations.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
+        "flag no label"
+        in lesson_explanations.explain_losses(apart, clean + 1, wrong, apart, 2).sentences[1]
     )
-    for finding in (good, lesson_explanations.humps(mixed, clean, wrong, apart, 2)):
+    for finding in (good, lesson_explanations.explain_losses(mixed, clean, wrong, apart, 2)):
         sentences(finding)
 
 
@@ -394,50 +394,50 @@ def test_neighbors_are_counted_by_true_class():
     true = np.array([0, 0, 0, 1, 1, 1])
     given = np.array([1, 0, 0, 1, 1, 0])  # the first and the last are wrong
     neighbors = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 0]])
-    finding = lesson_explanations.neighborhood(neighbors, given, true)
+    finding = lesson_explanations.explain_neighbors(neighbors, given, true)
     assert finding.numbers["same"].tolist() == [0, 1, 1]
     assert finding.numbers["mean"] == 1.5
     assert finding.numbers["elected"] == 1.0  # labels 0, 0 name 0; 1, 1 name 1, one by mistake
     assert finding.outcome == "most"
     sentences(finding)
     strangers = np.array([[3, 4], [0, 2], [0, 1], [4, 5], [3, 5], [1, 2]])
-    few = lesson_explanations.neighborhood(strangers, given, true)
+    few = lesson_explanations.explain_neighbors(strangers, given, true)
     assert few.outcome == "few"
-    assert "weak witnesses" in few.sentences[3]
+    assert "weak evidence" in few.sentences[3]
 
 
 def test_mixing_says_who_gets_the_weight():
     true, given = np.array([0, 0, 1]), np.array([1, 0, 1])
     neighbors, soft = np.array([[1], [0], [1]]), np.eye(2)[given]
     weights = np.array([[0.1, 0.9], [0.8, 0.2], [1.0, 0.0]])
-    finding = lesson_explanations.mixture(weights, neighbors, soft, given, true)
+    finding = lesson_explanations.explain_mixing(weights, neighbors, soft, given, true)
     assert finding.outcome == "neighbors"
     assert finding.numbers["own_wrong"] == 0.1
     assert finding.numbers["own_right"] == 0.9
     assert finding.numbers["on_true"] == pytest.approx(0.9)  # 0.9 of a label that says 0
-    assert "rewrite the wrong label" in finding.sentences[3]
+    assert "correct the wrong label" in finding.sentences[3]
     sentences(finding)
-    selfish = lesson_explanations.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
+    selfish = lesson_explanations.explain_mixing(weights[[2, 1, 0]], neighbors, soft, given, true)
     assert selfish.outcome == "itself"
-    assert "rewrote few" in selfish.sentences[3]
+    assert "corrected few" in selfish.sentences[3]
 
 
 def test_correction_counts_corrected_and_harmed_labels():
     true, given = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
     corrected = np.array([0, 1, 1, 1])
     made = [record(29, test_accuracy=0.9)], [record(29, test_accuracy=0.7)]
-    finding = lesson_explanations.correction(*made, given, corrected, true)
+    finding = lesson_explanations.explain_correction(*made, given, corrected, true)
     assert finding.outcome == "75"
     assert (finding.numbers["corrected"], finding.numbers["harmed"]) == (2, 1)
-    assert finding.hit("80")
-    assert finding.hit("70")
-    assert not finding.hit("81")
+    assert finding.is_correct("80")
+    assert finding.is_correct("70")
+    assert not finding.is_correct("81")
     assert "better labels" in finding.sentences[3]
     sentences(finding)
-    nothing = lesson_explanations.correction(*made, given, given, true)
-    assert "brought nothing" in nothing.sentences[3]
-    unused = lesson_explanations.correction(made[1], made[0], given, corrected, true)
-    assert "did not gain" in unused.sentences[3]
+    nothing = lesson_explanations.explain_correction(*made, given, given, true)
+    assert "did not help" in nothing.sentences[3]
+    unused = lesson_explanations.explain_correction(made[1], made[0], given, corrected, true)
+    assert "test accuracy did not" in unused.sentences[3]
 
 
 def test_the_costliest_change_is_found_and_ties_count():
@@ -452,21 +452,21 @@ def test_the_costliest_change_is_found_and_ties_count():
         "quiet": ended(0.97, 0.99),
         "quiet_plain": ended(0.98, 0.95),
     }
-    finding = lesson_explanations.failures(made)
+    finding = lesson_explanations.explain_failures(made)
     assert finding.outcome == "many"
-    assert finding.hit("alpha0")  # half a point less: chance
-    assert not finding.hit("alpha1")
+    assert finding.is_correct("alpha0")  # half a point less: chance
+    assert not finding.is_correct("alpha1")
     assert "17.0 percentage points" in finding.sentences[3]
     sentences(finding)
-    none = lesson_explanations.failures(
+    none = lesson_explanations.explain_failures(
         made | {name: ended(0.96, 0.98) for name in ("many", "alpha0", "alpha1")}
     )
     assert none.outcome == "none"
-    assert none.hit("none")
-    assert not none.hit("many")
+    assert none.is_correct("none")
+    assert not none.is_correct("many")
 
 
-def test_all_that_a_step_can_come_out_as_is_an_option():
+def test_every_outcome_of_a_step_is_an_option():
     assert [step.number for step in STEPS] == [1, 2, 3, 4, 5, 6]
     assert all(set(step.runs) <= set(RUNS) for step in STEPS)
     assert all(settings(name, rate=rate) for name in RUNS for rate in RATES)
@@ -493,4 +493,4 @@ def test_all_that_a_step_can_come_out_as_is_an_option():
     ],
 )
 def test_only_all_is_a_hundred_percent(share, text):
-    assert lesson_explanations.pc(share) == text
+    assert lesson_explanations.percent(share) == text

@@ -1,4 +1,4 @@
-"""Your data: bring, check, review by key, take home; and what the page says when it cannot."""
+"""Your data: upload, check, review by key, export; and what the page says when it cannot."""
 
 import io
 import json
@@ -15,6 +15,7 @@ from app.server.run_manager import runs
 from app.server.run_view import RunView
 from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import evidence, review
+from app.views.your_data.upload_step import UPLOAD
 from engine.data import load
 from engine.files import read_json
 from engine.runs.folder import RunFolder
@@ -36,8 +37,8 @@ def wrong_digits(n: int = 300) -> bytes:
 
 
 def open_samples(name: str) -> list[int]:
-    found = issues_of(RunView(name))
-    return [s for s in found.flagged.tolist() if s not in evidence.reviews_of(name).latest()]
+    issues = issues_of(RunView(name))
+    return [s for s in issues.flagged.tolist() if s not in evidence.reviews_of(name).latest()]
 
 
 def shows(at, sample: int) -> bool:
@@ -67,7 +68,7 @@ def upload(at, name: str, content: bytes):
     return at
 
 
-def bring(root, content: bytes, name: str = "mine.npz"):
+def received(root, content: bytes, name: str = "mine.npz"):
     return registry.receive(io.BytesIO(content), name, root)
 
 
@@ -94,7 +95,7 @@ def sound(root, tmp_path) -> str:
 # --- states of a run
 
 
-def test_without_a_run_it_asks_for_data(root):
+def test_without_a_run_the_page_offers_an_upload(root):
     at = app("your_data")
     assert at.header[0].value == "Which of my labels are wrong?"
     assert len(at.file_uploader) == 1
@@ -102,7 +103,7 @@ def test_without_a_run_it_asks_for_data(root):
 
 
 @pytest.mark.parametrize("step", ["review", "take"])
-def test_review_without_a_run_says_what_to_do(root, step):
+def test_review_and_export_without_a_run_say_what_to_do(root, step):
     at = app("your_data", step=step)
     assert "no run yet" in texts(at)
     assert not at.error
@@ -144,18 +145,18 @@ def test_a_finished_run_is_reviewed_from_the_most_suspicious_on(finished):
 # --- deciding
 
 
-def test_keys_decide_and_lead_on_and_back(finished):
+def test_keys_decide_and_move_on_and_back(finished):
     at = app("your_data", step="review", run=finished)
     a, b, c, d = open_samples(finished)[:4]
-    found = issues_of(RunView(finished))
+    issues = issues_of(RunView(finished))
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
     latest = evidence.reviews_of(finished).latest()
     assert {s: (x.kind, x.label) for s, x in latest.items()} == {
-        a: ("change" if found.suggested[a] != found.given[a] else "keep", found.suggested[a]),
-        b: ("keep", found.given[b]),
-        c: ("skip", found.given[c]),
+        a: ("change" if issues.suggested[a] != issues.given[a] else "keep", issues.suggested[a]),
+        b: ("keep", issues.given[b]),
+        c: ("skip", issues.given[c]),
     }
     assert shows(at, d)
     assert "3 of " in at.get("progress")[0].proto.text
@@ -164,7 +165,7 @@ def test_keys_decide_and_lead_on_and_back(finished):
     assert sorted(evidence.reviews_of(finished).latest()) == sorted([a, b])
 
 
-def test_from_the_middle_of_the_list_it_goes_on_there(finished):
+def test_from_the_middle_of_the_list_it_continues_there(finished):
     samples = open_samples(finished)
     at = app("your_data", step="review", run=finished, sample=samples[2])
     press(at, f"keep-{samples[2]}")
@@ -180,7 +181,7 @@ def test_a_review_survives_a_reload(finished):
     assert "1 kept" in again.get("progress")[0].proto.text
 
 
-def test_a_press_meant_for_an_image_that_is_gone_decides_nothing(finished):
+def test_a_press_meant_for_the_image_before_decides_nothing(finished):
     """Two fast presses: the second one still names the first image."""
     at = app("your_data", step="review", run=finished)
     a, b = open_samples(finished)[:2]
@@ -218,13 +219,13 @@ def test_the_given_label_is_always_offered():
 
 
 def test_filters_by_class_and_likelihood(finished):
-    found = issues_of(RunView(finished))
-    kind = int(np.bincount(found.given[found.flagged]).argmax())
-    expected = [s for s in found.flagged.tolist() if found.given[s] == kind]
+    issues = issues_of(RunView(finished))
+    kind = int(np.bincount(issues.given[issues.flagged]).argmax())
+    expected = [s for s in issues.flagged.tolist() if issues.given[s] == kind]
     at = app("your_data", step="review", run=finished, desk_class=kind)
     assert shows(at, expected[0])
     assert f"The list: {len(expected)} labels" in at.expander[0].label
-    sure = float(np.sort(found.sure()[found.flagged])[-3]) - 1e-4
+    sure = float(np.sort(issues.confidence()[issues.flagged])[-3]) - 1e-4
     at = app("your_data", step="review", run=finished, desk_sure=sure)
     assert "The list: 3 labels" in at.expander[0].label
     at = app("your_data", step="review", run=finished, desk_show="decided")
@@ -232,23 +233,23 @@ def test_filters_by_class_and_likelihood(finished):
 
 
 @pytest.mark.parametrize("bad", [dict(desk_class=99), dict(desk_sure="7"), dict(desk_sure="nan")])
-def test_filters_that_a_link_has_wrong_are_forgotten(finished, bad):
+def test_invalid_filters_in_a_link_are_reset(finished, bad):
     at = app("your_data", step="review", run=finished, **bad)
     assert shows(at, open_samples(finished)[0])
     assert not at.error
 
 
 @pytest.mark.parametrize("bad", ["0.1", "7", "nan"])
-def test_a_likelihood_that_a_link_has_wrong_is_forgotten(sound, bad):
+def test_an_invalid_likelihood_in_a_link_is_reset(sound, bad):
     at = app("your_data", step="take", run=sound, accept=bad)
     assert not at.toggle(key="accept-on").value
     assert not at.error
 
 
 def test_all_decided(finished):
-    reviews, found = evidence.reviews_of(finished), issues_of(RunView(finished))
-    for sample in found.flagged.tolist():
-        reviews.decide(sample, "keep", int(found.given[sample]))
+    reviews, issues = evidence.reviews_of(finished), issues_of(RunView(finished))
+    for sample in issues.flagged.tolist():
+        reviews.decide(sample, "keep", int(issues.given[sample]))
     at = app("your_data", step="review", run=finished)
     assert "are decided" in at.success[0].value
     press(at, "to-take")
@@ -262,8 +263,8 @@ def test_a_review_file_that_is_broken(finished, root):
     assert (root / finished / "review.json").read_text() == "{"
 
 
-def test_images_that_are_gone_leave_the_labels(root, template):
-    about = bring(root, wrong_digits(100))
+def test_missing_images_leave_the_labels(root, template):
+    about = received(root, wrong_digits(100))
     shutil.copytree(template, root / "gone")
     config = read_json(root / "gone" / "config.json")
     config["config"]["dataset"] = about.dataset
@@ -276,51 +277,51 @@ def test_images_that_are_gone_leave_the_labels(root, template):
     assert [button.key for button in at.get("download_button")] == ["save-table"]
 
 
-# --- taking home
+# --- export
 
 
-def test_taking_home_counts_what_changes(sound):
-    found, reviews = issues_of(RunView(sound)), evidence.reviews_of(sound)
+def test_the_summary_counts_the_changes(sound):
+    issues, reviews = issues_of(RunView(sound)), evidence.reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
-    sample = int(found.flagged[0])
-    assert found.proposed[sample] != found.given[sample]
-    reviews.decide(sample, "change", int(found.given[sample] + 1) % 3)
+    sample = int(issues.flagged[0])
+    assert issues.proposed[sample] != issues.given[sample]
+    reviews.decide(sample, "change", int(issues.given[sample] + 1) % 3)
     at.run()
     assert [m.value for m in at.metric] == ["1", "1", "0"]
     at.toggle(key="accept-on").set_value(True).run()
     assert at.query_params["accept"] == "0.95"
-    n_auto = int((found.proposed != found.given).sum()) - 1
+    n_auto = int((issues.proposed != issues.given).sum()) - 1
     assert n_auto > 5
     assert [m.value for m in at.metric] == [str(1 + n_auto), "1", str(n_auto)]
-    assert "The truth is known here" in texts(at)
+    assert "The true labels are known here" in texts(at)
 
 
 @pytest.mark.parametrize("accept", [{}, {"accept": "0.95"}])
-def test_where_more_is_contradicted_than_can_be_wrong_nothing_changes_unseen(finished, accept):
+def test_nothing_changes_unseen_if_more_is_contradicted_than_can_be_wrong(finished, accept):
     """This run of six epochs on 200 digits."""
-    found = issues_of(RunView(finished))
-    assert (found.suggested != found.given).any()
+    issues = issues_of(RunView(finished))
+    assert (issues.suggested != issues.given).any()
     for step in ("review", "take"):
         at = app("your_data", step=step, run=finished, **accept)
-        assert [warning.value for warning in at.warning] == [found.warning]
+        assert [warning.value for warning in at.warning] == [issues.warning]
     assert at.toggle(key="accept-held").disabled
     assert "accept" not in at.query_params
     assert [m.value for m in at.metric] == ["0", "0", "0"]
 
 
-def test_another_round_brings_the_reviewed_labels(finished, root):
-    found, reviews = issues_of(RunView(finished)), evidence.reviews_of(finished)
-    reviews.decide(0, "change", int(found.given[0] + 1) % 10)
+def test_another_round_starts_with_the_reviewed_labels(finished, root):
+    issues, reviews = issues_of(RunView(finished)), evidence.reviews_of(finished)
+    reviews.decide(0, "change", int(issues.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
     about = registry.find(at.query_params["upload"], root)
-    expected = found.given.copy()
+    expected = issues.given.copy()
     expected[0] = (expected[0] + 1) % 10
     assert load(about.dataset).labels.tolist() == expected.tolist()
 
 
-# --- bringing and checking
+# --- uploading and checking
 
 
 def test_from_an_upload_to_the_first_decision(root):
@@ -354,18 +355,18 @@ def test_the_example_is_one_click(root):
         (zipped({"cat/1.png": b"x"}).read(), "no readable"),
     ],
 )
-def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, monkeypatch):
+def test_a_refused_upload_says_why_and_the_page_continues(root, content, reason, monkeypatch):
     at = app("your_data")
     receive, received = registry.receive, []
     monkeypatch.setattr(
         registry, "receive", lambda *args, **more: received.append(args) or receive(*args, **more)
     )
     upload(at, "mine.zip", content)
-    for _ in range(2):  # the reason stays while the file stands there
+    for _ in range(2):  # the reason stays while the file is in the box
         assert not at.exception
         assert reason in at.error[0].value.replace("\\", "")
         at.run()
-    assert len(received) == 1  # not unpacked anew at every rerun
+    assert len(received) == 1  # not unpacked again at every rerun
     assert not list((root / paths.FOLDER).iterdir())
     upload(at, "pets.zip", zipped(pets()).read())
     assert at.query_params["step"] == "check"
@@ -373,7 +374,7 @@ def test_a_refused_upload_says_why_and_the_page_goes_on(root, content, reason, m
 
 @pytest.fixture
 def endless(monkeypatch) -> None:
-    """Uploads whose process says that it goes on, and does, without end."""
+    """Uploads whose process runs without end."""
     code = (
         "import json, time; print(json.dumps({'done': ['Files unpacked', 3, 10]}), flush=True)\n"
         "time.sleep(600)"
@@ -384,45 +385,45 @@ def endless(monkeypatch) -> None:
 def test_a_long_upload_says_how_far_it_is_and_can_be_canceled(root, endless):
     at = app("your_data")
     at.file_uploader[0].upload("mine.zip", b"anything").run()
-    _, bringing = at.session_state["bringing"]
-    wait_until(lambda: bringing.job.total)
+    _, unpacking = at.session_state[UPLOAD]
+    wait_until(lambda: unpacking.job.total)
     at.run()
-    assert at.session_state["bringing"][1] is bringing  # not begun once more by a rerun
+    assert at.session_state[UPLOAD][1] is unpacking  # not started again by a rerun
     assert at.get("progress")[0].proto.text == "Files unpacked: 3 of 10"
     assert at.get("progress")[0].proto.value == 30
     at.button(key="cancel-upload").click().run()
-    bringing.join(10)
+    unpacking.join(10)
     at.run()
     assert "canceled" in at.error[0].value
     assert list((root / paths.FOLDER).iterdir()) == []
 
 
 @pytest.mark.slow
-def test_an_upload_ends_when_its_page_is_gone(root, endless, monkeypatch):
-    """The page's looks keep it; without them it ends."""
+def test_an_upload_ends_when_its_page_is_closed(root, endless, monkeypatch):
+    """The page's updates keep it; without them it ends."""
     monkeypatch.setattr(turns, "ABANDONED_AFTER", 2.0)
     at = app("your_data")
     at.file_uploader[0].upload("mine.zip", b"anything").run()
-    _, bringing = at.session_state["bringing"]
-    assert bringing.job.visitor
+    _, unpacking = at.session_state[UPLOAD]
+    assert unpacking.job.visitor
     start = time.monotonic()
     while time.monotonic() < start + 3:
         at.run()
         time.sleep(0.1)
-        assert bringing.is_alive()
-    bringing.join(10)
-    assert "page was closed or left" in bringing.refusal
+        assert unpacking.is_alive()
+    unpacking.join(10)
+    assert "page was closed or left" in unpacking.refusal
 
 
 def test_another_file_ends_the_one_before(root, endless):
     at = app("your_data")
     at.file_uploader[0].upload("first.zip", b"anything").run()
-    _, first = at.session_state["bringing"]
+    _, first = at.session_state[UPLOAD]
     assert first.is_alive()
     at.file_uploader[0].upload("second.zip", b"another").run()
     first.join(10)
     assert not first.is_alive()
-    _, second = at.session_state["bringing"]
+    _, second = at.session_state[UPLOAD]
     assert second is not first
     second.job.cancelled.set()
     second.join(10)
@@ -434,37 +435,37 @@ def test_a_setting_that_is_no_number_is_named(root, monkeypatch):
     assert "MIXNN_UPLOAD_SECONDS = 'soon'" in at.error[0].value.replace("\\", "")
 
 
-def test_an_upload_that_is_gone(root):
+def test_a_missing_upload(root):
     at = app("your_data", upload="0123456789abcdef", step="check")
-    assert "no longer here" in texts(at)
+    assert "no longer on the server" in texts(at)
     assert not at.error
 
 
 def test_checking_nothing(root):
-    assert "Nothing was brought" in texts(app("your_data", step="check"))
+    assert "Nothing was uploaded" in texts(app("your_data", step="check"))
 
 
-def test_the_folder_box_is_there_only_with_leave(root, tmp_path, monkeypatch):
+def test_the_folder_box_exists_only_if_allowed(root, tmp_path, monkeypatch):
     monkeypatch.delenv("MIXNN_FOLDERS", raising=False)
     assert not app("your_data").text_input
     monkeypatch.setenv("MIXNN_FOLDERS", str(tmp_path))
     at = app("your_data")
     at.text_input(key="named").set_value("/etc")
-    at.button[[b.label for b in at.button].index("Look at it")].click().run()
+    at.button[[b.label for b in at.button].index("Check it")].click().run()
     assert "cannot be read" in at.error[0].value
 
 
-def test_the_limit_of_runs_is_said(root, monkeypatch):
-    about = bring(root, wrong_digits(100))
+def test_the_page_says_the_limit_of_runs(root, monkeypatch):
+    about = received(root, wrong_digits(100))
     at = app("your_data", upload=about.key, step="check")
     monkeypatch.setattr(runs().limits, "per_visitor", 0)
     press(at, "find")
     assert "allowed are 0 at once" in at.error[0].value
 
 
-def test_names_cannot_draw_on_the_page(root):
+def test_names_are_shown_literally(root):
     files = {"**bold** :red[x]/1.png": pets()["cat/0.png"], "b/1.png": pets()["cat/1.png"]}
-    about = bring(root, zipped(files).read(), "![x](http://x)`.zip")
+    about = received(root, zipped(files).read(), "![x](http://x)`.zip")
     at = app("your_data", upload=about.key, step="check")
     assert "![x](http://x)`.zip" in texts(at)
     assert not [found for proto in protos(at._tree) for found in acting(proto)]

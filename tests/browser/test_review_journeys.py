@@ -86,7 +86,7 @@ def test_three_labels_by_key_and_the_same_npz_comes_back(visit, own_server, tmp_
     tab.get_by_text("3 of ").wait_for()
     assert sample(tab) == taken_back
 
-    tab.get_by_text("4 Take home").click()
+    tab.get_by_text("4 Export").click()
     after = np.load(io.BytesIO(saved(tab, "save-data")))
     assert after.files == list(before)
     expected = labels.copy()
@@ -120,7 +120,7 @@ def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
     right = names[true[int(file.removesuffix(".png"))]]
     row = tab.locator(".st-key-picks button", has_text=right).first
     press(tab, row.locator("kbd").inner_text())
-    tab.get_by_text("4 Take home").click()
+    tab.get_by_text("4 Export").click()
     with zipfile.ZipFile(io.BytesIO(saved(tab, "save-data"))) as archive:
         after = {name: archive.read(name) for name in archive.namelist()}
     expected = dict(files)

@@ -1,1 +1,1 @@
-"""Several runs beside each other."""
+"""Compare: several runs side by side at one epoch."""

@@ -1,1 +1,1 @@
-"""The lesson: its steps, the runs and answers that a class shares, and what came out."""
+"""Lesson: six steps, the runs and answers that a class shares, and the explanations."""

@@ -1,6 +1,7 @@
-"""The pictures of the lesson's steps: run names in, drawn on the page, the finding out."""
+"""The charts of the lesson's steps: each shows runs (kind -> name) and returns the explanation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -13,18 +14,20 @@ from app.views.lesson.steps import RUN_WORDS
 from engine.analysis import lesson_explanations
 from engine.analysis.diagnostics import diagnose
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
 from engine.charts import theme
 
-N_SHOWN = 8  # changed labels on the wall
+MAX_IMAGES = 8  # of changed labels
+Series = dict[str, tuple[Sequence[float], str]]  # words -> values, color
 
 
-def show_early(names: dict[str, str]) -> Finding:
+def show_early_learning(names: dict[str, str]) -> Explanation:
+    """Step 1: test accuracy, and right and wrong labels predicted, over the epochs."""
     records = run_cache.records(names["plain"])
-    finding = lesson_explanations.early(records)
+    finding = lesson_explanations.explain_early_learning(records)
     epochs = [record["epoch"] for record in records]
-    series = {
+    series: Series = {
         words: ([record["metrics"][metric] for record in records], color)
         for words, metric, color in (
             ("test accuracy", "test_accuracy", theme.OKABE_ITO[2]),
@@ -40,18 +43,21 @@ def show_early(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_humps(names: dict[str, str]) -> Finding:
+def show_losses(names: dict[str, str]) -> Explanation:
+    """Step 2: losses of right and wrong labels, early and after plain training."""
     mixnn, plain = names["mixnn"], names["plain"]
     records = run_cache.records(mixnn)
-    row = max(run_cache.run(mixnn).config.correction_start - 1, 0)  # labels are still as given
+    row = max(run_cache.run(mixnn).config.correction_start - 1, 0)  # labels have not changed yet
     wrong = is_wrong(mixnn)
     loss, clean, scaled = (
         run_cache.values(mixnn, a, row) for a in ("loss", "clean", "scaled_loss")
     )
     last = len(run_cache.records(plain)) - 1
     late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
-    finding = lesson_explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
-    st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
+    finding = lesson_explanations.explain_losses(loss, clean, wrong, late, records[row]["epoch"])
+    st.markdown(
+        f"**After epoch {records[row]['epoch']}**, with the two Gaussian components that MixNN fits"
+    )
     figures.show(
         charts.losses(scaled, wrong, records[row]["mixture"], height=270),
         "humps-early",
@@ -66,19 +72,20 @@ def show_humps(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_neighbors(names: dict[str, str]) -> Finding:
+def show_neighbors(names: dict[str, str]) -> Explanation:
+    """Step 3: a wrongly labeled image, its neighbors, and how many show the same digit."""
     run = names["mixnn"]
-    row, neighbors, weights = mixed_first(run)
+    row, neighbors, weights = first_mixing(run)
     labels = run_cache.run(run).labels
-    finding = lesson_explanations.neighborhood(neighbors, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_neighbors(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
         f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
         f"**{shown_name(run, 'given', sample)}**. Its neighbors after epoch {row - 1}:"
     )
     members = [sample, *neighbors[sample].tolist()]
-    strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
-    another(run)
+    image_strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
+    next_button(run)
     figures.show(
         charts.votes(finding.numbers["same"]),
         "neighbors-same",
@@ -87,12 +94,15 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_mixing(names: dict[str, str]) -> Finding:
+def show_mixing(names: dict[str, str]) -> Explanation:
+    """Step 4: a wrongly labeled image, the weights of its mix, and the mixed label."""
     run = names["mixnn"]
-    row, neighbors, weights = mixed_first(run)
+    row, neighbors, weights = first_mixing(run)
     labels = run_cache.run(run).labels
     soft = run_cache.values(run, "soft", row - 1)
-    finding = lesson_explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_mixing(
+        weights, neighbors, soft, labels["given"], labels["true"]
+    )
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -103,8 +113,8 @@ def show_mixing(names: dict[str, str]) -> Finding:
         "trained on:"
     )
     shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
-    strip(run, members, shares, extra=(mixed, "mixed"))
-    another(run)
+    image_strip(run, members, shares, extra=(mixed, "mixed"))
+    next_button(run)
     label = lesson_explanations.mixed_labels(weights, neighbors, soft)[sample]
     figures.show(
         charts.label_bars(soft[sample], label, run_cache.class_names(run)),
@@ -122,15 +132,16 @@ def show_mixing(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_correction(names: dict[str, str]) -> Finding:
+def show_correction(names: dict[str, str]) -> Explanation:
+    """Step 5: labels right and test accuracy over the epochs, and some changed labels."""
     mixnn, plain = names["mixnn"], names["plain"]
     records, others = run_cache.records(mixnn), run_cache.records(plain)
     labels = run_cache.run(mixnn).labels
     corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
-    finding = lesson_explanations.correction(
+    finding = lesson_explanations.explain_correction(
         records, others, labels["given"], corrected, labels["true"]
     )
-    series = {
+    series: Series = {
         "labels right": ([r["metrics"]["label_accuracy"] for r in records], theme.OKABE_ITO[1]),
         "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], theme.CLEAN),
         "test accuracy, plain": ([r["metrics"]["test_accuracy"] for r in others], theme.WRONG),
@@ -141,16 +152,16 @@ def show_correction(names: dict[str, str]) -> Finding:
         "correction",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
-    wall_of_changes(mixnn, labels["given"], corrected, labels["true"])
+    changed_labels(mixnn, labels["given"], corrected, labels["true"])
     return finding
 
 
-def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
+def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
     """Some labels that correction changed: corrected ones, and a few that are wrong now."""
     codes = outcomes(given, true, corrected)
     bad = np.flatnonzero(np.isin(codes, (LabelOutcome.HARMED, LabelOutcome.CHANGED)))
-    bad = bad[: N_SHOWN // 4]
-    good = np.flatnonzero(codes == LabelOutcome.CORRECTED)[: N_SHOWN - len(bad)]
+    bad = bad[: MAX_IMAGES // 4]
+    good = np.flatnonzero(codes == LabelOutcome.CORRECTED)[: MAX_IMAGES - len(bad)]
     shown = np.concatenate([good, bad]).astype(int)
     if not len(shown):
         st.caption("No label was changed in this run.")
@@ -174,10 +185,13 @@ def wall_of_changes(run: str, given: np.ndarray, corrected: np.ndarray, true: np
     )
 
 
-def show_failures(names: dict[str, str]) -> Finding:
-    records = {name: run_cache.records(run) for name, run in names.items()}
-    finding = lesson_explanations.failures(records)
-    last = {name: of[-1]["metrics"] for name, of in records.items()}
+def show_failures(names: dict[str, str]) -> Explanation:
+    """Step 6: test accuracy and right labels of all runs, and their diagnoses."""
+    records: dict[str, Sequence[dict[Any, Any]]] = {
+        name: run_cache.records(run) for name, run in names.items()
+    }
+    finding = lesson_explanations.explain_failures(records)
+    last = {name: epochs[-1]["metrics"] for name, epochs in records.items()}
     figures.show(
         charts.outcomes(
             [RUN_WORDS[name] for name in names],
@@ -187,20 +201,20 @@ def show_failures(names: dict[str, str]) -> Finding:
         "failures",
         alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
     )
-    st.markdown("**Signs that the runs show by themselves**")
+    st.markdown("**Diagnoses of the runs**")
     lines = []
     for name, run in names.items():
-        of = run_cache.run(run)
-        raised = diagnose(of.config, records[name], rate_actual=of.info["rate_actual"])
-        said = "; ".join(f"**{sign.name}**. {sign.evidence}" for sign in raised) or "none"
-        lines.append(f"- {RUN_WORDS[name]}: {said}")
+        folder = run_cache.run(run)
+        found = diagnose(folder.config, records[name], rate_actual=folder.info["rate_actual"])
+        text = "; ".join(f"**{one.name}**. {one.evidence}" for one in found) or "none"
+        lines.append(f"- {RUN_WORDS[name]}: {text}")
     st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
     return finding
 
 
-SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
-    1: show_early,
-    2: show_humps,
+ANSWER_VIEWS: dict[int, Callable[[dict[str, str]], Explanation]] = {
+    1: show_early_learning,
+    2: show_losses,
     3: show_neighbors,
     4: show_mixing,
     5: show_correction,
@@ -209,27 +223,27 @@ SHOWS: dict[int, Callable[[dict[str, str]], Finding]] = {
 
 
 def is_wrong(run: str) -> np.ndarray:
-    """(N,) bool: labels that we spoiled."""
+    """(N,) bool: given labels that are wrong."""
     labels = run_cache.run(run).labels
     return labels["given"] != labels["true"]
 
 
-def mixed_first(run: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """The first row that mixed, its neighbors (N, K) and weights (N, K+1)."""
+def first_mixing(run: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """The first row with mixing, its neighbors (N, K) and weights (N, K+1)."""
     row = next(i for i, record in enumerate(run_cache.records(run)) if record["n_neighbors"])
     neighbors, _, weights = run_cache.run(run).mixing_of(row)
     return row, neighbors, weights
 
 
 def example(run: str) -> int:
-    """The wrongly labeled image that is looked at: the chosen sample if it is one."""
-    wrong, chosen = is_wrong(run), get("sample")
-    if chosen is not None and chosen < len(wrong) and wrong[chosen]:
-        return chosen
+    """The wrongly labeled image shown: the selected sample, if its label is wrong."""
+    wrong, selected = is_wrong(run), get("sample")
+    if selected is not None and selected < len(wrong) and wrong[selected]:
+        return selected
     return int(wrong.argmax())
 
 
-def another(run: str) -> None:
+def next_button(run: str) -> None:
     """A button to the next wrongly labeled image."""
     if get("guide"):
         return
@@ -254,8 +268,10 @@ def shown_name(run: str, which: str, sample: int) -> str:
     return escaping.markdown(name_of(run, which, sample))
 
 
-def strip(run: str, members: list[int], captions: list[str], extra: tuple | None = None) -> None:
-    """Images side by side with what they are and what their labels say; wrong ones framed."""
+def image_strip(
+    run: str, members: list[int], captions: list[str], extra: tuple | None = None
+) -> None:
+    """Images side by side with captions and labels; frames mark right and wrong labels."""
     wrong = is_wrong(run)
     labels = [name_of(run, "given", i) for i in members]
     images = list(run_cache.pixels(run, members))

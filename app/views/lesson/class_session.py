@@ -1,4 +1,4 @@
-"""What the visitors of a lesson share: its runs, and the collected answers of a class."""
+"""What the visitors of a lesson share: its runs, and the answers of a class."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -15,32 +15,36 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
+from engine.config import RunConfig
 
-MINE, TROUBLE = "lesson.mine", "lesson.trouble"
-SKIPPED = ""  # kept for a step that was passed without an answer
+ANSWERS, ERROR = "lesson.mine", "lesson.trouble"  # of the session
+SKIPPED = ""  # the answer to a step that was skipped
 
 
 # --- one's own answers
 
 
-def answered() -> dict[int, str]:
-    """The visitor's answers: step -> answer; with a class code also those before a reload."""
-    mine = st.session_state.setdefault(MINE, {})
+def answers() -> dict[int, str]:
+    """The visitor's answers: step -> answer; with a class code they survive a reload."""
+    mine = st.session_state.setdefault(ANSWERS, {})
     code = get("class_code")
     if code is None or mine.get("of") == code:
         return {step: answer for step, answer in mine.items() if step != "of"}
-    kept = class_answers.mine(runs().root, code, class_answers.token(code, visitor().id))
-    kept = {n: a for n, a in kept.items() if 1 <= n <= len(STEPS) and STEPS[n - 1].takes(a)}
-    st.session_state[MINE] = {"of": code} | kept
-    return kept
+    stored = class_answers.mine(runs().root, code, class_answers.token(code, visitor().id))
+    stored = {n: a for n, a in stored.items() if 1 <= n <= len(STEPS) and STEPS[n - 1].takes(a)}
+    st.session_state[ANSWERS] = {"of": code} | stored
+    return stored
 
 
-def take(step: Step, key: str | None = None) -> None:
-    """Keep an answer, count it for the class, and see to it that the runs are there."""
+def submit(step: Step, key: str | None = None) -> None:
+    """Record an answer, count it for the class, and start the runs of the step.
+
+    key: of the widget with the answer; None: the step is skipped.
+    """
     answer = SKIPPED if key is None else str(st.session_state[key])
-    _keep(answered() | {step.number: answer})
+    _store(answers() | {step.number: answer})
     code = get("class_code")
     if code and answer != SKIPPED:
         attempt(
@@ -51,69 +55,78 @@ def take(step: Step, key: str | None = None) -> None:
     attempt(lambda: start(step))
 
 
-def again(step: Step) -> None:
-    """Take an answer back, to give another one; the class's list keeps it until then."""
-    _keep({number: answer for number, answer in answered().items() if number != step.number})
+def withdraw(step: Step) -> None:
+    """Withdraw an answer, to give another one; the class still counts it until then."""
+    _store({number: answer for number, answer in answers().items() if number != step.number})
 
 
-def _keep(mine: dict[int, str]) -> None:
+def _store(mine: dict[int, str]) -> None:
     code = get("class_code")
-    st.session_state[MINE] = mine | ({"of": code} if code else {})
+    st.session_state[ANSWERS] = mine | ({"of": code} if code else {})
 
 
 def attempt(action: Callable[[], None]) -> None:
-    """Do something in a callback; what is refused is said on the page."""
+    """Run an action of a callback; its error is shown on the page."""
     try:
         action()
     except Exception as error:
-        st.session_state[TROUBLE] = error
+        st.session_state[ERROR] = error
 
 
-def say_trouble() -> None:
-    """What a callback could not do, said once."""
-    trouble = st.session_state.pop(TROUBLE, None)
-    if trouble is not None:
-        page.explain(trouble)
+def show_error() -> None:
+    """The error of a callback, shown once."""
+    error = st.session_state.pop(ERROR, None)
+    if error is not None:
+        page.explain(error)
 
 
 def start(step: Step) -> None:
+    """Queue the runs of a step that do not exist yet."""
     for name in step.runs:
         runs().share(config_of(name))
 
 
-def config_of(name: str):
+def config_of(name: str) -> RunConfig:
+    """The settings of one of the lesson's runs, with the selected noise rate and seed."""
     return settings(name, rate=get("lesson_rate"), seed=get("lesson_seed"))
 
 
 # --- the runs of a step
 
 
-def need_runs(step: Step) -> dict[str, str] | None:
+def finished_runs(step: Step) -> dict[str, str] | None:
     """The names of a step's runs once all are done; until then None, and the page says why."""
-    found = {name: runs().shared(config_of(name)) for name in step.runs}
-    if all(where is not None and where.state == "done" for where in found.values()):
-        return {name: where.name for name, where in found.items()}
-    if all(
-        where is not None and (where.active or where.state == "done") for where in found.values()
-    ):
-        progress(step)
-    else:
-        missing(step, found)
+    infos = shared_runs(step)
+    existing = {name: info for name, info in infos.items() if info is not None}
+    if len(existing) == len(infos):
+        if all(info.state == "done" for info in existing.values()):
+            return {name: info.name for name, info in existing.items()}
+        if all(info.active or info.state == "done" for info in existing.values()):
+            progress(step)
+            return None
+    missing(step, infos)
     return None
 
 
-def missing(step: Step, found: dict[str, RunInfo | None]) -> None:
-    """A run is not there yet, or did not end well: say so, and start it on a click."""
-    for name, where in found.items():
-        if where is not None and where.state in ("failed", "broken"):
+def shared_runs(step: Step) -> dict[str, RunInfo | None]:
+    """The runs of a step that all visitors share; None for those that do not exist."""
+    return {name: runs().shared(config_of(name)) for name in step.runs}
+
+
+def missing(step: Step, infos: dict[str, RunInfo | None]) -> None:
+    """A run does not exist yet, or failed: say so, and start it on a click."""
+    for name, info in infos.items():
+        if info is not None and info.state in ("failed", "broken"):
             st.error(
-                f"The run of {RUN_WORDS[name]} is {where.state}: {escaping.lines(where.message)}"
+                f"The run of {RUN_WORDS[name]} is {info.state}: {escaping.lines(info.message)}"
             )
-        elif where is not None and where.state in ("stopped", "interrupted"):
-            st.warning(f"The run of {RUN_WORDS[name]} was {where.state} before its end.")
-    n = sum(where is None or where.state != "done" for where in found.values())
-    what = "This step shows a run" if len(found) == 1 else f"This step shows {len(found)} runs"
-    st.info(f"{what}; {n} of them {'is' if n == 1 else 'are'} not there. It takes seconds each.")
+        elif info is not None and info.state in ("stopped", "interrupted"):
+            st.warning(f"The run of {RUN_WORDS[name]} was {info.state} before its end.")
+    n = sum(info is None or info.state != "done" for info in infos.values())
+    if len(infos) == 1:
+        st.info("This step shows a run that is still missing. It takes seconds.")
+    else:
+        st.info(f"This step shows {len(infos)} runs; {n} still missing. Each takes seconds.")
     st.button(
         "Train now",
         type="primary",
@@ -124,44 +137,45 @@ def missing(step: Step, found: dict[str, RunInfo | None]) -> None:
 
 
 def progress(step: Step) -> None:
-    """How far the runs are, until all of them have ended."""
+    """The progress of the runs, until all of them have ended."""
 
     def changed() -> str | None:
-        found = [runs().shared(config_of(name)) for name in step.runs]
-        return None if any(where is not None and where.active for where in found) else "app"
+        infos = shared_runs(step).values()
+        return None if any(info is not None and info.active for info in infos) else "app"
 
     @page.guarded
     def lines() -> None:
-        found = {name: runs().shared(config_of(name)) for name in step.runs}
-        what = "The network trains" if len(found) == 1 else "The networks train"
-        run = "run" if len(found) == 1 else "runs"
-        st.markdown(f"{what} now. All who are in this lesson see the same {run}.")
-        for name, where in found.items():
-            if where is not None:
-                runs().mark_watched(where.name)
-                progress_line(RUN_WORDS[name], where)
+        infos = shared_runs(step)
+        networks = "The network trains" if len(infos) == 1 else "The networks train"
+        run = "run" if len(infos) == 1 else "runs"
+        st.markdown(f"{networks} now. Everybody in this lesson sees the same {run}.")
+        for name, info in infos.items():
+            if info is not None:
+                runs().mark_watched(info.name)
+                progress_line(RUN_WORDS[name], info)
 
     live_updates.poll("lesson-runs", changed, every=1.0, draw=lines)
 
 
-def progress_line(words: str, where: RunInfo) -> None:
-    done = where.epoch / max(where.n_epochs, 1)
-    if where.state == "queued":
-        st.progress(0.0, f"◷ {words}: waits, number {where.position} in the queue")
-    elif where.state == "running":
-        left = time_left(where.seconds_left)
-        st.progress(done, f"▶ {words}: epoch {where.epoch} of {where.n_epochs}{left}")
-    elif where.state == "done":
+def progress_line(words: str, info: RunInfo) -> None:
+    """A progress bar of one run; words: what it trains."""
+    done = info.epoch / max(info.n_epochs, 1)
+    if info.state == "queued":
+        st.progress(0.0, f"◷ {words}: waiting, number {info.position} in the queue")
+    elif info.state == "running":
+        left = time_left(info.seconds_left)
+        st.progress(done, f"▶ {words}: epoch {info.epoch} of {info.n_epochs}{left}")
+    elif info.state == "done":
         st.progress(1.0, f"✓ {words}: ready")
     else:
-        st.progress(done, f"{run_picker.SYMBOLS[where.state]} {words}: {where.state}")
+        st.progress(done, f"{run_picker.SYMBOLS[info.state]} {words}: {info.state}")
 
 
 # --- the class
 
 
-def class_bars(step: Step, finding: Finding) -> None:
-    """How the class answered, kept up to date; only for who has answered, and the teacher."""
+def class_bars(step: Step, finding: Explanation) -> None:
+    """The answers of the class, updated while the page is open."""
     code = get("class_code")
     if code is None:
         return
@@ -173,21 +187,22 @@ def class_bars(step: Step, finding: Finding) -> None:
     @page.guarded
     def bars() -> None:
         with live_updates.turn():
-            given = count()
-            draw_bars(step, finding, given)
+            counts = count()
+            answer_chart(step, finding, counts)
             live_updates.poll(
-                "class-answers", lambda: None if count() == given else "class-bars", every=3.0
+                "class-answers", lambda: None if count() == counts else "class-bars", every=3.0
             )
 
     bars()
 
 
-def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
-    given = {answer: n for answer, n in given.items() if step.takes(answer)}
-    if not given:
+def answer_chart(step: Step, finding: Explanation, answer_counts: dict[str, int]) -> None:
+    """Bars: how many gave each answer. answer_counts: answer -> how many."""
+    valid = {answer: n for answer, n in answer_counts.items() if step.takes(answer)}
+    if not valid:
         st.caption("No answers of this class yet.")
         return
-    words, counts, right = bars_of(step, finding, given)
+    words, counts, right = bars_of(step, finding, valid)
     st.markdown(f"**{sum(counts)} answers of class {get('class_code')}**")
     figures.show(
         charts.answers(words, counts, right),
@@ -197,28 +212,31 @@ def draw_bars(step: Step, finding: Finding, given: dict[str, int]) -> None:
     )
 
 
-def bars_of(step: Step, finding: Finding, given: dict[str, int]):
-    """Words, counts and whether it came out, an entry a bar; percentages in tens."""
+def bars_of(
+    step: Step, finding: Explanation, answer_counts: dict[str, int]
+) -> tuple[list[str], list[int], list[bool]]:
+    """Words, counts and whether it is the outcome, one entry per bar; percentages in tens."""
     if step.kind == PERCENT:
-        tens = [min(int(answer) // 10, 9) for answer in given for _ in range(given[answer])]
+        tens = [min(int(answer) // 10, 9) for answer, n in answer_counts.items() for _ in range(n)]
         counts = np.bincount(tens, minlength=10)
-        came = min(int(finding.outcome) // 10, 9)
-        rows = range(max(min([*tens, came]) - 1, 0), 10)
+        outcome = min(int(finding.outcome) // 10, 9)
+        rows = range(max(min([*tens, outcome]) - 1, 0), 10)
         words = [f"{10 * i} to {10 * i + (10 if i == 9 else 9)} %" for i in rows]
-        return words, [int(counts[i]) for i in rows], [i == came for i in rows]
+        return words, [int(counts[i]) for i in rows], [i == outcome for i in rows]
     words = [text.split(":")[0] for text in step.options.values()]
     return (
         words,
-        [given.get(key, 0) for key in step.options],
-        [finding.hit(key) for key in step.options],
+        [answer_counts.get(key, 0) for key in step.options],
+        [finding.is_correct(key) for key in step.options],
     )
 
 
 def for_teachers(step: Step) -> None:
+    """A link for a class, and its answers."""
     with st.expander("For teachers", icon=":material/school:"):
         st.markdown(
-            "A link for your class: it hides the controls and the other pages, keeps noise and "
-            "seed as they are set here, and counts the answers of those who open it, without names."
+            "A link for your class: it hides the controls and the other pages, fixes noise rate "
+            "and seed as set here, and counts the answers of those who open it, without names."
         )
         left, right = st.columns(2)
         text = left.text_input(
@@ -227,7 +245,7 @@ def for_teachers(step: Step) -> None:
             key="lesson-code",
             max_chars=24,
             placeholder="7b",
-            help="It keeps the answers of two classes apart.",
+            help="It separates the answers of two classes.",
         )
         first = right.selectbox(
             "Opens at",
@@ -243,22 +261,23 @@ def for_teachers(step: Step) -> None:
             return
         st.code(teachers_link(code, first), language=None, wrap_lines=True)
         if code is None:
-            st.caption("Without a class code no answers are kept.")
+            st.caption("Without a class code no answers are collected.")
         else:
             teachers_answers(code)
 
 
 def teachers_link(code: str | None, step: int) -> str:
-    kept = link(guide=True, class_code=code, lesson=step)
+    """The address of the lesson with the class code and settings, opened at a step."""
+    values = link(guide=True, class_code=code, lesson=step)
     wanted = ("guide", "class_code", "lesson", "lesson_rate", "lesson_seed")
     address = (st.context.url or "").partition("?")[0]
-    return f"{address}?{urlencode({name: kept[name] for name in wanted if name in kept})}"
+    return f"{address}?{urlencode({name: values[name] for name in wanted if name in values})}"
 
 
 def teachers_answers(code: str) -> None:
-    """What the class said so far, and a way to forget it; with the passcode alone."""
+    """The answers of the class so far, and a button to clear them; for the teacher only."""
     if not visitor().teacher:
-        st.caption("To see or clear answers before you answered, give the passcode on Runs.")
+        st.caption("To see or clear answers without answering, enter the passcode on Runs.")
         return
     root = runs().root
     table = [

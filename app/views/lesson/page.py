@@ -1,4 +1,4 @@
-"""Lesson: six steps in which a class predicts first and then sees what happens."""
+"""Lesson: six steps in which a class predicts first and then sees the result."""
 
 from pathlib import Path
 
@@ -8,23 +8,23 @@ from app.components.page import head, word
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, link, put
 from app.views.lesson import class_session
-from app.views.lesson.answer_views import SHOWS, example
-from app.views.lesson.class_session import SKIPPED, answered
+from app.views.lesson.answer_views import ANSWER_VIEWS, example
+from app.views.lesson.class_session import SKIPPED, answers
 from app.views.lesson.steps import PERCENT, RATES, SEEDS, STEPS, Step
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 
 
 def main() -> None:
     step = STEPS[get("lesson") - 1]
     stepper(step)
     head(f"{step.number}. {step.title}", scene(step), *step.words)
-    class_session.say_trouble()
-    mine = answered().get(step.number)
-    if mine is None:
-        ask(step)
+    class_session.show_error()
+    answer = answers().get(step.number)
+    if answer is None:
+        question(step)
     else:
-        reveal(step, mine)
-    around(step)
+        result(step, answer)
+    navigation(step)
     if not get("guide"):
         controls()
     if not get("guide") or visitor().teacher:
@@ -32,23 +32,25 @@ def main() -> None:
 
 
 def stepper(step: Step) -> None:
-    """Six bars, one a step: done, here, to come."""
-    done = answered()
+    """Six bars, one per step: done, current, to come."""
+    done = answers()
     cells = []
     for other in STEPS:
-        here = other.number == step.number
-        state = "here" if here else "done" if other.number in done else "to come"
-        sign = {"here": "●", "done": "✓", "to come": "○"}[state]
+        current = other.number == step.number
+        state = "here" if current else "done" if other.number in done else "to come"
+        aria = " aria-current=step" if current else ""
+        symbol = {"here": "●", "done": "✓", "to come": "○"}[state]
         cells.append(
-            f'<li class="lesson-{state.replace(" ", "-")}"{" aria-current=step" if here else ""}>'
-            f'{sign} {other.number}<span class="lesson-title"> {other.title}</span></li>'
+            f'<li class="lesson-{state.replace(" ", "-")}"{aria}>'
+            f'{symbol} {other.number}<span class="lesson-title"> {other.title}</span></li>'
         )
     st.html(f'<ol class="lesson-steps" aria-label="Steps of the lesson">{"".join(cells)}</ol>')
 
 
 def scene(step: Step) -> str:
+    """The scene of a step, with the shares of right and wrong labels filled in."""
     rate = get("lesson_rate")
-    wrong = 0.9 * rate  # a symmetric draw hits the right one of ten classes, too
+    wrong = 0.9 * rate  # symmetric noise keeps the right one of ten classes in a tenth of the cases
     return step.scene.format(
         wrong=f"{wrong:.0%}".replace("%", " %"),
         right=f"{1 - wrong:.0%}".replace("%", " %"),
@@ -56,8 +58,8 @@ def scene(step: Step) -> str:
     )
 
 
-def around(step: Step) -> None:
-    """To the step before and after, and to the page where one can look on."""
+def navigation(step: Step) -> None:
+    """Buttons to the steps before and after."""
 
     def go(number: int) -> None:
         put(lesson=number)
@@ -80,14 +82,14 @@ def around(step: Step) -> None:
                 args=(step.number + 1,),
                 icon_position="right",
                 key="lesson-next",
-                type="primary" if step.number in answered() else "secondary",
+                type="primary" if step.number in answers() else "secondary",
             )
         else:
             st.button("To the first step", on_click=go, args=(1,), key="lesson-first")
 
 
 def controls() -> None:
-    """What a teacher's link fixes: noise rate and seed of the lesson's runs."""
+    """Noise rate and seed of the lesson's runs, which a teacher's link fixes."""
     with st.expander("Other noise, another run", icon=":material/tune:"):
         left, right = st.columns(2)
         left.segmented_control(
@@ -101,8 +103,8 @@ def controls() -> None:
         right.selectbox("Seed", list(SEEDS), help=word("seed"), **bound("lesson_seed"))
 
 
-def ask(step: Step) -> None:
-    """The question. Its answer, or none, opens the rest of the step."""
+def question(step: Step) -> None:
+    """The question. An answer, or skipping it, opens the rest of the step."""
     key = f"lesson-answer-{step.number}"
     with st.container(border=True, key="lesson-question"):
         st.markdown(f"**What do you think?** {step.question}")
@@ -119,76 +121,78 @@ def ask(step: Step) -> None:
             )
         with st.container(horizontal=True):
             st.button(
-                "Lock in and look",
+                "Lock in and see",
                 icon=":material/lock:",
                 type="primary",
-                on_click=class_session.take,
+                on_click=class_session.submit,
                 args=(step, key),
                 key="lesson-lock",
                 disabled=st.session_state.get(key) is None,
             )
             st.button(
                 "I do not know, show me",
-                on_click=class_session.take,
+                on_click=class_session.submit,
                 args=(step,),
                 key="lesson-skip",
             )
     if get("class_code"):
-        st.caption("Your answer is counted without a name. You see the others' after your own.")
+        st.caption(
+            "Your answer is counted without a name. You see the others' answers after your own."
+        )
 
 
-def reveal(step: Step, mine: str) -> None:
-    """The runs' pictures and numbers, once they are there."""
-    names = class_session.need_runs(step)
+def result(step: Step, answer: str) -> None:
+    """The charts and the explanation, once the runs are done."""
+    names = class_session.finished_runs(step)
     if names is None:
         return
-    shown, told = st.columns([3, 2], gap="medium")
-    with shown:
-        finding = SHOWS[step.number](names)
-    with told:
-        compare(step, mine, finding)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        finding = ANSWER_VIEWS[step.number](names)
+    with right:
+        compare(step, answer, finding)
         with st.container(gap="small", key="lesson-told"):
             for sentence in finding.sentences:
                 st.markdown(unbroken(sentence))
-        look_on(step, names["mixnn" if "mixnn" in names else "plain"])
+        page_link(step, names["mixnn" if "mixnn" in names else "plain"])
         class_session.class_bars(step, finding)
 
 
 def unbroken(sentence: str) -> str:
-    """Numbers stay with their unit at the end of a line."""
+    """A sentence whose numbers stay with their unit at the end of a line."""
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def compare(step: Step, mine: str, finding: Finding) -> None:
-    """The prediction beside what came out."""
-    came = step.words_of(finding.outcome)
-    if mine == SKIPPED:
-        st.info(f"What came out: **{came}**", icon=":material/visibility:")
-    elif finding.hit(mine):
-        near = f", near enough to **{came}**" if mine != finding.outcome else ""
+def compare(step: Step, answer: str, finding: Explanation) -> None:
+    """The visitor's answer and the outcome."""
+    outcome = step.words_of(finding.outcome)
+    if answer == SKIPPED:
+        st.info(f"The result: **{outcome}**", icon=":material/visibility:")
+    elif finding.is_correct(answer):
+        near = f": close enough to **{outcome}**" if answer != finding.outcome else ""
         st.success(
-            f"You said: **{step.words_of(mine)}**  \nThat is what came out{near}.",
+            f"You said: **{step.words_of(answer)}**  \nThat is right{near}.",
             icon=":material/check_circle:",
         )
     else:
         st.warning(
-            f"You said: **{step.words_of(mine)}**  \nIt came out: **{came}**",
+            f"You said: **{step.words_of(answer)}**  \nThe result: **{outcome}**",
             icon=":material/change_circle:",
         )
 
-    label = "Predict now" if mine == SKIPPED else "Change my answer"
+    label = "Predict now" if answer == SKIPPED else "Change my answer"
     st.button(
         label,
         type="tertiary",
         icon=":material/undo:",
-        on_click=class_session.again,
+        on_click=class_session.withdraw,
         args=(step,),
         key="lesson-again",
     )
 
 
-def look_on(step: Step, run: str) -> None:
-    """A link to the page where this can be looked at in full."""
+def page_link(step: Step, run: str) -> None:
+    """A link to the page that shows this in full."""
     page, words = step.page
     if get("guide") or not (Path(__file__).parents[1] / page / "page.py").exists():
         return

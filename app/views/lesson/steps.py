@@ -1,6 +1,6 @@
 """The lesson as data: six steps, each a scene, a question to predict, and the runs that answer it.
 
-What came out of the runs, and the sentences that explain it:
+The outcomes of the runs, and the sentences that explain them:
 engine/analysis/lesson_explanations.py.
 """
 
@@ -11,9 +11,9 @@ from app.state.parameters import Param, between, one_number
 from engine.config import RunConfig, configure
 
 RATES = (0.2, 0.4, 0.6)
-RATE, QUIET = 0.4, 0.05
+RATE, LOW_RATE = 0.4, 0.05
 SEEDS = range(5)
-FAR, MANY = 5, 100  # K as usual, and too large
+K, LARGE_K = 5, 100
 PERCENT = "percent"  # a question that is answered by a slider from 0 to 100
 
 PARAMS = {  # of the URL
@@ -23,20 +23,20 @@ PARAMS = {  # of the URL
     "lesson_seed": Param(0, between(SEEDS[0], SEEDS[-1]), words=f"0 to {SEEDS[-1]}"),
 }
 
-# The runs that steps share; all others of their settings are the preset's of the digits.
+# The runs that steps share; all other settings are those of the preset of the digits.
 RUNS: dict[str, dict] = {
     "plain": dict(method="ce"),
-    "mixnn": dict(k=FAR),
-    "many": dict(k=MANY),
-    "alpha0": dict(k=FAR, alpha=0.0),
-    "alpha1": dict(k=FAR, alpha=1.0),
-    "quiet": dict(k=FAR, rate=QUIET),
-    "quiet_plain": dict(method="ce", rate=QUIET),
+    "mixnn": dict(k=K),
+    "many": dict(k=LARGE_K),
+    "alpha0": dict(k=K, alpha=0.0),
+    "alpha1": dict(k=K, alpha=1.0),
+    "quiet": dict(k=K, rate=LOW_RATE),
+    "quiet_plain": dict(method="ce", rate=LOW_RATE),
 }
 RUN_WORDS = {
     "plain": "plain training",
     "mixnn": "MixNN",
-    "many": f"MixNN, K = {MANY}",
+    "many": f"MixNN, K = {LARGE_K}",
     "alpha0": "MixNN, alpha = 0",
     "alpha1": "MixNN, alpha = 1",
     "quiet": "MixNN, hardly any noise",
@@ -55,18 +55,18 @@ class Step:
     runs: tuple[str, ...]
     words: tuple[str, ...]  # of the glossary
     options: dict[str, str] = field(default_factory=dict)
-    page: tuple[str, str] = ("", "")  # where to look on: its file and what one finds there
+    page: tuple[str, str] = ("", "")  # where to continue: its folder and the link's text
 
     @property
     def kind(self) -> str:
         return "choice" if self.options else PERCENT
 
     def words_of(self, answer: str) -> str:
-        """An answer or an outcome as it is shown."""
+        """An answer or an outcome as the page shows it."""
         return self.options[answer] if self.options else f"{answer} %"
 
     def takes(self, answer: str) -> bool:
-        """Whether an answer, such as one kept from an earlier visit, still is one."""
+        """Whether an answer, such as one of an earlier visit, is valid."""
         if self.options:
             return answer in self.options
         return answer.isdigit() and int(answer) <= 100
@@ -76,31 +76,31 @@ STEPS = (
     Step(
         1,
         "Early learning",
-        "Here are 1,437 small pictures of digits, and we gave about {wrong} of them a wrong label. "
-        "A network trains on all of them for 30 epochs and believes every label; a test with right "
-        "labels is kept apart.",
-        "How does its accuracy on the test go?",
+        "Here are 1,437 small images of digits, and we gave about {wrong} of them a wrong label. "
+        "A network trains on all of them for 30 epochs and trusts every label; a test set with "
+        "right labels is kept separate.",
+        "How does its test accuracy develop?",
         ("plain",),
         ("noisy labels", "epoch", "test accuracy", "memorization", "early learning"),
         {
             "rise": "It rises to the end: more training, better results",
             "peak": "It rises first and falls later",
-            "flat": "It stays poor from the start: wrong labels spoil everything",
+            "flat": "It stays low from the start: wrong labels prevent learning",
         },
         ("train", "Watch a run while it trains"),
     ),
     Step(
         2,
-        "Two humps",
-        "After three epochs we ask the network how surprised it is by each label: that is the "
-        "label's loss, small where the network agrees. Nobody tells it which labels are wrong.",
+        "Losses",
+        "After three epochs we measure the loss of each label: it is small if the network agrees "
+        "with the label, and large if the label surprises it. Which labels are wrong is not used.",
         "Where do the losses of the wrong labels lie?",
         ("mixnn", "plain"),
         ("loss", "Gaussian mixture", "P(clean)"),
         {
             "large": "At large losses, apart from the right labels",
             "spread": "Spread evenly among the right labels",
-            "small": "At small losses: the network trusts what it was told",
+            "small": "At small losses: the network trusts the labels it was given",
         },
         ("losses", "Move through the epochs"),
     ),
@@ -109,8 +109,7 @@ STEPS = (
         "Neighbors",
         "The network describes every image by a list of numbers, its features. For each image we "
         "look up the five others whose features are closest: its neighbors.",
-        "Take an image with a wrong label: how many of its five neighbors show the same digit as "
-        "the image does?",
+        "Take an image with a wrong label: how many of its five neighbors show the same digit?",
         ("mixnn",),
         ("features", "neighbors", "K"),
         {
@@ -118,7 +117,7 @@ STEPS = (
             "half": "2 or 3",
             "few": "0 or 1: neighbors follow the wrong label",
         },
-        ("sample", "Look at this image through all epochs"),
+        ("sample", "See this image at all epochs"),
     ),
     Step(
         4,
@@ -126,21 +125,21 @@ STEPS = (
         "MixNN does not train on the image itself but on an average of it and its five neighbors, "
         "and it averages their labels in the same way. The more a label looks clean, the more "
         "weight its image gets.",
-        "Take an image with a wrong label: who gets the weight?",
+        "Take an image with a wrong label: which images get the weight?",
         ("mixnn",),
         ("mixing", "weights", "P(clean)", "soft label"),
         {
             "itself": "The image itself: it keeps more than half",
-            "equal": "All six about alike",
-            "neighbors": "Its neighbors: hardly anything is left for itself",
+            "equal": "All six about the same",
+            "neighbors": "Its neighbors: hardly any is left for the image itself",
         },
         ("sample", "Mix by hand"),
     ),
     Step(
         5,
         "Correction",
-        "From the fourth epoch on, every label moves a little toward what the network says of its "
-        "image, epoch after epoch. About {right} of the labels were right when we began.",
+        "From the fourth epoch on, every label moves a little toward the network's prediction for "
+        "its image, epoch after epoch. About {right} of the labels were right at the start.",
         "How many of the training labels are right in the end, in percent?",
         ("mixnn", "plain"),
         ("correction", "alpha", "corrected label", "label recovery"),
@@ -149,20 +148,20 @@ STEPS = (
     Step(
         6,
         "When it fails",
-        f"MixNN has its limits. We change one thing at a time: {MANY} neighbors instead of {FAR}; "
-        "alpha 0, so that the network's word replaces a label at once; alpha 1, so that no label "
-        f"ever moves; and hardly any noise, {100 * QUIET:.0f} % instead of {{rate}}.",
+        f"MixNN has its limits. We change one thing at a time: {LARGE_K} neighbors instead of {K}; "
+        "alpha 0, so that the network's prediction replaces a label at once; alpha 1, so that no "
+        f"label ever moves; and hardly any noise, {100 * LOW_RATE:.0f} % instead of {{rate}}.",
         "Which change costs the most test accuracy? For the last one, compare with plain training.",
         ("mixnn", "many", "alpha0", "alpha1", "quiet", "quiet_plain"),
         ("K", "alpha", "noise rate", "cross-entropy"),
         {
-            "many": f"K = {MANY}: far neighbors are mixed in",
+            "many": f"K = {LARGE_K}: distant neighbors are mixed in",
             "alpha0": "alpha = 0: labels jump",
             "alpha1": "alpha = 1: labels never move",
             "quiet": "Hardly any noise: nothing to gain",
             "none": "None of them costs anything",
         },
-        ("compare", "Lay the runs side by side"),
+        ("compare", "Compare the runs side by side"),
     ),
 )
 

@@ -1,1 +1,1 @@
-"""Your data: what strangers upload, what looks wrong in it, what people decided of it."""
+"""Your data: upload images, check them, review suspicious labels, export the result."""

@@ -1,4 +1,4 @@
-"""What a reviewer looks at: the image, the images alike, the list of suspects; and their data."""
+"""The evidence on a label: its image, the most similar images, the list of suspicious labels."""
 
 import threading
 from pathlib import Path
@@ -14,7 +14,7 @@ from app.server import escaping, run_cache
 from app.server.decisions import Decision, Reviews
 from app.server.run_view import RunView
 from app.state.url_state import put
-from engine.analysis import nearest_samples
+from engine.analysis import label_evidence
 from engine.analysis.label_issues import LabelIssues
 from engine.caching import once
 from engine.charts import theme
@@ -22,25 +22,26 @@ from engine.data import Data
 from engine.data.images import open_image
 from engine.errors import ImageError, StoreError
 
-LISTED = 200  # rows of the list
+MAX_LISTED = 200  # rows of the list
 _decoding = threading.Lock()
-DONE = {"keep": "kept", "change": "changed", "skip": "skipped"}
+DECISIONS = {"keep": "kept", "change": "changed", "skip": "skipped"}
 LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 
-def warn(found: LabelIssues) -> None:
-    """Above everything else: why no change is proposed."""
-    if found.warning:
-        st.warning(found.warning, icon=":material/warning:")
+def warn(issues: LabelIssues) -> None:
+    """Why no change is proposed, if that is so."""
+    if issues.warning:
+        st.warning(issues.warning, icon=":material/warning:")
 
 
 def reviews_of(name: str) -> Reviews:
+    """The decisions on labels of a run."""
     run = run_cache.run(name)
     return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
 
 
 def images_of(view: RunView) -> Data | None:
-    """The images behind a run; None, with a word on the page, where they are gone."""
+    """The images of a run; None, and a warning on the page, if they are missing."""
     try:
         return run_cache.data_of(view.run)
     except StoreError as error:
@@ -51,84 +52,92 @@ def images_of(view: RunView) -> Data | None:
 
 
 def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
-    """Training images of these rows (n,) as texts for a table; empty texts without images."""
+    """Training images of rows (n,) as data URLs for a table; empty texts without images."""
     if images is None:
         return [""] * len(rows)
     return [data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
 
 
 def image(
-    view: RunView, found: LabelIssues, sample: int, images: Data | None, latest: dict[int, Decision]
+    view: RunView,
+    issues: LabelIssues,
+    sample: int,
+    images: Data | None,
+    decisions: dict[int, Decision],
 ) -> None:
-    given = view.classes[found.given[sample]]
-    quality = found.quality[sample]
+    """The image, its given label, label quality and P(clean), and the decision on it."""
+    given = view.classes[issues.given[sample]]
+    quality = issues.quality[sample]
     st.markdown(f"**Given label: {escaping.markdown(given)}**", help=page.word("given label"))
     if images is not None:
         pixels, smooth = _original(view, sample)
         if pixels is None:
             pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
-        look = "auto" if smooth else "pixelated"
+        rendering = "auto" if smooth else "pixelated"
         st.html(
             f'<img src="{data_url(pixels)}" alt="Sample {sample}, given label '
             f'{escaping.html(given)}" style="width:100%;max-width:260px;max-height:280px;'
-            f"object-fit:contain;object-position:left top;image-rendering:{look};"
+            f"object-fit:contain;object-position:left top;image-rendering:{rendering};"
             'border-radius:6px;display:block">'
         )
-    called = view.sample_name(sample)
-    own = "" if called == str(sample) else f" ({escaping.markdown(called)})"
+    name = view.sample_name(sample)
+    own = "" if name == str(sample) else f" ({escaping.markdown(name)})"
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
-    if not np.isnan(found.p_clean[sample]):
-        words += f", P(clean) {found.p_clean[sample]:.2f}"
+    if not np.isnan(issues.p_clean[sample]):
+        words += f", P(clean) {issues.p_clean[sample]:.2f}"
     st.caption(words, help=f"{page.word('label quality')} {page.word('P(clean)')}")
-    if sample in latest:
-        decision = latest[sample]
+    if sample in decisions:
+        decision = decisions[sample]
         to = f" to {escaping.markdown(view.classes[decision.label])}"
         st.badge(
-            f"{DONE[decision.kind]}{to if decision.kind == 'change' else ''}",
+            f"{DECISIONS[decision.kind]}{to if decision.kind == 'change' else ''}",
             icon=":material/check:",
             color="green",
         )
-    elif sample not in found.flagged:
-        st.caption("This sample was picked elsewhere; its label does not look wrong.")
+    elif sample not in issues.flagged:
+        st.caption("This sample was selected on another page; its label does not look wrong.")
 
 
-def evidence(view: RunView, found: LabelIssues, sample: int, images: Data | None) -> None:
+def neighbors(view: RunView, issues: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
     classes = view.classes
-    near, _ = nearest_samples.evidence(view.run, view.row, sample)
-    st.markdown("**Alike in the network's eyes**", help=page.word("features"))
-    if not len(near) or images is None:
-        st.caption("The nearest images of this one are not known.")
+    nearest, _ = label_evidence.nearest_samples(view.run, view.row, sample)
+    st.markdown("**Most similar images**", help=page.word("features"))
+    if not len(nearest) or images is None:
+        st.caption("The most similar images of this one are not known.")
         return
-    labels, best, given = found.given[near], found.suggested[sample], found.given[sample]
+    labels, best, given = issues.given[nearest], issues.suggested[sample], issues.given[sample]
     colors = np.select(
         [labels == best, labels == given], [theme.CLEAN, theme.WRONG], default="#8A94A0"
     )
-    pixels = images.take(near).permute(0, 2, 3, 1).numpy()
+    pixels = images.take(nearest).permute(0, 2, 3, 1).numpy()
     wall(
         pixels,
         [classes[label] for label in labels],
         size=76,
         marks=colors.tolist(),
-        alts=[f"neighbor {i}, given label {classes[c]}" for i, c in zip(near, labels, strict=True)],
+        alts=[
+            f"neighbor {i}, given label {classes[c]}" for i, c in zip(nearest, labels, strict=True)
+        ],
     )
     n_best, n_given = int((labels == best).sum()), int((labels == given).sum())
     none = "none" if n_given == 0 else n_given
     label = escaping.markdown(classes[best])
-    text = f"{n_best} of these {len(near)} bear the label **{label}** (blue frame)"
+    text = f"{n_best} of these {len(nearest)} have the label **{label}** (blue frame)"
     if best != given:
         text += f", {none} the given **{escaping.markdown(classes[given])}** (orange frame)"
     st.markdown(f"{text}. Their own labels may be wrong as well.")
 
 
-def listed(
+def listing(
     view: RunView,
-    found: LabelIssues,
+    issues: LabelIssues,
     queue: np.ndarray,
-    latest: dict[int, Decision],
+    decisions: dict[int, Decision],
     images: Data | None,
 ) -> None:
-    classes, shown = view.classes, queue[:LISTED]
+    """The list of suspicious labels; a selected row opens its sample. queue: samples (n,)."""
+    classes, shown = view.classes, queue[:MAX_LISTED]
     with st.expander(f"The list: {len(queue):,} labels, the most suspicious first"):
         if not len(shown):
             st.caption("No suspicious label passes the filter.")
@@ -137,11 +146,13 @@ def listed(
             {
                 "image": thumbnails(images, shown),
                 "sample": [view.sample_name(int(s)) for s in shown],
-                "given": [classes[c] for c in found.given[shown]],
-                "suggested": [classes[c] for c in found.suggested[shown]],
-                "likelihood": found.sure()[shown],
-                "label quality": found.quality[shown],
-                "decision": [DONE[latest[s].kind] if s in latest else "" for s in shown.tolist()],
+                "given": [classes[c] for c in issues.given[shown]],
+                "suggested": [classes[c] for c in issues.suggested[shown]],
+                "likelihood": issues.confidence()[shown],
+                "label quality": issues.quality[shown],
+                "decision": [
+                    DECISIONS[decisions[s].kind] if s in decisions else "" for s in shown.tolist()
+                ],
             }
         )
 
@@ -162,23 +173,23 @@ def listed(
                 "likelihood": LIKELIHOOD,
                 "label quality": st.column_config.NumberColumn(format="%.2f"),
             },
-            alt="The suspicious labels; select a row to look at it",
+            alt="The suspicious labels; select a row to open it",
         )
-        if len(queue) > LISTED:
-            st.caption(f"The first {LISTED} are listed; the table to take home holds all.")
+        if len(queue) > MAX_LISTED:
+            st.caption(f"The first {MAX_LISTED} are listed; the table on step 4 has all.")
 
 
 def _original(view: RunView, sample: int) -> tuple[np.ndarray | None, bool]:
-    """The image file behind a sample of a folder, up to 600 pixels; None where there is none."""
+    """The file of a sample of class folders, up to 600 pixels, and whether it is large; or None."""
     family, _, path = view.run.config.dataset.partition(":")
     if family != "folder":
         return None, False
-    home = Path(path).expanduser().resolve()
-    file = (home / view.sample_name(sample)).resolve()
-    if not file.is_relative_to(home):  # names in a run folder of others may lead anywhere
+    base = Path(path).expanduser().resolve()
+    file = (base / view.sample_name(sample)).resolve()
+    if not file.is_relative_to(base):  # names in a run folder of others may lead anywhere
         return None, False
-    found = _shrunk(str(file), run_cache.stamp_of(file))
-    return (None, False) if found is None else found
+    shrunk = _shrunk(str(file), run_cache.stamp_of(file))
+    return (None, False) if shrunk is None else shrunk
 
 
 @once(maxsize=64)

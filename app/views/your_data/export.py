@@ -1,10 +1,10 @@
-"""The reviewed labels, in the form the data came in (npz or class folders) and as a table."""
+"""Export of reviewed labels: in the format of the upload (npz or class folders), or as a table."""
 
 import io
 import shutil
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from app.server.uploads.contents import Layout
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
 from engine.analysis.label_issues import LabelIssues
-from engine.analysis.summary import known
+from engine.analysis.summary import format_share
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
@@ -25,26 +25,27 @@ COLUMNS = (
     "id", "given", "suggested", "proposed", "decision", "final", "p_clean", "label_quality",
     "soft_label_argmax", "reviewed_at",
 )  # fmt: skip
-MOST = 1024 * MB  # of image files in one zip; the table serves beyond
+MAX_ZIP_BYTES = 1024 * MB  # of image files in one zip; larger data sets only have the table
 
 
-class HandbackError(StoreError):
-    """A data set that cannot be handed back in this form; the message says what to do."""
+class ExportError(StoreError):
+    """A data set that cannot be exported in this format; the message says what to do."""
 
 
 def final_labels(
-    found: LabelIssues, latest: dict[int, Decision], accept: float | None = None
+    issues: LabelIssues, decisions: dict[int, Decision], accept: float | None = None
 ) -> tuple[np.ndarray, list[str]]:
-    """Labels (N,) int64 after review, and how each came about.
+    """Labels (N,) int64 after review, and how each was decided: keep, change, skip, auto or "".
 
-    A sample nobody decided on keeps its given label (""), unless accept is a number: then it takes
-    the proposed one ("auto") where the probability of that is at least so large.
+    A sample without a decision keeps its given label (""), unless accept is a number in [0, 1]:
+    then it gets the proposed label ("auto") if the probability of that is at least accept.
     """
-    final, how = found.given.copy(), [""] * len(found.given)
+    final, how = issues.given.copy(), [""] * len(issues.given)
     if accept is not None:
-        for sample in np.flatnonzero((found.proposed != final) & (found.probability >= accept)):
-            final[sample], how[sample] = found.proposed[sample], "auto"
-    for sample, decision in latest.items():
+        auto = (issues.proposed != final) & (issues.probability >= accept)
+        for sample in np.flatnonzero(auto).tolist():
+            final[sample], how[sample] = issues.proposed[sample], "auto"
+    for sample, decision in decisions.items():
         final[sample], how[sample] = decision.label, decision.kind
     return final, how
 
@@ -52,24 +53,24 @@ def final_labels(
 def table(
     classes: list[str],
     ids: list[str],
-    found: LabelIssues,
-    latest: dict[int, Decision],
+    issues: LabelIssues,
+    decisions: dict[int, Decision],
     accept: float | None = None,
 ) -> str:
     """One row for every sample, as CSV with the COLUMNS; see engine/tables.py."""
-    final, how = final_labels(found, latest, accept)
+    final, how = final_labels(issues, decisions, accept)
     rows = (
         (
             name,
-            classes[found.given[i]],
-            classes[found.suggested[i]],
-            classes[found.proposed[i]],
+            classes[issues.given[i]],
+            classes[issues.suggested[i]],
+            classes[issues.proposed[i]],
             how[i],
             classes[final[i]],
-            known(found.p_clean[i]),
-            f"{found.quality[i]:.6f}",
-            classes[found.moved[i]],
-            latest[i].at if i in latest else "",
+            format_share(issues.p_clean[i]),
+            f"{issues.quality[i]:.6f}",
+            classes[issues.soft_argmax[i]],
+            decisions[i].at if i in decisions else "",
         )
         for i, name in enumerate(ids)
     )
@@ -77,43 +78,45 @@ def table(
 
 
 def data_set(run: RunFolder, data: Data, final: np.ndarray, root: Path) -> bytes:
-    """The data set of a run with the labels final (N,), as a file in the form it came in.
+    """The data set of a run with the labels final (N,), as a file in the format of the upload.
 
-    root: of the runs, where uploads lie. Raises HandbackError.
+    root: folder of the runs and uploads. Raises ExportError if it is too large for a zip.
     """
     family, _, text = run.config.dataset.partition(":")
     path, out = Path(text).expanduser(), io.BytesIO()
     if family == "npz":
-        # of a subset, the samples' names are their rows in the whole
+        # in a subset, the names of the samples are their rows in the file
         rows = np.arange(len(final)) if data.ids is None else np.array(data.ids, dtype=np.int64)
-        npz_again(path, rows, final, out)
+        write_npz(path, rows, final, out)
     elif family == "folder":
-        about = of_dataset(run.config.dataset, root)
-        whole = Layout(parts={part: part for part in PARTS})
-        came = [data.classes[label] for label in data.labels.tolist()]
-        now = [data.classes[label] for label in final.tolist()]
-        moved = {name: b for name, a, b in zip(data.ids, came, now, strict=True) if a != b}
-        folders_again(path, about.layout if about else whole, moved, out)
+        upload = of_dataset(run.config.dataset, root)
+        own_layout = Layout(parts={part: part for part in PARTS})
+        given = [data.classes[label] for label in data.labels.tolist()]
+        names = [data.classes[label] for label in final.tolist()]
+        files = zip(data.ids or (), given, names, strict=True)
+        moved = {file: new for file, old, new in files if old != new}
+        write_folders(path, upload.layout if upload else own_layout, moved, out)
     else:
-        as_npz(data, final, out)
+        new_npz(data, final, out)
     return out.getvalue()
 
 
-def as_npz(data: Data, final: np.ndarray, out: BinaryIO) -> None:
+def new_npz(data: Data, final: np.ndarray, out: BinaryIO) -> None:
     """Write data to out in the MedMNIST layout, with final (N,) as its training labels."""
     parts = {"train": (data.images, final), "test": (data.test_images, data.test_labels.numpy())}
-    if data.val_images is not None:
+    if data.val_images is not None and data.val_labels is not None:
         parts["val"] = (data.val_images, data.val_labels.numpy())
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, (images, labels) in parts.items():
         if len(labels):
             pixels = images.permute(0, 2, 3, 1).numpy()
             arrays[f"{part}_images"] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
             arrays[f"{part}_labels"] = labels
-    np.savez_compressed(out, **arrays, class_names=np.array(data.classes))
+    arrays["class_names"] = np.array(data.classes)
+    np.savez_compressed(out, **arrays)
 
 
-def npz_again(path: Path, rows: np.ndarray, final: np.ndarray, out: BinaryIO) -> None:
+def write_npz(path: Path, rows: np.ndarray, final: np.ndarray, out: BinaryIO) -> None:
     """Copy the npz at path to out; only train_labels changes, to final (n,) in its rows (n,).
 
     All other arrays are copied byte by byte; the labels keep their type and shape.
@@ -134,13 +137,13 @@ def npz_again(path: Path, rows: np.ndarray, final: np.ndarray, out: BinaryIO) ->
                         shutil.copyfileobj(file, to, MB)
 
 
-def folders_again(
-    base: Path, layout: Layout, moved: dict[str, str], out: BinaryIO, most: int = MOST
+def write_folders(
+    base: Path, layout: Layout, moved: dict[str, str], out: BinaryIO, most: int = MAX_ZIP_BYTES
 ) -> None:
-    """Write a zip of the class folders under base to out, as they lay in what was uploaded.
+    """Write a zip of the class folders under base to out, in the layout of the upload.
 
-    moved: file by its path under base -> class folder it belongs to now. A moved file keeps its
-    name unless another one has it there. Raises HandbackError above most bytes.
+    moved: file by its path under base -> its new class folder. A moved file keeps its name unless
+    another file there has it. Raises ExportError above `most` bytes.
     """
     files = [
         path
@@ -149,42 +152,41 @@ def folders_again(
         if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
     ]
     if (size := sum(path.stat().st_size for path in files)) > most:
-        raise HandbackError(
-            f"the images take {size / MB:,.0f} MB, and a zip may hold {most // MB:,}: take the "
-            "table, which says where each file belongs"
+        raise ExportError(
+            f"the images take {size / MB:,.0f} MB, and a zip may contain {most // MB:,}: use the "
+            "table, which lists the class of each file"
         )
-    homes = [path.relative_to(base).as_posix() for path in files]
-    plain = {home: _under_class(home) for home in homes}
-    taken = {plain[home].casefold() for home in homes if home not in moved}
+    names = [path.relative_to(base).as_posix() for path in files]
+    unmoved = {name: _under_class(name) for name in names}
+    taken = {unmoved[name].casefold() for name in names if name not in moved}
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
-        for path, home in zip(files, homes, strict=True):
-            if home in moved:
-                home = _free(PurePosixPath(plain[home]), moved[home], taken)
-            else:
-                home = plain[home]
-            target.write(path, _as_it_lay(home, layout))
+        for path, name in zip(files, names, strict=True):
+            new = unmoved[name]
+            if name in moved:
+                new = _free_path(PurePosixPath(new), moved[name], taken)
+            target.write(path, _in_layout(new, layout))
 
 
-def _free(home: PurePosixPath, kind: str, taken: set[str]) -> str:
-    """A path in the class folder kind that no other file has; it is taken from now on."""
-    part, before, _ = home.parts
-    number = 1
-    name = home.name
-    while (path := f"{part}/{kind}/{name}").casefold() in taken:
+def _free_path(path: PurePosixPath, folder: str, taken: set[str]) -> str:
+    """A path in a class folder that no other file has; adds it to taken."""
+    part, before, _ = path.parts
+    number, name = 1, path.name
+    while (free := f"{part}/{folder}/{name}").casefold() in taken:
         more = f"-{number}" if number > 1 else ""
-        name, number = f"{home.stem}-from-{before}{more}{home.suffix}", number + 1
-    taken.add(path.casefold())
-    return path
+        name, number = f"{path.stem}-from-{before}{more}{path.suffix}", number + 1
+    taken.add(free.casefold())
+    return free
 
 
-def _under_class(home: str) -> str:
-    """A file's path with its folder called as its class, so that one class is one folder."""
-    part, kind, name = home.split("/", 2)
-    return f"{part}/{plain_class(kind)}/{name}"
+def _under_class(path: str) -> str:
+    """A file's path with its folder named like its class, so that one class is one folder."""
+    part, folder, name = path.split("/", 2)
+    return f"{part}/{plain_class(folder)}/{name}"
 
 
-def _as_it_lay(home: str, layout: Layout) -> str:
-    part, _, rest = home.partition("/")
+def _in_layout(path: str, layout: Layout) -> str:
+    """A file's path in the upload."""
+    part, _, rest = path.partition("/")
     if layout.parts is None:
         return layout.prefix + rest
     return f"{layout.prefix}{layout.parts.get(part, part)}/{rest}"

@@ -1,4 +1,4 @@
-"""Taking the reviewed labels home: what comes of the decisions, and the files."""
+"""Step 4 of Your data: a summary of the decisions, and the files to download."""
 
 import io
 
@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import downloads, run_picker, text
+from app.server.decisions import Decision
 from app.server.label_issues import issues_of
 from app.server.run_view import RunView
 from app.server.uploads import registry
@@ -14,59 +15,68 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export
-from engine.analysis.label_issues import SURE
+from engine.analysis.label_issues import MIN_PROBABILITY, LabelIssues
+from engine.data import Data
+from engine.runs.folder import RunFolder
 
 
-def takehome() -> None:
-    """What was decided, and the files."""
+def show() -> None:
+    """The summary, the files, and the labels that change."""
     name = run_picker.pick_run()
     view = RunView(name)
-    found, reviews = issues_of(view), evidence.reviews_of(name)
-    latest = reviews.latest()
-    evidence.warn(found)
+    issues, decisions = issues_of(view), evidence.reviews_of(name).latest()
+    evidence.warn(issues)
     left, right = st.columns(2, gap="large")
     with left:
-        accept = also_accept(found, latest)
-    final, how = export.final_labels(found, latest, accept)
+        accept = accept_unseen(issues, decisions)
+    final, how = export.final_labels(issues, decisions, accept)
     with right:
-        outcome(view, found, final, how)
-    files(view, found, latest, accept, final)
-    changes(view, found, final, how)
+        summary(view, issues, final, how)
+    files(view, issues, decisions, accept, final)
+    changes(view, issues, final, how)
 
 
-def also_accept(found, latest) -> float | None:
-    undecided = ~np.isin(np.arange(len(found.given)), list(latest))
-    n_open = int((undecided & (found.suggested != found.given)).sum())
-    n_proposed = int((undecided & (found.proposed != found.given)).sum())
-    # from a link, or of another run
-    if not SURE <= (get("accept") or 1) <= 1 or (found.warning and get("accept")):
+def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float | None:
+    """The setting for labels without a decision: the least probability of changes, or None."""
+    undecided = ~np.isin(np.arange(len(issues.given)), list(decisions))
+    n_open = int((undecided & (issues.suggested != issues.given)).sum())
+    n_proposed = int((undecided & (issues.proposed != issues.given)).sum())
+    # a link, or another run, may have set it
+    if not MIN_PROBABILITY <= (get("accept") or 1) <= 1 or (issues.warning and get("accept")):
         put(accept=None)
-    st.markdown("**Labels nobody decided on**")
-    key = "accept-held" if found.warning else "accept-on"
+    st.markdown("**Labels without a decision**")
+    key = "accept-held" if issues.warning else "accept-on"
     on = st.toggle(
         "Also accept proposed changes unseen",
         value=get("accept") is not None,
         key=key,
-        help="Without it, a label changes only where you said so. A change is proposed where the "
-        f"network (probability at least {SURE:g}), the nearest images and the loss before "
-        "correction all speak against the given label.",
-        disabled=found.warning is not None,
-        on_change=lambda: put(accept=SURE if st.session_state[key] else None),
+        help="Without it, only the labels you decided on change. A change is proposed where the "
+        f"network (probability at least {MIN_PROBABILITY:g}), the most similar images and the loss "
+        "before correction all contradict the given label.",
+        disabled=issues.warning is not None,
+        on_change=lambda: put(accept=MIN_PROBABILITY if st.session_state[key] else None),
     )
     if not on:
         st.caption(
-            f"They stay as they came. {n_open:,} of them have another label suggested, "
+            f"They keep their given labels. For {n_open:,} of them another label is suggested; "
             f"{n_proposed:,} of these would be changed unseen."
         )
         return None
-    accept = st.slider("If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE))
-    st.caption("These changes were seen by nobody; in the table they are marked “auto”.")
+    accept = st.slider(
+        "If at least this probable",
+        MIN_PROBABILITY,
+        1.0,
+        step=0.01,
+        **bound("accept", MIN_PROBABILITY),
+    )
+    st.caption("Nobody has reviewed these changes; in the table they are marked “auto”.")
     return accept
 
 
-def outcome(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
-    st.markdown("**What comes of it**")
-    changed = final != found.given
+def summary(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str]) -> None:
+    """How many labels change, and how many are right if the true labels are known."""
+    st.markdown("**Summary**")
+    changed = final != issues.given
     auto = np.array(how) == "auto"
     with st.container(horizontal=True, gap="large"):
         st.metric("Labels changed", f"{changed.sum():,}", width="content")
@@ -75,72 +85,89 @@ def outcome(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
     true = view.labels.get("true")
     if true is not None:
         st.caption(
-            f"The truth is known here: {text.percent((found.given == true).mean())} of the "
+            f"The true labels are known here: {text.percent((issues.given == true).mean())} of the "
             f"given labels were right, {text.percent((final == true).mean())} are now."
         )
 
 
-def files(view: RunView, found, latest, accept, final: np.ndarray) -> None:
+def files(
+    view: RunView,
+    issues: LabelIssues,
+    decisions: dict[int, Decision],
+    accept: float | None,
+    final: np.ndarray,
+) -> None:
+    """The data set with the final labels, the table, and another round with them."""
     name, run, classes, root = view.name, view.run, view.classes, runs().root
     ids = [view.sample_name(i) for i in range(len(final))]
     data = evidence.images_of(view)
     family = run.config.dataset.partition(":")[0]
     suffix = "zip" if family == "folder" else "npz"
+    file_name = f"{name}-reviewed.{suffix}"
+    again = False
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         if data is not None:
             downloads.button(
                 f"The data set, reviewed (.{suffix})",
                 lambda: export.data_set(run, data, final, root),
-                f"{name}-reviewed.{suffix}",
+                file_name,
                 key="save-data",
                 type="primary",
                 icon=":material/folder_zip:",
             )
         downloads.button(
             "A table of all labels (.csv)",
-            lambda: export.table(classes, ids, found, latest, accept),
+            lambda: export.table(classes, ids, issues, decisions, accept),
             f"{name}-labels.csv",
             mime="text/csv",
             key="save-table",
             icon=":material/table:",
         )
-        again = data is not None and runs().may_control(name, visitor()) and st.button(
-            "Another round with these labels", icon=":material/replay:", key="again",
-            help="Brings the reviewed data set back to step 2: a network that learns from better "
-            "labels finds wrong ones that this one missed.",
-        )  # fmt: skip
+        if data is not None and runs().may_control(name, visitor()):
+            again = st.button(
+                "Another round with these labels",
+                icon=":material/replay:",
+                key="again",
+                help="Goes back to step 2 with the reviewed data set: a network that trains on "
+                "better labels finds wrong ones that this one missed.",
+            )
     st.caption(
-        "The data set comes back in the form it came in: an npz with only the training labels "
-        "changed, or class folders with the files moved. The table says for each sample what was "
-        "given, suggested and decided, and when."
+        "The data set keeps the format of the upload: an npz with only the training labels "
+        "changed, or class folders with the files moved. The table lists for each sample the "
+        "given, suggested and final label, the decision, and when it was made."
     )
-    if again:
-        with st.spinner("Packing and checking"):
-            file = io.BytesIO(export.data_set(run, data, final, root))
-            file_name = f"{name}-reviewed.{suffix}"
-            about = registry.receive(file, file_name, root, owner=visitor().id)
-        runs().claim(about.key)
-        put(upload=about.key, step="check")
-        st.rerun()
+    if again and data is not None:
+        start_again(run, data, final, file_name)
 
 
-def changes(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
-    """The labels that change, to be looked over once more."""
-    rows = np.flatnonzero(final != found.given)
+def start_again(run: RunFolder, data: Data, final: np.ndarray, file_name: str) -> None:
+    """Make an upload of the data set with the final labels, and go to step 2 with it."""
+    root = runs().root
+    with st.spinner("Packing and checking"):
+        file = io.BytesIO(export.data_set(run, data, final, root))
+        upload = registry.receive(file, file_name, root, owner=visitor().id)
+    runs().claim(upload.key)
+    put(upload=upload.key, step="check")
+    st.rerun()
+
+
+def changes(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str]) -> None:
+    """The labels that change, to be checked once more."""
+    rows = np.flatnonzero(final != issues.given)
     if not len(rows):
         st.info(
             "No label changes yet. Decide on some in step 3, or accept proposed changes unseen."
         )
         return
-    classes, shown = view.classes, rows[: evidence.LISTED]
+    classes, shown = view.classes, rows[: evidence.MAX_LISTED]
     table = pd.DataFrame(
         {
             "image": evidence.thumbnails(evidence.images_of(view), shown),
             "sample": [view.sample_name(int(row)) for row in shown],
-            "given": [classes[label] for label in found.given[shown]],
+            "given": [classes[label] for label in issues.given[shown]],
             "final": [classes[label] for label in final[shown]],
             "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],
-            "likelihood": found.likelihood[shown, final[shown]],
+            "likelihood": issues.pred_probs[shown, final[shown]],
         }
     )
     st.markdown(f"**Labels that change** ({len(rows):,})")
@@ -156,4 +183,4 @@ def changes(view: RunView, found, final: np.ndarray, how: list[str]) -> None:
         alt="The labels that change",
     )
     if len(rows) > len(shown):
-        st.caption(f"The first {len(shown)} are shown; the table to take home holds all.")
+        st.caption(f"The first {len(shown)} are shown; the table to download has all.")

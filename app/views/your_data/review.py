@@ -1,4 +1,4 @@
-"""The review desk: one suspicious label after the other, its evidence, a decision by key."""
+"""The review: one suspicious label after the other, its evidence, a decision by key."""
 
 from typing import Any
 
@@ -18,42 +18,44 @@ from app.state.url_state import bound, get, put
 from app.views.your_data import evidence
 from engine.analysis.label_issues import LabelIssues
 
-MOST_PICKS = 9  # suggestions that have a key
-MOST_SMALL = 48  # characters of small buttons that fit beside each other
+MAX_CHOICES = 9  # labels that have a key
+MAX_CHARACTERS = 48  # of small buttons that fit into one line
 SMALL = (
     ".st-key-others kbd{display:none} .st-key-others button{min-height:2rem;padding:0 .7rem}"
     ".st-key-others{padding:.2rem 0}"
 )
-LEAST = 0.005  # likelihood below which a suggestion is not worth a row
+MIN_LIKELIHOOD = 0.005  # below it a label has no row of its own
 HOW_LIKELY = (
-    "How likely each label is: what the network said of this image, averaged over the epochs. The "
-    "given label counts only as far as the network agrees with it."
+    "How likely each label is: the network's prediction for this image, averaged over the epochs. "
+    "The given label counts only as far as the network agrees with it."
 )
-READ_ONLY = "This run belongs to another visitor, who decides on its labels: you may look at them."
+READ_ONLY = (
+    "This run belongs to another visitor, who decides on its labels: you can only view them."
+)
 FORK = " Fork it, or start your own, to decide yourself."
 SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious"}
 
 
 @st.fragment
 @page.guarded
-def desk(name: str) -> None:
-    """Everything of one run that a reviewer needs, on one screen."""
+def show(name: str) -> None:
+    """A suspicious label of a run, its evidence, the decision and the list, on one screen."""
     runs().mark_watched(name)
     if not runs().may_control(name, visitor()):
         st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
     view = RunView(name)
-    _mend_filters(len(view.classes))
-    found, latest = issues_of(view), evidence.reviews_of(name).latest()
-    evidence.warn(found)
-    if not len(found.flagged) and get("sample") is None:
+    _reset_filters(len(view.classes))
+    issues, decisions = issues_of(view), evidence.reviews_of(name).latest()
+    evidence.warn(issues)
+    if not len(issues.flagged) and get("sample") is None:
         st.success("No label of this run looks wrong. There is nothing to review.")
         return
-    queue, sample = _queue(found, latest), selection.sample(len(found.given))
+    queue, sample = _queue(issues, decisions), selection.sample(len(issues.given))
     if sample is None:
         sample = int(queue[0]) if len(queue) else None
-    _progress(view, found, latest, queue, sample)
+    _progress(view, issues, decisions, queue, sample)
     if sample is None:
-        _all_done(found)
+        _all_done(issues)
         st.button(
             "Undo",
             shortcut="U",
@@ -66,51 +68,53 @@ def desk(name: str) -> None:
     images = evidence.images_of(view)
     left, middle, right = st.columns([3, 4, 4], gap="medium")
     with left:
-        evidence.image(view, found, sample, images, latest)
+        evidence.image(view, issues, sample, images, decisions)
     with middle:
-        _picks(view, found, sample)
+        _choices(view, issues, sample)
     with right:
-        evidence.evidence(view, found, sample, images)
-    evidence.listed(view, found, queue, latest, images)
+        evidence.neighbors(view, issues, sample, images)
+    evidence.listing(view, issues, queue, decisions, images)
 
 
-def _queue(found: LabelIssues, latest: dict[int, Decision]) -> np.ndarray:
+def _queue(issues: LabelIssues, decisions: dict[int, Decision]) -> np.ndarray:
     """The suspicious samples that the filters let through, most suspicious first."""
-    order = found.flagged
-    decided = np.isin(order, list(latest))
+    order = issues.flagged
+    decided = np.isin(order, list(decisions))
     keep = {"open": ~decided, "decided": decided, "all": np.ones(len(order), bool)}[
         get("desk_show")
     ]
     if get("desk_class") is not None:
-        keep &= found.given[order] == get("desk_class")
+        keep &= issues.given[order] == get("desk_class")
     if get("desk_sure"):
-        keep &= found.sure()[order] >= get("desk_sure")
+        keep &= issues.confidence()[order] >= get("desk_sure")
     return order[keep]
 
 
 def _progress(
     view: RunView,
-    found: LabelIssues,
-    latest: dict[int, Decision],
+    issues: LabelIssues,
+    decisions: dict[int, Decision],
     queue: np.ndarray,
     sample: int | None,
 ) -> None:
-    among = [latest[s] for s in found.flagged.tolist() if s in latest]
-    counts = {word: sum(d.kind == kind for d in among) for kind, word in evidence.DONE.items()}
-    said = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
-    text = f"**{len(among):,} of {len(found.flagged):,}** suspicious labels decided"
-    n_other = int((found.suggested != found.given)[found.flagged].sum())
-    told = f"for the first {n_other:,} another label is suggested"
+    decided = [decisions[s] for s in issues.flagged.tolist() if s in decisions]
+    counts = {
+        word: sum(d.kind == kind for d in decided) for kind, word in evidence.DECISIONS.items()
+    }
+    summary = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    text = f"**{len(decided):,} of {len(issues.flagged):,}** suspicious labels decided"
+    n_other = int((issues.suggested != issues.given)[issues.flagged].sum())
+    suggestions = f"for the first {n_other:,} another label is suggested"
     with st.container(horizontal=True, vertical_alignment="bottom", key="desk-progress"):
-        st.progress(len(among) / max(len(found.flagged), 1), f"{text}: {said or told}")
+        st.progress(len(decided) / max(len(issues.flagged), 1), f"{text}: {summary or suggestions}")
         if sample is not None:
             _steps(queue, sample)
         with st.popover("Filter •" if _is_filtered() else "Filter", icon=":material/filter_list:"):
             _filters(view.classes)
 
 
-def _mend_filters(n_classes: int) -> None:
-    """Forget filters of a link that this run cannot have."""
+def _reset_filters(n_classes: int) -> None:
+    """Reset filters of a link that do not fit this run."""
     if (get("desk_class") or 0) >= n_classes:
         put(desk_class=None)
     if not 0 <= (get("desk_sure") or 0) <= 1:
@@ -118,24 +122,24 @@ def _mend_filters(n_classes: int) -> None:
 
 
 def _filters(classes: list[str]) -> None:
-    st.selectbox("Show", list(SHOWN), format_func=SHOWN.get, **_anew("desk_show"))
+    st.selectbox("Show", list(SHOWN), format_func=SHOWN.__getitem__, **_restart("desk_show"))
     st.selectbox(
         "Given label",
         [-1, *range(len(classes))],
         format_func=lambda c: "any" if c < 0 else classes[c],
-        **_anew("desk_class", -1, convert=lambda c: None if c < 0 else c),
+        **_restart("desk_class", -1, convert=lambda c: None if c < 0 else c),
     )
     st.slider(
         "Suggestion at least this likely",
         0.0,
         1.0,
         step=0.05,
-        **_anew("desk_sure", 0.0, convert=lambda share: share or None),
+        **_restart("desk_sure", 0.0, convert=lambda share: share or None),
     )
 
 
-def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
-    """Like `bound`; a change also begins the list from its start."""
+def _restart(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
+    """Like `bound`; a change also goes back to the start of the list."""
     widget = bound(name, *shown, **options)
     take = widget["on_change"]
 
@@ -146,14 +150,14 @@ def _anew(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
     return widget | {"on_change": change}
 
 
-def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
-    """What it could be, most likely first, each with a key; keep, skip, undo; any other class."""
+def _choices(view: RunView, issues: LabelIssues, sample: int) -> None:
+    """The possible labels, most likely first, each with a key; other classes; keep, skip, undo."""
     name, classes = view.name, view.classes
-    likely, given = found.likelihood[sample], int(found.given[sample])
+    likely, given = issues.pred_probs[sample], int(issues.given[sample])
     order = offered(likely, given)
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
-    styles, off = [], not runs().may_control(name, visitor())
+    styles, disabled = [], not runs().may_control(name, visitor())
     with st.container(gap="xxsmall", key="picks"):
         for number, label in enumerate(order, start=1):
             key = f"pick-{sample}-{number}"
@@ -163,7 +167,7 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
                 key=key,
                 width="stretch",
                 shortcut=keys[label],
-                disabled=off,
+                disabled=disabled,
                 on_click=_decide,
                 args=(name, sample, label, given),
             )
@@ -182,7 +186,7 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
             on_click=_decide,
             args=(name, sample, given, given),
             icon=":material/check:",
-            disabled=off,
+            disabled=disabled,
             help="The given label is right",
         )
         st.button(
@@ -192,8 +196,8 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
             on_click=_decide,
             args=(name, sample, given, given, "skip"),
             icon=":material/skip_next:",
-            disabled=off,
-            help="I cannot tell: leave it as it is",
+            disabled=disabled,
+            help="I cannot tell: keep the given label",
         )
         st.button(
             "Undo",
@@ -202,22 +206,22 @@ def _picks(view: RunView, found: LabelIssues, sample: int) -> None:
             on_click=_undo,
             args=(name,),
             icon=":material/undo:",
-            help="Take back your last decision and return to it",
-            disabled=off,
+            help="Undo your last decision and return to it",
+            disabled=disabled,
         )
 
 
 def offered(likely: np.ndarray, given: int) -> list[int]:
-    """The labels worth a row of their own, most likely first; the given one is among them."""
+    """The labels with a row of their own, most likely first; the given one is among them."""
     ranked = np.argsort(-likely, kind="stable").tolist()
-    worth = [c for n, c in enumerate(ranked) if n < 3 or likely[c] >= LEAST][:MOST_PICKS]
-    return worth if given in worth else [*worth[: MOST_PICKS - 1], given]
+    labels = [c for n, c in enumerate(ranked) if n < 3 or likely[c] >= MIN_LIKELIHOOD][:MAX_CHOICES]
+    return labels if given in labels else [*labels[: MAX_CHOICES - 1], given]
 
 
 def keys_of(classes: list[str], order: list[int]) -> dict[int, str]:
-    """The key of each label offered: its place, but of classes called 0 to 9 the digit itself.
+    """The key of each label offered: its position; for classes named 0 to 9 the digit itself.
 
-    There a press of "3" could only be meant as a three.
+    order: the labels offered, in order.
     """
     places = enumerate(order, start=1)
     return {c: classes[c] if _are_digits(classes) else str(place) for place, c in places}
@@ -228,12 +232,12 @@ def _are_digits(classes: list[str]) -> bool:
 
 
 def _other_classes(view: RunView, sample: int, given: int, others: list[int]) -> None:
-    """Every class that has no row: small buttons where few and short, else a list."""
+    """Every class that has no row: small buttons if they are few and short, else a list."""
     name, classes = view.name, view.classes
-    off = not runs().may_control(name, visitor())
+    disabled = not runs().may_control(name, visitor())
     if not others:
         return
-    if sum(len(classes[c]) + 4 for c in others) > MOST_SMALL:
+    if sum(len(classes[c]) + 4 for c in others) > MAX_CHARACTERS:
         key = f"other-{sample}"
         st.selectbox(
             "Another class",
@@ -243,7 +247,7 @@ def _other_classes(view: RunView, sample: int, given: int, others: list[int]) ->
             key=key,
             placeholder="Another class",
             label_visibility="collapsed",
-            disabled=off,
+            disabled=disabled,
             on_change=_decide_other,
             args=(name, sample, given, key),
         )
@@ -254,7 +258,7 @@ def _other_classes(view: RunView, sample: int, given: int, others: list[int]) ->
                 escaping.markdown(classes[c]),
                 key=f"other-{sample}-{c}",
                 shortcut=classes[c] if _are_digits(classes) else None,
-                disabled=off,
+                disabled=disabled,
                 on_click=_decide,
                 args=(name, sample, c, given),
             )
@@ -267,20 +271,20 @@ def _percent(share: float) -> str:
 
 
 def _steps(queue: np.ndarray, sample: int) -> None:
-    """Back and on through the queue without a decision."""
+    """Backward and forward through the queue without a decision."""
     places = np.flatnonzero(queue == sample)
     at = int(places[0]) if len(places) else -1
     for icon, key, to in (("chevron_left", "Left", at - 1), ("chevron_right", "Right", at + 1)):
-        there = 0 <= to < len(queue)
+        exists = 0 <= to < len(queue)
         st.button(
             "",
             icon=f":material/{icon}:",
             key=f"go-{key}-{sample}",
             shortcut=key,
-            disabled=not there,
+            disabled=not exists,
             on_click=put,
-            kwargs={"sample": int(queue[to]) if there else None},
-            help="Look at the next one" if to > at else "Look at the one before",
+            kwargs={"sample": int(queue[to]) if exists else None},
+            help="Next label" if to > at else "Previous label",
         )
 
 
@@ -288,7 +292,7 @@ def _is_filtered() -> bool:
     return get("desk_class") is not None or bool(get("desk_sure")) or get("desk_show") != "open"
 
 
-def _all_done(found: LabelIssues) -> None:
+def _all_done(issues: LabelIssues) -> None:
     if _is_filtered():
         st.info("No suspicious label passes the filter.")
         st.button(
@@ -298,21 +302,21 @@ def _all_done(found: LabelIssues) -> None:
             kwargs=dict(desk_show=None, desk_class=None, desk_sure=None),
         )
     else:
-        st.success(f"All {len(found.flagged):,} suspicious labels are decided. Well done.")
-        if st.button("Take the result home", type="primary", key="to-take"):
+        st.success(f"All {len(issues.flagged):,} suspicious labels are decided. Well done.")
+        if st.button("Download the results", type="primary", key="to-take"):
             put(step="take")
             st.rerun()
 
 
 @page.guarded
 def _decide(name: str, sample: int, label: int, given: int, kind: str | None = None) -> None:
-    """Keep the decision and go on to the next open one of the list."""
+    """Record a decision and continue with the next undecided label of the list."""
     _check_owner(name)
     kind = kind or ("keep" if label == given else "change")
-    reviews, found = evidence.reviews_of(name), issues_of(RunView(name))
-    queue = _queue(found, reviews.latest())
+    reviews, issues = evidence.reviews_of(name), issues_of(RunView(name))
+    queue = _queue(issues, reviews.latest())
     later = queue[
-        np.searchsorted(_rank(found, queue), _rank(found, np.array([sample]))[0], "right") :
+        np.searchsorted(_rank(issues, queue), _rank(issues, np.array([sample]))[0], "right") :
     ]
     reviews.decide(sample, kind, label, by=visitor().id)
     left = [s for s in (*later.tolist(), *queue.tolist()) if s != sample]
@@ -320,15 +324,15 @@ def _decide(name: str, sample: int, label: int, given: int, kind: str | None = N
 
 
 def _check_owner(name: str) -> None:
-    """Raise RunsError for a visitor whose decisions do not count here."""
+    """Raise RunsError for a visitor who may not decide on labels of this run."""
     if not runs().may_control(name, visitor()):
         raise RunsError(READ_ONLY)
 
 
-def _rank(found: LabelIssues, samples: np.ndarray) -> np.ndarray:
-    """Places in the order of suspicion; behind all for samples that are not suspicious."""
-    places = np.full(len(found.given), len(found.flagged))
-    places[found.flagged] = np.arange(len(found.flagged))
+def _rank(issues: LabelIssues, samples: np.ndarray) -> np.ndarray:
+    """Positions in the order of suspicion; after all others for samples that are not suspicious."""
+    places = np.full(len(issues.given), len(issues.flagged))
+    places[issues.flagged] = np.arange(len(issues.flagged))
     return places[samples]
 
 
@@ -340,8 +344,8 @@ def _decide_other(name: str, sample: int, given: int, key: str) -> None:
 @page.guarded
 def _undo(name: str) -> None:
     _check_owner(name)
-    taken = evidence.reviews_of(name).undo(visitor().id)
-    if taken is None:
-        st.toast("Nothing of yours to take back.")
+    undone = evidence.reviews_of(name).undo(visitor().id)
+    if undone is None:
+        st.toast("Nothing to undo.")
     else:
-        put(sample=taken.sample)
+        put(sample=undone.sample)

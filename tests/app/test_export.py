@@ -1,4 +1,4 @@
-"""The reviewed data set comes back in the form it came in, and differs in labels only."""
+"""The exported data set has the format of the upload, and differs from it in labels only."""
 
 import csv
 import io
@@ -29,48 +29,48 @@ def issues_of(given, suggested, proposed, probability) -> LabelIssues:
     return LabelIssues(
         given=given,
         suggested=suggested,
-        likelihood=likelihood,
+        pred_probs=likelihood,
         p_clean=clean,
         quality=clean / 2,
         probability=np.array(probability),
         flagged=np.arange(len(given)),
         proposed=np.array(proposed),
-        moved=np.array([2, 2, 2, 2, 2]),
-        moved_weight=np.full(len(given), 0.6),
+        soft_argmax=np.array([2, 2, 2, 2, 2]),
+        soft_weight=np.full(len(given), 0.6),
         estimate=3,
         warning=None,
     )
 
 
-FOUND = issues_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [1, 1, 0, 2, 1], [0.96, 0.8, 0.98, 0.99, 0.99])
-LATEST = {
+ISSUES = issues_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [1, 1, 0, 2, 1], [0.96, 0.8, 0.98, 0.99, 0.99])
+DECISIONS = {
     0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
     2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00"),
 }
 
 
-def test_only_what_was_decided_changes():
-    final, how = export.final_labels(FOUND, LATEST)
+def test_only_decided_labels_change():
+    final, how = export.final_labels(ISSUES, DECISIONS)
     assert final.tolist() == [0, 1, 1, 0, 1]
     assert how == ["keep", "", "change", "", ""]
-    assert FOUND.given.tolist() == [0, 1, 2, 0, 1]
+    assert ISSUES.given.tolist() == [0, 1, 2, 0, 1]
 
 
-def test_unseen_suggestions_only_where_asked_for_and_never_against_a_decision():
-    final, how = export.final_labels(FOUND, LATEST, accept=0.95)
+def test_unseen_changes_only_on_request_and_never_against_a_decision():
+    final, how = export.final_labels(ISSUES, DECISIONS, accept=0.95)
     assert final.tolist() == [0, 1, 1, 2, 1]
     assert how == ["keep", "", "change", "auto", ""]
 
 
 def test_a_suggestion_that_is_not_proposed_changes_nothing_unseen():
     """However sure: sample 4 has a suggestion, and no proposal."""
-    final, how = export.final_labels(FOUND, {}, accept=0.95)
+    final, how = export.final_labels(ISSUES, {}, accept=0.95)
     assert final.tolist() == [1, 1, 0, 2, 1]
     assert how == ["auto", "", "auto", "auto", ""]
 
 
-def test_the_table_says_all():
-    text = export.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], FOUND, LATEST, 0.95)
+def test_the_table_has_everything():
+    text = export.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], ISSUES, DECISIONS, 0.95)
     rows = list(csv.DictReader(io.StringIO(text)))
     assert [row["id"] for row in rows] == ["x", "y", "z", "w", "v"]
     assert [row["final"] for row in rows] == ["a", 'b,"', 'b,"', "ü", 'b,"']
@@ -91,13 +91,13 @@ def test_the_table_says_all():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
-def test_an_npz_comes_back_with_only_its_labels_changed(tmp_path, dtype):
+def test_of_an_npz_only_the_labels_change(tmp_path, dtype):
     labels = np.array([[0], [1], [0], [1], [2], [2]], dtype=dtype)
     (tmp_path / "a.npz").write_bytes(
         arrays(train_labels=labels, notes=np.array(["one", "two"]), extra=np.eye(3)).read()
     )
     out = io.BytesIO()
-    export.npz_again(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
+    export.write_npz(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
     out.seek(0)
     before, after = np.load(tmp_path / "a.npz"), np.load(out)
     assert before.files == after.files
@@ -108,11 +108,11 @@ def test_an_npz_comes_back_with_only_its_labels_changed(tmp_path, dtype):
     assert after["train_labels"].ravel().tolist() == [2, 1, 0, 1, 1, 2]
 
 
-def test_packing_is_kept(tmp_path):
+def test_the_compression_is_kept(tmp_path):
     for save, kind in ((np.savez, zipfile.ZIP_STORED), (np.savez_compressed, zipfile.ZIP_DEFLATED)):
         save(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=[0, 1])
         out = io.BytesIO()
-        export.npz_again(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
+        export.write_npz(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
         assert {m.compress_type for m in zipfile.ZipFile(out).infolist()} == {kind}
 
 
@@ -122,7 +122,7 @@ def unpacked(out: io.BytesIO) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("prefix", ["", "pets/", "train/", "pets/Training/"])
-def test_folders_come_back_with_files_moved(tmp_path, prefix):
+def test_in_folders_files_are_moved(tmp_path, prefix):
     files = pets(prefix) | {f"{prefix}cat/broken.png": b"x"}
     if "rain" in prefix:
         files |= {
@@ -132,7 +132,7 @@ def test_folders_come_back_with_files_moved(tmp_path, prefix):
     about = registry.receive(zipped(files), "pets.zip", tmp_path)
     base = Path(about.dataset.partition(":")[2])
     out = io.BytesIO()
-    export.folders_again(base, about.layout, {"train/cat/1.png": "dog"}, out)
+    export.write_folders(base, about.layout, {"train/cat/1.png": "dog"}, out)
     # dog has a 1.png of its own: the moved one gets a name that says where it is from
     expected = {k: v for k, v in files.items() if k != f"{prefix}cat/1.png"}
     expected[f"{prefix}dog/1-from-cat.png"] = files[f"{prefix}cat/1.png"]
@@ -145,7 +145,7 @@ def test_moved_files_never_overwrite_each_other(tmp_path):
     about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = dict.fromkeys(["train/a/1.PNG", "train/b/1.png", "train/a/3.png", "train/b/3.png"], "c")
-    export.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.write_folders(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
     found = unpacked(out)
     assert (found["c/3.png"], found["c/3-from-b.png"]) == (png(5), png(6))
     assert sorted(found.values()) == sorted(files.values())
@@ -158,14 +158,14 @@ def test_swapped_files_keep_their_names(tmp_path):
     about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = {"train/a/1.png": "b", "train/b/1.png": "a"}
-    export.folders_again(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.write_folders(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
     assert unpacked(out) == {"b/1.png": png(1), "a/1.png": png(2)}
 
 
 def test_too_large_for_a_zip(tmp_path):
     about = registry.receive(zipped(pets()), "x.zip", tmp_path)
-    with pytest.raises(export.HandbackError, match="take the table"):
-        export.folders_again(
+    with pytest.raises(export.ExportError, match="use the table"):
+        export.write_folders(
             Path(about.dataset.partition(":")[2]), Layout(), {}, io.BytesIO(), most=100
         )
 
@@ -173,8 +173,8 @@ def test_too_large_for_a_zip(tmp_path):
 SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)
 
 
-def ran(root, dataset: str, **knobs) -> RunFolder:
-    runner = Runner.new(configure(dataset=dataset, **SHORT | knobs), root / "run")
+def ran(root, dataset: str, **settings) -> RunFolder:
+    runner = Runner.new(configure(dataset=dataset, **SHORT | settings), root / "run")
     runner.run()
     assert runner.status.state == "done", runner.status.error
     return RunFolder(root / "run")
@@ -207,7 +207,7 @@ def test_a_run_of_folders_moves_the_right_files(tmp_path):
     ]
 
 
-def test_built_in_data_comes_as_an_npz_that_can_be_learned_again(tmp_path):
+def test_built_in_data_becomes_an_npz_that_can_be_trained_on(tmp_path):
     run = ran(tmp_path, "digits", limit=40, batch_size=16)
     data = load("digits", limit=40)
     final = np.roll(data.labels.numpy(), 1)
@@ -225,5 +225,5 @@ def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
         (base / home).parent.mkdir(parents=True, exist_ok=True)
         (base / home).write_bytes(png(home.count("dog")))
     out = io.BytesIO()
-    export.folders_again(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
+    export.write_folders(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
     assert sorted(unpacked(out)) == ["caf\u00e9/1-from-dog.png", "caf\u00e9/1.png"]
