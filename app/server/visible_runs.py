@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from app.server.problems import Problem
 from app.server.run_info import RunInfo, RunsError, not_found
 from app.server.visitors import EVERYONE, Visitor, has_teacher, note_read, on_a_page, visitor
-from engine.config import RunConfig
 
 if TYPE_CHECKING:
+    from app.server.problems import Problem
     from app.server.run_manager import RunManager
+    from engine.config import RunConfig
 
 
 def _gated(method: str) -> Callable:
@@ -77,7 +77,7 @@ class VisibleRuns:
         """Problems of the queue that concern this visitor, one sentence each."""
         return [problem.text for problem in self._runs.problems if self._concerns(problem)]
 
-    def submit(self, config: RunConfig, **options: Any) -> str:
+    def submit(self, config: "RunConfig", **options: Any) -> str:
         """Queue a new run, see `RunManager.submit`. Raises RunsError, also for another's data."""
         self._check_data(config.dataset)
         return self._runs.submit(config, **options)
@@ -106,7 +106,7 @@ class VisibleRuns:
             raise AttributeError(f"{name}: not for pages, or to be added to VisibleRuns")
         return getattr(self._runs, name)
 
-    def _concerns(self, problem: Problem) -> bool:
+    def _concerns(self, problem: "Problem") -> bool:
         if problem.owner == EVERYONE.id or problem.name and self.sees(problem.name):
             return True
         mine = problem.owner == self.who.id if problem.owner else not has_teacher()

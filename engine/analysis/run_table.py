@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from engine.caching import newest
 from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.files import printable
+from engine.runs import listing
 from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ COLUMNS = (
     "name", "state", "dataset", "method", "noise", "rate", "rate_actual", "k", "alpha", "seed",
     "epochs", "planned", *METRICS, "parent", "created", "message",
 )  # fmt: skip
-MAX_DEPTH = 3  # folders below the runs root that are searched for sweeps
 
 
 def rows(
@@ -54,7 +54,7 @@ def rows(
     active = active or {}
     on_disk = [
         _row(folder, active.get(printable(folder.name)))
-        for folder in run_folders(root)
+        for folder in listing.run_folders(root)
         if shown(folder)
     ]
     names = {row["name"] for row in on_disk}
@@ -87,17 +87,6 @@ def rows_matching(frame: pd.DataFrame, words: str) -> pd.Series:
     return matches
 
 
-def run_folders(root: Path) -> list[Path]:
-    """Folders directly below root that hold a run, or what is left of one."""
-    return [Path(entry.path) for entry in _folders(root) if _stamp(Path(entry.path))[0]]
-
-
-def holds_runs(folder: Path | str) -> bool:
-    """Whether a folder that is no run contains folders that may be runs: a sweep."""
-    parts = {entry.name for entry in _folders(folder)}
-    return bool(parts) and not parts & {"arrays", "states"}
-
-
 def sweep_folders(
     root: Path, *, shown: Callable[[Path], bool] = lambda folder: True
 ) -> dict[str, Path]:
@@ -106,7 +95,7 @@ def sweep_folders(
     The one with the most combinations comes first. shown: which run folders count.
     """
     folders, sizes = {}, {}
-    for folder in folders_without_runs(root):
+    for folder in listing.folders_without_runs(root):
         readable = [row for row in rows(folder, shown=shown) if row["settings"]]
         if any(len({row[axis] for row in readable}) > 1 for axis in SWEEP_AXES):
             name = "all runs" if folder == root else printable(folder.relative_to(root).as_posix())
@@ -238,23 +227,6 @@ def _blank(name: str, state: str) -> Row:
     empty = dict.fromkeys(COLUMNS)
     texts = {"parent": "", "message": "", "setup": "", "settings": None}
     return empty | texts | {"name": name, "state": state}
-
-
-def folders_without_runs(folder: Path, depth: int = MAX_DEPTH) -> Iterator[Path]:
-    """A folder and those below it that are no runs themselves."""
-    yield folder
-    if depth:
-        for entry in _folders(folder):
-            if not _stamp(Path(entry.path))[0]:
-                yield from folders_without_runs(Path(entry.path), depth - 1)
-
-
-def _folders(root: Path | str) -> list[os.DirEntry]:
-    try:
-        with os.scandir(root) as entries:
-            return [e for e in entries if not e.name.startswith(".") and e.is_dir()]
-    except OSError:
-        return []
 
 
 def _stamp(folder: Path) -> tuple[int, ...]:

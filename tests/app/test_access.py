@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from app.components import images
-from app.server import run_cache
+from app.server import run_cache, visible_runs
 from app.server.decisions import Reviews
 from app.server.run_manager import RunManager, RunsError, Visitor, runs
 from app.server.run_reader import RunReader
@@ -434,3 +434,9 @@ def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp
     assert RunFolder(root / fork).parent.folder == tmp_path / private  # the command line may
     with acting_as(who(ANN)):
         assert run_cache.run(fork).parent is None
+
+
+def test_without_a_manager_the_runs_say_what_to_import(monkeypatch):
+    monkeypatch.setattr(visible_runs, "_registry", None)
+    with pytest.raises(RuntimeError, match="import app.server.run_manager first"):
+        visible_runs.manager()
