@@ -11,7 +11,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from os import PathLike
-from typing import Any, TextIO
+from typing import Any, TextIO, overload
 
 # some spreadsheets strip tabs, carriage returns and line feeds, and narrow full-width signs
 _FORMULA = re.compile(r"'*(\s*[=+\-@＝＋－＠]|\s*[\t\r\n])")  # noqa: RUF001
@@ -48,7 +48,13 @@ def rows_text(rows: Iterable[Sequence[Any]]) -> str:
     return out.getvalue()
 
 
-def frame_csv(frame, path: PathLike | None = None, *, index_label: str | None = None) -> str | None:
+@overload
+def frame_csv(frame: Any, *, index_label: str | None = None) -> str: ...
+@overload
+def frame_csv(frame: Any, path: PathLike, *, index_label: str | None = None) -> None: ...
+def frame_csv(
+    frame: Any, path: PathLike | None = None, *, index_label: str | None = None
+) -> str | None:
     """A pandas data frame as CSV, to a file or as text; with its index if index_label is given."""
     safe = frame.copy(deep=False)
     for column, kind in enumerate(safe.dtypes):

@@ -1,4 +1,4 @@
-"""Every foreseen failure is a kind of EngineError."""
+"""Every expected failure is a kind of EngineError."""
 
 import ast
 import importlib

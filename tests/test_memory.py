@@ -129,11 +129,11 @@ def test_a_command_with_little_address_space_ends_with_a_sentence(tmp_path):
         sys.executable, "-c", LIMITED, "60", "train", "--limit", "200", "--epochs", "400",
         "--network", "resnet18", "--out", str(tmp_path / "run"),
     ]  # fmt: skip
-    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert told.returncode == 1
-    assert "Traceback" not in told.stderr
-    assert "error: not enough memory" in told.stderr
-    assert "(ulimit -v): use fewer samples" in told.stderr
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "error: not enough memory" in ended.stderr
+    assert "(ulimit -v): use fewer samples" in ended.stderr
 
 
 def test_a_command_says_so_whatever_raised_it(monkeypatch, capsys):
@@ -162,16 +162,16 @@ def test_a_mapper_that_cannot_be_started_says_why(monkeypatch):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     monkeypatch.setattr("engine.embedding.worker.subprocess.Popen", refused)
-    asked = EmbeddingWorker()
-    asked.request("x")
-    state, why = asked.state("x")
+    embedder = EmbeddingWorker()
+    embedder.request("x")
+    state, why = embedder.state("x")
     assert state == "failed"
     assert "cannot be started: not enough memory" in why
     monkeypatch.undo()
     monkeypatch.setattr(sys, "executable", "/bin/true")
-    asked.request("x", again=True)
-    assert "cannot be started" not in asked.state("x")[1]
-    asked.close()
+    embedder.request("x", again=True)
+    assert "cannot be started" not in embedder.state("x")[1]
+    embedder.close()
 
 
 def test_a_map_that_does_not_fit_is_a_failure_of_its_own(monkeypatch):
@@ -179,11 +179,11 @@ def test_a_map_that_does_not_fit_is_a_failure_of_its_own(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(worker, "embed_next_epoch", greedy)
-    told = []
-    service = Service(told.append)
+    messages = []
+    service = Service(messages.append)
     service.request(json.dumps({"run": "a", "dims": 2}))
     assert not service.step()
-    assert told[0]["error"].startswith("not enough memory")
+    assert messages[0]["error"].startswith("not enough memory")
 
 
 def test_a_shortage_names_a_limit_set_by_hand(monkeypatch):

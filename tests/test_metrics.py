@@ -72,7 +72,7 @@ def test_a_class_is_lost_when_no_sample_is_taken_for_it():
     said = np.where(GIVEN == 3, 0, GIVEN)
     assert metrics.label_metrics(GIVEN, None, said, soft, clean)["lost_classes"] == 0.25
     assert metrics.label_metrics(GIVEN, None, GIVEN, soft, clean)["lost_classes"] == 0
-    # a class that nobody was given cannot be lost
+    # a class without a given label cannot be lost
     rows = GIVEN != 3
     measured = metrics.label_metrics(GIVEN[rows], None, GIVEN[rows], soft[rows], clean[rows])
     assert measured["lost_classes"] == 0

@@ -1,4 +1,4 @@
-"""CSV: no cell runs in a spreadsheet, everything comes back, and nobody writes it another way."""
+"""CSV: no cell is executed by a spreadsheet, round trips are exact, one module writes it."""
 
 import csv
 import io

@@ -137,7 +137,7 @@ def history(name: str, sample: int) -> dict[str, np.ndarray]:
 def _history(
     folder: str, stamp: tuple[int, ...], sample: int, n: int, alone: bool
 ) -> dict[str, np.ndarray]:
-    return sample_history.history(open_run(folder, alone=alone), sample, n)
+    return sample_history.sample_history(open_run(folder, alone=alone), sample, n)
 
 
 def stamp_of(path: os.PathLike | str) -> tuple[int, ...]:

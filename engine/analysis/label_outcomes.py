@@ -2,7 +2,7 @@
 
 Labels are (N,) integer class ids: given (before correction), true (None where the true labels are
 not known) and current (now: argmax of the soft label). The members of LabelOutcome are in the
-order in which they are listed everywhere; charts/base.py has their colors and patterns.
+order in which they are listed everywhere; charts/theme.py has their colors and patterns.
 
 >>> given, true, current = np.array([[0, 0, 0, 0, 0], [0, 1, 1, 1, 0], [0, 1, 0, 2, 1]])
 >>> [LabelOutcome(code).word for code in outcomes(given, true, current)]
@@ -16,7 +16,7 @@ import numpy as np
 
 
 class LabelOutcome(IntEnum):
-    """What became of a label; KEPT occurs only where the true labels are not known."""
+    """The outcome of correction for one label; KEPT occurs only where true labels are not known."""
 
     CLEAN = 0
     CORRECTED = 1
@@ -32,7 +32,7 @@ class LabelOutcome(IntEnum):
 
     @classmethod
     def possible(cls, truth_known: bool) -> tuple["LabelOutcome", ...]:
-        """Those that can occur, in order."""
+        """The outcomes that can occur, in order."""
         if truth_known:
             return cls.CLEAN, cls.CORRECTED, cls.MISSED, cls.HARMED, cls.CHANGED
         return cls.KEPT, cls.CHANGED
@@ -56,9 +56,9 @@ WORDS: tuple[str, ...] = tuple(outcome.word for outcome in LabelOutcome)  # by c
 
 
 def outcomes(given: np.ndarray, true: np.ndarray | None, current: np.ndarray) -> np.ndarray:
-    """What became of each label: (N,) int8, values of LabelOutcome.
+    """The outcome of each label: (N,) int8, values of LabelOutcome.
 
-    Without true labels only KEPT and CHANGED can be told apart.
+    Without true labels, only KEPT and CHANGED occur.
     """
     given, current = np.asarray(given), np.asarray(current)
     changed = current != given
@@ -72,19 +72,19 @@ def outcomes(given: np.ndarray, true: np.ndarray | None, current: np.ndarray) ->
     ).astype(np.int8)
 
 
-def counts(codes: np.ndarray) -> dict[LabelOutcome, int]:
+def outcome_counts(codes: np.ndarray) -> dict[LabelOutcome, int]:
     """How many labels have each outcome; all outcomes, in order. codes: (N,), from `outcomes`."""
     numbers = np.bincount(codes, minlength=len(LabelOutcome)).tolist()
     return dict(zip(LabelOutcome, numbers, strict=True))
 
 
-def groups(codes: np.ndarray) -> dict[LabelOutcome, np.ndarray]:
+def samples_by_outcome(codes: np.ndarray) -> dict[LabelOutcome, np.ndarray]:
     """Outcome -> (M,) int64, the samples that have it, for those that occur, in order."""
-    found = {outcome: np.flatnonzero(codes == outcome) for outcome in LabelOutcome}
-    return {outcome: samples for outcome, samples in found.items() if len(samples)}
+    samples = {outcome: np.flatnonzero(codes == outcome) for outcome in LabelOutcome}
+    return {outcome: ids for outcome, ids in samples.items() if len(ids)}
 
 
-def words(codes: Iterable[int]) -> np.ndarray:
+def outcome_words(codes: Iterable[int]) -> np.ndarray:
     """The word of each outcome, (N,) object, for tables and exports."""
     return np.array(WORDS, dtype=object)[np.asarray(codes)]
 

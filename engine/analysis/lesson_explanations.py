@@ -1,7 +1,8 @@
-"""What the runs of a lesson's step showed: the outcome, and four sentences that depend on it.
+"""The result of each step of the lesson: its outcome, and four sentences that explain it.
 
-Numbers and arrays in, words out. Each function answers the question of one step of lessons.py; the
-outcome is one of the step's options, or a percentage. Shares are in [0, 1].
+Numbers and arrays in, text out. Each function answers the question of one step of
+app/views/lesson/steps.py; the outcome is one of the step's options, or a percentage. Shares are in
+[0, 1].
 """
 
 from collections.abc import Sequence
@@ -10,71 +11,69 @@ from typing import Any
 
 import numpy as np
 
-from engine.analysis.label_outcomes import LabelOutcome, counts, outcomes
+from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcomes
 from engine.metrics import auroc, mean_true
 
-FALLS = 0.03  # of test accuracy from its best epoch, from which on it has fallen: 11 of 360 images
-POOR = 0.5  # test accuracy that was never reached by a network that stays poor
-APART = 0.8  # share of pairs in which the wrong label has the larger loss
-CLOSE = 5  # percentage points by which a guess may be off
-CHANGES = {  # of step 6, in words
+MIN_DROP = 0.03  # of test accuracy below its best epoch, 11 of 360 images: less is chance
+MAX_POOR_ACCURACY = 0.5  # of a network that "stays poor"
+MIN_AUROC = 0.8  # of the losses, from which wrong labels have "large" losses
+MAX_GUESS_ERROR = 5  # percentage points by which a guess may be off
+RUN_NAMES = {  # of step 6
     "many": "100 neighbors",
     "alpha0": "alpha 0",
     "alpha1": "alpha 1",
     "quiet": "low noise",
 }
-COSTS = 0.02  # test accuracy, 7 of 360 images: less is chance
-TIE = 0.01
+MIN_COST = 0.02  # of test accuracy, 7 of 360 images: less is chance
+TIE_MARGIN = 0.01  # of test accuracy: changes that cost this much less are right answers, too
 
 
 @dataclass(frozen=True)
-class Finding:
-    """The outcome, the explanation, and the numbers behind both."""
+class Explanation:
+    """The outcome, four sentences that explain it, and the numbers behind both."""
 
     outcome: str
     sentences: tuple[str, str, str, str]
     numbers: dict[str, Any] = field(default_factory=dict)
 
-    def hit(self, answer: str) -> bool:
-        """Whether a prediction came true."""
+    def is_correct(self, answer: str) -> bool:
+        """Whether a student's prediction matches the outcome."""
         if self.outcome.isdigit():
-            return abs(int(answer) - int(self.outcome)) <= CLOSE
+            return abs(int(answer) - int(self.outcome)) <= MAX_GUESS_ERROR
         return answer == self.outcome or answer in self.numbers.get("as_good", ())
 
 
-def early(records: Sequence[dict]) -> Finding:
-    """Step 1, of plain training: does test accuracy rise, peak, or stay poor?"""
+def explain_early_learning(records: Sequence[dict]) -> Explanation:
+    """Step 1, plain training: does test accuracy rise, peak, or stay poor?"""
     tests = [record["metrics"]["test_accuracy"] for record in records]
     best = int(np.argmax(tests))
     first, last = records[best]["metrics"], records[-1]["metrics"]
     fall = tests[best] - tests[-1]
-    outcome = "flat" if tests[best] < POOR else "peak" if fall >= FALLS else "rise"
-    by_heart = last["memorized"] - first["memorized"] > 0.2
+    outcome = "flat" if tests[best] < MAX_POOR_ACCURACY else "peak" if fall >= MIN_DROP else "rise"
+    memorized = percent(last["memorized"])
     third = (
-        f"By the end it predicted {pc(last['memorized'])} of the wrong labels: it had learned them "
-        "by heart."
-        if by_heart
-        else f"By the end it predicted {pc(last['memorized'])} of the wrong labels, hardly more."
+        f"By the end it predicted {memorized} of the wrong labels: it had memorized them."
+        if last["memorized"] - first["memorized"] > 0.2
+        else f"By the end it predicted {memorized} of the wrong labels, hardly more."
     )
     fourth = {
-        "peak": "The right labels came first and the wrong ones later, and MixNN uses the time "
-        "between.",
-        "rise": "In this run the wrong labels did little harm to the test, so early learning left "
-        "a weak trace; more noise shows it more clearly.",
+        "peak": "Right labels are learned first and wrong ones memorized later, and MixNN uses the "
+        "time between.",
+        "rise": "In this run the wrong labels did little harm, so early learning is hard to see; "
+        "more noise shows it more clearly.",
         "flat": "In this run so many labels were wrong that the network never learned the digits; "
         "less noise shows early learning more clearly.",
     }
-    return Finding(
+    return Explanation(
         outcome,
         (
-            f"The network got {pc(tests[best])} of the test right after epoch "
-            f"{records[best]['epoch']}, its best, and {pc(tests[-1])} after epoch "
-            f"{records[-1]['epoch']}.",
-            f"At its best it predicted {pc(first['fit_clean'])} of the right labels, but only "
-            f"{pc(first['memorized'])} of the wrong ones."
+            f"Test accuracy was {percent(tests[best])} after epoch {records[best]['epoch']}, the "
+            f"best one, and {percent(tests[-1])} after epoch {records[-1]['epoch']}.",
+            f"At its best it predicted {percent(first['fit_clean'])} of the right labels, but only "
+            f"{percent(first['memorized'])} of the wrong ones."
             if first["memorized"] < first["fit_clean"] / 2
-            else f"At its best it predicted {pc(first['fit_clean'])} of the right labels and "
-            f"{pc(first['memorized'])} of the wrong ones.",
+            else f"At its best it predicted {percent(first['fit_clean'])} of the right labels and "
+            f"{percent(first['memorized'])} of the wrong ones.",
             third,
             fourth[outcome],
         ),
@@ -82,55 +81,65 @@ def early(records: Sequence[dict]) -> Finding:
     )
 
 
-def humps(
+def explain_losses(
     loss: np.ndarray, clean: np.ndarray, wrong: np.ndarray, late_loss: np.ndarray, epoch: int
-) -> Finding:
-    """Step 2: where do the losses of wrong labels lie after `epoch`, and after plain training?
+) -> Explanation:
+    """Step 2: how large are the losses of wrong labels after `epoch`, and after plain training?
 
-    loss, late_loss: (N,) cross-entropy of the given labels; clean: (N,) P(clean); wrong: (N,) bool.
+    loss, late_loss: (N,) cross-entropy of the given labels; clean: (N,) P(clean); wrong: (N,) bool,
+    with some right and some wrong labels.
     """
-    apart, late = auroc(loss, wrong), auroc(late_loss, wrong)
-    outcome = "large" if apart >= APART else "small" if apart <= 1 - APART else "spread"
-    called = clean < 0.5
-    precision, recall = mean_true(wrong[called]), mean_true(called[wrong])
+    early_auroc, late_auroc = auroc(loss, wrong), auroc(late_loss, wrong)
+    if early_auroc is None or late_auroc is None:
+        raise ValueError("the losses cannot be compared: all labels are right, or all are wrong")
+    is_large, is_small = early_auroc >= MIN_AUROC, early_auroc <= 1 - MIN_AUROC
+    outcome = "large" if is_large else "small" if is_small else "spread"
+    flagged = clean < 0.5
+    precision, recall = mean_true(wrong[flagged]), mean_true(flagged[wrong])
     second = (
-        "Two bell curves fitted to the losses call no label wrong here."
-        if precision is None
-        else "Two bell curves, fitted to the losses without the truth, call "
-        f"{pc(called.mean())} of the labels wrong: {pc(precision)} of these are wrong, and they "
-        f"are {pc(recall)} of all wrong ones."
+        "Two Gaussian components fitted to the losses flag no label here."
+        if precision is None or recall is None
+        else "Two Gaussian components, fitted to the losses without the true labels, flag "
+        f"{percent(flagged.mean())} of the labels: {percent(precision)} of these are wrong, and "
+        f"they are {percent(recall)} of all wrong ones."
     )
-    if outcome == "large" and apart - late > 0.02:
-        fourth = "So the loss tells clean from wrong, but best early: MixNN looks in time."
+    if outcome == "large" and early_auroc - late_auroc > 0.02:
+        fourth = (
+            "So the loss separates right from wrong labels, best early: that is when MixNN starts."
+        )
     elif outcome == "large":
-        fourth = "So the loss tells clean from wrong, and in this run plain training kept it so."
+        fourth = "So the loss separates right from wrong labels, in this run even after training."
     else:
-        fourth = "So in this run the loss tells clean from wrong badly: MixNN starts half blind."
-    return Finding(
+        fourth = "So in this run the loss hardly separates right from wrong labels."
+    return Explanation(
         outcome,
         (
             f"After epoch {epoch} half of the wrong labels have a loss above "
             f"{np.median(loss[wrong]):.2f}, half of the right ones above "
             f"{np.median(loss[~wrong]):.2f}.",
             second,
-            "Draw a wrong and a right label: the wrong one has the larger loss in "
-            f"{pc(apart)} of such pairs here, and in {pc(late)} once plain training is over.",
+            "Pick a wrong and a right label at random: the wrong one has the larger loss in "
+            f"{percent(early_auroc)} of such pairs here, and in {percent(late_auroc)} after plain "
+            "training.",
             fourth,
         ),
-        {"apart": apart, "late": late, "precision": precision, "recall": recall},
+        {"auroc": early_auroc, "late": late_auroc, "precision": precision, "recall": recall},
     )
 
 
-def neighborhood(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> Finding:
-    """Step 3: of wrongly labeled samples, how many neighbors (N, K) show the same class?"""
+def explain_neighbors(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> Explanation:
+    """Step 3: how many neighbors of wrongly labeled samples show the same class?
+
+    neighbors: (N, K); given, true: (N,), with some wrong labels.
+    """
     wrong, k = given != true, neighbors.shape[1]
-    around = neighbors[wrong]
-    same = (true[around] == true[wrong, None]).sum(1)
-    fooled = (given[around] == given[wrong, None]).sum(1).mean()
-    right, right_all = (given == true)[around].mean(), 1 - wrong.mean()
+    near = neighbors[wrong]
+    same = (true[near] == true[wrong, None]).sum(1)
+    same_wrong_label = (given[near] == given[wrong, None]).sum(1).mean()
+    right, right_all = (given == true)[near].mean(), 1 - wrong.mean()
     n_classes = int(max(given.max(), true.max())) + 1
-    votes = np.stack([(given[around] == c).sum(1) for c in range(n_classes)], axis=1)
-    elected = mean_true(votes.argmax(1) == true[wrong])
+    votes = np.stack([(given[near] == c).sum(1) for c in range(n_classes)], axis=1)
+    vote_accuracy = (votes.argmax(1) == true[wrong]).mean()
     mean = same.mean()
     outcome = "most" if mean >= 0.7 * k else "half" if mean >= 0.3 * k else "few"
     versus = (
@@ -138,124 +147,132 @@ def neighborhood(neighbors: np.ndarray, given: np.ndarray, true: np.ndarray) -> 
         if abs(right - right_all) < 0.05
         else ("more than" if right > right_all else "fewer than")
     )
-    if elected >= 0.75:
-        fourth = "So neighbors follow the image and not its label, and together they outvote it."
+    if vote_accuracy >= 0.75:
+        fourth = "So neighbors depend on the image, not on its label, and together they outvote it."
     elif mean >= 0.7 * k:
-        fourth = "So neighbors follow the image, but too many have wrong labels themselves."
+        fourth = "So neighbors depend on the image, but too many have wrong labels themselves."
     else:
-        fourth = "So in this run neighbors are weak witnesses: the features are not good yet."
-    return Finding(
+        fourth = "So in this run neighbors are weak evidence: the features are not good yet."
+    return Explanation(
         outcome,
         (
             f"On average {mean:.1f} of the {k} neighbors of a wrongly labeled image show the same "
-            f"digit as the image, and {fooled:.1f} carry the same wrong label.",
-            f"{pc(right)} of these neighbors have a right label, {versus} in the whole set "
-            f"({pc(right_all)}).",
-            f"A vote of the {k} neighbors' labels names the right digit for {pc(elected)} of the "
-            "wrongly labeled images.",
+            f"digit as the image, and {same_wrong_label:.1f} have the same wrong label.",
+            f"{percent(right)} of these neighbors have a right label, {versus} in the whole set "
+            f"({percent(right_all)}).",
+            f"A majority vote of the {k} neighbors' labels names the right digit for "
+            f"{percent(vote_accuracy)} of the wrongly labeled images.",
             fourth,
         ),
-        {"same": np.bincount(same, minlength=k + 1), "mean": mean, "elected": elected},
+        {"same": np.bincount(same, minlength=k + 1), "mean": mean, "elected": vote_accuracy},
     )
 
 
-def mixture(
+def explain_mixing(
     weights: np.ndarray,
     neighbors: np.ndarray,
     soft: np.ndarray,
     given: np.ndarray,
     true: np.ndarray,
-) -> Finding:
-    """Step 4: who gets the weight, and what becomes of the label?
+) -> Explanation:
+    """Step 4: which images get the weight, and what is the mixed label?
 
-    weights: (N, K+1), own first; neighbors: (N, K); soft: (N, C) labels that were mixed.
+    weights: (N, K+1), own first; neighbors: (N, K); soft: (N, C), the labels that were mixed;
+    given, true: (N,), with some wrong labels.
     """
     wrong, k = given != true, neighbors.shape[1]
     own_wrong, own_right = weights[wrong, 0].mean(), weights[~wrong, 0].mean()
     labels = mixed_labels(weights, neighbors, soft)[wrong]
     on_true = labels[np.arange(len(labels)), true[wrong]].mean()
-    largest = mean_true(labels.argmax(1) == true[wrong])
+    largest = (labels.argmax(1) == true[wrong]).mean()
     equal = 1 / (k + 1)
     outcome = "itself" if own_wrong > 0.5 else "neighbors" if own_wrong < equal / 2 else "equal"
     if largest > 0.5 and own_wrong < own_right:
-        fourth = "So clean neighbors rewrite the wrong label, and nobody had to know which it was."
+        fourth = "So clean neighbors correct the wrong label, without knowing which one it was."
     else:
-        fourth = "So in this run mixing rewrote few of the wrong labels: P(clean) misled it."
-    return Finding(
+        fourth = "So in this run mixing corrected few of the wrong labels: P(clean) was misleading."
+    return Explanation(
         outcome,
         (
-            f"An image with a wrong label keeps {pc(own_wrong)} of the weight on average, one with "
-            f"a right label {pc(own_right)}; alike for all would be {pc(equal)}.",
-            f"A wrong label gives nothing to the right digit; the mixed one gives it {pc(on_true)} "
-            "on average.",
-            f"For {pc(largest)} of the wrongly labeled images the right digit now has the largest "
-            "part of the label.",
+            f"An image with a wrong label keeps {percent(own_wrong)} of the weight on average, one "
+            f"with a right label {percent(own_right)}; equal weights would be {percent(equal)}.",
+            "A wrong label gives no probability to the right digit; the mixed one gives it "
+            f"{percent(on_true)} on average.",
+            f"For {percent(largest)} of the wrongly labeled images the right digit now has the "
+            "largest probability in the label.",
             fourth,
         ),
         {"own_wrong": own_wrong, "own_right": own_right, "on_true": on_true, "largest": largest},
     )
 
 
-def correction(
+def explain_correction(
     records: Sequence[dict],
     plain: Sequence[dict],
     given: np.ndarray,
     corrected: np.ndarray,
     true: np.ndarray,
-) -> Finding:
-    """Step 5, of MixNN beside plain training: how many labels are right in the end?"""
+) -> Explanation:
+    """Step 5, MixNN compared with plain training: how many labels are right in the end?
+
+    records, plain: of the two runs. given, corrected, true: (N,) class ids.
+    """
     before, after = (given == true).mean(), (corrected == true).mean()
-    found = counts(outcomes(given, true, corrected))
-    n_corrected, n_harmed = found[LabelOutcome.CORRECTED], found[LabelOutcome.HARMED]
+    counts = outcome_counts(outcomes(given, true, corrected))
+    n_corrected, n_harmed = counts[LabelOutcome.CORRECTED], counts[LabelOutcome.HARMED]
     test, test_plain = (r[-1]["metrics"]["test_accuracy"] for r in (records, plain))
-    if after - before > 0.02 and test - test_plain > COSTS:
-        fourth = "So the network made itself better labels than it was given."
+    if after - before > 0.02 and test - test_plain > MIN_COST:
+        fourth = "So the network produced better labels than it was given."
     elif after - before > 0.02:
-        fourth = "So the labels got better, although in this run the test did not gain by it."
+        fourth = "So the labels got better, although in this run test accuracy did not."
     else:
-        fourth = "So in this run the correction brought nothing, and its settings deserve a look."
-    return Finding(
+        fourth = "So in this run correction did not help: try other settings."
+    return Explanation(
         f"{100 * after:.0f}",
         (
-            f"{pc(before)} of the labels were right as given, and {pc(after)} are right after "
-            f"epoch {records[-1]['epoch']}.",
+            f"{percent(before)} of the labels were right as given, and {percent(after)} are right "
+            f"after epoch {records[-1]['epoch']}.",
             f"Of the wrong labels {n_corrected:,} were corrected, and of the right ones "
             f"{n_harmed:,} were harmed: they are wrong now.",
-            f"On the test MixNN ends at {pc(test)}, plain training on the same labels at "
-            f"{pc(test_plain)}.",
+            f"MixNN ends at a test accuracy of {percent(test)}, plain training on the same labels "
+            f"at {percent(test_plain)}.",
             fourth,
         ),
         {"before": before, "after": after, "corrected": n_corrected, "harmed": n_harmed},
     )
 
 
-def failures(runs: dict[str, Sequence[dict]]) -> Finding:
-    """Step 6: records of each run of the step -> which change costs the most test accuracy?"""
+def explain_failures(runs: dict[str, Sequence[dict]]) -> Explanation:
+    """Step 6: which change of the settings costs the most test accuracy?
+
+    runs: "mixnn", "many", "alpha0", "alpha1", "quiet" and "quiet_plain" -> records.
+    """
     test = {name: records[-1]["metrics"]["test_accuracy"] for name, records in runs.items()}
     costs = {name: test["mixnn"] - test[name] for name in ("many", "alpha0", "alpha1")}
     costs["quiet"] = test["quiet_plain"] - test["quiet"]
     worst = max(costs, key=costs.__getitem__)
-    outcome = worst if costs[worst] >= COSTS else "none"
-    as_good = [name for name, cost in costs.items() if cost > costs[worst] - TIE]
+    outcome = worst if costs[worst] >= MIN_COST else "none"
+    as_good = [name for name, cost in costs.items() if cost > costs[worst] - TIE_MARGIN]
     labels = {n: [r["metrics"]["label_accuracy"] for r in records] for n, records in runs.items()}
     fourth = (
         "None of the changes cost more than chance in this run: try another seed or noise rate."
         if outcome == "none"
-        else f"The most costly here is {CHANGES[worst]}, with {points(costs[worst])} of test "
-        "accuracy lost, and the signs below the bars name what a run shows by itself."
+        else f"The most costly here is {RUN_NAMES[worst]}, with "
+        f"{percentage_points(costs[worst])} of test accuracy lost, and the diagnoses "
+        "below the bars name what a run shows by itself."
     )
-    return Finding(
+    return Explanation(
         outcome,
         (
-            f"With {CHANGES['many']} the test ends at {pc(test['many'])} instead of "
-            f"{pc(test['mixnn'])}, and {pc(labels['many'][-1])} of the labels are right instead of "
-            f"{pc(labels['mixnn'][-1])}.",
-            f"With alpha 0 the test ends at {pc(test['alpha0'])} and the labels, at best "
-            f"{pc(max(labels['alpha0']))} right, end at {pc(labels['alpha0'][-1])}; with alpha 1 "
-            f"the test ends at {pc(test['alpha1'])}, and {pc(labels['alpha1'][-1])} of the labels "
-            "are right, as many as were given.",
-            f"With hardly any noise MixNN ends at {pc(test['quiet'])} and plain training at "
-            f"{pc(test['quiet_plain'])}.",
+            f"With {RUN_NAMES['many']} test accuracy ends at {percent(test['many'])} instead of "
+            f"{percent(test['mixnn'])}, and {percent(labels['many'][-1])} of the labels are right "
+            f"instead of {percent(labels['mixnn'][-1])}.",
+            f"With alpha 0 test accuracy ends at {percent(test['alpha0'])} and the labels, at best "
+            f"{percent(max(labels['alpha0']))} right, end at {percent(labels['alpha0'][-1])}; with "
+            f"alpha 1 test accuracy ends at {percent(test['alpha1'])}, and "
+            f"{percent(labels['alpha1'][-1])} of the labels are right, as many as were given.",
+            f"With hardly any noise MixNN ends at {percent(test['quiet'])} and plain training at "
+            f"{percent(test['quiet_plain'])}.",
             fourth,
         ),
         {"costs": costs, "as_good": as_good if outcome != "none" else []},
@@ -263,13 +280,13 @@ def failures(runs: dict[str, Sequence[dict]]) -> Finding:
 
 
 def mixed_labels(weights: np.ndarray, neighbors: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """(N, C): each sample's label averaged with its neighbors' by weights (N, K+1)."""
+    """(N, C): the labels `soft` (N, C) of each sample and its neighbors, by weights (N, K+1)."""
     own = np.arange(len(neighbors))[:, None]
     return np.einsum("nk,nkc->nc", weights, soft[np.concatenate([own, neighbors], axis=1)])
 
 
-def pc(share: float) -> str:
-    """0.9766 -> "97.7 %"; only all is 100 %, only none is 0 %."""
+def percent(share: float) -> str:
+    """A share as text: 0.9766 -> "97.7 %"; only 1 is "100.0 %", only 0 is "0.0 %"."""
     if 0 < share < 0.0005:
         return "less than 0.1 %"
     if 0.9995 <= share < 1:
@@ -277,5 +294,6 @@ def pc(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def points(share: float) -> str:
+def percentage_points(share: float) -> str:
+    """A difference of shares as text: 0.0213 -> "2.1 percentage points"."""
     return f"{100 * share:.1f} percentage points"

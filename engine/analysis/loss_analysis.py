@@ -1,8 +1,7 @@
-"""What the losses of one epoch say about its labels: counts, curves, errors. NumPy alone.
+"""Losses and P(clean) of one epoch: histograms, the detection of wrong labels, losses by class.
 
-N samples, B bins, X places on the loss axis. A mixture is the record of
-engine.runs.folder: means, stds and weights, two each, the clean one first. `wrong` (N,) bool says
-which labels are wrong.
+N samples, B bins, X points on the loss axis. A mixture is the record of engine.runs.folder: means,
+stds and weights, two each, the clean component first. `wrong`: (N,) bool, which labels are wrong.
 """
 
 from dataclasses import dataclass
@@ -10,83 +9,88 @@ from typing import Any
 
 import numpy as np
 
-from engine.analysis.label_outcomes import LabelOutcome, groups
+from engine.analysis.label_outcomes import LabelOutcome, samples_by_outcome
 
-BINS = 40
-CUT = 0.98  # quantile of all bars of a run at which the zoomed axis ends
+N_BINS = 40
+ZOOM_QUANTILE = 0.98  # of all bars of a run: about where the zoomed axis ends
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """Labels called suspicious against labels that are wrong; None: nothing to count."""
+class Detection:
+    """Detection of wrong labels at a threshold; measures are None where undefined."""
 
     n: int
-    suspicious: int
-    wrong: int
-    found: int  # suspicious and wrong
+    n_flagged: int  # P(clean) below the threshold
+    n_wrong: int
+    n_found: int  # flagged and wrong
 
     @property
     def precision(self) -> float | None:
-        return self.found / self.suspicious if self.suspicious else None
+        return self.n_found / self.n_flagged if self.n_flagged else None
 
     @property
     def recall(self) -> float | None:
-        return self.found / self.wrong if self.wrong else None
+        return self.n_found / self.n_wrong if self.n_wrong else None
 
     @property
     def f1(self) -> float | None:
-        both = self.suspicious + self.wrong
-        return 2 * self.found / both if both else None
+        both = self.n_flagged + self.n_wrong
+        return 2 * self.n_found / both if both else None
 
     @property
-    def false_alarm_rate(self) -> float | None:
-        right = self.n - self.wrong
-        return (self.suspicious - self.found) / right if right else None
+    def false_positive_rate(self) -> float | None:
+        n_right = self.n - self.n_wrong
+        return (self.n_flagged - self.n_found) / n_right if n_right else None
 
 
-def verdict(clean: np.ndarray, wrong: np.ndarray, threshold: float) -> Verdict:
-    """Call labels with P(clean) (N,) below the threshold suspicious."""
-    suspicious = clean < threshold
-    return Verdict(
-        len(clean), int(suspicious.sum()), int(wrong.sum()), int((suspicious & wrong).sum())
-    )
+def detection(clean: np.ndarray, wrong: np.ndarray, threshold: float) -> Detection:
+    """Flag labels with P(clean) (N,) below the threshold, and compare with those that are wrong."""
+    flagged = clean < threshold
+    return Detection(len(clean), int(flagged.sum()), int(wrong.sum()), int((flagged & wrong).sum()))
 
 
 @dataclass(frozen=True, eq=False)
-class Roc:
-    """A ROC curve of "suspicious" for "wrong", ties as one step."""
+class RocCurve:
+    """The ROC curve of detecting wrong labels by P(clean); ties are one step."""
 
-    false_alarms: np.ndarray  # (T,) share of right labels accused, ascending from 0 to 1
-    found: np.ndarray  # (T,) share of wrong labels found
-    thresholds: np.ndarray  # (T,) P(clean) below which labels are accused; the last is inf
-    area: float  # AUROC
+    false_positive_rate: np.ndarray  # (T,) share of right labels flagged, ascending from 0 to 1
+    true_positive_rate: np.ndarray  # (T,) share of wrong labels flagged
+    thresholds: np.ndarray  # (T,) P(clean) below which labels are flagged; the last is inf
+    auroc: float
 
-    def thinned(self, most: int = 200) -> "Roc":
-        """At most that many of its points, spread evenly along the curve, ends included."""
-        way = self.false_alarms + self.found
-        keep = np.unique(np.searchsorted(way, np.linspace(way[0], way[-1], most)))
-        keep = np.unique(np.concatenate([[0], keep, [len(way) - 1]]))
-        return Roc(self.false_alarms[keep], self.found[keep], self.thresholds[keep], self.area)
+    def thinned(self, most: int = 200) -> "RocCurve":
+        """About `most` of its points, spread evenly along the curve, both ends included."""
+        length = self.false_positive_rate + self.true_positive_rate
+        keep = np.unique(np.searchsorted(length, np.linspace(length[0], length[-1], most)))
+        keep = np.unique(np.concatenate([[0], keep, [len(length) - 1]]))
+        return RocCurve(
+            self.false_positive_rate[keep],
+            self.true_positive_rate[keep],
+            self.thresholds[keep],
+            self.auroc,
+        )
 
 
-def roc(clean: np.ndarray, wrong: np.ndarray) -> Roc | None:
-    """The curve of all thresholds on P(clean) (N,); None where all labels are right, or none."""
+def roc_curve(clean: np.ndarray, wrong: np.ndarray) -> RocCurve | None:
+    """The ROC curve over all thresholds on P(clean) (N,); None if all labels are right, or none."""
     n_wrong = int(wrong.sum())
     if n_wrong in (0, len(wrong)):
         return None
     order = np.argsort(clean)
     values, hits = clean[order], wrong[order]
     last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # of each run of ties
-    found = np.append(0, np.cumsum(hits)[last]) / n_wrong
-    alarms = np.append(0, np.cumsum(~hits)[last]) / (len(wrong) - n_wrong)
-    thresholds = np.append(values[last], np.inf)
-    return Roc(alarms, found, thresholds.astype(float), float(np.trapezoid(found, alarms)))
+    true_positive = np.append(0, np.cumsum(hits)[last]) / n_wrong
+    false_positive = np.append(0, np.cumsum(~hits)[last]) / (len(wrong) - n_wrong)
+    thresholds = np.append(values[last], np.inf).astype(float)
+    auroc = float(np.trapezoid(true_positive, false_positive))
+    return RocCurve(false_positive, true_positive, thresholds, auroc)
 
 
-def counts(values: np.ndarray, top: float, bins: int = BINS) -> np.ndarray:
-    """Counts (bins,) of values (N,) in equal bins from 0 to top, larger ones in the last.
+def bin_counts(values: np.ndarray, top: float, bins: int = N_BINS) -> np.ndarray:
+    """Counts (bins,) of values (N,) in equal bins from 0 to top; larger values in the last bin.
 
-    What is not finite is left out. numpy.histogram is ten times slower.
+    Values that are not finite are left out. numpy.histogram is ten times slower.
     """
     values = values[np.isfinite(values)]
     number = np.minimum((values * (bins / top)).astype(np.int64), bins - 1)
@@ -94,64 +98,72 @@ def counts(values: np.ndarray, top: float, bins: int = BINS) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Axes:
-    """Ranges that hold for all epochs of a run, so that a scrub does not jump."""
+class HistogramAxes:
+    """Axis ranges for all epochs of a run, so that the axes stay when the epoch changes."""
 
     top: float  # end of the loss axis
     full: float  # the tallest bar of all epochs
-    cut: float  # where the zoomed axis ends; few bars are taller
+    cut: float  # end of the zoomed count axis; few bars are taller
 
 
-def axes(rows: np.ndarray, members: np.ndarray | None, *, scaled: bool) -> Axes:
-    """rows: (R, N) losses, may be memory-mapped; members: (N,) bool or None for all."""
+def histogram_axes(rows: np.ndarray, members: np.ndarray | None, *, scaled: bool) -> HistogramAxes:
+    """Axis ranges for the histograms of R epochs.
+
+    rows: (R, N) losses, may be memory-mapped. members: (N,) bool, which samples; None for all.
+    scaled: the losses are in [0, 1].
+    """
     rows_of = ((row if members is None else row[members]) for row in rows)
     if scaled:
         top = 1.0
     else:
         most = [np.max(row, where=np.isfinite(row), initial=0.0) for row in rows]
-        top = max(float(np.quantile(most, 0.95)), 1e-6) * 1.02  # an odd epoch shall not rule
-    bars = np.stack([counts(row, top) for row in rows_of])
+        top = max(float(np.quantile(most, 0.95)), 1e-6) * 1.02  # not set by a single odd epoch
+    bars = np.stack([bin_counts(row, top) for row in rows_of])
     full = max(float(bars.max()), 1.0)
-    cut = float(np.quantile(bars.max(0), 0.9)) if len(bars) == 1 else float(np.quantile(bars, CUT))
-    return Axes(top, full, min(max(cut * 1.15, 0.1 * full, 1.0), full))
+    cut = (
+        float(np.quantile(bars.max(0), 0.9))
+        if len(bars) == 1
+        else float(np.quantile(bars, ZOOM_QUANTILE))
+    )
+    return HistogramAxes(top, full, min(max(cut * 1.15, 0.1 * full, 1.0), full))
 
 
-def bells(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | None:
-    """Densities (2, X) of the two components, weights included; None where one has no width."""
+def component_densities(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | None:
+    """Densities (2, X) of the two components times their weights; None if one has no width."""
     means, stds, weights = (np.array(mixture[k])[:, None] for k in ("means", "stds", "weights"))
     if not (stds > 0).all():
         return None
     return weights * np.exp(-(((x - means) / stds) ** 2) / 2) / (stds * np.sqrt(2 * np.pi))
 
 
-def posterior(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | None:
-    """P(clean) (X,) at places x on the scaled loss; None where a component has no width."""
+def clean_posterior(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | None:
+    """P(clean) (X,) at scaled losses x (X,); None if a component has no width."""
     means, stds, weights = (np.array(mixture[k])[:, None] for k in ("means", "stds", "weights"))
     if not (stds > 0).all():
         return None
-    # far from both bells their densities vanish, their ratio does not
+    # far from both components their densities vanish, their ratio does not
     logs = np.log(weights + 1e-300) - np.log(stds) - ((x - means) / stds) ** 2 / 2
     return 1 / (1 + np.exp(np.clip(logs[1] - logs[0], -700, 700)))
 
 
-def spans(x: np.ndarray, accused: np.ndarray) -> list[tuple[float, float]]:
-    """The stretches of the ascending x (X,) where accused (X,) is True."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], accused.astype(int), [0]])))
+def true_intervals(x: np.ndarray, mask: np.ndarray) -> list[tuple[float, float]]:
+    """The intervals of the ascending x (X,) in which mask (X,) bool is True."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(int), [0]])))
     return [(float(x[a]), float(x[b - 1])) for a, b in edges.reshape(-1, 2)]
 
 
-def typical(rows: np.ndarray, members: np.ndarray, n: int = 3) -> np.ndarray:
-    """The n members (M,) whose losses over the epochs stay nearest to their group's median.
+def typical_samples(rows: np.ndarray, members: np.ndarray, n: int = 3) -> np.ndarray:
+    """The n of the samples `members` (M,) whose losses stay closest to the median of all members.
 
     rows: (R, N) losses of a few epochs.
     """
     values = np.stack([row[members] for row in rows])
-    spread = np.nanmedian(values, axis=1, keepdims=True)
-    distance = np.nan_to_num(np.abs(values - spread), nan=np.inf).mean(0)
+    median = np.nanmedian(values, axis=1, keepdims=True)
+    distance = np.nan_to_num(np.abs(values - median), nan=np.inf).mean(0)
     return members[np.argsort(distance, kind="stable")[:n]]
 
 
-def examples(
+def example_samples(
     rows: np.ndarray, outcomes: np.ndarray, memorized: np.ndarray | None, n: int = 3
 ) -> np.ndarray:
     """The n most typical samples of each label outcome, (S,) int64, in the order of the outcomes.
@@ -159,53 +171,50 @@ def examples(
     rows: (R, N) losses of a few epochs; outcomes: (N,) values of LabelOutcome; memorized: (N,) bool
     or None. Missed labels that the network has memorized are a group of their own.
     """
-    found = groups(outcomes)
-    missed = found.pop(LabelOutcome.MISSED, np.empty(0, np.int64))
+    by_outcome = samples_by_outcome(outcomes)
+    missed = by_outcome.pop(LabelOutcome.MISSED, np.empty(0, np.int64))
     if memorized is None:
         parts = [missed]
     else:
         parts = [missed[~memorized[missed]], missed[memorized[missed]]]
-    members = [*found.items(), *((LabelOutcome.MISSED, part) for part in parts if len(part))]
+    members = [*by_outcome.items(), *((LabelOutcome.MISSED, part) for part in parts if len(part))]
     members.sort(key=lambda group: group[0])
-    return np.concatenate([typical(rows, samples, n) for _, samples in members])
+    return np.concatenate([typical_samples(rows, samples, n) for _, samples in members])
 
 
 @dataclass(frozen=True, eq=False)
-class ClassLine:
-    """The losses of one class: quantiles 0.1, 0.25, 0.5, 0.75, 0.9 of its labels by kind."""
+class ClassLosses:
+    """The losses of one class, by whether labels are "right" or "wrong" ("all" if not known)."""
 
-    number: int
-    quantiles: dict[str, np.ndarray]  # "right", "wrong" or "all" -> (5,)
-    sizes: dict[str, int]
-    area: float | None  # AUROC of P(clean) inside the class
+    class_id: int
+    quantiles: dict[str, np.ndarray]  # "right", "wrong" or "all" -> (5,), at QUANTILES
+    sizes: dict[str, int]  # labels in each group
+    auroc: float | None  # of P(clean) within the class
 
 
-def by_class(
+def losses_by_class(
     values: np.ndarray, clean: np.ndarray, classes: np.ndarray, wrong: np.ndarray | None
-) -> list[ClassLine]:
-    """One line for each class that has samples; hardest first where the truth is known.
+) -> list[ClassLosses]:
+    """The losses of each class that has samples; lowest AUROC first where it is known.
 
-    values: (N,) losses. classes: (N,) class ids to sort by.
+    values: (N,) losses. clean: (N,) P(clean). classes: (N,) class ids.
     """
     order = np.argsort(classes, kind="stable")
     ids, starts = np.unique(classes[order], return_index=True)
     lines = []
-    for number, members in zip(ids, np.split(order, starts[1:]), strict=True):
+    for class_id, members in zip(ids, np.split(order, starts[1:]), strict=True):
         if wrong is None:
             parts = {"all": members}
         else:
             parts = {"right": members[~wrong[members]], "wrong": members[wrong[members]]}
         parts = {kind: rows for kind, rows in parts.items() if len(rows)}
-        curve = None if wrong is None else roc(clean[members], wrong[members])
+        curve = None if wrong is None else roc_curve(clean[members], wrong[members])
         lines.append(
-            ClassLine(
-                int(number),
-                {
-                    k: np.nanquantile(values[r], (0.1, 0.25, 0.5, 0.75, 0.9))
-                    for k, r in parts.items()
-                },
-                {k: len(r) for k, r in parts.items()},
-                curve and curve.area,
+            ClassLosses(
+                int(class_id),
+                {kind: np.nanquantile(values[rows], QUANTILES) for kind, rows in parts.items()},
+                {kind: len(rows) for kind, rows in parts.items()},
+                None if curve is None else curve.auroc,
             )
         )
-    return sorted(lines, key=lambda line: 2.0 if line.area is None else line.area)
+    return sorted(lines, key=lambda line: 2.0 if line.auroc is None else line.auroc)

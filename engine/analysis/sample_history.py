@@ -1,7 +1,7 @@
-"""What a run folder says of one sample: what an epoch trained it on, and its whole history."""
+"""One sample of a run: what an epoch trained it on, and its history over the epochs."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from engine.runs.lineage import parent_of
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """What a sample is mixed from: itself first, then K others."""
+    """The weighted images that replace a sample in training: itself first, then K others."""
 
     kind: str  # "nothing", "partner" (random, mixup) or "neighbors"
     parts: np.ndarray  # (K+1,) int64 ids
@@ -29,15 +29,14 @@ class Mix:
         """The mixed label (C,): the soft labels by their weights."""
         return self.weights @ self.soft
 
-    def cut(self, k: int) -> "Mix":
-        """The same with the k nearest only, by the weights that MixNN's rule gives them."""
-        weights = rule(self.clean[: k + 1])
-        return self.weighted(weights)
+    def nearest(self, k: int) -> "Mix":
+        """The same with only the k nearest neighbors, with the weights of MixNN's rule."""
+        return self.reweighted(mixnn_weights(self.clean[: k + 1]))
 
-    def weighted(self, weights: np.ndarray) -> "Mix":
-        """The first len(weights) parts, by weights (>= 0) that are made to sum to 1.
+    def reweighted(self, weights: np.ndarray) -> "Mix":
+        """The first len(weights) parts with these weights (>= 0), normalized to sum to 1.
 
-        Where all weights are 0 the sample keeps itself.
+        Where all weights are 0, the sample itself gets weight 1.
         """
         n, total = len(weights), weights.sum()
         own = np.eye(1, n)[0]
@@ -51,8 +50,8 @@ class Mix:
         )
 
 
-def trained_on(run: RunFolder, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
-    """What the epoch of a row trained a sample on, before augmentation."""
+def training_mix(run: RunFolder, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
+    """What the epoch in a row of the run trained a sample on, before augmentation."""
     k = records[row]["n_neighbors"]
     neighbors = run.array("neighbors")[row, :k, sample].astype(np.int64)
     run.check_ids("neighbors", neighbors)
@@ -60,10 +59,10 @@ def trained_on(run: RunFolder, records: list[dict[str, Any]], row: int, sample: 
     weights = np.array(run.array("weights")[row, : k + 1, sample], np.float64)
     parts = np.append(sample, neighbors)
     kind = "nothing" if not k else "partner" if np.isnan(distances[1:]).any() else "neighbors"
-    return Mix(kind, parts, weights, distances, *before(run, row, parts))
+    return Mix(kind, parts, weights, distances, *state_before(run, row, parts))
 
 
-def candidates(
+def mixing_candidates(
     run: RunFolder,
     records: list[dict[str, Any]],
     row: int,
@@ -71,25 +70,25 @@ def candidates(
     most: int,
     features: np.ndarray | None = None,
 ) -> Mix:
-    """Up to `most` neighbors to mix by hand: those of the epoch, then the nearest of the panel.
+    """Up to `most` neighbors for manual mixing: those of the epoch, then the nearest of the panel.
 
-    features: (D,) of the sample after the epoch before, for one that the panel does not hold;
-    without them only the epoch's own neighbors. Weights are those of MixNN's rule.
+    features: (D,) of the sample after the epoch before, for one that is not in the panel; without
+    them only the epoch's own neighbors are returned. Weights are those of MixNN's rule.
     """
-    mix = trained_on(run, records, row, sample)
+    mix = training_mix(run, records, row, sample)
     if mix.kind != "neighbors":
-        mix = Mix("neighbors", *(part[:1] for part in _columns(mix)))
+        mix = replace(_first(mix), kind="neighbors")
     panel = run.labels["panel"]
-    around = np.array(run.array("panel_features")[max(row - 1, 0)], np.float32)
+    panel_features = np.array(run.array("panel_features")[max(row - 1, 0)], np.float32)
     inside = np.flatnonzero(panel == sample)
     if len(inside):
-        features = around[inside[0]]
+        features = panel_features[inside[0]]
     if features is not None and np.isfinite(features).all():
-        distances = np.linalg.norm(around - features, axis=1)
+        distances = np.linalg.norm(panel_features - features, axis=1)
         distances[np.isin(panel, mix.parts) | ~np.isfinite(distances)] = np.inf
         more = np.argsort(distances, kind="stable")[: max(0, most + 1 - len(mix.parts))]
         more = more[np.isfinite(distances[more])]
-        clean, soft = before(run, row, panel[more])
+        clean, soft = state_before(run, row, panel[more])
         mix = Mix(
             "neighbors",
             np.append(mix.parts, panel[more]),
@@ -99,14 +98,14 @@ def candidates(
             np.concatenate([mix.soft, soft]),
         )
     if np.isnan(mix.clean).any():
-        # nobody had judged them: what this epoch says is the nearest there is
-        mix = Mix(mix.kind, *_columns(mix)[:3], run.array("clean")[row, mix.parts], mix.soft)
-    return mix.cut(most)
+        # not estimated before this epoch, so that its own estimate is the closest one
+        mix = replace(mix, clean=run.array("clean")[row, mix.parts])
+    return mix.nearest(most)
 
 
-def rule(clean: np.ndarray) -> np.ndarray:
+def mixnn_weights(clean: np.ndarray) -> np.ndarray:
     """MixNN's weights (K+1,) of a sample and its neighbors by their P(clean) (K+1,), own first."""
-    import torch  # late: reading a history needs none
+    import torch  # late: reading a history does not need it
 
     from engine.method.mixing import mixing_weights
 
@@ -126,12 +125,11 @@ def mixed_image(images: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return mixed[0].numpy().clip(0, 255)
 
 
-def before(run: RunFolder, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a row began with: P(clean) (n,), nan where nobody had judged, soft labels (n, C).
+def state_before(run: RunFolder, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """State of samples `ids` (n,) before a row: P(clean) (n,), nan if not estimated, soft (n, C).
 
-    A first epoch begins with the given labels; in a fork with what its parent left, or with the
-    given labels where they are others than the parent's. Raises StoreError where the parent is
-    gone.
+    A first epoch starts with the given labels, that of a fork with its parent's soft labels, unless
+    their given labels differ. Raises StoreError where the parent is missing.
     """
     if row > 0:
         return (
@@ -142,41 +140,44 @@ def before(run: RunFolder, row: int, ids: np.ndarray) -> tuple[np.ndarray, np.nd
     if run.info["parent"] is not None:
         parent, epoch = _parent(run), run.info["parent"]["epoch"]
         if np.array_equal(parent.labels["given"], given):
-            return before(parent, epoch - parent.info["first_epoch"] + 1, ids)
+            return state_before(parent, epoch - parent.info["first_epoch"] + 1, ids)
     soft = np.eye(len(run.info["data"]["classes"]))[given[ids]]
     return np.full(len(ids), np.nan), soft
 
 
-def history(run: RunFolder, sample: int, n: int) -> dict[str, np.ndarray]:
-    """A sample's first n rows: what `RunFolder.sample` returns, and the labels its neighbors had.
+def sample_history(run: RunFolder, sample: int, n: int) -> dict[str, np.ndarray]:
+    """A sample's first n rows: what `Run.sample` returns, and the labels its neighbors had.
 
-    carried: (n, K) int, the label each neighbor had before the epoch, -1 where there was none.
-    moved: (n,) bool, whether the corrected label changed in this epoch.
+    neighbor_labels: (n, K) int, the label of each neighbor before the epoch, -1 where there is no
+    neighbor. label_changed: (n,) bool, whether the corrected label changed in this epoch.
     """
-    found = {name: values[:n] for name, values in run.sample(sample).items()}
-    neighbors, soft = found["neighbors"], run.array("soft")
-    carried = np.full(neighbors.shape, -1)
+    history = {name: values[:n] for name, values in run.sample(sample).items()}
+    neighbors, soft = history["neighbors"], run.array("soft")
+    neighbor_labels = np.full(neighbors.shape, -1)
     used = neighbors >= 0
     later = used & (np.arange(n) > 0)[:, None]
     rows = np.broadcast_to(np.arange(n)[:, None], neighbors.shape)[later]
-    carried[later] = soft[rows - 1, neighbors[later]].argmax(1)
-    corrected = found["soft"].argmax(1)
+    neighbor_labels[later] = soft[rows - 1, neighbors[later]].argmax(1)
+    corrected = history["soft"].argmax(1)
     start = corrected[:1]
-    with suppress(StoreError):  # a fork whose parent is gone
-        carried[0, used[0]] = before(run, 0, neighbors[0, used[0]])[1].argmax(1)
-        start = before(run, 0, np.array([sample]))[1].argmax(1)
-    return found | {"carried": carried, "moved": np.diff(corrected, prepend=start) != 0}
+    with suppress(StoreError):  # a fork whose parent is missing
+        neighbor_labels[0, used[0]] = state_before(run, 0, neighbors[0, used[0]])[1].argmax(1)
+        start = state_before(run, 0, np.array([sample]))[1].argmax(1)
+    changed = np.diff(corrected, prepend=start) != 0
+    return history | {"neighbor_labels": neighbor_labels, "label_changed": changed}
 
 
-def _columns(mix: Mix) -> tuple[np.ndarray, ...]:
-    return mix.parts, mix.weights, mix.distances, mix.clean, mix.soft
+def _first(mix: Mix) -> Mix:
+    """The sample alone, with the weight it has in the mix."""
+    arrays = ("parts", "weights", "distances", "clean", "soft")
+    return replace(mix, **{name: getattr(mix, name)[:1] for name in arrays})
 
 
 def _parent(run: RunFolder) -> RunFolder:
-    """The run that a fork came from. Raises StoreError where that is gone."""
+    """The run that a fork was made from. Raises StoreError where it is missing."""
     if (parent := parent_of(run)) is not None:
         return parent
     raise StoreError(
-        f"{run.folder.name} is a fork of {Path(run.info['parent']['run']).name}, which is gone: "
-        "what its first epoch began with is not known"
+        f"{run.folder.name} is a fork of {Path(run.info['parent']['run']).name}, which is missing: "
+        "the state before its first epoch is not known"
     )

@@ -1,4 +1,4 @@
-"""Which samples to look at: searches over a run's labels, arrays in, ids out; no Streamlit."""
+"""Searches for samples of a run: arrays in, ids out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from engine.analysis.label_outcomes import LabelOutcome, outcomes
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
-    """What one epoch says of N samples of C classes."""
+class EpochLabels:
+    """Labels and P(clean) after one epoch; N samples, C classes."""
 
-    given: np.ndarray  # (N,) int, labels that came
-    true: np.ndarray | None  # (N,) int, None where the truth is not known
+    given: np.ndarray  # (N,) int
+    true: np.ndarray | None  # (N,) int, None where not known
     soft: np.ndarray  # (N, C) float, rows sum to 1; argmax is the corrected label
     clean: np.ndarray  # (N,) float in [0, 1], 1 = current label surely clean
     names: np.ndarray | None = None  # (N,) str, None where samples have only numbers
@@ -31,45 +31,46 @@ class Labels:
 
 @dataclass(frozen=True)
 class Search:
-    """One way to find samples; `find` says in which order they are looked through."""
+    """One way to find samples, in a certain order."""
 
     title: str
-    words: str  # what it finds, and what comes first
-    find: Callable[..., np.ndarray]  # (Labels) -> ids, or (Labels, argument) where it takes one
-    takes: str = ""  # its argument: "class", "seed", "ids" or "text"
+    description: str  # what it finds, and what comes first
+    find: Callable[..., np.ndarray]  # (EpochLabels[, argument]) -> (M,) ids
+    argument: str = ""  # kind of argument: "class", "seed", "ids", "text" or none
     needs_truth: bool = False
 
 
-def most_corrected(labels: Labels) -> np.ndarray:
-    """Samples whose label was changed, least weight left on the given one first."""
-    left = labels.soft[np.arange(len(labels.given)), labels.given]
-    return _ordered(left, labels.corrected != labels.given)
+def most_corrected(labels: EpochLabels) -> np.ndarray:
+    """Samples with a changed label, those with the least weight on the given label first."""
+    given_weight = labels.soft[np.arange(len(labels.given)), labels.given]
+    return _ordered(given_weight, labels.corrected != labels.given)
 
 
-def wrongly_corrected(labels: Labels) -> np.ndarray:
-    """Samples whose given label was right and whose corrected one is not, the surest first."""
-    harmed = labels.outcomes == LabelOutcome.HARMED
-    return _ordered(-labels.soft.max(1), harmed)
+def harmed(labels: EpochLabels) -> np.ndarray:
+    """Samples whose given label was right and whose corrected one wrong, most confident first."""
+    return _ordered(-labels.soft.max(1), labels.outcomes == LabelOutcome.HARMED)
 
 
-def still_wrong(labels: Labels) -> np.ndarray:
+def missed_or_changed(labels: EpochLabels) -> np.ndarray:
     """Samples whose given and corrected label are wrong, the highest P(clean) first."""
     wrong = np.isin(labels.outcomes, (LabelOutcome.MISSED, LabelOutcome.CHANGED))
     return _ordered(-labels.clean, wrong)
 
 
-def least_clean(labels: Labels) -> np.ndarray:
-    """All samples, the least P(clean) first."""
+def least_clean(labels: EpochLabels) -> np.ndarray:
+    """All samples, the lowest P(clean) first."""
     return _ordered(labels.clean)
 
 
-def shuffled(labels: Labels, seed: int) -> np.ndarray:
-    """All samples in an order drawn by a seed."""
+def shuffled(labels: EpochLabels, seed: int) -> np.ndarray:
+    """All samples in random order."""
     return np.random.default_rng(seed).permutation(len(labels.given))
 
 
-def named(labels: Labels, text: str) -> np.ndarray:
-    """Samples whose name holds a text, in capitals or not."""
+def name_contains(labels: EpochLabels, text: str) -> np.ndarray:
+    """Samples whose name contains a text; case is ignored."""
+    if labels.names is None:
+        return np.empty(0, int)
     text = text.casefold()
     return np.array([i for i, name in enumerate(labels.names) if text in name.casefold()], int)
 
@@ -77,33 +78,33 @@ def named(labels: Labels, text: str) -> np.ndarray:
 SEARCHES: dict[str, Search] = {
     "corrected": Search(
         "Largest change",
-        "Labels that correction has changed; those moved furthest from the given label first.",
+        "Labels that correction has changed; those furthest from the given label first.",
         most_corrected,
     ),
     "harmed": Search(
         "Harmed",
         "The given label was right, the corrected one is wrong; the most confident first.",
-        wrongly_corrected,
+        harmed,
         needs_truth=True,
     ),
     "wrong": Search(
         "Missed or changed",
         "The given label was wrong and the corrected one still is; the highest P(clean) first.",
-        still_wrong,
+        missed_or_changed,
         needs_truth=True,
     ),
     "doubted": Search(
-        "Least P(clean)", "All samples; those whose label MixNN doubts most first.", least_clean
+        "Lowest P(clean)", "All samples; those most likely to be noisy first.", least_clean
     ),
     "given": Search(
         "Given label is",
-        "All samples that came with this label.",
+        "All samples with this given label.",
         lambda labels, c: np.flatnonzero(labels.given == c),
         "class",
     ),
     "true": Search(
         "True label is",
-        "All samples that really show this class.",
+        "All samples whose true label is this class.",
         lambda labels, c: np.flatnonzero(labels.true == c),
         "class",
         needs_truth=True,
@@ -126,20 +127,29 @@ SEARCHES: dict[str, Search] = {
         lambda labels, ids: np.array([i for i in ids if i < len(labels.given)], int),
         "ids",
     ),
-    "name": Search("Name contains", "Samples whose name holds this text.", named, "text"),
+    "name": Search(
+        "Name contains", "Samples whose name contains this text.", name_contains, "text"
+    ),
 }
 
 
-def find_all(search: str, labels: Labels, *argument: Any) -> np.ndarray:
-    """Ids (M,) int64 that a search of SEARCHES finds, in its order. Raises ValueError."""
+def find_samples(search: str, labels: EpochLabels, *argument: Any) -> np.ndarray:
+    """(M,) int64 ids that a search of SEARCHES finds, in its order.
+
+    Raises ValueError for a search that needs the true labels where they are not known.
+    """
     kind = SEARCHES[search]
     if kind.needs_truth and labels.true is None:
-        raise ValueError(f"search = {search!r}: the truth is not known here")
+        raise ValueError(f"search = {search!r} needs true labels, which are not known here")
     return kind.find(labels, *argument)
 
 
-def offered(*, truth: bool, lasso: bool, names: bool) -> list[str]:
-    """The searches that make sense where the truth is known, a lasso drawn, samples have names."""
+def available_searches(*, truth: bool, lasso: bool, names: bool) -> list[str]:
+    """Keys of the searches that can be used.
+
+    truth: the true labels are known. lasso: samples are selected on the Map. names: samples have
+    names.
+    """
     has = {"lasso": lasso, "name": names}
     return [
         key
@@ -148,18 +158,18 @@ def offered(*, truth: bool, lasso: bool, names: bool) -> list[str]:
     ]
 
 
-def place(ids: np.ndarray, sample: int) -> int | None:
-    """Position of a sample in a list of ids (M,), None where it is not in it."""
-    found = np.flatnonzero(ids == sample)
-    return int(found[0]) if len(found) else None
+def position_of(ids: np.ndarray, sample: int) -> int | None:
+    """Position of a sample in a list of ids (M,), None where it is not in the list."""
+    positions = np.flatnonzero(ids == sample)
+    return int(positions[0]) if len(positions) else None
 
 
-def around(ids: np.ndarray, sample: int) -> tuple[int | None, int | None]:
-    """The samples before and after one in a list; from outside the list its first one comes next.
+def previous_and_next(ids: np.ndarray, sample: int) -> tuple[int | None, int | None]:
+    """The samples before and after one in a list, None at its ends.
 
-    None at the ends.
+    After a sample that is not in the list comes the first one of the list.
     """
-    position = place(ids, sample)
+    position = position_of(ids, sample)
     if position is None:
         return None, int(ids[0]) if len(ids) else None
     before = int(ids[position - 1]) if position else None
@@ -167,7 +177,7 @@ def around(ids: np.ndarray, sample: int) -> tuple[int | None, int | None]:
     return before, after
 
 
-def _ordered(key: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
-    """Ids by ascending key (N,), equal ones in order; of: (N,) bool, which to keep."""
+def _ordered(key: np.ndarray, keep: np.ndarray | None = None) -> np.ndarray:
+    """Ids by ascending key (N,), ties by id; keep: (N,) bool, the samples to return."""
     ids = np.argsort(key, kind="stable")
-    return ids if of is None else ids[of[ids]]
+    return ids if keep is None else ids[keep[ids]]

@@ -1,15 +1,16 @@
-"""Means over seeds with their intervals, and tests of differences; tables in, tables out.
+"""Means over seeds with confidence intervals, and tests of differences; tables in, tables out.
 
-Intervals are Student's t at 95 %, each for its mean alone. Tests are corrected for how many values
-are compared at once, so that the chance of any false claim in a family is 5 %.
+Intervals are Student's t at 95 %, each for its mean alone. Tests are corrected for multiple
+comparisons: the family-wise error rate is 5 %.
 
-Runs that share a seed share the noise and the initial weights, so seeds are blocks: what is tested
-is the differences within seeds, each by a paired t-test with its own spread. Several against one
+Runs that share a seed share the noise and the initial weights, so seeds are blocks: differences
+within seeds are tested, each by a paired t-test with its own variance. Several settings against one
 reference are corrected by Holm's steps with Sidak's bound, the best against all others by Sidak's
-bound over all pairs. Assumed is that differences are near normal, which a handful of seeds cannot
+bound over all pairs. Differences are assumed to be near normal, which a handful of seeds cannot
 show. Dunnett's and Tukey's tests (scipy.stats.dunnett, tukey_hsd) are not used: they assume equal
-spread, and here accuracy varies up to 23 times as much in one setting as in another; with such
-spreads and five seeds, Dunnett's test on blocks makes a false claim in 9 to 14 % of families.
+variances, and here the standard deviation of accuracy is up to 23 times as large in one setting as
+in another; with such values and five seeds, Dunnett's test on blocks has a family-wise error rate
+of 9 to 14 %.
 """
 
 from __future__ import annotations
@@ -22,15 +23,18 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-LEVEL = 0.95
-FINDING = ("n", "mean", "std", "low", "high")  # columns of every table of means
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIDENCE = 0.95
+INTERVAL_COLUMNS = ("n", "mean", "std", "low", "high")  # columns of every table of means
 
 
 def interval(values: Sequence[float | None] | np.ndarray | pd.Series) -> dict[str, float]:
-    """n, mean, std (of a sample) and the ends of the mean's 95 % interval.
+    """n, mean, std (sample standard deviation) and the ends of the mean's 95 % interval.
 
-    values: (n,) float, None and nan left out. With one value std and ends are nan, with none all
-    but n.
+    values: (n,) float; None and nan are left out. With one value std and ends are nan, without a
+    value all but n.
 
     >>> {name: round(value, 3) for name, value in interval([1.0, 2.0, 3.0]).items()}
     {'n': 3, 'mean': 2.0, 'std': 1.0, 'low': -0.484, 'high': 4.484}
@@ -42,30 +46,30 @@ def interval(values: Sequence[float | None] | np.ndarray | pd.Series) -> dict[st
     n = len(known)
     mean = float(known.mean()) if n else np.nan
     std = float(known.std(ddof=1)) if n > 1 else np.nan
-    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * std / np.sqrt(n) if n > 1 else np.nan
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * std / np.sqrt(n) if n > 1 else np.nan
     return {"n": n, "mean": mean, "std": std, "low": mean - half, "high": mean + half}
 
 
 def json_ready(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    """Numbers of `interval` for JSON, which has no nan: None instead."""
+    """Numbers of `interval` for JSON: None instead of nan."""
     return {name: None if np.isnan(value) else value for name, value in numbers.items()}
 
 
 def means(frame: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]) -> pd.DataFrame:
-    """One row per group and metric: by..., metric, and FINDING over the group's rows (seeds)."""
-    import pandas as pd  # late: importing pandas takes a while
+    """One row per group and metric: by..., metric, INTERVAL_COLUMNS over the group's rows."""
+    import pandas as pd
 
-    rows = []
+    rows: list[dict] = []
     for key, group in frame.groupby(list(by), sort=True, dropna=False):
         named = dict(zip(by, key, strict=True))
         rows += [named | {"metric": metric} | interval(group[metric]) for metric in metrics]
-    return pd.DataFrame(rows, columns=[*by, "metric", *FINDING])
+    return pd.DataFrame(rows, columns=[*by, "metric", *INTERVAL_COLUMNS])
 
 
 def differences(
     frame: pd.DataFrame, other: pd.DataFrame, by: Sequence[str], metrics: Sequence[str]
 ) -> pd.DataFrame:
-    """Paired: what `frame` has more than `other` in runs of the same group and the same seed.
+    """Paired differences, `frame` minus `other`, in runs of the same group and the same seed.
 
     Both have the columns by, seed and metrics, one row per group and seed. `other` may lack columns
     of `by`: it is then the reference of all their values, which are tested together. Returns rows
@@ -76,11 +80,11 @@ def differences(
     both = frame.merge(other[[*shared, "seed", *metrics]], on=[*shared, "seed"], suffixes=("", "_"))
     for metric in metrics:
         both[metric] = both[metric] - both[f"{metric}_"]
-    found = means(both, by, metrics)
-    found["p"] = _paired_p(found)
-    found["p"] = found.groupby([*shared, "metric"], dropna=False)["p"].transform(holm_sidak)
-    found["clear"] = found["p"] < 1 - LEVEL
-    return found
+    table = means(both, by, metrics)
+    table["p"] = _paired_p(table)
+    table["p"] = table.groupby([*shared, "metric"], dropna=False)["p"].transform(holm_sidak)
+    table["clear"] = table["p"] < 1 - CONFIDENCE
+    return table
 
 
 def against_best(frame: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
@@ -92,30 +96,33 @@ def against_best(frame: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     k = frame[axis].nunique()
     best = frame.groupby(axis)[metric].mean().idxmax()
     rest, top = frame[frame[axis] != best], frame[frame[axis] == best][["seed", metric]]
-    found = differences(rest, top, [axis], [metric])
-    found["p"] = 1 - (1 - _paired_p(found)) ** (k * (k - 1) / 2)
-    found["clear"] = found["p"] < 1 - LEVEL
-    return found
+    table = differences(rest, top, [axis], [metric])
+    table["p"] = 1 - (1 - _paired_p(table)) ** (k * (k - 1) / 2)
+    table["clear"] = table["p"] < 1 - CONFIDENCE
+    return table
 
 
-def _paired_p(found: pd.DataFrame) -> pd.Series:
+def _paired_p(table: pd.DataFrame) -> pd.Series:
     """Two-sided p-values of the t-tests that the means of differences are 0, uncorrected."""
     from scipy.special import stdtr  # late: importing SciPy takes a while
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = found["mean"] / (found["std"] / np.sqrt(found["n"]))
-    return 2 * stdtr((found["n"] - 1).where(found["n"] > 1), -t.abs())
+        t = table["mean"] / (table["std"] / np.sqrt(table["n"]))
+    return 2 * stdtr((table["n"] - 1).where(table["n"] > 1), -t.abs())
 
 
 def holm_sidak(p: pd.Series) -> pd.Series:
-    """p-values of one family corrected by Holm's steps with Sidak's bound; nan are no tests."""
+    """p-values of one family, corrected by Holm's steps with Sidak's bound; nan are not tests."""
     tested = p.dropna().sort_values()
-    left = np.arange(len(tested), 0, -1)  # hypotheses that are not yet rejected
-    return (1 - (1 - tested) ** left).cummax().reindex(p.index)
+    n_left = np.arange(len(tested), 0, -1)  # hypotheses that are not yet rejected
+    return (1 - (1 - tested) ** n_left).cummax().reindex(p.index)
 
 
-def say(row, *, sign: bool = False, percent: bool = True) -> str:
-    """ "97.7 % [97.0, 98.4], n = 5"; with sign, as for a difference, "+2.1 points [1.0, 3.2]"."""
+def format_mean(row, *, sign: bool = False, percent: bool = True) -> str:
+    """A row of `means` as text: "97.7 % [97.0, 98.4], n = 5".
+
+    sign: as a difference, "+2.1 points [1.0, 3.2], n = 5". percent: shares as percentages.
+    """
     scale, unit = (100, " points" if sign else " %") if percent else (1, "")
     digits = 1 if percent else 3
     plus = "+" if sign else ""
@@ -127,8 +134,8 @@ def say(row, *, sign: bool = False, percent: bool = True) -> str:
     return f"{text}, n = {row['n']:.0f}"
 
 
-def conclusion(row, *, more: str = "more", less: str = "less") -> str:
-    """What the test of a row of `differences` says: more, less, or not significantly different."""
+def describe_difference(row, *, more: str = "more", less: str = "less") -> str:
+    """The result of the test in a row of `differences`: more, less, or not significant."""
     if not row["clear"]:
         return "not significantly different"
     return more if row["mean"] > 0 else less

@@ -121,19 +121,19 @@ def label_rows(
             "given_label": classes[found.given[i]],
             "corrected_label": classes[found.proposed[i]],
             "probability": f"{found.probability[i]:.6f}",
-            "p_clean": known(found.p_clean[i]),
+            "p_clean": format_share(found.p_clean[i]),
             "suspicious": "yes" if suspicious[i] else "no",
             "neighbors": ";".join(ids[j] for j in neighbors[i]),
             "label_quality": f"{found.quality[i]:.6f}",
-            "soft_label_argmax": classes[found.moved[i]],
-            "soft_probability": f"{found.moved_weight[i]:.6f}",
+            "soft_label_argmax": classes[found.soft_argmax[i]],
+            "soft_probability": f"{found.soft_weight[i]:.6f}",
         }
         if "true" in labels:
             row["true_label"] = classes[labels["true"][i]]
         yield row
 
 
-def known(share: float) -> str:
+def format_share(share: float) -> str:
     """A share as it stands in a table; empty for nan."""
     return "" if np.isnan(share) else f"{share:.6f}"
 

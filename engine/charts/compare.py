@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from engine.analysis.label_outcomes import LabelOutcome, groups
+from engine.analysis.label_outcomes import LabelOutcome, samples_by_outcome
 from engine.charts.escaping import plotly
 from engine.charts.theme import MUTED, OUTCOMES, class_color, figure, stripes
 
@@ -53,7 +53,7 @@ def histogram(
     clipped = np.clip(np.nan_to_num(loss, nan=edges[-1], posinf=edges[-1]), edges[0], edges[-1])
     return {
         kind: np.histogram(clipped[samples], edges)[0] / max(len(loss), 1)
-        for kind, samples in groups(outcomes).items()
+        for kind, samples in samples_by_outcome(outcomes).items()
     }
 
 

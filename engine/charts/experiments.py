@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
-from engine.analysis.statistics import say
+from engine.analysis.statistics import format_mean
 from engine.charts.escaping import plotly
 from engine.charts.facets import FONT, SMALL, Panels, looks_of, padded
 from engine.charts.metric_names import (
@@ -72,7 +72,7 @@ def bands(
             if len(line):
                 step = max(1, len(line) // 6)  # a symbol here and there tells lines apart in gray
                 sizes = [8 if i % step == 0 else 0 for i in range(len(line))]
-                told = [say(r, percent=quantity.share) for _, r in line.iterrows()]
+                told = [format_mean(r, percent=quantity.share) for _, r in line.iterrows()]
                 panels.draw(
                     look,
                     at,
@@ -160,7 +160,7 @@ def sensitivity(
                 error_y=_whiskers(line, look.color),
                 line=dict(color=look.color, dash=look.dash, width=2),
                 marker=dict(symbol=look.symbol, color=look.color, size=9),
-                text=[say(r, percent=QUANTITIES[metric].share) for _, r in line.iterrows()],
+                text=[format_mean(r, percent=QUANTITIES[metric].share) for _, r in line.iterrows()],
                 customdata=line[axis],
                 hovertemplate=f"{look.name}<br>{axis_name(axis)} %{{customdata}}: %{{text}}"
                 "<extra></extra>",
@@ -233,7 +233,7 @@ def intervals(
                 cliponaxis=False,
                 customdata=[
                     f"{value_words(category, r[category])}: "
-                    + say(r, sign=bool(zero), percent=quantity.share)
+                    + format_mean(r, sign=bool(zero), percent=quantity.share)
                     + quantity.unit
                     for _, r in dots.iterrows()
                 ],

@@ -6,7 +6,7 @@ from html import unescape
 import numpy as np
 import plotly.graph_objects as go
 
-from engine.analysis.label_changes import Flips
+from engine.analysis.label_changes import LabelFlips
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts.escaping import plotly
 from engine.charts.theme import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
@@ -142,7 +142,7 @@ def matrix(
 
 
 def flips_over_time(
-    flips: Flips,
+    flips: LabelFlips,
     true: np.ndarray | None,
     epochs: tuple[int, int],
     *,

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from engine.analysis.label_outcomes import LabelOutcome
-from engine.analysis.loss_analysis import ClassLine, Roc, Verdict
+from engine.analysis.loss_analysis import ClassLosses, Detection, RocCurve
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
@@ -164,7 +164,7 @@ def _posterior(fig, x, posterior, threshold: float, accused) -> None:
         )
 
 
-def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
+def roc_curve(curve: RocCurve, now: Detection, threshold: float) -> go.Figure:
     """Wrong labels found against right labels accused, and where the threshold stands."""
     fig = theme.figure(height=380, x="right labels accused", y="wrong labels found")
     fig.update_layout(margin_t=ROOM, legend=BELOW)
@@ -177,8 +177,8 @@ def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
         line=dict(color=theme.MUTED, dash="dot"),
     )
     fig.add_scatter(
-        x=curve.false_alarms,
-        y=curve.found,
+        x=curve.false_positive_rate,
+        y=curve.true_positive_rate,
         mode="lines+markers",
         name="any threshold",
         line=dict(color=theme.CLEAN, width=3),
@@ -190,7 +190,7 @@ def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
         "<br>%{x:.1%} of the right ones accused<extra></extra>",
     )
     fig.add_scatter(
-        x=[now.false_alarm_rate],
+        x=[now.false_positive_rate],
         y=[now.recall],
         mode="markers",
         name=f"threshold {threshold:.2f}",
@@ -204,7 +204,7 @@ def roc_curve(curve: Roc, now: Verdict, threshold: float) -> go.Figure:
     fig.add_annotation(
         x=0.97,
         y=0.06,
-        text=f"AUROC {curve.area:.3f}",
+        text=f"AUROC {curve.auroc:.3f}",
         showarrow=False,
         xanchor="right",
         font=dict(size=18),
@@ -261,7 +261,7 @@ def outcome_name(outcome: int, memorized: bool = False) -> str:
 
 
 def classes(
-    lines: Sequence[ClassLine], names: Sequence[str], *, top: float, title: str
+    lines: Sequence[ClassLosses], names: Sequence[str], *, top: float, title: str
 ) -> go.Figure:
     """One row a class: median (marker), middle half (thick) and middle 80 % (thin) of its losses.
 
@@ -301,9 +301,9 @@ def classes(
             marker=dict(color=color, size=11, symbol=symbol, line=dict(color="white", width=1.5)),
             hovertemplate="median %{x:.3f} of %{customdata:,} labels<extra></extra>",
         )
-    shown = [plotly(names[line.number], 40) for line in lines]
+    shown = [plotly(names[line.class_id], 40) for line in lines]
     ticks = [
-        f"{name}  {line.area:.2f}" if line.area is not None else name
+        f"{name}  {line.auroc:.2f}" if line.auroc is not None else name
         for name, line in zip(shown, lines, strict=True)
     ]
     fig.update_yaxes(

@@ -115,7 +115,7 @@ def _lines(fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray]) -> 
             col=1,
             hovertemplate="epoch %{x}: %{y:.3f}<extra>" + title + "</extra>",
         )
-    moved = story["moved"]
+    moved = story["label_changed"]
     fig.add_scatter(
         x=epochs[moved],
         y=story["clean"][moved],
@@ -165,7 +165,7 @@ def _strip(
     true: np.ndarray | None,
 ) -> None:
     """Neighbors (R, K) as a heat map of rank and epoch, in the color of the label they brought."""
-    ids, carried = story["neighbors"].T, story["carried"].T  # (K, R)
+    ids, carried = story["neighbors"].T, story["neighbor_labels"].T  # (K, R)
     k, n = ids.shape
     names = np.array([*map(plotly, classes), ""], dtype=object)  # -1 is no label
     truth = np.full(ids.shape, "", object)

@@ -4,11 +4,15 @@ The options are in cli/options.py, commands of many runs in cli/sweep_commands.p
 imports what it needs, so that one that only reads starts without PyTorch.
 """
 
+import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli import inputs
+
+if TYPE_CHECKING:
+    from engine.runs.runner import Runner
 
 
 def train(
@@ -21,7 +25,6 @@ def train(
     **settings: Any,
 ) -> int:
     """Train one run and print its results."""
-    from engine.cli.console import follow
     from engine.config import configure
     from engine.runs.naming import free_folder
     from engine.runs.runner import Runner
@@ -31,32 +34,27 @@ def train(
         made = configure(method=method or "mixnn", preset=preset or "auto", **changes)
     else:
         made = inputs.from_file(config, preset).varied(method=method, **changes)
-    return follow(Runner.new(made, out or free_folder(made, Path("runs"))), as_json)
+    return _run(Runner.new(made, out or free_folder(made, Path("runs"))), as_json)
 
 
 def resume(*, run: str, as_json: bool) -> int:
     """Continue a run after its last complete epoch."""
-    from engine.cli.console import follow
     from engine.runs.folder import RunFolder
     from engine.runs.runner import Runner
 
-    return follow(Runner.resume(run), as_json, shown=len(RunFolder(run).epochs))
+    return _run(Runner.resume(run), as_json, shown=len(RunFolder(run).epochs))
 
 
 def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> int:
     """Start a new run from the state of another after an epoch."""
-    from engine.cli.console import follow
     from engine.runs.runner import Runner
 
-    return follow(Runner.fork(run, epoch, out, **inputs.named(settings)), as_json)
+    return _run(Runner.fork(run, epoch, out, **inputs.named(settings)), as_json)
 
 
 def show(*, run: str, as_json: bool) -> int:
     """Print a run's settings and results."""
-    from engine.cli.console import print_summary
-    from engine.runs.folder import RunFolder
-
-    print_summary(RunFolder(run), as_json)
+    _print_summary(run, as_json)
     return 0
 
 
@@ -159,3 +157,32 @@ def methods() -> int:
     print()
     print_table([("noise", "description"), *NOISE_NOTES.items()])
     return 0
+
+
+def _run(runner: "Runner", as_json: bool, shown: int = 0) -> int:
+    """Train to the end and print the results; shown: epochs that exist already."""
+    from engine.cli.console import INTERRUPTED, follow
+
+    status = follow(runner, shown)
+    if status in (0, INTERRUPTED) and runner.ready:
+        _print_summary(runner.folder, as_json)
+    return status
+
+
+def _print_summary(run: Path | str, as_json: bool) -> None:
+    """Print a run's settings and results as a table or as one JSON object."""
+    from engine.analysis.summary import summary
+    from engine.cli.console import print_table
+    from engine.runs.folder import RunFolder
+
+    numbers = summary(RunFolder(run))
+    if as_json:
+        print(json.dumps(numbers))
+        return
+    for note in numbers.pop("notes"):
+        print(f"note: {note}", file=sys.stderr)
+    rows = [
+        (name, "-" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v))
+        for name, v in numbers.items()
+    ]
+    print_table([("run", str(run)), *rows])

@@ -1,6 +1,5 @@
-"""Output of the commands: the progress of a run or a sweep, the summary of a run, tables."""
+"""Output of the commands: the progress of a run or a sweep, and tables."""
 
-import json
 import signal
 import sys
 import time
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from engine.analysis import summary
-from engine.runs.folder import RunFolder, open_run
+from engine.runs.folder import open_run
 
 if TYPE_CHECKING:
     from engine.runs.progress import Progress
@@ -21,8 +19,8 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # the shells' exit status after Ctrl-C
 
 
-def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
-    """Run to the end and print the result; Ctrl-C stops the run cleanly.
+def follow(runner: "Runner", shown: int = 0) -> int:
+    """Run to the end and print the progress; Ctrl-C stops the run cleanly.
 
     shown: the number of epochs that exist already. Returns the exit status.
     """
@@ -53,11 +51,10 @@ def follow(runner: "Runner", as_json: bool, shown: int = 0) -> int:
         return 1
     if status.state == "stopped":
         print(status.message, file=sys.stderr)
-        if not runner.ready:
-            return INTERRUPTED
-        print(f"to continue: python -m engine resume {runner.folder}", file=sys.stderr)
-    print_summary(RunFolder(runner.folder), as_json)
-    return INTERRUPTED if status.state == "stopped" else 0
+        if runner.ready:
+            print(f"to continue: python -m engine resume {runner.folder}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
 
 
 def _watch(runner: "Runner", shown: int) -> None:
@@ -90,21 +87,6 @@ def _epoch_line(record: dict[str, Any]) -> str:
         if measured.get(name) is not None:
             words.append(f"{label} {measured[name]:.3f}")
     return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])
-
-
-def print_summary(run: RunFolder, as_json: bool) -> None:
-    """Print a run's settings and results as a table or as one JSON object. Raises StoreError."""
-    numbers = summary.summary(run)
-    if as_json:
-        print(json.dumps(numbers))
-        return
-    for note in numbers.pop("notes"):
-        print(f"note: {note}", file=sys.stderr)
-    rows = [
-        (name, "-" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v))
-        for name, v in numbers.items()
-    ]
-    print_table([("run", str(run.folder)), *rows])
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -1,6 +1,7 @@
 """Settings of a run, and the methods and presets that name sets of them."""
 
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES, did_you_mean
+from engine.config.messages import did_you_mean
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES
 from engine.config.presets import (
     BEST,
     FAST,

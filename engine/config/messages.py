@@ -1,12 +1,11 @@
-"""Values of settings in words: what is allowed, and why pydantic refused one."""
+"""Values of settings in words: what is allowed, why one was refused, and the nearest known name."""
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as limits
 from pydantic.fields import FieldInfo
-
-from engine.config.names import did_you_mean
 
 Fields = Mapping[str, FieldInfo]  # of RunConfig
 
@@ -47,6 +46,13 @@ def describe_unknown(name: str, value: Any, fields: Fields) -> str:
     """That a setting is unknown, and the nearest one that is known."""
     guess = did_you_mean(name, fields)
     return f"{name} = {value!r}: no such setting{guess}; `python -m engine train -h` lists them"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """ "; did you mean 'digits'?" for the known name nearest to this one, "" where none is near."""
+    lower = {other.lower(): other for other in known}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f"; did you mean {lower[near[0]]!r}?" if near else ""
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

@@ -3,9 +3,6 @@
 import math
 from typing import Any
 
-from engine.config.names import PRESET_ALIASES, did_you_mean
-from engine.errors import ConfigError
-
 METHODS: dict[str, dict[str, Any]] = {
     "ce": dict(mixing="none", loss="ce", correction="none"),
     "mixup": dict(mixing="mixup", loss="ce", correction="none", warmup=0),
@@ -67,26 +64,6 @@ PRESETS: dict[str, dict[str, Any]] = {
     "npz": _SMALL_COLOR,
     "folder": _SMALL_COLOR,
 }
-
-
-def method_settings(method: str) -> dict[str, Any]:
-    """The settings of a method of METHODS. Raises ConfigError."""
-    if method not in METHODS:
-        raise ConfigError(
-            f"method = {method!r}: allowed are {', '.join(METHODS)}{did_you_mean(method, METHODS)}"
-        )
-    return METHODS[method]
-
-
-def preset_name(preset: str) -> str:
-    """The current name of a preset, one of PRESET_NAMES. Raises ConfigError."""
-    preset = PRESET_ALIASES.get(preset, preset)
-    if preset not in PRESET_NAMES:
-        raise ConfigError(
-            f"preset = {preset!r}: allowed are {', '.join(PRESET_NAMES)}"
-            f"{did_you_mean(preset, PRESET_NAMES)}"
-        )
-    return preset
 
 
 def preset_settings(preset: str, dataset: str, rate: float) -> dict[str, Any]:

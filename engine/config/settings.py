@@ -1,5 +1,6 @@
 """Every setting of a run in one validated object."""
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any, Literal
 
@@ -12,9 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-from engine.config.messages import describe_allowed, describe_error, describe_unknown
-from engine.config.names import NETWORK_ALIASES
-from engine.config.presets import METHODS, method_settings, preset_name, preset_settings
+from engine.config.messages import describe_allowed, describe_error, describe_unknown, did_you_mean
+from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES
+from engine.config.presets import METHODS, PRESET_NAMES, preset_settings
 from engine.errors import ConfigError
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
@@ -64,7 +65,7 @@ class RunConfig(BaseModel):
         description="side in pixels to which images of a folder are resized",
     )
     data_seed: int = _data(
-        0, ge=0, lt=2**32, description="seed of limit's subset and of drawn data sets"
+        0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"
     )
     noise: Literal[
         "none",
@@ -294,7 +295,7 @@ class RunConfig(BaseModel):
         """
         base: dict[str, Any] = {}
         if method is not None:
-            row = method_settings(method)
+            row = METHODS[_known("method", method, METHODS)]
             base = {name: row[name] for name in ("mixing", "loss", "correction")}
         if settings.get("noise", self.noise) != "matrix":
             base["noise_matrix"] = None
@@ -319,8 +320,8 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
-    row = method_settings(method)
-    preset = preset_name(preset)
+    row = METHODS[_known("method", method, METHODS)]
+    preset = _known("preset", PRESET_ALIASES.get(preset, preset), PRESET_NAMES)
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
     if preset == "reference":
         rate = _validated({"rate": rate}).rate
@@ -343,6 +344,14 @@ def unknown(name: str, value: Any = None) -> ConfigError:
 def allowed(name: str) -> str:
     """The values that a setting may have, in words: "a whole number from 1 to 100"."""
     return describe_allowed(RunConfig.model_fields[name])
+
+
+def _known(setting: str, value: str, names: Collection[str]) -> str:
+    """The value, if it is one of these names. Raises ConfigError."""
+    if value not in names:
+        guess = did_you_mean(value, names)
+        raise ConfigError(f"{setting} = {value!r}: allowed are {', '.join(names)}{guess}")
+    return value
 
 
 def _validated(values: dict[str, Any]) -> RunConfig:

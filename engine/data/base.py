@@ -60,8 +60,10 @@ class Data:
     def to(self, device: torch.device | str) -> "Data":
         """The same data with every tensor on device; tensors already on it are not copied."""
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors = {key: value for key, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **{key: value.to(device) for key, value in tensors.items()})
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                values[key] = value.to(device)
+        return replace(self, **values)
 
     def subset(self, rows: np.ndarray) -> "Data":
         """The same data with only these training rows (n,) int64; other parts stay complete.

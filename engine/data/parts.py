@@ -107,7 +107,7 @@ def check_class_names(where: str, names: Sequence[str]) -> list[str]:
                 f"{where}: the class name {shown(raw, 40)!r} has {n:,} characters; allowed "
                 f"are {LONGEST_CLASS_NAME}"
             )
-        if any(map(is_odd, raw)):
+        if any(map(is_unprintable, raw)):
             raise DataError(
                 f"{where}: the class name {shown(raw)!r} has a character that cannot be displayed; "
                 "allowed are letters, digits, signs and spaces"
@@ -141,8 +141,8 @@ def some(names: Sequence[object], most: int = 5) -> str:
 
 
 def shown(name: str, most: int = 80) -> str:
-    """An untrusted name made fit for a message: without odd characters, and shortened."""
-    plain = "".join("\N{REPLACEMENT CHARACTER}" if is_odd(c) else c for c in name[:most])
+    """An untrusted name for a message: without control characters, and shortened."""
+    plain = "".join("\N{REPLACEMENT CHARACTER}" if is_unprintable(c) else c for c in name[:most])
     return plain if len(name) <= most else plain[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -151,7 +151,7 @@ def has_control(text: str) -> bool:
     return any(unicodedata.category(character) == "Cc" for character in text)
 
 
-def is_odd(character: str) -> bool:
+def is_unprintable(character: str) -> bool:
     """Whether it is a control character, a lone surrogate, or one that reorders the text."""
     return (
         unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")

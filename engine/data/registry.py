@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.config.names import did_you_mean
+from engine.config.messages import did_you_mean
 from engine.data.parts import has_control, shown
 from engine.errors import DataError
 

@@ -5,7 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import against_best, conclusion, differences, means, say
+from engine.analysis.statistics import (
+    against_best,
+    describe_difference,
+    differences,
+    format_mean,
+    means,
+)
 from engine.config import RunConfig
 from engine.data import load_data
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
@@ -33,11 +39,13 @@ def evaluate_baseline(results: Results) -> Findings:
     answers = []
     for rate in sorted(last["rate"].unique()):
         test, memorized = (pick(final, metric=m, rate=rate) for m in ("test_accuracy", "memorized"))
-        text = f"At rate {rate:g} the last network classifies {say(test)} of the test images"
+        text = (
+            f"At rate {rate:g} the last network classifies {format_mean(test)} of the test images"
+        )
         if rate > 0:
             text += (
-                f" and has memorized {say(memorized)} of the wrong labels; its best epoch "
-                f"was better by {say(pick(lost, rate=rate), sign=True)}"
+                f" and has memorized {format_mean(memorized)} of the wrong labels; its best epoch "
+                f"was better by {format_mean(pick(lost, rate=rate), sign=True)}"
             )
         answers.append(f"{text}.")
     return Findings({"curves": curves, "final": final, "since_best": lost}, answers)
@@ -87,8 +95,9 @@ def evaluate_full(results: Results) -> Findings:
             top, bottom = line.loc[line["mean"].idxmax()], line.loc[line["mean"].idxmin()]
             same = _as_good(last, fixed, getattr(preset, fixed), axis, rate)
             answers.append(
-                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({say(top)}), not significantly "
-                f"different from {name} = {_list(same)}; worst is {bottom[axis]:g} ({say(bottom)})."
+                f"At rate {rate:g}, {name} = {top[axis]:g} is best ({format_mean(top)}), not "
+                f"significantly different from {name} = {_list(same)}; worst is {bottom[axis]:g} "
+                f"({format_mean(bottom)})."
             )
     return Findings({"cells": cells, "against_preset": against}, answers)
 
@@ -154,7 +163,7 @@ def evaluate_ablation(results: Results) -> Findings:
     ]
     shown = against[against["metric"] == "test_accuracy"]
     for variant, rows in shown.groupby("variant", sort=False):
-        effects = [f"{say(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
+        effects = [f"{format_mean(r, sign=True)} at {r['rate']:g}" for _, r in rows.iterrows()]
         answers.append(f"{variant}: {', '.join(effects)} ({_agree(rows)}).")
     return Findings({"whole": means(mixnn, ["rate"], METRICS), "against": against}, answers)
 
@@ -219,7 +228,7 @@ def evaluate_kinds(results: Results) -> Findings:
     for method in KIND_METHODS[1:]:
         part = gain[(gain["method"] == method) & (gain["metric"] == "test_accuracy")]
         part = part.sort_values("mean")
-        gains = [f"{r['noise']} {say(r, sign=True)}" for _, r in part.iterrows()]
+        gains = [f"{r['noise']} {format_mean(r, sign=True)}" for _, r in part.iterrows()]
         answers.append(f"{method} against ce, from least to most: {'; '.join(gains)}.")
     tables = {"final": means(last, ["method", "noise"], METRICS), "gain": gain, "actual": actual}
     return Findings(tables, answers)
@@ -264,7 +273,7 @@ def evaluate_methods(results: Results) -> Findings:
     for rate in sorted(last["rate"].unique()):
         test = final[(final["rate"] == rate) & (final["metric"] == "test_accuracy")]
         test = test.sort_values("mean", ascending=False)
-        ranking = [f"{r['method']} {say(r)}" for _, r in test.iterrows()]
+        ranking = [f"{r['method']} {format_mean(r)}" for _, r in test.iterrows()]
         rows = against[(against["rate"] == rate) & (against["metric"] == "test_accuracy")]
         above = [r["method"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["method"] for _, r in rows.iterrows() if not r["clear"]]
@@ -285,12 +294,11 @@ def _against_ce(results: Results, methods: list[str], words: dict[str, str]) -> 
     answers = []
     for _, row in gain[gain["metric"] == "test_accuracy"].iterrows():
         memorized = pick(gain, metric="memorized", method=row["method"], rate=row["rate"])
-        text = (
-            f"{words[row['method']]} at rate {row['rate']:g}: test accuracy {say(row, sign=True)}"
-        )
-        text += f" against cross-entropy ({conclusion(row, more='better', less='worse')})"
+        text = f"{words[row['method']]} at rate {row['rate']:g}: test accuracy "
+        text += format_mean(row, sign=True)
+        text += f" against cross-entropy ({describe_difference(row, more='better', less='worse')})"
         if row["rate"] > 0:
-            text += f", memorized {say(memorized, sign=True)}"
+            text += f", memorized {format_mean(memorized, sign=True)}"
         answers.append(f"{text}.")
     tables = {
         "curves": means(results.epochs, ["method", "rate", "epoch"], CURVES),
@@ -305,7 +313,7 @@ def _unique(configs: list[RunConfig]) -> list[RunConfig]:
 
 
 def _agree(rows: pd.DataFrame) -> str:
-    words = {conclusion(row, more="better", less="worse") for _, row in rows.iterrows()}
+    words = {describe_difference(row, more="better", less="worse") for _, row in rows.iterrows()}
     return words.pop() if len(words) == 1 else "differs by rate"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import means, say
+from engine.analysis.statistics import format_mean, means
 from engine.config import RunConfig
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, last_epochs, pick
 from engine.runs.folder import RunFolder
@@ -35,16 +35,18 @@ def evaluate(results: Results) -> Findings:
         at = dict(method="mixnn", rate=rate)
         text = (
             f"At rate {rate:g} the dip test rejects unimodality in "
-            f"{say(pick(share, metric='bimodal_share', **at))} of MixNN's epochs after warm-up"
+            f"{format_mean(pick(share, metric='bimodal_share', **at))} of MixNN's epochs after "
+            "warm-up"
         )
         if rate > 0:
             text += (
                 "; the AUROC of P(clean) is "
-                f"{say(pick(early, metric='clean_auroc', **at), percent=False)} at the end of "
-                f"warm-up and {say(pick(final, metric='clean_auroc', **at), percent=False)} at the "
+                f"{format_mean(pick(early, metric='clean_auroc', **at), percent=False)} at the end "
+                "of warm-up and "
+                f"{format_mean(pick(final, metric='clean_auroc', **at), percent=False)} at the "
                 "last epoch (of the corrected labels)"
             )
-        gain = say(pick(share, metric="gain", **at), sign=True)
+        gain = format_mean(pick(share, metric="gain", **at), sign=True)
         answers.append(f"{text}; MixNN against cross-entropy: {gain}.")
     answers += _correlation(runs[runs["method"] == "mixnn"])
     curves = means(frame, ["method", "rate", "epoch"], MEASURES)

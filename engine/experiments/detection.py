@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 
-from engine.analysis.statistics import differences, means, say
+from engine.analysis.statistics import differences, format_mean, means
 from engine.config import RunConfig
 from engine.data import load_data
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results
@@ -45,7 +45,9 @@ def evaluate(results: Results) -> Findings:
     for rate in sorted(scores["rate"].unique()):
         part = final[(final["rate"] == rate) & (final["metric"] == "average_precision")]
         part = part.sort_values("mean", ascending=False)
-        ranking = [f"{row['finder']} {say(row, percent=False)}" for _, row in part.iterrows()]
+        ranking = [
+            f"{row['finder']} {format_mean(row, percent=False)}" for _, row in part.iterrows()
+        ]
         rows = against[(against["rate"] == rate) & (against["metric"] == "average_precision")]
         better = [r["finder"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
         equal = [r["finder"] for _, r in rows.iterrows() if not r["clear"]]

@@ -260,8 +260,8 @@ FIGURES: dict[str, Callable[[Tables], Figures]] = {  # by name of the experiment
 def _preset(against: pd.DataFrame) -> dict[str, float]:
     """The K and alpha whose runs equal those of the preset."""
     off = against.assign(off=against["mean"].abs()).groupby(["k", "alpha"])["off"].max()
-    closest = off.reset_index().loc[off.to_numpy().argmin()]
-    return {"k": float(closest["k"]), "alpha": float(closest["alpha"])}
+    k, alpha = off.index.to_frame().to_numpy()[off.to_numpy().argmin()]
+    return {"k": float(k), "alpha": float(alpha)}
 
 
 def _one_setting_off(against: pd.DataFrame, preset: dict[str, float]) -> pd.DataFrame:

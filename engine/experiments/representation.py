@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from engine.analysis.statistics import conclusion, differences, means, say
+from engine.analysis.statistics import describe_difference, differences, format_mean, means
 from engine.config import RunConfig
 from engine.embedding import projection
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, last_epochs, pick
@@ -50,16 +50,16 @@ def evaluate(results: Results) -> Findings:
         for method in METHODS:
             where = dict(rate=rate, method=method, labels="wrong")
             values.append(
-                f"{method} {say(pick(final, metric='same_class_neighbors', **where))} "
-                f"(since its best epoch {say(pick(lost, **where), sign=True)}), linear probe "
-                f"{say(pick(final, metric='linear_probe', **where))}"
+                f"{method} {format_mean(pick(final, metric='same_class_neighbors', **where))} "
+                f"(since its best epoch {format_mean(pick(lost, **where), sign=True)}), linear "
+                f"probe {format_mean(pick(final, metric='linear_probe', **where))}"
             )
         row = pick(gain, rate=rate, labels="wrong", metric="same_class_neighbors")
         answers.append(
             f"At rate {rate:g}, the share of wrongly labeled samples' neighbors that are of the "
             f"true class, last epoch: {'; '.join(values)}. MixNN against cross-entropy: "
-            f"{say(row, sign=True)} "
-            f"({conclusion(row, more='closer together', less='farther apart')})."
+            f"{format_mean(row, sign=True)} "
+            f"({describe_difference(row, more='closer together', less='farther apart')})."
         )
     tables = {
         "curves": curves,

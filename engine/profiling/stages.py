@@ -199,20 +199,22 @@ class _Bench:
         """Name -> the function to time, and the factor that scales its seconds to the whole set."""
         scale = self.state.data.n / self.images
         state, config, features = self.state, self.config, self.evaluation.features
-        neighbors = self.mixed.neighbors
-        assert neighbors is not None  # of `find_partners` with mixing "neighbors"
+        neighbors, clean = self.mixed.neighbors, state.clean
+        assert neighbors is not None
+        assert clean is not None
 
         def search() -> Any:
             backend = config.neighbor_backend
             return nearest(features, config.k, backend=backend, seed=config.seed)
 
+        weigh = functools.partial(mixing_weights, clean, neighbors)
         return {
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
             "evaluation": (self.evaluate, scale),
             "mixture": (lambda: estimate_clean_probability(state, self.evaluation.loss), 1),
             "neighbors": (search, 1),
-            "weights": (functools.partial(mixing_weights, state.clean, neighbors), 1),
+            "weights": (weigh, 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),
             "snapshot": (self.snapshot, 1),
             "writing behind": (self.behind.flush, 1),

@@ -17,7 +17,7 @@ class Stopped(Exception):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands; replaced, never mutated."""
+    """The position of a run; replaced, never mutated."""
 
     epoch: int = 0  # the epoch that runs, from 0
     stage: str = "start"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.analysis import label_evidence
-from engine.analysis.label_issues import calibrated, label_issues
+from engine.analysis.label_issues import calibrated_probability, label_issues
 from engine.config import configure
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
@@ -65,7 +65,7 @@ def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
     if limit:
         assert share["old"] < share["given"] - 0.03  # what was exported as corrected before
         assert found.warning
-        suspicious = (found.moved != found.given) | (run.array("clean")[-1] < 0.5)
+        suspicious = (found.soft_argmax != found.given) | (run.array("clean")[-1] < 0.5)
         assert len(found.flagged) < suspicious.sum() / 2  # and what was called suspicious
     elif not rate:
         assert len(found.flagged) < 0.02 * len(true)
@@ -124,8 +124,8 @@ def test_every_proposed_change_has_all_the_evidence(run):
     assert (found.probability[changed] >= 0.95).all()
     assert (found.p_clean[changed] < 0.5).all()
     assert (found.suggested == found.proposed)[changed].all()
-    moments = label_evidence.history(run, 5)
-    before = label_evidence.before_correction(moments)
+    moments = label_evidence.epoch_history(run, 5)
+    before = label_evidence.epochs_before_correction(moments)
     votes = label_evidence.neighbor_votes(moments, before)
     assert (votes.argmax(1) == found.proposed)[changed].all()
 
@@ -134,7 +134,7 @@ def test_p_clean_is_of_the_given_label(run):
     """Correction starts with epoch 2: epoch 1 was the last whose losses were of given labels."""
     found = label_issues(run)
     np.testing.assert_array_equal(found.p_clean, run.array("clean")[1])
-    np.testing.assert_array_equal(found.moved, run.array("soft")[5].argmax(1))
+    np.testing.assert_array_equal(found.soft_argmax, run.array("soft")[5].argmax(1))
     np.testing.assert_array_equal(label_issues(run, 0).p_clean, run.array("clean")[0])
 
 
@@ -146,9 +146,9 @@ def test_moving_more_labels_than_look_wrong_is_said_and_nothing_proposed(run):
     np.save(run.folder / "arrays" / "soft.npy", soft)
     found = label_issues(RunFolder(run.folder))
     assert "No label change is proposed: the network contradicts" in found.warning
-    assert "of 120 labels (correction moved" in found.warning
+    assert "of 120 labels (correction changed" in found.warning
     np.testing.assert_array_equal(found.proposed, given)
-    assert (found.moved[:60] != given[:60]).all()
+    assert (found.soft_argmax[:60] != given[:60]).all()
 
 
 def test_a_mixture_in_doubt_is_no_evidence(run):
@@ -178,14 +178,14 @@ def test_without_correction_the_newest_epoch_speaks(tmp_path):
     run = RunFolder(tmp_path / "run")
     found = label_issues(run)
     np.testing.assert_array_equal(found.p_clean, run.array("clean")[3])
-    np.testing.assert_array_equal(found.moved, found.given)
+    np.testing.assert_array_equal(found.soft_argmax, found.given)
 
 
 def test_sure_is_the_likelihood_of_the_suggestion(run):
     found = label_issues(run)
-    np.testing.assert_array_equal(found.sure(), found.likelihood.max(1))
+    np.testing.assert_array_equal(found.confidence(), found.pred_probs.max(1))
     other = replace(found, suggested=found.given)
-    assert (other.sure() <= found.sure()).all()
+    assert (other.confidence() <= found.confidence()).all()
 
 
 def test_calibration_finds_the_share_of_hits():
@@ -193,11 +193,11 @@ def test_calibration_finds_the_share_of_hits():
     sure = rng.uniform(0.3, 0.9, 20_000)
     hits = rng.random(20_000) < np.clip(2 * sure - 0.6, 0, 1)  # surer of itself too little
     voted = np.arange(20_000) % 10 > 0
-    found = calibrated(sure, hits, voted)
+    found = calibrated_probability(sure, hits, voted)
     assert (found[~voted] == 0).all()
     inside = voted & (sure > 0.35) & (sure < 0.75)
     assert abs(found - np.clip(2 * sure - 0.6, 0, 1))[inside].max() < 0.1
-    assert (calibrated(sure, hits, np.zeros(20_000, bool)) == 0).all()
+    assert (calibrated_probability(sure, hits, np.zeros(20_000, bool)) == 0).all()
 
 
 # --- the evidence
@@ -207,18 +207,18 @@ def test_likelihoods_are_what_the_network_said_without_the_given_label(run):
     """Against the definition: soft = s given + (1 - s) x average prediction, s = 0.7^steps."""
     given = run.labels["given"]
     for row in (2, 5):
-        moments = label_evidence.history(run, row)
+        moments = label_evidence.epoch_history(run, row)
         share = 0.7 ** (row - 1)  # correction starts with epoch 2
-        assert label_evidence.given_share(moments) == pytest.approx(share)
+        assert label_evidence.given_label_weight(moments) == pytest.approx(share)
         soft = np.array(run.array("soft")[row], dtype=np.float64)
         average = (soft - share * np.eye(3)[given]) / (1 - share)
-        found = label_evidence.likelihoods(moments)
+        found = label_evidence.mean_pred_probs(moments)
         np.testing.assert_allclose(found, average, atol=2e-5)
         np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
 
 
 def test_before_any_correction_it_is_the_average_prediction(run):
-    found = label_evidence.likelihoods(label_evidence.history(run, 1))
+    found = label_evidence.mean_pred_probs(label_evidence.epoch_history(run, 1))
     prediction, confidence = run.array("prediction")[:2], run.array("confidence")[:2]
     by_hand = np.zeros((120, 3))
     for epoch in range(2):
@@ -230,8 +230,8 @@ def test_before_any_correction_it_is_the_average_prediction(run):
 
 
 def test_votes_are_the_given_labels_of_the_nearest_in_the_panel(run):
-    moments = label_evidence.history(run, 5)
-    before = label_evidence.before_correction(moments)
+    moments = label_evidence.epoch_history(run, 5)
+    before = label_evidence.epochs_before_correction(moments)
     assert [moment.row for moment in before] == [0, 1]
     votes = label_evidence.neighbor_votes(moments, before)
     features = np.array(run.array("panel_features")[1], dtype=np.float64)
@@ -247,8 +247,8 @@ def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
     config = quick(rate=0.1, epochs=4, k=2, panel_size=12, warmup=1, correction_start=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = RunFolder(tmp_path / "run")
-    moments = label_evidence.history(run, 3)
-    votes = label_evidence.neighbor_votes(moments, label_evidence.before_correction(moments))
+    moments = label_evidence.epoch_history(run, 3)
+    votes = label_evidence.neighbor_votes(moments, label_evidence.epochs_before_correction(moments))
     outside = next(i for i in range(60) if i not in run.labels["panel"])
     partners = np.concatenate([run.mixing_of(row)[0][outside] for row in (1, 2, 3)])
     expected = np.bincount(run.labels["given"][partners], minlength=3) / len(partners)
@@ -259,7 +259,7 @@ def test_without_neighbors_and_panel_nobody_votes(tmp_path):
     config = quick(method="selc", rate=0.1, epochs=4, panel_size=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = RunFolder(tmp_path / "run")
-    moments = label_evidence.history(run, 3)
+    moments = label_evidence.epoch_history(run, 3)
     assert np.isnan(label_evidence.neighbor_votes(moments, moments[:2])).all()
     found = label_issues(run)
     np.testing.assert_array_equal(found.proposed, found.given)
@@ -269,13 +269,13 @@ def test_without_neighbors_and_panel_nobody_votes(tmp_path):
 def test_a_fork_remembers_what_its_parent_knew(run, tmp_path):
     Runner.fork(run.folder, 3, tmp_path / "fork", data=blobs(n=120), alpha=0.5, epochs=6).run()
     fork = RunFolder(tmp_path / "fork")
-    share = label_evidence.given_share(label_evidence.history(fork, 1))
+    share = label_evidence.given_label_weight(label_evidence.epoch_history(fork, 1))
     assert share == pytest.approx(0.7**2 * 0.5**2)
     np.testing.assert_array_equal(label_issues(fork).p_clean, run.array("clean")[1])
     shutil.rmtree(run.folder)
     shutil.rmtree(tmp_path / "fork" / "parent")
-    moments = label_evidence.history(RunFolder(tmp_path / "fork"), 1)
-    assert label_evidence.given_share(moments) == pytest.approx(0.5**2)
+    moments = label_evidence.epoch_history(RunFolder(tmp_path / "fork"), 1)
+    assert label_evidence.given_label_weight(moments) == pytest.approx(0.5**2)
     assert np.isnan(label_issues(fork).p_clean).all()
 
 

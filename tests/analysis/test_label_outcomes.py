@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from engine.analysis import label_outcomes
-from engine.analysis.label_outcomes import LabelOutcome, counts, groups, memorized, outcomes, words
+from engine.analysis.label_outcomes import (
+    LabelOutcome,
+    memorized,
+    outcome_counts,
+    outcome_words,
+    outcomes,
+    samples_by_outcome,
+)
 from engine.charts.theme import OUTCOMES
 
 
@@ -27,7 +34,7 @@ def test_every_case_of_three_classes(truth_known):
     found = outcomes(given, true if truth_known else None, current)
     assert found.dtype == np.int8
     expected = [by_hand(*case) for case in cases]
-    assert words(found).tolist() == expected
+    assert outcome_words(found).tolist() == expected
     assert set(expected) == {kind.word for kind in LabelOutcome.possible(truth_known)}
 
 
@@ -39,13 +46,13 @@ def test_one_label_is_possible():
 def test_counts_and_groups_part_all_labels_in_order():
     given, true, current = np.random.default_rng(0).integers(4, size=(3, 500))
     codes = outcomes(given, true, current)
-    assert sum(counts(codes).values()) == 500
-    assert list(counts(codes)) == list(LabelOutcome)
-    parts = groups(codes)
+    assert sum(outcome_counts(codes).values()) == 500
+    assert list(outcome_counts(codes)) == list(LabelOutcome)
+    parts = samples_by_outcome(codes)
     assert list(parts) == list(LabelOutcome.possible(True))
     assert sorted(np.concatenate(list(parts.values()))) == list(range(500))
     assert {kind: len(members) for kind, members in parts.items()} == {
-        kind: n for kind, n in counts(codes).items() if n
+        kind: n for kind, n in outcome_counts(codes).items() if n
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from engine.analysis import run_table
 from engine.files import write_json
-from tests.records import keep_epochs, read_records, write_records
+from tests.records import read_records, write_records
 
 
 def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Path:
@@ -73,7 +73,7 @@ def test_only_what_changed_is_read_again(root, template, monkeypatch):
     read.clear()
     run_table.rows(root)
     assert read == []
-    keep_epochs(root / "run3", 2)
+    write_records(root / "run3", read_records(root / "run3")[:2])
     (row,) = [row for row in run_table.rows(root) if row["name"] == "run3"]
     assert read == ["run3"]
     assert row["epochs"] == 2
@@ -106,9 +106,9 @@ def test_cells_are_means_over_seeds(root, template):
     forge(template, root / "s" / "half", accuracy=0.2, k=4, alpha=0.5)
     write_json(root / "s" / "half" / "status.json", {"state": "failed", "message": "", "time": 0})
     forge(template, root / "s" / "ce", accuracy=0.3, mixing="none", correction="none")
-    setups = run_table.setups(run_table.rows(root / "s"))
+    setups = run_table.sweeps_by_setup(run_table.rows(root / "s"))
     assert list(setups) == ["digits, mixnn, symmetric noise"]
-    cells = run_table.cells(setups["digits, mixnn, symmetric noise"], "test_last")
+    cells = run_table.sweep_cells(setups["digits, mixnn, symmetric noise"], "test_last")
     values = list(accuracies.values())
     first, second = cells.to_dict("records")
     assert (first["k"], first["alpha"], first["rate"], first["n"]) == (2, 0.5, 0.4, 3)
@@ -116,7 +116,7 @@ def test_cells_are_means_over_seeds(root, template):
     assert first["std"] == pytest.approx(np.std(values, ddof=1))
     assert (second["k"], second["n"], second["mean"]) == (4, 1, pytest.approx(0.1))
     assert np.isnan(second["std"])
-    said = run_table.say(cells, "Test accuracy", 1)
+    said = run_table.sweep_caption(cells, "Test accuracy", 1)
     assert "4 finished runs in 2 cells" in said
     assert "1 runs of the folder have not finished" in said
 
@@ -125,7 +125,7 @@ def test_setups_that_differ_in_another_knob_stay_apart_and_say_so(root, template
     for warmup in (1, 2):
         for k in (1, 2):
             forge(template, root / f"w{warmup}k{k}", k=k, warmup=warmup)
-    assert set(run_table.setups(run_table.rows(root))) == {
+    assert set(run_table.sweeps_by_setup(run_table.rows(root))) == {
         "digits, mixnn, symmetric noise, warmup 1",
         "digits, mixnn, symmetric noise, warmup 2",
     }
@@ -133,9 +133,9 @@ def test_setups_that_differ_in_another_knob_stay_apart_and_say_so(root, template
 
 def test_settings_that_differ():
     settings = [{"k": 1, "rate": 0.2, "threads": 1}, {"k": 5, "rate": 0.2, "threads": 2}]
-    assert run_table.differing(settings) == {"k": [1, 5]}
-    assert run_table.differing(settings, ignore=["k"]) == {}
-    assert run_table.differing([]) == {}
+    assert run_table.differing_settings(settings) == {"k": [1, 5]}
+    assert run_table.differing_settings(settings, ignore=["k"]) == {}
+    assert run_table.differing_settings([]) == {}
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_settings_that_differ():
 )
 def test_the_filter_wants_every_word(root, finished, failed, words, found):
     frame = run_table.table(run_table.rows(root))
-    assert run_table.bears(frame, words).sum() == found
+    assert run_table.rows_matching(frame, words).sum() == found

@@ -29,7 +29,7 @@ class Folder:
         return np.load(self.folder / "arrays" / f"{name}.npy")
 
     def mix(self, row, sample) -> sample_history.Mix:
-        return sample_history.trained_on(self.run, self.records, row, sample)
+        return sample_history.training_mix(self.run, self.records, row, sample)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def test_the_weights_follow_from_what_stands_beside_them(done):
         own, others = mix.clean[0] + 1e-10, mix.clean[1:]
         expected = np.array([own, *others]) / (own + others.sum())
         np.testing.assert_allclose(mix.weights, expected, atol=1e-5)
-        np.testing.assert_allclose(sample_history.rule(mix.clean), expected, atol=1e-9)
+        np.testing.assert_allclose(sample_history.mixnn_weights(mix.clean), expected, atol=1e-9)
 
 
 def test_the_rule_where_nobody_is_clean():
-    assert sample_history.rule(np.zeros(3)).tolist() == [1, 0, 0]
+    assert sample_history.mixnn_weights(np.zeros(3)).tolist() == [1, 0, 0]
 
 
 def test_warm_up_and_first_epoch(done):
@@ -119,23 +119,23 @@ def test_the_mixed_image_by_numpy():
 
 def test_own_weights_are_made_to_add_up(done):
     mix = done.mix(4, 9)
-    half = mix.weighted(np.array([30.0, 10.0]))
+    half = mix.reweighted(np.array([30.0, 10.0]))
     assert half.weights.tolist() == [0.75, 0.25]
     assert half.parts.tolist() == mix.parts[:2].tolist()
     np.testing.assert_allclose(half.label, 0.75 * mix.soft[0] + 0.25 * mix.soft[1])
-    assert mix.weighted(np.zeros(4)).weights.tolist() == [1, 0, 0, 0]
+    assert mix.reweighted(np.zeros(4)).weights.tolist() == [1, 0, 0, 0]
 
 
 def test_a_smaller_k_has_the_weights_of_the_rule(done):
     mix = done.mix(4, 9)
-    assert mix.cut(0).weights.tolist() == [1]
-    np.testing.assert_allclose(mix.cut(2).weights, sample_history.rule(mix.clean[:3]))
+    assert mix.nearest(0).weights.tolist() == [1]
+    np.testing.assert_allclose(mix.nearest(2).weights, sample_history.mixnn_weights(mix.clean[:3]))
 
 
 def test_candidates_are_the_epochs_own_and_then_the_nearest(done):
     """The panel holds all 200 samples here, so the order must be that of all distances."""
     row, sample = 3, 11
-    found = sample_history.candidates(done.run, done.records, row, sample, 7)
+    found = sample_history.mixing_candidates(done.run, done.records, row, sample, 7)
     features = done["panel_features"][row - 1].astype(np.float64)
     distances = np.sqrt(((features - features[sample]) ** 2).sum(1))
     distances[sample] = np.inf
@@ -146,7 +146,7 @@ def test_candidates_are_the_epochs_own_and_then_the_nearest(done):
     np.testing.assert_allclose(found.distances[4:], distances[expected], rtol=1e-3)
     np.testing.assert_array_equal(found.clean, done["clean"][row - 1, found.parts])
     np.testing.assert_array_equal(found.soft, done["soft"][row - 1, found.parts].astype(float))
-    np.testing.assert_allclose(found.weights, sample_history.rule(found.clean))
+    np.testing.assert_allclose(found.weights, sample_history.mixnn_weights(found.clean))
 
 
 def test_candidates_outside_the_panel(tmp_path):
@@ -155,41 +155,48 @@ def test_candidates_outside_the_panel(tmp_path):
     folder = Folder(tmp_path / "run")
     panel = folder.labels["panel"]
     outside = next(i for i in range(200) if i not in panel)
-    alone = sample_history.candidates(folder.run, folder.records, 2, outside, 7)
+    alone = sample_history.mixing_candidates(folder.run, folder.records, 2, outside, 7)
     assert alone.parts.tolist() == folder.mix(2, outside).parts.tolist()
     features = folder["panel_features"][1].astype(np.float32)
-    found = sample_history.candidates(folder.run, folder.records, 2, outside, 7, features[6] + 1e-3)
+    found = sample_history.mixing_candidates(
+        folder.run, folder.records, 2, outside, 7, features[6] + 1e-3
+    )
     assert len(found.parts) == len(set(found.parts.tolist())) == 8
     assert panel[6] in found.parts
     assert set(found.parts[4:]) <= set(panel)
-    warm = sample_history.candidates(folder.run, folder.records, 0, outside, 7)
+    warm = sample_history.mixing_candidates(folder.run, folder.records, 0, outside, 7)
     assert warm.parts.tolist() == [outside]
 
 
 def test_candidates_in_the_first_epoch_use_what_it_left(done):
-    found = sample_history.candidates(done.run, done.records, 0, 3, 2)
+    found = sample_history.mixing_candidates(done.run, done.records, 0, 3, 2)
     assert len(found.parts) == 3
     np.testing.assert_array_equal(found.clean, done["clean"][0, found.parts])
 
 
 def test_the_history(done):
     sample, n = 23, len(done.records)
-    told = sample_history.history(done.run, sample, n)
+    told = sample_history.sample_history(done.run, sample, n)
     corrected = done["soft"][:n, sample].argmax(1)
     before = [done.labels["given"][sample], *corrected[:-1]]
-    assert told["moved"].tolist() == [a != b for a, b in zip(corrected, before, strict=True)]
+    assert told["label_changed"].tolist() == [
+        a != b for a, b in zip(corrected, before, strict=True)
+    ]
     for row in range(n):
         for rank in range(told["neighbors"].shape[1]):
             used = rank < done.records[row]["n_neighbors"]
             neighbor = done["neighbors"][row, rank, sample]
             expected = done["soft"][row - 1, neighbor].argmax() if used else -1
-            assert told["carried"][row, rank] == expected
-    assert len(sample_history.history(done.run, sample, 4)["loss"]) == 4
+            assert told["neighbor_labels"][row, rank] == expected
+    assert len(sample_history.sample_history(done.run, sample, 4)["loss"]) == 4
 
 
 def test_some_label_moves(done):
     n = len(done.records)
-    moved = [sample_history.history(done.run, sample, n)["moved"].any() for sample in range(200)]
+    moved = [
+        sample_history.sample_history(done.run, sample, n)["label_changed"].any()
+        for sample in range(200)
+    ]
     changed = (done["soft"][:n].argmax(2) != done.labels["given"]).any(0)
     assert moved == changed.tolist()
     assert any(moved)
@@ -197,7 +204,10 @@ def test_some_label_moves(done):
 
 def test_a_label_may_move_in_the_first_epoch(others):
     cold = others["cold"]
-    moved = [sample_history.history(cold.run, sample, 3)["moved"][0] for sample in range(96)]
+    moved = [
+        sample_history.sample_history(cold.run, sample, 3)["label_changed"][0]
+        for sample in range(96)
+    ]
     assert moved == (cold["soft"][0].argmax(1) != cold.labels["given"]).tolist()
     assert any(moved)
 
@@ -236,9 +246,9 @@ def test_a_fork_whose_parent_is_gone(fork, tmp_path):
     moved = Folder(fork.folder)
     assert moved.mix(0, 8).parts[0] == 8  # found beside the fork
     (tmp_path / "finished").unlink()
-    with pytest.raises(StoreError, match="is a fork of finished, which is gone"):
+    with pytest.raises(StoreError, match="is a fork of finished, which is missing"):
         moved.mix(0, 8)
     assert moved.mix(1, 8).kind == "neighbors"
-    told = sample_history.history(moved.run, 8, 2)
-    assert (told["carried"][0] == -1).all()
-    assert (told["carried"][1] >= 0).all()
+    told = sample_history.sample_history(moved.run, 8, 2)
+    assert (told["neighbor_labels"][0] == -1).all()
+    assert (told["neighbor_labels"][1] >= 0).all()

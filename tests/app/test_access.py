@@ -22,7 +22,7 @@ from app.server.visible_runs import VisibleRuns
 from app.server.visitors import acting_as
 from app.views.your_data import evidence
 from engine.analysis import label_changes, sample_history
-from engine.analysis.label_evidence import history
+from engine.analysis.label_evidence import epoch_history
 from engine.data import load
 from engine.errors import DataError, StoreError
 from engine.files import write_json
@@ -250,7 +250,7 @@ def test_an_upload_cannot_be_named_as_a_folder_of_the_server(root, monkeypatch):
     about = registry.receive(archive(), "zebras.npz", root)
     with pytest.raises(registry.UploadError, match="is in the folder of the runs"):
         registry.named(about.dataset.partition(":")[2], root)
-    with pytest.raises(registry.UploadError, match="cannot be read: allowed is"):
+    with pytest.raises(registry.UploadError, match="cannot be read: allowed are"):
         registry.named(f"{root.parent}/a\0b", root)
 
 
@@ -412,13 +412,13 @@ def test_a_fork_shows_only_ancestors_that_the_visitor_may_see(private, root, tmp
     key = runs().share_link(fork, who(ANN))
     with acting_as(who(ANN)):
         assert parent_of(run_cache.run(fork)).folder == root / fork / "parent"
-        assert run_cache.history(fork, 0)["moved"].shape == (3,)
-        assert label_changes.flips(run_cache.run(fork)) is not None
+        assert run_cache.history(fork, 0)["label_changed"].shape == (3,)
+        assert label_changes.label_flips(run_cache.run(fork)) is not None
     with acting_as(who(BOB, key=key)):
         assert parent_of(run_cache.run(fork)) is None
         with pytest.raises(StoreError, match="is gone"):
-            sample_history.before(run_cache.run(fork), 0, np.array([0]))
-        assert all(m.run.folder.name == fork for m in history(run_cache.run(fork), 0))
+            sample_history.state_before(run_cache.run(fork), 0, np.array([0]))
+        assert all(m.run.folder.name == fork for m in epoch_history(run_cache.run(fork), 0))
     shutil.move(root / private, tmp_path / private)  # where no visitor has access
     path = root / fork / "config.json"
     info = json.loads(path.read_text())

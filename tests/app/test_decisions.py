@@ -9,7 +9,7 @@ import pytest
 
 from app.server.decisions import ReviewError, Reviews, has_decisions
 from app.server.storage import StorageError, storage_of
-from engine.analysis import nearest_samples
+from engine.analysis import label_evidence
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import locked
@@ -199,7 +199,7 @@ def test_neighbors_are_the_nearest_in_the_panel(run):
     features = np.array(run.array("panel_features")[5], dtype=np.float64)
     assert len(features) == 120
     for sample in (0, 17, 119):
-        near, distances = nearest_samples.evidence(run, 5, sample, most=4)
+        near, distances = label_evidence.nearest_samples(run, 5, sample, most=4)
         brute = ((features - features[sample]) ** 2).sum(1)
         brute[sample] = np.inf
         np.testing.assert_allclose(distances, np.sqrt(np.sort(brute)[:4]), rtol=1e-4)
@@ -211,7 +211,7 @@ def test_outside_the_panel_the_mixing_partners_are_the_neighbors(tmp_path):
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = RunFolder(tmp_path / "run")
     outside = next(i for i in range(60) if i not in run.labels["panel"])
-    near, _ = nearest_samples.evidence(run, 2, outside)
+    near, _ = label_evidence.nearest_samples(run, 2, outside)
     assert near.tolist() == run.mixing_of(2)[0][outside].tolist()
-    near, _ = nearest_samples.evidence(run, 0, outside)  # warm-up: nothing was mixed
+    near, _ = label_evidence.nearest_samples(run, 0, outside)  # warm-up: nothing was mixed
     assert len(near) == 0

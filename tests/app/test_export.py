@@ -29,14 +29,14 @@ def issues_of(given, suggested, proposed, probability) -> LabelIssues:
     return LabelIssues(
         given=given,
         suggested=suggested,
-        likelihood=likelihood,
+        pred_probs=likelihood,
         p_clean=clean,
         quality=clean / 2,
         probability=np.array(probability),
         flagged=np.arange(len(given)),
         proposed=np.array(proposed),
-        moved=np.array([2, 2, 2, 2, 2]),
-        moved_weight=np.full(len(given), 0.6),
+        soft_argmax=np.array([2, 2, 2, 2, 2]),
+        soft_weight=np.full(len(given), 0.6),
         estimate=3,
         warning=None,
     )

@@ -12,7 +12,7 @@ from app.server.run_manager import runs
 from app.server.storage import storage_of
 from app.views.lesson.steps import PERCENT, RATES, RUNS, STEPS, settings
 from engine.analysis import lesson_explanations
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.config import configure
 from engine.runs.runner import Runner
 from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
@@ -336,7 +336,7 @@ def record(epoch: int, **metrics) -> dict:
     return {"epoch": epoch, "metrics": metrics}
 
 
-def sentences(finding: Finding) -> None:
+def sentences(finding: Explanation) -> None:
     assert len(finding.sentences) == 4
     for sentence in finding.sentences:
         assert re.fullmatch(r"[A-Z0-9].*[^.]\.", sentence), sentence
@@ -346,7 +346,7 @@ def sentences(finding: Finding) -> None:
 @pytest.mark.parametrize(
     ("tests", "outcome", "says"),
     [
-        ([0.5, 0.9, 0.7], "peak", "90.0 % of the test right after epoch 1"),
+        ([0.5, 0.9, 0.7], "peak", "accuracy was 90.0 % after epoch 1"),
         ([0.5, 0.9, 0.89], "rise", "little harm"),
         ([0.2, 0.3, 0.2], "flat", "never learned"),
     ],
@@ -356,7 +356,7 @@ def test_early_learning_is_read_from_the_curve(tests, outcome, says):
         record(e, test_accuracy=t, memorized=0.1 + 0.4 * e, fit_clean=0.8)
         for e, t in enumerate(tests)
     ]
-    finding = lesson_explanations.early(made)
+    finding = lesson_explanations.explain_early_learning(made)
     assert finding.outcome == outcome
     assert says in " ".join(finding.sentences)
     sentences(finding)
@@ -366,7 +366,7 @@ def test_a_run_without_memorization():
     made = [record(e, test_accuracy=0.9, memorized=0.05, fit_clean=0.9) for e in range(3)]
     assert (
         "predicted 5.0 % of the wrong labels, hardly more"
-        in lesson_explanations.early(made).sentences[2]
+        in lesson_explanations.explain_early_learning(made).sentences[2]
     )
 
 
@@ -374,19 +374,19 @@ def test_losses_are_compared_by_pairs():
     wrong = np.array([True, True, False, False])
     clean = np.array([0.1, 0.9, 0.9, 0.2])
     apart, mixed = np.array([5.0, 6.0, 0.1, 0.2]), np.array([1.0, 4.0, 2.0, 3.0])
-    good = lesson_explanations.humps(apart, clean, wrong, mixed, 2)
+    good = lesson_explanations.explain_losses(apart, clean, wrong, mixed, 2)
     assert good.outcome == "large"
-    assert good.numbers["apart"] == 1.0
+    assert good.numbers["auroc"] == 1.0
     assert good.numbers["late"] == 0.5  # by hand: 4 > 2, 4 > 3, but 1 < 2, 1 < 3
     assert good.numbers["precision"] == good.numbers["recall"] == 0.5
     assert "best early" in good.sentences[3]
-    assert lesson_explanations.humps(mixed, clean, wrong, apart, 2).outcome == "spread"
-    assert lesson_explanations.humps(-apart, clean, wrong, apart, 2).outcome == "small"
+    assert lesson_explanations.explain_losses(mixed, clean, wrong, apart, 2).outcome == "spread"
+    assert lesson_explanations.explain_losses(-apart, clean, wrong, apart, 2).outcome == "small"
     assert (
-        "call no label wrong"
-        in lesson_explanations.humps(apart, clean + 1, wrong, apart, 2).sentences[1]
+        "flag no label"
+        in lesson_explanations.explain_losses(apart, clean + 1, wrong, apart, 2).sentences[1]
     )
-    for finding in (good, lesson_explanations.humps(mixed, clean, wrong, apart, 2)):
+    for finding in (good, lesson_explanations.explain_losses(mixed, clean, wrong, apart, 2)):
         sentences(finding)
 
 
@@ -394,50 +394,50 @@ def test_neighbors_are_counted_by_true_class():
     true = np.array([0, 0, 0, 1, 1, 1])
     given = np.array([1, 0, 0, 1, 1, 0])  # the first and the last are wrong
     neighbors = np.array([[1, 2], [0, 2], [0, 1], [4, 5], [3, 5], [3, 0]])
-    finding = lesson_explanations.neighborhood(neighbors, given, true)
+    finding = lesson_explanations.explain_neighbors(neighbors, given, true)
     assert finding.numbers["same"].tolist() == [0, 1, 1]
     assert finding.numbers["mean"] == 1.5
     assert finding.numbers["elected"] == 1.0  # labels 0, 0 name 0; 1, 1 name 1, one by mistake
     assert finding.outcome == "most"
     sentences(finding)
     strangers = np.array([[3, 4], [0, 2], [0, 1], [4, 5], [3, 5], [1, 2]])
-    few = lesson_explanations.neighborhood(strangers, given, true)
+    few = lesson_explanations.explain_neighbors(strangers, given, true)
     assert few.outcome == "few"
-    assert "weak witnesses" in few.sentences[3]
+    assert "weak evidence" in few.sentences[3]
 
 
 def test_mixing_says_who_gets_the_weight():
     true, given = np.array([0, 0, 1]), np.array([1, 0, 1])
     neighbors, soft = np.array([[1], [0], [1]]), np.eye(2)[given]
     weights = np.array([[0.1, 0.9], [0.8, 0.2], [1.0, 0.0]])
-    finding = lesson_explanations.mixture(weights, neighbors, soft, given, true)
+    finding = lesson_explanations.explain_mixing(weights, neighbors, soft, given, true)
     assert finding.outcome == "neighbors"
     assert finding.numbers["own_wrong"] == 0.1
     assert finding.numbers["own_right"] == 0.9
     assert finding.numbers["on_true"] == pytest.approx(0.9)  # 0.9 of a label that says 0
-    assert "rewrite the wrong label" in finding.sentences[3]
+    assert "correct the wrong label" in finding.sentences[3]
     sentences(finding)
-    selfish = lesson_explanations.mixture(weights[[2, 1, 0]], neighbors, soft, given, true)
+    selfish = lesson_explanations.explain_mixing(weights[[2, 1, 0]], neighbors, soft, given, true)
     assert selfish.outcome == "itself"
-    assert "rewrote few" in selfish.sentences[3]
+    assert "corrected few" in selfish.sentences[3]
 
 
 def test_correction_counts_corrected_and_harmed_labels():
     true, given = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
     corrected = np.array([0, 1, 1, 1])
     made = [record(29, test_accuracy=0.9)], [record(29, test_accuracy=0.7)]
-    finding = lesson_explanations.correction(*made, given, corrected, true)
+    finding = lesson_explanations.explain_correction(*made, given, corrected, true)
     assert finding.outcome == "75"
     assert (finding.numbers["corrected"], finding.numbers["harmed"]) == (2, 1)
-    assert finding.hit("80")
-    assert finding.hit("70")
-    assert not finding.hit("81")
+    assert finding.is_correct("80")
+    assert finding.is_correct("70")
+    assert not finding.is_correct("81")
     assert "better labels" in finding.sentences[3]
     sentences(finding)
-    nothing = lesson_explanations.correction(*made, given, given, true)
-    assert "brought nothing" in nothing.sentences[3]
-    unused = lesson_explanations.correction(made[1], made[0], given, corrected, true)
-    assert "did not gain" in unused.sentences[3]
+    nothing = lesson_explanations.explain_correction(*made, given, given, true)
+    assert "did not help" in nothing.sentences[3]
+    unused = lesson_explanations.explain_correction(made[1], made[0], given, corrected, true)
+    assert "test accuracy did not" in unused.sentences[3]
 
 
 def test_the_costliest_change_is_found_and_ties_count():
@@ -452,18 +452,18 @@ def test_the_costliest_change_is_found_and_ties_count():
         "quiet": ended(0.97, 0.99),
         "quiet_plain": ended(0.98, 0.95),
     }
-    finding = lesson_explanations.failures(made)
+    finding = lesson_explanations.explain_failures(made)
     assert finding.outcome == "many"
-    assert finding.hit("alpha0")  # half a point less: chance
-    assert not finding.hit("alpha1")
+    assert finding.is_correct("alpha0")  # half a point less: chance
+    assert not finding.is_correct("alpha1")
     assert "17.0 percentage points" in finding.sentences[3]
     sentences(finding)
-    none = lesson_explanations.failures(
+    none = lesson_explanations.explain_failures(
         made | {name: ended(0.96, 0.98) for name in ("many", "alpha0", "alpha1")}
     )
     assert none.outcome == "none"
-    assert none.hit("none")
-    assert not none.hit("many")
+    assert none.is_correct("none")
+    assert not none.is_correct("many")
 
 
 def test_every_outcome_of_a_step_is_an_option():
@@ -493,4 +493,4 @@ def test_every_outcome_of_a_step_is_an_option():
     ],
 )
 def test_only_all_is_a_hundred_percent(share, text):
-    assert lesson_explanations.pc(share) == text
+    assert lesson_explanations.percent(share) == text

@@ -27,72 +27,86 @@ def estimates():
 
 def test_a_verdict_counts_as_scikit_learn_does(estimates):
     clean, wrong = estimates
-    found = loss_analysis.verdict(clean, wrong, 0.5)
+    found = loss_analysis.detection(clean, wrong, 0.5)
     p, r, f, _ = precision_recall_fscore_support(wrong, clean < 0.5, average="binary")
     assert (found.precision, found.recall, found.f1) == pytest.approx((p, r, f))
-    assert found.false_alarm_rate == pytest.approx((clean[~wrong] < 0.5).mean())
+    assert found.false_positive_rate == pytest.approx((clean[~wrong] < 0.5).mean())
 
 
 def test_a_verdict_on_nothing_is_none():
-    found = loss_analysis.verdict(np.ones(3), np.zeros(3, bool), 0.5)
+    found = loss_analysis.detection(np.ones(3), np.zeros(3, bool), 0.5)
     assert (found.precision, found.recall, found.f1) == (None, None, None)
 
 
 def test_the_roc_curve_holds_every_threshold(estimates):
     clean, wrong = estimates
-    curve = loss_analysis.roc(clean, wrong)
+    curve = loss_analysis.roc_curve(clean, wrong)
     assert curve.area == pytest.approx(roc_auc_score(wrong, -clean))
     for alarms, found, threshold in zip(
-        curve.false_alarms, curve.found, curve.thresholds, strict=True
+        curve.false_positive_rate, curve.true_positive_rate, curve.thresholds, strict=True
     ):
         assert found == pytest.approx((clean[wrong] < threshold).mean())
         assert alarms == pytest.approx((clean[~wrong] < threshold).mean())
     thin = curve.thinned(20)
-    assert len(thin.found) <= 22
-    assert (thin.found[0], thin.found[-1], thin.area) == (0, 1, curve.area)
+    assert len(thin.true_positive_rate) <= 22
+    assert (thin.true_positive_rate[0], thin.true_positive_rate[-1], thin.auroc) == (
+        0,
+        1,
+        curve.auroc,
+    )
 
 
 def test_no_roc_where_all_labels_are_of_one_kind():
-    assert loss_analysis.roc(np.ones(4), np.zeros(4, bool)) is None
-    assert loss_analysis.roc(np.ones(4), np.ones(4, bool)) is None
+    assert loss_analysis.roc_curve(np.ones(4), np.zeros(4, bool)) is None
+    assert loss_analysis.roc_curve(np.ones(4), np.ones(4, bool)) is None
 
 
 def test_counts_are_those_of_numpy():
     values = np.random.default_rng(1).random(1000).astype(np.float32)
     expected, _ = np.histogram(values, 40, (0, 1))
-    assert np.abs(loss_analysis.counts(values, 1.0) - expected).sum() <= 2  # rounding at an edge
+    assert (
+        np.abs(loss_analysis.bin_counts(values, 1.0) - expected).sum() <= 2
+    )  # rounding at an edge
     odd = np.array([np.nan, np.inf, 0.0, 5.0, 1.0])
-    assert loss_analysis.counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
+    assert loss_analysis.bin_counts(odd, 1.0, 4).tolist() == [1, 0, 0, 2]
 
 
 def test_components_and_posterior_are_those_of_scipy():
     x = np.linspace(0, 1, 101)
     low = 0.6 * norm.pdf(x, 0.2, 0.05)
     high = 0.4 * norm.pdf(x, 0.7, 0.1)
-    np.testing.assert_allclose(loss_analysis.bells(MIXTURE, x), [low, high], rtol=1e-9)
-    np.testing.assert_allclose(loss_analysis.posterior(MIXTURE, x), low / (low + high), atol=1e-9)
+    np.testing.assert_allclose(
+        loss_analysis.component_densities(MIXTURE, x), [low, high], rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        loss_analysis.clean_posterior(MIXTURE, x), low / (low + high), atol=1e-9
+    )
 
 
 def test_a_mixture_without_width_has_no_components():
     flat = MIXTURE | {"stds": [0.0, 0.0]}
-    assert loss_analysis.bells(flat, np.linspace(0, 1, 5)) is None
-    assert loss_analysis.posterior(flat, np.linspace(0, 1, 5)) is None
+    assert loss_analysis.component_densities(flat, np.linspace(0, 1, 5)) is None
+    assert loss_analysis.clean_posterior(flat, np.linspace(0, 1, 5)) is None
 
 
 def test_intervals_of_flagged_losses():
     x = np.arange(6.0)
-    assert loss_analysis.spans(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [(0, 0), (2, 3), (5, 5)]
-    assert loss_analysis.spans(x, np.zeros(6, bool)) == []
+    assert loss_analysis.true_intervals(x, np.array([1, 0, 1, 1, 0, 1], bool)) == [
+        (0, 0),
+        (2, 3),
+        (5, 5),
+    ]
+    assert loss_analysis.true_intervals(x, np.zeros(6, bool)) == []
 
 
 def test_axes_hold_all_epochs():
     rows = np.random.default_rng(2).random((7, 300)).astype(np.float32) ** 3
-    ranges = loss_analysis.axes(rows, None, scaled=True)
-    tallest = max(loss_analysis.counts(row, 1.0).max() for row in rows)
+    ranges = loss_analysis.histogram_axes(rows, None, scaled=True)
+    tallest = max(loss_analysis.bin_counts(row, 1.0).max() for row in rows)
     assert ranges.top == 1
     assert ranges.full == tallest
     assert ranges.cut <= ranges.full
-    plain = loss_analysis.axes(rows * 9, rows[0] > 0.1, scaled=False)
+    plain = loss_analysis.histogram_axes(rows * 9, rows[0] > 0.1, scaled=False)
     assert 7 < plain.top < 9.2
     assert plain.full <= (rows[0] > 0.1).sum()
 
@@ -101,10 +115,10 @@ def test_examples_hold_each_outcome_and_memorized_missed_labels_apart():
     codes = np.repeat([LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.HARMED], 20)
     memorized = np.arange(60) % 2 == 1
     rows = np.random.default_rng(0).random((4, 60))
-    found = loss_analysis.examples(rows, codes, memorized, n=2)
+    found = loss_analysis.example_samples(rows, codes, memorized, n=2)
     assert codes[found].tolist() == [0, 0, 2, 2, 2, 2, 3, 3]
     assert memorized[found[2:6]].tolist() == [False, False, True, True]
-    unknown = loss_analysis.examples(rows, np.full(60, LabelOutcome.KEPT), None, n=2)
+    unknown = loss_analysis.example_samples(rows, np.full(60, LabelOutcome.KEPT), None, n=2)
     assert len(unknown) == 2
 
 
@@ -127,18 +141,18 @@ def test_lines_have_the_color_of_their_outcome_and_memorized_ones_are_thick():
 
 def test_typical_samples_lie_in_the_middle():
     rows = np.stack([np.arange(100.0), np.arange(100.0)])
-    assert sorted(loss_analysis.typical(rows, np.arange(11), 3)) == [4, 5, 6]
+    assert sorted(loss_analysis.typical_samples(rows, np.arange(11), 3)) == [4, 5, 6]
 
 
 def test_classes_with_their_quantiles_hardest_first(estimates):
     clean, wrong = estimates
     classes = np.arange(500) % 3
     values = 1 - clean
-    lines = loss_analysis.by_class(values, clean, classes, wrong)
-    assert [line.area for line in lines] == sorted(line.area for line in lines)
+    lines = loss_analysis.losses_by_class(values, clean, classes, wrong)
+    assert [line.auroc for line in lines] == sorted(line.auroc for line in lines)
     for line in lines:
-        mine = classes == line.number
-        assert line.area == pytest.approx(roc_auc_score(wrong[mine], -clean[mine]))
+        mine = classes == line.class_id
+        assert line.auroc == pytest.approx(roc_auc_score(wrong[mine], -clean[mine]))
         assert line.quantiles["wrong"][2] == pytest.approx(np.median(values[mine & wrong]))
         assert line.sizes["right"] == (mine & ~wrong).sum()
 

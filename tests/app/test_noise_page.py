@@ -261,9 +261,9 @@ def test_human_labels_are_shown_or_requested(root, monkeypatch, tmp_path):
     assert {m.label: m.value for m in at.metric}["Wrong labels"] == "18 of 60"
     assert "People gave these labels: 30.0 %" in texts(at)
     at.selectbox(key="w-human_labels").set_value("aggre").run()
-    assert "holds worse" in texts(at)
+    assert "contains worse" in texts(at)
     at.switch_page("views/train/page.py").run()
-    assert "holds worse" in texts(at)
+    assert "contains worse" in texts(at)
     at.query_params["human_labels"] = "worse"
     at.run()
     assert "human labels (worse)" in texts(at)

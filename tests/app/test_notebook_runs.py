@@ -13,21 +13,21 @@ from tests.execute_notebooks import FOLDER
 
 @pytest.fixture
 def quick(monkeypatch):
-    """The notebook's runs end in seconds, and no browser paints its figures."""
-    whole = config.configure
-    monkeypatch.setattr(config, "configure", lambda **knobs: whole(**knobs | DIGITS))
+    """The notebook's runs end in seconds, and no browser renders its figures."""
+    original = config.configure
+    monkeypatch.setattr(config, "configure", lambda **settings: original(**settings | DIGITS))
     monkeypatch.setattr(notebook, "_painter", lambda: None)
 
 
-def test_06_opens_what_the_app_made_and_the_app_what_06_made(root, quick, capsys):
-    made = runs().submit(quick_digits(seed=4), visitor=ANYONE)
-    wait_until(lambda: runs().info(made).state == "done")
+def test_06_and_the_app_open_each_others_runs(root, quick, capsys):
+    name = runs().submit(quick_digits(seed=4), visitor=ANYONE)
+    wait_until(lambda: runs().info(name).state == "done")
     book, names = nbformat.read(FOLDER / "06_full_mixnn.ipynb", 4), {}
     for cell in book.cells:
         if cell.cell_type == "code":
             exec(cell.source, names)
-    assert names["of_app"].folder == root / made
-    assert f"{made}: " in capsys.readouterr().out
+    assert names["of_app"].folder == root / name
+    assert f"{name}: " in capsys.readouterr().out
     for method in ("mixnn", "ce"):
         page = app("losses", run=f"notebook-06-{method}")
         assert not page.error
@@ -37,7 +37,7 @@ def test_06_opens_what_the_app_made_and_the_app_what_06_made(root, quick, capsys
     assert not page.error
 
 
-def test_06_says_so_where_the_app_has_made_no_run(root, quick, capsys):
+def test_06_reports_that_the_app_has_no_run(root, quick, capsys):
     book, names = nbformat.read(FOLDER / "06_full_mixnn.ipynb", 4), {}
     cells = [cell.source for cell in book.cells if cell.cell_type == "code"]
     for source in cells[:3]:

@@ -128,6 +128,8 @@ class Queue(RuleBasedStateMachine):
             if action == "stop" and self.waiting.pop(name, None):
                 self.pinned.discard(name)
                 assert (self.root / name).exists() == has_trained
+                if has_trained:
+                    self.begun.add(name)
 
     @precondition(lambda self: self.begun)
     @rule(data=st.data())

@@ -331,7 +331,7 @@ def test_the_table_holds_the_folders_numbers(run):
 
 
 def test_the_history_marks_the_epoch_and_shares_add_up(run):
-    history = sample_history.history(run, 17, 6)
+    history = sample_history.sample_history(run, 17, 6)
     fig = charts.history(np.arange(6), history, [str(c) for c in range(10)], 4)
     assert {shape.x0 for shape in fig.layout.shapes} == {4}
     areas = [trace for trace in fig.data if trace.type == "scatter" and trace.stackgroup]
@@ -360,7 +360,7 @@ def test_names_of_users_stay_text(run):
     page(run="moving")
     sample = Sample(RunView("moving", 4), 17)
     sample.classes = ["<script>*x*</script>"] * 10
-    mix = sample_history.trained_on(sample.run, sample.records, 4, 17)
+    mix = sample_history.training_mix(sample.run, sample.records, 4, 17)
     words = equation.part_caption(sample, mix, 1)
     assert "<script>" not in words
 

@@ -186,7 +186,7 @@ def test_a_damaged_database_says_so_and_is_unchanged(tmp_path):
     (tmp_path / NAME).write_bytes(b"nothing of use" * 1000)
     storage = Storage(tmp_path)
     for use in (lambda: storage.table("owners"), lambda: storage.put("owners", "a", "b")):
-        with pytest.raises(StorageError, match=f"{NAME} cannot be used: it is damaged; put back"):
+        with pytest.raises(StorageError, match=f"{NAME} cannot be used: it is damaged; restore"):
             use()
     assert (tmp_path / NAME).read_bytes() == b"nothing of use" * 1000
     (tmp_path / NAME).rename(tmp_path / "aside")

@@ -1,4 +1,4 @@
-"""Texts of strangers are shown as text: names, messages and addresses, on every page."""
+"""Untrusted texts are shown literally: names, messages and URLs, on every page."""
 
 import contextlib
 import html
@@ -30,11 +30,11 @@ from tests.hostile import (
 from tests.poison import IN_ARRAYS, IN_LABELS, IN_ROWS, IN_STATES, POISONS
 
 WRONG = "Unexpected error"
-IN_CI = 60  # addresses of the fixed subset
+IN_CI = 60  # URLs of the fixed subset
 
 
 def acting_on(at) -> list[str]:
-    return [found for proto in protos(at._tree) for found in acting(proto)]
+    return [text for proto in protos(at._tree) for text in acting(proto)]
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def hostile(root, template) -> str:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_markdown_of_a_name_has_nothing_that_acts(name):
+def test_markdown_of_a_name_has_nothing_active(name):
     shown = plain.markdown(name)
     message = SimpleNamespace(
         ListFields=lambda: [(SimpleNamespace(name="body", is_repeated=False), shown)]
@@ -63,14 +63,14 @@ def test_ordinary_names_stay_legible():
     assert plain.markdown("a_b*c _x_") == r"a_b\*c \_x\_"
 
 
-def test_what_cannot_be_encoded_or_turns_its_direction_is_replaced():
+def test_what_cannot_be_encoded_or_changes_direction_is_replaced():
     for function in (escaping.text, plain.markdown, plain.html, escaping.plotly):
         shown = function("a\ud800b\u202ec\x00d\ne")
         assert shown == "a�b�c�d e"
         assert len(function("x" * 10**6)) == plain.MOST
 
 
-def test_plotly_names_come_back_for_the_table():
+def test_plotly_names_are_restored_in_the_table():
     for name in NAMES[:9]:
         assert html.unescape(escaping.plotly(name)) == name
         assert not {"<", ">", "$", "%"} & set(escaping.plotly(name))
@@ -80,15 +80,15 @@ def test_plotly_names_come_back_for_the_table():
 
 
 @pytest.mark.parametrize(("page", "params"), PAGES)
-def test_no_page_lets_a_name_act(page, params, hostile):
+def test_names_are_inert_on_every_page(page, params, hostile):
     at = app(page, run=hostile, **params)
     assert WRONG not in texts(at)
     assert acting_on(at) == []
     assert at.header
 
 
-def test_the_check_sees_what_acts(root):
-    """The test above is one that can fail."""
+def test_the_check_detects_active_content(root):
+    """The test above can fail."""
 
     def page(names):
         import plotly.graph_objects as go
@@ -101,9 +101,9 @@ def test_the_check_sees_what_acts(root):
         st.plotly_chart(go.Figure(go.Bar(x=[names[2]], y=[1])))
 
     at = AppTest.from_function(page, args=(NAMES,)).run()
-    found = acting_on(at)
-    assert len(found) >= 13
-    assert {text.split(":")[0] for text in found} >= {"HTML", "figure", "Markdown.body"}
+    active = acting_on(at)
+    assert len(active) >= 13
+    assert {text.split(":")[0] for text in active} >= {"HTML", "figure", "Markdown.body"}
 
 
 def test_errors_are_shown_as_text(root, monkeypatch):
@@ -118,11 +118,11 @@ def test_errors_are_shown_as_text(root, monkeypatch):
     assert acting_on(at) == []
 
 
-# --- addresses
+# --- URLs
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_no_address_breaks_a_page(part, finished):
+def test_no_url_breaks_a_page(part, finished):
     for page, params in addresses()[: 4 * IN_CI : 4][part::4]:
         params = {"run": finished} | params
         at = app(page, **params)
@@ -130,38 +130,38 @@ def test_no_address_breaks_a_page(part, finished):
         assert acting_on(at) == [], (page, params)
 
 
-def test_a_number_with_23_digits_and_a_deep_table_are_told_of(finished):
+def test_a_number_with_23_digits_and_a_deep_table_are_reported(finished):
     at = app("losses", run=finished, epoch="9" * 23, noise_matrix=packed()[0])
-    said = "\n".join(warning.value for warning in at.warning)
-    assert r"epoch = '99999" in said
-    assert "noise_matrix" in said
-    assert "a packed table of numbers" in said
+    warnings = "\n".join(warning.value for warning in at.warning)
+    assert r"epoch = '99999" in warnings
+    assert "noise_matrix" in warnings
+    assert "a packed table of numbers" in warnings
     assert at.header
 
 
-def test_an_address_without_end_is_not_read(finished):
+def test_an_endless_url_is_not_read(finished):
     names = [name for name in PARAMS if name not in ("run", "dataset")]
     at = app("losses", run=finished, **dict.fromkeys(names, "9" * 3000))
     assert "so it was not read: allowed is 100,000" in texts(at)
 
 
 @pytest.mark.parametrize("name", PARAMS)
-def test_every_parameter_has_an_end(name):
+def test_every_parameter_has_a_maximum_length(name):
     param = PARAMS[name]
     with pytest.raises(ValueError, match="in at most"):
         param.read("9" * (param.max_chars + 1))
-    for text in packed():  # read, or refused: nothing else
+    for text in packed():  # either read or refused
         with contextlib.suppress(ValueError):
             param.read(text)
 
 
-def test_a_set_of_samples_has_an_end():
+def test_a_set_of_samples_has_a_maximum_size():
     with pytest.raises(ValueError):  # noqa: PT011
         sample_sets.unpack("A" * (sample_sets.LARGEST + 1))
 
 
 def test_the_guard_covers_the_frame(root, monkeypatch):
-    """Not the page alone: what comes before it, and after."""
+    """Also what runs before and after the page."""
     for name in ("sync", "problems"):
         with monkeypatch.context() as patch:
             patch.setattr(url_state, name, lambda: 1 / 0)
@@ -206,7 +206,7 @@ COLLATERAL = (
 @pytest.mark.parametrize("page", LISTS)
 @pytest.mark.parametrize("own", [True, False])
 def test_bad_folders_never_break_a_list(page, own, finished, root, template):
-    """All kinds that broke pages, beside a good run; a name that is not UTF-8 among them."""
+    """All kinds that broke pages, next to a good run, and a name that is not UTF-8."""
     for kind in COLLATERAL:
         shutil.copytree(template, root / kind)
         POISONS[kind](root / kind)
@@ -225,7 +225,7 @@ def test_bad_folders_never_break_a_list(page, own, finished, root, template):
 @pytest.mark.parametrize(
     "page", ["train", "noise", "losses", "map", "sample", "labels", "compare", "your_data"]
 )
-def test_poisoned_contents_end_in_a_sentence(page, root, template, monkeypatch):
+def test_poisoned_contents_end_in_a_message(page, root, template, monkeypatch):
     monkeypatch.setenv("MIXNN_TEST_MARK", str(root.parent / "executed"))
     kinds = {
         "given too large": IN_LABELS,

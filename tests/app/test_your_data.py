@@ -225,7 +225,7 @@ def test_filters_by_class_and_likelihood(finished):
     at = app("your_data", step="review", run=finished, desk_class=kind)
     assert shows(at, expected[0])
     assert f"The list: {len(expected)} labels" in at.expander[0].label
-    sure = float(np.sort(issues.sure()[issues.flagged])[-3]) - 1e-4
+    sure = float(np.sort(issues.confidence()[issues.flagged])[-3]) - 1e-4
     at = app("your_data", step="review", run=finished, desk_sure=sure)
     assert "The list: 3 labels" in at.expander[0].label
     at = app("your_data", step="review", run=finished, desk_show="decided")

@@ -75,7 +75,7 @@ def _pixels(jpeg: bytes) -> np.ndarray:
 
 def shares(found: LabelIssues, true: np.ndarray) -> dict[str, float]:
     """Shares of right labels: as given, with the proposed changes, by correction's end state."""
-    kinds = {"given": found.given, "proposed": found.proposed, "old": found.moved}
+    kinds = {"given": found.given, "proposed": found.proposed, "old": found.soft_argmax}
     return {kind: float((labels == true).mean()) for kind, labels in kinds.items()}
 
 
@@ -85,16 +85,16 @@ def measure(run: RunFolder, true: np.ndarray) -> dict:
     wrong = found.given != true
     soft, clean = np.array(run.array("soft")[-1]), np.array(run.array("clean")[-1])
     old = {
-        "flagged": (found.moved != found.given) | (clean < 0.5),
+        "flagged": (found.soft_argmax != found.given) | (clean < 0.5),
         "suspicion": 1 - normalized_margin(soft, clean, found.given),
     }
-    moments = label_evidence.history(run, len(run.epochs) - 1)
-    before = label_evidence.before_correction(moments)
+    moments = label_evidence.epoch_history(run, len(run.epochs) - 1)
+    before = label_evidence.epochs_before_correction(moments)
     votes = label_evidence.neighbor_votes(moments, before)
     rows, n_before = np.arange(len(true)), len(before)
     losses = np.array(run.array("loss")[:n_before])
     variants = {
-        "likelihood": 1 - found.likelihood[rows, found.given],
+        "likelihood": 1 - found.pred_probs[rows, found.given],
         "neighbors": 1 - votes[rows, found.given],
         "p_clean before correction": 1 - found.p_clean,
         "loss before correction": losses[-1],
@@ -102,13 +102,15 @@ def measure(run: RunFolder, true: np.ndarray) -> dict:
         "mean loss, second half": losses[n_before // 2 :].mean(0),
         "contradicting epochs": (run.array("prediction")[:n_before] != found.given).mean(0),
     }
-    raw = (found.sure() >= 0.95) & (found.p_clean < 0.5) & (votes.argmax(1) == found.suggested)
+    raw = (
+        (found.confidence() >= 0.95) & (found.p_clean < 0.5) & (votes.argmax(1) == found.suggested)
+    )
     return {
         "n": len(true),
         "wrong": int(wrong.sum()),
         "share": shares(found, true),
         "changes": _changes(found.proposed, found.given, true),
-        "changes_old": _changes(found.moved, found.given, true),
+        "changes_old": _changes(found.soft_argmax, found.given, true),
         "changes_raw": _changes(np.where(raw, found.suggested, found.given), found.given, true),
         "flagged": [len(found.flagged), int(wrong[found.flagged].sum())],
         "flagged_old": [int(old["flagged"].sum()), int((old["flagged"] & wrong).sum())],

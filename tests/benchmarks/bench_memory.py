@@ -15,7 +15,8 @@ from engine.config import configure
 from engine.data.base import assemble
 from engine.hardware import hardware_info, threads
 from engine.training.control import Control
-from engine.training.train import estimate_clean_probability, evaluate, prepare_state
+from engine.training.evaluation import estimate_clean_probability, evaluate
+from engine.training.train import prepare_state
 
 
 def peak() -> int:

@@ -21,9 +21,10 @@ from engine.files import read_json, write_json
 from engine.method.mixing import mixing_weights
 from engine.method.soft_labels import ema_update
 from engine.runs.writer import RunWriter
+from engine.training.evaluation import estimate_clean_probability
 from engine.training.snapshot import Snapshot
 from engine.training.state import State
-from engine.training.train import epoch_plan, estimate_clean_probability, prepare_state
+from engine.training.train import epoch_plan, prepare_state
 
 K, EPOCHS = 5, 30
 ODD = 0.05  # share of images that look like another class, now and ever

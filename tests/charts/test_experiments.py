@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from engine.analysis.statistics import FINDING, differences, means
+from engine.analysis.statistics import INTERVAL_COLUMNS, differences, means
 from engine.charts import experiments as charts
 from engine.experiments import figures, image_files
 
@@ -106,7 +106,9 @@ def test_a_table_without_rows_gives_an_empty_picture():
 
 def test_a_panel_without_values_says_so_and_keeps_its_axes():
     table = curves()
-    table.loc[(table["rate"] == 0.2) & (table["metric"] == "memorized"), FINDING[1:]] = np.nan
+    table.loc[(table["rate"] == 0.2) & (table["metric"] == "memorized"), INTERVAL_COLUMNS[1:]] = (
+        np.nan
+    )
     fig = charts.bands(table, metrics=METRICS, color="method", facet="rate", row="metric")
     (note,) = [a for a in fig.layout.annotations if a.text == "no value"]
     assert note.xref == "x3 domain"

@@ -7,12 +7,13 @@ import pandas as pd
 import pytest
 
 from engine.analysis import label_changes
-from engine.analysis.label_changes import Flips
+from engine.analysis.label_changes import LabelFlips
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts import compare, curves, labels
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
+from tests.records import keep_epochs
 
 CLASSES = ["cat", "dog", "eel"]
 
@@ -41,7 +42,7 @@ def by_hand(run: RunFolder) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def as_list(flips: Flips) -> list[tuple[int, ...]]:
+def as_list(flips: LabelFlips) -> list[tuple[int, ...]]:
     columns = (flips.epoch, flips.sample, flips.before, flips.after)
     return list(zip(*(column.tolist() for column in columns), strict=True))
 
@@ -49,14 +50,14 @@ def as_list(flips: Flips) -> list[tuple[int, ...]]:
 def test_flips_are_those_found_label_by_label(run):
     expected = by_hand(run)
     assert len(expected) > 20
-    assert as_list(label_changes.flips(run)) == expected
+    assert as_list(label_changes.label_flips(run)) == expected
     for epoch in range(8):
         seen = [flip for flip in expected if flip[0] <= epoch]
-        assert as_list(label_changes.flips(run).until(epoch)) == seen
+        assert as_list(label_changes.label_flips(run).until(epoch)) == seen
 
 
 def test_first_and_last_flip_and_their_number(run):
-    flips = label_changes.flips(run)
+    flips = label_changes.label_flips(run)
     n = len(run.labels["given"])
     first, last, counts = flips.per_sample(n)
     assert counts.max() > 1
@@ -67,22 +68,23 @@ def test_first_and_last_flip_and_their_number(run):
 
 
 def test_only_new_epochs_are_read(run, tmp_path, monkeypatch):
-    from tests.records import keep_epochs
 
     folder = tmp_path / "grows"
     shutil.copytree(run.folder, folder)
     every = (folder / "epochs.jsonl").read_text()
     keep_epochs(folder, 5)
     grows = RunFolder(folder)
-    assert as_list(label_changes.flips(grows)) == as_list(label_changes.flips(run).until(4))
+    assert as_list(label_changes.label_flips(grows)) == as_list(
+        label_changes.label_flips(run).until(4)
+    )
     (folder / "epochs.jsonl").write_text(every)
     read, expected = [], by_hand(run)
     load = np.load
     monkeypatch.setattr(np, "load", lambda *args, **kw: read.append(args) or load(*args, **kw))
-    assert as_list(label_changes.flips(grows)) == expected
+    assert as_list(label_changes.label_flips(grows)) == expected
     assert len(read) == 3
     read.clear()
-    label_changes.flips(grows)
+    label_changes.label_flips(grows)
     assert not read
 
 
@@ -90,7 +92,7 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
     child = Runner.fork(run.folder, 4, tmp_path / "child", data=blobs())
     child.run()
     assert child.status.state == "done", child.status.error
-    flips = label_changes.flips(RunFolder(tmp_path / "child"))
+    flips = label_changes.label_flips(RunFolder(tmp_path / "child"))
     before = [flip for flip in by_hand(run) if flip[0] <= 4]
     assert as_list(flips)[: len(before)] == before
     labels = np.array(run.labels["given"])
@@ -103,7 +105,7 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
 def test_the_sentence_counts_what_became_of_the_labels():
     def sentence(truth_known: bool = True, **counts: int) -> str:
         found = {outcome: counts.get(outcome.word, 0) for outcome in LabelOutcome}
-        return label_changes.sentence(found, 9, truth_known=truth_known)
+        return label_changes.outcome_summary(found, 9, truth_known=truth_known)
 
     text = sentence(clean=900, missed=1, corrected=514, harmed=3, changed=2)
     assert "**corrected 514 of 517 wrong labels**" in text
@@ -157,7 +159,7 @@ def test_nothing_flows_where_nothing_changed():
 
 
 def test_bars_of_flips_count_each_epoch_and_outcome(run):
-    flips, true = label_changes.flips(run), run.labels["true"]
+    flips, true = label_changes.label_flips(run), run.labels["true"]
     fig = labels.flips_over_time(flips, true, (0, 7), begins=2)
     bars = {trace.name[2:]: np.array(trace.y) for trace in fig.data}
     assert set(bars) == {"corrected", "harmed", "changed"}

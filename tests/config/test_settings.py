@@ -1,4 +1,4 @@
-"""One place says no to bad settings, and names knob, value and what is allowed."""
+"""Bad settings are refused by an error that names setting, value and what is allowed."""
 
 import json
 from typing import get_args
@@ -32,7 +32,7 @@ def choices(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("knobs", "message"),
+    ("settings", "message"),
     [
         ({"k": 0}, "k = 0: allowed is a whole number from 1 to 100"),
         ({"alpha": 1.5}, "alpha = 1.5: allowed is a number from 0 to 1"),
@@ -51,9 +51,9 @@ def choices(name: str) -> set[str]:
         ({"k": 0, "alpha": 2}, "k = 0.*; alpha = 2"),
     ],
 )
-def test_bad_settings_are_refused(knobs, message):
+def test_bad_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
-        configure(**{"preset": "plain"} | knobs)
+        configure(**{"preset": "plain"} | settings)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -181,7 +181,7 @@ def test_varied_replaces_the_method_and_drops_an_unused_matrix():
 
 
 def test_a_folder_written_under_an_older_name_opens_under_the_new_one(tmp_path):
-    """Read, resumed by its checkpoint, forked and asked, as before the network's new name."""
+    """Read, resumed, forked and used for predictions, as before the network's new name."""
     config = quick(network="resnet9-w16", epochs=2, warmup=1)
     Runner.new(config, tmp_path / "run", data=blobs()).run()
     for path in (tmp_path / "run").glob("config.json"):

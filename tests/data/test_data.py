@@ -216,7 +216,7 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
             val_labels=np.array([2, 0]),
             train_true_labels=truth,
             class_names=np.array(["ant", "bee", "cow"]),
-            remarks=np.array([None]),  # an object array that nobody asked for
+            remarks=np.array([None]),  # an object array that is not needed
         )
     )
     assert found.classes == ("ant", "bee", "cow")

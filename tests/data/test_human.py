@@ -1,4 +1,4 @@
-"""Labels that people gave: both kinds of file, and files that are not what they seem."""
+"""Human labels: both kinds of file, and files that are not what they seem."""
 
 import os
 import pickle
@@ -151,7 +151,7 @@ def test_a_missing_file_says_what_belongs_where(tmp_path):
 def test_the_real_labels_have_the_published_rates(tmp_path):
     path = SHARED / "data" / "cifar10n_labels.npz"
     if not path.exists():
-        pytest.skip("no ../shared/data beside the project")
+        pytest.skip("no ../shared/data next to the project")
     (tmp_path / path.name).symlink_to(path)
     for labels, wrong in (("aggre", 0.0901), ("random1", 0.1723), ("worse", 0.4021)):
         clean, given = human.load("cifar10", labels, tmp_path)

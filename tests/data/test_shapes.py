@@ -1,4 +1,4 @@
-"""The drawn shapes: reproducible, balanced, of the right outline, and easy to see."""
+"""The generated shapes: reproducible, balanced, with the right outline, and visible."""
 
 import numpy as np
 import pytest

@@ -13,12 +13,12 @@ from scipy import stats
 from engine.__main__ import main
 from engine.analysis.statistics import (
     against_best,
-    conclusion,
+    describe_difference,
     differences,
+    format_mean,
     holm_sidak,
     interval,
     means,
-    say,
 )
 from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
@@ -73,7 +73,7 @@ def test_a_difference_that_is_not_significant_is_no_claim():
     b = runs_of("y", {(0.4, 0): 0.5, (0.4, 1): 0.8})[["rate", "seed", "a"]]
     row = differences(a, b, ["rate"], ["a"]).iloc[0]
     assert not row["clear"]
-    assert conclusion(row) == "not significantly different"
+    assert describe_difference(row) == "not significantly different"
     single = differences(a[:1], b[:1], ["rate"], ["a"]).iloc[0]
     assert not single["clear"]
 
@@ -173,11 +173,11 @@ def test_means_and_words():
     frame = runs_of("x", {(0.2, 0): 0.97, (0.2, 1): 0.98, (0.2, 2): 0.99})
     row = means(frame, ["rate"], ["a"]).iloc[0]
     assert (row["rate"], row["metric"], row["n"]) == (0.2, "a", 3)
-    assert say(row) == "98.0 % [95.5, 100.5], n = 3"
-    assert say({"n": 3, "mean": 0.021, "low": 0.01, "high": 0.032}, sign=True) == (
+    assert format_mean(row) == "98.0 % [95.5, 100.5], n = 3"
+    assert format_mean({"n": 3, "mean": 0.021, "low": 0.01, "high": 0.032}, sign=True) == (
         "+2.1 points [+1.0, +3.2], n = 3"
     )
-    assert say(interval([0.5])) == "50.0 %, n = 1"
+    assert format_mean(interval([0.5])) == "50.0 %, n = 1"
 
 
 # --- what is measured

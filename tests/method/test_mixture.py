@@ -47,14 +47,14 @@ def assert_as_scikit_learn(values: torch.Tensor, seed: int) -> None:
 
 
 DRAWN = {
-    "two humps": lambda rng, n: np.where(
+    "bimodal": lambda rng, n: np.where(
         rng.random(n) < 0.4, rng.normal(2.5, 0.4, n), rng.normal(0.5, 0.2, n)
     ),
     "unimodal": lambda rng, n: rng.normal(size=n),
     "skewed": lambda rng, n: rng.gamma(1, 1, n),
     "heavy tail": lambda rng, n: rng.pareto(1.5, n),
     "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.9, 0, rng.random(n)),
-    "three values": lambda rng, n: rng.integers(0, 3, n),  # the middle one lies midway
+    "three values": lambda rng, n: rng.integers(0, 3, n),  # one is midway
     "one far off": lambda rng, n: np.where(np.arange(n) == 1, 100, rng.normal(size=n)),
 }
 
@@ -130,7 +130,7 @@ def test_losses_that_are_not_finite_count_as_not_clean():
     assert nothing.warning
 
 
-def test_one_hump_is_named_and_two_are_not():
+def test_unimodal_losses_get_a_warning():
     values = torch.from_numpy(np.random.default_rng(0).normal(0.5, 0.1, 2000)).float()
     fit = fit_clean_probability(normalize_losses(values))
     assert "unimodal" in fit.warning

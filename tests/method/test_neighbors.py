@@ -123,16 +123,16 @@ def test_approximate_search_repeats_itself(backend):
 
 
 def test_auto_goes_by_size(monkeypatch):
-    asked = []
+    used = []
     for name in ("exact", "ivf", "hnsw"):
         monkeypatch.setattr(
-            neighbors, f"_{name}", lambda f, k, seed, name=name: asked.append(name) or _any(f, k)
+            neighbors, f"_{name}", lambda f, k, seed, name=name: used.append(name) or _any(f, k)
         )
     monkeypatch.setattr(neighbors, "IVF_FROM", 100)
     monkeypatch.setattr(neighbors, "HNSW_FROM", 200)
     for n in (99, 100, 199, 200):
         nearest(torch.rand(n, 2), 1)
-    assert asked == ["exact", "ivf", "ivf", "hnsw"]
+    assert used == ["exact", "ivf", "ivf", "hnsw"]
 
 
 def _any(features: torch.Tensor, k: int) -> torch.Tensor:

@@ -135,7 +135,7 @@ def test_fifty_thousand_labels_take_less_than_fifty_milliseconds():
         (("pair", 0.4, 1), "n_classes = 1: allowed is 2 or more"),
         (("asymmetric", 0.4, 10), "no class map for None with 10 classes.*pair and matrix"),
         (("matrix", 0.4, 2), "needs a matrix"),
-        (("margin", 0.4, 2), "noise = 'margin' needs the images"),
+        (("margin", 0.4, 2), "noise = 'margin' has no transition matrix"),
     ],
 )
 def test_bad_noise_is_refused(arguments, message):

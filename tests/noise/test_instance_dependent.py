@@ -1,4 +1,4 @@
-"""Noise that looks at each sample, against its definition computed another way."""
+"""Instance-dependent noise, against its definition computed another way."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_instance_noise_draws_by_each_images_own_probabilities(monkeypatch):
     made = np.random.default_rng
 
     class Fixed:
-        """Chance anew for every seed, but the same projections, class by class."""
+        """Other random numbers for every seed, but the same projections, class by class."""
 
         def __init__(self, seed):
             self.random, self.projections = made(seed).random, iter(weights)
@@ -68,7 +68,7 @@ def test_instance_noise_draws_by_each_images_own_probabilities(monkeypatch):
     given = np.stack([by_image(seed=seed).labels for seed in range(draws)])
     counts = np.stack([(given == c).sum(0) for c in range(C)], 1)
     expected = probabilities_by_hand(weights, flip)
-    often = np.flatnonzero(expected.min(1) > 0.02)  # enough draws of each class to judge
+    often = np.flatnonzero(expected.min(1) > 0.02)  # enough samples of each class to compare
     p = [chisquare(counts[i], draws * expected[i]).pvalue for i in often]
     assert len(p) > N / 3
     assert kstest(p, "uniform").pvalue > 1e-3  # as it is where the draws follow the definition
@@ -155,14 +155,14 @@ def test_margin_matrix_is_the_expected_one():
 
 
 def test_human_labels_are_taken_in_their_order():
-    clean, people = LABELS, (LABELS + (np.arange(N) % 5 == 0)) % C
-    noise = human_noise(LABELS, clean, people, n_classes=C)
-    np.testing.assert_array_equal(noise.labels, people)
+    clean, human = LABELS, (LABELS + (np.arange(N) % 5 == 0)) % C
+    noise = human_noise(LABELS, clean, human, n_classes=C)
+    np.testing.assert_array_equal(noise.labels, human)
     assert noise.rate_requested == noise.rate_actual == 0.2
-    np.testing.assert_array_equal(noise.matrix, observed_matrix(LABELS, people, C))
+    np.testing.assert_array_equal(noise.matrix, observed_matrix(LABELS, human, C))
     rows = np.array([3, 10, 500, 1199])
-    subset = human_noise(LABELS[rows], clean, people, n_classes=C, rows=rows)
-    np.testing.assert_array_equal(subset.labels, people[rows])
+    subset = human_noise(LABELS[rows], clean, human, n_classes=C, rows=rows)
+    np.testing.assert_array_equal(subset.labels, human[rows])
 
 
 def test_human_labels_of_other_images_are_refused():

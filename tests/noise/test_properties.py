@@ -152,11 +152,11 @@ def test_margin_noise_makes_the_rate_wrong(problem, rate, seed, margin_type):
 def test_labels_of_people_are_taken_row_by_row(problem, seed):
     clean, n_classes = problem
     rng = np.random.default_rng(seed)
-    people = rng.integers(n_classes, size=len(clean))
+    human = rng.integers(n_classes, size=len(clean))
     rows = rng.integers(len(clean), size=rng.integers(1, len(clean) + 1))
-    noise = human_noise(clean[rows], clean, people, n_classes=n_classes, rows=rows)
+    noise = human_noise(clean[rows], clean, human, n_classes=n_classes, rows=rows)
     check(noise, clean[rows], n_classes)
-    np.testing.assert_array_equal(noise.labels, people[rows])
+    np.testing.assert_array_equal(noise.labels, human[rows])
     assert noise.rate_requested == noise.rate_actual
 
 

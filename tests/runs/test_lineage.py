@@ -62,15 +62,15 @@ def root(template, tmp_path, monkeypatch) -> Path:
 def known(folder: Path) -> dict:
     """What Labels, Your data, Sample, Compare and Map make of a fork."""
     run = RunFolder(folder)
-    flips, issues = label_changes.flips(run), label_issues(run)
+    flips, issues = label_changes.label_flips(run), label_issues(run)
     embed_next_epoch(folder, 2)
     first = run.epochs[0]["epoch"]
     found = {
         "flips": [flips.epoch, flips.sample, flips.before, flips.after],
         "issues": [issues.suggested, issues.p_clean, issues.quality, issues.flagged],
         "proposed": [issues.proposed, issues.probability],
-        "sample": [sample_history.history(run, n, len(run.epochs)) for n in (3, 17)],
-        "before": sample_history.before(run, 0, np.arange(9)),
+        "sample": [sample_history.sample_history(run, n, len(run.epochs)) for n in (3, 17)],
+        "before": sample_history.state_before(run, 0, np.arange(9)),
         "compare": comparison.parent_records(run),
         "map": read_map(folder, 2, first),
     }
@@ -143,9 +143,11 @@ def test_a_fork_of_an_earlier_version_without_its_parent_says_so(root):
     deleted(root)
     run = RunFolder(root / "c")
     assert lineage.parent_of(run) is None
-    assert label_changes.flips(run).epoch.min() == 6, "earlier ones are booked on its first epoch"
-    with pytest.raises(StoreError, match="c is a fork of b, which is gone"):
-        sample_history.before(run, 0, np.array([0]))
+    assert label_changes.label_flips(run).epoch.min() == 6, (
+        "earlier ones are booked on its first epoch"
+    )
+    with pytest.raises(StoreError, match="c is a fork of b, which is missing"):
+        sample_history.state_before(run, 0, np.array([0]))
 
 
 @pytest.mark.parametrize("change", [deleted, moved_together])

@@ -1,4 +1,4 @@
-"""Out-of-fold probabilities: nobody is judged by a network that has seen it."""
+"""Out-of-fold probabilities: no sample is predicted by a network trained on it."""
 
 import numpy as np
 import pytest
@@ -76,13 +76,13 @@ def test_progress_is_told_and_may_end_the_work():
 
 
 @pytest.mark.parametrize(
-    ("labels", "knobs", "message"),
+    ("labels", "settings", "message"),
     [
         (np.zeros(3, int), {}, r"shape \(3,\): allowed is \(48,\)"),
         (np.full(48, 3), {}, "labels 3..3: allowed is 0..2"),
         (np.zeros(48, int), {"n_folds": 1}, "n_folds = 1: allowed is 2 to 48"),
     ],
 )
-def test_bad_arguments_are_refused(labels, knobs, message):
+def test_bad_arguments_are_refused(labels, settings, message):
     with pytest.raises(ValueError, match=message):
-        cross_val_predict_proba(blobs(48), labels, **knobs)
+        cross_val_predict_proba(blobs(48), labels, **settings)

@@ -10,23 +10,17 @@ from engine.method.mixing import mix, mixing_weights
 from engine.method.mixture import fit_clean_probability
 from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update, one_hot
+from engine.training.batches import draw_batches, find_partners
 from engine.training.control import Control
-from engine.training.train import (
-    draw_batches,
-    estimate_clean_probability,
-    evaluate,
-    find_partners,
-    prepare_state,
-    train,
-    train_epoch,
-)
+from engine.training.evaluation import estimate_clean_probability, evaluate
+from engine.training.train import prepare_state, train, train_epoch
 from tests.conftest import blobs, quick
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
 
 
 def on_both(function, *tensors: torch.Tensor):
-    """The function's result on the CPU, and on the GPU brought back."""
+    """The function's results on the CPU, and on the GPU copied to the CPU."""
     results = [function(*(t.to(device) for t in tensors)) for device in ("cpu", "cuda")]
     assert results[1].device.type == "cuda"
     return results[0], results[1].cpu()
@@ -60,7 +54,7 @@ def test_augmentation_runs_where_the_images_are():
 
 
 def test_no_batch_waits_for_the_gpu():
-    """A synchronization within the training pass or the look would raise here."""
+    """A synchronization within the training pass or the evaluation would raise here."""
     data, control = blobs(400), Control()
     state = prepare_state(
         quick(device="cuda", network="resnet9-w16", weight_ema=0.9, cutout=2, jitter=0.1), data
@@ -88,10 +82,10 @@ def test_no_batch_waits_for_the_gpu():
     assert passed.count("training") == len(batches) > 3
 
 
-@pytest.mark.parametrize("knobs", [dict(compile="default"), dict(compile="reduce-overhead")])
-def test_a_compiled_step_learns_as_well(knobs):
+@pytest.mark.parametrize("settings", [dict(compile="default"), dict(compile="reduce-overhead")])
+def test_a_compiled_step_learns_as_well(settings):
     config = quick(device="cuda", network="resnet9-w16", epochs=8)
-    plain, compiled = (list(train(c, blobs())) for c in (config, config.changed(**knobs)))
+    plain, compiled = (list(train(c, blobs())) for c in (config, config.changed(**settings)))
     np.testing.assert_allclose(plain[0].loss, compiled[0].loss, atol=0.1)
     assert compiled[-1].metrics["test_accuracy"] > 0.9
 

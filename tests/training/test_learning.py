@@ -84,7 +84,7 @@ def test_real_photographs_end_to_end(preset, tmp_path):
     """Class folders of CIFAR-10 photographs: loaded, trained on, written, exported."""
     archive = SHARED / "data" / "cifar10_jpg.tar.xz"
     if not archive.exists():
-        pytest.skip("no ../shared/data beside the project")
+        pytest.skip("no ../shared/data next to the project")
     photos = tmp_path / "photos"
     photos.mkdir()
     # names within the archive end in 4 digits: the first 20 of each class, 10 to test

@@ -50,8 +50,8 @@ def in_ten_classes(n: int = 60):
 
 
 @pytest.fixture
-def people(monkeypatch, tmp_path):
-    """A data folder with labels that people gave of `in_ten_classes`."""
+def human_labels(monkeypatch, tmp_path):
+    """A data folder with human labels of `in_ten_classes`."""
     monkeypatch.setenv("MIXNN_DATA", str(tmp_path))
     clean = np.arange(60) % 10
     worse = (clean + (np.arange(60) % 3 == 0)) % 10
@@ -91,9 +91,14 @@ def test_margins_come_from_networks_that_have_not_seen_the_image(monkeypatch):
 
 def test_margins_are_learned_once_for_a_data_set_whatever_the_settings(data, learned):
     first = make_noisy_labels(quick(noise="margin"), data)
-    for knobs in ({"seed": 3}, {"rate": 0.1}, {"margin_type": "III"}, {"network": "resnet9-w16"}):
-        other = make_noisy_labels(quick(noise="margin", **knobs), data)
-        assert (other.given != first.given).any() or knobs == {"network": "resnet9-w16"}
+    for settings in (
+        {"seed": 3},
+        {"rate": 0.1},
+        {"margin_type": "III"},
+        {"network": "resnet9-w16"},
+    ):
+        other = make_noisy_labels(quick(noise="margin", **settings), data)
+        assert (other.given != first.given).any() or settings == {"network": "resnet9-w16"}
     assert learned == [96]
     for n in (60, 66, 72, 78):
         make_noisy_labels(quick(noise="margin"), blobs(n))
@@ -101,7 +106,7 @@ def test_margins_are_learned_once_for_a_data_set_whatever_the_settings(data, lea
 
 
 @pytest.mark.parametrize("noise", ["margin", "instance", "human", "symmetric", "none"])
-def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch, tmp_path):
+def test_a_resumed_run_takes_over_its_labels(noise, learned, human_labels, monkeypatch, tmp_path):
     data = in_ten_classes()
     config = quick(noise=noise, dataset="cifar10", epochs=4, augment="none")
     state = prepare_state(config, data)
@@ -109,8 +114,8 @@ def test_a_resumed_run_takes_over_its_labels(noise, learned, people, monkeypatch
     next(steps), next(steps)
     torch.save(state.state_dict(), tmp_path / "state.pt")
     whole = list(steps)
-    for module, name in ((noisy_labels, "_noise_of"), (noisy_labels, "cross_val_predict_proba")):
-        monkeypatch.setattr(module, name, None)  # nothing is made anew
+    for module, name in ((noisy_labels, "_noise"), (noisy_labels, "cross_val_predict_proba")):
+        monkeypatch.setattr(module, name, None)  # nothing is generated again
     packed = torch.load(tmp_path / "state.pt", weights_only=True)
     again = prepare_state(config, data, packed)
     np.testing.assert_array_equal(again.noisy_labels.given, state.noisy_labels.given)
@@ -143,7 +148,7 @@ def test_other_noise_is_posed_anew(data, learned, change):
     np.testing.assert_array_equal(forked.soft.argmax(1), forked.noisy_labels.given)
 
 
-def test_a_seed_that_does_not_spoil_keeps_the_labels(data, learned):
+def test_a_seed_without_effect_on_noise_keeps_the_labels(data, learned):
     state = prepare_state(quick(noise="margin", seed=1), data)
     forked = prepare_state(
         quick(noise="margin", seed=2, noise_seed=1, k=2), data, state.state_dict()
@@ -161,9 +166,9 @@ def test_what_was_packed_before_noise_was_kept_is_posed_anew(data):
 
 def test_every_knob_of_the_noise_fixes_the_labels():
     """A setting of data or noise that LABEL_SETTINGS lacks would leave old labels in place."""
-    knobs = list(quick().model_dump())
-    of_labels = knobs[: knobs.index("mixing")]  # config.py lists data and noise first
-    assert set(LABEL_SETTINGS) | {"noise_seed"} == set(of_labels)
+    names = list(quick().model_dump())
+    label_settings = names[: names.index("mixing")]  # settings.py lists data and noise first
+    assert set(LABEL_SETTINGS) | {"noise_seed"} == set(label_settings)
 
 
 def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_path):
@@ -174,8 +179,8 @@ def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_
     given = RunFolder(tmp_path / "run").labels["given"]
     noisy_labels._margins.clear()  # as after a restart
     learned.clear()
-    for name, knobs in (("same", {}), ("other", {"rate": 0.8})):
-        forked = Runner.fork(tmp_path / "run", 1, tmp_path / name, data=data, epochs=4, **knobs)
+    for name, settings in (("same", {}), ("other", {"rate": 0.8})):
+        forked = Runner.fork(tmp_path / "run", 1, tmp_path / name, data=data, epochs=4, **settings)
         forked.run()
         assert forked.status.state == "done", forked.status.error
     same, other = (RunFolder(tmp_path / name).labels for name in ("same", "other"))
@@ -188,7 +193,7 @@ def test_a_run_on_disk_is_resumed_and_forked_with_its_labels(data, learned, tmp_
 def test_a_run_stopped_before_its_first_epoch_keeps_its_labels(
     data, learned, tmp_path, monkeypatch
 ):
-    """Its folder says which labels it has: learning margins anew could give others."""
+    """Its folder says which labels it has: training for margins again could give others."""
     config = quick(noise="margin", epochs=2)
     writer = RunWriter.create(tmp_path / "run", prepare_state(config, data))
     writer.close()
@@ -222,9 +227,9 @@ def test_margins_do_not_depend_on_the_cores_of_the_machine(cores, monkeypatch):
     monkeypatch.setattr("engine.hardware.cores", lambda: cores)
     counts, build = [], models.build
 
-    def watched(*arguments, **knobs):
+    def watched(*arguments, **settings):
         counts.append(torch.get_num_threads())
-        return build(*arguments, **knobs)
+        return build(*arguments, **settings)
 
     monkeypatch.setattr(models, "build", watched)
     monkeypatch.setattr(models, "choose", lambda *_: "resnet9-w16")
@@ -297,18 +302,20 @@ def test_the_next_run_starts_over_when_the_first_one_fails(data, learned):
     assert learned == [96, 96]
 
 
-def test_human_labels_follow_the_images(people):
+def test_human_labels_follow_the_images(human_labels):
     config = quick(noise="human", dataset="cifar10")
     noisy = make_noisy_labels(config, in_ten_classes())
-    np.testing.assert_array_equal(noisy.given, people)
+    np.testing.assert_array_equal(noisy.given, human_labels)
     assert noisy.rate_requested == noisy.rate_actual == pytest.approx(1 / 3)
-    np.testing.assert_array_equal(noisy.matrix, observed_matrix(np.arange(60) % 10, people, 10))
+    np.testing.assert_array_equal(
+        noisy.matrix, observed_matrix(np.arange(60) % 10, human_labels, 10)
+    )
     rows = np.array([0, 1, 5, 33, 47])
     subset = make_noisy_labels(config.changed(limit=10), in_ten_classes().subset(rows))
-    np.testing.assert_array_equal(subset.given, people[rows])
+    np.testing.assert_array_equal(subset.given, human_labels[rows])
 
 
-def test_human_labels_that_do_not_fit_are_refused(people):
+def test_human_labels_that_do_not_fit_are_refused(human_labels):
     config = quick(noise="human", dataset="cifar10")
     data = in_ten_classes()
     turned = replace(data, labels=data.labels.flip(0), true_labels=data.labels.flip(0))
@@ -316,7 +323,7 @@ def test_human_labels_that_do_not_fit_are_refused(people):
         make_noisy_labels(config, turned)
     with pytest.raises(NoiseError, match="60 human labels but 50 images"):
         make_noisy_labels(config, in_ten_classes(50))
-    with pytest.raises(NoiseError, match="'aggre' with cifar10: .* holds worse"):
+    with pytest.raises(NoiseError, match="'aggre' with cifar10: .* contains worse"):
         make_noisy_labels(config.changed(human_labels="aggre"), data)
     with pytest.raises(NoiseError, match="no human labels of cifar100: put"):
         make_noisy_labels(quick(noise="human", dataset="cifar100"), data)

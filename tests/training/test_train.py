@@ -16,17 +16,12 @@ from engine.errors import ConfigError, TrainingError
 from engine.hardware import session
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
+from engine.training.batches import draw_batches
 from engine.training.control import Control, Stopped
 from engine.training.evaluation import predict
 from engine.training.noisy_labels import make_noisy_labels
 from engine.training.state import State
-from engine.training.train import (
-    draw_batches,
-    epoch_plan,
-    learning_rate,
-    prepare_state,
-    train,
-)
+from engine.training.train import epoch_plan, learning_rate, prepare_state, train
 from tests.conftest import blobs, quick
 
 QUIRKS = reference_preset("cifar10", 0.8) | dict(
@@ -146,7 +141,7 @@ def test_labels_move_toward_aligned_and_sharpened_predictions(data):
         np.testing.assert_allclose(snapshot.soft, soft, atol=1e-5)
 
 
-def test_the_moving_average_of_the_weights_looks_at_the_set(data, monkeypatch):
+def test_the_moving_average_of_the_weights_is_evaluated(data, monkeypatch):
     config, steps = quick(weight_ema=0.8, epochs=3), []
     step = State.optimizer_step
 
@@ -181,9 +176,9 @@ def test_an_image_and_its_mirror_are_asked_together(data):
     np.testing.assert_allclose(last.confidence, both.softmax(1).max(1).values, atol=1e-6)
 
 
-@pytest.mark.parametrize("knobs", [dict(k=2), QUIRKS, dict(method="elr")])
-def test_a_large_table_of_soft_labels_is_kept_in_half_precision(knobs, data, monkeypatch):
-    config = quick(**dict(epochs=6) | knobs)
+@pytest.mark.parametrize("settings", [dict(k=2), QUIRKS, dict(method="elr")])
+def test_a_large_table_of_soft_labels_is_kept_in_half_precision(settings, data, monkeypatch):
+    config = quick(**dict(epochs=6) | settings)
     whole = list(train(config, data))
     monkeypatch.setattr("engine.training.state.HALF_PRECISION_ENTRIES", 0)
     half = list(train(config, data))
@@ -215,7 +210,7 @@ def test_a_compiled_step_trains_the_same(data, monkeypatch):
     for first, second in zip(plain, train(config, data, control=Watched()), strict=True):
         np.testing.assert_allclose(first.loss, second.loss, atol=1e-4)
     assert [epoch for epoch, stage in stages if stage == "compiling"] == [0]
-    # the step once, and the look of each epoch
+    # the step once, and the evaluation of each epoch
     assert [options["mode"] for options in seen] == ["reduce-overhead"] * (1 + 3)
 
 
@@ -276,7 +271,7 @@ def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epo
     assert snapshots[0].neighbors.shape == (data.n, 0)
     assert np.isnan(snapshots[1].distances).all(), "mixup's partners are random"
     assert not np.isnan(mixed.distances).any()
-    # replay the generator: three batches, each sample's neighbor stands in its own
+    # replay the generator: three batches, each sample's neighbor is in its own
     replay = prepare_state(config, data)
     for epoch in range(5):
         batches = draw_batches(replay, "warmup" if epoch < 1 else "main")
@@ -323,14 +318,14 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "settings",
     [dict(method=m) for m in METHODS]
     + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
     + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)],
-    ids=lambda knobs: knobs.get("method") or next(iter(knobs)),
+    ids=lambda settings: settings.get("method") or next(iter(settings)),
 )
-def test_a_packed_run_goes_on_bit_by_bit(knobs, data, tmp_path):
-    config = quick(**dict(epochs=6) | knobs)
+def test_a_stored_state_continues_bit_by_bit(settings, data, tmp_path):
+    config = quick(**dict(epochs=6) | settings)
     whole = list(train(config, data))
     state = prepare_state(config, data)
     for snapshot in train(config, data, state=state):
@@ -422,10 +417,10 @@ def test_truth_may_be_unknown_and_may_come_with_noisy_labels():
     unknown = assemble("own", *parts)
     known = assemble("own", *parts, true_labels=clean.labels)
     *_, blind = train(quick(noise="none"), unknown)
-    *_, told = train(quick(noise="none"), known)
+    *_, with_truth = train(quick(noise="none"), known)
     assert blind.metrics["memorized"] is None
-    assert blind.metrics["test_accuracy"] == told.metrics["test_accuracy"]
-    assert told.metrics["label_accuracy"] is not None
+    assert blind.metrics["test_accuracy"] == with_truth.metrics["test_accuracy"]
+    assert with_truth.metrics["label_accuracy"] is not None
     assert make_noisy_labels(quick(noise="none"), known).rate_actual == pytest.approx(10 / 96)
     assert make_noisy_labels(quick(noise="none"), unknown).rate_actual is None
     assert make_noisy_labels(quick(), unknown).rate_actual > 0.1, (
@@ -523,7 +518,7 @@ def test_nothing_process_wide_is_set_between_two_epochs(data, monkeypatch):
     epochs = train(quick(epochs=2), data)
     next(epochs)
     assert limits == [(2**30, 2**31 - 1), (2**25, 2**26)]  # as glibc would set them
-    with session(torch.device("cpu")):  # whoever drives the run holds them meanwhile
+    with session(torch.device("cpu")):  # as code that executes a complete run does
         next(epochs)
         assert limits[2:] == [(2**30, 2**31 - 1)]
     assert limits[3:] == [(2**25, 2**26)]
@@ -558,5 +553,7 @@ def test_a_run_moves_to_another_kind_of_device(data):
 
 
 def test_a_lost_loss_says_what_to_try(data):
-    with pytest.raises(TrainingError, match="(became nan|is no longer finite) in epoch.*below 100"):
+    with pytest.raises(
+        TrainingError, match="(became nan|are no longer finite) in epoch.*below 100"
+    ):
         list(train(quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60), data))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.data.parts import is_odd, shown
+from engine.data.parts import is_unprintable, shown
 from engine.errors import DataError
 
 MB = 1 << 20
@@ -98,7 +98,7 @@ def parts(name: str) -> tuple[str, ...]:
             raise UploadError(
                 f"{shown(part)} in it is a name of {n_bytes} bytes; allowed are {LONGEST_NAME}"
             )
-        if any(map(is_odd, part)):
+        if any(map(is_unprintable, part)):
             raise UploadError(
                 f"{shown(name)} in it has a control character in its name; rename that file"
             )

@@ -53,7 +53,7 @@ def show(rows: list[run_table.Row], names: list[str]) -> None:
             **bound("like"),
         )
     frame = run_table.table(rows)
-    frame = frame[run_table.bears(frame, get("like"))]
+    frame = frame[run_table.rows_matching(frame, get("like"))]
     with right:
         figures.save_csv("all-runs", frame)
     if frame.empty:

@@ -38,7 +38,7 @@ def suggested_pair(rows: list[run_table.Row]) -> list[str]:
     newest, others = ready[0], ready[1:]
 
     def distance(row: run_table.Row) -> tuple[bool, int]:
-        differing = run_table.differing([newest["settings"], row["settings"]])
+        differing = run_table.differing_settings([newest["settings"], row["settings"]])
         return row["method"] == newest["method"], len(differing)
 
     nearest = sorted(others, key=distance)[:1]  # sorting keeps the newer one first

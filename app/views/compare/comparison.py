@@ -68,7 +68,7 @@ def short_names(names: list[str]) -> list[str]:
 def differences(names: list[str]) -> list[str]:
     """The settings that differ, one phrase of Markdown each: "**K**: A 5, B 15"."""
     configs = [run_cache.run(name).config for name in names]
-    differing = run_table.differing([run_table.settings_of(config) for config in configs])
+    differing = run_table.differing_settings([run_table.settings_of(config) for config in configs])
     phrases = []
     if AS_METHOD & set(differing):
         phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))

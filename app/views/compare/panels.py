@@ -12,7 +12,7 @@ import streamlit as st
 from app.components import figures, text
 from app.server import escaping
 from app.state.url_state import bound, get
-from engine.analysis.label_outcomes import counts, outcomes
+from engine.analysis.label_outcomes import outcome_counts, outcomes
 from engine.charts import compare as charts
 from engine.charts import curves, live_curves, theme
 from engine.embedding.projection import pca
@@ -101,7 +101,7 @@ def loss_panels(views: dict[str, EpochView], short: dict[str, str]) -> None:
             panel_title(short[name], views[name])
             shares = ", ".join(
                 f"{text.percent(n / len(loss))} {outcome.word}"
-                for outcome, n in counts(codes).items()
+                for outcome, n in outcome_counts(codes).items()
                 if n
             )
             figures.show(

@@ -26,7 +26,7 @@ def show() -> None:
     with first:
         folder = choice("Folder", "sweep", list(folders))
     rows = run_table.rows(folders[folder], shown=runs().sees_folder)
-    setups = run_table.setups(rows)
+    setups = run_table.sweeps_by_setup(rows)
     if not setups:
         st.markdown("None of its runs has finished yet.")
         return
@@ -50,9 +50,9 @@ def choice(
 
 def heat_maps(group: list[run_table.Row], metric: str, n_unfinished: int) -> None:
     """A heat map of a metric, one for each noise rate if K and alpha vary as well."""
-    cells, words = run_table.cells(group, metric), run_table.METRICS[metric]
-    st.markdown(run_table.say(cells, words, n_unfinished))
-    varying = [axis for axis in run_table.SWEPT if cells[axis].nunique() > 1]
+    cells, words = run_table.sweep_cells(group, metric), run_table.METRICS[metric]
+    st.markdown(run_table.sweep_caption(cells, words, n_unfinished))
+    varying = [axis for axis in run_table.SWEEP_AXES if cells[axis].nunique() > 1]
     rates: list[float | None] = [None]
     if len(varying) == 3:
         rates = sorted(cells["rate"].unique())

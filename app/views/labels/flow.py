@@ -44,7 +44,7 @@ def flips(labels: LabelView) -> None:
     """How many labels flipped in each epoch."""
     st.subheader("When did labels flip?", anchor=False)
     until_now = labels.flips.until(labels.epoch)
-    st.markdown(label_changes.restless(until_now, labels.given, labels.corrected))
+    st.markdown(label_changes.flip_summary(until_now, labels.given, labels.corrected))
     if not len(labels.flips.epoch):
         return
     first = min(int(labels.flips.epoch[0]), labels.records[0]["epoch"])

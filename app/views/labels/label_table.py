@@ -36,9 +36,9 @@ class LabelView:
         self.corrected: np.ndarray = soft.argmax(1)
         self.confidence = soft[np.arange(len(soft)), self.corrected]
         self.outcomes = label_outcomes.outcomes(self.given, self.true, self.corrected)
-        self.counts = label_outcomes.counts(self.outcomes)
-        self.flips = label_changes.flips(self.run)
-        self.correction_start = label_changes.begins(self.run.config, self.record)
+        self.counts = label_outcomes.outcome_counts(self.outcomes)
+        self.flips = label_changes.label_flips(self.run)
+        self.correction_start = label_changes.first_correction_epoch(self.run.config, self.record)
 
     @property
     def n_changed(self) -> int:
@@ -57,7 +57,7 @@ def flow_table(labels: LabelView) -> pd.DataFrame:
         {
             "given": names[labels.given],
             "corrected": names[labels.corrected],
-            "outcome": label_outcomes.words(labels.outcomes),
+            "outcome": label_outcomes.outcome_words(labels.outcomes),
         }
     )
     return frame.value_counts(sort=False).rename("labels").reset_index()
@@ -78,7 +78,7 @@ def change_table(labels: LabelView) -> pd.DataFrame:
     return pd.DataFrame(
         columns
         | {
-            "outcome": label_outcomes.words(labels.outcomes[samples]),
+            "outcome": label_outcomes.outcome_words(labels.outcomes[samples]),
             "confidence": labels.confidence[samples],
             "p_clean": issues_of(labels.view).p_clean[samples],
             "first_flip": _epochs(first[samples]),

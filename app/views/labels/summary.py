@@ -17,7 +17,7 @@ def show(labels: LabelView) -> None:
         first_change_button(labels)
         return
     truth_known = labels.true is not None
-    st.markdown(label_changes.sentence(labels.counts, labels.epoch, truth_known=truth_known))
+    st.markdown(label_changes.outcome_summary(labels.counts, labels.epoch, truth_known=truth_known))
     with st.container(horizontal=True):
         numbers(labels)
 

@@ -14,7 +14,7 @@ from app.views.lesson.steps import RUN_WORDS
 from engine.analysis import lesson_explanations
 from engine.analysis.diagnostics import diagnose
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
 from engine.charts import theme
 
@@ -22,10 +22,10 @@ MAX_IMAGES = 8  # of changed labels
 Series = dict[str, tuple[Sequence[float], str]]  # words -> values, color
 
 
-def show_early_learning(names: dict[str, str]) -> Finding:
+def show_early_learning(names: dict[str, str]) -> Explanation:
     """Step 1: test accuracy, and right and wrong labels predicted, over the epochs."""
     records = run_cache.records(names["plain"])
-    finding = lesson_explanations.early(records)
+    finding = lesson_explanations.explain_early_learning(records)
     epochs = [record["epoch"] for record in records]
     series: Series = {
         words: ([record["metrics"][metric] for record in records], color)
@@ -43,7 +43,7 @@ def show_early_learning(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_losses(names: dict[str, str]) -> Finding:
+def show_losses(names: dict[str, str]) -> Explanation:
     """Step 2: losses of right and wrong labels, early and after plain training."""
     mixnn, plain = names["mixnn"], names["plain"]
     records = run_cache.records(mixnn)
@@ -54,7 +54,7 @@ def show_losses(names: dict[str, str]) -> Finding:
     )
     last = len(run_cache.records(plain)) - 1
     late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
-    finding = lesson_explanations.humps(loss, clean, wrong, late, records[row]["epoch"])
+    finding = lesson_explanations.explain_losses(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(
         f"**After epoch {records[row]['epoch']}**, with the two Gaussian components that MixNN fits"
     )
@@ -72,12 +72,12 @@ def show_losses(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_neighbors(names: dict[str, str]) -> Finding:
+def show_neighbors(names: dict[str, str]) -> Explanation:
     """Step 3: a wrongly labeled image, its neighbors, and how many show the same digit."""
     run = names["mixnn"]
     row, neighbors, weights = first_mixing(run)
     labels = run_cache.run(run).labels
-    finding = lesson_explanations.neighborhood(neighbors, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_neighbors(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
         f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
@@ -94,13 +94,15 @@ def show_neighbors(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_mixing(names: dict[str, str]) -> Finding:
+def show_mixing(names: dict[str, str]) -> Explanation:
     """Step 4: a wrongly labeled image, the weights of its mix, and the mixed label."""
     run = names["mixnn"]
     row, neighbors, weights = first_mixing(run)
     labels = run_cache.run(run).labels
     soft = run_cache.values(run, "soft", row - 1)
-    finding = lesson_explanations.mixture(weights, neighbors, soft, labels["given"], labels["true"])
+    finding = lesson_explanations.explain_mixing(
+        weights, neighbors, soft, labels["given"], labels["true"]
+    )
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -130,13 +132,13 @@ def show_mixing(names: dict[str, str]) -> Finding:
     return finding
 
 
-def show_correction(names: dict[str, str]) -> Finding:
+def show_correction(names: dict[str, str]) -> Explanation:
     """Step 5: labels right and test accuracy over the epochs, and some changed labels."""
     mixnn, plain = names["mixnn"], names["plain"]
     records, others = run_cache.records(mixnn), run_cache.records(plain)
     labels = run_cache.run(mixnn).labels
     corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
-    finding = lesson_explanations.correction(
+    finding = lesson_explanations.explain_correction(
         records, others, labels["given"], corrected, labels["true"]
     )
     series: Series = {
@@ -183,12 +185,12 @@ def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.
     )
 
 
-def show_failures(names: dict[str, str]) -> Finding:
+def show_failures(names: dict[str, str]) -> Explanation:
     """Step 6: test accuracy and right labels of all runs, and their diagnoses."""
     records: dict[str, Sequence[dict[Any, Any]]] = {
         name: run_cache.records(run) for name, run in names.items()
     }
-    finding = lesson_explanations.failures(records)
+    finding = lesson_explanations.explain_failures(records)
     last = {name: epochs[-1]["metrics"] for name, epochs in records.items()}
     figures.show(
         charts.outcomes(
@@ -210,7 +212,7 @@ def show_failures(names: dict[str, str]) -> Finding:
     return finding
 
 
-ANSWER_VIEWS: dict[int, Callable[[dict[str, str]], Finding]] = {
+ANSWER_VIEWS: dict[int, Callable[[dict[str, str]], Explanation]] = {
     1: show_early_learning,
     2: show_losses,
     3: show_neighbors,

@@ -15,7 +15,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, link
 from app.views.lesson.steps import PERCENT, RUN_WORDS, STEPS, Step, settings
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 from engine.charts import lesson as charts
 from engine.config import RunConfig
 
@@ -174,7 +174,7 @@ def progress_line(words: str, info: RunInfo) -> None:
 # --- the class
 
 
-def class_bars(step: Step, finding: Finding) -> None:
+def class_bars(step: Step, finding: Explanation) -> None:
     """The answers of the class, updated while the page is open."""
     code = get("class_code")
     if code is None:
@@ -196,7 +196,7 @@ def class_bars(step: Step, finding: Finding) -> None:
     bars()
 
 
-def answer_chart(step: Step, finding: Finding, answer_counts: dict[str, int]) -> None:
+def answer_chart(step: Step, finding: Explanation, answer_counts: dict[str, int]) -> None:
     """Bars: how many gave each answer. answer_counts: answer -> how many."""
     valid = {answer: n for answer, n in answer_counts.items() if step.takes(answer)}
     if not valid:
@@ -213,7 +213,7 @@ def answer_chart(step: Step, finding: Finding, answer_counts: dict[str, int]) ->
 
 
 def bars_of(
-    step: Step, finding: Finding, answer_counts: dict[str, int]
+    step: Step, finding: Explanation, answer_counts: dict[str, int]
 ) -> tuple[list[str], list[int], list[bool]]:
     """Words, counts and whether it is the outcome, one entry per bar; percentages in tens."""
     if step.kind == PERCENT:
@@ -227,7 +227,7 @@ def bars_of(
     return (
         words,
         [answer_counts.get(key, 0) for key in step.options],
-        [finding.hit(key) for key in step.options],
+        [finding.is_correct(key) for key in step.options],
     )
 
 

@@ -11,7 +11,7 @@ from app.views.lesson import class_session
 from app.views.lesson.answer_views import ANSWER_VIEWS, example
 from app.views.lesson.class_session import SKIPPED, answers
 from app.views.lesson.steps import PERCENT, RATES, SEEDS, STEPS, Step
-from engine.analysis.lesson_explanations import Finding
+from engine.analysis.lesson_explanations import Explanation
 
 
 def main() -> None:
@@ -163,12 +163,12 @@ def unbroken(sentence: str) -> str:
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def compare(step: Step, answer: str, finding: Finding) -> None:
+def compare(step: Step, answer: str, finding: Explanation) -> None:
     """The visitor's answer and the outcome."""
     outcome = step.words_of(finding.outcome)
     if answer == SKIPPED:
         st.info(f"The result: **{outcome}**", icon=":material/visibility:")
-    elif finding.hit(answer):
+    elif finding.is_correct(answer):
         near = f": close enough to **{outcome}**" if answer != finding.outcome else ""
         st.success(
             f"You said: **{step.words_of(answer)}**  \nThat is right{near}.",

@@ -44,15 +44,19 @@ def histogram(
     values = losses_of(run, row, kind)
     ranges = fixed_axes(str(run.folder), run.info["created"], len(records), kind, get("class"))
     groups = {"all": part} if wrong is None else {"right": part & ~wrong, "wrong": part & wrong}
-    bars = {group: loss_analysis.counts(values[mask], ranges.top) for group, mask in groups.items()}
+    bars = {
+        group: loss_analysis.bin_counts(values[mask], ranges.top) for group, mask in groups.items()
+    }
     curves = mixture_curves(run, records[row]["mixture"], values, kind)
     components, posterior = curves.components, curves.posterior
     if components is not None:
-        components = components * part.sum() * ranges.top / loss_analysis.BINS
+        components = components * part.sum() * ranges.top / loss_analysis.N_BINS
         if get("class") is not None:
             st.caption("The components were fitted to all classes, here scaled to this class.")
     threshold = get("threshold")
-    flagged = [] if posterior is None else loss_analysis.spans(curves.x, posterior < threshold)
+    flagged = (
+        [] if posterior is None else loss_analysis.true_intervals(curves.x, posterior < threshold)
+    )
     fig = charts.histogram(
         bars,
         ranges.top,
@@ -81,8 +85,8 @@ def histogram(
 
 def mixture_curves(run: RunFolder, mixture: dict, values: np.ndarray, kind: str) -> Curves:
     """The mixture of an epoch over its scaled losses, or over the plain ones (N,) in `values`."""
-    components = loss_analysis.bells(mixture, PLACES)
-    posterior = loss_analysis.posterior(mixture, PLACES)
+    components = loss_analysis.component_densities(mixture, PLACES)
+    posterior = loss_analysis.clean_posterior(mixture, PLACES)
     if kind == "scaled":
         return Curves(PLACES, components, posterior)
     # the same places on the plain loss, if the scale is that of this epoch alone
@@ -114,7 +118,7 @@ def fixed_axes(folder: str, created: str, n_rows: int, kind: str, of_class: int 
     run = RunFolder(folder)
     array = run.array("scaled_loss" if kind == "scaled" else "loss")[:n_rows]
     members = None if of_class is None else class_of(run) == of_class
-    return loss_analysis.axes(array, members, scaled=kind == "scaled")
+    return loss_analysis.histogram_axes(array, members, scaled=kind == "scaled")
 
 
 def by_class(
@@ -122,7 +126,7 @@ def by_class(
 ) -> None:
     """Median and spread of the losses of each class. clean: (N,) P(clean); wrong: (N,) bool."""
     kind = get("loss")
-    lines = loss_analysis.by_class(losses_of(run, row, kind), clean, class_of(run), wrong)
+    lines = loss_analysis.losses_by_class(losses_of(run, row, kind), clean, class_of(run), wrong)
     if len(lines) > charts.MOST_CLASSES:
         which = "with the lowest AUROC" if wrong is not None else "that come first"
         st.caption(f"The {charts.MOST_CLASSES} of {len(lines)} classes {which}; the CSV has all.")
@@ -132,10 +136,10 @@ def by_class(
     table = pd.DataFrame(
         [
             {
-                "class": names[line.number],
+                "class": names[line.class_id],
                 "labels": group,
                 "n": line.sizes[group],
-                "auroc": line.area,
+                "auroc": line.auroc,
             }
             | dict(zip(quantiles, line.quantiles[group], strict=True))
             for line in lines

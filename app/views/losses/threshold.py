@@ -41,13 +41,13 @@ def detection(clean: np.ndarray, wrong: np.ndarray | None) -> None:
             "are not known, so neither is how many of them are wrong: review them on **Your data**."
         )
         return
-    result = loss_analysis.verdict(clean, wrong, threshold)
+    result = loss_analysis.detection(clean, wrong, threshold)
     with st.container(horizontal=True, key="verdict"):
         st.metric("Precision", percent(result.precision), help=GLOSSARY["precision"], width=110)
         st.metric("Recall", percent(result.recall), help=GLOSSARY["recall"], width=110)
         st.metric("F1", percent(result.f1), help=GLOSSARY["F1"], width=110)
     st.markdown(in_words(result, threshold))
-    curve = loss_analysis.roc(clean, wrong)
+    curve = loss_analysis.roc_curve(clean, wrong)
     if curve is None:
         st.info("All labels shown here are right, or all are wrong: there is no ROC curve.")
         return
@@ -57,26 +57,26 @@ def detection(clean: np.ndarray, wrong: np.ndarray | None) -> None:
         "roc",
         selection_mode="points",
         on_select=lambda: take_threshold("chart-roc"),
-        alt=f"ROC curve with AUROC {curve.area:.3f}; at threshold {threshold:.2f} "
+        alt=f"ROC curve with AUROC {curve.auroc:.3f}; at threshold {threshold:.2f} "
         f"{percent(result.recall)} of the wrong labels and "
-        f"{percent(result.false_alarm_rate)} of the right ones are flagged",
+        f"{percent(result.false_positive_rate)} of the right ones are flagged",
     )
 
 
-def in_words(result: loss_analysis.Verdict, threshold: float) -> str:
+def in_words(result: loss_analysis.Detection, threshold: float) -> str:
     """The counts of a detection in one or two sentences."""
     text = (
-        f"**{result.suspicious:,}** of {result.n:,} labels have a P(clean) below {threshold:.2f} "
+        f"**{result.n_flagged:,}** of {result.n:,} labels have a P(clean) below {threshold:.2f} "
         "and are flagged as suspicious. "
     )
-    if result.suspicious:
+    if result.n_flagged:
         text += (
-            f"**{result.found:,}** of them are really wrong and "
-            f"{result.suspicious - result.found:,} are right. "
+            f"**{result.n_found:,}** of them are really wrong and "
+            f"{result.n_flagged - result.n_found:,} are right. "
         )
-    missed = result.wrong - result.found
+    missed = result.n_wrong - result.n_found
     return text + (
-        f"{missed:,} of the {result.wrong:,} wrong labels are not flagged."
-        if result.wrong
+        f"{missed:,} of the {result.n_wrong:,} wrong labels are not flagged."
+        if result.n_wrong
         else "No label is wrong in this epoch."
     )

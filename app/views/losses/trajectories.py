@@ -127,7 +127,7 @@ def typical(
     rows = np.unique(np.linspace(0, n_rows - 1, N_EPOCHS).astype(int))
     values = run.array("loss")
     losses = np.stack([np.array(values[row]) for row in rows])
-    return loss_analysis.examples(losses, codes, learned)
+    return loss_analysis.example_samples(losses, codes, learned)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

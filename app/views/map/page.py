@@ -48,9 +48,13 @@ def controls(truth_known: bool) -> tuple[str, str, int]:
     if get("color") not in options:
         put(color=None)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.segmented_control("Color", options, format_func=COLORINGS.get, **bound("color"))
+        st.segmented_control("Color", options, format_func=COLORINGS.__getitem__, **bound("color"))
         st.segmented_control(
-            "Map", list(LAYOUTS), format_func=LAYOUTS.get, help=page.word("UMAP"), **bound("layout")
+            "Map",
+            list(LAYOUTS),
+            format_func=LAYOUTS.__getitem__,
+            help=page.word("UMAP"),
+            **bound("layout"),
         )
         st.segmented_control("Dimensions", [2, 3], format_func=lambda d: f"{d}-D", **bound("dims"))
     return get("color"), get("layout"), get("dims")

@@ -61,7 +61,7 @@ def show(sample: Sample, *, narrow: bool = False, key: str = "") -> None:
     outcome_box(sample)
     mix, problem = None, ""
     try:
-        mix = sample_history.trained_on(sample.run, sample.records, sample.row, sample.index)
+        mix = sample_history.training_mix(sample.run, sample.records, sample.row, sample.index)
     except StoreError as error:
         problem = str(error)
     left, right = (st.container(), st.container()) if narrow else st.columns([1, 2.1], gap="large")

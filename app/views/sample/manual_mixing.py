@@ -30,7 +30,7 @@ def mix_by_hand(name: str, row: int, index: int) -> None:
     if sample.pixels(np.array([index])) is None:
         st.info("The images are missing, so there is nothing to mix.")
         return
-    trained = sample_history.trained_on(sample.run, sample.records, row, index)
+    trained = sample_history.training_mix(sample.run, sample.records, row, index)
     offered = _candidates(sample, trained)
     if len(offered.parts) < 2:
         st.info(
@@ -53,10 +53,10 @@ def chosen_mix(
     """The mix by the visitor's weights; without any the epoch's own, or that of MixNN's rule."""
     raw = get("mix")
     if raw is not None:
-        return offered.weighted(np.array(raw[: len(offered.parts)], float))
+        return offered.reweighted(np.array(raw[: len(offered.parts)], float))
     if trained.kind == "neighbors":
         return trained
-    return offered.cut(min(sample.run.config.k, len(offered.parts) - 1))
+    return offered.nearest(min(sample.run.config.k, len(offered.parts) - 1))
 
 
 def _candidates(sample: Sample, trained: sample_history.Mix) -> sample_history.Mix:
@@ -66,7 +66,7 @@ def _candidates(sample: Sample, trained: sample_history.Mix) -> sample_history.M
     if sample.index not in sample.run.labels["panel"] and earlier in sample.run.checkpoints():
         pixels = sample.view.pixels([sample.index])
         features = networks.network(sample.name, earlier).predict_proba(_batch(pixels))[1][0]
-    return sample_history.candidates(
+    return sample_history.mixing_candidates(
         sample.run, sample.records, sample.row, sample.index, most, features
     )
 
@@ -82,7 +82,7 @@ def _settings(k: int, offered: sample_history.Mix) -> None:
             key=K_SLIDER,
             width=320,
             help="A new K starts from the weights of MixNN's rule",
-            on_change=lambda: put(mix=_whole(offered.cut(st.session_state[K_SLIDER]).weights)),
+            on_change=lambda: put(mix=_whole(offered.nearest(st.session_state[K_SLIDER]).weights)),
         )
         st.button(
             "Back to MixNN's weights",

@@ -11,10 +11,10 @@ from app.state.url_state import bound, get, put
 from engine.analysis import sample_search
 
 
-def labels_of(view: RunView) -> sample_search.Labels:
+def labels_of(view: RunView) -> sample_search.EpochLabels:
     """The labels of an epoch, as the searches use them."""
     labels = view.labels
-    return sample_search.Labels(
+    return sample_search.EpochLabels(
         given=labels["given"],
         true=labels.get("true"),
         names=labels.get("ids"),
@@ -23,9 +23,9 @@ def labels_of(view: RunView) -> sample_search.Labels:
     )
 
 
-def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
+def search(labels: sample_search.EpochLabels, classes: list[str]) -> np.ndarray:
     """The search controls; returns the samples that match (n,), in the order of the search."""
-    options = sample_search.offered(
+    options = sample_search.available_searches(
         truth=labels.true is not None, lasso=bool(get("lasso")), names=labels.names is not None
     )
     chosen = _available_search(options, labels)
@@ -37,11 +37,11 @@ def search(labels: sample_search.Labels, classes: list[str]) -> np.ndarray:
         label_visibility="collapsed",
         **bound("search", convert=_restart),
     )
-    arguments = _search_arguments(sample_search.SEARCHES[chosen].takes, classes)
-    return sample_search.find_all(chosen, labels, *arguments)
+    arguments = _search_arguments(sample_search.SEARCHES[chosen].argument, classes)
+    return sample_search.find_samples(chosen, labels, *arguments)
 
 
-def _available_search(options: list[str], labels: sample_search.Labels) -> str:
+def _available_search(options: list[str], labels: sample_search.EpochLabels) -> str:
     """The selected search; if this run cannot have it, the page says so and another is selected."""
     chosen = get("search")
     if chosen is not None and chosen not in options:
@@ -102,7 +102,7 @@ def walk(samples: np.ndarray, n: int) -> int | None:
             return None
         sample = int(samples[0])
         put(sample=sample)
-    before, after = sample_search.around(samples, sample)
+    before, after = sample_search.previous_and_next(samples, sample)
     steps = (("Previous", "navigate_before", "P", before), ("Next", "navigate_next", "N", after))
     for title, icon, shortcut, target in steps:
         st.button(
@@ -130,11 +130,11 @@ def position(samples: np.ndarray, sample: int | None) -> None:
     """A caption: what the search lists, how many, and the place of the selected sample."""
     kind = sample_search.SEARCHES[get("search")]
     if not len(samples) or sample is None:
-        st.caption(f"{kind.words} **None at this epoch.**")
+        st.caption(f"{kind.description} **None at this epoch.**")
         return
-    place = sample_search.place(samples, sample)
+    place = sample_search.position_of(samples, sample)
     where = "not in this list" if place is None else f"number {place + 1:,}"
-    st.caption(f"{kind.words} **{len(samples):,} found; sample {sample} is {where}.**")
+    st.caption(f"{kind.description} **{len(samples):,} found; sample {sample} is {where}.**")
 
 
 def _restart(value: Any) -> Any:

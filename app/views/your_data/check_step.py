@@ -33,7 +33,7 @@ def show() -> None:
         return
     st.markdown(f"**{escaping.markdown(upload.name)}**")
     with st.container(horizontal=True, gap="large", key="counts"):
-        for label, value in data_checks.summary(checks).items():
+        for label, value in data_checks.key_figures(checks).items():
             st.metric(label, value, width="content")
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
@@ -56,7 +56,7 @@ def say_missing() -> None:
 
 
 def findings(
-    checks: data_checks.Checkup, examples: dict[int, np.ndarray], notes: Iterable[str]
+    checks: data_checks.DataChecks, examples: dict[int, np.ndarray], notes: Iterable[str]
 ) -> None:
     """What the checks found. examples: row -> an image whose copies have other labels."""
     warnings = [text for level, text in checks.findings if level == "warn"]
@@ -68,7 +68,7 @@ def findings(
     if examples:
         captions = [
             " or ".join(checks.classes[label] for label in labels) + "?"
-            for _, labels in checks.contradictions[: data_checks.PICTURED]
+            for _, labels in checks.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]
         ]
         images.wall(list(examples.values()), captions, size=72)
     if others:
@@ -102,21 +102,23 @@ def start(dataset: str, at: float) -> None:
             "is added."
         )
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
-            config = data_checks.suited(load(dataset), mirror=mirror, thorough=bool(thorough))
+            config = data_checks.suggested_settings(
+                load(dataset), mirror=mirror, thorough=bool(thorough)
+            )
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking every image")
-def check_data(dataset: str, at: float) -> tuple[data_checks.Checkup, dict[int, np.ndarray]]:
+def check_data(dataset: str, at: float) -> tuple[data_checks.DataChecks, dict[int, np.ndarray]]:
     """The checks, and row -> image for images whose copies have other labels.
 
     at: when the data was uploaded; makes the cache forget replaced data.
     """
     data = load(dataset)
-    checks = data_checks.examine(data)
-    rows = [rows[0] for rows, _ in checks.contradictions[: data_checks.PICTURED]]
+    checks = data_checks.check_data(data)
+    rows = [rows[0] for rows, _ in checks.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]]
     return checks, {row: data.take([row])[0].permute(1, 2, 0).numpy() for row in rows}
 
 
@@ -124,4 +126,4 @@ def check_data(dataset: str, at: float) -> tuple[data_checks.Checkup, dict[int, 
 def estimated_seconds(dataset: str, at: float) -> float:
     """About how long a thorough run takes on this machine."""
     data = load(dataset)
-    return data_checks.seconds(data, data_checks.suited(data, mirror=False))
+    return data_checks.estimated_seconds(data, data_checks.suggested_settings(data, mirror=False))

@@ -14,7 +14,7 @@ from app.server import escaping, run_cache
 from app.server.decisions import Decision, Reviews
 from app.server.run_view import RunView
 from app.state.url_state import put
-from engine.analysis import nearest_samples
+from engine.analysis import label_evidence
 from engine.analysis.label_issues import LabelIssues
 from engine.caching import once
 from engine.charts import theme
@@ -101,7 +101,7 @@ def image(
 def neighbors(view: RunView, issues: LabelIssues, sample: int, images: Data | None) -> None:
     """The nearest images and their labels."""
     classes = view.classes
-    nearest, _ = nearest_samples.evidence(view.run, view.row, sample)
+    nearest, _ = label_evidence.nearest_samples(view.run, view.row, sample)
     st.markdown("**Most similar images**", help=page.word("features"))
     if not len(nearest) or images is None:
         st.caption("The most similar images of this one are not known.")
@@ -148,7 +148,7 @@ def listing(
                 "sample": [view.sample_name(int(s)) for s in shown],
                 "given": [classes[c] for c in issues.given[shown]],
                 "suggested": [classes[c] for c in issues.suggested[shown]],
-                "likelihood": issues.sure()[shown],
+                "likelihood": issues.confidence()[shown],
                 "label quality": issues.quality[shown],
                 "decision": [
                     DECISIONS[decisions[s].kind] if s in decisions else "" for s in shown.tolist()

@@ -13,7 +13,7 @@ from app.server.uploads.contents import Layout
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
 from engine.analysis.label_issues import LabelIssues
-from engine.analysis.summary import known
+from engine.analysis.summary import format_share
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
@@ -67,9 +67,9 @@ def table(
             classes[issues.proposed[i]],
             how[i],
             classes[final[i]],
-            known(issues.p_clean[i]),
+            format_share(issues.p_clean[i]),
             f"{issues.quality[i]:.6f}",
-            classes[issues.moved[i]],
+            classes[issues.soft_argmax[i]],
             decisions[i].at if i in decisions else "",
         )
         for i, name in enumerate(ids)

@@ -15,7 +15,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export
-from engine.analysis.label_issues import SURE, LabelIssues
+from engine.analysis.label_issues import MIN_PROBABILITY, LabelIssues
 from engine.data import Data
 from engine.runs.folder import RunFolder
 
@@ -42,7 +42,7 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
     n_open = int((undecided & (issues.suggested != issues.given)).sum())
     n_proposed = int((undecided & (issues.proposed != issues.given)).sum())
     # a link, or another run, may have set it
-    if not SURE <= (get("accept") or 1) <= 1 or (issues.warning and get("accept")):
+    if not MIN_PROBABILITY <= (get("accept") or 1) <= 1 or (issues.warning and get("accept")):
         put(accept=None)
     st.markdown("**Labels without a decision**")
     key = "accept-held" if issues.warning else "accept-on"
@@ -51,10 +51,10 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
         value=get("accept") is not None,
         key=key,
         help="Without it, only the labels you decided on change. A change is proposed where the "
-        f"network (probability at least {SURE:g}), the most similar images and the loss before "
-        "correction all contradict the given label.",
+        f"network (probability at least {MIN_PROBABILITY:g}), the most similar images and the loss "
+        "before correction all contradict the given label.",
         disabled=issues.warning is not None,
-        on_change=lambda: put(accept=SURE if st.session_state[key] else None),
+        on_change=lambda: put(accept=MIN_PROBABILITY if st.session_state[key] else None),
     )
     if not on:
         st.caption(
@@ -62,7 +62,13 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
             f"{n_proposed:,} of these would be changed unseen."
         )
         return None
-    accept = st.slider("If at least this probable", SURE, 1.0, step=0.01, **bound("accept", SURE))
+    accept = st.slider(
+        "If at least this probable",
+        MIN_PROBABILITY,
+        1.0,
+        step=0.01,
+        **bound("accept", MIN_PROBABILITY),
+    )
     st.caption("Nobody has reviewed these changes; in the table they are marked “auto”.")
     return accept
 
@@ -161,7 +167,7 @@ def changes(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str
             "given": [classes[label] for label in issues.given[shown]],
             "final": [classes[label] for label in final[shown]],
             "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],
-            "likelihood": issues.likelihood[shown, final[shown]],
+            "likelihood": issues.pred_probs[shown, final[shown]],
         }
     )
     st.markdown(f"**Labels that change** ({len(rows):,})")

@@ -86,7 +86,7 @@ def _queue(issues: LabelIssues, decisions: dict[int, Decision]) -> np.ndarray:
     if get("desk_class") is not None:
         keep &= issues.given[order] == get("desk_class")
     if get("desk_sure"):
-        keep &= issues.sure()[order] >= get("desk_sure")
+        keep &= issues.confidence()[order] >= get("desk_sure")
     return order[keep]
 
 
@@ -153,7 +153,7 @@ def _restart(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
 def _choices(view: RunView, issues: LabelIssues, sample: int) -> None:
     """The possible labels, most likely first, each with a key; other classes; keep, skip, undo."""
     name, classes = view.name, view.classes
-    likely, given = issues.likelihood[sample], int(issues.given[sample])
+    likely, given = issues.pred_probs[sample], int(issues.given[sample])
     order = offered(likely, given)
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
