@@ -85,7 +85,7 @@ def show(sample: Sample, *, narrow: bool = False, key: str = "") -> None:
 
 def outcome_box(sample: Sample) -> None:
     """What correction did to the label, in one sentence."""
-    moved = np.flatnonzero(sample.history["moved"][: sample.row + 1])
+    moved = np.flatnonzero(sample.history["label_changed"][: sample.row + 1])
     since = f", since epoch {sample.records[moved[-1]]['epoch']}" if len(moved) else ""
     unknown = sample.outcome is LabelOutcome.CHANGED and sample.true is None
     color, icon, sentence = CHANGED_UNKNOWN if unknown else OUTCOMES[sample.outcome]
@@ -211,7 +211,7 @@ def history_chart(sample: Sample, key: str) -> None:
     """Loss, P(clean), soft label and neighbors over the epochs."""
     epochs = np.array([record["epoch"] for record in sample.records])
     fig = charts.history(epochs, sample.history, sample.classes, sample.epoch, sample.true_labels)
-    n_moved = int(sample.history["moved"].sum())
+    n_moved = int(sample.history["label_changed"].sum())
     alt = (
         f"Loss, P(clean), soft label and neighbors of {sample.title} over {len(epochs)} epochs, "
         f"epoch {sample.epoch} marked; its corrected label changed {n_moved} times."
