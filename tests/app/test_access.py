@@ -20,7 +20,7 @@ from app.server.run_reader import RunReader
 from app.server.uploads import registry
 from app.server.visible_runs import VisibleRuns
 from app.server.visitors import acting_as
-from app.views.your_data import evidence
+from app.views.your_data import decide
 from engine.analysis import label_changes, sample_history
 from engine.analysis.label_evidence import epoch_history
 from engine.data import load
@@ -136,7 +136,7 @@ def test_a_link_allows_viewing_but_not_deciding_and_can_be_revoked(private, temp
     assert len(key) >= 22  # 128 bits
     at = open_as(BOB, "your_data", run=private, step="review", key=key)
     assert "zebra" in everything(at)
-    assert "you may look" in texts(at)
+    assert "you can only view" in texts(at)
     deciding = [b for b in at.button if b.key and b.key.startswith(("pick-", "keep-", "undo-"))]
     assert deciding
     assert all(button.disabled for button in deciding)
@@ -314,10 +314,10 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
         at = open_as(token, "your_data", run="public", step="review")
         assert ("Fork it" in texts(at)) == (token == BOB)
         press(at, "keep-")
-        assert len(evidence.reviews_of("public").log()) == n_kept
+        assert len(decide.reviews_of("public").log()) == n_kept
     at = open_as(BOB, "your_data", run="public", step="review")
     press(at, "undo-")
-    assert len(evidence.reviews_of("public").log()) == 1
+    assert len(decide.reviews_of("public").log()) == 1
 
 
 def test_a_page_gets_nothing_unchecked_from_the_manager(private):

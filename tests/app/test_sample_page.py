@@ -338,7 +338,7 @@ def test_the_history_marks_the_epoch_and_shares_add_up(run):
     np.testing.assert_allclose(sum(np.array(trace.y) for trace in areas), 1, atol=0.01)
     strip = next(trace for trace in fig.data if trace.type == "heatmap")
     assert np.isnan(strip.z[:, 0]).all()  # warm-up
-    np.testing.assert_array_equal(strip.z[0, 2:], history["carried"][2:, 0])
+    np.testing.assert_array_equal(strip.z[0, 2:], history["neighbor_labels"][2:, 0])
     np.testing.assert_array_equal(strip.customdata[1, 3, 0], history["neighbors"][3, 1])
 
 

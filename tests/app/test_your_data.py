@@ -14,7 +14,7 @@ from app.server.label_issues import issues_of
 from app.server.run_manager import runs
 from app.server.run_view import RunView
 from app.server.uploads import jobs, paths, registry, turns
-from app.views.your_data import evidence, review
+from app.views.your_data import decide
 from app.views.your_data.upload_step import UPLOAD
 from engine.data import load
 from engine.files import read_json
@@ -38,7 +38,7 @@ def wrong_digits(n: int = 300) -> bytes:
 
 def open_samples(name: str) -> list[int]:
     issues = issues_of(RunView(name))
-    return [s for s in issues.flagged.tolist() if s not in evidence.reviews_of(name).latest()]
+    return [s for s in issues.flagged.tolist() if s not in decide.reviews_of(name).latest()]
 
 
 def shows(at, sample: int) -> bool:
@@ -152,7 +152,7 @@ def test_keys_decide_and_move_on_and_back(finished):
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
-    latest = evidence.reviews_of(finished).latest()
+    latest = decide.reviews_of(finished).latest()
     assert {s: (x.kind, x.label) for s, x in latest.items()} == {
         a: ("change" if issues.suggested[a] != issues.given[a] else "keep", issues.suggested[a]),
         b: ("keep", issues.given[b]),
@@ -162,7 +162,7 @@ def test_keys_decide_and_move_on_and_back(finished):
     assert "3 of " in at.get("progress")[0].proto.text
     press(at, f"undo-{d}")
     assert shows(at, c)
-    assert sorted(evidence.reviews_of(finished).latest()) == sorted([a, b])
+    assert sorted(decide.reviews_of(finished).latest()) == sorted([a, b])
 
 
 def test_from_the_middle_of_the_list_it_continues_there(finished):
@@ -189,7 +189,7 @@ def test_a_press_meant_for_the_image_before_decides_nothing(finished):
     press(at, f"keep-{a}")
     stale.click()
     at.run()
-    assert list(evidence.reviews_of(finished).latest()) == [a]
+    assert list(decide.reviews_of(finished).latest()) == [a]
     assert shows(at, b)
 
 
@@ -201,21 +201,21 @@ def test_any_other_class_can_be_chosen(finished):
     assert len(others) + len(picks) == 10
     label = int(others[0].key.rsplit("-", 1)[1])
     others[0].click().run()
-    assert evidence.reviews_of(finished).latest()[sample].label == label
+    assert decide.reviews_of(finished).latest()[sample].label == label
 
 
 def test_digits_are_picked_by_their_own_key_and_names_by_place():
-    assert review.keys_of(["0", "1", "2"], [2, 0]) == {2: "2", 0: "0"}
-    assert review.keys_of(["cat", "dog", "3"], [2, 0]) == {2: "1", 0: "2"}
+    assert decide.keys_of(["0", "1", "2"], [2, 0]) == {2: "2", 0: "0"}
+    assert decide.keys_of(["cat", "dog", "3"], [2, 0]) == {2: "1", 0: "2"}
 
 
 def test_the_given_label_is_always_offered():
     likely = np.array([0.5, 0.3, 0.19, 0.006, 0.004, 0.0])
-    assert review.offered(likely, 5) == [0, 1, 2, 3, 5]
-    assert review.offered(likely, 1) == [0, 1, 2, 3]
+    assert decide.offered(likely, 5) == [0, 1, 2, 3, 5]
+    assert decide.offered(likely, 1) == [0, 1, 2, 3]
     even = np.full(20, 0.05)
-    assert len(review.offered(even, 19)) == 9
-    assert review.offered(even, 19)[-1] == 19
+    assert len(decide.offered(even, 19)) == 9
+    assert decide.offered(even, 19)[-1] == 19
 
 
 def test_filters_by_class_and_likelihood(finished):
@@ -247,7 +247,7 @@ def test_an_invalid_likelihood_in_a_link_is_reset(sound, bad):
 
 
 def test_all_decided(finished):
-    reviews, issues = evidence.reviews_of(finished), issues_of(RunView(finished))
+    reviews, issues = decide.reviews_of(finished), issues_of(RunView(finished))
     for sample in issues.flagged.tolist():
         reviews.decide(sample, "keep", int(issues.given[sample]))
     at = app("your_data", step="review", run=finished)
@@ -281,7 +281,7 @@ def test_missing_images_leave_the_labels(root, template):
 
 
 def test_the_summary_counts_the_changes(sound):
-    issues, reviews = issues_of(RunView(sound)), evidence.reviews_of(sound)
+    issues, reviews = issues_of(RunView(sound)), decide.reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
@@ -312,7 +312,7 @@ def test_nothing_changes_unseen_if_more_is_contradicted_than_can_be_wrong(finish
 
 
 def test_another_round_starts_with_the_reviewed_labels(finished, root):
-    issues, reviews = issues_of(RunView(finished)), evidence.reviews_of(finished)
+    issues, reviews = issues_of(RunView(finished)), decide.reviews_of(finished)
     reviews.decide(0, "change", int(issues.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
     about = registry.find(at.query_params["upload"], root)

@@ -27,7 +27,7 @@ def learn(tab, server, path) -> None:
     """Upload a file, choose the quick check, and wait for the review."""
     go(tab, server, "your_data", step="bring")
     tab.set_input_files("input[type=file]", path)
-    tab.get_by_text("Quick look").click(timeout=60_000)
+    tab.get_by_text("Quick", exact=True).click(timeout=60_000)
     tab.get_by_role("button", name="Find wrong labels").click()
     tab.get_by_text("What does it show?").wait_for(timeout=120_000)
     settled(tab)

@@ -11,7 +11,7 @@ from PIL import ImageOps
 from app.components import page
 from app.components.images import data_url, wall
 from app.server import escaping, run_cache
-from app.server.decisions import Decision, Reviews
+from app.server.decisions import Decision
 from app.server.run_view import RunView
 from app.state.url_state import put
 from engine.analysis import label_evidence
@@ -32,12 +32,6 @@ def warn(issues: LabelIssues) -> None:
     """Why no change is proposed, if that is so."""
     if issues.warning:
         st.warning(issues.warning, icon=":material/warning:")
-
-
-def reviews_of(name: str) -> Reviews:
-    """The decisions on labels of a run."""
-    run = run_cache.run(name)
-    return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
 
 
 def images_of(view: RunView) -> Data | None:

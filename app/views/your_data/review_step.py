@@ -1,15 +1,26 @@
 """Step 3 of Your data: the run while it trains, then the review of its labels."""
 
+from typing import Any
+
+import numpy as np
 import streamlit as st
 
 from app.components import live_updates, page, run_picker
 from app.components.text import time_left
 from app.server import escaping
+from app.server.decisions import Decision
+from app.server.label_issues import issues_of
+from app.server.run_view import RunView
 from app.server.visible_runs import runs
-from app.state.url_state import link
-from app.views.your_data import review
+from app.server.visitors import visitor
+from app.state import selection
+from app.state.url_state import bound, get, link, put
+from app.views.your_data import decide, evidence
+from engine.analysis.label_issues import LabelIssues
 
 ENDED_EARLY = {"failed": "failed", "stopped": "was stopped", "interrupted": "was interrupted"}
+FORK = " Fork it, or start your own, to decide yourself."
+SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious"}
 
 
 def show() -> None:
@@ -23,7 +34,7 @@ def show() -> None:
         st.warning(f"This run {ENDED_EARLY[info.state]}: {escaping.lines(info.message)}.")
         st.page_link("views/train/page.py", label="Resume it on Train", query_params=link(run=name))
     run_picker.need_epochs(info)
-    review.show(name)
+    review(name)
 
 
 def show_progress(name: str) -> None:
@@ -56,3 +67,143 @@ def show_progress(name: str) -> None:
         icon=":material/monitoring:",
         query_params=link(run=name),
     )
+
+
+@st.fragment
+@page.guarded
+def review(name: str) -> None:
+    """A suspicious label of a run, its evidence, the decision and the list, on one screen."""
+    runs().mark_watched(name)
+    if not runs().may_control(name, visitor()):
+        st.info(
+            decide.READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:"
+        )
+    view = RunView(name)
+    _reset_filters(len(view.classes))
+    issues, decisions = issues_of(view), decide.reviews_of(name).latest()
+    evidence.warn(issues)
+    if not len(issues.flagged) and get("sample") is None:
+        st.success("No label of this run looks wrong. There is nothing to review.")
+        return
+    queue, sample = decide.queue_of(issues, decisions), selection.sample(len(issues.given))
+    if sample is None:
+        sample = int(queue[0]) if len(queue) else None
+    _progress(view, issues, decisions, queue, sample)
+    if sample is None:
+        _all_done(issues)
+        st.button(
+            "Undo",
+            shortcut="U",
+            on_click=decide.undo,
+            args=(name,),
+            icon=":material/undo:",
+            key="undo-done",
+        )
+        return
+    images = evidence.images_of(view)
+    left, middle, right = st.columns([3, 4, 4], gap="medium")
+    with left:
+        evidence.image(view, issues, sample, images, decisions)
+    with middle:
+        decide.choices(view, issues, sample)
+    with right:
+        evidence.neighbors(view, issues, sample, images)
+    evidence.listing(view, issues, queue, decisions, images)
+
+
+def _progress(
+    view: RunView,
+    issues: LabelIssues,
+    decisions: dict[int, Decision],
+    queue: np.ndarray,
+    sample: int | None,
+) -> None:
+    decided = [decisions[s] for s in issues.flagged.tolist() if s in decisions]
+    counts = {
+        word: sum(d.kind == kind for d in decided) for kind, word in evidence.DECISIONS.items()
+    }
+    summary = ", ".join(f"{n} {word}" for word, n in counts.items() if n)
+    text = f"**{len(decided):,} of {len(issues.flagged):,}** suspicious labels decided"
+    n_other = int((issues.suggested != issues.given)[issues.flagged].sum())
+    suggestions = f"for the first {n_other:,} another label is suggested"
+    with st.container(horizontal=True, vertical_alignment="bottom", key="desk-progress"):
+        st.progress(len(decided) / max(len(issues.flagged), 1), f"{text}: {summary or suggestions}")
+        if sample is not None:
+            _steps(queue, sample)
+        with st.popover("Filter •" if _is_filtered() else "Filter", icon=":material/filter_list:"):
+            _filters(view.classes)
+
+
+def _filters(classes: list[str]) -> None:
+    st.selectbox("Show", list(SHOWN), format_func=SHOWN.__getitem__, **_restart("desk_show"))
+    st.selectbox(
+        "Given label",
+        [-1, *range(len(classes))],
+        format_func=lambda c: "any" if c < 0 else classes[c],
+        **_restart("desk_class", -1, convert=lambda c: None if c < 0 else c),
+    )
+    st.slider(
+        "Suggestion at least this likely",
+        0.0,
+        1.0,
+        step=0.05,
+        **_restart("desk_sure", 0.0, convert=lambda share: share or None),
+    )
+
+
+def _restart(name: str, *shown: Any, **options: Any) -> dict[str, Any]:
+    """Like `bound`; a change also goes back to the start of the list."""
+    widget = bound(name, *shown, **options)
+    take = widget["on_change"]
+
+    def change() -> None:
+        take()
+        put(sample=None)
+
+    return widget | {"on_change": change}
+
+
+def _reset_filters(n_classes: int) -> None:
+    """Reset filters of a link that do not fit this run."""
+    if (get("desk_class") or 0) >= n_classes:
+        put(desk_class=None)
+    if not 0 <= (get("desk_sure") or 0) <= 1:
+        put(desk_sure=None)
+
+
+def _is_filtered() -> bool:
+    return get("desk_class") is not None or bool(get("desk_sure")) or get("desk_show") != "open"
+
+
+def _steps(queue: np.ndarray, sample: int) -> None:
+    """Backward and forward through the queue without a decision."""
+    places = np.flatnonzero(queue == sample)
+    at = int(places[0]) if len(places) else -1
+    for icon, key, to in (("chevron_left", "Left", at - 1), ("chevron_right", "Right", at + 1)):
+        exists = 0 <= to < len(queue)
+        st.button(
+            "",
+            icon=f":material/{icon}:",
+            key=f"go-{key}-{sample}",
+            shortcut=key,
+            disabled=not exists,
+            on_click=put,
+            kwargs={"sample": int(queue[to]) if exists else None},
+            help="Next label" if to > at else "Previous label",
+        )
+
+
+def _all_done(issues: LabelIssues) -> None:
+    if _is_filtered():
+        st.info("No suspicious label passes the filter.")
+        st.button(
+            "Clear the filter",
+            on_click=put,
+            icon=":material/filter_list_off:",
+            kwargs=dict(desk_show=None, desk_class=None, desk_sure=None),
+        )
+    else:
+        st.success(f"All {len(issues.flagged):,} suspicious labels are decided. Well done.")
+        if st.button("Download the results", type="primary", key="to-take"):
+            put(step="take")
+            st.rerun()
