@@ -107,3 +107,8 @@ GLOSSARY: dict[str, str] = {
         "have the lowest."
     ),
 }
+
+
+def word(term: str) -> str:
+    """The definition of a term, for the help of a widget."""
+    return GLOSSARY[term]

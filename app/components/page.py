@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.components.glossary import GLOSSARY
+from app.components.glossary import GLOSSARY, word
 from app.components.messages import empty, explain, guarded
 
 __all__ = ["empty", "explain", "guarded", "head", "word"]
@@ -18,8 +18,3 @@ def head(title: str, sentence: str, *terms: str) -> None:
                 for term in terms:
                     st.markdown(f"**{term}** {GLOSSARY[term]}")
     st.markdown(sentence)
-
-
-def word(term: str) -> str:
-    """The definition of a term, for the help of a widget."""
-    return GLOSSARY[term]

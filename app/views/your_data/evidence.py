@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 from PIL import ImageOps
 
-from app.components import page
+from app.components.glossary import word
 from app.components.images import data_url, wall
 from app.server import escaping, run_cache
 from app.server.decisions import Decision
@@ -62,7 +62,7 @@ def image(
     """The image, its given label, label quality and P(clean), and the decision on it."""
     given = view.classes[issues.given[sample]]
     quality = issues.quality[sample]
-    st.markdown(f"**Given label: {escaping.markdown(given)}**", help=page.word("given label"))
+    st.markdown(f"**Given label: {escaping.markdown(given)}**", help=word("given label"))
     if images is not None:
         pixels, smooth = _original(view, sample)
         if pixels is None:
@@ -79,7 +79,7 @@ def image(
     words = f"Sample {sample}{own}, label quality {quality:.2f}"
     if not np.isnan(issues.p_clean[sample]):
         words += f", P(clean) {issues.p_clean[sample]:.2f}"
-    st.caption(words, help=f"{page.word('label quality')} {page.word('P(clean)')}")
+    st.caption(words, help=f"{word('label quality')} {word('P(clean)')}")
     if sample in decisions:
         decision = decisions[sample]
         to = f" to {escaping.markdown(view.classes[decision.label])}"
@@ -96,7 +96,7 @@ def neighbors(view: RunView, issues: LabelIssues, sample: int, images: Data | No
     """The nearest images and their labels."""
     classes = view.classes
     nearest, _ = label_evidence.nearest_samples(view.run, view.row, sample)
-    st.markdown("**Most similar images**", help=page.word("features"))
+    st.markdown("**Most similar images**", help=word("features"))
     if not len(nearest) or images is None:
         st.caption("The most similar images of this one are not known.")
         return
