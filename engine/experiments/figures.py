@@ -26,17 +26,17 @@ PATIENCE = 90.0  # seconds that a browser may take for one picture
 
 
 def baseline(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands
+    from engine.charts.experiments import mean_curves
 
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["test_accuracy", "fit_clean", "memorized"],
             color="metric",
             facet="rate",
             title="Plain cross-entropy, epoch by epoch",
         ),
-        "auroc": bands(
+        "auroc": mean_curves(
             tables["curves"],
             metrics=["clean_auroc"],
             color="rate",
@@ -47,10 +47,10 @@ def baseline(tables: Tables) -> Figures:
 
 
 def mixnn_k1(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, intervals
+    from engine.charts.experiments import intervals, mean_curves
 
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["test_accuracy", "memorized"],
             color="method",
@@ -71,7 +71,7 @@ def mixnn_k1(tables: Tables) -> Figures:
 
 def full(tables: Tables) -> Figures:
     """Lines through the preset; heat maps as well where the whole grid was run."""
-    from engine.charts.compare import sweep
+    from engine.charts.compare import sweep_heatmap
     from engine.charts.experiments import intervals, sensitivity
     from engine.charts.metric_names import QUANTITIES
 
@@ -98,7 +98,7 @@ def full(tables: Tables) -> Figures:
     shown = cells[cells["metric"] == metric]
     if (shown[["k", "alpha"]] != pd.Series(preset)).all(axis=1).any():
         for rate in sorted(shown["rate"].unique()):
-            drawn[f"grid-{rate:g}"] = sweep(shown, QUANTITIES[metric].words, rate=rate)
+            drawn[f"grid-{rate:g}"] = sweep_heatmap(shown, QUANTITIES[metric].words, rate=rate)
     return drawn
 
 
@@ -181,10 +181,10 @@ def methods(tables: Tables) -> Figures:
 
 
 def representation(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, points
+    from engine.charts.experiments import embedding_maps, mean_curves
 
     drawn = {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["same_class_neighbors", "linear_probe", "silhouette"],
             color="method",
@@ -198,18 +198,18 @@ def representation(tables: Tables) -> Figures:
     maps = tables["points"]
     for layout, words in (("umap", "UMAP"), ("pca", "PCA")):
         if len(maps) and (maps["layout"] == layout).any():
-            drawn[layout] = points(
+            drawn[layout] = embedding_maps(
                 maps[maps["layout"] == layout], title=f"{words} of the features, first seed"
             )
     return drawn
 
 
 def mixture(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, scatter
+    from engine.charts.experiments import mean_curves, run_scatter
 
     ours = tables["runs"][tables["runs"]["method"] == "mixnn"]
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["dip_p", "ashman_d", "bic_gain", "clean_auroc"],
             color="method",
@@ -218,7 +218,7 @@ def mixture(tables: Tables) -> Figures:
             height=150,
             title="Do the losses show two humps?",
         ),
-        "runs": scatter(
+        "runs": run_scatter(
             ours,
             x="bimodal_share",
             y="gain",
@@ -230,10 +230,10 @@ def mixture(tables: Tables) -> Figures:
 
 
 def detection(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, intervals
+    from engine.charts.experiments import intervals, mean_curves
 
     return {
-        "precision_recall": bands(
+        "precision_recall": mean_curves(
             tables["curves"],
             x="recall",
             color="finder",

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.analysis import data_checks
-from engine.charts.review import MOST_BARS, class_counts
+from engine.charts.review import MAX_BARS, class_counts
 from engine.data.base import assemble
 from tests.conftest import blobs
 
@@ -154,7 +154,7 @@ def test_many_classes_are_cut_in_the_middle():
     counts = np.arange(100)
     fig = class_counts([f"c{i}" for i in range(100)], counts)
     shown = list(fig.data[0].x)
-    assert len(shown) == MOST_BARS
+    assert len(shown) == MAX_BARS
     assert shown[:2] == [99, 98]
     assert shown[-1] == 0
     assert (

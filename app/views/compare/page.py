@@ -332,7 +332,7 @@ def sweeps() -> None:
         best = cells if rate is None else cells[cells["rate"] == rate]
         with place:
             figures.show(
-                charts.sweep(cells, words, rate=rate),
+                charts.sweep_heatmap(cells, words, rate=rate),
                 f"sweep-{metric}-{rate}",
                 data=cells,
                 alt=f"Heat map of {words} over {', '.join(varying)}; the highest cell has "

@@ -62,7 +62,7 @@ def box(head: str, body: str) -> str:
 
 def line_sample(number: int) -> str:
     """How a run's line looks: color, dash and symbol, as a small picture."""
-    color, dash, _ = curves.style(number)
+    color, dash, _ = curves.run_style(number)
     gaps = {"solid": "", "dash": "7 4", "dot": "2 4", "dashdot": "8 3 2 3", "longdash": "12 4"}
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="34" height="10">'
@@ -114,10 +114,10 @@ def one_curve(lines: list[curves.Curve], metric: str, epoch: int, training: bool
             f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
         figures.show(
-            curves.curves(lines, metric, epoch=epoch),
+            curves.metric_curves(lines, metric, epoch=epoch),
             f"compare-{metric}",
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {told}",
-            data=lambda: curves.table(lines),
+            data=lambda: curves.metric_table(lines),
         )
 
 
@@ -148,7 +148,7 @@ def loss_pictures(looks: dict[str, selection.Look], short: dict[str, str]) -> No
                 if n
             )
             figures.show(
-                charts.losses(loss, codes, edges),
+                charts.loss_histogram(loss, codes, edges),
                 f"compare-losses-{short[name]}",
                 alt=f"Histogram of the losses of {short[name]}; of its labels {shares}",
             )
@@ -179,7 +179,9 @@ def map_pictures(looks: dict[str, selection.Look], short: dict[str, str]) -> Non
         with place:
             st.markdown(f"**{escaping.markdown(short[name])}**, epoch {epoch_of(look)}")
             figures.show(
-                charts.points(layout(run, look.row), now, wrong, classes_of(look), samples=samples),
+                charts.embedding_map(
+                    layout(run, look.row), now, wrong, classes_of(look), samples=samples
+                ),
                 f"compare-map-{short[name]}",
                 alt=f"Map of {len(samples)} images as {short[name]} sees them; {int(wrong.sum())} "
                 "of their labels are wrong and marked by crosses",
@@ -207,7 +209,7 @@ def panel(samples: np.ndarray) -> np.ndarray:
 
 
 def places(n: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, min(n, charts.ON_MAP)).astype(int))
+    return np.unique(np.linspace(0, n - 1, min(n, charts.MAX_POINTS)).astype(int))
 
 
 @lru_cache(maxsize=256)

@@ -82,12 +82,16 @@ def flow(labels: Labels) -> None:
     """Which labels became which."""
     st.subheader("Which labels became which?", anchor=False)
     truth_known = labels.true is not None
-    kinds = LabelOutcome.possible(truth_known) if get("kept") else charts.changes(truth_known)
+    kinds = (
+        LabelOutcome.possible(truth_known) if get("kept") else charts.changed_outcomes(truth_known)
+    )
     legend(kinds, truth_known)
     st.toggle(
         "Show labels that did not change, too", **bound("kept"), disabled=not labels.n_changed
     )
-    fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
+    fig = charts.label_flow(
+        labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept")
+    )
     figures.show(
         fig,
         f"{labels.name}-flow-epoch{labels.epoch}",
@@ -103,7 +107,7 @@ def legend(kinds: tuple[LabelOutcome, ...], truth_known: bool) -> None:
         '<span style="white-space:nowrap"><span style="display:inline-block;width:14px;'
         f"height:14px;background:{theme.OUTCOMES[kind].color};border-radius:3px;"
         'vertical-align:-2px;margin-right:6px"></span>'
-        f"{theme.OUTCOMES[kind].mark} {charts.in_words(kind, truth_known)}</span>"
+        f"{theme.OUTCOMES[kind].mark} {charts.outcome_meaning(kind, truth_known)}</span>"
         for kind in kinds
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 18px;font-size:14px">{spans}</div>')
@@ -127,7 +131,7 @@ def confusion(labels: Labels) -> None:
     now = labels.corrected if after else labels.given
     n = len(labels.classes)
     counts = np.bincount(labels.true * n + now, minlength=n * n).reshape(n, n)
-    fig = charts.matrix(
+    fig = charts.class_matrix(
         observed_matrix(labels.true, now, n),
         labels.classes,
         counts=counts,
@@ -184,7 +188,7 @@ def transitions(labels: Labels) -> None:
                 st.info("The true transition matrix of this data is not known.")
                 continue
             st.markdown(f"**{words.capitalize()}**")
-            fig = charts.matrix(
+            fig = charts.class_matrix(
                 values,
                 labels.classes,
                 columns="given label",
@@ -301,7 +305,7 @@ def listing(labels: Labels) -> None:
             label_visibility="collapsed",
             **bound("changes"),
         )
-    kinds = [kind.word for kind in charts.changes(labels.true is not None)]
+    kinds = [kind.word for kind in charts.changed_outcomes(labels.true is not None)]
     if labels.true is not None and get("changes") != "all":
         kinds = [get("changes")]
     shown = every[every["outcome"].isin(kinds)]

@@ -33,7 +33,7 @@ def show_early(names: dict[str, str]) -> Explanation:
         )
     }
     figures.show(
-        charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
+        charts.share_curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
         "early-learning",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
@@ -53,13 +53,13 @@ def show_humps(names: dict[str, str]) -> Explanation:
     finding = lesson_explanations.explain_losses(loss, clean, wrong, late, records[row]["epoch"])
     st.markdown(f"**After epoch {records[row]['epoch']}**, with the bell curves that MixNN fits")
     figures.show(
-        charts.losses(scaled, wrong, records[row]["mixture"], height=270),
+        charts.loss_histogram(scaled, wrong, records[row]["mixture"], height=270),
         "humps-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
     )
     st.markdown("**After plain training to the end**, for comparison")
     figures.show(
-        charts.losses(late_scaled, wrong, height=230),
+        charts.loss_histogram(late_scaled, wrong, height=230),
         "humps-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )
@@ -80,7 +80,7 @@ def show_neighbors(names: dict[str, str]) -> Explanation:
     strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
     another(run)
     figures.show(
-        charts.votes(finding.numbers["same"]),
+        charts.same_class_bars(finding.numbers["same"]),
         "neighbors-same",
         alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
     )
@@ -139,7 +139,9 @@ def show_correction(names: dict[str, str]) -> Explanation:
     }
     start = run_cache.run(mixnn).config.correction_start
     figures.show(
-        charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
+        charts.share_curves(
+            [r["epoch"] for r in records], series, mark=(start, "correction starts")
+        ),
         "correction",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
@@ -181,7 +183,7 @@ def show_failures(names: dict[str, str]) -> Explanation:
     finding = lesson_explanations.explain_failures(records)
     last = {name: of[-1]["metrics"] for name, of in records.items()}
     figures.show(
-        charts.outcomes(
+        charts.result_bars(
             [RUN_WORDS[name] for name in names],
             [last[name]["test_accuracy"] for name in names],
             [last[name]["label_accuracy"] for name in names],

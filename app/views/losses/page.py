@@ -80,17 +80,17 @@ def histogram(run: Run, name: str, row: int, part: np.ndarray, wrong: np.ndarray
     threshold = get("threshold")
     accused = [] if posterior is None else loss_analysis.true_intervals(x, posterior < threshold)
     tallest = ranges.cut if get("bars") == "cut" else ranges.full
-    fig = charts.histogram(
+    fig = charts.loss_histogram(
         bars,
         ranges.top,
         height=get("bars"),
         tallest=tallest,
         title=TITLES[kind],
         x=x,
-        bells=bells,
+        components=bells,
         posterior=posterior,
         threshold=threshold,
-        accused=accused,
+        flagged=accused,
     )
     n_wrong = "" if wrong is None else f", {int((part & wrong).sum()):,} of them wrong"
     figures.show(
@@ -279,9 +279,9 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
     kind = get("loss")
     values = np.array(run.array("scaled_loss" if kind == "scaled" else "loss")[row])
     lines = loss_analysis.losses_by_class(values, clean, cache.class_of(run), wrong)
-    if len(lines) > charts.MOST_CLASSES:
+    if len(lines) > charts.MAX_CLASSES:
         which = "in which P(clean) tells least" if wrong is not None else "first"
-        st.caption(f"The {charts.MOST_CLASSES} of {len(lines)} classes {which}; CSV has all.")
+        st.caption(f"The {charts.MAX_CLASSES} of {len(lines)} classes {which}; CSV has all.")
     tops = [q[-1] for line in lines for q in line.quantiles.values()]
     top = 1.0 if kind == "scaled" else float(np.nanmax(tops)) * 1.05 or 1.0
     table = pd.DataFrame(
@@ -297,7 +297,7 @@ def by_class(run: Run, row: int, clean: np.ndarray, wrong: np.ndarray | None, na
             for group in line.quantiles
         ]
     )
-    fig = charts.classes(lines, names, top=top, title=TITLES[kind])
+    fig = charts.losses_by_class(lines, names, top=top, title=TITLES[kind])
     figures.show(
         fig,
         "losses-by-class",

@@ -148,7 +148,7 @@ def draw(view: RunView, by: str, shown: Shown, labels: Labels, panel: np.ndarray
     file = f"{name}-{shown.kind}-epoch{epoch}-{by}"
     if shown.layout.shape[1] == 3:
         legend = coloring.legend
-        fig = map3d.figure(
+        fig = map3d.embedding_map_3d(
             shown.layout,
             panel,
             coloring.color,

@@ -174,7 +174,7 @@ def matrices(labels: Spoiled) -> None:
     elif labels.drawn is not None:
         pictures.append(("Drawn", "transition-drawn", labels.drawn))
     highest = max(float(values.max()) for *_, values in pictures)
-    numbered = len(labels.names) <= charts.NUMBERED
+    numbered = len(labels.names) <= charts.MAX_CLASSES_WITH_NUMBERS
     for place, (title, file, values) in zip(st.columns(2, gap="medium"), pictures, strict=False):
         with place:
             st.markdown(
@@ -182,7 +182,7 @@ def matrices(labels: Spoiled) -> None:
                 + (", in percent" if numbered else "")
             )
             figures.show(
-                charts.matrix(values, labels.names, highest=highest),
+                charts.matrix_heatmap(values, labels.names, highest=highest),
                 file,
                 data=lambda values=values: long_table(values, labels.names),
                 alt=f"{title} transition matrix of {len(values)} classes: on average "
@@ -215,7 +215,7 @@ def class_rates(labels: Spoiled) -> None:
     )
     worst = int(actual.argmax())
     figures.show(
-        charts.rates(labels.names, requested, actual, labels.sizes),
+        charts.noise_rates(labels.names, requested, actual, labels.sizes),
         "noise-by-class",
         data=table,
         alt=f"Share of wrong labels in each class; the most in {labels.names[worst]} with "
@@ -315,7 +315,7 @@ def unknown(labels: Spoiled) -> None:
         "lists the labels that look wrong."
     )
     figures.show(
-        charts.sizes(labels.names, labels.sizes),
+        charts.label_counts(labels.names, labels.sizes),
         "given-labels",
         alt=f"How often each of {len(labels.names)} labels was given",
         data=pd.DataFrame({"label": list(labels.names), "samples": labels.sizes}),

@@ -213,7 +213,7 @@ def notes(of: Sample) -> dict[int, str]:
 
 def history_chart(of: Sample, key: str) -> None:
     epochs = np.array([record["epoch"] for record in of.records])
-    fig = charts.history(epochs, of.history, of.classes, of.epoch, of.all_true)
+    fig = charts.sample_history(epochs, of.history, of.classes, of.epoch, of.all_true)
     n_moved = int(of.history["label_changed"].sum())
     alt = (
         f"Loss, P(clean), soft label and neighbors of {of.called} over {len(epochs)} epochs, epoch "
