@@ -1,4 +1,4 @@
-"""What a run folder says in the end: one object of numbers, and its labels as a table."""
+"""A run in numbers, and its labels as a table."""
 
 import os
 from collections.abc import Iterator
@@ -19,15 +19,15 @@ COLUMNS = (
 
 
 def summary(run: Run) -> dict[str, Any]:
-    """A run in numbers, as far as it has come; None where there is nothing to count.
+    """A run in numbers, up to its newest epoch; None for what is not known.
 
     Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
     best_chosen_on names ("validation" or "test"; chosen on test, it is no honest estimate).
     memorized: share of wrong given labels that the network predicts after the last epoch.
-    label_accuracy_corrected: of the raw end state of correction, not of the changes that `export`
+    label_accuracy_corrected: of the raw result of correction, not of the changes that `export`
     proposes. clean_auroc: P(clean) against whether the current label is right. detection_auroc: the
     same for the given label, by `metrics.normalized_margin`. seconds: of all epochs and all stages
-    of each, the snapshot and the hand-over to the writing thread among them; pauses are not.
+    of each, including the snapshot and passing it to the writing thread; pauses are not.
     """
     config, info, records = run.config, run.info, run.epochs
     last = records[-1]["metrics"] if records else {}
@@ -74,10 +74,10 @@ def export(run: Run, path: Path | str, issues: LabelIssues | None = None) -> int
 
     Columns, by `label_issues` (issues: if the caller has them already): sample (file name or row
     number), given_label, corrected_label (class names; the given one unless a change is proposed),
-    probability (calibrated, of the class that the network says), p_clean (of the given label,
+    probability (calibrated, of the class that the network predicts), p_clean (of the given label,
     before correction; empty where not known), suspicious ("yes" or "no"), neighbors (samples it was
     last mixed with, by ";"), label_quality (how likely the given label is right), soft_label_argmax
-    and soft_probability (where correction itself ended, and its weight), and true_label where it is
+    and soft_probability (the raw result of correction, and its weight), and true_label where it is
     known. Where `LabelIssues.warning` is set, no change is proposed.
     Texts that a spreadsheet would run begin with an apostrophe, see engine/tables.py. Appears
     whole or not at all. Raises StoreError for a run without an epoch.
@@ -85,19 +85,19 @@ def export(run: Run, path: Path | str, issues: LabelIssues | None = None) -> int
     if not run.epochs:
         raise StoreError(f"{run.folder} has no epoch yet: there is nothing to export")
     path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + ".tmp")
     n_suspicious = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "w", newline="", encoding="utf-8") as file:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
             columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
             write_rows(file, [columns])
             for row in label_rows(run, issues=issues):
                 n_suspicious += row["suspicious"] == "yes"
                 write_rows(file, [[row[name] for name in columns]])
-        os.replace(beside, path)
+        os.replace(temporary, path)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error}") from error
     return n_suspicious
 
@@ -109,24 +109,24 @@ def label_rows(
     records = run.epochs
     at = len(records) - 1 if at is None else at
     classes, labels = run.info["data"]["classes"], run.labels
-    found = issues or label_issues(run, at)
-    n = len(found.given)
+    issues = issues or label_issues(run, at)
+    n = len(issues.given)
     ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
-    suspicious = np.isin(np.arange(n), found.flagged)
+    suspicious = np.isin(np.arange(n), issues.flagged)
     mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
     neighbors = run.mixed_with(mixed[-1])[0] if mixed else np.empty((n, 0), int)
     for i in range(n):
         row = {
             "sample": ids[i],
-            "given_label": classes[found.given[i]],
-            "corrected_label": classes[found.proposed[i]],
-            "probability": f"{found.probability[i]:.6f}",
-            "p_clean": format_share(found.p_clean[i]),
+            "given_label": classes[issues.given[i]],
+            "corrected_label": classes[issues.proposed[i]],
+            "probability": f"{issues.probability[i]:.6f}",
+            "p_clean": format_share(issues.p_clean[i]),
             "suspicious": "yes" if suspicious[i] else "no",
             "neighbors": ";".join(ids[j] for j in neighbors[i]),
-            "label_quality": f"{found.quality[i]:.6f}",
-            "soft_label_argmax": classes[found.soft_argmax[i]],
-            "soft_probability": f"{found.soft_weight[i]:.6f}",
+            "label_quality": f"{issues.quality[i]:.6f}",
+            "soft_label_argmax": classes[issues.soft_argmax[i]],
+            "soft_probability": f"{issues.soft_weight[i]:.6f}",
         }
         if "true" in labels:
             row["true_label"] = classes[labels["true"][i]]
@@ -134,12 +134,12 @@ def label_rows(
 
 
 def format_share(share: float) -> str:
-    """A share as it stands in a table; empty for nan."""
+    """A share as text for a table; empty for nan."""
     return "" if np.isnan(share) else f"{share:.6f}"
 
 
 def _best(run: Run, records: list[dict[str, Any]]) -> tuple[dict[str, Any] | None, str | None]:
-    """The best epoch's record, and the split that says so."""
+    """The best epoch's record, and the split that chose it."""
     by_validation = run.config.best_on == "validation" and run.info["data"]["has_validation"]
     key, split = ("val_accuracy", "validation") if by_validation else ("test_accuracy", "test")
     counted = [record for record in records if record["metrics"].get(key) is not None]

@@ -1,6 +1,7 @@
 """Charts that compare runs: losses, maps, sweeps; arrays in, figure out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,7 +121,9 @@ def sweep_heatmap(
     x = varying[0]
     y = varying[1] if len(varying) > 1 else next(axis for axis in ("alpha", "k") if axis != x)
     facet = "rate" if len(varying) == 3 else None
-    parts = [(None, cells)] if facet is None else list(cells.groupby(facet))
+    parts: list[tuple[Any, pd.DataFrame]] = (
+        [(None, cells)] if facet is None else list(cells.groupby(facet))
+    )
     if rate is not None:
         parts = [part for part in parts if part[0] in (None, rate)]
     columns, rows = sorted(cells[x].unique()), sorted(cells[y].unique())

@@ -45,7 +45,8 @@ class Panels:
         self.frame, self.facet, self.row, self.title = frame, facet, row, title
         self.columns = values_of(frame, facet) if facet else [None]
         self.rows = values_of(frame, row) if row else [None]
-        self.height, self.heads, self.named = height, heads and facet is not None, []
+        self.height, self.heads = height, heads and facet is not None
+        self.named: list[str] = []  # what the legend has
         gap = 26 if shared else 14
         whole = height * len(self.rows) + gap * (len(self.rows) - 1)
         self.fig = figure()
@@ -56,7 +57,9 @@ class Panels:
             shared_yaxes="rows" if shared else False,
             vertical_spacing=gap / whole,
             horizontal_spacing=0.03,
-            column_titles=[value_words(facet, v) for v in self.columns] if self.heads else None,
+            column_titles=[value_words(facet, v) for v in self.columns]
+            if facet and heads
+            else None,
         )
         self.whole = whole
         self.fig.update_xaxes(title_standoff=8, **GRID)

@@ -30,7 +30,7 @@ def curve_rows(
     """
     import pandas as pd  # late: the page that draws nothing yet needs none
 
-    rows = [
+    rows: list[tuple[str, int, str | None, float, str, str]] = [
         (LINE, record["epoch"], words, record["metrics"].get(name), "", "")
         for record in records
         for name, words in series.items()
