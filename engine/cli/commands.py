@@ -66,14 +66,14 @@ def show(*, run: str, as_json: bool) -> int:
 
 def export(*, run: str, out: str) -> int:
     """Write the given labels of a run, and the changes that are proposed, as CSV."""
-    from engine.analysis import summary
+    from engine.analysis import label_export
     from engine.analysis.label_issues import label_issues
     from engine.runs.folder import Run
 
     issues = label_issues(Run(run))
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
-    suspicious = summary.export(Run(run), out, issues)
+    suspicious = label_export.export(Run(run), out, issues)
     n_proposed = int((issues.proposed != issues.given).sum())
     print(f"wrote {out}: {suspicious} suspicious labels, {n_proposed} changes proposed")
     return 0

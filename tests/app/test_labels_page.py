@@ -10,8 +10,8 @@ import pytest
 
 from app.server.run_manager import runs
 from app.views.your_data import evidence
+from engine.analysis.label_export import export, label_rows
 from engine.analysis.label_issues import label_issues
-from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import Run
 from engine.runs.runner import Runner

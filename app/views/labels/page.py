@@ -14,8 +14,8 @@ from app.state.url_state import bound, get, link, put
 from app.views.labels.label_table import Labels, changes, flow_table, not_yet
 from app.views.your_data import evidence
 from engine.analysis import label_changes
+from engine.analysis.label_export import label_rows
 from engine.analysis.label_outcomes import LabelOutcome
-from engine.analysis.summary import label_rows
 from engine.charts import labels as charts
 from engine.charts import theme
 from engine.errors import StoreError
