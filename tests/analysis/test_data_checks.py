@@ -1,4 +1,4 @@
-"""What is said of a data set before anything runs, against counting by hand."""
+"""Checks of a data set, against counts by hand."""
 
 from dataclasses import replace
 
@@ -93,7 +93,7 @@ def test_the_test_part():
     assert "No test part" not in notes(leaky)
 
 
-def test_the_truth_where_it_came_along():
+def test_true_labels_are_counted_where_known():
     data = blobs(n=90)
     wrong = data.labels.clone()
     wrong[:9] = (wrong[:9] + 1) % 3
@@ -103,7 +103,7 @@ def test_the_truth_where_it_came_along():
     assert "true labels" not in notes(unknown)
 
 
-def test_few_images_are_said_to_be_few():
+def test_few_images_are_a_warning():
     assert "Only 96 images" in warnings(data_checks.check_data(blobs(n=96)))
     assert "Only" not in warnings(data_checks.check_data(blobs(n=600)))
 

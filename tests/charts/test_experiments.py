@@ -36,7 +36,7 @@ def gains() -> pd.DataFrame:
 
 
 def lines(fig, name: str) -> list:
-    """Traces of this name that bear data, panel by panel."""
+    """Traces of this name with data, panel by panel."""
     return [t for t in fig.data if t.name == name and t.x is not None and t.x[0] is not None]
 
 
@@ -77,7 +77,7 @@ def test_lines_differ_by_more_than_color():
     assert right.line.dash != wrong.line.dash
 
 
-def test_a_method_looks_alike_whoever_stands_beside_it():
+def test_a_method_has_the_same_style_in_all_figures():
     table = curves()
     both = charts.mean_curves(table, metrics=METRICS[:1], color="method")
     alone = charts.mean_curves(table[table["method"] == "ce"], metrics=METRICS[:1], color="method")
@@ -104,7 +104,7 @@ def test_a_table_without_rows_gives_an_empty_picture():
     assert "no run" in none.layout.title.text
 
 
-def test_a_panel_without_values_says_so_and_keeps_its_axes():
+def test_a_panel_without_values_is_marked_and_keeps_its_axes():
     table = curves()
     table.loc[(table["rate"] == 0.2) & (table["metric"] == "memorized"), INTERVAL_COLUMNS[1:]] = (
         np.nan
@@ -141,8 +141,8 @@ def test_means_are_in_percent_sorted_and_without_a_line_at_0():
     for dots, rate in zip(fig.data, RATES, strict=True):
         rows = table[(table["metric"] == "test_accuracy") & (table["rate"] == rate)]
         drawn = {names[int(y)]: x for x, y in zip(dots.x, dots.y, strict=True)}
-        told = zip(rows["method"], rows["mean"], strict=True)
-        assert drawn == {charts.value_words("method", m): mean for m, mean in told}
+        means_of = zip(rows["method"], rows["mean"], strict=True)
+        assert drawn == {charts.value_words("method", m): mean for m, mean in means_of}
         assert np.allclose(dots.error_x.array, rows["high"] - rows["mean"])
     assert fig.layout.xaxis.range == fig.layout.xaxis2.range
     assert "white" not in {c for dots in fig.data for c in dots.marker.color}

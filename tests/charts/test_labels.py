@@ -102,7 +102,7 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
     assert labels.tolist() == Run(tmp_path / "child").array("soft")[-1].argmax(1).tolist()
 
 
-def test_the_sentence_counts_what_became_of_the_labels():
+def test_the_summary_counts_the_outcomes():
     def sentence(truth_known: bool = True, **counts: int) -> str:
         found = {outcome: counts.get(outcome.word, 0) for outcome in LabelOutcome}
         return label_changes.outcome_summary(found, 9, truth_known=truth_known)
@@ -128,8 +128,8 @@ def test_the_flow_holds_each_changed_label_once_in_the_color_of_its_outcome():
     ):
         words = labels.outcome_meaning(kind, True)
         found = {}
-        for i, told in enumerate(trace.link.customdata):
-            if told == words:
+        for i, text in enumerate(trace.link.customdata):
+            if text == words:
                 pair = names[trace.link.source[i]], names[trace.link.target[i]]
                 found[pair] = trace.link.value[i]
         expected = pd.Series(
@@ -172,7 +172,7 @@ def test_bars_of_flips_count_each_epoch_and_outcome(run):
     assert sum(unknown.y) == len(by_hand(run))
 
 
-def test_cells_bear_percent_and_none_for_many_classes():
+def test_cells_show_percent_and_none_for_many_classes():
     values = np.array([[0.5, 0.5, 0], [0.004, 0.996, 0], [0, 0, 1]])
     heat = labels.class_matrix(values, CLASSES, rows="true", columns="given").data[0]
     assert heat.text.tolist() == [["50", "50", ""], ["", "100", ""], ["", "", "100"]]
