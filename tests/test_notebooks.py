@@ -156,7 +156,7 @@ def renderers():
 def test_figures_bring_a_picture_along_on_white(monkeypatch, renderers):
     monkeypatch.setattr(notebook, "Painter", PaintsNothing)
     notebook.setup()
-    bundle = lesson.votes(np.arange(6))._repr_mimebundle_()
+    bundle = lesson.same_class_bars(np.arange(6))._repr_mimebundle_()
     assert set(bundle) == {notebook.PLOTLY, PNG}
     assert bundle[notebook.PLOTLY]["layout"]["paper_bgcolor"] == "white"
 
@@ -167,14 +167,14 @@ def test_without_a_browser_figures_do_without_pictures(monkeypatch, renderers):
 
     monkeypatch.setattr(notebook, "Painter", no_browser)
     notebook.setup()
-    assert set(lesson.votes(np.arange(6))._repr_mimebundle_()) == {notebook.PLOTLY}
+    assert set(lesson.same_class_bars(np.arange(6))._repr_mimebundle_()) == {notebook.PLOTLY}
 
 
 def test_a_huge_figure_is_its_picture_alone(monkeypatch, renderers):
     monkeypatch.setattr(notebook, "Painter", PaintsNothing)
     monkeypatch.setattr(notebook, "MOST_JSON", 100)
     notebook.setup()
-    assert set(lesson.votes(np.arange(6))._repr_mimebundle_()) == {PNG}
+    assert set(lesson.same_class_bars(np.arange(6))._repr_mimebundle_()) == {PNG}
 
 
 def test_sliders_redraw_and_leave_the_first_picture_to_pages(monkeypatch, renderers):
@@ -186,7 +186,9 @@ def test_sliders_redraw_and_leave_the_first_picture_to_pages(monkeypatch, render
     monkeypatch.setattr(IPython.display, "display", lambda data, raw: shown.append(data))
     notebook.setup()
     drawn, slider = [], IntSlider(3, min=1, max=6)
-    notebook.explore(lambda k: drawn.append(k) or lesson.votes(np.arange(k + 1)), k=slider)
+    notebook.explore(
+        lambda k: drawn.append(k) or lesson.same_class_bars(np.arange(k + 1)), k=slider
+    )
     assert {WIDGET, PNG} <= set(shown[-1])
     slider.value = 5
     assert drawn[-1] == 5
@@ -199,7 +201,7 @@ def test_a_painted_picture_is_a_png(renderers):
     painter = notebook._painter()
     if painter is None:
         pytest.skip("no browser")
-    fig = lesson.votes(np.arange(6)).to_dict()
+    fig = lesson.same_class_bars(np.arange(6)).to_dict()
     assert painter.png(fig).startswith(b"\x89PNG")
     painter.close()
 
@@ -213,9 +215,11 @@ def test_runs_of_notebooks_lie_where_the_app_keeps_its_own(monkeypatch, tmp_path
 
 def test_a_wall_holds_each_image_and_its_words():
     pictures = np.zeros((13, 8, 8, 1), np.uint8)
-    fig = image_grid.wall(pictures, [f"label {i}\n<b>" for i in range(13)], marks=["#D55E00"] * 13)
+    fig = image_grid.image_grid(
+        pictures, [f"label {i}\n<b>" for i in range(13)], marks=["#D55E00"] * 13
+    )
     assert len(fig.layout.images) == 13
     assert len({(i.x, i.y) for i in fig.layout.images}) == 13
     assert fig.layout.annotations[12].text == "label 12<br>&lt;b&gt;"
-    colored = image_grid.wall(np.zeros((2, 4, 6, 3)), ["a", "b"])
+    colored = image_grid.image_grid(np.zeros((2, 4, 6, 3)), ["a", "b"])
     assert all(i.source.startswith("data:image/png;base64,") for i in colored.layout.images)

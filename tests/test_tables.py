@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.analysis.summary import export
+from engine.analysis.label_export import export
 from engine.runs.folder import RunFolder
 from engine.runs.table import save_table
 from engine.tables import frame_csv, raw_cell, rows_text, safe_cell

@@ -8,7 +8,7 @@ import html as _html
 import re
 from pathlib import Path
 
-from engine.charts.escaping import MOST, text
+from engine.charts.escaping import MAX_CHARS, text
 
 MOST_ERROR = 1000  # characters of an error message
 JOINER = "\u2060"  # zero width; breaks up what would become a link or an icon
@@ -21,7 +21,7 @@ _FOLDERS = re.compile(r"(?<![\w.])/(?:[^/\s'\"]+/)*(?=[^/\s'\"])")  # before a p
 _LINKED = re.compile(r":(?=//|[\w+/-]+:)|www(?=\.)|@", re.IGNORECASE)
 
 
-def markdown(value: object, most: int = MOST) -> str:
+def markdown(value: object, most: int = MAX_CHARS) -> str:
     """Markdown that shows a text literally: no emphasis, link, image, formula or icon.
 
     >>> markdown("![x](http://y) 5*3")
@@ -33,7 +33,7 @@ def markdown(value: object, most: int = MOST) -> str:
     return shown.replace("[", "&#91;").replace("]", "&#93;")
 
 
-def html(value: object, most: int = MOST) -> str:
+def html(value: object, most: int = MAX_CHARS) -> str:
     """HTML that shows a text literally, between tags or in a quoted attribute."""
     return _html.escape(text(value, most), quote=True)
 

@@ -1,1 +1,1 @@
-"""What a run says: statistics, and what became of its labels; arrays and run folders in."""
+"""Interprets runs: summaries, statistics, diagnoses and label issues."""

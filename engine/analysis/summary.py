@@ -1,33 +1,20 @@
-"""What a run folder says in the end: one object of numbers, and its labels as a table."""
+"""A run in numbers."""
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from engine.analysis.label_issues import LabelIssues, label_issues
-from engine.errors import StoreError
 from engine.runs.folder import RunFolder
-from engine.tables import write_rows
-
-COLUMNS = (
-    "sample", "given_label", "corrected_label", "probability", "p_clean", "suspicious",
-    "neighbors", "label_quality", "soft_label_argmax", "soft_probability",
-)  # fmt: skip
 
 
 def summary(run: RunFolder) -> dict[str, Any]:
-    """A run in numbers, as far as it has come; None where there is nothing to count.
+    """A run in numbers, up to its newest epoch; None for what is not known.
 
     Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
     best_chosen_on names ("validation" or "test"; chosen on test, it is no honest estimate).
     memorized: share of wrong given labels that the network predicts after the last epoch.
-    label_accuracy_corrected: of the raw end state of correction, not of the changes that `export`
+    label_accuracy_corrected: of the raw result of correction, not of the changes that `export`
     proposes. clean_auroc: P(clean) against whether the current label is right. detection_auroc: the
     same for the given label, by `metrics.normalized_margin`. seconds: of all epochs and all stages
-    of each, the snapshot and the hand-over to the writing thread among them; pauses are not.
+    of each, including the snapshot and passing it to the writing thread; pauses are not.
     """
     config, info, records = run.config, run.info, run.epochs
     last = records[-1]["metrics"] if records else {}
@@ -69,79 +56,10 @@ def summary(run: RunFolder) -> dict[str, Any]:
     }
 
 
-def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) -> int:
-    """Write one row per training sample as CSV; returns how many are suspicious.
-
-    Columns, by `label_issues` (issues: if the caller has them already): sample (file name or row
-    number), given_label, corrected_label (class names; the given one unless a change is proposed),
-    probability (calibrated, of the class that the network says), p_clean (of the given label,
-    before correction; empty where not known), suspicious ("yes" or "no"), neighbors (samples it was
-    last mixed with, by ";"), label_quality (how likely the given label is right), soft_label_argmax
-    and soft_probability (where correction itself ended, and its weight), and true_label where it is
-    known. Where `LabelIssues.warning` is set, no change is proposed.
-    Texts that a spreadsheet would run begin with an apostrophe, see engine/tables.py. Appears
-    whole or not at all. Raises StoreError for a run without an epoch.
-    """
-    if not run.epochs:
-        raise StoreError(f"{run.folder} has no epoch yet: there is nothing to export")
-    path = Path(path)
-    beside = path.with_name(path.name + ".tmp")
-    n_suspicious = 0
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(beside, "w", newline="", encoding="utf-8") as file:
-            columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
-            write_rows(file, [columns])
-            for row in label_rows(run, issues=issues):
-                n_suspicious += row["suspicious"] == "yes"
-                write_rows(file, [[row[name] for name in columns]])
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise StoreError(f"{path} cannot be written: {error}") from error
-    return n_suspicious
-
-
-def label_rows(
-    run: RunFolder, at: int | None = None, issues: LabelIssues | None = None
-) -> Iterator[dict[str, Any]]:
-    """The rows that `export` writes, in the order of the samples; at: row of the epoch, or last."""
-    records = run.epochs
-    at = len(records) - 1 if at is None else at
-    classes, labels = run.info["data"]["classes"], run.labels
-    found = issues or label_issues(run, at)
-    n = len(found.given)
-    ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
-    suspicious = np.isin(np.arange(n), found.flagged)
-    mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
-    neighbors = run.mixing_of(mixed[-1])[0] if mixed else np.empty((n, 0), int)
-    for i in range(n):
-        row = {
-            "sample": ids[i],
-            "given_label": classes[found.given[i]],
-            "corrected_label": classes[found.proposed[i]],
-            "probability": f"{found.probability[i]:.6f}",
-            "p_clean": format_share(found.p_clean[i]),
-            "suspicious": "yes" if suspicious[i] else "no",
-            "neighbors": ";".join(ids[j] for j in neighbors[i]),
-            "label_quality": f"{found.quality[i]:.6f}",
-            "soft_label_argmax": classes[found.soft_argmax[i]],
-            "soft_probability": f"{found.soft_weight[i]:.6f}",
-        }
-        if "true" in labels:
-            row["true_label"] = classes[labels["true"][i]]
-        yield row
-
-
-def format_share(share: float) -> str:
-    """A share as it stands in a table; empty for nan."""
-    return "" if np.isnan(share) else f"{share:.6f}"
-
-
 def _best(
     run: RunFolder, records: list[dict[str, Any]]
 ) -> tuple[dict[str, Any] | None, str | None]:
-    """The best epoch's record, and the split that says so."""
+    """The best epoch's record, and the split that chose it."""
     by_validation = run.config.best_on == "validation" and run.info["data"]["has_validation"]
     key, split = ("val_accuracy", "validation") if by_validation else ("test_accuracy", "test")
     counted = [record for record in records if record["metrics"].get(key) is not None]

@@ -1,6 +1,7 @@
-"""Charts that set runs side by side: losses, maps, sweeps; arrays in, figure out."""
+"""Charts that compare runs: losses, maps, sweeps; arrays in, figure out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from engine.charts.escaping import plotly
 from engine.charts.theme import MUTED, OUTCOMES, class_color, figure, stripes
 
 N_BINS = 40
-ON_MAP = 1200  # points; drawn as SVG, since browsers allow few WebGL charts on a page
+MAX_POINTS = 1200  # points; drawn as SVG, since browsers allow few WebGL charts on a page
 NO_RUN = "no run"
 
 
@@ -21,7 +22,7 @@ def common_bins(losses: Sequence[np.ndarray]) -> np.ndarray:
     return np.linspace(0, max([*tops, 1e-3]), N_BINS + 1)
 
 
-def losses(
+def loss_histogram(
     loss: np.ndarray, outcomes: np.ndarray, edges: np.ndarray, *, height: int = 290
 ) -> go.Figure:
     """Histogram of one run's losses (N,) split by label outcome; the last bin holds all beyond.
@@ -31,7 +32,7 @@ def losses(
     fig = figure(height=height, x="loss", y="share of labels", barmode="stack", bargap=0.03)
     legend = dict(font_size=12, traceorder="normal", y=-0.38, yanchor="top")
     fig.update_layout(margin=dict(l=56, r=8, t=32, b=84), legend=legend)
-    for kind, shares in histogram(loss, outcomes, edges).items():
+    for kind, shares in outcome_shares(loss, outcomes, edges).items():
         style = OUTCOMES[kind]
         fig.add_bar(
             x=(edges[:-1] + edges[1:]) / 2,
@@ -46,7 +47,7 @@ def losses(
     return fig
 
 
-def histogram(
+def outcome_shares(
     loss: np.ndarray, outcomes: np.ndarray, edges: np.ndarray
 ) -> dict[LabelOutcome, np.ndarray]:
     """Share of all labels in each bin (B,), for each outcome that occurs."""
@@ -57,7 +58,7 @@ def histogram(
     }
 
 
-def points(
+def embedding_map(
     layout: np.ndarray,
     labels: np.ndarray,
     wrong: np.ndarray,
@@ -106,20 +107,23 @@ def points(
     return fig
 
 
-def sweep(
+def sweep_heatmap(
     cells: pd.DataFrame, words: str, *, rate: float | None = None, height: int | None = None
 ) -> go.Figure:
     """Heat maps of a sweep: the axes that vary, one map per rate where all three do.
 
-    cells: columns k, alpha, rate, n, mean, std. Each cell bears its mean; one without a run bears
-    words. words: what the metric is. rate: draw this rate's map alone, in the colors of all.
+    cells: columns k, alpha, rate, n, mean, std. Each cell shows its mean, one without a
+    run says so. words: title of the metric. rate: draw only the map of this rate, with the color
+    scale of all.
     """
     names = {"k": "K", "alpha": "alpha", "rate": "noise rate"}
     varying = [axis for axis in names if cells[axis].nunique() > 1] or ["k"]
     x = varying[0]
     y = varying[1] if len(varying) > 1 else next(axis for axis in ("alpha", "k") if axis != x)
     facet = "rate" if len(varying) == 3 else None
-    parts = [(None, cells)] if facet is None else list(cells.groupby(facet))
+    parts: list[tuple[Any, pd.DataFrame]] = (
+        [(None, cells)] if facet is None else list(cells.groupby(facet))
+    )
     if rate is not None:
         parts = [part for part in parts if part[0] in (None, rate)]
     columns, rows = sorted(cells[x].unique()), sorted(cells[y].unique())
@@ -165,10 +169,10 @@ def _cells(
 
     mean, n, std = grid("mean"), np.nan_to_num(grid("n")), grid("std")
     text = np.where(np.isnan(mean), "", np.char.mod("%.1f %%", 100 * np.nan_to_num(mean)))
-    told = np.empty(mean.shape, dtype=object)
+    hover = np.empty(mean.shape, dtype=object)
     for cell in np.ndindex(mean.shape):
         spread = "" if np.isnan(std[cell]) else f" ± {100 * std[cell]:.1f} (standard deviation)"
-        told[cell] = (
+        hover[cell] = (
             f"{100 * mean[cell]:.1f} %{spread}<br>{_count(int(n[cell]))}" if n[cell] else NO_RUN
         )
     return go.Heatmap(
@@ -177,7 +181,7 @@ def _cells(
         y=[f"{v:g}" for v in rows],
         text=text,
         texttemplate="%{text}",
-        customdata=told,
+        customdata=hover,
         coloraxis="coloraxis",
         xgap=2,
         ygap=2,

@@ -14,13 +14,13 @@ import plotly.graph_objects as go
 from engine.charts.escaping import plotly
 from engine.charts.theme import DASHES, OKABE_ITO, SYMBOLS, epoch_line, figure
 
-METRICS = {  # of a record -> what it is, in words; all are shares
+METRICS = {  # metric of a record -> title; all are shares
     "test_accuracy": "test images right",
-    "memorized": "wrong labels learned by heart",
+    "memorized": "wrong labels memorized",
     "fit_clean": "clean labels learned",
     "label_accuracy": "training labels right",
-    "clean_auroc": "P(clean) tells right from wrong (AUROC)",
-    "detection_auroc": "wrong labels found (AUROC)",
+    "clean_auroc": "P(clean), AUROC",
+    "detection_auroc": "detection of wrong labels, AUROC",
     "train_accuracy": "training images right",
     "val_accuracy": "validation images right",
     "changed_labels": "labels changed",
@@ -38,18 +38,18 @@ class Curve:
     before: Sequence[dict[str, Any]] = ()
 
 
-def curves(
+def metric_curves(
     runs: Sequence[Curve], metric: str, *, epoch: int | None = None, height: int = 280
 ) -> go.Figure:
-    """A metric over the epochs, one line a run, told apart by color, dash and symbol.
+    """A metric over the epochs, one line a run, distinct by color, dash and symbol.
 
-    epoch: where to draw the chosen epoch. What a fork has from its parent is drawn thin. Epochs
+    epoch: the chosen epoch, marked by a line. Epochs of a fork's parent are thin. Epochs
     without a value are left out.
     """
     fig = figure(height=height, x="epoch")
     fig.update_layout(margin=dict(l=52, r=12, t=56, b=36), legend=dict(font_size=13))
     for number, run in enumerate(runs):
-        color, dash, symbol = style(number)
+        color, dash, symbol = run_style(number)
         line = dict(color=color, dash=dash, width=2.5)
         if run.before:
             x, y = _points([*run.before, *run.records[:1]], metric)
@@ -82,7 +82,7 @@ def curves(
     return fig
 
 
-def table(runs: Sequence[Curve], metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
+def metric_table(runs: Sequence[Curve], metrics: Sequence[str] = tuple(METRICS)) -> pd.DataFrame:
     """The numbers of the curves: run, epoch and a column per metric."""
     return pd.DataFrame(
         [
@@ -95,8 +95,8 @@ def table(runs: Sequence[Curve], metrics: Sequence[str] = tuple(METRICS)) -> pd.
     )
 
 
-def style(number: int) -> tuple[str, str, str]:
-    """Color, dash and symbol of the run that stands at this place of a comparison."""
+def run_style(number: int) -> tuple[str, str, str]:
+    """Color, dash and symbol of the run at this position of a comparison."""
     return (
         OKABE_ITO[number % len(OKABE_ITO)],
         DASHES[number % len(DASHES)],
@@ -105,9 +105,9 @@ def style(number: int) -> tuple[str, str, str]:
 
 
 def _points(records: Sequence[dict[str, Any]], metric: str) -> tuple[list[int], list[float]]:
-    found = [(r["epoch"], r["metrics"].get(metric)) for r in records]
-    found = [(epoch, value) for epoch, value in found if value is not None]
-    return [epoch for epoch, _ in found], [value for _, value in found]
+    points = [(r["epoch"], r["metrics"].get(metric)) for r in records]
+    points = [(epoch, value) for epoch, value in points if value is not None]
+    return [epoch for epoch, _ in points], [value for _, value in points]
 
 
 def _span(fig: go.Figure) -> list[float]:

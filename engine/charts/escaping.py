@@ -1,22 +1,23 @@
-"""Texts of others (names, file names) in figures: no tag, template or formula of theirs acts."""
+"""Escapes names and file names in figures: no tag, template or formula in them has an effect."""
 
 import unicodedata
 
-MOST = 200  # characters of a name that are shown
+MAX_CHARS = 200  # characters of a name that are shown
 
 
-def text(value: object, most: int = MOST) -> str:
+def text(value: object, most: int = MAX_CHARS) -> str:
     """One line of at most `most` characters that can be encoded and does not turn its direction.
 
     Control characters, line breaks, lone surrogates and marks of direction become spaces or "�".
     """
-    found = str(value)
-    cut = found if len(found) <= most else found[: most - 1] + "…"
+    whole = str(value)
+    cut = whole if len(whole) <= most else whole[: most - 1] + "…"
     return "".join(map(_visible, cut))
 
 
-def plotly(value: object, most: int = MOST) -> str:
-    """A name, tick, annotation or hover text of a figure: no tag, template or formula acts.
+def plotly(value: object, most: int = MAX_CHARS) -> str:
+    """A name, tick, annotation or hover text of a figure: no tag, template or formula has an
+    effect.
 
     `html.unescape` gives the text back, as long as it was not cut.
 

@@ -1,7 +1,7 @@
 """What many runs say: means with their 95 % intervals, differences, maps; tables in, figure out.
 
 Tables are tidy, as `engine.experiments` writes them: columns that tell groups apart, `metric`, and
-`n, mean, low, high` (see engine/analysis/statistics.py). Ends that are nan are not drawn.
+`n, mean, low, high` (see engine/analysis/statistics.py). Ends that are nan are left out.
 
 from engine.charts import experiments
 experiments.bands(curves, metrics=["test_accuracy"], color="method", facet="rate").show()
@@ -17,7 +17,7 @@ from plotly.colors import hex_to_rgb
 
 from engine.analysis.statistics import format_mean
 from engine.charts.escaping import plotly
-from engine.charts.facets import FONT, SMALL, Panels, looks_of, padded
+from engine.charts.facets import FONT, SMALL, Panels, group_styles, padded_range
 from engine.charts.metric_names import (
     QUANTITIES,
     Quantity,
@@ -28,10 +28,10 @@ from engine.charts.metric_names import (
 )
 from engine.charts.theme import HIGHLIGHT, MUTED, class_color
 
-ON_MAP = 2000  # points of a map, drawn as SVG
+MAX_POINTS = 2000  # points of a map, drawn as SVG
 
 
-def bands(
+def mean_curves(
     frame: pd.DataFrame,
     *,
     color: str,
@@ -50,10 +50,10 @@ def bands(
     """
     frame = _of(frame, metrics)
     panels = Panels(frame, facet, row, title, height or 240)
-    looks = looks_of(frame, color, dash)
+    groups = group_styles(frame, color, dash)
     for part, at in panels:
-        for look in looks:
-            line = look.of(part).dropna(subset="mean").sort_values(x)
+        for group in groups:
+            line = group.of(part).dropna(subset="mean").sort_values(x)
             known = line.dropna(subset=["low", "high"])
             quantity = quantity_of(line)
             if len(known) > 1:
@@ -61,30 +61,31 @@ def bands(
                     x=[*known[x], *known[x][::-1]],
                     y=[*known["high"], *known["low"][::-1]],
                     fill="toself",
-                    fillcolor=_faint(look.color),
+                    fillcolor=_faint(group.color),
                     line_width=0,
                     mode="lines",
                     hoverinfo="skip",
-                    legendgroup=look.name,
+                    legendgroup=group.name,
                     showlegend=False,
                     **at,
                 )
             if len(line):
                 step = max(1, len(line) // 6)  # a symbol here and there tells lines apart in gray
                 sizes = [8 if i % step == 0 else 0 for i in range(len(line))]
-                told = [format_mean(r, percent=quantity.share) for _, r in line.iterrows()]
+                texts = [format_mean(r, percent=quantity.share) for _, r in line.iterrows()]
                 panels.draw(
-                    look,
+                    group,
                     at,
                     x=line[x],
                     y=line["mean"],
                     mode="lines+markers",
-                    line=dict(color=look.color, dash=look.dash, width=2.5),
+                    line=dict(color=group.color, dash=group.dash, width=2.5),
                     marker=dict(
-                        symbol=look.symbol, color=look.color, size=sizes, opacity=1, line_width=0
+                        symbol=group.symbol, color=group.color, size=sizes, opacity=1, line_width=0
                     ),
-                    text=told,
-                    hovertemplate=f"{look.name}<br>{axis_name(x)} %{{x}}: %{{text}}<extra></extra>",
+                    text=texts,
+                    hovertemplate=f"{group.name}<br>{axis_name(x)} %{{x}}: %{{text}}"
+                    "<extra></extra>",
                 )
     share = x in QUANTITIES and QUANTITIES[x].share
     panels.fig.update_xaxes(
@@ -92,7 +93,7 @@ def bands(
         dtick=0.5 if share else None,
         nticks=6,
         zeroline=False,
-        range=padded(frame[x].min(), frame[x].max(), 0.08 if share else 0.03),
+        range=padded_range(frame[x].min(), frame[x].max(), 0.08 if share else 0.03),
     )
     panels.name_values()
     return panels.done(axis_name(x), f"{_seeds(frame)}; band: its 95 % interval")
@@ -108,9 +109,9 @@ def sensitivity(
     title: str = "",
     height: int | None = None,
 ) -> go.Figure:
-    """A metric against each of these knobs, the others at the preset; one line per value of color.
+    """A metric against each of these settings, the others at the preset; a line per value of color.
 
-    Knobs' values stand evenly in their order, whatever lies between them. preset: knob -> value.
+    Values of a setting are evenly spaced, in their order. preset: setting -> value.
     """
     cells = _of(cells, [metric])
     parts = []
@@ -121,7 +122,7 @@ def sensitivity(
         )
     frame = pd.concat(parts, ignore_index=True)
     panels = Panels(frame, "axis", None, title, height or 330, heads=False)
-    looks = looks_of(frame, color)
+    groups = group_styles(frame, color)
     for (part, at), axis in zip(panels, axes, strict=True):
         values = sorted(part[axis].unique())
         places = {value: place for place, value in enumerate(values)}
@@ -149,20 +150,20 @@ def sensitivity(
                 exclude_empty_subplots=False,
                 **at,
             )
-        for look, shift in zip(looks, _spread(len(looks), 0.3), strict=True):
-            line = look.of(part).sort_values(axis)
+        for group, shift in zip(groups, _spread(len(groups), 0.3), strict=True):
+            line = group.of(part).sort_values(axis)
             panels.draw(
-                look,
+                group,
                 at,
                 x=[places[v] + shift for v in line[axis]],
                 y=line["mean"],
                 mode="lines+markers",
-                error_y=_whiskers(line, look.color),
-                line=dict(color=look.color, dash=look.dash, width=2),
-                marker=dict(symbol=look.symbol, color=look.color, size=9),
+                error_y=_whiskers(line, group.color),
+                line=dict(color=group.color, dash=group.dash, width=2),
+                marker=dict(symbol=group.symbol, color=group.color, size=9),
                 text=[format_mean(r, percent=QUANTITIES[metric].share) for _, r in line.iterrows()],
                 customdata=line[axis],
-                hovertemplate=f"{look.name}<br>{axis_name(axis)} %{{customdata}}: %{{text}}"
+                hovertemplate=f"{group.name}<br>{axis_name(axis)} %{{customdata}}: %{{text}}"
                 "<extra></extra>",
             )
     panels.name_values()
@@ -184,7 +185,7 @@ def intervals(
 ) -> go.Figure:
     """Means as dots with 95 % whiskers, one line of text per value of category.
 
-    zero: the numbers are paired differences, and this is what stands at 0; dots are filled where
+    zero: the numbers are paired differences, and this is the reference at 0; dots are filled where
     they differ significantly from it (column clear) and hollow elsewhere, shares are drawn as
     percentage points. sort: highest mean first. shared: panels have one scale.
     """
@@ -195,8 +196,8 @@ def intervals(
     if sort:
         order = frame.groupby(category)["mean"].mean()
         values = sorted(values, key=lambda value: -order[value])
-    looks = looks_of(frame, color)
-    tall = 38 if len(looks) == 1 else 30 * len(looks) + 14  # px of a category
+    groups = group_styles(frame, color)
+    tall = 38 if len(groups) == 1 else 30 * len(groups) + 14  # px of a category
     panels = Panels(frame, facet, None, title, height or 20 + tall * max(len(values), 1))
     for part, at in panels:
         ends = (part if not shared else frame)[["mean", "low", "high"]]
@@ -204,11 +205,13 @@ def intervals(
         if zero:
             panels.zero(at, x=True)
             least, most = min(least, 0), max(most, 0)
-        panels.fig.update_xaxes(range=padded(least, most, 0.035 * (1 + len(panels.columns))), **at)
-        for look, shift in zip(
-            looks, _spread(len(looks), 30 * (len(looks) - 1) / tall), strict=True
+        panels.fig.update_xaxes(
+            range=padded_range(least, most, 0.035 * (1 + len(panels.columns))), **at
+        )
+        for group, shift in zip(
+            groups, _spread(len(groups), 30 * (len(groups) - 1) / tall), strict=True
         ):
-            dots = look.of(part)
+            dots = group.of(part)
             filled = dots["clear"] if zero else np.ones(len(dots), bool)
             mean = scale * dots["mean"]
             numbers = [_short(m, quantity, zero) for m in dots["mean"]]
@@ -216,16 +219,16 @@ def intervals(
                 x=mean,
                 y=[values.index(v) + shift for v in dots[category]],
                 mode="markers+text",
-                name=look.name,
-                legendgroup=look.name,
+                name=group.name,
+                legendgroup=group.name,
                 showlegend=False,
                 **at,
-                error_x=_whiskers(dots, look.color, scale),
+                error_x=_whiskers(dots, group.color, scale),
                 marker=dict(
-                    symbol=look.symbol,
+                    symbol=group.symbol,
                     size=10,
-                    line=dict(color=look.color, width=2),
-                    color=np.where(filled, look.color, "white"),
+                    line=dict(color=group.color, width=2),
+                    color=np.where(filled, group.color, "white"),
                 ),
                 text=numbers,
                 textposition="top center",
@@ -237,12 +240,12 @@ def intervals(
                     + quantity.unit
                     for _, r in dots.iterrows()
                 ],
-                hovertemplate=f"{look.name}<br>%{{customdata}}<extra></extra>"
+                hovertemplate=f"{group.name}<br>%{{customdata}}<extra></extra>"
                 if color
                 else "%{customdata}<extra></extra>",
             )
-    for look in looks if color else ():
-        panels.mark(look.name, color=look.color, symbol=look.symbol, size=10)
+    for group in groups if color else ():
+        panels.mark(group.name, color=group.color, symbol=group.symbol, size=10)
     panels.fig.update_yaxes(
         tickvals=list(range(len(values))),
         showgrid=False,
@@ -263,7 +266,7 @@ def intervals(
     return panels.done(f"{axis} ({unit})" if unit else axis, how)
 
 
-def points(
+def embedding_maps(
     frame: pd.DataFrame,
     *,
     facet: str = "epoch",
@@ -281,7 +284,7 @@ def points(
     colors = {c: class_color(number) for number, c in enumerate(ids)}
     marks = ((False, "circle", "label right"), (True, "x", "label wrong"))
     for part, at in panels:
-        part = part.iloc[:ON_MAP]
+        part = part.iloc[:MAX_POINTS]
         for wrong, symbol, words in marks:
             dots = part[part["wrong"] == wrong]
             panels.fig.add_scatter(
@@ -297,7 +300,7 @@ def points(
                     opacity=0.95 if wrong else 0.5,
                 ),
                 text=[_class(c, classes) for c in dots["true"]],
-                hovertemplate=f"truly %{{text}}<br>{words}<extra></extra>",
+                hovertemplate=f"true class %{{text}}<br>{words}<extra></extra>",
                 **at,
             )
     for c in ids:
@@ -314,7 +317,7 @@ def points(
     return panels.done(None, "Color: true class; cross: the given label is another", foot=14)
 
 
-def scatter(
+def run_scatter(
     frame: pd.DataFrame,
     *,
     x: str,
@@ -325,25 +328,28 @@ def scatter(
     title: str = "",
     height: int = 330,
 ) -> go.Figure:
-    """One mark a run (row of frame): a quantity against another. zero: what stands at y = 0."""
+    """One mark a run (row of frame): a quantity against another. zero: the reference at y = 0."""
     frame = frame.dropna(subset=[x, y])
     panels = Panels(frame, facet, None, title, height)
     scale = 100 if zero else 1
     for part, at in panels:
         if zero:
             panels.zero(at, x=False)
-        for look in looks_of(frame, color):
-            dots = look.of(part)
+        for group in group_styles(frame, color):
+            dots = group.of(part)
             panels.draw(
-                look,
+                group,
                 at,
                 x=dots[x],
                 y=scale * dots[y],
                 mode="markers",
                 marker=dict(
-                    symbol=look.symbol, size=11, color=look.color, line=dict(width=1, color="white")
+                    symbol=group.symbol,
+                    size=11,
+                    color=group.color,
+                    line=dict(width=1, color="white"),
                 ),
-                hovertemplate=f"{look.name}<br>{QUANTITIES[x].words}: %{{x}}<br>"
+                hovertemplate=f"{group.name}<br>{QUANTITIES[x].words}: %{{x}}<br>"
                 f"{QUANTITIES[y].words}: %{{y:.1f}}<extra></extra>",
             )
     panels.fig.update_xaxes(tickformat=".0%" if QUANTITIES[x].share else None)

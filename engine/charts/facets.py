@@ -1,4 +1,4 @@
-"""Grids of panels for what many runs say: their head, legend and axes, and how groups look."""
+"""Grids of panels for the results of many runs: title, legend, axes, and the style of groups."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ HEAD, PANEL_HEAD, FOOT = 62, 28, 62  # px above all, above a row of panels, belo
 
 
 class Panels:
-    """A grid of panels in the house look; goes through them as (their rows, where they stand)."""
+    """A grid of panels; iterating gives (rows of the frame, row and column of the panel)."""
 
     def __init__(
         self,
@@ -45,7 +45,8 @@ class Panels:
         self.frame, self.facet, self.row, self.title = frame, facet, row, title
         self.columns = values_of(frame, facet) if facet else [None]
         self.rows = values_of(frame, row) if row else [None]
-        self.height, self.heads, self.named = height, heads and facet is not None, []
+        self.height, self.heads = height, heads and facet is not None
+        self.named: list[str] = []  # what the legend has
         gap = 26 if shared else 14
         whole = height * len(self.rows) + gap * (len(self.rows) - 1)
         self.fig = figure()
@@ -56,7 +57,9 @@ class Panels:
             shared_yaxes="rows" if shared else False,
             vertical_spacing=gap / whole,
             horizontal_spacing=0.03,
-            column_titles=[value_words(facet, v) for v in self.columns] if self.heads else None,
+            column_titles=[value_words(facet, v) for v in self.columns]
+            if facet and heads
+            else None,
         )
         self.whole = whole
         self.fig.update_xaxes(title_standoff=8, **GRID)
@@ -70,15 +73,17 @@ class Panels:
                 part = part if self.facet is None else part[part[self.facet] == column]
                 yield part, dict(row=r, col=c)
 
-    def draw(self, look: "Look", at: dict[str, int], **trace) -> None:
-        """A trace that stands in the legend once."""
-        first = look.name not in self.named
-        self.fig.add_scatter(name=look.name, legendgroup=look.name, showlegend=first, **trace, **at)
+    def draw(self, group: "GroupStyle", at: dict[str, int], **trace) -> None:
+        """A trace whose group is in the legend once."""
+        first = group.name not in self.named
+        self.fig.add_scatter(
+            name=group.name, legendgroup=group.name, showlegend=first, **trace, **at
+        )
         if first:
-            self.named.append(look.name)
+            self.named.append(group.name)
 
     def mark(self, words: str, **marker) -> None:
-        """A mark that stands in the legend alone."""
+        """A mark that is only in the legend."""
         self.fig.add_scatter(
             x=[None], y=[None], mode="markers", name=words, legendgroup=words, marker=marker
         )
@@ -91,7 +96,7 @@ class Panels:
         draw(0, line=line, layer="below", exclude_empty_subplots=False, **at)
 
     def name_values(self) -> None:
-        """Title, unit, range and telling value of each row's y axis."""
+        """Title, unit, range and reference line of each row's y axis."""
         for number, row in enumerate(self.rows, start=1):
             part = self.frame if self.row is None else self.frame[self.frame[self.row] == row]
             quantity = quantity_of(part)
@@ -135,7 +140,7 @@ class Panels:
         n_rows = _legend_rows(self.named, mark) if len(self.named) > 1 else 0
         top = HEAD + n_rows * LEGEND_ROW + (PANEL_HEAD if self.heads else 10)
         height = top + self.whole + foot
-        if x is not None and len(self.columns) > 1:  # said once for all
+        if x is not None and len(self.columns) > 1:  # one title for all
             self.fig.add_annotation(
                 text=x,
                 x=0.5,
@@ -185,7 +190,7 @@ class Panels:
         return self.fig
 
     def _say_where_nothing_is(self) -> None:
-        """An empty panel keeps its axes, which others share, and says that it is empty."""
+        """Write "no value" into empty panels; their axes stay, since others share them."""
         if "mean" not in self.frame:
             return
         for part, at in self:
@@ -205,8 +210,8 @@ class Panels:
 
 
 @dataclass(frozen=True)
-class Look:
-    """How one group of rows is drawn everywhere in a figure, and which rows it is."""
+class GroupStyle:
+    """How one group of rows is drawn in all panels of a figure, and which rows are in it."""
 
     where: dict[str, Any]
     name: str
@@ -220,32 +225,37 @@ class Look:
         return frame
 
 
-def looks_of(frame: pd.DataFrame, color: str | None, dash: str | None = None) -> list[Look]:
-    """A look per value of color (and dash), told apart by dash and symbol as well, for gray."""
+def group_styles(
+    frame: pd.DataFrame, color: str | None, dash: str | None = None
+) -> list[GroupStyle]:
+    """A style per value of color (and dash); groups differ by dash and symbol, too, for print."""
     if color is None:
-        return [Look({}, "", OKABE_ITO[0], DASHES[0], SYMBOLS[0])]
+        return [GroupStyle({}, "", OKABE_ITO[0], DASHES[0], SYMBOLS[0])]
     values = values_of(frame, color)
     known = list(VALUES.get(color, {}))
-    fixed = all(value in known for value in values)  # then a method looks alike in all figures
+    # a method has the same style in all figures
+    has_fixed_order = all(value in known for value in values)
     ordered = not isinstance(values[0], str) if values else False
-    found = []
+    styles = []
     for rank, value in enumerate(values):
-        place, of = (known.index(value), len(known)) if fixed else (rank, len(values))
+        place, of = (known.index(value), len(known)) if has_fixed_order else (rank, len(values))
         shade = ORDERED[round(place * (len(ORDERED) - 1) / max(of - 1, 1))]
-        look = shade if ordered else PALETTE[place % len(PALETTE)]
+        line_color = shade if ordered else PALETTE[place % len(PALETTE)]
         words = value_words(color, value)
         if dash is None:
-            style = DASHES[place % len(DASHES)], SYMBOLS[place % len(SYMBOLS)]
-            found.append(Look({color: value}, words, look, *style))
+            shape = DASHES[place % len(DASHES)], SYMBOLS[place % len(SYMBOLS)]
+            styles.append(GroupStyle({color: value}, words, line_color, *shape))
             continue
         for number, other in enumerate(values_of(frame, dash)):
             name = f"{words}, {value_words(dash, other)}"
             symbol = SYMBOLS[place % len(SYMBOLS)] + ("-open" if number else "")
-            found.append(Look({color: value, dash: other}, name, look, DASHES[number], symbol))
-    return found
+            styles.append(
+                GroupStyle({color: value, dash: other}, name, line_color, DASHES[number], symbol)
+            )
+    return styles
 
 
-def padded(low: float, high: float, share: float) -> list[float]:
+def padded_range(low: float, high: float, share: float) -> list[float]:
     """The range of an axis from low to high, with this share of it as room at either end."""
     if not (np.isfinite(low) and np.isfinite(high)):  # nothing to draw
         return [0.0, 1.0]
@@ -262,7 +272,7 @@ def _high(part: pd.DataFrame, quantity: Quantity) -> list[float]:
     low, high = (ends.min(), ends.max()) if len(ends) else (0.0, 1.0)
     if quantity.bounded:
         low, high = max(low, 0.0), min(high, 1.0)
-    return padded(low, high, 0.06)
+    return padded_range(low, high, 0.06)
 
 
 def _legend_rows(names: Sequence[str], mark: int) -> int:

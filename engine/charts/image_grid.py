@@ -15,7 +15,7 @@ FRAME = 3  # of SIDE
 SIDE = 64  # pixels to which images are enlarged, so that a browser does not blur them
 
 
-def wall(
+def image_grid(
     images: Sequence[np.ndarray] | np.ndarray,
     captions: Sequence[str],
     *,

@@ -1,4 +1,4 @@
-"""Charts of what correction did to the labels; arrays in, figure out."""
+"""Charts of label correction: flow, matrices, flips; arrays in, figure out."""
 
 from collections.abc import Sequence
 from html import unescape
@@ -11,22 +11,22 @@ from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts.escaping import plotly
 from engine.charts.theme import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
 
-MOST_CLASSES = 12  # of a flow; the rest flows as one
-WRITTEN_UP_TO = 12  # classes whose cells still bear numbers
+MAX_FLOW_CLASSES = 12  # in a flow; the rest is one node
+MAX_CLASSES_WITH_NUMBERS = 12  # classes up to which cells show numbers
 
 
-def changes(truth_known: bool) -> tuple[LabelOutcome, ...]:
+def changed_outcomes(truth_known: bool) -> tuple[LabelOutcome, ...]:
     """The outcomes of labels that correction changed, in order."""
     same = (LabelOutcome.CLEAN, LabelOutcome.MISSED, LabelOutcome.KEPT)
     return tuple(kind for kind in LabelOutcome.possible(truth_known) if kind not in same)
 
 
-def in_words(kind: LabelOutcome, truth_known: bool) -> str:
+def outcome_meaning(kind: LabelOutcome, truth_known: bool) -> str:
     """An outcome with its meaning, for legends and hover texts."""
     return f"{kind.word}: {kind.meaning(truth_known)}"
 
 
-def flow(
+def label_flow(
     given: np.ndarray,
     corrected: np.ndarray,
     true: np.ndarray | None,
@@ -47,14 +47,14 @@ def flow(
     shown = np.ones(len(given), bool) if kept else moved
     key = codes[shown].astype(np.int64) * n_classes + place[given[shown]]
     key = key * n_classes + place[corrected[shown]]
-    found, counts = np.unique(key, return_counts=True)
-    kinds = [LabelOutcome(code) for code in found // n_classes**2]
-    source, target = found // n_classes % n_classes, found % n_classes
+    codes, counts = np.unique(key, return_counts=True)
+    kinds = [LabelOutcome(code) for code in codes // n_classes**2]
+    source, target = codes // n_classes % n_classes, codes % n_classes
     used = sorted({*source.tolist(), *target.tolist()})
     left = {c: i for i, c in enumerate(used)}
-    strong = changes(true is not None)  # labels that did not change are background
+    strong = changed_outcomes(true is not None)  # labels that did not change are background
     colors = [_clear(OUTCOMES[kind].color, 0.6 if kind in strong else 0.25) for kind in kinds]
-    words = [in_words(kind, true is not None) for kind in kinds]
+    words = [outcome_meaning(kind, true is not None) for kind in kinds]
     side = 24 + 8 * max((len(unescape(names[c])) for c in used), default=1)  # room for the names
     fig = figure(height=height, margin=dict(l=side, r=side, t=60, b=12))
     heights = _places(used, source, target, counts)
@@ -97,7 +97,7 @@ def flow(
     return fig
 
 
-def matrix(
+def class_matrix(
     values: np.ndarray,
     classes: Sequence[str],
     *,
@@ -108,10 +108,10 @@ def matrix(
 ) -> go.Figure:
     """A (C, C) table of shares in [0, 1] as colored cells, numbers in them where they fit.
 
-    rows, columns: what they stand for. counts: (C, C) behind the shares, for the hover.
+    rows, columns: axis titles. counts: (C, C) behind the shares, for the hover.
     """
     n = len(classes)
-    written = n <= WRITTEN_UP_TO
+    written = n <= MAX_CLASSES_WITH_NUMBERS
     text = np.where(values >= 0.005, np.rint(100 * values).astype(int).astype(str), "")
     fig = figure(height=height, x=columns, y=rows, margin=dict(l=8, r=8, t=36, b=8))
     names = [_short(name) for name in classes]
@@ -156,7 +156,7 @@ def flips_over_time(
     fig.update_layout(margin=dict(l=60, r=12, t=64, b=44))
     true = None if true is None else true[flips.sample]
     codes = outcomes(flips.before, true, flips.after)
-    for kind in changes(true is not None):
+    for kind in changed_outcomes(true is not None):
         style = OUTCOMES[kind]
         counts = np.bincount(flips.epoch[codes == kind] - first, minlength=last - first + 1)
         fig.add_trace(
@@ -185,9 +185,9 @@ def _busiest(
     n = len(classes)
     names = {c: _short(name) for c, name in enumerate(classes)}
     place = np.arange(n)
-    if n > MOST_CLASSES:
+    if n > MAX_FLOW_CLASSES:
         traffic = np.bincount(given, minlength=n) + np.bincount(corrected, minlength=n)
-        others = np.argsort(-traffic, kind="stable")[MOST_CLASSES - 1 :]
+        others = np.argsort(-traffic, kind="stable")[MAX_FLOW_CLASSES - 1 :]
         place[others] = others.max()
         names[int(others.max())] = f"{len(others)} other classes"
     return place, names

@@ -1,4 +1,4 @@
-"""The pictures of the lesson."""
+"""Figures of the lesson."""
 
 import textwrap
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from engine.charts import theme
 from engine.charts.escaping import plotly
 
 RIGHT_WORDS, WRONG_WORDS = "right labels", "wrong labels"
-BINS = 40
+N_BINS = 40
 
 
-def curves(
+def share_curves(
     epochs: Sequence[int], series: dict[str, tuple[Sequence[float], str]], *, mark: tuple = ()
 ) -> go.Figure:
-    """Shares over the epochs. series: words -> (values, color); mark: (epoch, words)."""
+    """Shares over the epochs. series: name -> (values, color); mark: (epoch, text)."""
     fig = theme.figure(height=340, x="epoch")
     for number, (words, (values, color)) in enumerate(series.items()):
         fig.add_scatter(
@@ -45,15 +45,15 @@ def curves(
     return fig
 
 
-def losses(
+def loss_histogram(
     scaled: np.ndarray, wrong: np.ndarray, mixture: dict | None = None, *, height: int = 300
 ) -> go.Figure:
-    """Histogram of losses (N,) in [0, 1], right and wrong labels stacked, and the two bell curves.
+    """Histogram of losses (N,) in [0, 1] by right and wrong labels, and two Gaussian components.
 
     wrong: (N,) bool. mixture: the record's, or None to leave the curves out.
     """
     fig = theme.figure(height=height, x="loss, scaled to 0 ... 1", y="labels")
-    edges = np.linspace(0, 1, BINS + 1)
+    edges = np.linspace(0, 1, N_BINS + 1)
     centers = (edges[:-1] + edges[1:]) / 2
     for words, rows, color, shape in (
         (RIGHT_WORDS, ~wrong, theme.CLEAN, ""),
@@ -64,18 +64,18 @@ def losses(
             x=centers,
             y=counts,
             name=words,
-            width=1 / BINS,
+            width=1 / N_BINS,
             marker=dict(color=color, pattern_shape=shape, line_width=0),
             hovertemplate="loss %{x:.2f}: %{y} labels<extra>" + words + "</extra>",
         )
     if mixture is not None:
-        for number, curve in enumerate(bells(centers, mixture, len(scaled) / BINS)):
+        for number, curve in enumerate(component_curves(centers, mixture, len(scaled) / N_BINS)):
             fig.add_scatter(
                 x=centers,
                 y=curve,
                 mode="lines",
                 showlegend=number == 0,
-                name="fitted bell curves",
+                name="fitted Gaussian components",
                 line=dict(color=theme.MUTED, width=3, dash=theme.DASHES[number]),
                 hoverinfo="skip",
             )
@@ -85,7 +85,7 @@ def losses(
 
 
 def _cut(fig: go.Figure, counts: np.ndarray, wrong: np.ndarray) -> None:
-    """End the axis where wrong labels can still be seen, and say how tall a cut bar is."""
+    """End the axis where wrong labels are still visible, and write the height of a cut bar."""
     tallest = int(counts.argmax())
     top = min(counts.max(), max(3 * wrong.max(), 10))
     fig.update_yaxes(range=[0, 1.08 * top])
@@ -103,19 +103,19 @@ def _cut(fig: go.Figure, counts: np.ndarray, wrong: np.ndarray) -> None:
         )
 
 
-def bells(x: np.ndarray, mixture: dict, scale: float) -> list[np.ndarray]:
+def component_curves(x: np.ndarray, mixture: dict, scale: float) -> list[np.ndarray]:
     """The two fitted densities at x, times scale."""
-    found = []
+    densities = []
     for mean, std, weight in zip(
         mixture["means"], mixture["stds"], mixture["weights"], strict=True
     ):
         std = max(std, 1e-3)
         density = np.exp(-((x - mean) ** 2) / (2 * std**2)) / (std * np.sqrt(2 * np.pi))
-        found.append(scale * weight * density)
-    return found
+        densities.append(scale * weight * density)
+    return densities
 
 
-def votes(same: np.ndarray) -> go.Figure:
+def same_class_bars(same: np.ndarray) -> go.Figure:
     """same (K+1,): how many wrongly labeled images have 0 .. K neighbors of the same digit."""
     k = len(same) - 1
     fig = theme.figure(
@@ -158,7 +158,7 @@ def label_bars(given: np.ndarray, mixed: np.ndarray, classes: Sequence[str]) -> 
 
 
 def own_weights(wrong: float, right: float, equal: float) -> go.Figure:
-    """Mean own weight of wrongly and rightly labeled images, beside equal shares."""
+    """Mean own weight of wrongly and rightly labeled images, compared with equal weights."""
     fig = theme.figure(height=170, x="weight that an image keeps, on average")
     fig.add_bar(
         x=[right, wrong],
@@ -176,7 +176,7 @@ def own_weights(wrong: float, right: float, equal: float) -> go.Figure:
         y=1,
         yref="paper",
         yanchor="bottom",
-        text="alike for all",
+        text="equal weights",
         showarrow=False,
         font=dict(size=13),
     )
@@ -185,7 +185,7 @@ def own_weights(wrong: float, right: float, equal: float) -> go.Figure:
     return fig
 
 
-def outcomes(names: Sequence[str], test: Sequence[float], labels: Sequence[float]) -> go.Figure:
+def result_bars(names: Sequence[str], test: Sequence[float], labels: Sequence[float]) -> go.Figure:
     """Test accuracy and right labels at the end of each run, one row a run, first run on top."""
     fig = theme.figure(height=80 + 52 * len(names))
     for words, values, color, shape in (
@@ -194,7 +194,7 @@ def outcomes(names: Sequence[str], test: Sequence[float], labels: Sequence[float
     ):
         fig.add_bar(
             x=list(values),
-            y=[wrapped(name) for name in names],
+            y=[wrapped_lines(name) for name in names],
             orientation="h",
             name=words,
             marker=dict(color=color, pattern_shape=shape),
@@ -209,15 +209,17 @@ def outcomes(names: Sequence[str], test: Sequence[float], labels: Sequence[float
     return fig
 
 
-def wrapped(text: str) -> str:
+def wrapped_lines(text: str) -> str:
     """A long name in lines that leave room for the bars on a phone."""
     return "<br>".join(textwrap.wrap(text, 20))
 
 
-def answers(words: Sequence[str], counts: Sequence[int], right: Sequence[bool]) -> go.Figure:
+def answer_bars(words: Sequence[str], counts: Sequence[int], right: Sequence[bool]) -> go.Figure:
     """How many of a class gave each answer; the outcome is marked by color and a check mark."""
     fig = theme.figure(height=96 + 40 * len(words), x="answers")
-    names = [wrapped(f"✓ {text}" if hit else text) for text, hit in zip(words, right, strict=True)]
+    names = [
+        wrapped_lines(f"✓ {text}" if hit else text) for text, hit in zip(words, right, strict=True)
+    ]
     fig.add_bar(
         x=list(counts),
         y=names,

@@ -1,7 +1,7 @@
 """Curves of a run that trains: Vega-Lite specs that stay as they are while the data grows.
 
-A plotly chart in Streamlit is mounted anew by every change of its data; a Vega-Lite chart with a
-key is not, so it keeps what the visitor did to it.
+A plotly chart in Streamlit is mounted again by every change of its data; a Vega-Lite chart with a
+key is not, so it keeps the zoom and selection of the visitor.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ def curve_rows(
     """Points and events as one long table: kind, epoch, series, value, text, side.
 
     series: metric name -> what the legend says. marks: (epoch, words), see `events`. The words of
-    an event stand beside its line, each a little lower than those before: to the left of it from
-    the epoch `turn` on.
+    an event are next to its line, each a little lower than those before: on its left from the epoch
+    `turn` on.
     """
     import pandas as pd  # late: the page that draws nothing yet needs none
 
-    rows = [
+    rows: list[tuple[str, int, str | None, float, str, str]] = [
         (LINE, record["epoch"], words, record["metrics"].get(name), "", "")
         for record in records
         for name, words in series.items()
@@ -43,30 +43,32 @@ def curve_rows(
     return pd.DataFrame(rows, columns=["kind", "epoch", "series", "value", "text", "side"])
 
 
-def events(records: list[dict[str, Any]], warmup: int, correction_start: int | None):
-    """What happened when: (epoch, words), from the epochs that are there.
+def events(
+    records: list[dict[str, Any]], warmup: int, correction_start: int | None
+) -> list[tuple[int, str]]:
+    """Events of a run as (epoch, text), from its epochs so far.
 
     warmup: epochs of warm-up, 0 for none; correction_start: None where nothing is corrected.
     """
     if not records:
         return []
     first, last = records[0]["epoch"], records[-1]["epoch"]
-    found = [(warmup, "mixing starts")] if first < warmup <= last else []
+    marks = [(warmup, "mixing starts")] if first < warmup <= last else []
     if correction_start is not None and first < correction_start <= last:
-        found.append((correction_start, "correction starts"))
+        marks.append((correction_start, "correction starts"))
     for before, after in zip(records, records[1:], strict=False):
-        found += [
-            (after["epoch"], f"{label} {was} → {after['settings'][knob]}")
-            for knob, label in (("k", "K"), ("alpha", "alpha"))
-            if (was := before["settings"][knob]) != after["settings"][knob]
+        marks += [
+            (after["epoch"], f"{label} {was} → {after['settings'][name]}")
+            for name, label in (("k", "K"), ("alpha", "alpha"))
+            if (was := before["settings"][name]) != after["settings"][name]
         ]
-    return found
+    return marks
 
 
 def curves_spec(
     series: dict[str, str], epochs: tuple[int, int], colors: tuple[str, ...] = OKABE_ITO
 ) -> dict[str, Any]:
-    """Shares over the epochs, told apart by color, dash and shape; events as dashed lines."""
+    """Shares over the epochs, distinct by color, dash and shape; events as dashed lines."""
     names = list(series.values())
     domain = {"domain": names}
     legend = {"orient": "top", "title": None, "labelLimit": 0, "columns": 2}

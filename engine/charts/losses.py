@@ -1,4 +1,4 @@
-"""Pictures of the losses: histogram with the mixture, ROC, trajectories, classes."""
+"""Figures of the losses: histogram with the mixture, ROC, trajectories, classes."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from engine.analysis.loss_analysis import ClassLosses, Detection, RocCurve
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
-# name of a group of labels -> color, pattern of bars, symbol; shape beside color
-LOOKS = {
+# name of a group of labels -> color, pattern of bars, symbol
+GROUP_STYLES = {
     "right": (theme.CLEAN, "", "circle"),
     "wrong": (theme.WRONG, "/", "diamond"),
     "all": ("#009E73", "", "circle"),
 }
-MOST_CLASSES = 20
+MAX_CLASSES = 20
 CURVE_POINTS = 201
-ROOM = 40  # pixels above a plot, for the tool bar
-BELOW = dict(yref="container", y=0, yanchor="bottom")  # a legend clear of the tool bar
+TOP_MARGIN = 40  # pixels above a plot, for the tool bar
+LEGEND_BELOW = dict(yref="container", y=0, yanchor="bottom")  # a legend clear of the tool bar
 
 
-def histogram(
+def loss_histogram(
     bars: dict[str, np.ndarray],
     top: float,
     *,
@@ -30,28 +30,32 @@ def histogram(
     tallest: float,
     title: str,
     x: np.ndarray | None = None,
-    bells: np.ndarray | None = None,
+    components: np.ndarray | None = None,
     posterior: np.ndarray | None = None,
     threshold: float = 0.5,
-    accused: Sequence[tuple[float, float]] = (),
+    flagged: Sequence[tuple[float, float]] = (),
 ) -> go.Figure:
-    """Counts of labels over their loss, the fitted bells on the same scale, P(clean) beneath.
+    """Histogram of losses, the fitted Gaussian components on the same scale, P(clean) below.
 
     bars: group ("right", "wrong" or "all") -> (B,) counts in equal bins from 0 to top. height:
     "cut", "full" or "log"; tallest: where the count axis ends in all epochs. title: of the loss
-    axis. x: (X,) places; bells: (2, X) in counts; posterior: (X,); accused: stretches of the loss
-    axis where P(clean) lies below the threshold.
+    axis. x: (X,) losses; components: (2, X) in counts; posterior: (X,); flagged: intervals of the
+    loss axis where P(clean) is below the threshold.
     """
     fig = theme.figure(height=520)
     fig.set_subplots(2, 1, shared_xaxes=True, row_heights=[0.72, 0.28], vertical_spacing=0.05)
     fig.update_layout(
-        barmode="overlay", bargap=0.04, hovermode="x unified", margin_t=ROOM, legend=BELOW
+        barmode="overlay",
+        bargap=0.04,
+        hovermode="x unified",
+        margin_t=TOP_MARGIN,
+        legend=LEGEND_BELOW,
     )
     fig.update_xaxes(range=[0, top], **theme.GRID).update_yaxes(**theme.GRID)
     n_bins = len(next(iter(bars.values())))
     centers = (np.arange(n_bins) + 0.5) * top / n_bins
     for group, values in bars.items():
-        color, pattern, _ = LOOKS[group]
+        color, pattern, _ = GROUP_STYLES[group]
         name = "all labels" if group == "all" else f"label is {group}"
         fig.add_bar(
             x=centers,
@@ -69,10 +73,12 @@ def histogram(
             row=1,
             col=1,
         )
-    if bells is not None:
-        names = ("clean bell", "wrong bell", "both bells")
-        looks = ((theme.CLEAN, "solid"), (theme.WRONG, "dash"), (theme.MUTED, "dot"))
-        for name, (color, dash), y in zip(names, looks, [*bells, bells.sum(0)], strict=True):
+    if components is not None:
+        names = ("clean component", "noisy component", "mixture")
+        styles = ((theme.CLEAN, "solid"), (theme.WRONG, "dash"), (theme.MUTED, "dot"))
+        for name, (color, dash), y in zip(
+            names, styles, [*components, components.sum(0)], strict=True
+        ):
             fig.add_scatter(
                 x=x,
                 y=y,
@@ -85,14 +91,14 @@ def histogram(
             )
     _count_axis(fig, bars, centers, height, tallest)
     if posterior is not None:
-        _posterior(fig, x, posterior, threshold, accused)
+        _posterior(fig, x, posterior, threshold, flagged)
     fig.update_xaxes(title_text=title, row=2, col=1)
     fig.update_yaxes(title_text="P(clean)", range=[-0.03, 1.03], tickvals=[0, 0.5, 1], row=2, col=1)
     return fig
 
 
 def _count_axis(fig, bars, centers, height: str, tallest: float) -> None:
-    """The axis of counts; bars that a zoomed axis cuts bear their number."""
+    """The axis of counts; bars cut by a zoomed axis are labeled with their count."""
     if height == "log":
         fig.update_yaxes(type="log", range=[-0.3, np.log10(max(tallest, 2)) + 0.1], row=1, col=1)
         fig.update_yaxes(title_text="labels (log)", dtick=1, row=1, col=1)
@@ -117,8 +123,8 @@ def _count_axis(fig, bars, centers, height: str, tallest: float) -> None:
         )
 
 
-def _posterior(fig, x, posterior, threshold: float, accused) -> None:
-    """The panel of P(clean), the threshold in it, and what it accuses in both panels."""
+def _posterior(fig, x, posterior, threshold: float, flagged) -> None:
+    """The panel of P(clean) with the threshold, and the flagged losses in both panels."""
     fig.add_scatter(
         x=x,
         y=posterior,
@@ -133,7 +139,7 @@ def _posterior(fig, x, posterior, threshold: float, accused) -> None:
         col=1,
     )
     fig.add_hline(threshold, line=dict(color=theme.HIGHLIGHT, width=2.5, dash="dash"), row=2, col=1)
-    for low, high in accused:
+    for low, high in flagged:
         for row in (1, 2):
             fig.add_vrect(
                 low,
@@ -145,18 +151,18 @@ def _posterior(fig, x, posterior, threshold: float, accused) -> None:
                 row=row,
                 col=1,
             )
-    for place in {edge for span in accused for edge in span} - {x[0], x[-1]}:
+    for place in {edge for span in flagged for edge in span} - {x[0], x[-1]}:
         fig.add_vline(
             place, line=dict(color=theme.HIGHLIGHT, width=2.5, dash="dash"), row="all", col=1
         )
-    if accused:
-        low, high = max(accused, key=lambda span: span[1] - span[0])
+    if flagged:
+        low, high = max(flagged, key=lambda span: span[1] - span[0])
         fig.add_annotation(
             x=(low + high) / 2,
             y=1,
             yref="y domain",
             yanchor="top",
-            text="called suspicious",
+            text="flagged",
             showarrow=False,
             font=dict(size=13, color=theme.HIGHLIGHT),
             row=1,
@@ -165,9 +171,9 @@ def _posterior(fig, x, posterior, threshold: float, accused) -> None:
 
 
 def roc_curve(curve: RocCurve, now: Detection, threshold: float) -> go.Figure:
-    """Wrong labels found against right labels accused, and where the threshold stands."""
-    fig = theme.figure(height=380, x="right labels accused", y="wrong labels found")
-    fig.update_layout(margin_t=ROOM, legend=BELOW)
+    """The ROC curve of detecting wrong labels, and the point of the current threshold."""
+    fig = theme.figure(height=380, x="right labels flagged", y="wrong labels flagged")
+    fig.update_layout(margin_t=TOP_MARGIN, legend=LEGEND_BELOW)
     fig.add_scatter(
         x=[0, 1],
         y=[0, 1],
@@ -186,8 +192,8 @@ def roc_curve(curve: RocCurve, now: Detection, threshold: float) -> go.Figure:
         fill="tozeroy",
         fillcolor="rgba(0,114,178,0.10)",
         customdata=curve.thresholds,
-        hovertemplate="threshold %{customdata:.3f}<br>%{y:.1%} of the wrong labels found"
-        "<br>%{x:.1%} of the right ones accused<extra></extra>",
+        hovertemplate="threshold %{customdata:.3f}<br>%{y:.1%} of the wrong labels flagged"
+        "<br>%{x:.1%} of the right ones flagged<extra></extra>",
     )
     fig.add_scatter(
         x=[now.false_positive_rate],
@@ -197,7 +203,7 @@ def roc_curve(curve: RocCurve, now: Detection, threshold: float) -> go.Figure:
         marker=dict(
             color=theme.WRONG, size=15, symbol="diamond", line=dict(color="white", width=2)
         ),
-        hovertemplate="%{y:.1%} found, %{x:.1%} accused<extra>now</extra>",
+        hovertemplate="%{y:.1%} of wrong, %{x:.1%} of right flagged<extra>now</extra>",
     )
     fig.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_yaxes(range=[-0.02, 1.04], tickformat=".0%")
@@ -229,7 +235,7 @@ def trajectories(
     their lines are thicker.
     """
     fig = theme.figure(height=380, x="epoch", y=y)
-    fig.update_layout(margin_t=ROOM, legend=BELOW)
+    fig.update_layout(margin_t=TOP_MARGIN, legend=LEGEND_BELOW)
     shown: set[str] = set()
     learned = [False] * len(names) if memorized is None else memorized
     for name, code, flag, column in zip(names, outcomes, learned, values.T, strict=True):
@@ -260,19 +266,19 @@ def outcome_name(outcome: int, memorized: bool = False) -> str:
     return LabelOutcome(outcome).word + (", memorized" if memorized else "")
 
 
-def classes(
+def losses_by_class(
     lines: Sequence[ClassLosses], names: Sequence[str], *, top: float, title: str
 ) -> go.Figure:
     """One row a class: median (marker), middle half (thick) and middle 80 % (thin) of its losses.
 
-    lines: at most MOST_CLASSES are drawn, the first ones. names: of all classes.
+    lines: at most MOST_CLASSES are shown, the first ones. names: of all classes.
     """
-    lines = list(lines)[:MOST_CLASSES]
-    fig = theme.figure(height=ROOM + 90 + 34 * len(lines), x=title)
-    fig.update_layout(margin_t=ROOM, legend=BELOW)
-    kinds = [kind for kind in LOOKS if any(kind in line.quantiles for line in lines)]
+    lines = list(lines)[:MAX_CLASSES]
+    fig = theme.figure(height=TOP_MARGIN + 90 + 34 * len(lines), x=title)
+    fig.update_layout(margin_t=TOP_MARGIN, legend=LEGEND_BELOW)
+    kinds = [kind for kind in GROUP_STYLES if any(kind in line.quantiles for line in lines)]
     for number, kind in enumerate(kinds):
-        color, _, symbol = LOOKS[kind]
+        color, _, symbol = GROUP_STYLES[kind]
         shift = 0.0 if len(kinds) == 1 else (0.16, -0.16)[number]
         rows = [
             (i + shift, line.quantiles[kind])

@@ -8,10 +8,10 @@ import plotly.graph_objects as go
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
-FAINT = 0.12  # of points outside the selection
+FAINT_OPACITY = 0.12  # of points outside the selection
 
 
-def figure(
+def embedding_map_3d(
     layout: np.ndarray,
     ids: np.ndarray,
     color: np.ndarray,
@@ -31,7 +31,7 @@ def figure(
     """Points (P, 3) in colors palette[color] with their ids (P,) to read by hovering.
 
     names: of the palette's rows, for a legend; without them the palette is a scale between ends.
-    cross (P,) bool: points drawn as crosses. selected (P,) bool: the others turn faint. links:
+    cross (P,) bool: points shown as crosses. selected (P,) bool: the others turn faint. links:
     (position, weight) of the lines from point `sample`. box (2, 3): least and largest place.
     """
     fig = theme.figure(height=height)
@@ -41,12 +41,12 @@ def figure(
     for chosen, symbol, size, opacity in (
         (shown & ~crossed, "circle", 4, 0.85),
         (shown & crossed, "x", 2.2, 0.95),
-        (~shown, "circle", 3, FAINT),
+        (~shown, "circle", 3, FAINT_OPACITY),
     ):
         if not chosen.any():
             continue
         x, y, z = layout[chosen].T
-        paint = colors[color[chosen]] if opacity > FAINT else theme.MUTED
+        paint = colors[color[chosen]] if opacity > FAINT_OPACITY else theme.MUTED
         fig.add_scatter3d(
             x=x,
             y=y,

@@ -1,4 +1,4 @@
-"""What the numbers of experiments are, in words, and in which order their values stand."""
+"""Titles and units of the metrics of experiments, and the order of their values."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +11,13 @@ from engine.charts.theme import METHODS
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a number is, in words and unit, and a value that tells something about the others."""
+    """A metric: title, unit, range, and a reference value."""
 
     words: str
     share: bool = True  # drawn in percent
     bounded: bool = True  # cannot leave [0, 1]
     unit: str = ""
-    line: float | None = None  # always in the picture, dashed
+    line: float | None = None  # reference value, a dashed line
     line_words: str = ""
 
 
@@ -34,9 +34,11 @@ QUANTITIES = {name: Quantity(words) for name, words in METRICS.items()} | {
     "same_class_neighbors": Quantity("neighbors of own class"),
     "silhouette": Quantity("silhouette", share=False, bounded=False, line=0.0),
     "linear_probe": Quantity("linear probe right"),
-    "dip_p": Quantity("p of the dip test", share=False, line=0.05, line_words="below: two humps"),
-    "bimodal": Quantity("runs with two humps"),
-    "bimodal_share": Quantity("epochs after warm-up whose losses show two humps"),
+    "dip_p": Quantity(
+        "p of the dip test", share=False, line=0.05, line_words="below: not unimodal"
+    ),
+    "bimodal": Quantity("runs with bimodal losses"),
+    "bimodal_share": Quantity("epochs after warm-up with bimodal losses"),
     "bic_gain": Quantity("BIC gain of two", share=False, bounded=False, line=0.0),
     "ashman_d": Quantity(
         "Ashman's D", share=False, bounded=False, line=2.0, line_words="above: apart"
@@ -50,7 +52,7 @@ QUANTITIES = {name: Quantity(words) for name, words in METRICS.items()} | {
     "seconds": Quantity("time", share=False, bounded=False, unit="s"),
     "epoch": Quantity("epoch", share=False, bounded=False),
 }
-COLUMNS = {"rate": "noise rate", "k": "K", "epoch": "epoch"}  # said before a value of these
+COLUMNS = {"rate": "noise rate", "k": "K", "epoch": "epoch"}  # prefix of their values
 VALUES: dict[str, dict[Any, str]] = {  # column -> its values in order -> in words
     "method": METHODS,
     "rate": {rate: f"{rate:g}" for rate in (0.0, 0.2, 0.4, 0.6, 0.8)},

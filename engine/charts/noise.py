@@ -1,4 +1,4 @@
-"""Pictures of spoiled labels: transition matrices and the rates of classes."""
+"""Figures of label noise: transition matrices and noise rates of classes."""
 
 from collections.abc import Sequence
 from html import unescape
@@ -10,11 +10,11 @@ from plotly.colors import sample_colorscale
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
-NUMBERED = 20  # classes up to which every cell bears its number
-BRIGHT = 0.6  # place on the color scale from where on black is easier to read than white
+MAX_CLASSES_WITH_NUMBERS = 20  # in their cells
+BRIGHT = 0.6  # position on the color scale from which black is easier to read than white
 
 
-def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) -> go.Figure:
+def matrix_heatmap(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) -> go.Figure:
     """A transition matrix (C, C) as a heat map; rows are true classes, columns given ones.
 
     highest: the value of the brightest color, the same for matrices side by side. The scale is
@@ -22,7 +22,7 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
     """
     c = len(names)
     # room for the longest name, and a cell that two digits fit into
-    fig = theme.figure(height=460 if c <= NUMBERED else 540)
+    fig = theme.figure(height=460 if c <= MAX_CLASSES_WITH_NUMBERS else 540)
     stops = np.linspace(0, 1, 12)
     colors = sample_colorscale(theme.SEQUENTIAL, stops.tolist())
     labels = _short(names)
@@ -33,14 +33,14 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
         zmin=0,
         zmax=highest,
         colorscale=[[float(s**2), color] for s, color in zip(stops, colors, strict=True)],
-        showscale=c > NUMBERED,
+        showscale=c > MAX_CLASSES_WITH_NUMBERS,
         colorbar=dict(tickformat=".0%", thickness=12, outlinewidth=0, len=0.9),
-        xgap=1 if c <= NUMBERED else 0,
-        ygap=1 if c <= NUMBERED else 0,
+        xgap=1 if c <= MAX_CLASSES_WITH_NUMBERS else 0,
+        ygap=1 if c <= MAX_CLASSES_WITH_NUMBERS else 0,
         customdata=np.broadcast_to(np.array(labels, dtype=object), (c, c)),
         hovertemplate="%{z:.2%} of true %{y} are given %{x}<extra></extra>",
     )
-    if c <= NUMBERED:
+    if c <= MAX_CLASSES_WITH_NUMBERS:
         _write_cells(fig, values, highest)
     every = 1 if c <= 30 else 5 if c <= 50 else 10
     ticks = list(range(0, c, every))
@@ -75,7 +75,7 @@ def matrix(values: np.ndarray, names: Sequence[str], *, highest: float = 1.0) ->
     return fig
 
 
-def rates(
+def noise_rates(
     names: Sequence[str], requested: np.ndarray, actual: np.ndarray, sizes: np.ndarray
 ) -> go.Figure:
     """The share of wrong labels in each true class: bars, and what was requested as a mark.
@@ -124,7 +124,7 @@ def rates(
     return fig
 
 
-def sizes(names: Sequence[str], counts: np.ndarray) -> go.Figure:
+def label_counts(names: Sequence[str], counts: np.ndarray) -> go.Figure:
     """How many samples were given each label, where nothing else is known. counts: (C,)."""
     fig = theme.figure(height=320, x="given label", y="samples")
     fig.update_layout(margin_t=36)

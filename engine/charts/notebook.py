@@ -1,6 +1,6 @@
 """Charts in notebooks: plotly's own format for JupyterLab, and a PNG for pages without scripts.
 
-A code host shows neither plotly nor sliders; it shows the PNG that lies beside them in the file.
+A code host shows neither plotly nor sliders; it shows the PNG that is stored next to them.
 
 from engine.charts import notebook
 notebook.setup()
@@ -25,14 +25,14 @@ NAME = "lab"  # of our renderer
 WIDTH = 800  # pixels of a PNG
 PLOTLY, PNG = "application/vnd.plotly.v1+json", "image/png"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-N_COLORS = 128  # of a PNG: a third of the bytes, and no eye sees it
+N_COLORS = 128  # of a PNG: a third of the bytes, with no visible difference
 MOST_JSON = 500_000  # characters of a figure in plotly's format; a larger one is its PNG alone
 PATIENCE = 90.0  # seconds that a browser may take for one picture
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def setup() -> None:
-    """From here on figures bring their PNG along, where a Chrome or Chromium is found."""
+    """From here on figures include a PNG, if a Chrome or Chromium is found."""
     pio.renderers[NAME] = Renderer(_painter())
     pio.renderers.default = NAME
 
@@ -43,7 +43,7 @@ def runs_folder() -> Path:
 
 
 def explore(draw: Callable[..., go.Figure], **controls: Any) -> None:
-    """A figure that is drawn anew when a slider moves; a page shows the first one as a picture.
+    """A figure that is redrawn when a slider moves; a page without scripts shows the first one.
 
     controls: ipywidgets by the name of draw's argument. Their first values give the first figure.
     """
@@ -83,7 +83,7 @@ class Painter:
     """One browser that stays open for all pictures of a notebook; starting it takes a second."""
 
     def __init__(self):
-        from kaleido import Kaleido  # late: brings a browser's machinery
+        from kaleido import Kaleido  # late: starts a browser's machinery
 
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="painter", daemon=True).start()
@@ -108,10 +108,10 @@ class Painter:
 
 @cache
 def _painter() -> Painter | None:
-    """The one of this process; none without kaleido or a browser."""
+    """The painter of this process; None without kaleido or a browser."""
     try:
         return Painter()
-    except Exception:  # a missing browser, one that does not start: the notebook does without
+    except Exception:  # a missing browser, one that does not start: figures then have no PNG
         return None
 
 

@@ -1,4 +1,4 @@
-"""Charts of a data set before it is learned."""
+"""Charts of a data set before training."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
-MOST_BARS = 24
+MAX_BARS = 24
 
 
 def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
@@ -15,9 +15,9 @@ def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
     Of many classes the largest and the smallest are shown, with a gap between them.
     """
     order = np.argsort(-counts, kind="stable")
-    gap = len(order) > MOST_BARS
+    gap = len(order) > MAX_BARS
     if gap:
-        order = np.concatenate([order[: MOST_BARS // 2], order[-(MOST_BARS // 2) :]])
+        order = np.concatenate([order[: MAX_BARS // 2], order[-(MAX_BARS // 2) :]])
     labels = [plotly(names[c], 18) for c in order]
     fig = theme.figure(
         height=100 + 24 * max(len(order), 3), x="images", margin=dict(l=56, r=40, t=40, b=48)
@@ -38,5 +38,5 @@ def class_counts(names: list[str], counts: np.ndarray) -> go.Figure:
         tickvals=list(range(len(order))), ticktext=labels, autorange="reversed", automargin=True
     )
     if gap:
-        fig.add_hline(MOST_BARS / 2 - 0.5, line=dict(color=theme.MUTED, dash="dot"))
+        fig.add_hline(MAX_BARS / 2 - 0.5, line=dict(color=theme.MUTED, dash="dot"))
     return fig

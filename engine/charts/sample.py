@@ -8,11 +8,11 @@ import plotly.graph_objects as go
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
-MOST_BARS = 12  # classes shown at once
-MOST_AREAS = 9  # classes with an area of their own; the others share one
+MAX_BARS = 12  # classes shown at once
+MAX_AREAS = 9  # classes with an area of their own; the others share one
 PATTERNS = ("", "/", ".")
 COLORS = (theme.CLEAN, theme.HIGHLIGHT, theme.OKABE_ITO[2])
-LETTERS_UP_TO = 40  # epochs up to which a neighbor's class is written into its cell
+MAX_EPOCHS_WITH_LABELS = 40  # epochs up to which a neighbor's class is written into its cell
 
 
 def label_bars(
@@ -24,7 +24,7 @@ def label_bars(
 ) -> go.Figure:
     """Shares of the classes (C,) in [0, 1] as bars, one color and pattern for each title.
 
-    notes: what stands below the name of a class, such as "given".
+    notes: text below the name of a class, such as "given".
     """
     notes = notes or {}
     shown = top_classes(np.stack(list(shares.values())), notes)
@@ -51,25 +51,24 @@ def label_bars(
 
 def top_classes(shares: np.ndarray, always: dict[int, str]) -> list[int]:
     """Classes to show of shares (n, C), in order: all where few, else the largest and `always`."""
-    if shares.shape[1] <= MOST_BARS:
+    if shares.shape[1] <= MAX_BARS:
         return list(range(shares.shape[1]))
-    largest = np.argsort(-shares.max(0), kind="stable")[: MOST_BARS - len(always)].tolist()
+    largest = np.argsort(-shares.max(0), kind="stable")[: MAX_BARS - len(always)].tolist()
     return sorted({*largest, *always})
 
 
-def history(
+def sample_history(
     epochs: np.ndarray,
-    story: dict[str, np.ndarray],
+    history: dict[str, np.ndarray],
     classes: Sequence[str],
     epoch: int,
     true: np.ndarray | None = None,
 ) -> go.Figure:
-    """A sample's R epochs, one below the other: loss, P(clean), soft label, neighbors.
+    """A sample over R epochs, in rows: loss, P(clean), soft label, neighbors.
 
-    story: see `engine.analysis.sample_history.history`. epoch: the one to mark. true: (N,) true
-    labels.
+    history: see `engine.analysis.sample_history`. epoch: the one to mark. true: (N,) labels.
     """
-    k = story["neighbors"].shape[1]
+    k = history["neighbors"].shape[1]
     strip = 26 * min(k, 8) + 10 * max(0, k - 8)
     heights = [90, 90, 150] + ([strip + 10] if k else [])
     titles = ["Loss", "P(clean)  ◆ the corrected label changed", "Soft label: share of each class"]
@@ -82,10 +81,10 @@ def history(
         subplot_titles=titles,
         vertical_spacing=32 / (sum(heights) + 32 * len(heights)),
     )
-    _lines(fig, epochs, story)
-    _areas(fig, epochs, story["soft"], classes)
+    _lines(fig, epochs, history)
+    _areas(fig, epochs, history["soft"], classes)
     if k:
-        _strip(fig, epochs, story, classes, true)
+        _strip(fig, epochs, history, classes, true)
     grid = theme.GRID | dict(zeroline=False)
     fig.update_xaxes(range=[epochs[0] - 0.5, epochs[-1] + 0.5], **grid)
     fig.update_xaxes(title_text="epoch", tickformat="d", row=len(heights))
@@ -101,12 +100,12 @@ def history(
     return fig
 
 
-def _lines(fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray]) -> None:
+def _lines(fig: go.Figure, epochs: np.ndarray, history: dict[str, np.ndarray]) -> None:
     mode = "lines" if len(epochs) > 2 else "lines+markers"
     for row, (name, title) in enumerate((("loss", "loss"), ("clean", "P(clean)")), 1):
         fig.add_scatter(
             x=epochs,
-            y=story[name],
+            y=history[name],
             mode=mode,
             line=dict(color=theme.CLEAN, width=2),
             name=title,
@@ -115,10 +114,10 @@ def _lines(fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray]) -> 
             col=1,
             hovertemplate="epoch %{x}: %{y:.3f}<extra>" + title + "</extra>",
         )
-    moved = story["label_changed"]
+    changed = history["label_changed"]
     fig.add_scatter(
-        x=epochs[moved],
-        y=story["clean"][moved],
+        x=epochs[changed],
+        y=history["clean"][changed],
         mode="markers",
         showlegend=False,
         row=2,
@@ -132,9 +131,9 @@ def _lines(fig: go.Figure, epochs: np.ndarray, story: dict[str, np.ndarray]) -> 
 
 
 def _areas(fig: go.Figure, epochs: np.ndarray, soft: np.ndarray, classes: Sequence[str]) -> None:
-    """The soft label (R, C) as stacked areas; classes that never count share one."""
+    """The soft label (R, C) as stacked areas; classes with little weight share one."""
     weight = soft.max(0)
-    shown = np.sort(np.argsort(-weight, kind="stable")[:MOST_AREAS])
+    shown = np.sort(np.argsort(-weight, kind="stable")[:MAX_AREAS])
     shown = shown[weight[shown] > 0.02]
     areas = [(plotly(classes[c]), theme.class_color(c), soft[:, c]) for c in shown]
     others = 1 - soft[:, shown].sum(1)
@@ -160,22 +159,22 @@ def _areas(fig: go.Figure, epochs: np.ndarray, soft: np.ndarray, classes: Sequen
 def _strip(
     fig: go.Figure,
     epochs: np.ndarray,
-    story: dict[str, np.ndarray],
+    history: dict[str, np.ndarray],
     classes: Sequence[str],
     true: np.ndarray | None,
 ) -> None:
-    """Neighbors (R, K) as a heat map of rank and epoch, in the color of the label they brought."""
-    ids, carried = story["neighbors"].T, story["neighbor_labels"].T  # (K, R)
+    """Neighbors (R, K) as a heat map of rank and epoch, in the color of their label."""
+    ids, labels = history["neighbors"].T, history["neighbor_labels"].T  # (K, R)
     k, n = ids.shape
     names = np.array([*map(plotly, classes), ""], dtype=object)  # -1 is no label
     truth = np.full(ids.shape, "", object)
     if true is not None:
-        truth = np.where(ids >= 0, "<br>truly " + names[true[ids]], "")
-    shares = story["weights"][:, 1:].T
+        truth = np.where(ids >= 0, "<br>true label " + names[true[ids]], "")
+    shares = history["weights"][:, 1:].T
     fig.add_heatmap(
         x=epochs,
         y=np.arange(1, k + 1),
-        z=np.where(carried < 0, np.nan, carried),
+        z=np.where(labels < 0, np.nan, labels),
         row=4,
         col=1,
         colorscale=_class_scale(len(classes)),
@@ -184,24 +183,24 @@ def _strip(
         showscale=False,
         xgap=1 if n <= 120 else 0,
         ygap=1,
-        customdata=np.dstack([ids, shares, story["distances"].T]),
-        text=names[carried],
-        hovertext="label " + names[carried] + truth,
+        customdata=np.dstack([ids, shares, history["distances"].T]),
+        text=names[labels],
+        hovertext="label " + names[labels] + truth,
         hoverongaps=False,
         hovertemplate="epoch %{x}, rank %{y}: sample %{customdata[0]}<br>%{hovertext}"
         "<br>weight %{customdata[1]:.3f}, distance %{customdata[2]:.2f}<extra></extra>",
     )
-    if n <= LETTERS_UP_TO and max(map(len, map(str, classes))) <= 2:
+    if n <= MAX_EPOCHS_WITH_LABELS and max(map(len, map(str, classes))) <= 2:
         fig.update_traces(texttemplate="%{text}", selector=dict(type="heatmap"))
-    _name_colors(fig, np.unique(carried[carried >= 0]), names)
+    _name_colors(fig, np.unique(labels[labels >= 0]), names)
     ticks = [1, *range(5, k + 1, 5)] if k > 8 else list(range(1, k + 1))
     fig.update_yaxes(range=[k + 0.5, 0.5], tickvals=ticks, row=4)
 
 
-def _name_colors(fig: go.Figure, found: np.ndarray, names: np.ndarray) -> None:
+def _name_colors(fig: go.Figure, class_ids: np.ndarray, names: np.ndarray) -> None:
     """Legend entries for the classes of the strip that have no area."""
-    there = {trace.name for trace in fig.data}
-    for c in [c for c in found if names[c] not in there][:MOST_AREAS]:
+    named = {trace.name for trace in fig.data}
+    for c in [c for c in class_ids if names[c] not in named][:MAX_AREAS]:
         marker = dict(symbol="square", size=12, color=theme.class_color(c))
         fig.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=names[c])
 

@@ -1,4 +1,4 @@
-"""The look that all charts share. No Streamlit: notebooks draw with the same functions."""
+"""Colors, fonts and layout that all charts share, in the app, notebooks and experiments."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,17 @@ import plotly.graph_objects as go
 
 from engine.analysis.label_outcomes import LabelOutcome
 
-# Okabe and Ito 2008: told apart with every kind of color vision; black left out for dark pages
+# Okabe and Ito 2008: distinct with every kind of color vision; without black, for dark pages
 OKABE_ITO = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#7F7F7F",
 )  # fmt: skip
 CLEAN, WRONG = "#0072B2", "#D55E00"  # labels that are right, and wrong
 HIGHLIGHT = "#E69F00"
-MUTED = "#8A94A0"  # legible on white and on dark alike
+MUTED = "#8A94A0"  # legible on white and on dark
 SEQUENTIAL = "Viridis"  # values; Cividis where two such scales meet
 MORE_CLASSES = ("#882255", "#999933", "#AA4499", "#44AA99", "#117733", "#332288")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "hexagon")
-METHODS = {  # in words, in the order that gives them their colors
+METHODS = {  # titles, in the order that gives them their colors
     "mixnn": "MixNN", "ce": "cross-entropy", "mixnn-no-correction": "MixNN, no correction",
     "selc": "SELC", "elr": "ELR", "mixup": "mixup", "gce": "GCE", "sce": "SCE",
     "mixnn-elr": "MixNN, ELR's loss",
@@ -26,7 +26,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 
 
 class OutcomeStyle(NamedTuple):
-    """How a label outcome is drawn: by color, and by shape for who cannot tell the colors apart."""
+    """How a label outcome is drawn: its color, and shapes for people with color blindness."""
 
     color: str
     pattern: str  # of bars
@@ -46,18 +46,18 @@ OUTCOMES: dict[LabelOutcome, OutcomeStyle] = {
 
 
 def class_color(number: int) -> str:
-    """The color of a class; they repeat after fourteen, so a shape or name stands beside it."""
+    """The color of a class; colors repeat after fourteen, so show a shape or name with them."""
     colors = OKABE_ITO + MORE_CLASSES
     return colors[number % len(colors)]
 
 
 def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figure:
-    """An empty figure in the house's look; x, y: axis titles. Paper and grid suit both themes.
+    """An empty figure with the shared layout; x, y: axis titles. It suits light and dark themes.
 
-    For panels, `set_subplots` on it and give the new axes GRID: to hand its layout to another
-    figure takes a quarter of a second, for the template within it.
+    For panels, call `set_subplots` on it and give the new axes GRID: copying its layout to another
+    figure takes a quarter of a second, because of the template within it.
     """
-    look = dict(  # all at once: to update a figure afterwards takes eight times as long
+    shared = dict(  # all at once: updating a figure afterwards takes eight times as long
         height=height,
         margin=dict(l=56, r=16, t=36 if layout.get("title") else 16, b=48),
         paper_bgcolor="rgba(0,0,0,0)",
@@ -70,7 +70,7 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
         xaxis=dict(title_text=x, **GRID),
         yaxis=dict(title_text=y, **GRID),
     )
-    return go.Figure(layout=look).update_layout(**layout)
+    return go.Figure(layout=shared).update_layout(**layout)
 
 
 def stripes(shape: str) -> dict:

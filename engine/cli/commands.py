@@ -60,14 +60,14 @@ def show(*, run: str, as_json: bool) -> int:
 
 def export(*, run: str, out: str) -> int:
     """Write the given labels of a run, and the proposed changes, as CSV."""
-    from engine.analysis import summary
+    from engine.analysis import label_export
     from engine.analysis.label_issues import label_issues
     from engine.runs.folder import RunFolder
 
     issues = label_issues(RunFolder(run))
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
-    suspicious = summary.export(RunFolder(run), out, issues)
+    suspicious = label_export.export(RunFolder(run), out, issues)
     n_proposed = int((issues.proposed != issues.given).sum())
     print(f"wrote {out}: {suspicious} suspicious labels, {n_proposed} changes proposed")
     return 0

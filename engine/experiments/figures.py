@@ -16,17 +16,17 @@ Figures = dict[str, "go.Figure"]
 
 
 def baseline(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands
+    from engine.charts.experiments import mean_curves
 
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["test_accuracy", "fit_clean", "memorized"],
             color="metric",
             facet="rate",
             title="Plain cross-entropy, epoch by epoch",
         ),
-        "auroc": bands(
+        "auroc": mean_curves(
             tables["curves"],
             metrics=["clean_auroc"],
             color="rate",
@@ -37,10 +37,10 @@ def baseline(tables: Tables) -> Figures:
 
 
 def mixnn_k1(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, intervals
+    from engine.charts.experiments import intervals, mean_curves
 
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["test_accuracy", "memorized"],
             color="method",
@@ -61,7 +61,7 @@ def mixnn_k1(tables: Tables) -> Figures:
 
 def full(tables: Tables) -> Figures:
     """Curves through the preset; heat maps as well if the whole grid was run."""
-    from engine.charts.compare import sweep
+    from engine.charts.compare import sweep_heatmap
     from engine.charts.experiments import intervals, sensitivity
     from engine.charts.metric_names import QUANTITIES
 
@@ -88,7 +88,7 @@ def full(tables: Tables) -> Figures:
     shown = cells[cells["metric"] == metric]
     if (shown[["k", "alpha"]] != pd.Series(preset)).all(axis=1).any():
         for rate in sorted(shown["rate"].unique()):
-            figures[f"grid-{rate:g}"] = sweep(shown, QUANTITIES[metric].words, rate=rate)
+            figures[f"grid-{rate:g}"] = sweep_heatmap(shown, QUANTITIES[metric].words, rate=rate)
     return figures
 
 
@@ -171,10 +171,11 @@ def methods(tables: Tables) -> Figures:
 
 
 def representation(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, points
+    """Curves of three measures of the features, and the maps of the first seed."""
+    from engine.charts.experiments import embedding_maps, mean_curves
 
     figures = {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["same_class_neighbors", "linear_probe", "silhouette"],
             color="method",
@@ -188,18 +189,18 @@ def representation(tables: Tables) -> Figures:
     maps = tables["points"]
     for layout, words in (("umap", "UMAP"), ("pca", "PCA")):
         if len(maps) and (maps["layout"] == layout).any():
-            figures[layout] = points(
+            figures[layout] = embedding_maps(
                 maps[maps["layout"] == layout], title=f"{words} of the features, first seed"
             )
     return figures
 
 
 def mixture(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, scatter
+    from engine.charts.experiments import mean_curves, run_scatter
 
     ours = tables["runs"][tables["runs"]["method"] == "mixnn"]
     return {
-        "curves": bands(
+        "curves": mean_curves(
             tables["curves"],
             metrics=["dip_p", "ashman_d", "bic_gain", "clean_auroc"],
             color="method",
@@ -208,7 +209,7 @@ def mixture(tables: Tables) -> Figures:
             height=150,
             title="Are the losses bimodal?",
         ),
-        "runs": scatter(
+        "runs": run_scatter(
             ours,
             x="bimodal_share",
             y="gain",
@@ -220,10 +221,10 @@ def mixture(tables: Tables) -> Figures:
 
 
 def detection(tables: Tables) -> Figures:
-    from engine.charts.experiments import bands, intervals
+    from engine.charts.experiments import intervals, mean_curves
 
     return {
-        "precision_recall": bands(
+        "precision_recall": mean_curves(
             tables["curves"],
             x="recall",
             color="finder",
@@ -259,6 +260,7 @@ FIGURES: dict[str, Callable[[Tables], Figures]] = {  # by name of the experiment
 
 def _preset(against: pd.DataFrame) -> dict[str, float]:
     """The K and alpha whose runs equal those of the preset."""
+
     off = against.assign(off=against["mean"].abs()).groupby(["k", "alpha"])["off"].max()
     k, alpha = off.index.to_frame().to_numpy()[off.to_numpy().argmin()]
     return {"k": float(k), "alpha": float(alpha)}

@@ -1,4 +1,4 @@
-"""What is said of a data set before anything runs, against counting by hand."""
+"""Checks of a data set, against counts by hand."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engine.analysis import data_checks
-from engine.charts.review import MOST_BARS, class_counts
+from engine.charts.review import MAX_BARS, class_counts
 from engine.data.base import assemble
 from tests.conftest import blobs
 
@@ -93,7 +93,7 @@ def test_the_test_part():
     assert "No test part" not in notes(leaky)
 
 
-def test_the_truth_where_it_came_along():
+def test_true_labels_are_counted_where_known():
     data = blobs(n=90)
     wrong = data.labels.clone()
     wrong[:9] = (wrong[:9] + 1) % 3
@@ -103,7 +103,7 @@ def test_the_truth_where_it_came_along():
     assert "true labels" not in notes(unknown)
 
 
-def test_few_images_are_said_to_be_few():
+def test_few_images_are_a_warning():
     assert "Only 96 images" in warnings(data_checks.check_data(blobs(n=96)))
     assert "Only" not in warnings(data_checks.check_data(blobs(n=600)))
 
@@ -154,7 +154,7 @@ def test_many_classes_are_cut_in_the_middle():
     counts = np.arange(100)
     fig = class_counts([f"c{i}" for i in range(100)], counts)
     shown = list(fig.data[0].x)
-    assert len(shown) == MOST_BARS
+    assert len(shown) == MAX_BARS
     assert shown[:2] == [99, 98]
     assert shown[-1] == 0
     assert (

@@ -14,10 +14,10 @@ CONFIG = configure(dataset="digits", epochs=30)
 WRONG = 0.36
 
 
-def records(config=CONFIG, n: int = 30, one_hump=(), **metrics) -> list[dict]:
+def records(config=CONFIG, n: int = 30, unimodal=(), **metrics) -> list[dict]:
     """n records of a run that goes well, but for these metrics: a value, or the last ones.
 
-    The first of a list stands for all epochs before it, too.
+    The first of a list is that of all epochs before it, too.
     """
     usual = dict(
         test_accuracy=0.97,
@@ -39,7 +39,7 @@ def records(config=CONFIG, n: int = 30, one_hump=(), **metrics) -> list[dict]:
             {
                 "epoch": epoch,
                 "metrics": values,
-                "mixture": {"warning": "one hump" if epoch in one_hump else None},
+                "mixture": {"warning": "unimodal" if epoch in unimodal else None},
                 "settings": {
                     "k": config.k,
                     "alpha": config.alpha,
@@ -66,10 +66,10 @@ def test_memorization_needs_wrong_labels_learned_and_a_test_that_falls():
     config = configure(dataset="digits", method="ce")
     learned = dict(memorized=[0.02, 0.5, 0.9, 1.0, 1.0], label_accuracy=0.64, changed_labels=0.0)
     falling = [0.95, 0.9, 0.82, 0.8, 0.81]
-    sign = found(config, **learned, test_accuracy=falling)["Memorization"]
+    diagnosis = found(config, **learned, test_accuracy=falling)["Memorization"]
     for number in ("100.0 %", "2.0 %", "95.0 %", "81.0 %", "epoch 0"):
-        assert number in sign.evidence
-    assert "stop at epoch 0" in sign.advice
+        assert number in diagnosis.evidence
+    assert "stop at epoch 0" in diagnosis.advice
     assert "Memorization" not in found(config, **learned)  # the test does not fall
     assert "Memorization" not in found(config, memorized=0.1, test_accuracy=falling)
     assert "Memorization" not in found(config, memorized=0.8, test_accuracy=falling)  # no rise
@@ -80,7 +80,7 @@ def test_one_bad_epoch_is_chance():
     assert "Past its best epoch" in found(test_accuracy=[0.97, 0.6, 0.6, 0.6])
 
 
-def test_a_decline_is_laid_to_k_or_alpha_at_its_ends():
+def test_a_drop_is_attributed_to_an_extreme_k_or_alpha():
     falling = dict(test_accuracy=[0.97, 0.7, 0.7, 0.7], label_accuracy=[0.98, 0.8, 0.8, 0.8])
     many, low = CONFIG.changed(k=50), CONFIG.changed(alpha=0.0)
     assert set(found(many, **falling)) == {"K too large"}
@@ -97,9 +97,9 @@ def test_the_settings_of_the_last_epoch_count_not_those_at_the_start():
     made = records(test_accuracy=[0.97, 0.7, 0.7, 0.7])
     for record in made[20:]:
         record["settings"]["k"] = 60
-    (sign,) = diagnose(CONFIG, made, rate_actual=WRONG)
-    assert sign.name == "K too large"
-    assert "With 60 neighbors" in sign.evidence
+    (diagnosis,) = diagnose(CONFIG, made, rate_actual=WRONG)
+    assert diagnosis.name == "K too large"
+    assert "With 60 neighbors" in diagnosis.evidence
 
 
 def test_harm_is_a_label_accuracy_below_the_given_one():
@@ -112,29 +112,29 @@ def test_harm_is_a_label_accuracy_below_the_given_one():
     assert "Correction does harm" not in found(label_accuracy=None, rate_actual=None)
 
 
-def test_classes_collapse_when_they_stay_away():
+def test_classes_collapse_when_they_are_no_longer_predicted():
     assert "30.0 % of the classes" in found(lost_classes=0.3)["Classes collapse"].evidence
     assert found(lost_classes=[0.0, 0.3]) == {}
     assert found(lost_classes=0.1) == {}
 
 
-def test_old_records_without_lost_classes_raise_no_sign():
+def test_old_records_without_lost_classes_show_no_failure():
     made = records()
     for record in made:
         del record["metrics"]["lost_classes"]
     assert diagnose(CONFIG, made, rate_actual=WRONG) == []
 
 
-def test_humps_are_looked_for_between_first_mixing_and_correction():
+def test_bimodality_is_checked_between_first_mixing_and_correction():
     assert (CONFIG.warmup, CONFIG.correction_start) == (2, 3)
-    assert "2 of the 3 epochs from 1 to 3" in found(one_hump=(1, 3))["Losses not bimodal"].evidence
-    assert found(one_hump=(2,)) == {}
-    assert found(one_hump=range(4, 30)) == {}  # labels have become right: no second hump is left
+    assert "2 of the 3 epochs from 1 to 3" in found(unimodal=(1, 3))["Losses not bimodal"].evidence
+    assert found(unimodal=(2,)) == {}
+    assert found(unimodal=range(4, 30)) == {}  # labels have become right: no second mode is left
     plain = configure(dataset="digits", method="ce")
-    assert "Losses not bimodal" not in found(plain, one_hump=range(30), changed_labels=0.0)
+    assert "Losses not bimodal" not in found(plain, unimodal=range(30), changed_labels=0.0)
 
 
-def test_nothing_corrected_is_said_after_some_patience():
+def test_nothing_corrected_is_reported_after_some_epochs():
     still = dict(changed_labels=0.0, label_accuracy=0.64)
     long = CONFIG.changed(epochs=300)
     assert found(long, n=8, **still) == {}
@@ -156,7 +156,7 @@ def test_little_noise_is_named_for_methods_that_fight_it():
     assert found(rate_actual=0.09) == {}
 
 
-def test_without_the_truth_the_other_signs_remain():
+def test_without_the_truth_the_other_diagnoses_remain():
     unknown = dict(memorized=None, fit_clean=None, label_accuracy=None, rate_actual=None)
     assert found(**unknown) == {}
     falling = found(CONFIG.changed(k=50), **unknown, test_accuracy=[0.97, 0.7, 0.7, 0.7])
@@ -174,7 +174,7 @@ def measured() -> list[dict]:
     return json.loads(RESULTS.read_text())["results"]["runs"]
 
 
-def test_usual_settings_raise_no_sign_in_any_epoch(measured):
+def test_usual_settings_show_no_failure_in_any_epoch(measured):
     usual = [
         r
         for r in measured

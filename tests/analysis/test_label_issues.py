@@ -1,4 +1,4 @@
-"""Which labels look wrong: each piece of evidence by hand, and that proposals do no harm."""
+"""Label issues: each kind of evidence by hand, and proposals that do no harm."""
 
 import json
 import shutil
@@ -138,7 +138,7 @@ def test_p_clean_is_of_the_given_label(run):
     np.testing.assert_array_equal(label_issues(run, 0).p_clean, run.array("clean")[0])
 
 
-def test_moving_more_labels_than_look_wrong_is_said_and_nothing_proposed(run):
+def test_too_many_changes_are_a_warning_and_nothing_is_proposed(run):
     """Half of all labels move to another class at the end: what a small hard data set does."""
     soft = np.load(run.folder / "arrays" / "soft.npy")
     given = run.labels["given"]
@@ -203,7 +203,7 @@ def test_calibration_finds_the_share_of_hits():
 # --- the evidence
 
 
-def test_likelihoods_are_what_the_network_said_without_the_given_label(run):
+def test_pred_probs_exclude_the_given_label(run):
     """Against the definition: soft = s given + (1 - s) x average prediction, s = 0.7^steps."""
     given = run.labels["given"]
     for row in (2, 5):

@@ -13,22 +13,22 @@ from engine.files import write_json
 from tests.records import read_records, write_records
 
 
-def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **knobs) -> Path:
-    """A copy of a run whose settings and last test accuracy say something else."""
+def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **settings) -> Path:
+    """A copy of a run with other settings and another last test accuracy."""
     shutil.copytree(template, folder, ignore=shutil.ignore_patterns("states", "arrays"))
     info = json.loads((folder / "config.json").read_text())
-    info["config"] |= knobs
+    info["config"] |= settings
     info["rate_requested"] = info["config"]["rate"]
     write_json(folder / "config.json", info)
     records = read_records(folder)
     for record in records:
-        record["settings"] |= {n: v for n, v in knobs.items() if n in record["settings"]}
+        record["settings"] |= {n: v for n, v in settings.items() if n in record["settings"]}
         record["metrics"]["test_accuracy"] = accuracy
     write_records(folder, records)
     return folder
 
 
-def test_a_row_says_what_the_files_say(root, finished):
+def test_a_row_agrees_with_the_files(root, finished):
     (row,) = run_table.rows(root)
     records = read_records(root / finished)
     info = json.loads((root / finished / "config.json").read_text())
@@ -116,12 +116,12 @@ def test_cells_are_means_over_seeds(root, template):
     assert first["std"] == pytest.approx(np.std(values, ddof=1))
     assert (second["k"], second["n"], second["mean"]) == (4, 1, pytest.approx(0.1))
     assert np.isnan(second["std"])
-    said = run_table.sweep_caption(cells, "Test accuracy", 1)
-    assert "4 finished runs in 2 cells" in said
-    assert "1 runs of the folder have not finished" in said
+    caption = run_table.sweep_caption(cells, "Test accuracy", 1)
+    assert "4 finished runs in 2 cells" in caption
+    assert "1 runs of the folder have not finished" in caption
 
 
-def test_setups_that_differ_in_another_knob_stay_apart_and_say_so(root, template):
+def test_setups_that_differ_in_another_setting_are_apart(root, template):
     for warmup in (1, 2):
         for k in (1, 2):
             forge(template, root / f"w{warmup}k{k}", k=k, warmup=warmup)

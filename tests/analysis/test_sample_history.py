@@ -1,4 +1,4 @@
-"""What is told of one sample, against the arrays of the run folder read by NumPy alone."""
+"""One sample over the epochs, against the arrays of the run folder read by NumPy alone."""
 
 import json
 import shutil
@@ -44,12 +44,12 @@ def done(tmp_path_factory):
 def others(tmp_path_factory):
     """Runs of other methods, by name."""
     root, made = tmp_path_factory.mktemp("others"), {}
-    knobs = {
+    configs = {
         "ce": quick(method="ce", epochs=3),
         "mixup": quick(method="mixup", epochs=3, warmup=0),
         "cold": quick(warmup=0, correction_start=0, k=2, epochs=3, alpha=0.0),
     }
-    for name, config in knobs.items():
+    for name, config in configs.items():
         Runner.new(config, root / name, data=blobs()).run()
         made[name] = Folder(root / name)
     return made
@@ -71,7 +71,7 @@ def test_the_mix_of_an_epoch(done, row, sample):
     np.testing.assert_allclose(mix.label.sum(), 1, atol=1e-5)
 
 
-def test_the_weights_follow_from_what_stands_beside_them(done):
+def test_the_weights_follow_from_p_clean(done):
     """So P(clean) shown is really the one of the epoch before."""
     for sample in range(0, 200, 17):
         mix = done.mix(4, sample)
@@ -98,7 +98,7 @@ def test_other_methods(others):
     assert mix.kind == "partner"
     assert mix.parts[1] == others["mixup"]["neighbors"][1, 0, 4]
     assert np.isnan(mix.distances[1])
-    cold = others["cold"].mix(0, 4)  # mixes at once: nobody has judged before
+    cold = others["cold"].mix(0, 4)  # mixes at once: P(clean) was not estimated before
     assert cold.kind == "neighbors"
     assert np.isnan(cold.clean).all()
     assert cold.soft.tolist() == np.eye(3)[others["cold"].labels["given"][cold.parts]].tolist()
@@ -176,18 +176,18 @@ def test_candidates_in_the_first_epoch_use_what_it_left(done):
 
 def test_the_history(done):
     sample, n = 23, len(done.records)
-    told = sample_history.sample_history(done.run, sample, n)
+    history = sample_history.sample_history(done.run, sample, n)
     corrected = done["soft"][:n, sample].argmax(1)
     before = [done.labels["given"][sample], *corrected[:-1]]
-    assert told["label_changed"].tolist() == [
+    assert history["label_changed"].tolist() == [
         a != b for a, b in zip(corrected, before, strict=True)
     ]
     for row in range(n):
-        for rank in range(told["neighbors"].shape[1]):
+        for rank in range(history["neighbors"].shape[1]):
             used = rank < done.records[row]["n_neighbors"]
             neighbor = done["neighbors"][row, rank, sample]
             expected = done["soft"][row - 1, neighbor].argmax() if used else -1
-            assert told["neighbor_labels"][row, rank] == expected
+            assert history["neighbor_labels"][row, rank] == expected
     assert len(sample_history.sample_history(done.run, sample, 4)["loss"]) == 4
 
 
@@ -214,7 +214,7 @@ def test_a_label_may_move_in_the_first_epoch(others):
 
 @pytest.fixture
 def fork(done, tmp_path):
-    """A fork from epoch 3, beside its parent."""
+    """A fork from epoch 3, next to its parent."""
     (tmp_path / "finished").symlink_to(done.folder)
     runner = Runner.fork(tmp_path / "finished", 3, tmp_path / "fork", k=2)
     runner.run()
@@ -238,17 +238,17 @@ def test_a_fork_with_other_noise_begins_with_its_given_labels(done, tmp_path):
     assert np.isnan(mix.clean).all()
 
 
-def test_a_fork_whose_parent_is_gone(fork, tmp_path):
+def test_a_fork_whose_parent_is_missing(fork, tmp_path):
     info = json.loads((fork.folder / "config.json").read_text())
     shutil.rmtree(fork.folder / "parent")  # a fork of an earlier version
     info["parent"]["run"] = str(tmp_path / "elsewhere" / "finished")
     (fork.folder / "config.json").write_text(json.dumps(info))
     moved = Folder(fork.folder)
-    assert moved.mix(0, 8).parts[0] == 8  # found beside the fork
+    assert moved.mix(0, 8).parts[0] == 8  # found next to the fork
     (tmp_path / "finished").unlink()
     with pytest.raises(StoreError, match="is a fork of finished, which is missing"):
         moved.mix(0, 8)
     assert moved.mix(1, 8).kind == "neighbors"
-    told = sample_history.sample_history(moved.run, 8, 2)
-    assert (told["neighbor_labels"][0] == -1).all()
-    assert (told["neighbor_labels"][1] >= 0).all()
+    history = sample_history.sample_history(moved.run, 8, 2)
+    assert (history["neighbor_labels"][0] == -1).all()
+    assert (history["neighbor_labels"][1] >= 0).all()

@@ -92,7 +92,7 @@ def test_what_is_offered():
     assert set(available_searches(truth=True, lasso=True, names=True)) == set(SEARCHES)
 
 
-def test_a_search_that_needs_the_truth_says_so(labels):
+def test_a_search_that_needs_true_labels_is_refused(labels):
     unknown = EpochLabels(labels.given, None, labels.soft, labels.clean)
     with pytest.raises(ValueError, match="search = 'harmed' needs true labels"):
         find_samples("harmed", unknown)

@@ -11,8 +11,8 @@ import pytest
 from app.server.label_issues import issues_of
 from app.server.run_manager import runs
 from app.server.run_view import RunView
+from engine.analysis.label_export import export, label_rows
 from engine.analysis.label_issues import label_issues
-from engine.analysis.summary import export, label_rows
 from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner

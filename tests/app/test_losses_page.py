@@ -156,13 +156,13 @@ def test_classes_with_their_quantiles_hardest_first(estimates):
 
 def test_the_histogram_cuts_tall_bars_and_says_so():
     bars = {"right": np.array([500, 10, 3]), "wrong": np.array([0, 4, 60])}
-    fig = charts.histogram(bars, 1.0, height="cut", tallest=80, title="loss")
+    fig = charts.loss_histogram(bars, 1.0, height="cut", tallest=80, title="loss")
     assert [note.text for note in fig.layout.annotations] == ["▲ 500"]
     assert fig.layout.yaxis.range[1] < 100
     assert list(fig.data[0].y) == [500, 10, 3]
-    whole = charts.histogram(bars, 1.0, height="full", tallest=500, title="loss")
+    whole = charts.loss_histogram(bars, 1.0, height="full", tallest=500, title="loss")
     assert not whole.layout.annotations
-    log = charts.histogram(bars, 1.0, height="log", tallest=500, title="loss")
+    log = charts.loss_histogram(bars, 1.0, height="log", tallest=500, title="loss")
     assert log.layout.yaxis.type == "log"
 
 

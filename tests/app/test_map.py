@@ -382,7 +382,7 @@ def test_three_dimensions(finished, mapper):
 def test_the_3d_figure_holds_every_point_once():
     layout = np.random.default_rng(0).normal(size=(6, 3))
     colors = colored(some_labels(), "given")
-    fig = map3d.figure(
+    fig = map3d.embedding_map_3d(
         layout,
         np.arange(10, 16),
         colors.color,

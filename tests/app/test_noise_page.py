@@ -157,7 +157,7 @@ def test_equal_class_names_stay_apart():
 
 def test_the_heat_map_has_numbers_only_where_they_fit():
     values = np.array([[0.9, 0.1, 0], [0, 1, 0], [0.25, 0.25, 0.5]])
-    fig = charts.matrix(values, NAMES)
+    fig = charts.matrix_heatmap(values, NAMES)
     written = {
         (int(y), int(x)): text
         for trace in fig.data[1:]
@@ -171,7 +171,7 @@ def test_the_heat_map_has_numbers_only_where_they_fit():
         (2, 1): "25",
         (2, 2): "50",
     }
-    assert len(charts.matrix(np.eye(100), [str(c) for c in range(100)]).data) == 1
+    assert len(charts.matrix_heatmap(np.eye(100), [str(c) for c in range(100)]).data) == 1
 
 
 def test_the_page_shows_both_rates(finished):

@@ -332,7 +332,7 @@ def test_the_table_holds_the_folders_numbers(run):
 
 def test_the_history_marks_the_epoch_and_shares_add_up(run):
     history = sample_history.sample_history(run, 17, 6)
-    fig = charts.history(np.arange(6), history, [str(c) for c in range(10)], 4)
+    fig = charts.sample_history(np.arange(6), history, [str(c) for c in range(10)], 4)
     assert {shape.x0 for shape in fig.layout.shapes} == {4}
     areas = [trace for trace in fig.data if trace.type == "scatter" and trace.stackgroup]
     np.testing.assert_allclose(sum(np.array(trace.y) for trace in areas), 1, atol=0.01)

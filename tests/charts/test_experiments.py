@@ -36,7 +36,7 @@ def gains() -> pd.DataFrame:
 
 
 def lines(fig, name: str) -> list:
-    """Traces of this name that bear data, panel by panel."""
+    """Traces of this name with data, panel by panel."""
     return [t for t in fig.data if t.name == name and t.x is not None and t.x[0] is not None]
 
 
@@ -46,7 +46,7 @@ def xaxis(trace) -> str:
 
 def test_lines_are_means_and_bands_their_intervals():
     table = curves()
-    fig = charts.bands(table, metrics=METRICS, color="method", facet="rate", row="metric")
+    fig = charts.mean_curves(table, metrics=METRICS, color="method", facet="rate", row="metric")
     found = lines(fig, "MixNN")
     filled = [t for t in fig.data if t.fill == "toself" and t.legendgroup == "MixNN"]
     assert len(found) == len(filled) == 4  # two metrics, two rates
@@ -65,28 +65,28 @@ def test_lines_are_means_and_bands_their_intervals():
 
 
 def test_lines_differ_by_more_than_color():
-    fig = charts.bands(curves(), metrics=METRICS[:1], color="method", facet="rate")
+    fig = charts.mean_curves(curves(), metrics=METRICS[:1], color="method", facet="rate")
     ce, ours = lines(fig, "cross-entropy")[0], lines(fig, "MixNN")[0]
     assert ce.line.color != ours.line.color
     assert ce.line.dash != ours.line.dash
     assert ce.marker.symbol != ours.marker.symbol
     table = curves().rename(columns={"rate": "labels"}).replace({0.2: "clean", 0.4: "wrong"})
-    fig = charts.bands(table, metrics=METRICS[:1], color="method", dash="labels")
+    fig = charts.mean_curves(table, metrics=METRICS[:1], color="method", dash="labels")
     right, wrong = lines(fig, "MixNN, label right")[0], lines(fig, "MixNN, label wrong")[0]
     assert right.line.color == wrong.line.color
     assert right.line.dash != wrong.line.dash
 
 
-def test_a_method_looks_alike_whoever_stands_beside_it():
+def test_a_method_has_the_same_style_in_all_figures():
     table = curves()
-    both = charts.bands(table, metrics=METRICS[:1], color="method")
-    alone = charts.bands(table[table["method"] == "ce"], metrics=METRICS[:1], color="method")
+    both = charts.mean_curves(table, metrics=METRICS[:1], color="method")
+    alone = charts.mean_curves(table[table["method"] == "ce"], metrics=METRICS[:1], color="method")
     a, b = lines(both, "cross-entropy")[0], lines(alone, "cross-entropy")[0]
     assert (a.line, a.marker.symbol) == (b.line, b.marker.symbol)
 
 
 def test_one_seed_has_lines_and_dots_without_intervals():
-    fig = charts.bands(curves(1), metrics=METRICS[:1], color="method", facet="rate")
+    fig = charts.mean_curves(curves(1), metrics=METRICS[:1], color="method", facet="rate")
     assert len(lines(fig, "MixNN")) == 2
     assert not [t for t in fig.data if t.fill]
     assert "One seed" in fig.layout.title.text
@@ -98,18 +98,18 @@ def test_one_seed_has_lines_and_dots_without_intervals():
 
 
 def test_a_table_without_rows_gives_an_empty_picture():
-    none = charts.bands(curves().iloc[:0], metrics=METRICS, color="method", facet="rate")
+    none = charts.mean_curves(curves().iloc[:0], metrics=METRICS, color="method", facet="rate")
     assert none.layout.annotations[-1].text == "no value"
     none = charts.intervals(gains().iloc[:0], metric="test_accuracy", category="variant", zero="x")
     assert "no run" in none.layout.title.text
 
 
-def test_a_panel_without_values_says_so_and_keeps_its_axes():
+def test_a_panel_without_values_is_marked_and_keeps_its_axes():
     table = curves()
     table.loc[(table["rate"] == 0.2) & (table["metric"] == "memorized"), INTERVAL_COLUMNS[1:]] = (
         np.nan
     )
-    fig = charts.bands(table, metrics=METRICS, color="method", facet="rate", row="metric")
+    fig = charts.mean_curves(table, metrics=METRICS, color="method", facet="rate", row="metric")
     (note,) = [a for a in fig.layout.annotations if a.text == "no value"]
     assert note.xref == "x3 domain"
     assert "x3" in {xaxis(t) for t in fig.data}
@@ -141,8 +141,8 @@ def test_means_are_in_percent_sorted_and_without_a_line_at_0():
     for dots, rate in zip(fig.data, RATES, strict=True):
         rows = table[(table["metric"] == "test_accuracy") & (table["rate"] == rate)]
         drawn = {names[int(y)]: x for x, y in zip(dots.x, dots.y, strict=True)}
-        told = zip(rows["method"], rows["mean"], strict=True)
-        assert drawn == {charts.value_words("method", m): mean for m, mean in told}
+        means_of = zip(rows["method"], rows["mean"], strict=True)
+        assert drawn == {charts.value_words("method", m): mean for m, mean in means_of}
         assert np.allclose(dots.error_x.array, rows["high"] - rows["mean"])
     assert fig.layout.xaxis.range == fig.layout.xaxis2.range
     assert "white" not in {c for dots in fig.data for c in dots.marker.color}
@@ -206,7 +206,7 @@ def test_maps_hold_each_point_in_the_color_of_its_class():
             "wrong": rng.random(80) < 0.4,
         }
     )
-    fig = charts.points(frame)
+    fig = charts.embedding_maps(frame)
     drawn = [t for t in fig.data if len(t.x) > 1]
     assert sum(len(t.x) for t in drawn) == 80
     assert len({xaxis(t) for t in drawn}) == 4
@@ -224,7 +224,7 @@ def test_a_scatter_has_a_mark_a_run():
     frame = pd.DataFrame(
         {"rate": [0.2, 0.2, 0.4], "bimodal_share": [0.1, 0.5, 0.9], "gain": [0.01, np.nan, 0.03]}
     )
-    fig = charts.scatter(frame, x="bimodal_share", y="gain", color="rate", zero="cross-entropy")
+    fig = charts.run_scatter(frame, x="bimodal_share", y="gain", color="rate", zero="cross-entropy")
     assert [(t.x[0], t.y[0]) for t in fig.data] == [(0.1, 1.0), (0.9, 3.0)]
 
 

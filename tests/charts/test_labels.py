@@ -102,7 +102,7 @@ def test_a_fork_goes_on_with_the_flips_of_its_parent(run, tmp_path):
     assert labels.tolist() == RunFolder(tmp_path / "child").array("soft")[-1].argmax(1).tolist()
 
 
-def test_the_sentence_counts_what_became_of_the_labels():
+def test_the_summary_counts_the_outcomes():
     def sentence(truth_known: bool = True, **counts: int) -> str:
         found = {outcome: counts.get(outcome.word, 0) for outcome in LabelOutcome}
         return label_changes.outcome_summary(found, 9, truth_known=truth_known)
@@ -119,17 +119,17 @@ def test_the_sentence_counts_what_became_of_the_labels():
 def test_the_flow_holds_each_changed_label_once_in_the_color_of_its_outcome():
     rng = np.random.default_rng(0)
     given, corrected, true = rng.integers(3, size=(3, 400))
-    (trace,) = labels.flow(given, corrected, true, CLASSES).data
+    (trace,) = labels.label_flow(given, corrected, true, CLASSES).data
     names = list(trace.node.label)
     for kind, test in (
         (LabelOutcome.CORRECTED, (given != true) & (corrected == true)),
         (LabelOutcome.HARMED, (given == true) & (corrected != true)),
         (LabelOutcome.CHANGED, (given != true) & (corrected != true) & (given != corrected)),
     ):
-        words = labels.in_words(kind, True)
+        words = labels.outcome_meaning(kind, True)
         found = {}
-        for i, told in enumerate(trace.link.customdata):
-            if told == words:
+        for i, text in enumerate(trace.link.customdata):
+            if text == words:
                 pair = names[trace.link.source[i]], names[trace.link.target[i]]
                 found[pair] = trace.link.value[i]
         expected = pd.Series(
@@ -138,7 +138,7 @@ def test_the_flow_holds_each_changed_label_once_in_the_color_of_its_outcome():
             )
         ).value_counts()
         assert found == expected.to_dict()
-    (whole,) = labels.flow(given, corrected, true, CLASSES, kept=True).data
+    (whole,) = labels.label_flow(given, corrected, true, CLASSES, kept=True).data
     assert sum(whole.link.value) == 400
 
 
@@ -146,16 +146,16 @@ def test_a_flow_of_many_classes_keeps_the_busiest_and_loses_no_label():
     rng = np.random.default_rng(0)
     given = rng.integers(40, size=3000) ** 2 // 40
     corrected = rng.integers(40, size=3000)
-    (trace,) = labels.flow(given, corrected, None, [f"c{i}" for i in range(40)]).data
+    (trace,) = labels.label_flow(given, corrected, None, [f"c{i}" for i in range(40)]).data
     names = set(trace.node.label)
-    assert len(names) == labels.MOST_CLASSES
+    assert len(names) == labels.MAX_FLOW_CLASSES
     assert "29 other classes" in names
     assert sum(trace.link.value) == (given != corrected).sum()
 
 
 def test_nothing_flows_where_nothing_changed():
     same = np.arange(3)
-    assert labels.flow(same, same, same, CLASSES).data[0].link.value == ()
+    assert labels.label_flow(same, same, same, CLASSES).data[0].link.value == ()
 
 
 def test_bars_of_flips_count_each_epoch_and_outcome(run):
@@ -172,11 +172,13 @@ def test_bars_of_flips_count_each_epoch_and_outcome(run):
     assert sum(unknown.y) == len(by_hand(run))
 
 
-def test_cells_bear_percent_and_none_for_many_classes():
+def test_cells_show_percent_and_none_for_many_classes():
     values = np.array([[0.5, 0.5, 0], [0.004, 0.996, 0], [0, 0, 1]])
-    heat = labels.matrix(values, CLASSES, rows="true", columns="given").data[0]
+    heat = labels.class_matrix(values, CLASSES, rows="true", columns="given").data[0]
     assert heat.text.tolist() == [["50", "50", ""], ["", "100", ""], ["", "", "100"]]
-    many = labels.matrix(np.eye(30), [str(i) for i in range(30)], rows="a", columns="b").data[0]
+    many = labels.class_matrix(np.eye(30), [str(i) for i in range(30)], rows="a", columns="b").data[
+        0
+    ]
     assert many.texttemplate is None
 
 
@@ -184,14 +186,14 @@ def test_losses_are_split_by_what_the_labels_are_now():
     given, corrected, true = np.array([0, 1, 1, 0]), np.array([0, 0, 1, 1]), np.array([0, 0, 0, 0])
     codes = outcomes(given, true, corrected)
     loss = np.array([0.1, 0.6, 5.0, np.nan])
-    shares = compare.histogram(loss, codes, np.array([0, 0.5, 1.0]))
+    shares = compare.outcome_shares(loss, codes, np.array([0, 0.5, 1.0]))
     assert {kind.word: share.tolist() for kind, share in shares.items()} == {
         "clean": [0.25, 0],
         "corrected": [0, 0.25],
         "missed": [0, 0.25],
         "harmed": [0, 0.25],
     }
-    fig = compare.losses(loss, codes, np.array([0, 0.5, 1.0]))
+    fig = compare.loss_histogram(loss, codes, np.array([0, 0.5, 1.0]))
     assert [bar.name for bar in fig.data] == ["clean", "corrected", "missed", "harmed"]
 
 
@@ -200,7 +202,7 @@ def test_a_sweep_has_a_map_per_rate_and_words_where_no_run_is():
         [(1, 0.5, 0.2, 2, 0.9, 0.01), (5, 0.8, 0.2, 1, 0.8, np.nan), (5, 0.8, 0.4, 1, 0.7, np.nan)],
         columns=["k", "alpha", "rate", "n", "mean", "std"],
     )
-    fig = compare.sweep(cells, "Test accuracy")
+    fig = compare.sweep_heatmap(cells, "Test accuracy")
     heats = [trace for trace in fig.data if trace.type == "heatmap"]
     holes = [trace for trace in fig.data if trace.type == "scatter"]
     assert len(heats) == 2
@@ -209,7 +211,7 @@ def test_a_sweep_has_a_map_per_rate_and_words_where_no_run_is():
     assert heats[0].customdata[1][1] == "80.0 %<br>one run"
     assert [len(hole.x) for hole in holes] == [2, 3]
     assert set(holes[1].text) == {"no run"}
-    alone = compare.sweep(cells, "Test accuracy", rate=0.4)
+    alone = compare.sweep_heatmap(cells, "Test accuracy", rate=0.4)
     (heat,) = [trace for trace in alone.data if trace.type == "heatmap"]
     assert np.array_equal(heat.z, heats[1].z, equal_nan=True)
     assert (alone.layout.coloraxis.cmin, alone.layout.coloraxis.cmax) == (0.7, 0.9)
@@ -223,16 +225,16 @@ def test_a_sweep_shows_the_axes_that_vary(varying, axes):
     cells = pd.DataFrame({"k": [1, 1], "alpha": [0.9, 0.9], "rate": [0.4, 0.4]}).astype(float)
     for axis in varying:
         cells.loc[1, axis] = 0.1
-    fig = compare.sweep(cells.assign(n=1, mean=0.5, std=np.nan), "x")
+    fig = compare.sweep_heatmap(cells.assign(n=1, mean=0.5, std=np.nan), "x")
     assert (fig.layout.xaxis.title.text, fig.layout.yaxis.title.text) == axes
 
 
 def test_curves_leave_out_what_is_not_there_and_join_a_fork_to_its_parent():
     records = [{"epoch": e, "metrics": {"memorized": e / 10 if e != 2 else None}} for e in range(5)]
-    fig = curves.curves([curves.Curve("A", records[3:], records[:3])], "memorized", epoch=4)
+    fig = curves.metric_curves([curves.Curve("A", records[3:], records[:3])], "memorized", epoch=4)
     before, line = fig.data
     assert (before.x, before.y) == ((0, 1, 3), (0.0, 0.1, 0.3))
     assert (line.x, line.y) == ((3, 4), (0.3, 0.4))
-    assert not curves.curves([curves.Curve("A", records)], "val_accuracy").data[0].x
-    frame = curves.table([curves.Curve("A", records)], ["memorized"])
+    assert not curves.metric_curves([curves.Curve("A", records)], "val_accuracy").data[0].x
+    frame = curves.metric_table([curves.Curve("A", records)], ["memorized"])
     assert frame["memorized"].isna().tolist() == [False, False, True, False, False]

@@ -58,7 +58,7 @@ def box(head: str, body: str) -> str:
 
 def line_sample(number: int) -> str:
     """HTML of a short piece of a run's line, in its color and dash."""
-    color, dash, _ = curves.style(number)
+    color, dash, _ = curves.run_style(number)
     gaps = {"solid": "", "dash": "7 4", "dot": "2 4", "dashdot": "8 3 2 3", "longdash": "12 4"}
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="34" height="10">'

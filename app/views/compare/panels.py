@@ -57,10 +57,10 @@ def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bo
             f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
         figures.show(
-            curves.curves(lines, metric, epoch=epoch),
+            curves.metric_curves(lines, metric, epoch=epoch),
             f"compare-{metric}",
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {last}",
-            data=lambda: curves.table(lines),
+            data=lambda: curves.metric_table(lines),
         )
 
 
@@ -105,7 +105,7 @@ def loss_panels(views: dict[str, EpochView], short: dict[str, str]) -> None:
                 if n
             )
             figures.show(
-                charts.losses(loss, codes, edges),
+                charts.loss_histogram(loss, codes, edges),
                 f"compare-losses-{short[name]}",
                 alt=f"Histogram of the losses of {short[name]}; of its labels {shares}",
             )
@@ -139,7 +139,7 @@ def map_panels(views: dict[str, EpochView], short: dict[str, str]) -> None:
         true = run.labels.get("true")
         labels = run.row("soft", view.row)[samples].argmax(1)
         wrong = np.zeros(len(samples), bool) if true is None else labels != true[samples]
-        fig = charts.points(
+        fig = charts.embedding_map(
             panel_layout(run, view.row), labels, wrong, classes_of(view), samples=samples
         )
         with column:
@@ -191,4 +191,4 @@ def epoch_of(view: EpochView) -> int:
 
 
 def _positions(n: int) -> np.ndarray:
-    return np.unique(np.linspace(0, n - 1, min(n, charts.ON_MAP)).astype(int))
+    return np.unique(np.linspace(0, n - 1, min(n, charts.MAX_POINTS)).astype(int))

@@ -60,7 +60,7 @@ def heat_maps(group: list[run_table.Row], metric: str, n_unfinished: int) -> Non
         shown = cells if rate is None else cells[cells["rate"] == rate]
         with column:
             figures.show(
-                charts.sweep(cells, words, rate=rate),
+                charts.sweep_heatmap(cells, words, rate=rate),
                 f"sweep-{metric}-{rate}",
                 data=cells,
                 alt=f"Heat map of {words} over {', '.join(varying)}; the highest cell has "

@@ -11,8 +11,8 @@ from app.server import escaping
 from app.server.label_issues import issues_of
 from app.state.url_state import bound, get, link, put
 from app.views.labels.label_table import LabelView, change_table, outcome_title
+from engine.analysis.label_export import label_rows
 from engine.analysis.label_outcomes import LabelOutcome
-from engine.analysis.summary import label_rows
 from engine.charts import labels as charts
 from engine.errors import StoreError
 from engine.tables import frame_csv
@@ -134,7 +134,7 @@ def filtered(labels: LabelView, table: pd.DataFrame) -> pd.DataFrame:
             label_visibility="collapsed",
             **bound("changes"),
         )
-    words = [outcome.word for outcome in charts.changes(truth_known)]
+    words = [outcome.word for outcome in charts.changed_outcomes(truth_known)]
     if truth_known and get("changes") != "all":
         words = [get("changes")]
     return table[table["outcome"].isin(words)]

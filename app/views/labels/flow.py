@@ -15,10 +15,14 @@ def flow(labels: LabelView) -> None:
     """Given labels at the left, corrected labels at the right."""
     st.subheader("Which labels became which?", anchor=False)
     truth_known = labels.true is not None
-    shown = LabelOutcome.possible(truth_known) if get("kept") else charts.changes(truth_known)
+    shown = (
+        LabelOutcome.possible(truth_known) if get("kept") else charts.changed_outcomes(truth_known)
+    )
     legend(shown, truth_known)
     st.toggle("Show unchanged labels, too", **bound("kept"), disabled=not labels.n_changed)
-    fig = charts.flow(labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept"))
+    fig = charts.label_flow(
+        labels.given, labels.corrected, labels.true, labels.classes, kept=get("kept")
+    )
     figures.show(
         fig,
         f"{labels.name}-flow-epoch{labels.epoch}",
@@ -34,7 +38,7 @@ def legend(shown: tuple[LabelOutcome, ...], truth_known: bool) -> None:
         '<span style="white-space:nowrap"><span style="display:inline-block;width:14px;'
         f"height:14px;background:{theme.OUTCOMES[outcome].color};border-radius:3px;"
         'vertical-align:-2px;margin-right:6px"></span>'
-        f"{theme.OUTCOMES[outcome].mark} {charts.in_words(outcome, truth_known)}</span>"
+        f"{theme.OUTCOMES[outcome].mark} {charts.outcome_meaning(outcome, truth_known)}</span>"
         for outcome in shown
     )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:2px 18px;font-size:14px">{spans}</div>')

@@ -31,7 +31,7 @@ def confusion(labels: LabelView) -> None:
     shown = labels.corrected if after else labels.given
     n = len(labels.classes)
     counts = np.bincount(labels.true * n + shown, minlength=n * n).reshape(n, n)
-    fig = charts.matrix(
+    fig = charts.class_matrix(
         observed_matrix(labels.true, shown, n),
         labels.classes,
         counts=counts,
@@ -88,7 +88,7 @@ def transition_matrix(labels: LabelView, matrix: np.ndarray, kind: str, *, rows:
     """A (C, C) transition matrix with its title; rows: what its rows are."""
     st.markdown(f"**{kind.capitalize()}**")
     figures.show(
-        charts.matrix(matrix, labels.classes, columns="given label", rows=rows),
+        charts.class_matrix(matrix, labels.classes, columns="given label", rows=rows),
         f"{labels.name}-transition-{kind}-epoch{labels.epoch}",
         alt=f"The {kind} transition matrix: of each class (row), the share with each given label "
         "(column)",

@@ -36,7 +36,7 @@ def show_early_learning(names: dict[str, str]) -> Explanation:
         )
     }
     figures.show(
-        charts.curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
+        charts.share_curves(epochs, series, mark=(epochs[finding.numbers["best"]], "best test")),
         "early-learning",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
@@ -59,13 +59,13 @@ def show_losses(names: dict[str, str]) -> Explanation:
         f"**After epoch {records[row]['epoch']}**, with the two Gaussian components that MixNN fits"
     )
     figures.show(
-        charts.losses(scaled, wrong, records[row]["mixture"], height=270),
+        charts.loss_histogram(scaled, wrong, records[row]["mixture"], height=270),
         "humps-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
     )
     st.markdown("**After plain training to the end**, for comparison")
     figures.show(
-        charts.losses(late_scaled, wrong, height=230),
+        charts.loss_histogram(late_scaled, wrong, height=230),
         "humps-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )
@@ -87,7 +87,7 @@ def show_neighbors(names: dict[str, str]) -> Explanation:
     image_strip(run, members, ["itself"] + [f"neighbor {rank}" for rank in range(1, len(members))])
     next_button(run)
     figures.show(
-        charts.votes(finding.numbers["same"]),
+        charts.same_class_bars(finding.numbers["same"]),
         "neighbors-same",
         alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
     )
@@ -148,7 +148,9 @@ def show_correction(names: dict[str, str]) -> Explanation:
     }
     start = run_cache.run(mixnn).config.correction_start
     figures.show(
-        charts.curves([r["epoch"] for r in records], series, mark=(start, "correction starts")),
+        charts.share_curves(
+            [r["epoch"] for r in records], series, mark=(start, "correction starts")
+        ),
         "correction",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
@@ -193,7 +195,7 @@ def show_failures(names: dict[str, str]) -> Explanation:
     finding = lesson_explanations.explain_failures(records)
     last = {name: epochs[-1]["metrics"] for name, epochs in records.items()}
     figures.show(
-        charts.outcomes(
+        charts.result_bars(
             [RUN_WORDS[name] for name in names],
             [last[name]["test_accuracy"] for name in names],
             [last[name]["label_accuracy"] for name in names],

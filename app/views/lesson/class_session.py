@@ -205,7 +205,7 @@ def answer_chart(step: Step, finding: Explanation, answer_counts: dict[str, int]
     words, counts, right = bars_of(step, finding, valid)
     st.markdown(f"**{sum(counts)} answers of class {get('class_code')}**")
     figures.show(
-        charts.answers(words, counts, right),
+        charts.answer_bars(words, counts, right),
         f"answers-{step.number}",
         alt="Bars: " + "; ".join(f"{w}: {n}" for w, n in zip(words, counts, strict=True)),
         data=pd.DataFrame({"answer": words, "count": counts, "came_out": right}),

@@ -57,17 +57,17 @@ def histogram(
     flagged = (
         [] if posterior is None else loss_analysis.true_intervals(curves.x, posterior < threshold)
     )
-    fig = charts.histogram(
+    fig = charts.loss_histogram(
         bars,
         ranges.top,
         height=get("bars"),
         tallest=ranges.cut if get("bars") == "cut" else ranges.full,
         title=TITLES[kind],
         x=curves.x,
-        bells=components,
+        components=components,
         posterior=posterior,
         threshold=threshold,
-        accused=flagged,
+        flagged=flagged,
     )
     n_wrong = "" if wrong is None else f", {int((part & wrong).sum()):,} of them wrong"
     figures.show(
@@ -127,9 +127,9 @@ def by_class(
     """Median and spread of the losses of each class. clean: (N,) P(clean); wrong: (N,) bool."""
     kind = get("loss")
     lines = loss_analysis.losses_by_class(losses_of(run, row, kind), clean, class_of(run), wrong)
-    if len(lines) > charts.MOST_CLASSES:
+    if len(lines) > charts.MAX_CLASSES:
         which = "with the lowest AUROC" if wrong is not None else "that come first"
-        st.caption(f"The {charts.MOST_CLASSES} of {len(lines)} classes {which}; the CSV has all.")
+        st.caption(f"The {charts.MAX_CLASSES} of {len(lines)} classes {which}; the CSV has all.")
     tops = [q[-1] for line in lines for q in line.quantiles.values()]
     top = 1.0 if kind == "scaled" else float(np.nanmax(tops)) * 1.05 or 1.0
     quantiles = ("q10", "q25", "median", "q75", "q90")
@@ -147,7 +147,7 @@ def by_class(
         ]
     )
     figures.show(
-        charts.classes(lines, names, top=top, title=TITLES[kind]),
+        charts.losses_by_class(lines, names, top=top, title=TITLES[kind]),
         "losses-by-class",
         data=table,
         alt=f"Median and spread of the losses in each of {len(lines)} classes",

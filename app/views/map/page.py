@@ -189,7 +189,7 @@ def marks_of(view: RunView, panel: np.ndarray) -> Marks:
 def figure_3d(shown: Shown, panel: np.ndarray, coloring: Coloring, marks: Marks):
     """A Plotly figure of the same points, for a layout with three dimensions."""
     legend = coloring.legend
-    return map3d.figure(
+    return map3d.embedding_map_3d(
         shown.layout,
         panel,
         coloring.color,

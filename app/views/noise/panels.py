@@ -51,7 +51,7 @@ def matrices(labels: LabelNoise, observed: np.ndarray) -> None:
     if labels.kind == "human":
         shown = [("Labels that people gave", "transition-drawn", observed)]
     highest = max(float(values.max()) for *_, values in shown)
-    numbered = len(labels.names) <= charts.NUMBERED
+    numbered = len(labels.names) <= charts.MAX_CLASSES_WITH_NUMBERS
     for column, (title, file, values) in zip(st.columns(2, gap="medium"), shown, strict=False):
         with column:
             st.markdown(
@@ -59,7 +59,7 @@ def matrices(labels: LabelNoise, observed: np.ndarray) -> None:
                 + (", in percent" if numbered else "")
             )
             figures.show(
-                charts.matrix(values, labels.names, highest=highest),
+                charts.matrix_heatmap(values, labels.names, highest=highest),
                 file,
                 data=lambda values=values: long_table(values, labels.names),
                 alt=f"{title} transition matrix of {len(values)} classes: on average "
@@ -93,7 +93,7 @@ def class_rates(labels: LabelNoise, observed: np.ndarray) -> None:
     )
     worst = int(actual.argmax())
     figures.show(
-        charts.rates(labels.names, requested, actual, labels.sizes),
+        charts.noise_rates(labels.names, requested, actual, labels.sizes),
         "noise-by-class",
         data=table,
         alt=f"Share of wrong labels in each class; the most in {labels.names[worst]} with "
@@ -150,7 +150,7 @@ def without_truth(labels: LabelNoise) -> None:
         "are probably wrong."
     )
     figures.show(
-        charts.sizes(labels.names, labels.sizes),
+        charts.label_counts(labels.names, labels.sizes),
         "given-labels",
         alt=f"How often each of {len(labels.names)} labels was given",
         data=pd.DataFrame({"label": list(labels.names), "samples": labels.sizes}),

@@ -210,7 +210,9 @@ def label_chart(sample: Sample, mix: sample_history.Mix | None, key: str) -> Non
 def history_chart(sample: Sample, key: str) -> None:
     """Loss, P(clean), soft label and neighbors over the epochs."""
     epochs = np.array([record["epoch"] for record in sample.records])
-    fig = charts.history(epochs, sample.history, sample.classes, sample.epoch, sample.true_labels)
+    fig = charts.sample_history(
+        epochs, sample.history, sample.classes, sample.epoch, sample.true_labels
+    )
     n_moved = int(sample.history["label_changed"].sum())
     alt = (
         f"Loss, P(clean), soft label and neighbors of {sample.title} over {len(epochs)} epochs, "

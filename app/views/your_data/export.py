@@ -12,8 +12,8 @@ from app.server.decisions import Decision
 from app.server.uploads.contents import Layout
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
+from engine.analysis.label_export import format_share
 from engine.analysis.label_issues import LabelIssues
-from engine.analysis.summary import format_share
 from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
