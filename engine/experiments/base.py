@@ -34,10 +34,12 @@ class Plan:
 
     @property
     def is_full(self) -> bool:
+        """Whether this is the full form, for a GPU."""
         return self.form == "full"
 
     @property
     def dataset(self) -> str:
+        """Name of the data set."""
         return self.settings["dataset"]
 
     def preset(self) -> RunConfig:

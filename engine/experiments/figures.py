@@ -16,6 +16,7 @@ Figures = dict[str, "go.Figure"]
 
 
 def baseline(tables: Tables) -> Figures:
+    """Memorization curves, and the AUROC of the loss."""
     from engine.charts.experiments import mean_curves
 
     return {
@@ -37,6 +38,7 @@ def baseline(tables: Tables) -> Figures:
 
 
 def mixnn_k1(tables: Tables) -> Figures:
+    """Curves of mixing alone, and its gain over cross-entropy."""
     from engine.charts.experiments import intervals, mean_curves
 
     return {
@@ -93,6 +95,7 @@ def full(tables: Tables) -> Figures:
 
 
 def ablation(tables: Tables) -> Figures:
+    """Effects of parts and of quirks."""
     from engine.charts.experiments import intervals
 
     words = {  # kind -> the reference at 0, title
@@ -116,6 +119,7 @@ def ablation(tables: Tables) -> Figures:
 
 
 def noise_kinds(tables: Tables) -> Figures:
+    """Gain and test accuracy by kind of noise."""
     from engine.charts.experiments import intervals
 
     actual = tables["actual"].set_index("noise")["mean"]
@@ -146,6 +150,7 @@ def noise_kinds(tables: Tables) -> Figures:
 
 
 def methods(tables: Tables) -> Figures:
+    """Test accuracy by method, and differences from MixNN."""
     from engine.charts.experiments import intervals
 
     return {
@@ -171,7 +176,7 @@ def methods(tables: Tables) -> Figures:
 
 
 def representation(tables: Tables) -> Figures:
-    """Curves of three measures of the features, and the maps of the first seed."""
+    """Separation of the true classes over the epochs, and maps."""
     from engine.charts.experiments import embedding_maps, mean_curves
 
     figures = {
@@ -196,6 +201,7 @@ def representation(tables: Tables) -> Figures:
 
 
 def mixture(tables: Tables) -> Figures:
+    """Bimodality over the epochs, and its relation to the gain."""
     from engine.charts.experiments import mean_curves, run_scatter
 
     ours = tables["runs"][tables["runs"]["method"] == "mixnn"]
@@ -221,6 +227,7 @@ def mixture(tables: Tables) -> Figures:
 
 
 def detection(tables: Tables) -> Figures:
+    """Precision-recall curves, their areas, and the time that each score takes."""
     from engine.charts.experiments import intervals, mean_curves
 
     return {

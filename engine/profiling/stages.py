@@ -61,14 +61,7 @@ def measure(
     """
     data = load_data(config)
     images = data.n if images is None else images
-    low = min(config.batch_size, data.n)
-    for name, value, allowed in (
-        ("images", images, range(low, data.n + 1)),
-        ("turns", turns, range(1, 101)),
-        ("reference", reference, (0, *range(low, data.n + 1))),
-    ):
-        if value not in allowed:
-            raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
+    _check_counts(images, turns, reference, range(min(config.batch_size, data.n), data.n + 1))
     state = prepare_state(config, data)
     machine = hardware.hardware_info(state.device)
     with (
@@ -107,6 +100,17 @@ def measure(
         bench.close()
     result["peak_memory_mb"] = round(_peak_memory(state.device) / 1e6)
     return result
+
+
+def _check_counts(images: int, turns: int, reference: int, sizes: range) -> None:
+    """Raise ConfigError for a count that is not allowed; sizes: allowed numbers of images."""
+    for name, value, allowed in (
+        ("images", images, sizes),
+        ("turns", turns, range(1, 101)),
+        ("reference", reference, (0, *sizes)),
+    ):
+        if value not in allowed:
+            raise ConfigError(f"{name} = {value}: allowed is {allowed[0]} to {allowed[-1]}")
 
 
 def in_turns(
