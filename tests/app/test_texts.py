@@ -52,7 +52,7 @@ def test_markdown_of_a_name_has_nothing_active(name):
         ListFields=lambda: [(SimpleNamespace(name="body", is_repeated=False), shown)]
     )
     assert not list(acting(message))
-    assert len(shown) < 2 * plain.MOST + 20
+    assert len(shown) < 2 * plain.MAX_CHARS + 20
 
 
 def test_ordinary_names_stay_legible():
@@ -67,7 +67,7 @@ def test_what_cannot_be_encoded_or_changes_direction_is_replaced():
     for function in (escaping.text, plain.markdown, plain.html, escaping.plotly):
         shown = function("a\ud800b\u202ec\x00d\ne")
         assert shown == "a�b�c�d e"
-        assert len(function("x" * 10**6)) == plain.MOST
+        assert len(function("x" * 10**6)) == plain.MAX_CHARS
 
 
 def test_plotly_names_are_restored_in_the_table():
