@@ -27,8 +27,15 @@ def default_root(tmp_path_factory):
     path = tmp_path_factory.mktemp("default") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXNN_RUNS", str(path))
-        yield
-    assert not path.exists(), "a test of this session needs the fixture `root`"
+        yield path
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_the_default_root(default_root):
+    yield
+    if default_root.exists():
+        shutil.rmtree(default_root)
+        pytest.fail("this test needs the fixture `root`")
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,10 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from app.components import live_updates, page
 from app.server import endpoints, escaping
@@ -73,7 +73,7 @@ def folder_form() -> None:
             check_next(lambda: registry.named(text, runs().root))
 
 
-def receive_file(file: UploadedFile) -> None:
+def receive_file(file: Any) -> None:
     """Unpack and check an uploaded file once, in the background, while the page shows progress."""
     file_id, thread = st.session_state.get(UPLOAD, ("", None))
     if file_id != file.file_id:
