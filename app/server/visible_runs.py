@@ -12,7 +12,6 @@ from app.server.visitors import EVERYONE, Visitor, has_teacher, note_read, on_a_
 
 if TYPE_CHECKING:
     from app.server.problems import Problem
-    from app.server.run_manager import RunManager
     from engine.config import RunConfig
 
 
@@ -129,16 +128,16 @@ OPEN = (
     *("share", "shared", "last_cleanup", "keep_days", "keep_bytes"),
 )
 
-_registry: Callable[[], "RunManager"] | None = None
+_registry: Callable[[], Any] | None = None  # returns a RunManager, which builds on this module
 
 
-def connect(registry: Callable[[], "RunManager"]) -> None:
+def connect(registry: Callable[[], Any]) -> None:
     """Set the function that returns the one RunManager of this server."""
     global _registry
     _registry = registry
 
 
-def manager() -> "RunManager":
+def manager() -> Any:
     """The one RunManager of this server, for the server itself; pages call `runs`."""
     if _registry is None:
         raise RuntimeError("import app.server.run_manager first: it provides the runs")

@@ -48,7 +48,7 @@ def values_of(param: parameters.Param) -> some.SearchStrategy:
 
 @given(some.data())
 @FEW
-def test_every_value_survives_the_url(data):
+def test_every_value_survives_the_url(root, data):
     for name, param in PARAMS.items():
         value = data.draw(values_of(param), label=name)
         text = param.format(value)
