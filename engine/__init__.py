@@ -7,13 +7,7 @@ snapshot of each epoch, and `RunFolder` reads a run folder. Each is imported whe
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from engine.config import configure
-    from engine.data import load, load_data
-    from engine.runs.folder import RunFolder
-    from engine.training.train import train
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["RunFolder", "__version__", "configure", "load", "load_data", "train"]

@@ -14,8 +14,7 @@ MOST_ARROWS = 75  # pairs of rooms of the engine of which one imports the other
 
 # from the ground up; siblings of a floor may import each other, in no circle
 FLOORS = [
-    "engine.config engine.errors engine.files engine.hardware engine.metrics engine.memory "
-    "engine.tables engine.caching",
+    "engine.config engine.errors engine.files engine.hardware engine.metrics engine.caching",
     "engine.method engine.models engine.noise engine.data",
     "engine.training",
     "engine.runs engine.embedding",

@@ -16,8 +16,7 @@ import torch
 from engine.__main__ import main
 from engine.embedding import worker
 from engine.embedding.worker import EmbeddingWorker, Service
-from engine.errors import MemoryShortage
-from engine.memory import as_shortage
+from engine.errors import MemoryShortage, as_shortage
 from engine.runs import executors
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner

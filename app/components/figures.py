@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from app.components import downloads
-from engine.tables import frame_csv
+from engine.files import frame_csv
 
 if TYPE_CHECKING:
     import pandas as pd

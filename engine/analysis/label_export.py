@@ -9,8 +9,8 @@ import numpy as np
 
 from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.errors import StoreError
+from engine.files import write_rows
 from engine.runs.folder import RunFolder
-from engine.tables import write_rows
 
 COLUMNS = (
     "sample", "given_label", "corrected_label", "probability", "p_clean", "suspicious",
@@ -28,7 +28,7 @@ def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) 
     last mixed with, by ";"), label_quality (how likely the given label is right), soft_label_argmax
     and soft_probability (the raw result of correction, and its weight), and true_label where it is
     known. Where `LabelIssues.warning` is set, no change is proposed.
-    Texts that a spreadsheet would run begin with an apostrophe, see engine/tables.py. Appears
+    Texts that a spreadsheet would run begin with an apostrophe, see engine/files.py. Appears
     whole or not at all. Raises StoreError for a run without an epoch.
     """
     if not run.epochs:

@@ -52,8 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(command: Callable[..., int], chosen: dict[str, Any]) -> int:
     """Run a command; an expected failure becomes a line and an exit status."""
-    from engine.errors import EngineError, MemoryShortage, TrainingError
-    from engine.memory import as_shortage
+    from engine.errors import EngineError, MemoryShortage, TrainingError, as_shortage
 
     try:
         return command(**chosen)

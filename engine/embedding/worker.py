@@ -22,8 +22,7 @@ import numpy as np
 
 from engine.embedding import projection
 from engine.embedding.maps import DIMS, embed_next_epoch
-from engine.errors import StoreError
-from engine.memory import as_shortage, shows_shortage
+from engine.errors import StoreError, as_shortage, shows_shortage
 
 POLL = 0.5  # seconds between two checks for a new epoch
 FORGET = 60.0  # seconds after its last request at which a run is dropped

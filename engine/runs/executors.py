@@ -15,9 +15,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from engine.config import RunConfig
-from engine.errors import ConfigError, EngineError, StoreError
+from engine.errors import ConfigError, EngineError, StoreError, as_shortage
 from engine.hardware import choose_device, choose_threads, cores, limit_threads
-from engine.memory import as_shortage
 from engine.runs.folder import open_run
 from engine.runs.runner import Runner
 

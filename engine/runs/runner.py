@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import RunConfig, validate_k
-from engine.errors import ConfigError, EngineError, StoreError
-from engine.memory import as_shortage, require_reserve
+from engine.errors import ConfigError, EngineError, StoreError, as_shortage, require_reserve
 from engine.runs.folder import RunFolder
 from engine.runs.forks import fork_config, parent_checkpoint, require_same_data, starting_labels
 from engine.runs.write_behind import WriteBehind

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import ConfigError, StoreError
+from engine.files import frame_csv
 from engine.runs.folder import RunFolder
-from engine.tables import frame_csv
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,7 +15,7 @@ from engine.analysis.label_export import label_rows
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.charts import labels as charts
 from engine.errors import StoreError
-from engine.tables import frame_csv
+from engine.files import frame_csv
 
 MAX_LISTED = 2000  # rows of the list on the page; the CSV has all
 MAX_IMAGES = 16  # of harmed labels

@@ -13,7 +13,7 @@ from app.server import endpoints, escaping
 from app.state.url_state import get, link, put
 from engine.config import RunConfig
 from engine.errors import NoiseError
-from engine.tables import frame_csv
+from engine.files import frame_csv
 
 TABLE, ROUND = "matrix.table", "matrix.round"  # of the session: the edited table; its resets
 MAX_PROBLEMS = 5  # listed at once

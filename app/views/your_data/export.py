@@ -18,8 +18,8 @@ from engine.data import Data
 from engine.data.folder import PARTS, SUFFIXES
 from engine.data.parts import plain_class
 from engine.errors import StoreError
+from engine.files import rows_text
 from engine.runs.folder import RunFolder
-from engine.tables import rows_text
 
 COLUMNS = (
     "id", "given", "suggested", "proposed", "decision", "final", "p_clean", "label_quality",
@@ -57,7 +57,7 @@ def table(
     decisions: dict[int, Decision],
     accept: float | None = None,
 ) -> str:
-    """One row for every sample, as CSV with the COLUMNS; see engine/tables.py."""
+    """One row for every sample, as CSV with the COLUMNS; see engine/files.py."""
     final, how = final_labels(issues, decisions, accept)
     rows = (
         (

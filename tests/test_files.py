@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.label_export import export
+from engine.files import frame_csv, raw_cell, rows_text, safe_cell
 from engine.runs.folder import RunFolder
 from engine.runs.table import save_table
-from engine.tables import frame_csv, raw_cell, rows_text, safe_cell
 from tests.conftest import blobs
 from tests.runs.test_folder import write_run
 
@@ -84,5 +84,5 @@ def test_nobody_else_writes_csv():
     for room in ("engine", "app"):
         for path in (ROOT / room).rglob("*.py"):
             found = [line for line in path.read_text().splitlines() if wild.search(line)]
-            own = path == ROOT / "engine" / "tables.py"
+            own = path == ROOT / "engine" / "files.py"
             assert own or all("tables.to_csv(" in line for line in found), (path, found)
