@@ -23,19 +23,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 @pytest.fixture(scope="session", autouse=True)
 def default_root(tmp_path_factory):
-    """Tests write nothing to the runs/ of the checkout: one that needs runs takes `root`."""
-    path = tmp_path_factory.mktemp("default") / "runs"
+    """Tests write nothing to the runs/ of the checkout; one that needs runs takes `root`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MIXNN_RUNS", str(path))
-        yield path
-
-
-@pytest.fixture(autouse=True)
-def nothing_in_the_default_root(default_root):
-    yield
-    if default_root.exists():
-        shutil.rmtree(default_root)
-        pytest.fail("this test needs the fixture `root`")
+        patch.setenv("MIXNN_RUNS", str(tmp_path_factory.mktemp("default") / "runs"))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -220,7 +220,9 @@ def _add_settings(
         if name in without:
             continue
         words = allowed(name)
-        default = "none" if field.default is None else str(field.default).lower()
+        default = "none" if field.default is None else str(field.default)
+        if isinstance(field.default, bool):
+            default = default.lower()
         tuned = sorted({str(preset[name]) for preset in PRESETS.values() if name in preset})
         if with_defaults:
             words += f"; default: {default}"

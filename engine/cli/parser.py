@@ -104,8 +104,8 @@ def _parsers(
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     by_name = {}
     for name, (command, add_options) in COMMANDS.items():
-        summary = (command.__doc__ or "").replace("%", "%%")
-        sub = subparsers.add_parser(name, help=summary, description=summary)
+        summary = command.__doc__ or ""
+        sub = subparsers.add_parser(name, help=summary.replace("%", "%%"), description=summary)
         sub.set_defaults(command=command)
         if name in arguments[:1]:
             add_options(sub)

@@ -89,9 +89,9 @@ def _process(job) -> None:
 
 
 def test_processes_at_once_lose_nothing(tmp_path):
-    with multiprocessing.get_context("fork").Pool(6) as pool:
-        pool.map(_process, [(tmp_path, number) for number in range(30)], chunksize=1)
-    assert all(counts(tmp_path, CODE, step).total() == 30 for step in range(5))
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        pool.map(_process, [(tmp_path, number) for number in range(12)], chunksize=1)
+    assert all(counts(tmp_path, CODE, step).total() == 12 for step in range(5))
 
 
 @pytest.mark.parametrize("code", ["", "a" * 25, "../x", "a/b", "-a", "ä", "a b", ".x"])

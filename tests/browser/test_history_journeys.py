@@ -1,5 +1,7 @@
 """Back and Forward in a real browser, and events that follow each other at once."""
 
+import pytest
+
 from tests.app.conftest import wait_until
 from tests.browser.conftest import settled
 from tests.browser.test_page_journeys import press
@@ -21,6 +23,7 @@ def open_from_menu(tab, link: str, heading: str) -> None:
     settled(tab)
 
 
+@pytest.mark.slow
 def test_29_epoch_steps_are_left_by_one_back(visit):
     tab = visit("labels", run="finished", epoch="11")
     open_from_menu(tab, "Losses", "Can the loss separate clean from wrong labels?")
@@ -54,6 +57,7 @@ def test_back_from_sample_works_the_first_time(visit):
     tab.wait_for_url(lambda url: "sample=" in url)
 
 
+@pytest.mark.slow
 def test_back_returns_to_the_sample_before_at_once(visit):
     tab = visit("sample", run="finished", epoch="6", search="all", sample="3")
     number = tab.get_by_role("spinbutton", name="Sample", exact=True)
@@ -81,6 +85,7 @@ def test_a_slider_moved_back_at_once_after_a_button_is_obeyed(visit):
     assert "epoch=6" in tab.url
 
 
+@pytest.mark.slow
 def test_quick_clicks_are_all_counted(visit):
     tab = visit("losses", run="finished", epoch="1")
     tab.get_by_text("Epoch 1 of 11").wait_for()
