@@ -20,7 +20,7 @@ from app.server.uploads.safe_zip import UploadError  # noqa: E402
 from engine.data import load  # noqa: E402
 from engine.hardware import choose_device, hardware_info  # noqa: E402
 from tests import hostile_files as hostile  # noqa: E402
-from tests.app.test_hostile import NO_SENTENCE  # noqa: E402
+from tests.app.server.test_hostile import NO_SENTENCE  # noqa: E402
 from tests.benchmarks.common import finish, options  # noqa: E402
 
 MB = 1 << 20

@@ -11,7 +11,7 @@ from app.server import streamlit_internals
 from app.views.map import thumbnails
 from tests.app.conftest import app, texts
 
-APP = Path(__file__).resolve().parents[2] / "app"
+APP = Path(__file__).resolve().parents[3] / "app"
 PRIVATE = ("streamlit.runtime", "streamlit.web", "streamlit.proto", "streamlit.elements")
 NAMES = ("get_script_run_ctx", "decode_xsrf_token_string", "AppSession", "_runtime")
 

@@ -17,7 +17,7 @@ from engine.config import configure
 from engine.data import load
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.app.test_uploads import arrays, pets, png, zipped
+from tests.app.server.test_uploads import arrays, pets, png, zipped
 
 
 def issues_of(given, suggested, proposed, probability) -> LabelIssues:

@@ -19,9 +19,9 @@ from app.server.uploads.safe_zip import UploadError
 from app.server.uploads.turns import Job, Turns
 from engine.data import load
 from tests.app.conftest import wait_until
-from tests.app.test_uploads import arrays, pets, zipped
+from tests.app.server.test_uploads import arrays, pets, zipped
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # An upload whose name tells what its process does, once nothing but the limits is left.
 HARMFUL = """
 import json, os, signal, sys, time

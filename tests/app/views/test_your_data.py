@@ -21,7 +21,7 @@ from engine.files import read_json
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
-from tests.app.test_uploads import pets, zipped
+from tests.app.server.test_uploads import pets, zipped
 from tests.conftest import blobs, quick
 from tests.hostile import acting, protos
 

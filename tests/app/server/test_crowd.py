@@ -10,7 +10,7 @@ from tests.conftest import slow
 
 pytest.importorskip("psutil")
 pytest.importorskip("websockets")
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 import crowd  # noqa: E402
 from served import server_process, wait_for  # noqa: E402
