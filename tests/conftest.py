@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,14 @@ def default_root(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXNN_RUNS", str(tmp_path_factory.mktemp("default") / "runs"))
         yield
+
+
+@pytest.fixture(autouse=True)
+def main_module():
+    """Streamlit's AppTest leaves its script as __main__, which new processes would run again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture(scope="session")
