@@ -35,7 +35,7 @@ def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_pat
     query = dict(part.split("=", 1) for part in address.partition("?")[2].split("&"))
     assert query["run"] == name
     go(bob, server, "your_data", step="review", **query)
-    bob.get_by_text("you may look at them").wait_for()
+    bob.get_by_text("you can only view them").wait_for()
     assert "zebra" in everything(bob)
     bob.keyboard.press("k")
     bob.wait_for_timeout(1000)

@@ -35,7 +35,7 @@ def flow(labels: LabelView) -> None:
 def legend(shown: tuple[LabelOutcome, ...], truth_known: bool) -> None:
     """The color, mark and meaning of each outcome."""
     spans = "".join(
-        '<span style="white-space:nowrap"><span style="display:inline-block;width:14px;'
+        '<span><span style="display:inline-block;width:14px;'
         f"height:14px;background:{theme.OUTCOMES[outcome].color};border-radius:3px;"
         'vertical-align:-2px;margin-right:6px"></span>'
         f"{theme.OUTCOMES[outcome].mark} {charts.outcome_meaning(outcome, truth_known)}</span>"
