@@ -6,6 +6,7 @@ a run that needs a library earlier imports it itself: Python lets both share the
 
 import logging
 import threading
+from importlib import import_module
 
 IDLE = 15.0  # seconds without a visitor after which the imports start anyway
 PAUSE = 0.5  # seconds after the first page is sent, in which the browser fetches its scripts
@@ -39,7 +40,13 @@ def _import_all() -> None:
 
 def _import_pages() -> None:
     """Parts of the first page: light, and needed as soon as a browser connects."""
-    from app.components import settings_form, sharing  # noqa: F401
+    from app.components import history, settings_form, sharing  # noqa: F401
+    from app.server import run_manager  # noqa: F401
+    from app.views.lesson import steps  # noqa: F401
+    from app.views.sample import sample  # noqa: F401
+    from app.views.train import run_controls, variants  # noqa: F401
+
+    import_module("pandas")  # Streamlit's own widgets import it when they are first drawn
 
 
 def _import_training() -> None:
