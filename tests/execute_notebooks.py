@@ -1,7 +1,7 @@
 """Execute the notebooks in place, and keep what a code host can show and nothing else.
 
-python tests/execute_notebooks.py [NAME ...]       # 01_noise ...; all of them by default
-python tests/execute_notebooks.py --solved FOLDER  # copies with the hidden solutions as cells
+python -m tests.execute_notebooks [NAME ...]       # 01_noise ...; all of them by default
+python -m tests.execute_notebooks --solved FOLDER  # copies with the hidden solutions as cells
 """
 
 import argparse
