@@ -1,10 +1,9 @@
 """The label issues of a run, computed once per epoch for all pages."""
 
-from functools import lru_cache
-
 from app.server import run_cache
 from app.server.run_view import RunView
 from engine.analysis.label_issues import LabelIssues, label_issues
+from engine.caching import once
 from engine.runs.folder import open_run
 from engine.runs.records import epochs_file
 
@@ -16,6 +15,6 @@ def issues_of(view: RunView) -> LabelIssues:
     return _issues(str(run.folder), stamp, view.row, run.alone)
 
 
-@lru_cache(maxsize=4)
+@once(maxsize=4)
 def _issues(folder: str, stamp: tuple[int, ...], row: int, alone: bool) -> LabelIssues:
     return label_issues(open_run(folder, alone=alone), row)

@@ -36,8 +36,9 @@ class RunReader:
     def names(self) -> list[str]:
         """Names of all runs, newest first; first of all those without a folder."""
         on_disk = names_in(self.root)
+        known = set(on_disk)
         with self._queue.lock:
-            without_folder = [name for name in self._queue.jobs if name not in on_disk]
+            without_folder = [name for name in self._queue.jobs if name not in known]
         return without_folder[::-1] + on_disk
 
     def info(self, name: str) -> RunInfo:

@@ -92,7 +92,7 @@ def bench(
     from engine.profiling.stages import comparison, measure, rows_of
 
     before = None if against is None else read_json(Path(against))
-    config = configure(**{"dataset": "shapes:50000"} | inputs.named(settings))
+    config = configure(**{"dataset": inputs.BENCH_DATASET} | inputs.named(settings))
     with tqdm(bar_format="{desc}", file=sys.stderr, disable=None) as bar:
         result = measure(
             config,

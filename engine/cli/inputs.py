@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from engine.config import RunConfig
 
+BENCH_DATASET = "shapes:50000"  # as many images as CIFAR-10 has
+
 
 def named(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; "none" means no value, a matrix is read from its file."""

@@ -1,7 +1,10 @@
 """The options of each command. Values of settings are checked by RunConfig."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from engine.cli.inputs import BENCH_DATASET
 
 
 def train(parser: argparse.ArgumentParser) -> None:
@@ -82,7 +85,7 @@ def bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="list the largest costs of training")
     parser.add_argument("--out", metavar="FILE", help="JSON file to write")
     parser.add_argument("--against", metavar="FILE", help="stored result to compare with")
-    _add_settings(parser)
+    _add_settings(parser, defaults={"dataset": BENCH_DATASET})
 
 
 def headline(parser: argparse.ArgumentParser) -> None:
@@ -204,10 +207,12 @@ def _add_settings(
     required: str = "",
     with_defaults: bool = True,
     without: Sequence[str] = (),
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """One option per setting, in groups. Values are checked by RunConfig alone.
 
-    required: required arguments in the usage line. without: settings that get no option.
+    required: required arguments in the usage line. without: settings that get no option. defaults:
+    those of this command that differ from the settings' own.
     """
     from engine.config import GROUPS, PRESETS, RunConfig, allowed, group_of
 
@@ -220,7 +225,7 @@ def _add_settings(
         if name in without:
             continue
         words = allowed(name)
-        default = "none" if field.default is None else str(field.default)
+        default = defaults.get(name, "none" if field.default is None else str(field.default))
         if isinstance(field.default, bool):
             default = default.lower()
         tuned = sorted({str(preset[name]) for preset in PRESETS.values() if name in preset})

@@ -26,24 +26,24 @@ ANYONE = Visitor("anyone")
 
 
 class NoMapper:
-    """Stands in for the process that lays out maps: it never comes further."""
+    """Replaces the process that computes maps: its state never changes."""
 
     def __init__(self, state=("working", "")):
-        self.told, self.asked = state, []
+        self.answer, self.requests = state, []
 
     def request(self, folder, dims=2, *, again=False):
-        self.asked.append((folder.name, dims, again))
+        self.requests.append((folder.name, dims, again))
 
     def state(self, folder, dims=2):
-        return self.told
+        return self.answer
 
 
 @pytest.fixture(autouse=True)
 def mapper(monkeypatch) -> NoMapper:
     """No process that warms up UMAP for each test that opens the Map page."""
-    stand_in = NoMapper()
-    monkeypatch.setattr(layouts, "mapper", lambda: stand_in)
-    return stand_in
+    replacement = NoMapper()
+    monkeypatch.setattr(layouts, "mapper", lambda: replacement)
+    return replacement
 
 
 @pytest.fixture(scope="session", autouse=True)

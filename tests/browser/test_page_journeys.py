@@ -193,7 +193,7 @@ def test_the_lesson_from_start_to_end(visit, own_server):
     tab = visit("lesson", on=server)
     for number in range(1, 7):
         tab.get_by_role("heading", name=f"{number}. ").wait_for()
-        answer = tab.locator(".st-key-lesson-told")
+        answer = tab.locator(".st-key-lesson-result")
         answer.wait_for(state="detached")  # predict first; the last step's answer disappears
         if number % 2:
             tab.locator(".st-key-lesson-skip button").click()
@@ -205,7 +205,7 @@ def test_the_lesson_from_start_to_end(visit, own_server):
             wait_until(lock.is_enabled)
             lock.click()
         answer.wait_for(timeout=180_000)
-        sentences = tab.locator(".st-key-lesson-told [data-testid='stMarkdown']")
+        sentences = tab.locator(".st-key-lesson-result [data-testid='stMarkdown']")
         wait_until(lambda: sentences.count() == 4)  # noqa: B023
         if number < 6:
             tab.locator(".st-key-lesson-next button").click()

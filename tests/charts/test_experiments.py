@@ -190,8 +190,10 @@ def test_the_preset_is_read_off_the_table_and_a_whole_grid_gets_heat_maps(grid):
     assert {"grid-0.2", "grid-0.4"} < set(drawn)
     cross = {n: t[(t["k"] == 5) | (t["alpha"] == 0.8)] for n, t in grid.items()}
     assert not [name for name in figures.FIGURES["full"](cross) if name.startswith("grid")]
-    knobs = set(figures._one_setting_off(grid["against_preset"], {"k": 5, "alpha": 0.8})["variant"])
-    assert knobs == {"K 1", "K 20", "alpha 0"}
+    variants = set(
+        figures._one_setting_off(grid["against_preset"], {"k": 5, "alpha": 0.8})["variant"]
+    )
+    assert variants == {"K 1", "K 20", "alpha 0"}
 
 
 def test_maps_hold_each_point_in_the_color_of_its_class():

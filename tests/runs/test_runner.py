@@ -451,7 +451,7 @@ def test_kill_minus_nine_loses_at_most_the_running_epoch(seconds, tmp_path):
     run = RunFolder(folder)
     assert run.status["state"] == "interrupted"
     n = len(run.epochs)
-    assert n >= n_lines >= 3, "an epoch that was told of is there"
+    assert n >= n_lines >= 3, "an epoch that was printed is on disk"
     assert np.isfinite(run.array("loss")).all()
     np.testing.assert_allclose(run.array("soft").sum(2), 1, atol=1e-4)
     runner = Runner.resume(folder)

@@ -60,13 +60,13 @@ def show_losses(names: dict[str, str]) -> Explanation:
     )
     figures.show(
         charts.loss_histogram(scaled, wrong, records[row]["mixture"], height=270),
-        "humps-early",
+        "losses-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
     )
     st.markdown("**After plain training to the end**, for comparison")
     figures.show(
         charts.loss_histogram(late_scaled, wrong, height=230),
-        "humps-late",
+        "losses-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )
     return finding

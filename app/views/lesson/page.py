@@ -151,7 +151,7 @@ def result(step: Step, answer: str) -> None:
         finding = ANSWER_VIEWS[step.number](names)
     with right:
         compare(step, answer, finding)
-        with st.container(gap="small", key="lesson-told"):
+        with st.container(gap="small", key="lesson-result"):
             for sentence in finding.sentences:
                 st.markdown(unbroken(sentence))
         page_link(step, names["mixnn" if "mixnn" in names else "plain"])

@@ -270,8 +270,8 @@ def test_sheets_are_created_on_request(laid_out, monkeypatch):
 def test_pca_is_shown_until_umap_is_ready(finished, root, mapper):
     at = app("map", run=finished)
     assert sent(at)[0]["note"] == "PCA, epoch 5"
-    assert mapper.asked
-    assert set(mapper.asked) == {(finished, 2, False)}
+    assert mapper.requests
+    assert set(mapper.requests) == {(finished, 2, False)}
     embed_next_epoch(root / finished, 2)
     embed_next_epoch(root / finished, 2)
     at.run()
@@ -302,11 +302,11 @@ def test_epochs_share_one_box_and_one_view(laid_out):
 
 
 def test_a_failed_mapper_is_reported_and_can_be_tried_again(finished, mapper):
-    mapper.told = ("failed", "no room on the disk")
+    mapper.answer = ("failed", "no room on the disk")
     at = app("map", run=finished)
     assert "no room on the disk" in texts(at)
     at.button(key="umap-again").click().run()
-    assert (finished, 2, True) in mapper.asked
+    assert (finished, 2, True) in mapper.requests
 
 
 def test_a_broken_map_file_falls_back_to_the_one_before(laid_out, root):
