@@ -14,8 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
-MOST_BYTES = 64 * 2**20  # of the file
-MOST_PARTS = 500_000  # lists and objects in it: 20,000 epochs have fewer, and each takes memory
+from engine.files import MOST_JSON, MOST_PARTS
 
 Record = dict[str, Any]
 
@@ -48,8 +47,8 @@ class RecordFile:
             status = os.stat(path)
             stamp = (path.name, status.st_ino, status.st_size, status.st_mtime_ns)
             if stamp != self._stamp:
-                if status.st_size > MOST_BYTES:
-                    raise ValueError(f"it is larger than {MOST_BYTES >> 20} MB")
+                if status.st_size > MOST_JSON:
+                    raise ValueError(f"it is larger than {MOST_JSON >> 20} MB")
                 before, self._stamp = self._stamp, None  # an error is raised again the next time
                 self._update(path, grown=before is not None and before[:2] == stamp[:2])
                 self._stamp = stamp
@@ -60,7 +59,7 @@ class RecordFile:
             if not (grown and self._has_grown(file)):
                 self._records, self._end, self._parts, self._last = [], 0, 0, b""
             file.seek(self._end)
-            content = file.read(MOST_BYTES + 1 - self._end)
+            content = file.read(MOST_JSON + 1 - self._end)
         if path.suffix == ".jsonl":
             content = content[: content.rfind(b"\n") + 1]
         parts = self._parts + content.count(b"[") + content.count(b"{")
