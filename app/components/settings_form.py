@@ -91,7 +91,7 @@ def _training(base: RunConfig) -> None:
         1.0,
         step=0.01,
         help=GLOSSARY["alpha"],
-        disabled=base.correction == "none",
+        disabled=base.correction != "ema",
         **bound("alpha", base.alpha, within=(0, 1)),
     )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.analysis.summary import summary
 from engine.caching import newest
-from engine.config import RunConfig
+from engine.config import METHOD_DEFAULTS, RunConfig
 from engine.errors import StoreError
 from engine.files import printable
 from engine.runs import listing
@@ -126,7 +126,7 @@ def sweeps_by_setup(rows: Iterable[Row]) -> dict[str, list[Row]]:
     for group in swept:
         first = group[0]
         words = [f"{first['dataset']}, {first['method']}, {first['noise']} noise"]
-        named_above = {"dataset", "noise", "mixing", "loss", "correction"}
+        named_above = {"dataset", "noise", *METHOD_DEFAULTS}
         words += [f"{k} {first['settings'][k]}" for k in varying if k not in named_above]
         named[", ".join(words)] = group
     return named

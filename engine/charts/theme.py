@@ -19,7 +19,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "
 METHODS = {  # titles, in the order that gives them their colors
     "mixnn": "MixNN", "ce": "cross-entropy", "mixnn-no-correction": "MixNN, no correction",
     "selc": "SELC", "elr": "ELR", "mixup": "mixup", "gce": "GCE", "sce": "SCE",
-    "mixnn-elr": "MixNN, ELR's loss",
+    "mixnn-elr": "MixNN, ELR's loss", "mixnn-plus": "MixNN+", "ssr": "SSR",
 }  # fmt: skip
 GRID = dict(gridcolor="rgba(128,128,128,0.22)", zerolinecolor="rgba(128,128,128,0.35)")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")

@@ -50,9 +50,11 @@ def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, li
     """The settings in a file as axes of one value each, except those that the axes replace."""
     if file is None:
         return {}
+    from engine.config import METHOD_DEFAULTS
+
     replaced = {"state_interval", *axes}
     if "method" in axes:
-        replaced |= {"mixing", "loss", "correction"}
+        replaced |= set(METHOD_DEFAULTS)
     if axes.get("noise", ["matrix"]) != ["matrix"]:
         replaced.add("noise_matrix")
     base = from_file(file, next(iter(axes.get("preset", [])), None))

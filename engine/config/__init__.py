@@ -1,10 +1,11 @@
 """Settings of a run, and the methods and presets that name sets of them."""
 
 from engine.config.messages import did_you_mean
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES
+from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
 from engine.config.presets import (
     BEST,
     FAST,
+    METHOD_DEFAULTS,
     METHOD_NOTES,
     METHODS,
     PRESET_NAMES,
@@ -26,7 +27,8 @@ from engine.config.settings import (
 )
 
 __all__ = [
-    "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS", "METHOD_NOTES",
+    "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
+    "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
     "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
     "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
     "validate_k",

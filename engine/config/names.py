@@ -1,7 +1,8 @@
-"""Older names that are still accepted: older name -> current one.
+"""Older and other names that are accepted: name -> current one.
 
 Stored settings, links and commands may contain either.
 """
 
+METHOD_ALIASES = {"mixnn+": "mixnn-plus"}
 NETWORK_ALIASES = {"fast": "resnet9-w16"}
 PRESET_ALIASES = {"fast": "cifar10-fast", "best": "cifar10-best"}

@@ -3,25 +3,56 @@
 import math
 from typing import Any
 
-METHODS: dict[str, dict[str, Any]] = {
-    "ce": dict(mixing="none", loss="ce", correction="none"),
-    "mixup": dict(mixing="mixup", loss="ce", correction="none", warmup=0),
-    "mixnn": dict(mixing="neighbors", loss="ce", correction="ema"),
-    "mixnn-no-correction": dict(mixing="neighbors", loss="ce", correction="none"),
+# The settings that make a method, and their values where _METHODS does not name others.
+METHOD_DEFAULTS: dict[str, Any] = dict(
+    mixing="none",
+    loss="ce",
+    correction="none",
+    clean_from="mixture",
+    sampling="uniform",
+    random_share=0.0,
+    relabel_vote=True,
+)
+_METHODS: dict[str, dict[str, Any]] = {
+    "ce": dict(),
+    "mixup": dict(mixing="mixup", warmup=0),
+    "mixnn": dict(mixing="neighbors", correction="ema"),
+    "mixnn-plus": dict(
+        mixing="neighbors",
+        correction="relabel",
+        clean_from="both",
+        sampling="clean",
+        random_share=0.5,
+    ),
+    "mixnn-no-correction": dict(mixing="neighbors"),
     "mixnn-elr": dict(mixing="neighbors", loss="elr", correction="ema"),
-    "selc": dict(mixing="none", loss="ce", correction="ema"),
-    "elr": dict(mixing="none", loss="elr", correction="none", warmup=0),
-    "gce": dict(mixing="none", loss="gce", correction="none", warmup=0),
-    "sce": dict(mixing="none", loss="sce", correction="none", warmup=0),
+    "selc": dict(correction="ema"),
+    "ssr": dict(
+        mixing="mixup",
+        mixup_beta=4.0,
+        correction="relabel",
+        relabel_vote=False,
+        clean_from="vote",
+        vote_k=200,
+        sampling="selected",
+        warmup=0,
+    ),
+    "elr": dict(loss="elr", warmup=0),
+    "gce": dict(loss="gce", warmup=0),
+    "sce": dict(loss="sce", warmup=0),
 }
+METHODS = {name: METHOD_DEFAULTS | row for name, row in _METHODS.items()}
 
 METHOD_NOTES = {
     "ce": "plain cross-entropy: the baseline that memorizes wrong labels",
     "mixup": "mixes random pairs, with one Beta-distributed weight per batch (Zhang et al. 2018)",
     "mixnn": "mixes each sample with its nearest neighbors by P(clean), corrects labels slowly",
+    "mixnn-plus": "MixNN that draws samples by P(clean), from losses and neighbors' votes, and "
+    "corrects labels anew in every epoch",
     "mixnn-no-correction": "the mixing of MixNN only",
     "mixnn-elr": "MixNN with the loss of ELR, which delays memorization",
     "selc": "the label correction of MixNN only (Lu and He 2022)",
+    "ssr": "neighbors' votes select samples, confident predictions relabel (Feng et al. 2022)",
     "elr": "early-learning regularization (Liu et al. 2020)",
     "gce": "generalized cross-entropy (Zhang and Sabuncu 2018)",
     "sce": "symmetric cross-entropy (Wang et al. 2019)",

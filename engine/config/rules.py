@@ -23,7 +23,7 @@ def validate_k(config: "RunConfig", n: int) -> None:
 def corrects(config: "RunConfig", epoch: int) -> bool:
     """Whether soft labels are corrected in this epoch, counted from 0."""
     return (
-        config.correction == "ema"
+        config.correction != "none"
         and epoch >= config.correction_start
         and (epoch + 1) % config.correction_interval == 0
     )

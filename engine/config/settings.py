@@ -14,8 +14,8 @@ from pydantic import (
 )
 
 from engine.config.messages import describe_allowed, describe_error, describe_unknown, did_you_mean
-from engine.config.names import NETWORK_ALIASES, PRESET_ALIASES
-from engine.config.presets import METHODS, PRESET_NAMES, preset_settings
+from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
+from engine.config.presets import METHOD_DEFAULTS, METHODS, PRESET_NAMES, preset_settings
 from engine.errors import ConfigError
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
@@ -96,7 +96,12 @@ class RunConfig(BaseModel):
         "neighbors", description="what a training sample is mixed with"
     )
     loss: Literal["ce", "linear", "gce", "sce", "elr"] = _method("ce", description="training loss")
-    correction: Literal["none", "ema"] = _method("ema", description="how labels are corrected")
+    correction: Literal["none", "ema", "relabel", "refine"] = _method(
+        "ema",
+        description="how labels are corrected: by a moving average of the predictions (MixNN); "
+        "relabel: by confident predictions, else the given label again (SSR); refine: by the "
+        "prediction as far as the given label is unlikely to be clean (DivideMix)",
+    )
     k: int = _method(1, ge=1, le=100, description="K, neighbors mixed into a sample")
     alpha: float = _method(
         0.9, ge=0, le=1, description="momentum of the soft labels: share of the old label kept"
@@ -127,6 +132,36 @@ class RunConfig(BaseModel):
     weighting: Literal["clean", "equal"] = _method(
         "clean",
         description="what neighbors are weighted by: P(clean), or all equally",
+    )
+    relabel_threshold: float = _method(
+        0.9, ge=0, le=1, description="probability from which correction `relabel` changes a label"
+    )
+    relabel_vote: bool = _method(
+        True, description="relabel only where the neighbors vote for the prediction (SSR: no)"
+    )
+    clean_from: Literal["mixture", "vote", "both"] = _method(
+        "mixture",
+        description="what P(clean) follows from: the mixture fitted on the losses, the vote of the "
+        "nearest neighbors' labels, or the product of both",
+    )
+    vote_k: int = _method(
+        50,
+        ge=1,
+        le=1000,
+        description="nearest neighbors that vote on a label; at most half an average class",
+    )
+    sampling: Literal["uniform", "clean", "selected"] = _method(
+        "uniform",
+        description="how an epoch's samples are drawn after warm-up: each once; by P(clean); or "
+        "only those with the highest P(clean), 1 (SSR). The last two draw all classes equally "
+        "often, with replacement",
+    )
+    random_share: float = _method(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the samples that mixing `neighbors` mixes with a random sample "
+        "instead, by Beta-distributed weights times P(clean)",
     )
     neighbor_scope: Literal["dataset", "batch"] = _method(
         "dataset", description="where neighbors are searched (reference: batch)"
@@ -171,6 +206,13 @@ class RunConfig(BaseModel):
     padding: int = _network(4, ge=0, le=64, description="largest shift of the crop, in pixels")
     cutout: int = _network(
         0, ge=0, le=256, description="side of the square cut out of a training image (0: none)"
+    )
+    randaugment: float = _network(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of the training images to which RandAugment is applied "
+        "(Cubuk et al. 2020)",
     )
     jitter: float = _network(
         0.0, ge=0, lt=1, description="strength of random brightness, contrast and saturation"
@@ -264,11 +306,17 @@ class RunConfig(BaseModel):
     @property
     def method(self) -> str:
         """Name of the method with these settings in METHODS; "custom" where there is none."""
-        own = (self.mixing, self.loss, self.correction)
+        own = {name: getattr(self, name) for name in METHOD_DEFAULTS}
         for name, row in METHODS.items():
-            if own == (row["mixing"], row["loss"], row["correction"]):
+            if own.items() <= row.items():
                 return name
         return "custom"
+
+    @property
+    def votes(self) -> bool:
+        """Whether the nearest neighbors vote on labels."""
+        relabels = self.correction == "relabel" and self.relabel_vote
+        return relabels or self.clean_from != "mixture"
 
     @property
     def warnings(self) -> list[str]:
@@ -290,13 +338,13 @@ class RunConfig(BaseModel):
         return _validated(self.model_dump() | settings)
 
     def varied(self, *, method: str | None = None, **settings: Any) -> "RunConfig":
-        """Like `changed`, but a method sets mixing, loss and correction, and a noise other than
+        """Like `changed`, but a method sets what makes it (METHOD_DEFAULTS), and a noise other than
         `matrix` drops the matrix. Raises ConfigError.
         """
         base: dict[str, Any] = {}
         if method is not None:
-            row = METHODS[_known("method", method, METHODS)]
-            base = {name: row[name] for name in ("mixing", "loss", "correction")}
+            row = METHODS[_known_method(method)]
+            base = {name: row[name] for name in METHOD_DEFAULTS}
         if settings.get("noise", self.noise) != "matrix":
             base["noise_matrix"] = None
         return self.changed(**base | settings)
@@ -320,7 +368,7 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
-    row = METHODS[_known("method", method, METHODS)]
+    row = METHODS[_known_method(method)]
     preset = _known("preset", PRESET_ALIASES.get(preset, preset), PRESET_NAMES)
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
     if preset == "reference":
@@ -344,6 +392,10 @@ def unknown(name: str, value: Any = None) -> ConfigError:
 def allowed(name: str) -> str:
     """The values that a setting may have, in words: "a whole number from 1 to 100"."""
     return describe_allowed(RunConfig.model_fields[name])
+
+
+def _known_method(name: str) -> str:
+    return _known("method", METHOD_ALIASES.get(name, name), METHODS)
 
 
 def _known(setting: str, value: str, names: Collection[str]) -> str:

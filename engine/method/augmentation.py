@@ -1,7 +1,13 @@
-"""Augmentation of batches on their device: shift, flip, normalization, distortion."""
+"""Augmentation of batches on their device: shift, flip, RandAugment, normalization, distortion."""
+
+import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+N_OPERATIONS = 2  # of RandAugment, for each image
+GRAY = 127.5  # of the area that a moved image leaves
 
 
 def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator) -> Tensor:
@@ -34,6 +40,48 @@ def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator)
     pixels = padded.view(torch.int32).view(n, -1).gather(1, places.view(n, -1))
     crops = pixels.view(torch.uint8).view(n, height, width, 4)[..., :channels]
     return crops.permute(0, 3, 1, 2)
+
+
+def randaugment(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Strong augmentation: two random operations for each image (RandAugment).
+
+    Of rotation (up to 30 degrees), shear along either axis (0.3), scale (0.75 to 1.33), brightness,
+    contrast and saturation (factors 0.3 to 1.7), solarization, posterization (2 to 7 bits) and
+    automatic contrast, each with a random magnitude. Operations on the geometry come first.
+
+    images: (B, C, H, W) in 0..255. share: of the images that are augmented, in [0, 1]; 0 returns
+    images itself. Returns (B, C, H, W) float32 in 0..255. Source: Cubuk et al. 2020, with fewer
+    operations and random magnitudes.
+    """
+    if not share:
+        return images
+    n, device = len(images), images.device
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device)
+
+    chosen = uniform(10, n).argsort(0).argsort(0) < N_OPERATIONS
+    on = chosen & (uniform(n) < share)
+    size = torch.where(on, 2 * uniform(10, n) - 1, 0.0)  # (10, B) in [-1, 1], 0: not applied
+    angle, zoom = size[0] * math.pi / 6, (4 / 3) ** size[3]
+    cos, sin, zero = zoom * angle.cos(), zoom * angle.sin(), torch.zeros(n, device=device)
+    rows = (cos + 0.3 * size[1] * sin, 0.3 * size[1] * cos - sin, zero)
+    columns = (sin + 0.3 * size[2] * cos, cos - 0.3 * size[2] * sin, zero)
+    matrices = torch.stack([torch.stack(rows, 1), torch.stack(columns, 1)], 1)
+    grid = affine_grid(matrices, list(images.shape), align_corners=False)
+    images = grid_sample(images.float() - GRAY, grid, align_corners=False) + GRAY
+
+    size, on = size[..., None, None, None], on[..., None, None, None]
+    images = images * (1 + 0.7 * size[4])
+    average = images.mean((1, 2, 3), keepdim=True)
+    images = average + (images - average) * (1 + 0.7 * size[5])
+    gray = images.mean(1, keepdim=True)
+    images = (gray + (images - gray) * (1 + 0.7 * size[6])).clamp(0, 255)
+    images = torch.where(on[7] & (images > GRAY * (1 + size[7])), 255 - images, images)
+    step = 2 ** (3.5 + 2.5 * size[8]).round()  # 2, 4, ... 64 of 256 levels become one
+    images = torch.where(on[8], (images / step).floor() * step, images)
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    return torch.where(on[9], (images - low) * 255 / (high - low).clamp(min=1), images)
 
 
 def distort(images: Tensor, *, cutout: int, jitter: float, generator: torch.Generator) -> Tensor:

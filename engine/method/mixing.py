@@ -7,10 +7,11 @@ from torch import Tensor
 EPSILON = 1e-10  # the reference code's; a sample without any weight keeps itself
 
 
-def mixing_weights(clean: Tensor, neighbors: Tensor) -> Tensor:
+def mixing_weights(clean: Tensor, neighbors: Tensor, shares: Tensor | None = None) -> Tensor:
     """Weights of a sample and its neighbors, by their probabilities of being clean.
 
     clean: (N,) float in [0, 1], 1 = certainly clean. neighbors: (N, K) int64 rows of clean.
+    shares: (N, K+1) in [0, 1], by which the probabilities are multiplied first; by default 1.
     Returns (N, K+1) in clean's type, own weight first; rows sum to 1. With
     denom = w_i + sum_k w_k + 1e-10 they are (w_i + 1e-10) / denom and w_k / denom.
     Source: arXiv 2406.16966, and MacLLL/MixNN for the 1e-10.
@@ -21,6 +22,8 @@ def mixing_weights(clean: Tensor, neighbors: Tensor) -> Tensor:
     """
     own = clean[:, None]
     neighboring = clean[neighbors]
+    if shares is not None:
+        own, neighboring = own * shares[:, :1], neighboring * shares[:, 1:]
     # own + epsilon first: in float32 a tiny epsilon added to a sum near 1 would be lost
     total = (own + EPSILON) + neighboring.sum(1, keepdim=True)
     return torch.cat([own + EPSILON, neighboring], dim=1) / total

@@ -1,4 +1,4 @@
-"""The slow correction of labels: an exponential moving average of the predictions."""
+"""The correction of labels: a moving average of the predictions, or anew from the given labels."""
 
 import torch
 from torch import Tensor
@@ -23,6 +23,45 @@ def ema_update(soft: Tensor, probabilities: Tensor, alpha: float) -> Tensor:
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha = {alpha}: allowed is 0 to 1")
     return alpha * soft + (1 - alpha) * probabilities
+
+
+def relabel(
+    given: Tensor,
+    prediction: Tensor,
+    confidence: Tensor,
+    threshold: float,
+    votes: Tensor | None = None,
+) -> Tensor:
+    """The prediction where it is confident and neighbors vote for it, else the given label.
+
+    Nothing is kept from one epoch to the next, so that a mistake is taken back.
+
+    given, prediction: (N,) int64. confidence: (N,) in [0, 1], the probability of the prediction.
+    threshold: what the confidence has to exceed. votes: (N, C), see `neighbor_votes`; None: none
+    are asked. Returns (N,) int64. Source: Feng et al. 2022 (SSR), eq. 1, without votes.
+
+    >>> one = torch.tensor([1])
+    >>> relabel(one - 1, one, torch.tensor([0.9]), 0.8)
+    tensor([1])
+    """
+    changes = confidence > threshold
+    if votes is not None:
+        changes &= votes.argmax(1) == prediction
+    return torch.where(changes, prediction, given)
+
+
+def refine(probabilities: Tensor, given: Tensor, clean: Tensor) -> Tensor:
+    """P(clean) of the given label for that label, the rest by the predictions.
+
+    probabilities: (N, C) float, rows sum to 1. given: (N,) int64. clean: (N,) in [0, 1], P(clean)
+    of the given labels. Returns (N, C), rows sum to 1. Source: Li et al. 2020 (DivideMix),
+    label co-refinement; Arazo et al. 2019, dynamic bootstrapping.
+
+    >>> refine(torch.tensor([[0.5, 0.5]]), torch.tensor([1]), torch.tensor([0.5]))
+    tensor([[0.2500, 0.7500]])
+    """
+    clean = clean.to(probabilities.dtype)[:, None]
+    return ((1 - clean) * probabilities).scatter_add(1, given[:, None], clean)
 
 
 def sharpen(probabilities: Tensor, temperature: float) -> Tensor:

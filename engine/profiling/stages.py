@@ -185,13 +185,12 @@ class _Bench:
         self.config = state.config
         network = state.evaluation_network()
         self.evaluation = evaluate(state, network, self.control, 0, correct=False)
-        self.scaled_loss, self.fit = estimate_clean_probability(state, self.evaluation.loss)
+        self.scaled_loss, self.fit = estimate_clean_probability(state, self.evaluation)
         self.part = copy.copy(state)  # the same run on the first images only
         first = {name: getattr(state.data, name)[:images] for name in ("images", "labels")}
         self.part.data = dataclasses.replace(state.data, **first)
         self.mixed, self.alone = (
-            find_partners(state, mixing, [], self.evaluation.features)
-            for mixing in ("neighbors", "none")
+            find_partners(state, mixing, [], self.evaluation) for mixing in ("neighbors", "none")
         )
         order = torch.from_numpy(state.rng.permutation(state.data.n)[:images]).to(state.device)
         self.batches = list(order.tensor_split(-(-images // self.config.batch_size)))
@@ -216,7 +215,7 @@ class _Bench:
             "ce training": (lambda: self.train(self.alone), scale),
             "training": (lambda: self.train(self.mixed), scale),
             "evaluation": (self.evaluate, scale),
-            "mixture": (lambda: estimate_clean_probability(state, self.evaluation.loss), 1),
+            "mixture": (lambda: estimate_clean_probability(state, self.evaluation), 1),
             "neighbors": (search, 1),
             "weights": (weigh, 1),
             "label update": (lambda: ema_update(state.soft, state.soft, config.alpha), 1),

@@ -3,24 +3,42 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from engine.method.mixing import mixing_weights, mixup_partners
+from engine.method.mixing import EPSILON, mixing_weights, mixup_partners
 from engine.method.neighbors import nearest
 
 if TYPE_CHECKING:
+    from engine.training.evaluation import Evaluation
     from engine.training.state import State
 
 
 def draw_batches(state: "State", phase: str) -> list[Tensor]:
     """The batches of an epoch: row numbers (B,) int64 on the device, B nearly equal in all."""
     n, config = state.data.n, state.config
-    shuffled = phase != "warmup" or config.warmup_shuffle
-    order = torch.from_numpy(state.rng.permutation(n) if shuffled else np.arange(n))
+    if phase == "warmup" and not config.warmup_shuffle:
+        order = torch.arange(n)
+    elif phase != "warmup" and config.sampling != "uniform" and state.clean is not None:
+        clean = state.clean if config.sampling == "clean" else (state.clean >= 1).float()
+        odds = balanced_odds(clean, state.soft.argmax(1), state.data.n_classes)
+        order = torch.from_numpy(state.rng.choice(n, n, p=odds.cpu().numpy()))
+    else:
+        order = torch.from_numpy(state.rng.permutation(n))
     # nearly equal: batch normalization cannot use a last batch of one
     return list(order.to(state.device).tensor_split(-(-n // config.batch_size)))
+
+
+def balanced_odds(clean: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    """Probabilities (N,) float64 of drawing each sample: by P(clean), all classes alike.
+
+    clean: (N,) in [0, 1]. labels: (N,) int64. Without this
+    balance, classes that are hard to learn lose their samples and are never learned.
+    """
+    clean = clean.double() + EPSILON
+    total = clean.new_zeros(n_classes).index_add(0, labels, clean)
+    odds = clean / total[labels]
+    return odds / odds.sum()
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +51,12 @@ class Partners:
 
 
 def find_partners(
-    state: "State", mixing: str, batches: list[Tensor], features: Tensor | None
+    state: "State", mixing: str, batches: list[Tensor], evaluation: "Evaluation | None"
 ) -> Partners:
     """The partners of each sample in this epoch, and their weights.
 
-    mixing: "none", "mixup" or "neighbors". batches: as `draw_batches` returns them. features:
-    (N, D) float32 of the last evaluation. Neighbors need them, and P(clean) in state.
+    mixing: "none", "mixup" or "neighbors". batches: as `draw_batches` returns them.
+    evaluation: the last one. Neighbors need it, and P(clean) in state.
     """
     if mixing == "none":
         n, device = state.data.n, state.device
@@ -46,9 +64,14 @@ def find_partners(
         return Partners(neighbors, neighbors.float(), torch.ones(n, 1, device=device))
     if mixing == "mixup":
         return _random_partners(state, batches)
-    if features is None or state.clean is None:
+    if evaluation is None or state.clean is None:
         raise ValueError("neighbors need the features and P(clean) of an evaluation")
-    return _nearest_partners(state, batches, features, state.clean)
+    neighbors, distances = _nearest_partners(state, batches, evaluation)
+    shares = None
+    if state.config.random_share:
+        shares = _replace_by_random(state, batches, neighbors, distances)
+    clean = state.clean if state.config.weighting == "clean" else torch.ones_like(state.clean)
+    return Partners(neighbors, distances, mixing_weights(clean, neighbors, shares))
 
 
 def _random_partners(state: "State", batches: list[Tensor]) -> Partners:
@@ -64,18 +87,40 @@ def _random_partners(state: "State", batches: list[Tensor]) -> Partners:
 
 
 def _nearest_partners(
-    state: "State", batches: list[Tensor], features: Tensor, clean: Tensor
-) -> Partners:
-    n, config, device = state.data.n, state.config, state.device
+    state: "State", batches: list[Tensor], evaluation: "Evaluation"
+) -> tuple[Tensor, Tensor]:
+    """The K nearest neighbors (N, K) of each sample, and their distances (N, K)."""
+    n, config, device, features = state.data.n, state.config, state.device, evaluation.features
     if config.neighbor_scope == "dataset":
-        neighbors, distances = nearest(
-            features, config.k, backend=config.neighbor_backend, seed=config.seed
-        )
-    else:
-        neighbors = torch.empty(n, config.k, dtype=torch.int64, device=device)
-        distances = torch.empty(n, config.k, device=device)
-        for batch in batches:
-            positions, distances[batch] = nearest(features[batch], config.k, backend="exact")
-            neighbors[batch] = batch[positions]
-    clean = torch.ones_like(clean) if config.weighting == "equal" else clean
-    return Partners(neighbors, distances, mixing_weights(clean, neighbors))
+        if evaluation.neighbors is not None and config.k <= evaluation.neighbors.shape[1]:
+            assert evaluation.distances is not None
+            found = evaluation.neighbors, evaluation.distances
+            return found[0][:, : config.k].clone(), found[1][:, : config.k].clone()
+        return nearest(features, config.k, backend=config.neighbor_backend, seed=config.seed)
+    neighbors = torch.empty(n, config.k, dtype=torch.int64, device=device)
+    distances = torch.empty(n, config.k, device=device)
+    for batch in batches:
+        positions, distances[batch] = nearest(features[batch], config.k, backend="exact")
+        neighbors[batch] = batch[positions]
+    return neighbors, distances
+
+
+def _replace_by_random(
+    state: "State", batches: list[Tensor], neighbors: Tensor, distances: Tensor
+) -> Tensor:
+    """Replace the neighbors of some samples by one random sample, drawn as the batches are.
+
+    Changes neighbors and distances (N, K) in place; returns the shares (N, K+1) of P(clean) that
+    count: 1 for neighbors; for a random sample Beta-distributed, as in mixup, and 0 for the rest.
+    """
+    n, config, device = state.data.n, state.config, state.device
+    order = torch.cat(batches)
+    chosen = order[torch.from_numpy(state.rng.random(n) < config.random_share).to(device)]
+    partners = order[torch.from_numpy(state.rng.permutation(n)).to(device)][: len(chosen)]
+    own = torch.from_numpy(state.rng.beta(config.mixup_beta, config.mixup_beta, len(chosen)))
+    shares = torch.ones(n, neighbors.shape[1] + 1, device=device)
+    shares[chosen] = 0
+    shares[chosen, 0], shares[chosen, 1] = own.float().to(device), 1 - own.float().to(device)
+    neighbors[chosen, 0] = partners
+    distances[chosen] = torch.nan
+    return shares

@@ -1,7 +1,7 @@
 """The evaluation of a network: its training set in one pass, the test part, and P(clean)."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,9 @@ from engine import metrics
 from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
-from engine.method.soft_labels import align, ema_update, sharpen
+from engine.method.neighbors import nearest
+from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
+from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
 from engine.models.inference import forward
 
@@ -29,6 +31,8 @@ class Evaluation:
     prediction: Tensor  # (N,) int32
     confidence: Tensor  # (N,) float32, the probability of the prediction
     loss: Tensor  # (N,) float32, cross-entropy against the current hard label
+    neighbors: Tensor | None  # (N, k) int64, the nearest by features, if they vote on labels
+    distances: Tensor | None  # (N, k) float32
 
 
 def evaluate(
@@ -36,13 +40,15 @@ def evaluate(
 ) -> Evaluation:
     """One pass over the whole training set, which also corrects its labels.
 
-    network: `State.evaluation_network`. correct: move the soft labels toward the predictions;
-    losses are then those of the moved labels. No second table of N x C is made. Raises
+    network: `State.evaluation_network`. correct: correct the soft labels by the predictions;
+    losses are then those of the corrected labels. No second table of N x C is made. Raises
     TrainingError where an output is not finite.
     """
     config, parts = state.config, []
     total = torch.zeros(state.data.n_classes, device=state.device)
     goal = _target_shares(state) if correct and config.align != "none" else None
+    anew = correct and config.correction in ("relabel", "refine")
+    given, labels = _given(state), state.soft.argmax(1)
     mirrored = config.flip_average == "all"
     chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
     start = 0
@@ -52,25 +58,89 @@ def evaluate(
         probabilities = logits.softmax(1)
         confidence, prediction = probabilities.max(1)
         total += probabilities.sum(0)
+        own = [features, prediction.int(), confidence]
         if correct:
             target = probabilities
             if goal is not None and state.shares is not None:
                 target = align(target, state.shares, goal)
             if config.sharpen < 1:
                 target = sharpen(target, config.sharpen)
-            state.soft[rows] = ema_update(state.soft[rows], target, config.alpha)
-        loss = cross_entropy(logits, state.soft[rows].argmax(1), reduction="none")
-        parts.append((features, prediction.int(), confidence, loss))
+            if anew:
+                state.soft[rows] = target  # completed by _correct_anew, which needs all samples
+                sure, likeliest = target.max(1)
+                own += [_loss(logits, given[rows]), _loss(logits, likeliest), sure, likeliest]
+            else:
+                state.soft[rows] = ema_update(state.soft[rows], target, config.alpha)
+        if not anew:
+            own.append(_loss(logits, state.soft[rows].argmax(1)))
+        parts.append(own)
     state.shares = total / state.data.n
-    evaluation = Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if not (
-        torch.isfinite(evaluation.features).all() and torch.isfinite(evaluation.confidence).all()
-    ):
+    features, prediction, confidence, loss, *rest = (
+        torch.cat(column) for column in zip(*parts, strict=True)
+    )
+    if not (torch.isfinite(features).all() and torch.isfinite(confidence).all()):
         raise TrainingError(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
-    return evaluation
+    neighbors = distances = None
+    if config.votes:
+        k = min(config.vote_k, max(1, state.data.n // (2 * state.data.n_classes)))
+        neighbors, distances = nearest(
+            features, k, backend=config.neighbor_backend, seed=config.seed
+        )
+    if anew:
+        loss = _correct_anew(state, given, labels, neighbors, loss, *rest)
+    return Evaluation(features, prediction, confidence, loss, neighbors, distances)
+
+
+def _correct_anew(
+    state: "State",
+    given: Tensor,
+    labels: Tensor,
+    neighbors: Tensor | None,
+    loss: Tensor,
+    loss_of_likeliest: Tensor,
+    sure: Tensor,
+    likeliest: Tensor,
+) -> Tensor:
+    """Correct the soft labels, which hold the predictions, starting from the given labels.
+
+    given, labels (before this correction), likeliest: (N,) int64. loss: (N,), of the given labels.
+    sure: (N,), the probability of the likeliest class. Returns the losses of the new labels (N,).
+    """
+    config, n_classes = state.config, state.data.n_classes
+    if config.correction == "relabel":
+        votes = None
+        if config.relabel_vote:
+            assert neighbors is not None
+            votes = neighbor_votes(labels, neighbors, n_classes)
+        corrected = relabel(given, likeliest, sure, config.relabel_threshold, votes)
+        state.soft = one_hot(corrected, n_classes, state.soft.dtype)
+    else:
+        clean = fit_clean_probability(normalize_losses(loss), seed=config.seed).clean
+        clean = _with_votes(state, clean, given, neighbors)
+        state.soft = refine(state.soft, given, clean)
+        corrected = state.soft.argmax(1)
+    return torch.where(corrected == given, loss, loss_of_likeliest)
+
+
+def _with_votes(state: "State", clean: Tensor, labels: Tensor, neighbors: Tensor | None) -> Tensor:
+    """P(clean) (N,) of labels (N,) by the mixture, the neighbors' vote or both, see clean_from."""
+    if state.config.clean_from == "mixture":
+        return clean
+    assert neighbors is not None
+    vote = vote_for(labels, neighbor_votes(labels, neighbors, state.data.n_classes))
+    return vote if state.config.clean_from == "vote" else clean * vote
+
+
+def _given(state: "State") -> Tensor:
+    """The given labels (N,) int64 on the device."""
+    return torch.from_numpy(state.noisy_labels.given).to(state.device)
+
+
+def _loss(logits: Tensor, labels: Tensor) -> Tensor:
+    return cross_entropy(logits, labels, reduction="none")
 
 
 @torch.no_grad()
@@ -116,17 +186,19 @@ def run_network(
         ) from error
 
 
-def estimate_clean_probability(state: "State", loss: Tensor) -> tuple[Tensor, CleanFit]:
-    """How likely each current label is clean, from how well the network fits it.
+def estimate_clean_probability(state: "State", evaluation: Evaluation) -> tuple[Tensor, CleanFit]:
+    """How likely each current label is clean, by how well the network fits it.
 
-    loss: (N,), cross-entropy against the hard label. Returns scaled_loss (N,) in [0, 1], that loss
-    scaled and averaged over loss_history epochs, and the mixture fitted on it.
+    Where neighbors vote (clean_from), their vote counts, too, or alone. Returns scaled_loss (N,) in
+    [0, 1], the loss scaled and averaged over loss_history epochs, and the mixture fitted on it.
     """
-    state.losses = [*state.losses, normalize_losses(loss)][-state.config.loss_history :]
+    loss = normalize_losses(evaluation.loss)
+    state.losses = [*state.losses, loss][-state.config.loss_history :]
     scaled_loss = torch.stack(state.losses).mean(0)
     fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
-    state.clean = fit.clean
-    return scaled_loss, fit
+    labels = state.soft.argmax(1)
+    state.clean = _with_votes(state, fit.clean, labels, evaluation.neighbors)
+    return scaled_loss, replace(fit, clean=state.clean)
 
 
 def measure_part(
@@ -152,5 +224,4 @@ def _target_shares(state: "State") -> Tensor:
     n_classes = state.data.n_classes
     if state.config.align == "uniform":
         return torch.full((n_classes,), 1 / n_classes, device=state.device)
-    given = torch.from_numpy(state.noisy_labels.given).to(state.device)
-    return given.bincount(minlength=n_classes) / len(given)
+    return _given(state).bincount(minlength=n_classes) / state.data.n

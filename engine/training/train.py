@@ -16,7 +16,7 @@ from engine.config import LIVE, RunConfig, corrects, validate_k
 from engine.errors import TrainingError
 from engine.hardware import session, threads
 from engine.method import losses, optimization
-from engine.method.augmentation import augment, distort, normalize
+from engine.method.augmentation import augment, distort, normalize, randaugment
 from engine.method.mixing import weighted_sum
 from engine.method.mixture import CleanFit
 from engine.method.soft_labels import ema_update
@@ -51,7 +51,7 @@ def train(
     if state.config != config:
         raise ValueError("config is not the one that state was made with")
     control = control or Control()
-    features = None  # (N, D), of the last evaluation; a resumed run has to evaluate again
+    evaluation = None  # the last one; a resumed run has to evaluate again
 
     first = state.epoch + 1
 
@@ -65,14 +65,13 @@ def train(
 
             # Which samples are mixed with which, and by what weights
             with seconds.of("neighbors"):
-                if mixing == "neighbors" and features is None:
+                if mixing == "neighbors" and evaluation is None:
                     network = state.evaluation_network()
                     evaluation = evaluate(state, network, control, epoch, correct=False)
-                    features = evaluation.features
                     if state.clean is None:
-                        estimate_clean_probability(state, evaluation.loss)
+                        estimate_clean_probability(state, evaluation)
                 batches = draw_batches(state, phase)
-                partners = find_partners(state, mixing, batches, features)
+                partners = find_partners(state, mixing, batches, evaluation)
 
             # Train on the synthetic samples
             with seconds.of("training"):
@@ -85,9 +84,8 @@ def train(
                 network = state.evaluation_network()
                 moves = corrects(config, epoch) and config.correction_source == "evaluation"
                 evaluation = evaluate(state, network, control, epoch, correct=moves)
-                features = evaluation.features
             with seconds.of("mixture"):
-                scaled_loss, fit = estimate_clean_probability(state, evaluation.loss)
+                scaled_loss, fit = estimate_clean_probability(state, evaluation)
             with seconds.of("test"):
                 measured = {
                     "train_loss": train_loss,
@@ -175,6 +173,7 @@ def train_step(
     parts = torch.cat([batch[:, None], partners.neighbors[batch]], dim=1)  # (B, K+1)
     weights = partners.weights[batch]
     images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
+    images = randaugment(images, config.randaugment, state.generator)
     images = images.unflatten(0, parts.shape)
     if corrects(config, epoch) and config.correction_source == "batch":
         with torch.no_grad():

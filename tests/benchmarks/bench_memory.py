@@ -41,7 +41,7 @@ def main() -> None:
     start = time.perf_counter()
     with threads(state.threads):
         evaluation = evaluate(state, state.evaluation_network(), Control(), 0, correct=True)
-        estimate_clean_probability(state, evaluation.loss)
+        estimate_clean_probability(state, evaluation)
     results = {
         "type": str(state.soft.dtype),
         "table_megabytes": state.soft.nbytes // 2**20,

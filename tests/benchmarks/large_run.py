@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from engine import metrics
 from engine.config import configure, corrects
@@ -21,7 +22,7 @@ from engine.files import read_json, write_json
 from engine.method.mixing import mixing_weights
 from engine.method.soft_labels import ema_update
 from engine.runs.writer import RunWriter
-from engine.training.evaluation import estimate_clean_probability
+from engine.training.evaluation import Evaluation, estimate_clean_probability
 from engine.training.snapshot import Snapshot
 from engine.training.state import State
 from engine.training.train import epoch_plan, prepare_state
@@ -81,9 +82,11 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
     probabilities = logits.softmax(1)
     if corrects(config, epoch):
         state.soft = ema_update(state.soft, probabilities, config.alpha)
-    loss, scaled_loss, fit = estimate_clean_probability(state, logits)
-    state.epoch = epoch
     confidence, prediction = probabilities.max(1)
+    loss = cross_entropy(logits, state.soft.argmax(1), reduction="none")
+    evaluation = Evaluation(logits, prediction.int(), confidence, loss, None, None)
+    scaled_loss, fit = estimate_clean_probability(state, evaluation)
+    state.epoch = epoch
     soft, clean = state.soft.numpy().copy(), fit.clean.numpy()
     measured = metrics.label_metrics(problem.given, problem.true, prediction.numpy(), soft, clean)
     measured |= {

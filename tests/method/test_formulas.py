@@ -6,7 +6,8 @@ import torch
 
 from engine.method import losses
 from engine.method.mixing import mix, mixing_weights, mixup_partners, weighted_sum
-from engine.method.soft_labels import align, ema_update, one_hot, sharpen
+from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
+from engine.method.votes import neighbor_votes, vote_for
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 3, (12, 5))
@@ -176,3 +177,48 @@ def test_ema_update_refuses_alpha_outside_its_range(alpha):
 
 def test_one_hot_rows():
     np.testing.assert_array_equal(one_hot(torch.tensor([2, 0]), 3), [[0, 0, 1], [1, 0, 0]])
+
+
+def test_votes_are_shares_of_the_neighbors_labels_by_class_frequency():
+    labels, neighbors = RNG.integers(0, 4, 60), RNG.integers(0, 60, (60, 9))
+    votes = neighbor_votes(torch.from_numpy(labels), torch.from_numpy(neighbors), 5)
+    expected = np.zeros((60, 5))
+    for row, near in enumerate(neighbors):
+        for other in near:
+            expected[row, labels[other]] += 1 / (labels == labels[other]).sum()
+    expected /= expected.sum(1, keepdims=True)
+    np.testing.assert_allclose(votes, expected, atol=1e-6)
+    own = vote_for(torch.from_numpy(labels), votes)
+    np.testing.assert_allclose(own, expected[range(60), labels] / expected.max(1), atol=1e-6)
+
+
+def test_a_rare_class_is_not_outvoted_by_a_frequent_one():
+    labels = torch.tensor([0] * 20 + [1] * 2)
+    neighbors = torch.tensor([[20, 21, 0, 1, 2, 3]])
+    assert neighbor_votes(labels, neighbors, 2).argmax() == 1
+
+
+@pytest.mark.parametrize(
+    ("confidence", "vote", "expected"), [(0.95, 1, 1), (0.9, 1, 0), (0.95, 0, 0)]
+)
+def test_relabel_takes_confident_predictions_that_neighbors_vote_for(confidence, vote, expected):
+    given, prediction = torch.tensor([0]), torch.tensor([1])
+    votes = one_hot(torch.tensor([vote]), 2)
+    sure = torch.tensor([confidence], dtype=torch.float64)
+    assert relabel(given, prediction, sure, 0.9, votes).item() == expected
+    assert relabel(given, prediction, sure, 0.9).item() == int(confidence > 0.9)
+
+
+def test_refine_keeps_as_much_of_the_given_label_as_is_likely_clean():
+    given, clean = RNG.integers(0, 5, 12), RNG.random(12)
+    expected = clean[:, None] * np.eye(5)[given] + (1 - clean[:, None]) * PROBABILITIES
+    (probabilities, share), labels = tensors(PROBABILITIES, clean), torch.from_numpy(given)
+    np.testing.assert_allclose(refine(probabilities, labels, share), expected, atol=1e-6)
+
+
+def test_mixing_weights_by_shares():
+    clean, neighbors = tensors(RNG.random(6))[0], torch.tensor([[1], [2], [3], [4], [5], [0]])
+    shares = tensors(RNG.random((6, 2)))[0]
+    own, other = clean * shares[:, 0], clean[neighbors[:, 0]] * shares[:, 1]
+    expected = torch.stack([own, other], 1) / (own + other)[:, None]
+    torch.testing.assert_close(mixing_weights(clean, neighbors, shares), expected)

@@ -15,7 +15,7 @@ from engine.hardware import (
     hardware_info,
 )
 from engine.method import optimization
-from engine.method.augmentation import augment, distort, normalize
+from engine.method.augmentation import augment, distort, normalize, randaugment
 
 
 @pytest.mark.parametrize(
@@ -129,6 +129,33 @@ def test_jitter_changes_saturation_contrast_and_brightness_within_bounds():
     assert 2 * 0.8 - 0.2 < level.min() < level.max() < 2 * 1.2 + 0.2
     torch.testing.assert_close(out[:, 1] * 2, out[:, 0] + out[:, 2])
     assert distort(gray, cutout=0, jitter=0.0, generator=generator) is gray
+
+
+def test_randaugment_changes_a_share_of_the_images_and_repeats_itself():
+    images = torch.randint(256, (400, 3, 12, 10), dtype=torch.uint8)
+    a, b = (randaugment(images, 0.5, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert torch.equal(a, b)
+    assert a.shape == images.shape
+    assert a.min() >= 0
+    assert a.max() <= 255
+    same = (a - images).abs().amax((1, 2, 3)) < 0.001
+    assert 0.4 < same.float().mean() < 0.6
+    assert randaugment(images, 0.0, torch.Generator()) is images
+
+
+def test_randaugment_takes_each_of_its_ten_operations():
+    ramp = torch.arange(0, 250, 10, dtype=torch.uint8).repeat(2000, 3, 25, 1)
+    out = randaugment(ramp, 1.0, torch.Generator().manual_seed(0))
+    middle = out[:, :, 12, 12].mean(1)
+    assert (out[:, 0, 2, 12] - out[:, 0, 22, 12]).abs().max() > 20, "rotated or sheared"
+    assert middle.max() > 180, "brighter"
+    assert middle.min() < 60, "darker"
+    levels = torch.tensor([len(image.unique()) for image in out])
+    assert (levels <= 4).any(), "posterized"
+    falls = (out[:, 0, 12, 1:] < out[:, 0, 12, :-1]).any(1)
+    assert 0.05 < falls.float().mean() < 0.4, "solarized"
+    full = (out.amin((1, 2, 3)) < 1) & (out.amax((1, 2, 3)) > 254)
+    assert full.float().mean() > 0.1, "automatic contrast"
 
 
 @pytest.mark.parametrize("network", models.NETWORKS)

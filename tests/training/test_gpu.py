@@ -61,8 +61,8 @@ def test_no_batch_waits_for_the_gpu():
     )
     network = state.evaluation_network()
     seen = evaluate(state, network, control, 0, correct=False)
-    estimate_clean_probability(state, seen.loss)
-    partners = find_partners(state, "neighbors", [], seen.features)
+    estimate_clean_probability(state, seen)
+    partners = find_partners(state, "neighbors", [], seen)
     batches = draw_batches(state, "main")
     passed = []
 

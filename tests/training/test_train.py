@@ -321,7 +321,8 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
     "settings",
     [dict(method=m) for m in METHODS]
     + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
-    + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)],
+    + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)]
+    + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)],
     ids=lambda settings: settings.get("method") or next(iter(settings)),
 )
 def test_a_stored_state_continues_bit_by_bit(settings, data, tmp_path):

@@ -11,6 +11,7 @@ from app.server.visible_runs import runs
 from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
+from engine.config import METHOD_DEFAULTS
 from engine.runs.folder import RunFolder
 from engine.runs.lineage import label_parent
 
@@ -34,7 +35,6 @@ SETTING_NAMES = IN_SHORT_NAMES | {
     "correction_start": "correction start",
     "learning_rate": "learning rate",
 }
-AS_METHOD = {"mixing", "loss", "correction"}  # settings that make the method
 
 
 @dataclass(frozen=True)
@@ -70,12 +70,12 @@ def differences(names: list[str]) -> list[str]:
     configs = [run_cache.run(name).config for name in names]
     differing = run_table.differing_settings([run_table.settings_of(config) for config in configs])
     phrases = []
-    if AS_METHOD & set(differing):
+    if METHOD_DEFAULTS.keys() & set(differing):
         phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))
     for name, values in differing.items():
         if name == "noise_matrix":
             phrases.append("**noise matrix**: different")
-        elif name not in AS_METHOD:
+        elif name not in METHOD_DEFAULTS:
             phrases.append(_phrase(SETTING_NAMES.get(name, name.replace("_", " ")), values))
     return phrases
 

@@ -95,7 +95,7 @@ def live_settings(info: RunInfo, config: RunConfig, latest: dict[str, Any], cell
             on_change=page.guarded(change),
             args=("k",),
         )
-    if config.correction != "none":
+    if config.correction == "ema":
         cells[1].slider(
             "Alpha from the next epoch on",
             0.0,

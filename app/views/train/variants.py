@@ -53,10 +53,8 @@ def variants(name: str) -> None:
 
 def start_variant(config: RunConfig, rate: float | None, method: str) -> None:
     """Start a run with the same settings except the noise rate and the method."""
-    changes = {k: METHODS[method][k] for k in ("mixing", "loss", "correction")}
-    if rate is not None:
-        changes["rate"] = rate
-    start(config.changed(**changes))
+    changes = {} if rate is None else {"rate": rate}
+    start(config.varied(method=method, **changes))
     st.rerun()
 
 
