@@ -296,6 +296,10 @@ class RunConfig(BaseModel):
             )
         if self.nesterov and not self.momentum:
             raise ValueError("nesterov = True: allowed is a momentum above 0 with it, not 0.0")
+        if self.sampling != "uniform" and self.neighbor_scope == "batch":
+            raise ValueError(
+                f"sampling = {self.sampling!r}: allowed is uniform where neighbor_scope is batch"
+            )
         if (self.noise == "matrix") != (self.noise_matrix is not None):
             raise ValueError(
                 f"noise = {self.noise!r}: noise 'matrix' and noise_matrix go together, "

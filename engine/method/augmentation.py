@@ -81,7 +81,8 @@ def randaugment(images: Tensor, share: float, generator: torch.Generator) -> Ten
     step = 2 ** (3.5 + 2.5 * size[8]).round()  # 2, 4, ... 64 of 256 levels become one
     images = torch.where(on[8], (images / step).floor() * step, images)
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-    return torch.where(on[9], (images - low) * 255 / (high - low).clamp(min=1), images)
+    stretched = (images - low) * 255 / (high - low).clamp(min=1)
+    return torch.where(on[9], stretched, images).clamp(0, 255)
 
 
 def distort(images: Tensor, *, cutout: int, jitter: float, generator: torch.Generator) -> Tensor:

@@ -76,8 +76,9 @@ def find_partners(
 
 def _random_partners(state: "State", batches: list[Tensor]) -> Partners:
     n, device = state.data.n, state.device
-    neighbors = torch.empty(n, 1, dtype=torch.int64, device=device)
-    weights = torch.empty(n, 2, device=device)
+    # samples that are not drawn, see balanced_odds, keep themselves
+    neighbors = torch.arange(n, device=device)[:, None]
+    weights = torch.tensor([1.0, 0.0], device=device).repeat(n, 1)
     for batch in batches:
         partners, weights[batch] = mixup_partners(
             len(batch), state.config.mixup_beta, state.rng, device
