@@ -226,6 +226,12 @@ class RunConfig(BaseModel):
     )
     state_interval: int = _run(
         1, ge=1, description="keep the network of every n-th epoch for forks (newest: always)"
+    test_interval: int = _run(
+        1,
+        ge=1,
+        description="measure the test part after every n-th epoch and the last; the metrics of the "
+        "other epochs have no test accuracy",
+    )
     )
     checkpoint_every: int = _run(
         1,
