@@ -230,7 +230,9 @@ def _series(records: Sequence[dict], name: str) -> list[tuple[int, float]]:
 
 
 def _last(records: Sequence[dict], name: str) -> float | None:
-    return records[-1]["metrics"].get(name)
+    """The newest value of a metric; None without one."""
+    points = _series(records, name)
+    return points[-1][1] if points else None
 
 
 def _at(records: Sequence[dict], name: str, epoch: int) -> float:

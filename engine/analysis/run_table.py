@@ -25,6 +25,7 @@ RUN_FILES = ("config.json", "epochs.jsonl", "epochs.json", "status.json", "label
 SWEEP_AXES = ("k", "alpha", "rate")  # the axes of a sweep
 MACHINE_SETTINGS = {
     "device", "precision", "compile", "threads", "state_interval", "checkpoint_every", "panel_size",
+    "deterministic", "test_interval",
 }  # fmt: skip
 METRICS = {  # column -> title; all are shares in [0, 1]
     "test_last": "Test accuracy, last epoch",

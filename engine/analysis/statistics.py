@@ -23,9 +23,6 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 CONFIDENCE = 0.95
 INTERVAL_COLUMNS = ("n", "mean", "std", "low", "high")  # columns of every table of means
 

@@ -1,5 +1,6 @@
 """A run in numbers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from engine.runs.folder import RunFolder
@@ -8,7 +9,8 @@ from engine.runs.folder import RunFolder
 def summary(run: RunFolder) -> dict[str, Any]:
     """A run in numbers, up to its newest epoch; None for what is not known.
 
-    Shares are in [0, 1]. test_accuracy_best is the test accuracy of best_epoch, which
+    Shares are in [0, 1]. test_accuracy_last is of the newest epoch that was tested (setting
+    test_interval), in a finished run the last one. test_accuracy_best is that of best_epoch, which
     best_chosen_on names ("validation" or "test"; chosen on test, it is no honest estimate).
     memorized: share of wrong given labels that the network predicts after the last epoch.
     label_accuracy_corrected: of the raw result of correction, not of the changes that `export`
@@ -18,6 +20,7 @@ def summary(run: RunFolder) -> dict[str, Any]:
     """
     config, info, records = run.config, run.info, run.epochs
     last = records[-1]["metrics"] if records else {}
+    tested = newest_test(records)
     settings = records[-1]["settings"] if records else {}
     best, chosen_on = _best(run, records)
     given_right = None if info["rate_actual"] is None else 1 - info["rate_actual"]
@@ -38,11 +41,11 @@ def summary(run: RunFolder) -> dict[str, Any]:
         "device": info["device"],
         "precision": info["precision"],
         "seconds": round(sum(sum(r["seconds"].values()) for r in records), 2),
-        "test_accuracy_last": last.get("test_accuracy"),
+        "test_accuracy_last": tested.get("test_accuracy"),
         "test_accuracy_best": best["metrics"].get("test_accuracy") if best else None,
         "best_epoch": best["epoch"] if best else None,
         "best_chosen_on": chosen_on,
-        "test_calibration_error": last.get("test_calibration_error"),
+        "test_calibration_error": tested.get("test_calibration_error"),
         "label_accuracy_given": given_right,
         "label_accuracy_corrected": last.get("label_accuracy"),
         "changed_labels": last.get("changed_labels"),
@@ -54,6 +57,12 @@ def summary(run: RunFolder) -> dict[str, Any]:
         "notes": info["data"]["notes"],
         "commit": info["machine"]["commit"],
     }
+
+
+def newest_test(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The metrics of the newest epoch whose test accuracy is known; {} where none is."""
+    metrics = (record["metrics"] for record in reversed(records))
+    return next((m for m in metrics if m.get("test_accuracy") is not None), {})
 
 
 def _best(

@@ -12,7 +12,7 @@ from engine.config.presets import (
     PRESETS,
     reference_preset,
 )
-from engine.config.rules import corrects, validate_k
+from engine.config.rules import corrects, is_tested, validate_k
 from engine.config.settings import (
     FIXED_IN_FORK,
     GROUPS,
@@ -30,6 +30,6 @@ __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
     "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
     "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
-    "allowed", "configure", "corrects", "did_you_mean", "group_of", "reference_preset", "unknown",
-    "validate_k",
+    "allowed", "configure", "corrects", "did_you_mean", "group_of", "is_tested", "reference_preset",
+    "unknown", "validate_k",
 ]  # fmt: skip

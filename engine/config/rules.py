@@ -20,6 +20,11 @@ def validate_k(config: "RunConfig", n: int) -> None:
         raise ConfigError(f"k = {config.k}: allowed is 1 to {most} {where}")
 
 
+def is_tested(config: "RunConfig", epoch: int) -> bool:
+    """Whether the test part is measured after this epoch, counted from 0."""
+    return (epoch + 1) % config.test_interval == 0 or epoch + 1 == config.epochs
+
+
 def corrects(config: "RunConfig", epoch: int) -> bool:
     """Whether soft labels are corrected in this epoch, counted from 0."""
     return (

@@ -263,6 +263,12 @@ class RunConfig(BaseModel):
         description="split that names the best epoch; test where there is no validation part "
         "(reference: test)",
     )
+    test_interval: int = _run(
+        1,
+        ge=1,
+        description="measure the test part after every n-th epoch and the last; the metrics of the "
+        "other epochs have no test accuracy",
+    )
     panel_size: int = _run(
         5000, ge=2, le=100_000, description="samples whose features are kept for the map"
     )

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from engine import metrics
+from engine.config import is_tested
 from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
@@ -204,10 +205,15 @@ def estimate_clean_probability(state: "State", evaluation: Evaluation) -> tuple[
 def measure_part(
     state: "State", network: nn.Module, part: str, control: "Control", epoch: int
 ) -> dict[str, float | None]:
-    """Accuracy and calibration error on the "test" or "val" part; nothing where it is missing."""
+    """Accuracy and calibration error on the "test" or "val" part; nothing where it is missing.
+
+    Both are None in the epochs that test_interval leaves out.
+    """
     images = getattr(state.data, f"{part}_images")
     if images is None or not len(images):
         return {}
+    if part == "test" and not is_tested(state.config, epoch):
+        return {"test_accuracy": None, "test_calibration_error": None}
     mirrored = state.config.flip_average != "none"
     outputs = predict(state, network, images, control, epoch, part, mirrored)
     logits = [logits for logits, _ in outputs]

@@ -75,6 +75,17 @@ def test_memorization_needs_wrong_labels_learned_and_a_test_that_falls():
     assert "Memorization" not in found(config, memorized=0.8, test_accuracy=falling)  # no rise
 
 
+def test_epochs_that_were_not_tested_are_left_out():
+    learned = dict(memorized=[0.02, *[0.9] * 20], label_accuracy=0.64, changed_labels=0.0)
+    config = configure(dataset="digits", method="ce")
+    made = records(config, **learned, test_accuracy=[0.95, *[0.8] * 20])
+    expected = diagnose(config, made, rate_actual=WRONG)
+    assert [one.name for one in expected] == ["Memorization"]
+    for record in made[1::2]:  # the last one, too
+        record["metrics"]["test_accuracy"] = None
+    assert diagnose(config, made, rate_actual=WRONG) == expected
+
+
 def test_one_bad_epoch_is_chance():
     assert found(test_accuracy=[0.97, 0.6]) == {}
     assert "Past its best epoch" in found(test_accuracy=[0.97, 0.6, 0.6, 0.6])

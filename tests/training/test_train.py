@@ -503,6 +503,19 @@ def test_every_second_of_an_epoch_belongs_to_a_stage(data, monkeypatch):
         assert 0.95 * seconds < sum(snapshot.seconds.values()) <= seconds
 
 
+def test_the_test_part_is_measured_every_nth_epoch_and_after_the_last(data):
+    every, third = (list(train(quick(k=2, epochs=8, test_interval=n), data)) for n in (1, 3))
+    tested = [s.epoch for s in third if s.metrics["test_accuracy"] is not None]
+    assert tested == [2, 5, 7]
+    for a, b in zip(every, third, strict=True):
+        if b.epoch in tested:
+            assert_same(a, b)
+        else:
+            missing = {"test_accuracy": None, "test_calibration_error": None}
+            assert b.metrics == a.metrics | missing
+            np.testing.assert_array_equal(a.soft, b.soft)
+
+
 def test_arrays_of_a_snapshot_are_copies(data):
     state = prepare_state(quick(), data)
     snapshot = next(train(quick(), data, state=state))

@@ -23,6 +23,7 @@ from app.state.url_state import bound, get, put
 from app.views.train.live_charts import CHARTS, STAGES, charts_of, diagnoses
 from app.views.train.run_controls import controls, live_settings, progress
 from app.views.train.variants import start, variants
+from engine.analysis.summary import newest_test
 from engine.config import RunConfig, configure
 from engine.runs.records import epochs_file
 
@@ -37,7 +38,7 @@ def numbers(name: str, records: list[dict[str, Any]], cells: list) -> None:
     last = records[-1]["metrics"]
     info = run_cache.run(name).info
     shown = [
-        ("Test accuracy", last.get("test_accuracy"), "test accuracy"),
+        ("Test accuracy", newest_test(records).get("test_accuracy"), "test accuracy"),
         ("Label accuracy", last.get("label_accuracy"), "label recovery"),
         ("Memorization", last.get("memorized"), "memorization"),
     ]

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from app.server.run_manager import runs
+from engine.analysis.summary import summary
 from engine.charts import live_curves
 from engine.runs.folder import RunFolder
 from tests.app.conftest import app, n_epochs, texts, wait_until
+from tests.records import read_records, write_records
 
 
 def owner_of(name: str) -> str:
@@ -192,6 +194,21 @@ def test_unknown_true_labels_are_named(unknown):
     at = app("train", run=unknown)
     assert "needs the true labels" in texts(at)
     assert {m.label: m.value for m in at.metric}["Noise / requested"] == "unknown"
+
+
+def test_an_epoch_that_was_not_tested_shows_the_newest_accuracy(finished, root):
+    records = read_records(root / finished)
+    for record in records[-2:]:
+        record["metrics"] |= {"test_accuracy": None, "test_calibration_error": None}
+    write_records(root / finished, records)
+    shown = {m.label: m.value for m in app("train", run=finished).metric}["Test accuracy"]
+    assert shown == f"{100 * records[-3]['metrics']['test_accuracy']:.1f} %"
+    for page in ("compare", "runs", "labels"):
+        assert not app(page, run=finished).exception, page
+    numbers = summary(RunFolder(root / finished))
+    assert numbers["test_accuracy_last"] == records[-3]["metrics"]["test_accuracy"]
+    assert numbers["test_calibration_error"] == records[-3]["metrics"]["test_calibration_error"]
+    assert numbers["label_accuracy_corrected"] == records[-1]["metrics"]["label_accuracy"]
 
 
 def test_curve_rows_hold_the_records(finished, root):
