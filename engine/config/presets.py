@@ -140,6 +140,8 @@ def reference_preset(dataset: str, rate: float) -> dict[str, Any]:
         loss_history=5 if math.isclose(rate, 0.8) else 1,
         warmup_shuffle=False,
         warmup_augment=False,
+        unmixed_forward=True,
+        precision="float32",
         best_on="test",
         state_interval=10,
     )

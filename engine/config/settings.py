@@ -187,6 +187,11 @@ class RunConfig(BaseModel):
     )
     warmup_shuffle: bool = _method(True, description="shuffle during warm-up (reference: no)")
     warmup_augment: bool = _method(True, description="augment during warm-up (reference: no)")
+    unmixed_forward: bool = _method(
+        False,
+        description="before each mixed batch a training-mode forward pass of its unmixed images, "
+        "which only updates the running statistics of batch normalization (reference: yes)",
+    )
     mixup_beta: float = _method(
         1.0, gt=0, le=100, description="a of the Beta(a, a) that mixup draws from"
     )

@@ -136,6 +136,7 @@ QUIRKS: dict[str, tuple[dict, dict]] = {
     "warm-up unshuffled": (dict(warmup_shuffle=False), {}),
     "warm-up unaugmented": (dict(warmup_augment=False), {}),
     "warm-up one epoch short": (dict(warmup=1), {}),
+    "batch statistics of unmixed images too": (dict(unmixed_forward=True), {}),
 }
 ABLATION_RATES = (0.4, 0.6)
 

@@ -175,11 +175,13 @@ def train_step(
     images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
     images = randaugment(images, config.randaugment, state.generator)
     images = images.unflatten(0, parts.shape)
-    if corrects(config, epoch) and config.correction_source == "batch":
-        with torch.no_grad():
+    moves = corrects(config, epoch) and config.correction_source == "batch"
+    if moves or (config.unmixed_forward and weights.shape[1] > 1):
+        with torch.no_grad():  # in training mode: it also updates the batch statistics
             unmixed = normalize(images[:, 0], state.mean, state.std)
-            probabilities = run_network(state, state.compiled, unmixed)[0].softmax(1)
-        moved = ema_update(state.soft[batch], probabilities, config.alpha)
+            logits, _ = run_network(state, state.compiled, unmixed)
+    if moves:
+        moved = ema_update(state.soft[batch], logits.softmax(1), config.alpha)
         state.soft[batch] = moved.to(state.soft.dtype)
     # weights sum to 1, so that mixed images may be normalized after mixing
     mixed = normalize(weighted_sum(images, weights), state.mean, state.std)

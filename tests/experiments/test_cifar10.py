@@ -44,10 +44,12 @@ PLAIN = dict(
     correction_source="evaluation",
     warmup_shuffle=True,
     warmup_augment=True,
+    unmixed_forward=False,
 )
 REFERENCE_QUIRKS = {
     "schedule", "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
     "correction_interval", "correction_source", "warmup_shuffle", "warmup_augment",
+    "unmixed_forward",
 }  # fmt: skip
 
 

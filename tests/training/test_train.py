@@ -191,8 +191,9 @@ def test_a_large_table_of_soft_labels_is_kept_in_half_precision(settings, data, 
     )
 
 
-def test_a_compiled_step_trains_the_same(data, monkeypatch):
-    plain = list(train(quick(epochs=3), data))
+@pytest.mark.parametrize("settings", [dict(), dict(unmixed_forward=True)], ids=str)
+def test_a_compiled_step_trains_the_same(settings, data, monkeypatch):
+    plain = list(train(quick(**settings, epochs=3), data))
     seen = []
 
     def compiled(model, **options):  # Dynamo's part alone; the code it would generate takes minutes
@@ -206,7 +207,7 @@ def test_a_compiled_step_trains_the_same(data, monkeypatch):
 
     compile_, stages = torch.compile, []
     monkeypatch.setattr(torch, "compile", compiled)
-    config = quick(epochs=3, compile="reduce-overhead")
+    config = quick(**settings, epochs=3, compile="reduce-overhead")
     for first, second in zip(plain, train(config, data, control=Watched()), strict=True):
         np.testing.assert_allclose(first.loss, second.loss, atol=1e-4)
     assert [epoch for epoch, stage in stages if stage == "compiling"] == [0]
@@ -285,6 +286,52 @@ def test_the_reference_searches_inside_batches_and_moves_labels_every_second_epo
     assert sorted(np.concatenate(batches).tolist()) == list(range(data.n))
 
 
+@pytest.mark.parametrize("settings", [dict(k=2, weight_ema=0.8), QUIRKS], ids=["mixnn", "quirks"])
+def test_batch_statistics_are_those_of_unmixed_and_mixed_images(settings, data):
+    """One forward pass a batch in warm-up, two after it, also where labels move by the batch."""
+    config = quick(**dict(epochs=6) | settings | dict(unmixed_forward=True))
+    state = prepare_state(config, data)
+    norm = next(m for m in state.model.modules() if isinstance(m, torch.nn.BatchNorm2d))
+    seen = []
+    norm.register_forward_pre_hook(lambda module, args: seen.append((module.training, args[0])))
+    mean, variance, n_batches = torch.zeros(norm.num_features), torch.ones(norm.num_features), 3
+    for snapshot in train(config, data, state=state):
+        batches = [values.detach() for training, values in seen if training]
+        assert len(batches) == n_batches * (1 if snapshot.epoch < config.warmup else 2)
+        if snapshot.epoch >= config.warmup:
+            spread = [float(b.var()) for b in batches]  # mixing averages images
+            assert np.mean(spread[::2]) > np.mean(spread[1::2])
+        for values in batches:
+            mean = 0.9 * mean + 0.1 * values.mean((0, 2, 3))
+            variance = 0.9 * variance + 0.1 * values.transpose(0, 1).flatten(1).var(1)
+        torch.testing.assert_close(norm.running_mean, mean)
+        torch.testing.assert_close(norm.running_var, variance)
+        seen.clear()
+
+
+def test_the_forward_pass_of_unmixed_images_only_moves_batch_statistics(data):
+    """Mixup looks at no evaluation, so that its weights are those without the pass."""
+    networks = []
+    for unmixed_forward in (False, True):
+        config = quick(method="mixup", unmixed_forward=unmixed_forward)
+        state = prepare_state(config, data)
+        list(train(config, data, state=state))
+        networks.append(state.model)
+    one, two = networks
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    running = [dict(network.named_buffers()) for network in networks]
+    assert any(not torch.equal(running[0][name], running[1][name]) for name in running[0])
+
+
+def test_without_mixing_there_is_no_second_forward_pass(data):
+    plain, same = (
+        list(train(quick(method="ce", unmixed_forward=value, epochs=3), data))
+        for value in (False, True)
+    )
+    for first, second in zip(plain, same, strict=True):
+        assert_same(first, second)
+
+
 def test_the_noise_does_not_show_in_the_order_of_the_batches():
     """Both draw permutations of N from the run's seed; the same stream would sort by noise."""
     for seed in range(3):
@@ -322,7 +369,8 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
     [dict(method=m) for m in METHODS]
     + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
     + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)]
-    + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)],
+    + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)]
+    + [dict(unmixed_forward=True)],
     ids=lambda settings: settings.get("method") or next(iter(settings)),
 )
 def test_a_stored_state_continues_bit_by_bit(settings, data, tmp_path):

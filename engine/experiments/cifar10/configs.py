@@ -26,6 +26,7 @@ INGREDIENTS = (
     "loss", "sharpen", "align", "weight_ema", "flip_average", "cutout", "jitter", "nesterov",
     "schedule", "neighbor_scope", "early_mixing", "early_loss", "early_extra", "loss_history",
     "correction_interval", "correction_source", "warmup_shuffle", "warmup_augment",
+    "unmixed_forward",
 )  # fmt: skip
 
 
