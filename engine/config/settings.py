@@ -211,7 +211,12 @@ class RunConfig(BaseModel):
     compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = _machine(
         "auto",
         description="mode of torch.compile for the network; the last two use CUDA graphs; auto: "
-        "default for a long run of a larger network on a CPU, else none",
+        "default for a long run of a larger network, else none",
+    )
+    deterministic: bool = _machine(
+        True,
+        description="on a GPU, the same seed gives the same arrays; false: the fastest algorithms, "
+        "whose sums are rounded differently from run to run",
     )
     threads: int = _machine(
         0, ge=0, le=1024, description="CPU threads; 0: one for the small network, else all cores"
@@ -221,17 +226,17 @@ class RunConfig(BaseModel):
         description="split that names the best epoch; test where there is no validation part "
         "(reference: test)",
     )
-    panel_size: int = _run(
-        5000, ge=2, le=100_000, description="samples whose features are kept for the map"
-    )
-    state_interval: int = _run(
-        1, ge=1, description="keep the network of every n-th epoch for forks (newest: always)"
     test_interval: int = _run(
         1,
         ge=1,
         description="measure the test part after every n-th epoch and the last; the metrics of the "
         "other epochs have no test accuracy",
     )
+    panel_size: int = _run(
+        5000, ge=2, le=100_000, description="samples whose features are kept for the map"
+    )
+    state_interval: int = _run(
+        1, ge=1, description="keep the network of every n-th epoch for forks (newest: always)"
     )
     checkpoint_every: int = _run(
         1,

@@ -64,9 +64,8 @@ def evaluate(
         parts.append((features, prediction.int(), confidence, loss))
     state.shares = total / state.data.n
     evaluation = Evaluation(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    if not (
-        torch.isfinite(evaluation.features).all() and torch.isfinite(evaluation.confidence).all()
-    ):
+    outputs = evaluation.features, evaluation.confidence
+    if not torch.stack([torch.isfinite(output).all() for output in outputs]).all():
         raise TrainingError(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
@@ -139,9 +138,9 @@ def measure_part(
     """
     images = getattr(state.data, f"{part}_images")
     if images is None or not len(images):
+        return {}
     if part == "test" and not is_tested(state.config, epoch):
         return {"test_accuracy": None, "test_calibration_error": None}
-        return {}
     mirrored = state.config.flip_average != "none"
     outputs = predict(state, network, images, control, epoch, part, mirrored)
     logits = [logits for logits, _ in outputs]
