@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,7 +24,8 @@ _THREADS = torch.get_num_threads()
 
 
 COMPILES_IN_THREADS = 2, 14  # version of torch
-COMPILE_FROM = 1_000_000  # images, from which on compiling saves several times what it costs
+# Images from which on compiling saves several times what it costs; on a GPU not measured yet
+COMPILE_FROM = {"cpu": 1_000_000, "cuda": 10_000_000}
 # Compiled shapes that a process keeps for all its runs; above, torch silently stops compiling
 COMPILED_SHAPES = 64
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt, see malloc.h
@@ -65,7 +67,7 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
 
 
 def choose_compile(name: str, network: str, device: torch.device, n_images: int) -> str:
-    """The mode of `torch.compile`; "auto" is "default" for a long run on a CPU, else "none".
+    """The mode of `torch.compile`; "auto" is "default" for a long run, else "none".
 
     n_images: images that the run trains on, over all epochs. A step of resnet9-w16 takes 0.7 x as
     long compiled, one of a ResNet-18 0.8 x (assets/results/precision.json); compiling takes up to a
@@ -74,16 +76,18 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
     """
     if name != "auto":
         return name
-    long = device.type == "cpu" and network != "small" and n_images >= COMPILE_FROM
-    return "default" if long and can_compile() else "none"
+    long = network != "small" and n_images >= COMPILE_FROM[device.type]
+    return "default" if long and can_compile(device) else "none"
 
 
-def can_compile() -> bool:
-    """Whether `torch.compile` has what it needs on a CPU: a C++ compiler and Python's headers.
+def can_compile(device: torch.device = torch.device("cpu")) -> bool:  # noqa: B008 - a constant
+    """Whether `torch.compile` has what it needs: a C++ compiler and Python's headers; Triton.
 
-    It also needs a torch in which two runs of one process can compile at the same time: 2.11
-    crashed.
+    Triton is for a GPU alone. It also needs a torch in which two runs of one process can compile at
+    the same time: 2.11 crashed.
     """
+    if device.type == "cuda" and find_spec("triton") is None:
+        return False
     if tuple(map(int, torch.__version__.split(".")[:2])) < COMPILES_IN_THREADS:
         return False
     default = "clang++" if platform.system() == "Darwin" else "g++"
@@ -127,18 +131,21 @@ def threads(number: int):
 
 
 @contextmanager
-def session(device: torch.device, compile: str = "none"):
+def session(device: torch.device, compile: str = "none", *, deterministic: bool = True):
     """The process-wide settings that training needs; restored when the last session ends.
 
-    device: on a GPU, cuDNN selects deterministic algorithms, so that the same seed gives the same
-    arrays; on a CPU, the process retains freed memory. compile: the mode of `torch.compile`; except
+    device: on a CPU, the process retains freed memory. deterministic: on a GPU, cuDNN selects
+    deterministic algorithms, so that the same seed gives the same arrays; without it, the fastest
+    ones for each shape, by a measurement of the first batch; where sessions of both kinds overlap,
+    deterministic ones. A CPU always computes the same. compile: the mode of `torch.compile`; except
     for "none", torch keeps as many compiled shapes as all runs of a process need, and does not warn
     of a missing GPU. Sessions may overlap in any number of threads. `train` enters one for each
     epoch, so none is open between two epochs; code that executes a complete run enters one around
     it.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_deterministic if device.type == "cuda" else _retaining)
+        on_gpu = _deterministic if deterministic else _benchmarking
+        stack.enter_context(on_gpu if device.type == "cuda" else _retaining)
         if compile != "none":
             stack.enter_context(_quiet_compiler)
             dynamo = torch._dynamo.config  # late: compilers load for a second
@@ -186,10 +193,10 @@ def _set_memory_limits(mmap: int, trim: int) -> None:
         library.mallopt(_TRIM_THRESHOLD, trim)
 
 
-def _make_cudnn_deterministic() -> Callable[[], None]:
-    before = torch.backends.cudnn.deterministic
-    torch.backends.cudnn.deterministic = True
-    return partial(setattr, torch.backends.cudnn, "deterministic", before)
+def _switch_on(name: str) -> Callable[[], None]:
+    before = getattr(torch.backends.cudnn, name)
+    setattr(torch.backends.cudnn, name, True)
+    return partial(setattr, torch.backends.cudnn, name, before)
 
 
 def _silence_compiler() -> Callable[[], None]:
@@ -199,7 +206,8 @@ def _silence_compiler() -> Callable[[], None]:
     return partial(logger.setLevel, before)
 
 
-_deterministic = _Shared(_make_cudnn_deterministic)
+_deterministic = _Shared(partial(_switch_on, "deterministic"))
+_benchmarking = _Shared(partial(_switch_on, "benchmark"))
 _retaining = _Shared(retain_freed_memory)
 _quiet_compiler = _Shared(_silence_compiler)
 
@@ -237,7 +245,10 @@ def _processor() -> str:
 
 
 def _commit() -> str | None:
-    """The commit of the project's checkout, with a plus if files differ; None without one."""
+    """The commit of the project's checkout, with a plus if files differ.
+
+    Without a checkout, such as in a copy of its files, MIXNN_COMMIT of the environment or None.
+    """
     root = Path(__file__).resolve().parents[1]
     try:
         result = subprocess.run(
@@ -247,6 +258,7 @@ def _commit() -> str | None:
             text=True,
             timeout=10,
         )
+        found = result.stdout.strip()
     except (OSError, subprocess.SubprocessError):
-        return None
-    return result.stdout.strip() or None
+        found = ""
+    return found or os.environ.get("MIXNN_COMMIT")

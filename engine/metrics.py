@@ -54,12 +54,11 @@ def auroc(score: np.ndarray, positive: np.ndarray) -> float | None:
     """
     if positive.all() or not positive.any():
         return None
-    from scipy.stats import rankdata  # late: importing SciPy takes a while
-
-    # Mann and Whitney's U by ranks; ties count half
-    n_positive = int(positive.sum())
-    above = rankdata(score)[positive].sum() - n_positive * (n_positive + 1) / 2
-    return float(above / (n_positive * (len(positive) - n_positive)))
+    # Mann and Whitney's U: negatives below each positive, ties count half. Sorted on both sides,
+    # 50,000 scores take a third of the time that ranks take.
+    above, below = np.sort(score[positive]), np.sort(score[~positive])
+    pairs = sum(int(np.searchsorted(below, above, side).sum()) for side in ("left", "right"))
+    return pairs / 2 / (len(above) * len(below))
 
 
 def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) -> np.ndarray:
@@ -84,6 +83,11 @@ def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) ->
     return (1 + np.where(margin > 0, margin * clean, margin)) / 2
 
 
+def _classes(labels: np.ndarray) -> np.ndarray:
+    """The class ids that occur, in order; by counting, since sorting takes longer."""
+    return np.flatnonzero(np.bincount(labels))
+
+
 def label_metrics(
     given: np.ndarray,
     true: np.ndarray | None,
@@ -104,7 +108,7 @@ def label_metrics(
     measured = {
         "changed_labels": mean_true(corrected != given),
         "clean_share": float(clean.mean()),
-        "lost_classes": mean_true(~np.isin(np.unique(given), predictions)),
+        "lost_classes": mean_true(~np.isin(_classes(given), _classes(predictions))),
     }
     if true is None:
         unknown = ("fit_clean", "memorized", "train_accuracy", "label_accuracy")

@@ -41,6 +41,16 @@ def test_the_last_session_puts_back_and_no_other_does(limits):
     assert limits[1:] == [(2**25, 2**26)]
 
 
+def test_without_determinism_the_fastest_algorithms_are_measured():
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    with session(CUDA, deterministic=False):
+        assert (cudnn.deterministic, cudnn.benchmark) == (before[0], True)
+        with session(CUDA):
+            assert cudnn.deterministic
+    assert (cudnn.deterministic, cudnn.benchmark) == before
+
+
 def test_a_session_that_fails_puts_back():
     before = torch.backends.cudnn.deterministic
     with pytest.raises(ZeroDivisionError), session(CUDA):

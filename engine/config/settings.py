@@ -258,7 +258,12 @@ class RunConfig(BaseModel):
     compile: Literal["auto", "none", "default", "reduce-overhead", "max-autotune"] = _machine(
         "auto",
         description="mode of torch.compile for the network; the last two use CUDA graphs; auto: "
-        "default for a long run of a larger network on a CPU, else none",
+        "default for a long run of a larger network, else none",
+    )
+    deterministic: bool = _machine(
+        True,
+        description="on a GPU, the same seed gives the same arrays; false: the fastest algorithms, "
+        "whose sums are rounded differently from run to run",
     )
     threads: int = _machine(
         0, ge=0, le=1024, description="CPU threads; 0: one for the small network, else all cores"

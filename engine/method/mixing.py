@@ -51,15 +51,13 @@ def mix(values: Tensor, neighbors: Tensor, weights: Tensor) -> Tensor:
     return weighted_sum(values[torch.cat([own, neighbors], dim=1)], weights)
 
 
-def mixup_partners(
-    n: int, beta: float, rng: np.random.Generator, device: torch.device | str = "cpu"
-) -> tuple[Tensor, Tensor]:
+def mixup_partners(n: int, beta: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """Random partners in a batch of n and one Beta(beta, beta) weight for all (mixup).
 
-    Returns partners (n, 1) int64, positions in the batch, and weights (n, 2), own weight first.
-    Source: Zhang et al. 2018.
+    Returns partners (n, 1) int64, positions in the batch, and weights (n, 2), own weight first, on
+    the CPU. Source: Zhang et al. 2018.
     """
     own = float(rng.beta(beta, beta))
-    partners = torch.from_numpy(rng.permutation(n)).to(device)
-    weights = torch.tensor([own, 1 - own], dtype=torch.float32, device=device)
+    partners = torch.from_numpy(rng.permutation(n))
+    weights = torch.tensor([own, 1 - own], dtype=torch.float32)
     return partners[:, None], weights.expand(n, 2)

@@ -40,11 +40,14 @@ def normalize_losses(losses: Tensor) -> Tensor:
     >>> normalize_losses(torch.tensor([1.0, 3.0, 2.0]))
     tensor([0.0000, 1.0000, 0.5000])
     """
-    finite = losses[torch.isfinite(losses)]
-    if finite.numel() == 0:
+    if losses.numel() == 0:
         return losses.clone()
-    low, high = finite.min(), finite.max()
-    return (losses - low) / torch.where(high > low, high - low, torch.ones_like(high))
+    # no rows are selected: a GPU would have to be waited for
+    finite = torch.isfinite(losses)
+    low = torch.where(finite, losses, math.inf).min()
+    high = torch.where(finite, losses, -math.inf).max()
+    scaled = (losses - low) / torch.where(high > low, high - low, 1)
+    return torch.where(finite, scaled, losses)
 
 
 def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
@@ -64,20 +67,22 @@ def fit_clean_probability(losses: Tensor, *, seed: int = 0) -> CleanFit:
     """
     values = losses.detach().double()
     finite = torch.isfinite(values)
-    used = values[finite]
+    # everything, without selecting, where everything is finite: a GPU is waited for once
+    rows = slice(None) if finite.all() else finite
+    used = values[rows]
     warnings = []
     if len(used) < len(values):
         warnings.append(f"{len(values) - len(used)} losses are not finite: they count as not clean")
     clean = torch.zeros_like(values)
     if len(used) < 2 or used.min() == used.max():
         warnings.append("the losses are all equal: clean and wrong labels cannot be distinguished")
-        clean[finite] = 1.0
+        clean[rows] = 1.0
         mean = float(used.mean()) if len(used) else 0.0
         means, stds, weights = np.full(2, mean), np.zeros(2), np.full(2, 0.5)
         converged, n_iter = True, 0
     else:
         with threads(1):  # the same result for any number of threads; more would mostly wait
-            clean[finite], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
+            clean[rows], (means, stds, weights), converged, n_iter = _fit_mixture(used, seed)
         distance = (means[1] - means[0]) / np.sqrt((stds**2).mean())
         if distance < MIN_ASHMAN_D:
             warnings.append(
@@ -100,11 +105,11 @@ def _fit_mixture(values: Tensor, seed: int):
     center = values.mean()
     x = values - center  # sums of squares are then exact enough
     second = _second_cluster(x, seed).double()
-    components = _maximize(x, (1 - second, second))
+    components, _ = _maximize(x, (1 - second, second))
     n_iter, bound, converged = 0, -math.inf, False
     while not converged and n_iter < MAX_ITER:
-        posteriors, new_bound = _expect(x, components)
-        components = _maximize(x, posteriors)
+        posteriors, likelihood = _expect(x, components)
+        components, new_bound = _maximize(x, posteriors, likelihood)
         converged = abs(new_bound - bound) < TOL
         n_iter, bound = n_iter + 1, new_bound
     posteriors, _ = _expect(x, components)
@@ -143,23 +148,31 @@ def _second_cluster(x: Tensor, seed: int) -> Tensor:
     return nearer_to_second()
 
 
-def _maximize(x: Tensor, posteriors: tuple[Tensor, Tensor]) -> list[tuple[float, float, float]]:
-    """x (M,), each component's posterior (M,) -> each component's mean, std and weight."""
-    sums = torch.stack([(p * power).sum() for p in posteriors for power in (1, x, x**2)])
+def _maximize(
+    x: Tensor, posteriors: tuple[Tensor, ...], likelihood: Tensor | None = None
+) -> tuple[list[tuple[float, float, float]], float]:
+    """x (M,), each component's posterior (M,) -> each component's mean, std and weight.
+
+    likelihood: a number on the device, which is returned beside them: a GPU is waited for once.
+    """
+    sums = [(p * power).sum() for p in posteriors for power in (1, x, x**2)]
+    *values, bound = torch.stack([*sums, sums[0] if likelihood is None else likelihood]).tolist()
     components = []
-    for n, first, second in sums.view(2, 3).tolist():
+    for n, first, second in (values[:3], values[3:]):
         n += 10 * np.finfo(np.float64).eps  # as in scikit-learn
         mean = first / n
         variance = max(second / n - mean**2, 0) + REG_COVAR
         components.append((mean, math.sqrt(variance), n / len(x)))
-    return components
+    return components, bound
 
 
-def _expect(x: Tensor, components: list[tuple[float, float, float]]):
-    """x (M,), components of `_maximize` -> their posteriors, (M,) each, mean log-likelihood."""
+def _expect(
+    x: Tensor, components: list[tuple[float, float, float]]
+) -> tuple[tuple[Tensor, ...], Tensor]:
+    """x (M,), components of `_maximize` -> their posteriors, (M,) each, mean log-likelihood ()."""
     parts = [
         math.log(weight / (std * math.sqrt(2 * math.pi))) - ((x - mean) / std) ** 2 / 2
         for mean, std, weight in components
     ]
     total = torch.logaddexp(*parts)
-    return tuple((part - total).exp() for part in parts), float(total.mean())
+    return tuple((part - total).exp() for part in parts), total.mean()

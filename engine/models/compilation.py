@@ -30,14 +30,15 @@ def for_evaluation(
 ) -> nn.Module:
     """The network with its current weights, in the fastest form for evaluation.
 
-    On a CPU with bf16, or compiled, it is a copy whose batch normalizations are folded into the
-    convolutions before them, which is faster (assets/results/precision.json) and equal up to
-    rounding. Otherwise it is the network itself, in evaluation mode. Every batch normalization of
-    NETWORKS is the module after its convolution. mode: for `compiled`; on a CPU full batches use
-    the compiled code, which the copies of later epochs reuse.
+    On a GPU, in bf16, or compiled, it is a copy whose batch normalizations are folded into the
+    convolutions before them, which is faster (assets/results/precision.json, on a CPU) and equal up
+    to rounding. Otherwise it is the network itself, in evaluation mode. Every batch normalization
+    of NETWORKS is the module after its convolution. mode: for `compiled`; full batches use the
+    compiled code, which the copies of later epochs reuse. A GPU has enough to do in a batch without
+    CUDA graphs, which would be recorded again for each copy.
     """
     network.eval()
-    if device.type != "cpu" or (precision != "bf16" and mode == "none"):
+    if device.type == "cpu" and precision != "bf16" and mode == "none":
         return network
     folded = copy.deepcopy(network)
     # torch.fx would find the pairs automatically, but not while another thread runs a network
@@ -46,16 +47,18 @@ def for_evaluation(
             if isinstance(conv, nn.Conv2d) and isinstance(norm, NormAct):
                 setattr(module, first, fuse_conv_bn_eval(conv, norm))
                 setattr(module, second, norm.after)
-    return folded if mode == "none" else _FullBatches(folded, mode)
+    if mode == "none":
+        return folded
+    return _FullBatches(folded, mode if device.type == "cpu" else "default", device)
 
 
 class _FullBatches(nn.Module):
     """A network compiled for batches of EVALUATION_BATCH; smaller ones run uncompiled."""
 
-    def __init__(self, network: nn.Module, mode: str):
+    def __init__(self, network: nn.Module, mode: str, device: torch.device):
         super().__init__()
         self.network, self.compiled = network, compiled(network, mode)
+        self.size = EVALUATION_BATCH[device.type]
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        full = len(images) == EVALUATION_BATCH["cpu"]
-        return (self.compiled if full else self.network)(images)
+        return (self.compiled if len(images) == self.size else self.network)(images)

@@ -301,7 +301,8 @@ class Runner:
         self._drop_invalid_k(state.config)
         writer.write_status("running")
         self._repeat_change(self._done, state.config)
-        with session(state.device, state.compile), WriteBehind(writer) as behind:
+        opened = session(state.device, state.compile, deterministic=state.config.deterministic)
+        with opened, WriteBehind(writer) as behind:
             for snapshot in train(self.config, state.data, state=state, control=self._control):
                 waited = behind.write(snapshot, state)
                 self._done = snapshot.epoch + 1

@@ -1,6 +1,7 @@
 """The batches of an epoch, and the partners that each sample is mixed with."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -76,14 +77,16 @@ def find_partners(
 
 def _random_partners(state: "State", batches: list[Tensor]) -> Partners:
     n, device = state.data.n, state.device
+    # drawn on the CPU batch by batch, copied to the device once
+    drawn = [mixup_partners(len(batch), state.config.mixup_beta, state.rng) for batch in batches]
+    starts = accumulate([len(batch) for batch in batches], initial=0)
+    partners = torch.cat([own + start for (own, _), start in zip(drawn, starts, strict=False)])
+    order = torch.cat(batches)
     # samples that are not drawn, see balanced_odds, keep themselves
     neighbors = torch.arange(n, device=device)[:, None]
+    neighbors[order] = order[partners.to(device)]
     weights = torch.tensor([1.0, 0.0], device=device).repeat(n, 1)
-    for batch in batches:
-        partners, weights[batch] = mixup_partners(
-            len(batch), state.config.mixup_beta, state.rng, device
-        )
-        neighbors[batch] = batch[partners]
+    weights[order] = torch.cat([weight for _, weight in drawn]).to(device)
     return Partners(neighbors, torch.full((n, 1), torch.nan, device=device), weights)
 
 

@@ -79,7 +79,7 @@ def evaluate(
     features, prediction, confidence, loss, *rest = (
         torch.cat(column) for column in zip(*parts, strict=True)
     )
-    if not (torch.isfinite(features).all() and torch.isfinite(confidence).all()):
+    if not torch.stack([torch.isfinite(part).all() for part in (features, confidence)]).all():
         raise TrainingError(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"

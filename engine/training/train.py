@@ -56,7 +56,11 @@ def train(
     first = state.epoch + 1
 
     for epoch in range(first, state.config.epochs):
-        with session(state.device, state.compile), threads(state.threads):
+        deterministic = state.config.deterministic
+        with (
+            session(state.device, state.compile, deterministic=deterministic),
+            threads(state.threads),
+        ):
             control.report_progress(epoch, "neighbors", 0, 1)
             config = state.config = state.config.changed_live(**control.begin_epoch())
             validate_k(config, state.data.n)

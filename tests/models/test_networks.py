@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine import models
+from engine import hardware, models
 from engine.hardware import (
     can_compile,
     choose_compile,
@@ -173,6 +173,7 @@ def test_folded_for_evaluation_a_network_says_the_same(network):
         images = torch.randn(4, 3, 32, 32)
         torch.testing.assert_close(folded(images), net(images), rtol=1e-3, atol=1e-4)
     assert models.for_evaluation(net, torch.device("cpu"), "float32") is net
+    assert models.for_evaluation(net, torch.device("cuda"), "float32") is not net
 
 
 def test_for_evaluation_whole_batches_alone_are_compiled(monkeypatch):
@@ -193,6 +194,8 @@ def test_for_evaluation_whole_batches_alone_are_compiled(monkeypatch):
             torch.testing.assert_close(fast(images), plain(images), rtol=1e-3, atol=1e-4)
     assert compiled == ["default"]
     assert sizes == [128]
+    models.for_evaluation(net, torch.device("cuda"), "bf16", "reduce-overhead")
+    assert compiled[1:] == ["default"]  # its graphs would be recorded again for each copy
 
 
 def test_normalize_by_channel():
@@ -269,7 +272,6 @@ def test_device_and_precision():
         ("resnet9-w16", "cpu", 10**6, "g++", "default"),
         ("resnet9-w16", "cpu", 10**6 - 1, "g++", "none"),
         ("small", "cpu", 10**9, "g++", "none"),
-        ("resnet9-w16", "cuda", 10**9, "g++", "none"),
         ("resnet9-w16", "cpu", 10**9, "no-such-compiler", "none"),
     ],
 )
@@ -281,6 +283,17 @@ def test_auto_compiles_long_runs_where_it_can(
     monkeypatch.setenv("CXX", compiler)
     assert choose_compile("auto", network, torch.device(device), n_images) == expected
     assert choose_compile("max-autotune", network, torch.device(device), 1) == "max-autotune"
+
+
+def test_auto_compiles_longer_runs_on_a_gpu_where_triton_is(monkeypatch):
+    cuda = torch.device("cuda")
+    monkeypatch.setattr(hardware, "find_spec", lambda name: None)
+    assert not can_compile(cuda)
+    assert choose_compile("auto", "resnet9", cuda, 10**9) == "none"
+    monkeypatch.setattr(hardware, "can_compile", lambda device: device == cuda)
+    assert choose_compile("auto", "resnet9", cuda, 10**7) == "default"
+    assert choose_compile("auto", "resnet9", cuda, 10**7 - 1) == "none"
+    assert choose_compile("auto", "small", cuda, 10**9) == "none"
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU")
