@@ -102,9 +102,9 @@ GLOSSARY: dict[str, str] = {
     "fork": "A new run that starts from the network of another run after some epoch.",
     "confusion": "A table: of each true class, which classes were predicted or given.",
     "label quality": (
-        "How likely the given label is right: the mean of the probability that the network gives "
-        "it and of its share among the labels of the nearest images; the most suspicious labels "
-        "have the lowest."
+        "How likely the given label is right: the geometric mean of the probability that the "
+        "network gave it before correction and of its share among the labels of the nearest "
+        "images; the most suspicious labels have the lowest."
     ),
 }
 

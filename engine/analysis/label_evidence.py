@@ -10,9 +10,9 @@ from engine.config import corrects
 from engine.runs.folder import RunFolder
 from engine.runs.lineage import label_parent
 
-N_RECENT_EPOCHS = 5  # whose predictions are averaged
 MAX_NEIGHBORS = 20  # that vote on a label; fewer where classes are small
 MIN_NEIGHBORS = 5
+MAX_VOTES = 15  # epochs in which neighbors vote; fewer of a long run, to save time
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,72 +51,70 @@ def epochs_before_correction(epochs: list[RunEpoch]) -> list[RunEpoch]:
     return list(takewhile(lambda epoch: not epoch.corrects, epochs))
 
 
-def given_label_weight(epochs: list[RunEpoch]) -> float:
-    """Weight of the given label in each soft label, in [0, 1]; 1 before any correction."""
-    return float(np.prod([epoch.alpha for epoch in epochs if epoch.corrects]))
+def evidence_epochs(epochs: list[RunEpoch]) -> list[RunEpoch]:
+    """The epochs that speak about the given labels: the later half of those before correction.
+
+    A network has learned little in the earlier ones, and is taught other labels after them.
+    """
+    before = epochs_before_correction(epochs)
+    return before[len(before) // 2 :]
 
 
 def mean_pred_probs(epochs: list[RunEpoch]) -> np.ndarray:
     """(N, C) float32, rows sum to 1: the network's probabilities, averaged over epochs.
 
-    The soft label is a moving average that starts at the given label; after m steps, alpha^m of it
-    is still that label, which is no evidence for it, so this part is subtracted. Before the first
-    step, it is the average over the newest epochs, see `recent_pred_probs`.
+    Stored are the probability of the prediction and, before correction, the loss of the given
+    label; the rest is shared equally among the other classes.
     """
-    run, row = epochs[-1].run, epochs[-1].row
-    given, own_weight = run.labels["given"], given_label_weight(epochs)
-    if own_weight > 0.999:
-        return recent_pred_probs(epochs)
-    soft = np.array(run.array("soft")[row], dtype=np.float32)
-    soft[np.arange(len(given)), given] -= own_weight
-    soft = soft.clip(min=1e-7)
-    return soft / soft.sum(1, keepdims=True)
-
-
-def recent_pred_probs(epochs: list[RunEpoch]) -> np.ndarray:
-    """(N, C) float32, rows sum to 1: the network's probabilities, averaged over recent epochs."""
-    newest = epochs[-N_RECENT_EPOCHS:]
-    n, n_classes = newest[0].run.array("soft").shape[1:]
-    total, rows = np.zeros((n, n_classes), np.float32), np.arange(n)
-    for epoch in newest:
-        prediction = np.array(epoch.run.array("prediction")[epoch.row])
-        epoch.run.check_ids("prediction", prediction)
-        confidence = np.array(epoch.run.array("confidence")[epoch.row])
-        # the rest is shared equally among the other classes: only the confidence is stored
-        rest = (1 - confidence) / max(n_classes - 1, 1)
+    n, n_classes = epochs[-1].run.array("soft").shape[1:]
+    rows, total = np.arange(n), np.zeros((n, n_classes), np.float32)
+    for epoch in epochs:
+        given = epoch.run.labels["given"]
+        prediction = epoch.run.row("prediction", epoch.row)
+        confidence = epoch.run.row("confidence", epoch.row)
+        other = (prediction != given) & (not epoch.corrects)  # the loss says more than confidence
+        own = np.where(other, np.exp(-epoch.run.row("loss", epoch.row)), 0)
+        own = np.minimum(own, 1 - confidence)
+        rest = (1 - confidence - own) / np.maximum(n_classes - 1 - other, 1)
         total += rest[:, None]
         total[rows, prediction] += confidence - rest
-    return total / len(newest)
+        total[rows[other], given[other]] += (own - rest)[other]
+    return total / len(epochs)
 
 
-def neighbor_votes(epochs: list[RunEpoch], before: list[RunEpoch]) -> np.ndarray:
+def log_likelihood(epochs: list[RunEpoch]) -> np.ndarray:
+    """(N,) float32: log of the given label's probability, averaged over epochs before correction.
+
+    The mean loss with the opposite sign: as the area under the margin (Pleiss et al. 2020), it uses
+    that a network learns a wrong label late.
+    """
+    return -np.mean([epoch.run.row("loss", epoch.row) for epoch in epochs], axis=0)
+
+
+def neighbor_votes(epochs: list[RunEpoch]) -> np.ndarray:
     """(N, C) float32: share of each sample's nearest neighbors that were given each class.
 
-    Neighbors are the nearest by the features before correction, for samples whose features are
-    stored (see `NoisyLabels.panel`); for all others, those it was mixed with in the epochs before
-    correction, else after. Rows of samples without a neighbor are nan, all others sum to 1.
+    A sample's own label has no vote. Averaged over epochs. Neighbors are the nearest by the
+    features of each epoch, for samples whose features are stored (see `NoisyLabels.panel`); for
+    all others, those it was mixed with in these epochs. Rows of samples without a neighbor are nan,
+    all others sum to 1.
     """
-    epoch = before[-1] if before else epochs[-1]
-    given = epoch.run.labels["given"]
-    n, n_classes = epoch.run.array("soft").shape[1:]
-    votes = np.zeros((n, n_classes), np.float32)
-    panel = epoch.run.labels["panel"]
-    features = np.array(epoch.run.array("panel_features")[epoch.row], dtype=np.float32)
-    if len(panel) > MIN_NEIGHBORS and np.isfinite(features).all():
-        k = min(max(len(panel) // (2 * n_classes), MIN_NEIGHBORS), MAX_NEIGHBORS)
-        import torch  # late: the rest does not need it
-
-        from engine.method.neighbors import nearest
-
-        neighbors = panel[nearest(torch.from_numpy(features), k)[0].numpy()]
-        np.add.at(votes, (np.repeat(panel, k), given[neighbors].ravel()), 1)
+    run, every = epochs[-1].run, -(-len(epochs) // MAX_VOTES)
+    epochs = epochs[::-every][::-1]  # the newest among them
+    given = run.labels["given"]
+    votes = np.zeros(run.array("soft").shape[1:], np.float32)
+    for epoch in epochs:
+        _add_votes_of_panel(votes, epoch, given)
     outside = votes.sum(1) == 0
     if outside.any():
-        _add_votes_of_mixed_neighbors(
-            votes, outside, [*reversed(before), *epochs[len(before) :]], given
-        )
+        _add_votes_of_mixed_neighbors(votes, outside, epochs, given)
     with np.errstate(invalid="ignore"):
         return votes / votes.sum(1, keepdims=True)
+
+
+def n_voters(n: int, n_classes: int) -> int:
+    """How many neighbors vote among n samples: fewer where classes are small."""
+    return min(max(n // (2 * n_classes), MIN_NEIGHBORS), MAX_NEIGHBORS)
 
 
 def nearest_samples(
@@ -142,19 +140,32 @@ def nearest_samples(
     return neighbors[sample, :most], distances[sample, :most]
 
 
+def _add_votes_of_panel(votes: np.ndarray, epoch: RunEpoch, given: np.ndarray) -> None:
+    """Add the votes of the nearest of the panel to those of its samples."""
+    panel = epoch.run.labels["panel"]
+    if len(panel) <= MIN_NEIGHBORS:
+        return
+    features = np.array(epoch.run.array("panel_features")[epoch.row], dtype=np.float32)
+    if not np.isfinite(features).all():
+        return
+    import torch  # late: the rest does not need it
+
+    from engine.method.neighbors import nearest
+
+    k = n_voters(len(panel), votes.shape[1])
+    neighbors = panel[nearest(torch.from_numpy(features), k)[0].numpy()]
+    np.add.at(votes, (np.repeat(panel, k), given[neighbors].ravel()), 1)
+
+
 def _add_votes_of_mixed_neighbors(
     votes: np.ndarray, rows: np.ndarray, epochs: list[RunEpoch], given: np.ndarray
 ) -> None:
-    """Add the votes of the neighbors that these rows (N,) bool were mixed with, up to NEIGHBORS."""
-    n_votes = 0
+    """Add the votes of the neighbors that these rows (N,) bool were mixed with."""
     for epoch in epochs:
-        if n_votes >= MAX_NEIGHBORS:
-            return
         if epoch.record["n_neighbors"]:
             neighbors, distances, _ = epoch.run.mixing_of(epoch.row)
             near = np.isfinite(distances) & rows[:, None]  # random partners have no distance
             np.add.at(votes, (np.nonzero(near)[0], given[neighbors[near]]), 1)
-            n_votes += neighbors.shape[1] * bool(near.any())
 
 
 def _parent_history(run: RunFolder) -> list[RunEpoch]:

@@ -13,21 +13,31 @@ from engine.files import write_rows
 from engine.runs.folder import RunFolder
 
 COLUMNS = (
-    "sample", "given_label", "corrected_label", "probability", "p_clean", "suspicious",
-    "neighbors", "label_quality", "soft_label_argmax", "soft_probability",
+    "sample", "given_label", "predicted_label", "probability", "decision", "corrected_label",
+    "is_label_issue", "label_quality", "p_clean", "reason", "neighbors", "soft_label_argmax",
+    "soft_probability",
 )  # fmt: skip
 
 
 def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) -> int:
-    """Write one row per training sample as CSV; returns how many are suspicious.
+    """Write one row per training sample as CSV; returns how many have a label issue.
 
-    Columns, by `label_issues` (issues: if the caller has them already): sample (file name or row
-    number), given_label, corrected_label (class names; the given one unless a change is proposed),
-    probability (calibrated, of the class that the network predicts), p_clean (of the given label,
-    before correction; empty where not known), suspicious ("yes" or "no"), neighbors (samples it was
-    last mixed with, by ";"), label_quality (how likely the given label is right), soft_label_argmax
-    and soft_probability (the raw result of correction, and its weight), and true_label where it is
-    known. Where `LabelIssues.warning` is set, no change is proposed.
+    Columns, by `label_issues` (issues: if the caller has them already); names as in cleanlab where
+    it has them:
+
+    - sample: file name or row number; given_label
+    - predicted_label: the class that network and neighbors suggest, and its probability by the
+      neighbors' labels and the estimated noise
+    - decision: "change" (to corrected_label), "review" (look at it) or "keep"
+    - corrected_label: the given one unless the decision is to change it
+    - is_label_issue: whether it is among the labels estimated to be wrong; label_quality: a score
+      of the given label in [0, 1], the lowest are the most suspicious; reason: why it is doubted
+    - p_clean: P(clean) of the given label in the last epoch before correction; empty if unknown
+    - neighbors: samples it was last mixed with, by ";"
+    - soft_label_argmax and soft_probability: the raw result of correction, and its weight
+    - true_label, where it is known
+
+    Where `LabelIssues.warning` is set, no change is proposed.
     Texts that a spreadsheet would run begin with an apostrophe, see engine/files.py. Appears
     whole or not at all. Raises StoreError for a run without an epoch.
     """
@@ -35,20 +45,20 @@ def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) 
         raise StoreError(f"{run.folder} has no epoch yet: there is nothing to export")
     path = Path(path)
     temporary = path.with_name(path.name + ".tmp")
-    n_suspicious = 0
+    n_issues = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w", newline="", encoding="utf-8") as file:
             columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
             write_rows(file, [columns])
             for row in label_rows(run, issues=issues):
-                n_suspicious += row["suspicious"] == "yes"
+                n_issues += row["is_label_issue"] == "True"
                 write_rows(file, [[row[name] for name in columns]])
         os.replace(temporary, path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error}") from error
-    return n_suspicious
+    return n_issues
 
 
 def label_rows(
@@ -61,19 +71,22 @@ def label_rows(
     issues = issues or label_issues(run, at)
     n = len(issues.given)
     ids = labels["ids"].tolist() if "ids" in labels else [str(i) for i in range(n)]
-    suspicious = np.isin(np.arange(n), issues.flagged)
+    flagged, decisions = np.isin(np.arange(n), issues.flagged), issues.decisions()
     mixed = [row for row, record in enumerate(records[: at + 1]) if record["n_neighbors"]]
     neighbors = run.mixing_of(mixed[-1])[0] if mixed else np.empty((n, 0), int)
     for i in range(n):
         row = {
             "sample": ids[i],
             "given_label": classes[issues.given[i]],
+            "predicted_label": classes[issues.suggested[i]],
+            "probability": format_share(issues.probability[i]),
+            "decision": decisions[i],
             "corrected_label": classes[issues.proposed[i]],
-            "probability": f"{issues.probability[i]:.6f}",
-            "p_clean": format_share(issues.p_clean[i]),
-            "suspicious": "yes" if suspicious[i] else "no",
-            "neighbors": ";".join(ids[j] for j in neighbors[i]),
+            "is_label_issue": str(bool(flagged[i])),
             "label_quality": f"{issues.quality[i]:.6f}",
+            "p_clean": format_share(issues.p_clean[i]),
+            "reason": issues.reason(i, classes) if flagged[i] else "",
+            "neighbors": ";".join(ids[j] for j in neighbors[i]),
             "soft_label_argmax": classes[issues.soft_argmax[i]],
             "soft_probability": f"{issues.soft_weight[i]:.6f}",
         }

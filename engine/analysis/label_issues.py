@@ -3,6 +3,7 @@
 True labels are never used. Evaluated by tests/benchmarks/bench_label_guard.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,19 +12,18 @@ from engine.analysis.label_evidence import (
     RunEpoch,
     epoch_history,
     epochs_before_correction,
+    evidence_epochs,
+    log_likelihood,
     mean_pred_probs,
+    n_voters,
     neighbor_votes,
-    recent_pred_probs,
 )
+from engine.analysis.noise_estimate import NoiseEstimate, estimate_noise, true_class_probability
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
 
-MIN_PROBABILITY = 0.95  # calibrated probability from which a change is proposed
-MIN_P_CLEAN = 0.5  # below which the losses contradict a label
-# Contradicted labels per label that all evidence contradicts, above which nothing is proposed:
-# 1.0 to 1.2 on digits with 5 to 40 % wrong labels, 2.4 and more on 2,000 photos with 0 to 40 %.
-MAX_CONTRADICTION_RATIO = 1.5
-MAX_UNSEEN_ERRORS = 3  # rule of three: with no error observed, up to 3 are likely (95 %)
+DECISIONS = KEEP, CHANGE, REVIEW = "keep", "change", "review"
+MIN_PROBABILITY = 0.8  # of the suggested class, from which a change is proposed
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,138 +31,155 @@ class LabelIssues:
     """Label issues after one epoch of a run. N samples, C classes."""
 
     given: np.ndarray  # (N,) int64
-    suggested: np.ndarray  # (N,) int64, the network's most likely class, for a person to check
+    suggested: np.ndarray  # (N,) int64, the most likely class by network and neighbors
     pred_probs: np.ndarray  # (N, C) float32, rows sum to 1, the network's average probabilities
-    probability: np.ndarray  # (N,) in [0, 1], that of `suggested`, calibrated; 0 where unknown
+    votes: np.ndarray  # (N, C) float32, of the neighbors' given labels; nan where unknown
+    probability: np.ndarray  # (N,) in [0, 1], that `suggested` is the true class; nan where unknown
     p_clean: np.ndarray  # (N,) of the given label, before correction; nan where not known
-    quality: np.ndarray  # (N,) in [0, 1], how likely the given label is right
-    flagged: np.ndarray  # (S,) int64, suspicious samples, the most suspicious first
+    quality: np.ndarray  # (N,) in [0, 1], a score: the higher, the more likely is the given label
+    flagged: np.ndarray  # (S,) int64, samples with a label issue, the most suspicious first
     proposed: np.ndarray  # (N,) int64, the label after the proposed changes; else the given label
     soft_argmax: np.ndarray  # (N,) int64, argmax of the soft labels: raw result of correction
     soft_weight: np.ndarray  # (N,) its weight
-    estimate: int  # labels that are wrong by all evidence; 0 if chance would explain as many
-    warning: str | None  # why no change is proposed though the network contradicts labels
+    noise: NoiseEstimate | None  # how many labels are wrong; None where that is not known
+    warning: str | None  # why no change is proposed, one sentence
 
     def confidence(self) -> np.ndarray:
         """(N,) in [0, 1], the network's probability of the suggested label, not calibrated."""
         return self.pred_probs[np.arange(len(self.given)), self.suggested]
 
+    def decisions(self) -> np.ndarray:
+        """(N,) of DECISIONS: "change" where a change is proposed, "review" where flagged."""
+        decisions = np.full(len(self.given), KEEP, dtype=object)
+        decisions[self.flagged] = REVIEW
+        decisions[self.proposed != self.given] = CHANGE
+        return decisions
+
+    def estimate(self) -> str:
+        """How many labels are wrong, in words."""
+        if self.noise is None:
+            return "How many labels are wrong is not known."
+        low, high = (round(limit) for limit in self.noise.interval)
+        n = len(self.given)
+        return (
+            f"About {round(self.noise.n_wrong):,} of {n:,} labels are wrong "
+            f"(95 % interval {low:,} to {high:,})."
+        )
+
+    def reason(self, sample: int, classes: Sequence[str]) -> str:
+        """Why the label of a sample is doubted, one sentence; empty where it is not."""
+        if sample not in self.flagged:
+            return ""
+        given, other = int(self.given[sample]), int(self.suggested[sample])
+        network, votes = self.pred_probs[sample], self.votes[sample]
+        text = (
+            f"The network sees {classes[other]} ({network[other]:.0%}) rather than "
+            f"{classes[given]} ({network[given]:.0%})"
+        )
+        if np.isnan(votes[given]):
+            return f"{text}; no similar images are known."
+        return (
+            f"{text}, and of the most similar images {votes[other]:.0%} are labeled "
+            f"{classes[other]}, {votes[given]:.0%} {classes[given]}."
+        )
+
 
 def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
     """Find label issues from a run folder alone. at: row of the epoch, by default the newest.
 
-    Evidence against a label: the network's average prediction is another class (now, and before
-    correction); P(clean) before correction is below 0.5; its neighbors' given labels vote for
-    another class. Labels that two of the three contradict are suspicious (`flagged`).
+    All evidence is from the epochs before correction (see `evidence_epochs`), so what correction
+    did to the labels cannot confirm itself: the network's probability of the given label, averaged
+    over epochs, and the given labels of the nearest neighbors. Their geometric mean is `quality`.
 
-    `proposed` differs from `given` only where all name the same class with a calibrated probability
-    of at least 0.95, and nowhere if the network contradicts, or correction changed, more labels
-    than the estimate of wrong ones allows; `warning` then says so. Raises StoreError for a run
+    `noise` estimates how many labels of each class are wrong. As many are flagged, those with the
+    lowest quality, where network and neighbors together contradict the label. `proposed` differs
+    from `given` only for flagged labels for which another class has a probability of at least
+    MIN_PROBABILITY (see `true_class_probability`) and the network predicts that class, and nowhere
+    if there may be no wrong label at all; `warning` then says so. Raises StoreError for a run
     without an epoch.
     """
     records = run.epochs
     if not records:
         raise StoreError(f"{run.folder} has no epoch yet")
     epochs = epoch_history(run, len(records) - 1 if at is None else at)
-    before = epochs_before_correction(epochs)
+    before, judged = epochs_before_correction(epochs), evidence_epochs(epochs)
     given = run.labels["given"]
     rows = np.arange(len(given))
     soft = np.array(epochs[-1].run.array("soft")[epochs[-1].row])
-    pred_probs, votes = mean_pred_probs(epochs), neighbor_votes(epochs, before)
-    suggested, soft_argmax = pred_probs.argmax(1), soft.argmax(1)
-    p_clean, trusted = _p_clean_before_correction(before, len(given))
+    soft_argmax = soft.argmax(1)
+    spoken = judged or epochs[-1:]
+    pred_probs, votes = mean_pred_probs(spoken), neighbor_votes(spoken)
     voted = np.isfinite(votes[:, 0])
-    majority = np.where(voted, np.nan_to_num(votes).argmax(1), -1)
-    probability = calibrated_probability(pred_probs.max(1), majority == suggested, voted)
 
-    by_network, by_losses = suggested != given, (p_clean < MIN_P_CLEAN) & trusted
-    by_neighbors = voted & (votes[rows, given] < votes.max(1))
-    n_known = 1 + trusted + voted.astype(int)
-    flagged = by_network.astype(int) + by_losses + by_neighbors >= np.minimum(n_known, 2)
-    supported = by_network & by_losses & (majority == suggested)
-    if before:
-        supported &= recent_pred_probs(before).argmax(1) == suggested
-
-    self_confidence = pred_probs[rows, given]
-    quality = np.where(voted, (self_confidence + votes[rows, given]) / 2, self_confidence)
-    suspects = np.flatnonzero(flagged)
-    estimate = _estimated_errors(supported, probability)
-    contradicted = int((by_network | (soft_argmax != given)).sum())
-    warning = None
-    if contradicted > MAX_CONTRADICTION_RATIO * estimate:
-        n_changed = int((soft_argmax != given).sum())
-        warning = _warning(len(given), contradicted, n_changed, int(supported.sum()), before, voted)
-    change = supported & (probability >= MIN_PROBABILITY) & (warning is None)
+    smoothed = _smoothed(votes, n_voters(*votes.shape))
+    likelihood = np.exp(log_likelihood(judged)) if judged else pred_probs[rows, given]
+    quality = np.sqrt(likelihood * smoothed[rows, given])
+    suggested = (pred_probs * smoothed).argmax(1)
+    noise = estimate_noise(votes, given) if judged and voted.any() else None
+    flagged, probability, proposed = rows[:0], np.full(len(given), np.nan), given
+    if noise is not None:
+        flagged = _most_suspicious(quality, given, suggested != given, noise.by_class)
+        posterior = true_class_probability(votes, pred_probs, given, noise)
+        probability = posterior[rows, suggested]
+        change = np.isin(rows, flagged) & (probability >= MIN_PROBABILITY)
+        change &= (pred_probs.argmax(1) == suggested) & (noise.interval[0] >= 1)
+        proposed = np.where(change, suggested, given)
     return LabelIssues(
         given=given,
         suggested=suggested,
         pred_probs=pred_probs,
+        votes=votes,
         probability=probability,
-        p_clean=p_clean,
+        p_clean=_p_clean(before, len(given)),
         quality=quality,
-        flagged=suspects[np.argsort(quality[suspects], kind="stable")],
-        proposed=np.where(change, suggested, given),
+        flagged=flagged,
+        proposed=proposed,
         soft_argmax=soft_argmax,
         soft_weight=soft[rows, soft_argmax],
-        estimate=estimate,
-        warning=warning,
+        noise=noise,
+        warning=_warning(judged, noise, bool((proposed != given).any())),
     )
 
 
-def calibrated_probability(sure: np.ndarray, agrees: np.ndarray, voted: np.ndarray) -> np.ndarray:
-    """The network's confidences (N,), calibrated by isotonic regression; 0 if unknown.
-
-    After training on mixed and wrong labels a network is underconfident: at 40 % noise on digits,
-    predictions with confidence 0.65 are right in 97 of 100 cases. The target is whether the
-    neighbors' majority names the same class (agrees), among samples with neighbors (voted); true
-    labels are not used.
-    """
-    if not voted.any():
-        return np.zeros(len(sure))
-    from sklearn.isotonic import IsotonicRegression  # late: importing it takes a while
-
-    curve = IsotonicRegression(out_of_bounds="clip", y_min=0, y_max=1)
-    curve.fit(sure[voted], agrees[voted].astype(float))
-    return np.where(voted, curve.predict(sure), 0.0)
+def _smoothed(votes: np.ndarray, k: int) -> np.ndarray:
+    """(N, C) votes of k neighbors with half a vote more for each class; equal where unknown."""
+    n_classes = votes.shape[1]
+    known = np.where(np.isfinite(votes), votes, 1 / n_classes)
+    return (k * known + 0.5) / (k + 0.5 * n_classes)
 
 
-def _p_clean_before_correction(before: list[RunEpoch], n: int) -> tuple[np.ndarray, bool]:
-    """P(clean) (N,) of the given labels in the last epoch before correction, and its reliability.
+def _most_suspicious(
+    quality: np.ndarray, given: np.ndarray, contradicted: np.ndarray, by_class: np.ndarray
+) -> np.ndarray:
+    """Of each class, the contradicted labels of lowest quality, as many as are wrong; sorted."""
+    chosen = []
+    for c, n_wrong in enumerate(by_class):
+        samples = np.flatnonzero((given == c) & contradicted)
+        chosen.append(samples[np.argsort(quality[samples], kind="stable")][: round(n_wrong)])
+    suspects = np.concatenate(chosen)
+    return suspects[np.argsort(quality[suspects], kind="stable")]
 
-    It is not reliable if the mixture raised a warning, such as for unimodal losses.
-    """
+
+def _p_clean(before: list[RunEpoch], n: int) -> np.ndarray:
+    """P(clean) (N,) of the given labels in the last epoch before correction; nan without one."""
     if not before:
-        return np.full(n, np.nan, np.float32), False
-    last = before[-1]
-    return np.array(last.run.array("clean")[last.row]), last.record["mixture"]["warning"] is None
+        return np.full(n, np.nan, np.float32)
+    return before[-1].run.row("clean", before[-1].row)
 
 
-def _estimated_errors(supported: np.ndarray, probability: np.ndarray) -> int:
-    """How many labels are wrong; 0 if the network's expected errors would explain as many."""
-    expected = MAX_UNSEEN_ERRORS + (1 - probability[probability >= MIN_PROBABILITY]).sum()
-    count = int(supported.sum())
-    return count if count > expected else 0
-
-
-def _warning(
-    n: int,
-    contradicted: int,
-    n_changed: int,
-    supported: int,
-    before: list[RunEpoch],
-    voted: np.ndarray,
-) -> str:
+def _warning(judged: list[RunEpoch], noise: NoiseEstimate | None, proposes: bool) -> str | None:
     """Why nothing is proposed."""
-    text = f"No label change is proposed: the network contradicts {contradicted:,} of {n:,} labels"
-    if n_changed:
-        text += f" (correction changed {n_changed:,})"
-    if not before:
-        return f"{text}, and there is no epoch before correction to compare with."
-    if before[-1].record["mixture"]["warning"]:
-        return f"{text}, and P(clean) before correction is not reliable enough to confirm that."
-    if not voted.any():
-        return f"{text}, and no neighbors are known that could confirm that."
+    if proposes:
+        return None
+    text = "No label change is proposed:"
+    if not judged:
+        return f"{text} there is no epoch before correction, so nothing speaks of the given labels."
+    if noise is None:
+        return f"{text} no neighbors are known that could confirm what the network says."
+    if noise.interval[0] < 1:
+        high = round(noise.interval[1])
+        return f"{text} there may be no wrong label at all, and hardly more than {high:,}."
     return (
-        f"{text}, but only {supported:,} of them are contradicted by their neighbors and by the "
-        "losses before correction as well. Check each label before you change it."
+        f"{text} network and neighbors are not sure enough of another class for any label. "
+        "Check each label before you change it."
     )

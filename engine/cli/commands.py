@@ -67,9 +67,11 @@ def export(*, run: str, out: str) -> int:
     issues = label_issues(RunFolder(run))
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
-    suspicious = label_export.export(RunFolder(run), out, issues)
+    n_issues = label_export.export(RunFolder(run), out, issues)
     n_proposed = int((issues.proposed != issues.given).sum())
-    print(f"wrote {out}: {suspicious} suspicious labels, {n_proposed} changes proposed")
+    print(
+        f"{issues.estimate()}\nwrote {out}: {n_issues} label issues, {n_proposed} changes proposed"
+    )
     return 0
 
 

@@ -1,21 +1,21 @@
 """Label issues: each kind of evidence by hand, and proposals that do no harm."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.analysis import label_evidence
-from engine.analysis.label_issues import calibrated_probability, label_issues
-from engine.config import configure
+from engine.analysis.label_issues import label_issues
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.benchmarks.bench_label_guard import photos, shares
-from tests.conftest import SHARED, blobs, quick, slow
-from tests.records import read_records, write_records
+from tests.benchmarks import bench_label_guard as bench
+from tests.conftest import blobs, quick, slow
 
 
 @pytest.fixture(scope="module")
@@ -46,49 +46,41 @@ def rewrite(run: RunFolder, name: str, change) -> RunFolder:
 
 
 @pytest.mark.parametrize(
-    ("rate", "limit"),
+    ("case", "least_mended"),
     [
-        (0.4, None),
-        *(pytest.param(*case, marks=slow) for case in [(0.0, 300), (0.0, None), (0.2, None)]),
+        ("digits300-0.0", 0.0),
+        *(pytest.param(*c, marks=slow) for c in [("digits-0.2", 0.4), ("digits-pair0.2", 0.1)]),
     ],
 )
-def test_proposed_changes_of_digits_do_no_harm(tmp_path, rate, limit):
-    noise = "symmetric-exclusive" if rate else "none"
-    config = configure(
-        dataset="digits", limit=limit, noise=noise, rate=rate, threads=1, epochs=30 if limit else 12
-    )
-    Runner.new(config, tmp_path / "run").run()
-    run = RunFolder(tmp_path / "run")
-    found, true = label_issues(run), run.labels["true"]
-    share = shares(found, true)
-    assert share["proposed"] >= share["given"]
-    if limit:
-        assert share["old"] < share["given"] - 0.03  # what was exported as corrected before
-        assert found.warning
-        suspicious = (found.soft_argmax != found.given) | (run.array("clean")[-1] < 0.5)
-        assert len(found.flagged) < suspicious.sum() / 2  # and what was called suspicious
-    elif not rate:
-        assert len(found.flagged) < 0.02 * len(true)
+def test_proposed_changes_of_digits_do_no_harm(tmp_path, case, least_mended):
+    true = bench.write_case(tmp_path / "case.npz", case, seed=0)
+    config = bench.config_of(tmp_path / "case.npz", case, seed=0, threads=1)
+    row = bench.measure(bench.trained(tmp_path / "run", config, whole=False), true)
+    assert row["share"]["proposed"] >= row["share"]["given"]
+    assert row["flagged_within_limit"]
+    assert row["changes"]["to_the_truth"] >= least_mended * row["wrong"]
+    low, high = row["estimate"][1:]
+    assert low <= row["wrong"] or "pair" not in case
+    assert (row["warning"] is None) == bool(row["changes"]["n"])
+    if row["wrong"]:
+        assert row["average_precision"]["quality"] > 0.95
     else:
-        assert not found.warning
-        assert share["proposed"] > 1 - rate / 2
-        assert abs(found.estimate / len(true) - rate) < 0.1
+        assert high < 0.1 * row["n"]
 
 
 @slow
-@pytest.mark.skipif(not (SHARED / "data").exists(), reason="no ../shared/data beside the project")
-@pytest.mark.parametrize("rate", [0.0, 0.05])
-def test_proposed_changes_of_photos_do_no_harm(tmp_path, rate):
-    true = photos(tmp_path / "photos.npz", rate, seed=0)
-    config = configure(
-        dataset=f"npz:{tmp_path / 'photos.npz'}", noise="none", epochs=30, correction_start=20
-    )
-    Runner.new(config, tmp_path / "run").run()
-    found = label_issues(RunFolder(tmp_path / "run"))
-    share = shares(found, true)
-    assert share["old"] < share["given"] - 0.03  # the danger is there
-    assert share["proposed"] >= share["given"]
-    assert found.warning
+@pytest.mark.skipif(
+    not (Path(os.environ.get("MIXNN_DATA", "data")) / "cifar10.npz").exists(),
+    reason="no cifar10.npz in MIXNN_DATA",
+)
+def test_proposed_changes_of_photos_do_no_harm(tmp_path):
+    case = "photos2000-0.05"
+    true = bench.write_case(tmp_path / "case.npz", case, seed=0)
+    config = bench.config_of(tmp_path / "case.npz", case, seed=0, threads=1)
+    config = config.changed(epochs=16, correction_start=12, warmup=6)
+    row = bench.measure(bench.trained(tmp_path / "run", config, whole=False), true)
+    assert row["share"]["proposed"] >= row["share"]["given"] - 0.002
+    assert row["flagged_within_limit"]
 
 
 # --- the decision
@@ -99,14 +91,50 @@ def test_wrong_labels_come_first_and_become_the_true_ones(run):
     found, true = label_issues(run), run.labels["true"]
     wrong = np.flatnonzero(found.given != true)
     assert len(wrong) == 12
-    assert set(found.flagged[:12].tolist()) == set(wrong.tolist())
+    assert set(np.argsort(found.quality)[:12].tolist()) == set(wrong.tolist())
+    assert 6 < len(found.flagged) <= 14
     assert (np.diff(found.quality[found.flagged]) >= 0).all()
     assert (found.suggested[wrong] == true[wrong]).all()
     changed = np.flatnonzero(found.proposed != found.given)
-    assert len(changed) > 6
+    assert len(changed) > 3
     assert (found.proposed[changed] == true[changed]).all()
     assert found.warning is None
-    assert len(changed) <= found.estimate <= 14
+    low, high = found.noise.interval
+    assert low <= 12 <= high
+
+
+def test_decisions_are_keep_change_and_review(run):
+    found = label_issues(run)
+    decisions, changed = found.decisions(), found.proposed != found.given
+    assert set(decisions[changed]) == {"change"}
+    rest = np.setdiff1d(found.flagged, np.flatnonzero(changed))
+    assert set(decisions[rest]) <= {"review"}
+    others = np.setdiff1d(np.arange(120), found.flagged)
+    assert set(decisions[others]) == {"keep"}
+
+
+def test_a_reason_names_both_classes_and_their_shares(run):
+    found, classes = label_issues(run), ["ant", "bee", "cow"]
+    sample = int(found.flagged[0])
+    given, other = classes[found.given[sample]], classes[found.suggested[sample]]
+    text = found.reason(sample, classes)
+    assert f"sees {other} ({found.pred_probs[sample, found.suggested[sample]]:.0%})" in text
+    assert f"{found.votes[sample, found.given[sample]]:.0%} {given}." in text
+    kept = int(np.setdiff1d(np.arange(120), found.flagged)[0])
+    assert found.reason(kept, classes) == ""
+
+
+def test_what_correction_did_is_no_evidence(run):
+    """Half of all labels move to another class at the end: what a small hard data set does."""
+    before = label_issues(run)
+    soft = np.load(run.folder / "arrays" / "soft.npy")
+    given = run.labels["given"]
+    soft[5, :60] = np.eye(3, dtype=np.float32)[(given[:60] + 1) % 3]
+    np.save(run.folder / "arrays" / "soft.npy", soft)
+    found = label_issues(RunFolder(run.folder))
+    assert (found.soft_argmax[:60] != given[:60]).all()
+    np.testing.assert_array_equal(found.proposed, before.proposed)
+    np.testing.assert_array_equal(found.quality, before.quality)
 
 
 def test_the_true_labels_are_never_asked(run):
@@ -121,13 +149,10 @@ def test_the_true_labels_are_never_asked(run):
 def test_every_proposed_change_has_all_the_evidence(run):
     found = label_issues(run)
     changed = found.proposed != found.given
-    assert (found.probability[changed] >= 0.95).all()
-    assert (found.p_clean[changed] < 0.5).all()
+    assert (found.probability[changed] >= 0.8).all()
+    assert np.isin(np.flatnonzero(changed), found.flagged).all()
     assert (found.suggested == found.proposed)[changed].all()
-    moments = label_evidence.epoch_history(run, 5)
-    before = label_evidence.epochs_before_correction(moments)
-    votes = label_evidence.neighbor_votes(moments, before)
-    assert (votes.argmax(1) == found.proposed)[changed].all()
+    assert (found.pred_probs.argmax(1) == found.proposed)[changed].all()
 
 
 def test_p_clean_is_of_the_given_label(run):
@@ -138,37 +163,15 @@ def test_p_clean_is_of_the_given_label(run):
     np.testing.assert_array_equal(label_issues(run, 0).p_clean, run.array("clean")[0])
 
 
-def test_too_many_changes_are_a_warning_and_nothing_is_proposed(run):
-    """Half of all labels move to another class at the end: what a small hard data set does."""
-    soft = np.load(run.folder / "arrays" / "soft.npy")
-    given = run.labels["given"]
-    soft[5, :60] = np.eye(3, dtype=np.float32)[(given[:60] + 1) % 3]
-    np.save(run.folder / "arrays" / "soft.npy", soft)
-    found = label_issues(RunFolder(run.folder))
-    assert "No label change is proposed: the network contradicts" in found.warning
-    assert "of 120 labels (correction changed" in found.warning
-    np.testing.assert_array_equal(found.proposed, given)
-    assert (found.soft_argmax[:60] != given[:60]).all()
-
-
-def test_a_mixture_in_doubt_is_no_evidence(run):
-    def doubt(records):
-        records[1]["mixture"]["warning"] = "the losses are all equal"
-
-    records = read_records(run.folder)
-    doubt(records)
-    write_records(run.folder, records)
-    found = label_issues(RunFolder(run.folder))
-    assert "P(clean) before correction is not reliable" in found.warning
-    np.testing.assert_array_equal(found.proposed, found.given)
-
-
 def test_labels_corrected_from_the_first_epoch_on_have_no_evidence(tmp_path):
     config = quick(method="selc", warmup=0, correction_start=0, epochs=4, alpha=0.5, rate=0.2)
     Runner.new(config, tmp_path / "run", data=blobs()).run()
     found = label_issues(RunFolder(tmp_path / "run"))
     assert np.isnan(found.p_clean).all()
     assert "no epoch before correction" in found.warning
+    assert found.noise is None
+    assert not len(found.flagged)
+    assert "not known" in found.estimate()
     np.testing.assert_array_equal(found.proposed, found.given)
 
 
@@ -188,52 +191,44 @@ def test_sure_is_the_likelihood_of_the_suggestion(run):
     assert (other.confidence() <= found.confidence()).all()
 
 
-def test_calibration_finds_the_share_of_hits():
-    rng = np.random.default_rng(0)
-    sure = rng.uniform(0.3, 0.9, 20_000)
-    hits = rng.random(20_000) < np.clip(2 * sure - 0.6, 0, 1)  # surer of itself too little
-    voted = np.arange(20_000) % 10 > 0
-    found = calibrated_probability(sure, hits, voted)
-    assert (found[~voted] == 0).all()
-    inside = voted & (sure > 0.35) & (sure < 0.75)
-    assert abs(found - np.clip(2 * sure - 0.6, 0, 1))[inside].max() < 0.1
-    assert (calibrated_probability(sure, hits, np.zeros(20_000, bool)) == 0).all()
-
-
 # --- the evidence
 
 
-def test_pred_probs_exclude_the_given_label(run):
-    """Against the definition: soft = s given + (1 - s) x average prediction, s = 0.7^steps."""
+@pytest.mark.parametrize(("at", "rows"), [(5, [1]), (1, [1]), (0, [0])])
+def test_the_later_half_of_the_epochs_before_correction_speaks(run, at, rows):
+    epochs = label_evidence.evidence_epochs(label_evidence.epoch_history(run, at))
+    assert [epoch.row for epoch in epochs] == rows
+
+
+def test_pred_probs_are_those_of_prediction_and_given_label(run):
+    epochs = label_evidence.epoch_history(run, 1)
+    found = label_evidence.mean_pred_probs(epochs)
     given = run.labels["given"]
-    for row in (2, 5):
-        moments = label_evidence.epoch_history(run, row)
-        share = 0.7 ** (row - 1)  # correction starts with epoch 2
-        assert label_evidence.given_label_weight(moments) == pytest.approx(share)
-        soft = np.array(run.array("soft")[row], dtype=np.float64)
-        average = (soft - share * np.eye(3)[given]) / (1 - share)
-        found = label_evidence.mean_pred_probs(moments)
-        np.testing.assert_allclose(found, average, atol=2e-5)
-        np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
-
-
-def test_before_any_correction_it_is_the_average_prediction(run):
-    found = label_evidence.mean_pred_probs(label_evidence.epoch_history(run, 1))
-    prediction, confidence = run.array("prediction")[:2], run.array("confidence")[:2]
     by_hand = np.zeros((120, 3))
     for epoch in range(2):
         for i in range(120):
+            predicted = run.array("prediction")[epoch, i]
+            known = {
+                given[i]: np.exp(-run.array("loss")[epoch, i]),
+                predicted: run.array("confidence")[epoch, i],
+            }
             for c in range(3):
-                sure = confidence[epoch, i]
-                by_hand[i, c] += (sure if c == prediction[epoch, i] else (1 - sure) / 2) / 2
-    np.testing.assert_allclose(found, by_hand, atol=1e-6)
+                rest = (1 - sum(known.values())) / (3 - len(known))
+                by_hand[i, c] += known.get(c, rest) / 2
+    np.testing.assert_allclose(found, by_hand, atol=1e-5)
+
+
+def test_log_likelihood_is_the_mean_loss(run):
+    epochs = label_evidence.epoch_history(run, 1)
+    expected = -(run.array("loss")[0] + run.array("loss")[1]) / 2
+    np.testing.assert_allclose(label_evidence.log_likelihood(epochs), expected, atol=1e-6)
 
 
 def test_votes_are_the_given_labels_of_the_nearest_in_the_panel(run):
     moments = label_evidence.epoch_history(run, 5)
     before = label_evidence.epochs_before_correction(moments)
     assert [moment.row for moment in before] == [0, 1]
-    votes = label_evidence.neighbor_votes(moments, before)
+    votes = label_evidence.neighbor_votes(before[1:])
     features = np.array(run.array("panel_features")[1], dtype=np.float64)
     for sample in (0, 17, 119):
         distances = ((features - features[sample]) ** 2).sum(1)
@@ -248,9 +243,9 @@ def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = RunFolder(tmp_path / "run")
     moments = label_evidence.epoch_history(run, 3)
-    votes = label_evidence.neighbor_votes(moments, label_evidence.epochs_before_correction(moments))
+    votes = label_evidence.neighbor_votes(label_evidence.epochs_before_correction(moments))
     outside = next(i for i in range(60) if i not in run.labels["panel"])
-    partners = np.concatenate([run.mixing_of(row)[0][outside] for row in (1, 2, 3)])
+    partners = np.concatenate([run.mixing_of(row)[0][outside] for row in (1, 2)])
     expected = np.bincount(run.labels["given"][partners], minlength=3) / len(partners)
     np.testing.assert_allclose(votes[outside], expected, atol=1e-6)
 
@@ -260,23 +255,24 @@ def test_without_neighbors_and_panel_nobody_votes(tmp_path):
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
     run = RunFolder(tmp_path / "run")
     moments = label_evidence.epoch_history(run, 3)
-    assert np.isnan(label_evidence.neighbor_votes(moments, moments[:2])).all()
+    assert np.isnan(label_evidence.neighbor_votes(moments[:2])).all()
     found = label_issues(run)
     np.testing.assert_array_equal(found.proposed, found.given)
+    assert "no neighbors are known" in found.warning
     assert np.isfinite(found.quality).all()
 
 
 def test_a_fork_remembers_what_its_parent_knew(run, tmp_path):
+    expected = label_issues(run)
     Runner.fork(run.folder, 3, tmp_path / "fork", data=blobs(n=120), alpha=0.5, epochs=6).run()
     fork = RunFolder(tmp_path / "fork")
-    share = label_evidence.given_label_weight(label_evidence.epoch_history(fork, 1))
-    assert share == pytest.approx(0.7**2 * 0.5**2)
     np.testing.assert_array_equal(label_issues(fork).p_clean, run.array("clean")[1])
+    np.testing.assert_array_equal(label_issues(fork).proposed, expected.proposed)
     shutil.rmtree(run.folder)
     shutil.rmtree(tmp_path / "fork" / "parent")
-    moments = label_evidence.epoch_history(RunFolder(tmp_path / "fork"), 1)
-    assert label_evidence.given_label_weight(moments) == pytest.approx(0.5**2)
-    assert np.isnan(label_issues(fork).p_clean).all()
+    orphan = label_issues(RunFolder(tmp_path / "fork"))
+    assert np.isnan(orphan.p_clean).all()
+    np.testing.assert_array_equal(orphan.proposed, orphan.given)
 
 
 def test_a_fork_that_lost_its_parent_and_does_not_correct_has_no_evidence(run, tmp_path):

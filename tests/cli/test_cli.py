@@ -86,13 +86,17 @@ def test_export_is_the_last_epoch_row_by_row(run, tmp_path, capsys):
         assert float(row["soft_probability"]) == pytest.approx(soft[i].max(), abs=1e-6)
         assert float(row["p_clean"]) == pytest.approx(clean[i], abs=1e-6)
         doubt = i in found.flagged
-        assert row["suspicious"] == ("yes" if doubt else "no")
+        assert row["is_label_issue"] == str(doubt)
+        assert row["decision"] == found.decisions()[i]
+        assert row["reason"] == found.reason(i, reader.info["data"]["classes"])
         assert row["neighbors"] == ";".join(ids[j] for j in neighbors[i])
         suspicious += doubt
     printed = capsys.readouterr()
-    assert f"{suspicious} suspicious labels, 0 changes proposed" in printed.out
-    # a small run after four epochs: the network contradicts more labels than can be wrong
-    assert printed.err.startswith("warning: No label change is proposed")
+    assert printed.out.startswith("About")
+    n_proposed = sum(row["corrected_label"] != row["given_label"] for row in rows)
+    assert n_proposed == sum(row["decision"] == "change" for row in rows)
+    assert f"{suspicious} label issues, {n_proposed} changes proposed" in printed.out
+    assert not printed.err
     assert 0 < suspicious < len(rows)
 
 

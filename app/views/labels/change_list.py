@@ -36,6 +36,10 @@ COLUMNS = {
         format="percent",
         help=f"Of the given label, before correction. {word('P(clean)')}",
     ),
+    "decision": st.column_config.Column(
+        "Proposed",
+        help="By the evidence before correction: keep the given label, change or review it.",
+    ),
     "first_flip": st.column_config.NumberColumn("First flip", help="Epoch of its first change."),
     "last_flip": st.column_config.NumberColumn("Last flip", help="Epoch of its last change."),
     "flips": st.column_config.NumberColumn("Flips", help="How often its label changed."),
@@ -100,8 +104,8 @@ def listing(labels: LabelView) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         figures.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
-    if warning := issues_of(labels.view).warning:
-        st.caption(f"All labels, CSV: {warning}")
+    issues = issues_of(labels.view)
+    st.caption(f"By the epochs before correction: {issues.estimate()} {issues.warning or ''}")
     if shown.empty:
         st.markdown("There are no such changes.")
         return
@@ -173,6 +177,7 @@ def save_labels(labels: LabelView) -> None:
         f"{labels.name}-labels-epoch{labels.epoch}.csv",
         mime="text/csv",
         type="tertiary",
-        help="One row per sample: given label, proposed change, P(clean), neighbors, and more. "
+        help="One row per sample: given label, decision (keep, change, review), the reason, label "
+        "quality, P(clean), neighbors, and more. "
         "The raw result of correction is in soft_label_argmax.",
     )

@@ -65,7 +65,7 @@ def flow_table(labels: LabelView) -> pd.DataFrame:
 
 def change_table(labels: LabelView) -> pd.DataFrame:
     """Every label that was changed or is wrong, one per row, harmed labels first."""
-    samples = _samples_to_list(labels)
+    samples, issues = _samples_to_list(labels), issues_of(labels.view)
     first, last, n = labels.flips.until(labels.epoch).per_sample(len(labels.given))
     names = np.array(labels.classes, dtype=object)
     columns: dict[str, Any] = {"sample": samples}
@@ -80,7 +80,8 @@ def change_table(labels: LabelView) -> pd.DataFrame:
         | {
             "outcome": label_outcomes.outcome_words(labels.outcomes[samples]),
             "confidence": labels.confidence[samples],
-            "p_clean": issues_of(labels.view).p_clean[samples],
+            "p_clean": issues.p_clean[samples],
+            "decision": issues.decisions()[samples],
             "first_flip": _epochs(first[samples]),
             "last_flip": _epochs(last[samples]),
             "flips": n[samples],

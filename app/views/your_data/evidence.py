@@ -1,6 +1,7 @@
 """The evidence on a label: its image, the most similar images, the list of suspicious labels."""
 
 import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from app.server.decisions import Decision
 from app.server.run_view import RunView
 from app.state.url_state import put
 from engine.analysis import label_evidence
-from engine.analysis.label_issues import LabelIssues
+from engine.analysis.label_issues import CHANGE, REVIEW, LabelIssues
 from engine.caching import once
 from engine.charts import theme
 from engine.data import Data
@@ -25,13 +26,20 @@ from engine.errors import ImageError, StoreError
 MAX_LISTED = 200  # rows of the list
 _decoding = threading.Lock()
 DECISIONS = {"keep": "kept", "change": "changed", "skip": "skipped"}
-LIKELIHOOD = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
+PROBABILITY = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 
-def warn(issues: LabelIssues) -> None:
-    """Why no change is proposed, if that is so."""
+def estimate(issues: LabelIssues) -> None:
+    """How many labels are wrong, and why no change is proposed, if that is so."""
     if issues.warning:
-        st.warning(issues.warning, icon=":material/warning:")
+        st.warning(f"{issues.estimate()} {issues.warning}", icon=":material/warning:")
+    else:
+        counts = Counter(issues.decisions().tolist())
+        st.info(
+            f"{issues.estimate()} For {counts[CHANGE]:,} of them a change is proposed; "
+            f"{counts[REVIEW]:,} more should be reviewed.",
+            icon=":material/monitoring:",
+        )
 
 
 def images_of(view: RunView) -> Data | None:
@@ -90,6 +98,11 @@ def image(
         )
     elif sample not in issues.flagged:
         st.caption("This sample was selected on another page; its label does not look wrong.")
+    elif issues.proposed[sample] != issues.given[sample]:
+        to = escaping.markdown(view.classes[issues.proposed[sample]])
+        st.badge(f"proposed: {to} ({issues.probability[sample]:.0%})", icon=":material/edit:")
+    if reason := issues.reason(sample, view.classes):
+        st.markdown(escaping.markdown(reason))
 
 
 def neighbors(view: RunView, issues: LabelIssues, sample: int, images: Data | None) -> None:
@@ -142,7 +155,8 @@ def listing(
                 "sample": [view.sample_name(int(s)) for s in shown],
                 "given": [classes[c] for c in issues.given[shown]],
                 "suggested": [classes[c] for c in issues.suggested[shown]],
-                "likelihood": issues.confidence()[shown],
+                "probability": issues.probability[shown],
+                "proposed": issues.decisions()[shown],
                 "label quality": issues.quality[shown],
                 "decision": [
                     DECISIONS[decisions[s].kind] if s in decisions else "" for s in shown.tolist()
@@ -164,7 +178,7 @@ def listing(
             height=320,
             column_config={
                 "image": st.column_config.ImageColumn(width="small"),
-                "likelihood": LIKELIHOOD,
+                "probability": PROBABILITY,
                 "label quality": st.column_config.NumberColumn(format="%.2f"),
             },
             alt="The suspicious labels; select a row to open it",

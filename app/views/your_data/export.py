@@ -22,8 +22,8 @@ from engine.files import rows_text
 from engine.runs.folder import RunFolder
 
 COLUMNS = (
-    "id", "given", "suggested", "proposed", "decision", "final", "p_clean", "label_quality",
-    "soft_label_argmax", "reviewed_at",
+    "id", "given", "suggested", "probability", "proposed", "decision", "final", "is_label_issue",
+    "label_quality", "p_clean", "reason", "soft_label_argmax", "reviewed_at",
 )  # fmt: skip
 MAX_ZIP_BYTES = 1024 * MB  # of image files in one zip; larger data sets only have the table
 
@@ -59,16 +59,20 @@ def table(
 ) -> str:
     """One row for every sample, as CSV with the COLUMNS; see engine/files.py."""
     final, how = final_labels(issues, decisions, accept)
+    flagged = set(issues.flagged.tolist())
     rows = (
         (
             name,
             classes[issues.given[i]],
             classes[issues.suggested[i]],
+            format_share(issues.probability[i]),
             classes[issues.proposed[i]],
             how[i],
             classes[final[i]],
-            format_share(issues.p_clean[i]),
+            str(i in flagged),
             f"{issues.quality[i]:.6f}",
+            format_share(issues.p_clean[i]),
+            issues.reason(i, classes) if i in flagged else "",
             classes[issues.soft_argmax[i]],
             decisions[i].at if i in decisions else "",
         )

@@ -25,7 +25,7 @@ def show() -> None:
     name = run_picker.pick_run()
     view = RunView(name)
     issues, decisions = issues_of(view), decide.reviews_of(name).latest()
-    evidence.warn(issues)
+    evidence.estimate(issues)
     left, right = st.columns(2, gap="large")
     with left:
         accept = accept_unseen(issues, decisions)
@@ -50,9 +50,9 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
         "Also accept proposed changes unseen",
         value=get("accept") is not None,
         key=key,
-        help="Without it, only the labels you decided on change. A change is proposed where the "
-        f"network (probability at least {MIN_PROBABILITY:g}), the most similar images and the loss "
-        "before correction all contradict the given label.",
+        help="Without it, only the labels you decided on change. A change is proposed for labels "
+        "among those estimated to be wrong, where the labels of the most similar images give "
+        f"another class a probability of at least {MIN_PROBABILITY:g} and the network predicts it.",
         disabled=issues.warning is not None,
         on_change=lambda: put(accept=MIN_PROBABILITY if st.session_state[key] else None),
     )
@@ -178,7 +178,7 @@ def changes(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str
         height=min(36 * len(shown) + 38, 330),
         column_config={
             "image": st.column_config.ImageColumn(width="small"),
-            "likelihood": evidence.LIKELIHOOD,
+            "likelihood": evidence.PROBABILITY,
         },
         alt="The labels that change",
     )

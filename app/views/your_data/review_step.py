@@ -81,9 +81,10 @@ def review(name: str) -> None:
     view = RunView(name)
     _reset_filters(len(view.classes))
     issues, decisions = issues_of(view), decide.reviews_of(name).latest()
-    evidence.warn(issues)
+    evidence.estimate(issues)
     if not len(issues.flagged) and get("sample") is None:
-        st.success("No label of this run looks wrong. There is nothing to review.")
+        if issues.noise is not None:
+            st.success("No label of this run looks wrong. There is nothing to review.")
         return
     queue, sample = decide.queue_of(issues, decisions), selection.sample(len(issues.given))
     if sample is None:

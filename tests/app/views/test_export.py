@@ -37,7 +37,8 @@ def issues_of(given, suggested, proposed, probability) -> LabelIssues:
         proposed=np.array(proposed),
         soft_argmax=np.array([2, 2, 2, 2, 2]),
         soft_weight=np.full(len(given), 0.6),
-        estimate=3,
+        votes=likelihood,
+        noise=None,
         warning=None,
     )
 
@@ -80,11 +81,15 @@ def test_the_table_has_everything():
         "id": "z",
         "given": "ü",
         "suggested": "a",
+        "probability": "0.980000",
         "proposed": "a",
         "decision": "change",
         "final": 'b,"',
         "p_clean": "0.500000",
+        "is_label_issue": "True",
         "label_quality": "0.250000",
+        "reason": "The network sees a (80%) rather than ü (0%), and of the most similar images "
+        "80% are labeled a, 0% ü.",
         "soft_label_argmax": "ü",
         "reviewed_at": "2026-01-02T00:00:00+00:00",
     }

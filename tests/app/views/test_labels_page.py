@@ -234,7 +234,10 @@ def test_export_app_and_notebook_agree_on_every_label(root, finished, tmp_path, 
     last = len(run.epochs) - 1
     view = RunView(name, last if row is None else row)
     engine, page = label_issues(run, row), issues_of(view)
+    assert engine.estimate() == page.estimate()
     for field in fields(engine):
+        if field.name == "noise":
+            continue
         ours, theirs = getattr(engine, field.name), getattr(page, field.name)
         np.testing.assert_array_equal(ours, theirs, err_msg=field.name)
     if row is None:
