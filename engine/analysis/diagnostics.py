@@ -112,7 +112,7 @@ def _performance_drop(
 
     explained: another diagnosis explains the drop, so that one of unknown cause is not reported.
     """
-    mixes, corrects = config.mixing == "neighbors", config.correction == "ema"
+    mixes, corrects = config.mixing == "neighbors", config.correction != "none"
     drops = _drops(records)
     if not drops or not (mixes or corrects):  # what plain training loses is memorization
         return []
@@ -213,7 +213,7 @@ def _ineffective_correction(
 
 
 def _low_noise(config: RunConfig, rate_actual: float | None) -> Diagnosis | None:
-    mixes_or_corrects = config.mixing == "neighbors" or config.correction == "ema"
+    mixes_or_corrects = config.mixing == "neighbors" or config.correction != "none"
     if rate_actual is None or rate_actual > MAX_LOW_NOISE or not mixes_or_corrects:
         return None
     return Diagnosis(
