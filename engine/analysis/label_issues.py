@@ -18,8 +18,8 @@ from engine.analysis.label_evidence import (
     n_voters,
     neighbor_votes,
 )
-from engine.analysis.noise_estimate import NoiseEstimate, estimate_noise, true_class_probability
 from engine.errors import StoreError
+from engine.method.noise_estimate import NoiseEstimate, estimate_noise, true_class_probability
 from engine.runs.folder import RunFolder
 
 DECISIONS = KEEP, CHANGE, REVIEW = "keep", "change", "review"

@@ -19,7 +19,8 @@ _METHODS: dict[str, dict[str, Any]] = {
     "mixnn": dict(mixing="neighbors", correction="ema"),
     "mixnn-plus": dict(
         mixing="neighbors",
-        correction="relabel",
+        correction="posterior",
+        relabel_threshold=0.8,
         clean_from="both",
         sampling="clean",
         random_share=0.5,

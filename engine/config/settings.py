@@ -96,11 +96,12 @@ class RunConfig(BaseModel):
         "neighbors", description="what a training sample is mixed with"
     )
     loss: Literal["ce", "linear", "gce", "sce", "elr"] = _method("ce", description="training loss")
-    correction: Literal["none", "ema", "relabel", "refine"] = _method(
+    correction: Literal["none", "ema", "relabel", "posterior", "refine"] = _method(
         "ema",
         description="how labels are corrected: by a moving average of the predictions (MixNN); "
-        "relabel: by confident predictions, else the given label again (SSR); refine: by the "
-        "prediction as far as the given label is unlikely to be clean (DivideMix)",
+        "or anew from the given labels in every epoch: relabel, by confident predictions (SSR); "
+        "posterior, by Bayes' rule from predictions, neighbors' labels and the estimated noise; "
+        "refine, by the prediction as far as the given label is unlikely to be clean (DivideMix)",
     )
     k: int = _method(1, ge=1, le=100, description="K, neighbors mixed into a sample")
     alpha: float = _method(
@@ -134,7 +135,10 @@ class RunConfig(BaseModel):
         description="what neighbors are weighted by: P(clean), or all equally",
     )
     relabel_threshold: float = _method(
-        0.9, ge=0, le=1, description="probability from which correction `relabel` changes a label"
+        0.9,
+        ge=0,
+        le=1,
+        description="probability above which `relabel` and `posterior` change a label",
     )
     relabel_vote: bool = _method(
         True, description="relabel only where the neighbors vote for the prediction (SSR: no)"
@@ -336,7 +340,7 @@ class RunConfig(BaseModel):
     def votes(self) -> bool:
         """Whether the nearest neighbors vote on labels."""
         relabels = self.correction == "relabel" and self.relabel_vote
-        return relabels or self.clean_from != "mixture"
+        return relabels or self.correction == "posterior" or self.clean_from != "mixture"
 
     @property
     def warnings(self) -> list[str]:

@@ -6,11 +6,13 @@ from torch import Tensor
 CHUNK_ENTRIES = 2**25  # labels of neighbors in memory at a time: 256 MB
 
 
-def neighbor_votes(labels: Tensor, neighbors: Tensor, n_classes: int) -> Tensor:
-    """The share of each class among the labels of a sample's neighbors, by class frequency.
+def neighbor_votes(
+    labels: Tensor, neighbors: Tensor, n_classes: int, *, balanced: bool = True
+) -> Tensor:
+    """The share of each class among the labels of a sample's neighbors.
 
-    labels: (N,) int64 in 0..C-1. neighbors: (M, k) int64 rows of labels. The votes for a class are
-    divided by how often the class occurs, so that frequent classes do not outvote rare ones.
+    labels: (N,) int64 in 0..C-1. neighbors: (M, k) int64 rows of labels. balanced: divide
+    the votes for a class by how often it occurs, so that frequent classes do not outvote rare ones.
     Returns (M, C) float32, rows sum to 1. Source: Feng et al. 2022 (SSR), eq. 2.
 
     >>> neighbor_votes(torch.tensor([0, 0, 0, 1]), torch.tensor([[1, 3], [2, 3]]), 2)
@@ -22,7 +24,8 @@ def neighbor_votes(labels: Tensor, neighbors: Tensor, n_classes: int) -> Tensor:
     size = max(1, CHUNK_ENTRIES // k)
     for chunk, near in zip(votes.split(size), neighbors.split(size), strict=True):
         chunk.scatter_add_(1, labels[near], torch.ones_like(near, dtype=votes.dtype))
-    votes /= labels.bincount(minlength=n_classes).clamp(min=1)
+    if balanced:
+        votes /= labels.bincount(minlength=n_classes).clamp(min=1)
     return votes / votes.sum(1, keepdim=True)
 
 

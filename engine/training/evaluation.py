@@ -14,6 +14,7 @@ from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
 from engine.method.neighbors import nearest
+from engine.method.noise_estimate import estimate_noise, true_class_probability
 from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
 from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
@@ -48,7 +49,7 @@ def evaluate(
     config, parts = state.config, []
     total = torch.zeros(state.data.n_classes, device=state.device)
     goal = _target_shares(state) if correct and config.align != "none" else None
-    anew = correct and config.correction in ("relabel", "refine")
+    anew = correct and config.correction != "ema"
     given, labels = _given(state), state.soft.argmax(1)
     mirrored = config.flip_average == "all"
     chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
@@ -118,12 +119,35 @@ def _correct_anew(
             votes = neighbor_votes(labels, neighbors, n_classes)
         corrected = relabel(given, likeliest, sure, config.relabel_threshold, votes)
         state.soft = one_hot(corrected, n_classes, state.soft.dtype)
+    elif config.correction == "posterior":
+        assert neighbors is not None
+        votes = neighbor_votes(given, neighbors, n_classes, balanced=False)
+        corrected = _by_posterior(state, votes, likeliest)
+        state.soft = one_hot(corrected, n_classes, state.soft.dtype)
     else:
         clean = fit_clean_probability(normalize_losses(loss), seed=config.seed).clean
         clean = _with_votes(state, clean, given, neighbors)
         state.soft = refine(state.soft, given, clean)
         corrected = state.soft.argmax(1)
     return torch.where(corrected == given, loss, loss_of_likeliest)
+
+
+def _by_posterior(state: "State", votes: Tensor, likeliest: Tensor) -> Tensor:
+    """The labels (N,) int64 by Bayes' rule, from votes (N, C) and the predictions in state.soft.
+
+    A label moves where the network's likeliest class (N,) has a high probability to be the true
+    one, and nowhere where there may be no wrong label at all.
+    """
+    given = state.noisy_labels.given
+    shares, predictions = votes.cpu().numpy(), state.soft.float().cpu().numpy()
+    noise = estimate_noise(shares, given)
+    if noise.interval[0] < 1:
+        return _given(state)
+    posterior = true_class_probability(shares, predictions, given, noise)
+    sure, best = torch.from_numpy(posterior).max(1)
+    changes = (sure > state.config.relabel_threshold).to(state.device)
+    changes &= best.to(state.device) == likeliest
+    return torch.where(changes, likeliest, _given(state))
 
 
 def _with_votes(state: "State", clean: Tensor, labels: Tensor, neighbors: Tensor | None) -> Tensor:

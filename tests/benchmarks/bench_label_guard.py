@@ -24,10 +24,10 @@ import numpy as np
 
 from engine.analysis import label_evidence
 from engine.analysis.label_issues import LabelIssues, label_issues
-from engine.analysis.noise_estimate import true_class_probability
 from engine.config import RunConfig, configure, corrects
 from engine.config.presets import PRESETS
 from engine.data import load_data
+from engine.method.noise_estimate import true_class_probability
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 

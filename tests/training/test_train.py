@@ -370,6 +370,7 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
     + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
     + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)]
     + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)]
+    + [dict(correction="relabel", relabel_threshold=0.6)]
     + [dict(unmixed_forward=True)],
     ids=lambda settings: settings.get("method") or next(iter(settings)),
 )

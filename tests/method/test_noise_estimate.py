@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.analysis.noise_estimate import LAMBDA, estimate_noise, true_class_probability
+from engine.method.noise_estimate import LAMBDA, estimate_noise, true_class_probability
 
 
 def votes_of(given: np.ndarray, shares: np.ndarray, rng, k: int = 20) -> np.ndarray:
