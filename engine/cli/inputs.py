@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.config import RunConfig
+    from engine.errors import ConfigError
 
 BENCH_DATASET = "shapes:50000"  # as many images as CIFAR-10 has
 
@@ -59,6 +60,13 @@ def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, li
         replaced.add("noise_matrix")
     base = from_file(file, next(iter(axes.get("preset", [])), None))
     return {name: [value] for name, value in base.model_dump().items() if name not in replaced}
+
+
+def refused(option: str, value: Any, allowed: str) -> "ConfigError":
+    """The error of an option that another one excludes."""
+    from engine.errors import ConfigError
+
+    return ConfigError(f"{option} = {value!r}: allowed is {allowed}")
 
 
 def plain(name: str, values: list[Any]) -> list[Any]:

@@ -41,8 +41,9 @@ def experiment(parser: argparse.ArgumentParser) -> None:
     """Options of `experiment`."""
     _describe(
         parser,
-        "Without a name it lists the experiments; `all` runs them all. Runs that several of them "
-        "need are trained once; run the same command to continue after a stop.",
+        "Without a name it lists the experiments; `all` runs them all but cifar10, which is "
+        "measured in this process within --seconds. Runs that several of them need are trained "
+        "once; run the same command to continue after a stop.",
     )
     parser.add_argument("names", metavar="NAME", nargs="*", help="experiments")
     parser.add_argument(
@@ -63,6 +64,9 @@ def experiment(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         default="runs/experiments/runs",
         help="folder of the runs (default: runs/experiments/runs)",
+    )
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help="cifar10: time that it may take (default: 500)"
     )
     _add_jobs(parser)
     _add_settings(parser, required="[NAME ...] ", with_defaults=False)

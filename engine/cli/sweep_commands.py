@@ -50,6 +50,7 @@ def experiment(
     form: str,
     out: str,
     runs: str,
+    seconds: float | None,
     jobs: int | None,
     ray: str | None,
     seed: str | None,
@@ -57,16 +58,22 @@ def experiment(
 ) -> int:
     """Answer questions about the method by many runs: tables, figures and conclusions."""
     from engine.cli.console import INTERRUPTED, print_table
+    from engine.experiments.registry import EXPERIMENTS, TIMED, answer, configs_of
+
+    if not names:
+        every = EXPERIMENTS | TIMED
+        print_table([("experiment", "question"), *((n, every[n].question) for n in every)])
+        return 0
+    changes = inputs.named(settings)
+    if set(names) & set(TIMED):
+        given = dict(jobs=jobs, ray=ray, form=None if form == "quick" else form)
+        return _timed(names, Path(out), seconds, changes | inputs.named({"seed": seed}), given)
     from engine.experiments.base import plan
-    from engine.experiments.registry import EXPERIMENTS, answer, configs_of
     from engine.runs.grid import values
     from engine.runs.sweep import sweep
 
-    if not names:
-        questions = [(name, entry.question) for name, entry in EXPERIMENTS.items()]
-        print_table([("experiment", "question"), *questions])
-        return 0
-    changes = inputs.named(settings)
+    if seconds is not None:
+        raise inputs.refused("seconds", seconds, f"with {', '.join(TIMED)} alone")
     made = plan(form, values(seed or ""), **changes)
     names = list(EXPERIMENTS) if names == ["all"] else names
     configs_by_name = {name: configs_of(name, made, changes) for name in names}
@@ -79,6 +86,32 @@ def experiment(
         print(f"{name}: {EXPERIMENTS[name].question}", *findings.answers, sep="\n  ")
     print(f"wrote {out}")
     return status
+
+
+def _timed(
+    names: list[str],
+    out: Path,
+    seconds: float | None,
+    settings: dict[str, Any],
+    given: dict[str, Any],
+) -> int:
+    """An experiment that is measured in this process within a number of seconds.
+
+    given: options that it does not have. Raises ConfigError for those that are not None.
+    """
+    from engine.cli.console import INTERRUPTED
+    from engine.experiments.registry import TIMED
+
+    if len(names) > 1:
+        raise inputs.refused("names", " ".join(names), f"{' or '.join(TIMED)} alone")
+    for option, value in given.items():
+        if value is not None:
+            raise inputs.refused(option, value, f"without {names[0]}")
+    entry = TIMED[names[0]]
+    items: Any = import_module(f"engine.experiments.{entry.module}")
+    ended = items.measure(500.0 if seconds is None else seconds, out, settings, entry.question)
+    print(f"wrote {out}")
+    return 0 if ended else INTERRUPTED
 
 
 def headline(

@@ -64,6 +64,16 @@ EXPERIMENTS: dict[str, Entry] = {
 }
 
 
+# Measured in one process within a number of seconds, not by the runs of a plan: its module and
+# function. `all` leaves them out.
+TIMED = {
+    "cifar10": Entry(
+        "How far does MixNN get on CIFAR-10 within minutes of one machine, and how fast?",
+        "cifar10.items",
+    )
+}
+
+
 def load(name: str) -> "Experiment":
     """The experiment of this name. Raises ConfigError for an unknown name or a missing library."""
     if name not in EXPERIMENTS:

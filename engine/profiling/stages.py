@@ -65,7 +65,7 @@ def measure(
     state = prepare_state(config, data)
     machine = hardware.hardware_info(state.device)
     with (
-        hardware.session(state.device, state.compile),
+        hardware.session(state.device, state.compile, deterministic=config.deterministic),
         hardware.threads(state.threads),
         tempfile.TemporaryDirectory() as folder,
     ):
@@ -242,31 +242,6 @@ class _Bench:
         self.behind.flush()
         self.writer.close()
 
-    def flops_per_image(self) -> tuple[int, int]:
-        """Floating-point operations of training on one image, and of evaluating one."""
-        shape = (1, *self.state.data.shape)
-        image = torch.zeros(shape, device=self.state.device)
-        network = copy.deepcopy(self.state.model).eval()
-        counted = []
-        for backward in (True, False):
-            with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
-                logits, _ = network(image)
-                if backward:
-                    logits.sum().backward()
-            counted.append(counter.get_total_flops())
-        return counted[0], counted[1]
-
-    def peak_flops(self) -> float:
-        """Floating-point operations per second of this machine in a matrix product."""
-        kind = torch.bfloat16 if self.state.precision == "bf16" else torch.float32
-        best = 0.0
-        for size in PEAK_SIZES[self.state.device.type]:
-            a = torch.randn(size, size, device=self.state.device).to(kind)
-            case = functools.partial(torch.matmul, a, a)
-            seconds = in_turns({"product": (case, 1)}, 3, self.state.device)
-            best = max(best, 2 * size**3 / seconds["product"]["least"])
-        return best
-
     def largest_costs(self) -> list[dict[str, Any]]:
         """The operators with the largest share of the time of a few training steps."""
         from torch.profiler import ProfilerActivity, profile
@@ -293,8 +268,9 @@ def _derived(seconds: dict[str, dict[str, float]], n: int, bench: _Bench) -> dic
     """Values derived from the medians."""
     spent = {name: row["median"] for name, row in seconds.items()}
     epoch = sum(spent[name] for name in EPOCH)
-    in_training, in_evaluation = bench.flops_per_image()
-    peak = bench.peak_flops()
+    state = bench.state
+    in_training, in_evaluation = flops_per_image(state.model, state.data.shape, state.device)
+    peak = peak_flops(state.device, state.precision)
     images_per_second = {
         "ce training": n / spent["ce training"],
         "mixnn epoch": n / epoch,
@@ -315,6 +291,37 @@ def _derived(seconds: dict[str, dict[str, float]], n: int, bench: _Bench) -> dic
         images_per_second["reference epoch"] = n / reference
         derived["times_the_reference"] = reference / epoch
     return derived
+
+
+def flops_per_image(
+    network: torch.nn.Module, shape: tuple[int, int, int], device: torch.device
+) -> tuple[int, int]:
+    """Floating-point operations of training on one image (C, H, W), and of evaluating one."""
+    image = torch.zeros((1, *shape), device=device)
+    network = copy.deepcopy(network).eval()
+    counted = []
+    for backward in (True, False):
+        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
+            logits, _ = network(image)
+            if backward:
+                logits.sum().backward()
+        counted.append(counter.get_total_flops())
+    return counted[0], counted[1]
+
+
+@functools.cache
+def peak_flops(device: torch.device, precision: str, n_sizes: int | None = None) -> float:
+    """Floating-point operations per second of a device in a matrix product; measured once.
+
+    n_sizes: use only the first so many of PEAK_SIZES; the larger ones take a CPU many seconds.
+    """
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    best = 0.0
+    for size in PEAK_SIZES[device.type][:n_sizes]:
+        a = torch.randn(size, size, device=device).to(kind)
+        case = functools.partial(torch.matmul, a, a)
+        best = max(best, 2 * size**3 / in_turns({"": (case, 1)}, 3, device)[""]["least"])
+    return best
 
 
 def _peak_memory(device: torch.device) -> int:

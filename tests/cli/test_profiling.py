@@ -8,7 +8,7 @@ import torch
 
 from engine.__main__ import main
 from engine.errors import ConfigError
-from engine.profiling import stages
+from engine.profiling import stages, steps
 from engine.profiling.reference import ReferenceImplementation
 from tests.conftest import blobs, quick
 
@@ -18,7 +18,9 @@ def _small_products():
     """Measuring the peak of a machine takes seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "PEAK_SIZES", {"cpu": (256,)})
+        stages.peak_flops.cache_clear()
         yield
+    stages.peak_flops.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,37 @@ def test_operations_are_counted_as_by_hand():
     forward = 2 * 9 * (64 * 32 + 64 * 32 * 32 + 16 * 32 * 64 + 4 * 64 * 128) + 2 * 128 * 10
     seconds, peak = result["seconds"]["evaluation"]["median"], result["peak_tflops"] * 1e12
     assert result["share_of_peak"]["evaluation"] == pytest.approx(forward * 40 / seconds / peak)
+
+
+def test_ways_to_run_a_step_are_measured_and_one_that_fails_is_named(monkeypatch):
+    monkeypatch.setattr(steps, "ROUND_SECONDS", 0.01)
+    monkeypatch.setitem(steps.WAYS, "broken", dict(precision="float8"))
+    monkeypatch.setattr(steps, "ON_CPU", ("eager", "broken", "not deterministic"))
+    config, data = quick(), blobs()  # 3 batches
+    ways = dict(steps.step_times(config, data))
+    assert list(ways) == ["eager", "broken", "not deterministic"]
+    assert "float8" in ways["broken"]["error"]
+    eager, other = ways["eager"], ways["not deterministic"]
+    assert eager["loss"] == other["loss"] > 0  # a CPU computes the same
+    assert 0 < eager["step_ms_least"] <= eager["step_ms"]
+    expected = 3 * eager["step_ms"] / 1000 + eager["evaluation_s"]
+    assert eager["epoch_s"] == pytest.approx(expected)
+    least = steps.floor(config, data)
+    images_ms = least["training_gflop_an_image"] * 32 / least["peak_tflops"]
+    assert least["step_ms"] == pytest.approx(images_ms)  # GFLOP / TFLOP/s = ms
+
+
+def test_the_fastest_way_is_one_that_computes_the_same():
+    eager = dict(epoch_s=3.0, loss=2.0)
+    ways = {
+        "eager": eager,
+        "compiled": dict(epoch_s=2.0, loss=2.1),
+        "CUDA graphs": dict(epoch_s=1.0, loss=2.3),
+        "not deterministic": dict(error="RuntimeError"),
+    }
+    assert steps.fastest(ways) == steps.WAYS["compiled"]
+    assert steps.fastest({"eager": eager}) == steps.WAYS["eager"]
+    assert steps.fastest({"eager": dict(error="no")}) == {}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from engine.method.mixing import mix, mixing_weights
 from engine.method.mixture import fit_clean_probability
 from engine.method.neighbors import nearest
 from engine.method.soft_labels import ema_update, one_hot
+from engine.profiling.self_check import self_check
 from engine.training.batches import draw_batches, find_partners
 from engine.training.control import Control
 from engine.training.evaluation import estimate_clean_probability, evaluate
@@ -106,3 +107,15 @@ def test_a_run_repeats_itself_and_resumes(network, precision):
             break
     *_, last = train(config, data, state=prepare_state(config, data, state.state_dict()))
     np.testing.assert_array_equal(last.soft, first[-1].soft)
+
+
+def test_the_pieces_of_an_epoch_agree_with_the_cpu():
+    config = quick(network="resnet9-w16")
+    rows = list(self_check(config, blobs(n=300), torch.device("cuda")))
+    assert not [row for row in rows if not row["ok"]]
+
+
+def test_a_run_without_determinism_learns_as_well():
+    config = quick(device="cuda", network="resnet9-w16", epochs=8, deterministic=False)
+    *_, last = train(config, blobs())
+    assert last.metrics["test_accuracy"] > 0.9
