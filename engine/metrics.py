@@ -68,9 +68,9 @@ def normalized_margin(soft: np.ndarray, clean: np.ndarray, given: np.ndarray) ->
     given label's weight over the largest other one; where the given label is still the argmax, m
     is multiplied by P(clean), which then refers to the given label too. So every label that
     correction has changed is below 0.5, and every other is not. It needs one epoch only;
-    detection_auroc and the experiment "detection" use it. `label_issues`, which uses the whole run
-    and the neighbors, has a different label quality that ranks better on hard images; export and
-    app use that one. Returns (N,).
+    detection_auroc uses it. `label_issues`, which uses the whole run and the neighbors, has a
+    different label quality that ranks better on hard images; export, app and the experiment
+    "detection" use that one. Returns (N,).
     """
     margin = np.empty(len(given), np.float32)
     step = max(CHUNK // soft.shape[1], 1)

@@ -52,7 +52,12 @@ QUANTITIES = {name: Quantity(words) for name, words in METRICS.items()} | {
     "seconds": Quantity("time", share=False, bounded=False, unit="s"),
     "epoch": Quantity("epoch", share=False, bounded=False),
 }
-COLUMNS = {"rate": "noise rate", "k": "K", "epoch": "epoch"}  # prefix of their values
+COLUMNS = {
+    "rate": "noise rate",
+    "human_labels": "human labels",
+    "k": "K",
+    "epoch": "epoch",
+}  # prefix of their values
 VALUES: dict[str, dict[Any, str]] = {  # column -> its values in order -> in words
     "method": METHODS,
     "rate": {rate: f"{rate:g}" for rate in (0.0, 0.2, 0.4, 0.6, 0.8)},

@@ -22,6 +22,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 N_SEEDS = {"cifar10": 3, "cifar100": 3}
 DEFAULT_N_SEEDS = 5  # of every other data set
+QUICK_LIMIT = {"cifar10": 10_000, "cifar100": 10_000}  # images of the quick form, unless limit says
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Plan:
         """Name of the data set."""
         return self.settings["dataset"]
 
+    @property
+    def family(self) -> str:
+        """Name of the data set without its argument: shapes of shapes:500."""
+        return self.dataset.partition(":")[0]
+
     def preset(self) -> RunConfig:
         """The settings of plain MixNN in this plan."""
         return configure(**self.settings)
@@ -60,7 +66,10 @@ def plan(form: str = "quick", seeds: Sequence[Any] = (), **settings: Any) -> Pla
     if form not in FORMS:
         raise ConfigError(f"form = {form!r}: allowed are {', '.join(FORMS)}")
     settings = FORMS[form] | settings
-    n_seeds = N_SEEDS.get(settings["dataset"].partition(":")[0], DEFAULT_N_SEEDS)
+    family = settings["dataset"].partition(":")[0]
+    if form == "quick" and family in QUICK_LIMIT:
+        settings = {"limit": QUICK_LIMIT[family]} | settings
+    n_seeds = N_SEEDS.get(family, DEFAULT_N_SEEDS)
     return Plan(form, tuple(seeds) or tuple(range(n_seeds)), settings)
 
 

@@ -230,12 +230,13 @@ def detection(tables: Tables) -> Figures:
     """Precision-recall curves, their areas, and the time that each score takes."""
     from engine.charts.experiments import intervals, mean_curves
 
+    labels = "human_labels" if "human_labels" in tables["curves"] else "rate"
     return {
         "precision_recall": mean_curves(
             tables["curves"],
             x="recall",
             color="finder",
-            facet="rate",
+            facet=labels,
             height=300,
             title="Detection of wrong labels: precision at each recall",
         ),
@@ -243,16 +244,16 @@ def detection(tables: Tables) -> Figures:
             tables["scores"],
             metric="average_precision",
             category="finder",
-            facet="rate",
+            facet=labels,
             sort=True,
             shared=False,
-            title="Area under the precision-recall curve (scales differ by rate)",
+            title="Area under the precision-recall curve (scales differ)",
         ),
         "cost": intervals(
             tables["scores"],
             metric="seconds",
             category="finder",
-            facet="rate",
+            facet=labels,
             title="Time for detection on this machine, including training",
         ),
     }

@@ -103,8 +103,9 @@ def configs_of(name: str, plan: "Plan", changed: Iterable[str]) -> list[RunConfi
 def answer(name: str, plan: "Plan", configs: list[RunConfig], root: Path, out: Path) -> "Findings":
     """Evaluate the runs under root and write the findings to out.
 
-    NAME-DATASET.json: question, answers, settings, machine and commits; NAME-DATASET.TABLE.csv;
-    figures next to them. Raises StoreError, and ConfigError if no run is finished.
+    NAME-DATASET.json (NAME-DATASET-NOISE.json if the plan sets the noise): question, answers,
+    settings, machine and commits; NAME-DATASET.TABLE.csv; figures next to them. Raises StoreError,
+    and ConfigError if no run is finished.
     """
     from engine.experiments.base import collect
     from engine.experiments.figures import FIGURES
@@ -115,7 +116,7 @@ def answer(name: str, plan: "Plan", configs: list[RunConfig], root: Path, out: P
     if not results.runs:
         raise ConfigError(f"experiment {name}: none of its {len(configs)} runs is finished")
     findings = load(name).evaluate(results)
-    stem = f"{name}-{plan.dataset.partition(':')[0]}"
+    stem = "-".join([name, plan.family, *filter(None, [plan.settings.get("noise")])])
     tables = _write_tables(findings.tables, out, stem)
     images, note = save(FIGURES[name](findings.tables), out, stem)
     if note:

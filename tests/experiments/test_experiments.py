@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from sklearn.metrics import average_precision_score
 
 from engine.__main__ import main
+from engine.analysis.label_issues import label_issues
 from engine.analysis.statistics import (
     against_best,
     describe_difference,
@@ -20,11 +22,16 @@ from engine.analysis.statistics import (
     interval,
     means,
 )
+from engine.config import METHODS
 from engine.errors import ConfigError
 from engine.experiments import accuracy, bimodality, detection, representation
-from engine.experiments.base import plan
-from engine.experiments.registry import EXPERIMENTS, configs_of, load
+from engine.experiments.base import RATES, Results, collect, pick, plan
+from engine.experiments.figures import FIGURES
+from engine.experiments.registry import EXPERIMENTS, answer, configs_of, load
+from engine.runs.folder import RunFolder
 from engine.runs.naming import run_name
+from engine.runs.runner import Runner
+from tests.experiments.conftest import tiny_cifar
 
 # --- statistics
 
@@ -232,6 +239,14 @@ def test_a_plan_takes_five_seeds_on_small_sets_and_three_on_cifar():
         plan("huge")
 
 
+def test_the_quick_form_takes_10000_photographs_unless_told_otherwise():
+    assert plan(dataset="cifar10").settings["limit"] == 10_000
+    assert plan(dataset="cifar10", limit=500).settings["limit"] == 500
+    assert plan(dataset="cifar10", limit=None).preset().limit is None
+    assert plan("full").preset().limit is None
+    assert plan().preset().limit is None  # all digits
+
+
 def test_every_part_and_quirk_is_a_run_of_its_own():
     names = [
         (label, frozenset(map(run_name, own)), frozenset(map(run_name, against)))
@@ -263,6 +278,29 @@ def test_equal_rates_of_noise_kinds():
         matrix = transition_matrix(kind, kinds[kind]["rate"], 10, dataset="digits")
         wrong = 1 - np.diag(matrix)[labels].mean()
         assert wrong == pytest.approx(accuracy.EQUAL_RATE, abs=1e-3), kind
+
+
+def test_photographs_have_every_kind_of_noise_and_human_labels(cifar, monkeypatch):
+    made = plan(dataset="cifar10")
+    configs = load("noise-kinds").configs(made)
+    kinds = {(c.noise, c.human_labels) if c.noise == "human" else c.noise for c in configs}
+    assert kinds == {
+        "symmetric", "pair", "instance", "margin", "asymmetric",
+        ("human", "aggre"), ("human", "random1"), ("human", "worse"),
+    }  # fmt: skip
+    assert len(configs) == 8 * 2 * 3  # kinds, methods, seeds
+    monkeypatch.setitem(METHODS, "mixnn+", dict(METHODS["mixnn"], loss="gce"))
+    assert {c.method for c in load("noise-kinds").configs(made)} == {"ce", "mixnn", "mixnn+"}
+
+
+def test_detection_takes_the_human_labels_that_the_plan_names(cifar):
+    def sets(**settings):
+        return {c.human_labels for c in load("detection").configs(plan(**settings))}
+
+    assert sets(dataset="cifar10", noise="human") == {"aggre", "worse"}
+    assert sets(dataset="cifar10", noise="human", human_labels="random1") == {"random1"}
+    assert sets(dataset="cifar100", noise="human") == {"noisy"}
+    assert {c.rate for c in load("detection").configs(plan(dataset="cifar10"))} == set(RATES)
 
 
 def test_a_setting_that_the_experiment_varies_is_refused():
@@ -322,25 +360,142 @@ def test_one_experiment_from_the_runs_to_its_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy, "RATES", (0.4,))
     folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]
     assert main(["experiment", "mixnn-k1", *folders, *TINY]) == 0
-    answer = json.loads((tmp_path / "results" / "mixnn-k1-digits.json").read_text())
-    assert answer["n_missing"] == 0
-    assert any("n = 2" in line for line in answer["answers"])
-    assert all(len(pd.read_csv(tmp_path / "results" / file)) for file in answer["tables"].values())
+    found = json.loads((tmp_path / "results" / "mixnn-k1-digits.json").read_text())
+    assert found["n_missing"] == 0
+    assert any("n = 2" in line for line in found["answers"])
+    assert all(len(pd.read_csv(tmp_path / "results" / file)) for file in found["tables"].values())
+
+
+# --- human labels, on a tiny CIFAR-10
+
+HUMAN = dict(
+    dataset="cifar10", network="small", epochs=4, warmup=1, correction_start=3, batch_size=16
+)
+
+
+def trained(name: str, root, **settings) -> Results:
+    """The runs of an experiment with two seeds, trained in this process."""
+    made = plan(seeds=[0, 1], **HUMAN | settings)
+    configs = load(name).configs(made)
+    for config in configs:
+        Runner.new(config, root / run_name(config)).run()
+    return collect(made, configs, root)
+
+
+@pytest.fixture(scope="module")
+def detected(tmp_path_factory):
+    """The finished runs of detection on human labels, and its findings."""
+    root = tmp_path_factory.mktemp("human")
+    tiny_cifar(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIXNN_DATA", str(root))
+        patch.setattr(detection, "FOLD_EPOCHS", 1)
+        results = trained("detection", root / "runs", noise="human")
+        yield results, load("detection").evaluate(results)
+
+
+def test_wrong_human_labels_are_ranked(detected):
+    results, findings = detected
+    assert len(results.runs) == 2 * 2  # sets of labels, seeds
+    scores = findings.tables["scores"]
+    assert scores["finder"].nunique() == 7
+    assert (scores["n"] == 2).all()
+    for labels, n_wrong in (("aggre", 4), ("worse", 16)):
+        own = [run for run in results.runs.values() if run.config.human_labels == labels]
+        wrong = own[0].labels["given"] != own[0].labels["true"]
+        assert wrong.sum() == n_wrong
+        by_hand = {
+            detection.OURS: [1 - label_issues(run).quality for run in own],
+            "MixNN, P(clean) before correction": [1 - run.array("clean")[2] for run in own],
+            "MixNN, neighbors' labels before correction": [other_neighbors(run, 2) for run in own],
+            "mean loss before correction": [run.array("loss")[:3].mean(0) for run in own],
+            "loss after warm-up": [run.array("loss")[0] for run in own],
+        }
+        for finder, suspicions in by_hand.items():
+            row = pick(scores, human_labels=labels, finder=finder, metric="average_precision")
+            expected = np.mean([average_precision_score(wrong, s) for s in suspicions])
+            assert row["mean"] == pytest.approx(expected), finder
+        text = next(a for a in findings.answers if f"labels {labels} (" in a)
+        assert f"({100 * n_wrong / 64:.1f} % of 64 wrong, k = {n_wrong})" in text
+
+
+def other_neighbors(run: RunFolder, row: int) -> np.ndarray:
+    """Share of the five nearest samples, by features of all, that were given another label."""
+    features = run.array("panel_features")[row].astype(np.float64)
+    distances = np.linalg.norm(features[:, None] - features, axis=2)
+    np.fill_diagonal(distances, np.inf)
+    given = run.labels["given"]
+    nearest = given[np.argsort(distances, axis=1)[:, :5]]
+    return (nearest != given[:, None]).mean(1)
+
+
+def test_published_scores_stand_beside_with_their_gap(detected):
+    findings = detected[1]
+    scores, published = findings.tables["scores"], findings.tables["published"]
+    assert len(published) == 2 * 3 * 3 * 2  # sets of labels, networks, measures, finders
+    row = pick(published, human_labels="aggre", backbone="ResNet-18", finder=detection.OURS)
+    ours = pick(scores, human_labels="aggre", finder=detection.OURS, metric=row["metric"])
+    assert (row["metric"], row["published"]) == ("average_precision", 0.875)
+    assert row["gap"] == pytest.approx(ours["mean"] - 0.875)
+    assert "0.875 (ResNet-18)" in findings.answers[-2]
+    assert f"{row['gap']:+.3f}" in findings.answers[-2]
+
+
+def test_out_of_fold_probabilities_are_computed_once_and_again_if_damaged(detected, monkeypatch):
+    results, findings = detected
+    with monkeypatch.context() as patch:
+        patch.setattr(detection, "cross_val_predict_proba", None)  # cannot be called
+        again = load("detection").evaluate(results).tables["curves"]
+    pd.testing.assert_frame_equal(again, findings.tables["curves"])
+    run = next(iter(results.runs.values()))
+    before, seconds = detection.out_of_fold(run)
+    (file,) = run.folder.glob("out_of_fold*")
+    file.write_bytes(file.read_bytes()[:200])
+    after, new_seconds = detection.out_of_fold(run)
+    np.testing.assert_array_equal(after, before)
+    assert new_seconds != seconds
+
+
+def test_files_of_a_plan_that_sets_the_noise_say_so(detected, tmp_path, monkeypatch):
+    results, findings = detected
+    monkeypatch.setattr("engine.experiments.image_files.save", lambda figures, *_: ([], None))
+    configs = [run.config for run in results.runs.values()]
+    root = next(iter(results.runs.values())).folder.parent
+    answer("detection", results.plan, configs, root, tmp_path)
+    summary = json.loads((tmp_path / "detection-cifar10-human.json").read_text())
+    assert set(summary["tables"]) == {"scores", "against_mixnn", "curves", "published"}
+    assert summary["varied"]["human_labels"] == ["aggre", "worse"]
+    figures = FIGURES["detection"](findings.tables)
+    assert "human labels worse" in str(figures["scores"].layout.annotations)
+
+
+@pytest.mark.slow
+def test_kinds_of_noise_on_photographs_are_told_apart(cifar, tmp_path):
+    findings = load("noise-kinds").evaluate(trained("noise-kinds", tmp_path))
+    actual = findings.tables["actual"].set_index("noise")["mean"]
+    assert {"human aggre", "human random1", "human worse", "margin"} < set(actual.index)
+    assert actual["human aggre"] == 4 / 64
+    assert actual["human worse"] == 16 / 64
+    assert (findings.tables["gain"]["n"] == 2).all()
+    (sentence,) = findings.answers  # of mixnn alone
+    assert sentence.startswith("mixnn against ce, from least to most")
+    assert sentence.count("human") == 3
+    assert "human worse, 25 % wrong" in str(FIGURES["noise-kinds"](findings.tables)["final"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_writes_its_answer(answered, name):
-    answer = json.loads((answered / f"{name}-digits.json").read_text())
-    assert answer["experiment"] == name
-    assert answer["n_missing"] == 0
-    assert answer["seeds"] == [0, 1]
-    assert answer["n_train"] == [100]
-    assert answer["settings"]["epochs"] == 3
-    assert answer["machine"]["cores"] >= 1
-    assert answer["answers"]
-    assert any("n = 2" in line for line in answer["answers"])
-    for file in answer["tables"].values():
+    found = json.loads((answered / f"{name}-digits.json").read_text())
+    assert found["experiment"] == name
+    assert found["n_missing"] == 0
+    assert found["seeds"] == [0, 1]
+    assert found["n_train"] == [100]
+    assert found["settings"]["epochs"] == 3
+    assert found["machine"]["cores"] >= 1
+    assert found["answers"]
+    assert any("n = 2" in line for line in found["answers"])
+    for file in found["tables"].values():
         table = pd.read_csv(answered / file)
         assert len(table), file
         if {"low", "high"} <= set(table.columns):
@@ -348,8 +503,8 @@ def test_an_experiment_writes_its_answer(answered, name):
             assert (known["low"] <= known["mean"] + 1e-5).all(), file
             assert (known["mean"] <= known["high"] + 1e-5).all(), file
             assert table["n"].max() == 2, file
-    assert answer["figures"]
-    assert all((answered / file).stat().st_size > 1000 for file in answer["figures"])
+    assert found["figures"]
+    assert all((answered / file).stat().st_size > 1000 for file in found["figures"])
 
 
 @pytest.mark.slow
