@@ -12,7 +12,7 @@ from engine.analysis.statistics import (
     format_mean,
     means,
 )
-from engine.config import METHODS, RunConfig
+from engine.config import RunConfig
 from engine.data import load_data
 from engine.data.human import SETS_OF
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
@@ -209,13 +209,12 @@ def _variants(plan: Plan):
 
 EQUAL_RATE = 0.172  # share of wrong labels, as in CIFAR-10N's random labels (17.2 %)
 KIND_METHODS = ("ce", "mixnn-no-correction", "mixnn")
-PHOTO_METHODS = ("ce", "mixnn", "mixnn+")  # of CIFAR-10 and CIFAR-100; those that METHODS has
+PHOTO_METHODS = ("ce", "mixnn", "mixnn-plus")  # of CIFAR-10 and CIFAR-100
 
 
 def kinds_configs(plan: Plan) -> list[RunConfig]:
-    """Two or three methods under every kind of noise."""
-    compared = PHOTO_METHODS if plan.family in SETS_OF else KIND_METHODS
-    methods = [method for method in compared if method in METHODS]
+    """Three methods under every kind of noise."""
+    methods = PHOTO_METHODS if plan.family in SETS_OF else KIND_METHODS
     return [c for own in _kinds(plan).values() for c in plan.grid(method=methods, **own)]
 
 
@@ -257,7 +256,7 @@ def _kinds(plan: Plan) -> dict[str, dict[str, Any]]:
 
 # --- 8. Which method is best on one network and budget?
 
-METHODS_COMPARED = ("ce", "mixup", "gce", "sce", "elr", "selc", "mixnn")
+METHODS_COMPARED = ("ce", "mixup", "gce", "sce", "elr", "selc", "ssr", "mixnn-plus", "mixnn")
 
 
 def methods_configs(plan: Plan) -> list[RunConfig]:

@@ -232,7 +232,7 @@ def test_kill_leaves_what_was_measured(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    curves, name = out / "cifar10-curves.jsonl", "mixnn by cifar10-best, sized"
+    curves, name = out / "cifar10-curves.jsonl", "mixnn-plus by cifar10-best, sized"
     end = time.monotonic() + 120
     while not (curves.exists() and curves.stat().st_size) and time.monotonic() < end:
         time.sleep(0.1)
