@@ -19,7 +19,7 @@ from engine.experiments.cifar10 import items
 from engine.experiments.cifar10.session import FULL, Item, Session, run_session
 from engine.profiling.self_check import self_check
 from tests.conftest import blobs, slow
-from tests.experiments.test_cifar10 import tiny_cifar
+from tests.experiments.conftest import tiny_cifar
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = ["--limit", "60", "--network", "small", "--device", "cpu", "--batch-size", "32"]
