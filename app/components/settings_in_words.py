@@ -15,7 +15,8 @@ def in_words(config: RunConfig) -> str:
     if config.mixing == "neighbors":
         words.append(f"K {config.k}")
     if config.correction != "none":
-        words.append(f"alpha {config.alpha:g}, correction from epoch {config.correction_start}")
+        alpha = f"alpha {config.alpha:g}, " if config.correction == "ema" else ""
+        words.append(f"{alpha}correction from epoch {config.correction_start}")
     return " · ".join([*words, f"{config.epochs} epochs", f"seed {config.seed}"])
 
 

@@ -52,12 +52,14 @@ class Mix:
 def training_mix(run: RunFolder, records: list[dict[str, Any]], row: int, sample: int) -> Mix:
     """What the epoch in a row of the run trained a sample on, before augmentation."""
     k = records[row]["n_neighbors"]
+    distances = np.append(0.0, run.array("distances")[row, :k, sample])
+    kind = "nothing" if not k else "neighbors"
+    if np.isnan(distances[1:]).any():
+        kind, k, distances = "partner", 1, distances[:2]  # the others have no weight
     neighbors = run.array("neighbors")[row, :k, sample].astype(np.int64)
     run.check_ids("neighbors", neighbors)
-    distances = np.append(0.0, run.array("distances")[row, :k, sample])
     weights = np.array(run.array("weights")[row, : k + 1, sample], np.float64)
     parts = np.append(sample, neighbors)
-    kind = "nothing" if not k else "partner" if np.isnan(distances[1:]).any() else "neighbors"
     return Mix(kind, parts, weights, distances, *state_before(run, row, parts))
 
 

@@ -47,12 +47,23 @@ def others(tmp_path_factory):
     configs = {
         "ce": quick(method="ce", epochs=3),
         "mixup": quick(method="mixup", epochs=3, warmup=0),
+        "plus": quick(method="mixnn-plus", k=3, epochs=3),
         "cold": quick(warmup=0, correction_start=0, k=2, epochs=3, alpha=0.0),
     }
     for name, config in configs.items():
         Runner.new(config, root / name, data=blobs()).run()
         made[name] = Folder(root / name)
     return made
+
+
+def test_half_of_the_samples_of_mixnn_plus_have_a_random_partner(others):
+    mixes = [others["plus"].mix(2, sample) for sample in range(96)]
+    kinds = [mix.kind for mix in mixes]
+    assert 30 < kinds.count("partner") < 66
+    assert kinds.count("partner") + kinds.count("neighbors") == 96
+    for mix in mixes:
+        assert len(mix.parts) == len(mix.weights) == (2 if mix.kind == "partner" else 4)
+        assert mix.weights.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize("row", [2, 3, 5])

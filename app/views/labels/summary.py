@@ -29,14 +29,17 @@ def why_unchanged(labels: LabelView) -> str:
         method = METHODS.get(config.method, config.method)
         return (
             f"This run's method ({method}) corrects no labels: all given labels are kept. "
-            "**MixNN** and **SELC** correct them; choose one on Train."
+            "**MixNN**, **MixNN+**, **SSR** and **SELC** correct them; choose one on Train."
         )
     if labels.epoch >= start:
-        alpha = labels.record["settings"]["alpha"]
-        return (
+        text = (
             f"Correction started at epoch {start} and has changed no label up to epoch "
-            f"{labels.epoch}: with alpha {alpha:g} soft labels take a while to move that far."
+            f"{labels.epoch}"
         )
+        if labels.record["settings"]["correction"] != "ema":
+            return f"{text}: for none is another class likely enough."
+        alpha = labels.record["settings"]["alpha"]
+        return f"{text}: with alpha {alpha:g} soft labels take a while to move that far."
     if start >= config.epochs:
         return (
             f"No label will be corrected: correction would start at epoch {start}, but the run "

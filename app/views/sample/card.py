@@ -148,6 +148,11 @@ def mixing_words(sample: Sample, mix: sample_history.Mix) -> str:
             f"The method `{config.method}` mixes nothing in this epoch: the network trained on the "
             "image alone with its soft label."
         )
+    elif mix.kind == "partner" and config.mixing == "neighbors":
+        text = (
+            f"A random partner: in this method {config.random_share:.0%} of the samples are mixed "
+            "with a random sample instead of their neighbors, by a random weight times P(clean)."
+        )
     elif mix.kind == "partner":
         text = (
             "Mixup: one random partner, no neighbor; one random weight for the whole batch. Image "

@@ -173,7 +173,6 @@ def measure(seconds: float, out: Path, settings: Mapping[str, Any], question: st
     return run_session(ITEMS, session, seconds, out / "cifar10.json", about, start)
 
 
-
 def plus(preset: str, noise: str) -> Training:
     """MixNN+ by a preset, in as many epochs as fit: warm-up and correction begin early."""
     epochs = configure(preset=preset).epochs
