@@ -6,6 +6,7 @@ stops the process leaves what was measured.
 """
 
 import json
+import math
 import signal
 import sys
 import time
@@ -24,6 +25,7 @@ from engine.files import write_json
 FULL = 500.0  # seconds of a session for which those of its items are written
 RESERVE = 2.0  # seconds at its end, for writing
 LEAST_SHARE = 0.3  # of an item's seconds that must be left, or it is not started
+REST = FULL / 10  # seconds that an item without a limit of its own counts as
 RING_AGAIN = 5.0  # seconds after which a limit interrupts again what went on
 
 
@@ -63,7 +65,7 @@ class Item:
     """One measurement, and the seconds that it is worth in a session of FULL seconds."""
 
     name: str
-    seconds: float
+    seconds: float  # infinity: all that are left
     measure: Callable[[Session, dict[str, Any]], None]  # fills its results while it measures
     overrun: float = 1.0  # times its seconds, after which it is interrupted
 
@@ -108,7 +110,8 @@ def _measure(
 ) -> None:
     begun, wanted = time.monotonic(), item.seconds * scale
     left = end - begun
-    if left < LEAST_SHARE * min(wanted, FULL * scale):
+    worth = min(wanted, FULL * scale) if math.isfinite(wanted) else REST * scale
+    if left < LEAST_SHARE * worth:
         result["state"] = "skipped"
         return
     result["state"] = "running"
