@@ -71,13 +71,9 @@ def evaluate(results: Results) -> Findings:
         ranking = [
             f"{row['finder']} {format_mean(row, percent=False)}" for _, row in part.iterrows()
         ]
-        rows = _rows(against, **at)
-        better = [r["finder"] for _, r in rows.iterrows() if r["clear"] and r["mean"] > 0]
-        equal = [r["finder"] for _, r in rows.iterrows() if not r["clear"]]
         answers.append(
-            f"{_words(results, labels, value)}, average precision: {'; '.join(ranking)}. Better "
-            f"than {OURS}: {', '.join(better) or 'none'}; not "
-            f"significantly different: {', '.join(equal) or 'none'}."
+            f"{_words(results, labels, value)}, average precision: {'; '.join(ranking)}. "
+            f"{_compared(_rows(against, **at))}"
         )
     if labels == "human_labels" and results.plan.family == "cifar10":
         published = _published(final)
@@ -102,6 +98,18 @@ def _words(results: Results, labels: str, value: float | str) -> str:
     row = pick(results.last, **{labels: value})
     wrong, n = row["rate_actual"], row["n_train"]
     return f"Human labels {value} ({100 * wrong:.1f} % of {n:,} wrong, k = {wrong * n:.0f})"
+
+
+def _compared(against: pd.DataFrame) -> str:
+    """Which finders are better than ours, by their rows of `differences`."""
+    if against["p"].isna().all():
+        return "With one seed no difference is tested."
+    better = [r["finder"] for _, r in against.iterrows() if r["clear"] and r["mean"] > 0]
+    equal = [r["finder"] for _, r in against.iterrows() if not r["clear"]]
+    return (
+        f"Better than {OURS}: {', '.join(better) or 'none'}; not significantly different: "
+        f"{', '.join(equal) or 'none'}."
+    )
 
 
 def _published(final: pd.DataFrame) -> pd.DataFrame:

@@ -417,6 +417,17 @@ def test_wrong_human_labels_are_ranked(detected):
         assert f"({100 * n_wrong / 64:.1f} % of 64 wrong, k = {n_wrong})" in text
 
 
+def test_one_seed_is_said_to_be_no_test(detected):
+    results, both = detected
+    assert "Better than MixNN, label quality" in both.answers[0]
+    single = plan(seeds=[0], **results.plan.settings)
+    configs = load("detection").configs(single)
+    root = next(iter(results.runs.values())).folder.parent
+    answers = load("detection").evaluate(collect(single, configs, root)).answers
+    assert answers[0].endswith("With one seed no difference is tested.")
+    assert "significant" not in " ".join(answers)
+
+
 def other_neighbors(run: RunFolder, row: int) -> np.ndarray:
     """Share of the five nearest samples, by features of all, that were given another label."""
     features = run.array("panel_features")[row].astype(np.float64)
