@@ -104,7 +104,7 @@ GLOSSARY: dict[str, str] = {
     "label quality": (
         "How likely the given label is right: the geometric mean of the probability that the "
         "network gave it before correction and of its share among the labels of the nearest "
-        "images; the most suspicious labels have the lowest."
+        "images, relative to other labels of the class; the most suspicious have the lowest."
     ),
 }
 

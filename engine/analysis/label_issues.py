@@ -62,8 +62,8 @@ class LabelIssues:
         low, high = (round(limit) for limit in self.noise.interval)
         n = len(self.given)
         return (
-            f"About {round(self.noise.n_wrong):,} of {n:,} labels are wrong "
-            f"(95 % interval {low:,} to {high:,})."
+            f"About {round(self.noise.n_wrong):,} of {n:,} labels are wrong (95 % interval {low:,} "
+            f"to {high:,}), not counting classes that look alike and were confused."
         )
 
     def reason(self, sample: int, classes: Sequence[str]) -> str:
@@ -89,7 +89,8 @@ def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
 
     All evidence is from the epochs before correction (see `evidence_epochs`), so what correction
     did to the labels cannot confirm itself: the network's probability of the given label, averaged
-    over epochs, and the given labels of the nearest neighbors. Their geometric mean is `quality`.
+    over epochs, and the given labels of the nearest neighbors. Their geometric mean, relative to
+    that of the labels of its class which they confirm, is `quality`.
 
     `noise` estimates how many labels of each class are wrong. As many are flagged, those with the
     lowest quality, where network and neighbors together contradict the label. `proposed` differs
@@ -113,8 +114,8 @@ def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
 
     smoothed = _smoothed(votes, n_voters(*votes.shape))
     likelihood = np.exp(log_likelihood(judged)) if judged else pred_probs[rows, given]
-    quality = np.sqrt(likelihood * smoothed[rows, given])
     suggested = (pred_probs * smoothed).argmax(1)
+    quality = _by_class(np.sqrt(likelihood * smoothed[rows, given]), given, suggested == given)
     noise = estimate_noise(votes, given) if judged and voted.any() else None
     flagged, probability, proposed = rows[:0], np.full(len(given), np.nan), given
     if noise is not None:
@@ -148,6 +149,17 @@ def _smoothed(votes: np.ndarray, k: int) -> np.ndarray:
     return (k * known + 0.5) / (k + 0.5 * n_classes)
 
 
+def _by_class(score: np.ndarray, given: np.ndarray, agreed: np.ndarray) -> np.ndarray:
+    """(N,) in [0, 1]: the score of each label, relative to that of agreed labels of its class.
+
+    The mean score of those is the class's threshold in confident learning (Northcutt et al. 2021).
+    """
+    relative = score.copy()
+    for c in np.unique(given[agreed]):
+        relative[given == c] /= score[agreed & (given == c)].mean()
+    return relative.clip(max=1)
+
+
 def _most_suspicious(
     quality: np.ndarray, given: np.ndarray, contradicted: np.ndarray, by_class: np.ndarray
 ) -> np.ndarray:
@@ -177,8 +189,9 @@ def _warning(judged: list[RunEpoch], noise: NoiseEstimate | None, proposes: bool
     if noise is None:
         return f"{text} no neighbors are known that could confirm what the network says."
     if noise.interval[0] < 1:
-        high = round(noise.interval[1])
-        return f"{text} there may be no wrong label at all, and hardly more than {high:,}."
+        return (
+            f"{text} there may be no wrong label at all, or only labels of classes that look alike."
+        )
     return (
         f"{text} network and neighbors are not sure enough of another class for any label. "
         "Check each label before you change it."

@@ -103,6 +103,20 @@ def test_wrong_labels_come_first_and_become_the_true_ones(run):
     assert low <= 12 <= high
 
 
+def test_quality_is_the_root_of_probability_and_votes_relative_to_its_class(run):
+    """Epoch 1 alone speaks: the later half of the two before correction."""
+    found, given = label_issues(run), run.labels["given"]
+    loss = run.array("loss")[1].astype(np.float64)
+    expected = np.empty(120)
+    for i in range(120):
+        votes = (20 * found.votes[i, given[i]] + 0.5) / (20 + 3 * 0.5)
+        expected[i] = (np.exp(-loss[i]) * votes) ** 0.5
+    for c in range(3):
+        agreed = (given == c) & (found.suggested == c)
+        expected[given == c] /= expected[agreed].mean()
+    np.testing.assert_allclose(found.quality, np.minimum(expected, 1), rtol=1e-4)
+
+
 def test_decisions_are_keep_change_and_review(run):
     found = label_issues(run)
     decisions, changed = found.decisions(), found.proposed != found.given

@@ -190,8 +190,7 @@ def evidence(run: RunFolder, found: LabelIssues) -> dict[str, np.ndarray]:
         "P(true class is the given one)": posterior[rows, given],
         "average of ranks": ranks.astype(float),
         "average of log-odds": sum(odds),
-        "quality / mean of its class": found.quality
-        / np.array([found.quality[given == c].mean() for c in range(given.max() + 1)])[given],
+        "geometric mean, all classes alike": np.exp(-loss[later].mean(0)) * (votes + 0.02),
     }
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app.components import figures
 from app.components.text import percent
+from app.server.label_issues import issues_of
 from app.state.url_state import bound, get
 from app.views.labels.label_table import LabelView
 from engine.charts import labels as charts
@@ -72,7 +73,8 @@ def estimate_words(labels: LabelView, estimated: np.ndarray, actual: np.ndarray 
     share = percent((labels.given != labels.corrected).mean())
     text = (
         "**Estimated** needs no true labels: of the samples with a corrected label, the share with "
-        f"each given label. By this estimate, **{share}** of the given labels are wrong."
+        f"each given label. By this estimate, **{share}** of the given labels are wrong. The "
+        f"evidence before correction says: {issues_of(labels.view).estimate()}"
     )
     if actual is None or labels.true is None:
         return text

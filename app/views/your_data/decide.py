@@ -31,10 +31,10 @@ READ_ONLY = (
 
 
 def choices(view: RunView, issues: LabelIssues, sample: int) -> None:
-    """The possible labels, most likely first, each with a key; other classes; keep, skip, undo."""
+    """The possible labels, the suggested one first, each with a key; keep, skip, undo."""
     name, classes = view.name, view.classes
     likely, given = issues.pred_probs[sample], int(issues.given[sample])
-    order = offered(likely, given)
+    order = sorted(offered(likely, given), key=lambda label: label != issues.suggested[sample])
     keys = keys_of(classes, order)
     st.markdown("**What does it show?**", help=HOW_LIKELY)
     styles, disabled = [], not runs().may_control(name, visitor())
