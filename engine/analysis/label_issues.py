@@ -73,14 +73,14 @@ class LabelIssues:
         given, other = int(self.given[sample]), int(self.suggested[sample])
         network, votes = self.pred_probs[sample], self.votes[sample]
         text = (
-            f"The network sees {classes[other]} ({network[other]:.0%}) rather than "
-            f"{classes[given]} ({network[given]:.0%})"
+            f"The network sees {classes[other]} ({_percent(network[other])}) rather than "
+            f"{classes[given]} ({_percent(network[given])})"
         )
         if np.isnan(votes[given]):
             return f"{text}; no similar images are known."
         return (
-            f"{text}, and of the most similar images {votes[other]:.0%} are labeled "
-            f"{classes[other]}, {votes[given]:.0%} {classes[given]}."
+            f"{text}, and of the most similar images {_percent(votes[other])} are labeled "
+            f"{classes[other]}, {_percent(votes[given])} {classes[given]}."
         )
 
 
@@ -140,6 +140,10 @@ def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
         noise=noise,
         warning=_warning(judged, noise, bool((proposed != given).any())),
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _smoothed(votes: np.ndarray, k: int) -> np.ndarray:

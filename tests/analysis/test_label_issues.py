@@ -132,8 +132,9 @@ def test_a_reason_names_both_classes_and_their_shares(run):
     sample = int(found.flagged[0])
     given, other = classes[found.given[sample]], classes[found.suggested[sample]]
     text = found.reason(sample, classes)
-    assert f"sees {other} ({found.pred_probs[sample, found.suggested[sample]]:.0%})" in text
-    assert f"{found.votes[sample, found.given[sample]]:.0%} {given}." in text
+    share = found.pred_probs[sample, found.suggested[sample]]
+    assert f"sees {other} ({100 * share:.0f} %)" in text
+    assert f"{100 * found.votes[sample, found.given[sample]]:.0f} % {given}." in text
     kept = int(np.setdiff1d(np.arange(120), found.flagged)[0])
     assert found.reason(kept, classes) == ""
 

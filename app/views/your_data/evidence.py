@@ -36,7 +36,7 @@ def estimate(issues: LabelIssues) -> None:
     else:
         counts = Counter(issues.decisions().tolist())
         st.info(
-            f"{issues.estimate()} For {counts[CHANGE]:,} of them a change is proposed; "
+            f"{issues.estimate()} A change is proposed for {counts[CHANGE]:,} labels; "
             f"{counts[REVIEW]:,} more should be reviewed.",
             icon=":material/monitoring:",
         )
@@ -100,7 +100,9 @@ def image(
         st.caption("This sample was selected on another page; its label does not look wrong.")
     elif issues.proposed[sample] != issues.given[sample]:
         to = escaping.markdown(view.classes[issues.proposed[sample]])
-        st.badge(f"proposed: {to} ({issues.probability[sample]:.0%})", icon=":material/edit:")
+        st.badge(
+            f"proposed: {to} ({100 * issues.probability[sample]:.0f} %)", icon=":material/edit:"
+        )
     if reason := issues.reason(sample, view.classes):
         st.markdown(escaping.markdown(reason))
 

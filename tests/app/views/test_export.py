@@ -88,8 +88,8 @@ def test_the_table_has_everything():
         "p_clean": "0.500000",
         "is_label_issue": "True",
         "label_quality": "0.250000",
-        "reason": "The network sees a (80%) rather than ü (0%), and of the most similar images "
-        "80% are labeled a, 0% ü.",
+        "reason": "The network sees a (80 %) rather than ü (0 %), and of the most similar images "
+        "80 % are labeled a, 0 % ü.",
         "soft_label_argmax": "ü",
         "reviewed_at": "2026-01-02T00:00:00+00:00",
     }
