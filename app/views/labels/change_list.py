@@ -104,8 +104,8 @@ def listing(labels: LabelView) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         figures.save_csv(f"{labels.name}-changes-epoch{labels.epoch}", shown)
         save_labels(labels)
-    issues = issues_of(labels.view)
-    st.caption(f"By the epochs before correction: {issues.estimate()} {issues.warning or ''}")
+    if warning := issues_of(labels.view).warning:
+        st.caption(f"All labels, CSV: {warning}")
     if shown.empty:
         st.markdown("There are no such changes.")
         return

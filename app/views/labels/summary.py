@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.components.text import percent
+from app.server.label_issues import issues_of
 from app.state.url_state import put
 from app.views.labels.label_table import LabelView, outcome_title
 from engine.analysis import label_changes
@@ -11,7 +12,8 @@ from engine.charts.theme import METHODS
 
 
 def show(labels: LabelView) -> None:
-    """What correction has done up to this epoch, in sentences and four numbers."""
+    """How many labels are wrong, and what correction has done, in sentences and four numbers."""
+    st.caption(f"By the epochs before correction: {issues_of(labels.view).estimate()}")
     if not labels.n_changed:
         st.info(why_unchanged(labels), icon=":material/schedule:")
         first_change_button(labels)
