@@ -50,7 +50,7 @@ def estimate_noise(votes: np.ndarray, given: np.ndarray) -> NoiseEstimate:
     one_way = _one_way(shares, labels, n_classes)
     scale = len(given) / max(len(labels), 1)
     low, high = _interval(below.sum(), len(labels))
-    random = np.clip(below / LAMBDA - OUTLIERS * counts, 0, counts)
+    random = np.clip(_pooled(below / LAMBDA, counts) - OUTLIERS * counts, 0, counts)
     by_class = np.minimum(np.maximum(random, one_way.sum(0)), counts)
     extra = by_class.sum() - random.sum()
     return NoiseEstimate(
@@ -113,6 +113,22 @@ def _random_labels(shares: np.ndarray, labels: np.ndarray, n_classes: int) -> np
         )
         below[c] = np.clip((LAMBDA - low) / np.maximum(high - low, TINY), 0, 1).sum()
     return below
+
+
+def _pooled(wrong: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """(C,) estimated numbers of wrong labels, moved toward the rate of all classes together.
+
+    The fewer labels a class has, the less its own number says: at extreme noise it may exceed the
+    wrong labels by so much that none of the class would be left. Each class's rate keeps the share
+    of its variance between classes (Efron and Morris 1975).
+    """
+    counts = np.maximum(counts, 1)
+    rates, rate = wrong / counts, wrong.sum() / counts.sum()
+    low = np.clip(rate * LAMBDA, 0, 1)  # the share of labels below LAMBDA
+    errors = low * (1 - low) / (LAMBDA**2 * counts)
+    between = max(float(np.mean((rates - rate) ** 2 - errors)), 0.0)
+    kept = between / np.maximum(between + errors, TINY)
+    return (rate + kept * (rates - rate)) * counts
 
 
 def _one_way(shares: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
