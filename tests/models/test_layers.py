@@ -135,8 +135,15 @@ def test_convolution_in_strips_is_the_plain_one(n, width, stride, monkeypatch):
             gradient = torch.randn(out.shape, generator=generator).bfloat16()
         outcomes.append((out, *torch.autograd.grad(out, (images, conv.weight), gradient)))
     assert out.shape == (n, 10, -(-5 // stride), -(-width // stride))
-    for strips, plain in zip(*outcomes, strict=True):
-        torch.testing.assert_close(strips, plain, rtol=0.02, atol=0.02)  # bf16 keeps 3 digits
+    images = images.detach().float().requires_grad_()
+    conv = conv.float()
+    out = conv(images)
+    exact = out, *torch.autograd.grad(out, (images, conv.weight), gradient.float())
+    for value, strips, plain in zip(exact, *outcomes, strict=True):
+        # some CPUs sum the library's gradient of the weights in bf16, image by image
+        value, strips, plain = value.detach(), strips.detach(), plain.detach()
+        apart, library = (float((o - value).norm() / value.norm()) for o in (strips, plain))
+        assert apart <= 1.5 * library + 1e-3
 
 
 @pytest.mark.parametrize("n", [64, 63])
