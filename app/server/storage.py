@@ -247,7 +247,7 @@ class Storage:
         }
         connection = sqlite3.connect(path, **options)
         try:
-            return _prepared(connection)
+            return _prepared(connection, self._patience)
         except sqlite3.Error as error:
             connection.close()
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
@@ -274,15 +274,15 @@ def storage_of(root: Path) -> Storage:
     return Storage(root)
 
 
-def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
-    """Set up a connection, and create the tables of a new database."""
+def _prepared(connection: sqlite3.Connection, patience: float) -> sqlite3.Connection:
+    """Set up a connection, and create the tables of a new database; wait as long for a lock."""
     version = _user_version(connection)
     if version > VERSION:
         raise StorageError(
             f"{NAME} has format {version}, of a newer version of this app: allowed is format "
             f"{VERSION} or lower"
         )
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection, time.monotonic() + patience)
     connection.execute("PRAGMA synchronous = FULL")
     if version < VERSION:
         connection.execute("BEGIN IMMEDIATE")
@@ -292,6 +292,18 @@ def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection, end: float) -> None:
+    """Switch to WAL mode: of two connections that do so at once, SQLite refuses one at once."""
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _user_version(connection: sqlite3.Connection) -> int:

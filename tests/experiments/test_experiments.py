@@ -405,7 +405,9 @@ def test_wrong_human_labels_are_ranked(detected):
         by_hand = {
             detection.OURS: [1 - label_issues(run).quality for run in own],
             "MixNN, P(clean) before correction": [1 - run.array("clean")[2] for run in own],
-            "MixNN, neighbors' labels before correction": [other_neighbors(run, 2) for run in own],
+            "MixNN, neighbors' labels before correction": [
+                other_neighbors(run, 1) + other_neighbors(run, 2) for run in own
+            ],
             "mean loss before correction": [run.array("loss")[:3].mean(0) for run in own],
             "loss after warm-up": [run.array("loss")[0] for run in own],
         }
