@@ -488,9 +488,9 @@ def test_kinds_of_noise_on_photographs_are_told_apart(cifar, tmp_path):
     assert actual["human aggre"] == 4 / 64
     assert actual["human worse"] == 16 / 64
     assert (findings.tables["gain"]["n"] == 2).all()
-    (sentence,) = findings.answers  # of mixnn alone
-    assert sentence.startswith("mixnn against ce, from least to most")
-    assert sentence.count("human") == 3
+    for method, sentence in zip(("mixnn", "mixnn-plus"), sorted(findings.answers), strict=True):
+        assert sentence.startswith(f"{method} against ce, from least to most")
+        assert sentence.count("human") == 3
     assert "human worse, 25 % wrong" in str(FIGURES["noise-kinds"](findings.tables)["final"])
 
 
