@@ -215,7 +215,7 @@ def test_a_read_only_folder_is_read_and_a_write_says_so(storage, tmp_path, monke
     # as on a read-only file system: no file can be created next to it
     error = sqlite3.OperationalError("unable to open database file")
     error.sqlite_errorcode = sqlite3.SQLITE_CANTOPEN
-    monkeypatch.setattr(module, "_prepared", lambda connection: (_ for _ in ()).throw(error))
+    monkeypatch.setattr(module, "_prepared", lambda *_: (_ for _ in ()).throw(error))
     assert storage.table("owners") == {"a": "ann"}
     with pytest.raises(StorageError, match="it is read-only; allow the server to write it"):
         storage.put("owners", "a", "bob")
