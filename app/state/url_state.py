@@ -28,7 +28,7 @@ from app.state.parameters import (
     weights,
     whole,
 )
-from engine.config import METHODS, NETWORK_ALIASES, PRESET_ALIASES, PRESET_NAMES
+from engine.config import METHOD_ALIASES, METHODS, NETWORK_ALIASES, PRESET_ALIASES, PRESET_NAMES
 
 SENT, CHANGED, PROBLEMS = "choices.sent", "choices.changed", "choices.problems"  # of the session
 SHOWN, DRAWING = "choices.shown", "choices.drawing"
@@ -62,7 +62,7 @@ SETTINGS: dict[str, Param] = {
 
 PARAMS: dict[str, Param] = {
     **SETTINGS,
-    "method": choice(*METHODS, default="mixnn"),
+    "method": choice(*METHODS, default="mixnn", aliases=METHOD_ALIASES),
     "preset": choice(*PRESET_NAMES, aliases=PRESET_ALIASES),
     # the selection, shared by all pages
     "run": Param(entry=True),

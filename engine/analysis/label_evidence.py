@@ -22,7 +22,6 @@ class RunEpoch:
     run: RunFolder
     row: int
     record: dict[str, Any]
-    alpha: float
     corrects: bool  # whether soft labels were updated in it
 
 
@@ -35,7 +34,7 @@ def epoch_history(run: RunFolder, row: int) -> list[RunEpoch]:
     for number, record in enumerate(run.epochs[: row + 1]):
         config = run.config.changed(**record["settings"])
         updated = corrects(config, record["epoch"])
-        epochs.append(RunEpoch(run, number, record, config.alpha, updated))
+        epochs.append(RunEpoch(run, number, record, updated))
     return epochs
 
 

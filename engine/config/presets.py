@@ -49,7 +49,7 @@ METHOD_NOTES = {
     "mixup": "mixes random pairs, with one Beta-distributed weight per batch (Zhang et al. 2018)",
     "mixnn": "mixes each sample with its nearest neighbors by P(clean), corrects labels slowly",
     "mixnn-plus": "MixNN that draws samples by P(clean), from losses and neighbors' votes, and "
-    "corrects labels anew in every epoch",
+    "corrects the given labels in every epoch",
     "mixnn-no-correction": "the mixing of MixNN only",
     "mixnn-elr": "MixNN with the loss of ELR, which delays memorization",
     "selc": "the label correction of MixNN only (Lu and He 2022)",

@@ -99,7 +99,7 @@ class RunConfig(BaseModel):
     correction: Literal["none", "ema", "relabel", "posterior", "refine"] = _method(
         "ema",
         description="how labels are corrected: by a moving average of the predictions (MixNN); "
-        "or anew from the given labels in every epoch: relabel, by confident predictions (SSR); "
+        "or in every epoch from the given labels: relabel, by confident predictions (SSR); "
         "posterior, by Bayes' rule from predictions, neighbors' labels and the estimated noise; "
         "refine, by the prediction as far as the given label is unlikely to be clean (DivideMix)",
     )
@@ -319,6 +319,11 @@ class RunConfig(BaseModel):
         if self.sampling != "uniform" and self.neighbor_scope == "batch":
             raise ValueError(
                 f"sampling = {self.sampling!r}: allowed is uniform where neighbor_scope is batch"
+            )
+        if self.correction_source == "batch" and self.correction not in ("none", "ema"):
+            raise ValueError(
+                f"correction = {self.correction!r}: allowed are none and ema where "
+                "correction_source is batch"
             )
         if (self.noise == "matrix") != (self.noise_matrix is not None):
             raise ValueError(

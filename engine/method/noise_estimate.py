@@ -1,7 +1,7 @@
 """How many labels are wrong, by the labels of each sample's neighbors, and which class it has.
 
 The vote of a sample's nearest neighbors leaves out its own label, so it cannot have been memorized.
-True labels are not used. Two kinds of wrong labels can be told from images that are hard:
+True labels are not used. Two kinds of wrong labels can be told apart from hard images:
 
 - labels of a class that the image does not resemble. Among labels that are wrong at random, the
   image's evidence for the class is that of any image of other classes, so the share of these that

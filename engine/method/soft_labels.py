@@ -1,4 +1,4 @@
-"""The correction of labels: a moving average of the predictions, or anew from the given labels."""
+"""The correction of labels: a moving average, or from the given labels in every epoch."""
 
 import torch
 from torch import Tensor

@@ -49,8 +49,9 @@ def evaluate(
     config, parts = state.config, []
     total = torch.zeros(state.data.n_classes, device=state.device)
     goal = _target_shares(state) if correct and config.align != "none" else None
-    anew = correct and config.correction != "ema"
-    given, labels = _given(state), state.soft.argmax(1)
+    from_given = correct and config.correction != "ema"  # not from the labels of the epoch before
+    if from_given:
+        given, labels = _given(state), state.soft.argmax(1)
     mirrored = config.flip_average == "all"
     chunks = predict(state, network, state.data.images, control, epoch, "evaluation", mirrored)
     start = 0
@@ -67,13 +68,13 @@ def evaluate(
                 target = align(target, state.shares, goal)
             if config.sharpen < 1:
                 target = sharpen(target, config.sharpen)
-            if anew:
-                state.soft[rows] = target  # completed by _correct_anew, which needs all samples
+            if from_given:
+                state.soft[rows] = target  # completed by _correct_given, which needs all samples
                 sure, likeliest = target.max(1)
                 own += [_loss(logits, given[rows]), _loss(logits, likeliest), sure, likeliest]
             else:
                 state.soft[rows] = ema_update(state.soft[rows], target, config.alpha)
-        if not anew:
+        if not from_given:
             own.append(_loss(logits, state.soft[rows].argmax(1)))
         parts.append(own)
     state.shares = total / state.data.n
@@ -91,12 +92,12 @@ def evaluate(
         neighbors, distances = nearest(
             features, k, backend=config.neighbor_backend, seed=config.seed
         )
-    if anew:
-        loss = _correct_anew(state, given, labels, neighbors, loss, *rest)
+    if from_given:
+        loss = _correct_given(state, given, labels, neighbors, loss, *rest)
     return Evaluation(features, prediction, confidence, loss, neighbors, distances)
 
 
-def _correct_anew(
+def _correct_given(
     state: "State",
     given: Tensor,
     labels: Tensor,
@@ -126,7 +127,7 @@ def _correct_anew(
         state.soft = one_hot(corrected, n_classes, state.soft.dtype)
     else:
         clean = fit_clean_probability(normalize_losses(loss), seed=config.seed).clean
-        clean = _with_votes(state, clean, given, neighbors)
+        clean = _with_votes(state, clean, neighbors, given)
         state.soft = refine(state.soft, given, clean)
         corrected = state.soft.argmax(1)
     return torch.where(corrected == given, loss, loss_of_likeliest)
@@ -150,11 +151,17 @@ def _by_posterior(state: "State", votes: Tensor, likeliest: Tensor) -> Tensor:
     return torch.where(changes, likeliest, _given(state))
 
 
-def _with_votes(state: "State", clean: Tensor, labels: Tensor, neighbors: Tensor | None) -> Tensor:
-    """P(clean) (N,) of labels (N,) by the mixture, the neighbors' vote or both, see clean_from."""
+def _with_votes(
+    state: "State", clean: Tensor, neighbors: Tensor | None, labels: Tensor | None = None
+) -> Tensor:
+    """P(clean) (N,) of labels (N,) by the mixture, the neighbors' vote or both, see clean_from.
+
+    labels: by default the current ones.
+    """
     if state.config.clean_from == "mixture":
         return clean
     assert neighbors is not None
+    labels = state.soft.argmax(1) if labels is None else labels
     vote = vote_for(labels, neighbor_votes(labels, neighbors, state.data.n_classes))
     return vote if state.config.clean_from == "vote" else clean * vote
 
@@ -221,8 +228,7 @@ def estimate_clean_probability(state: "State", evaluation: Evaluation) -> tuple[
     state.losses = [*state.losses, loss][-state.config.loss_history :]
     scaled_loss = torch.stack(state.losses).mean(0)
     fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
-    labels = state.soft.argmax(1)
-    state.clean = _with_votes(state, fit.clean, labels, evaluation.neighbors)
+    state.clean = _with_votes(state, fit.clean, evaluation.neighbors)
     return scaled_loss, replace(fit, clean=state.clean)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from common import finish, options
+from common import CIFAR10_ON_CPU, finish, options
 
 from engine.analysis.statistics import differences, means
 from engine.config import RunConfig, configure
@@ -25,25 +25,7 @@ from engine.experiments.cifar10.configs import NOISES
 from engine.hardware import choose_device, hardware_info
 from engine.training.train import train
 
-SETTINGS = dict(
-    preset="plain",
-    dataset="cifar10",
-    network="resnet9-w16",
-    augment="crop-flip",
-    padding=4,
-    cutout=8,
-    epochs=50,
-    batch_size=128,
-    learning_rate=0.1,
-    learning_rate_min=0.001,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="one-cycle",
-    weight_ema=0.99,
-    test_interval=10,
-    threads=1,
-    device="cpu",
-)
+SETTINGS = CIFAR10_ON_CPU | dict(test_interval=10)
 # what a method needs besides; the early phase of MixNN as in cifar10-fast
 NEEDS: dict[str, dict[str, Any]] = {
     "mixnn": dict(warmup=10, early_mixing="mixup", correction_start=40, align="uniform"),

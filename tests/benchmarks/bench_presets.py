@@ -12,7 +12,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 
 import torch
-from common import finish, options
+from common import CIFAR10_ON_CPU, finish, options
 
 from engine.analysis.statistics import interval, json_ready
 from engine.config import configure
@@ -20,34 +20,14 @@ from engine.data import load_data
 from engine.hardware import choose_device, hardware_info
 from engine.training.train import train
 
-SETTINGS = dict(
-    preset="plain",
-    dataset="cifar10",
+SETTINGS = CIFAR10_ON_CPU | dict(
     limit=5000,
     noise="symmetric",
     rate=0.6,
-    network="fast",
-    augment="crop-flip",
-    padding=4,
-    cutout=8,
-    epochs=50,
-    batch_size=128,
-    optimizer="sgd",
-    learning_rate=0.1,
-    learning_rate_min=0.001,
-    momentum=0.9,
-    nesterov=True,
-    weight_decay=5e-4,
-    schedule="one-cycle",
-    k=1,
-    alpha=0.9,
     warmup=10,
     early_mixing="mixup",
     correction_start=40,
     align="uniform",
-    weight_ema=0.99,
-    threads=1,
-    device="cpu",
 )
 TEST_EVERY, EVERY = 3, 5  # test images, which may be sorted by class, and epochs of the curve
 JUDGED = ("last", "best", "label_accuracy", "memorized", "detection_auroc")

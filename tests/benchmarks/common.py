@@ -10,6 +10,26 @@ from typing import Any
 
 import torch
 
+# a part of CIFAR-10 on the smallest network for photographs, for a CPU
+CIFAR10_ON_CPU: dict[str, Any] = dict(
+    preset="plain",
+    dataset="cifar10",
+    network="resnet9-w16",
+    augment="crop-flip",
+    padding=4,
+    cutout=8,
+    epochs=50,
+    batch_size=128,
+    learning_rate=0.1,
+    learning_rate_min=0.001,
+    nesterov=True,
+    weight_decay=5e-4,
+    schedule="one-cycle",
+    weight_ema=0.99,
+    threads=1,
+    device="cpu",
+)
+
 
 def options(description: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
