@@ -43,6 +43,14 @@ def choices(name: str) -> set[str]:
         ({"device": "tpu"}, "device = 'tpu': allowed is auto, cpu, cuda or cuda:N"),
         ({"kk": 3}, "kk = 3: no such setting"),
         ({"warmup": 9, "correction_start": 3}, r"correction_start = 3: allowed is warmup \(9\)"),
+        (
+            {"correction": "relabel", "correction_source": "batch"},
+            "correction = 'relabel': allowed are none and ema where correction_source is batch",
+        ),
+        (
+            {"sampling": "clean", "neighbor_scope": "batch"},
+            "sampling = 'clean': allowed is uniform where neighbor_scope is batch",
+        ),
         ({"learning_rate": 1e-4}, "learning_rate_min = 0.001: allowed is 0 to"),
         ({"noise": "matrix"}, "'matrix' and noise_matrix go together"),
         ({"method": "magic"}, "method = 'magic': allowed are ce, mixup"),
@@ -196,3 +204,10 @@ def test_a_folder_written_under_an_older_name_opens_under_the_new_one(tmp_path):
     forked = RunFolder(tmp_path / "fork")
     assert (forked.status["state"], forked.config.network) == ("done", "resnet9-w16")
     assert json.loads((tmp_path / "fork" / "config.json").read_text())["network"] == "resnet9-w16"
+
+
+def test_mixnn_plus_may_be_written_with_a_plus_sign():
+    config = configure(method="mixnn+")
+    assert config == configure(method="mixnn-plus")
+    assert config.method == "mixnn-plus"
+    assert configure().varied(method="mixnn+").method == "mixnn-plus"
