@@ -12,12 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from engine.analysis.label_evidence import (
-    epoch_history,
-    epochs_before_correction,
-    evidence_epochs,
-    neighbor_votes,
-)
+from engine.analysis.label_evidence import epoch_history, epochs_before_correction
 from engine.analysis.label_issues import label_issues
 from engine.analysis.statistics import differences, format_mean, means
 from engine.config import RunConfig
@@ -204,16 +199,16 @@ def _suspicions(mixnn: RunFolder, ce: RunFolder | None) -> dict[str, tuple[np.nd
     ce: the run of cross-entropy on the same labels; its finder is left out without it.
     """
     given = mixnn.labels["given"]
-    history = epoch_history(mixnn, len(mixnn.epochs) - 1)
-    before = epochs_before_correction(history)
-    votes = neighbor_votes(evidence_epochs(history) or history[-1:])[np.arange(len(given)), given]
+    before = epochs_before_correction(epoch_history(mixnn, len(mixnn.epochs) - 1))
+    issues = label_issues(mixnn)
+    votes = issues.votes[np.arange(len(given)), given]
     n_before = max(1, len(before))
     n_warm = max(1, mixnn.config.warmup)
     early = _seconds(mixnn, n_before)
     self_confidence, confident, seconds = _cleanlab(mixnn)
     loss = mixnn.array("loss")
     found = {
-        OURS: (1 - label_issues(mixnn).quality, early),  # from the epochs before correction alone
+        OURS: (1 - issues.quality, early),  # from the epochs before correction alone
         "MixNN, P(clean) before correction": (1 - mixnn.array("clean")[n_before - 1], early),
         # nan: no neighbor is known
         "MixNN, neighbors' labels before correction": (1 - np.nan_to_num(votes, nan=0.5), early),
