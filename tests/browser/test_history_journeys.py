@@ -6,8 +6,6 @@ from tests.app.conftest import wait_until
 from tests.browser.conftest import settled
 from tests.browser.test_page_journeys import press
 
-STEPS = 29
-
 
 def entries(tab) -> int:
     return tab.evaluate("window.history.length")
@@ -24,13 +22,12 @@ def open_from_menu(tab, link: str, heading: str) -> None:
 
 
 @pytest.mark.slow
-def test_29_epoch_steps_are_left_by_one_back(visit):
+def test_many_epoch_steps_are_left_by_one_back(visit):
     tab = visit("labels", run="finished", epoch="11")
     open_from_menu(tab, "Losses", "Can the loss separate clean from wrong labels?")
     tab.get_by_text("Epoch 11 of 11").wait_for()
     before = entries(tab)
-    epochs = [10 - i for i in range(11)] + list(range(1, 12)) + [10 - i for i in range(7)]
-    assert len(epochs) == STEPS
+    epochs = [*range(10, 4, -1), *range(6, 12), *range(10, 7, -1)]
     at = 11
     for epoch in epochs:
         press(tab, "ArrowLeft" if epoch < at else "ArrowRight", f"Epoch {epoch} of 11")
@@ -71,6 +68,7 @@ def test_back_returns_to_the_sample_before_at_once(visit):
     assert "sample=3" in tab.url
 
 
+@pytest.mark.slow
 def test_a_slider_moved_back_at_once_after_a_button_is_obeyed(visit):
     tab = visit("losses", run="finished", epoch="6")
     tab.get_by_text("Epoch 6 of 11").wait_for()
@@ -94,8 +92,14 @@ def test_quick_clicks_are_all_counted(visit):
         tab.locator(".st-key-epoch-on button").first.click()
         tab.wait_for_timeout(60)
     settled(tab)
+
+    def shown() -> int:
+        """The epoch in the address, once the page has drawn it."""
+        epoch = int(tab.url.split("epoch=")[1].split("&")[0])
+        return epoch if tab.get_by_text(f"Epoch {epoch} of 11").is_visible() else 0
+
+    # a click may be lost while a page is drawn, but none is taken back; a slow page draws for long
+    wait_until(lambda: shown() > 1)
+    reached = shown()
     tab.wait_for_timeout(1500)
-    settled(tab)
-    reached = int(tab.url.split("epoch=")[1].split("&")[0])
-    assert reached > 1  # a click may be lost while a page is drawn, but none is taken back
-    tab.get_by_text(f"Epoch {reached} of 11").wait_for()
+    wait_until(lambda: shown() >= reached)

@@ -108,6 +108,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
     assert "mix=" not in tab.url
 
 
+@pytest.mark.slow
 def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path):
     matrix = np.eye(10)
     matrix[3, 3], matrix[3, 8] = 0.5, 0.5

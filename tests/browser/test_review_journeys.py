@@ -102,6 +102,7 @@ def test_three_labels_by_key_and_the_same_npz_comes_back(visit, own_server, tmp_
     assert [int(row["final"]) for row in rows] == expected.tolist()
 
 
+@pytest.mark.slow
 def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
     images, labels, true = digits()
     names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -150,6 +150,7 @@ def teach(tab) -> None:
     tab.get_by_text("MIXNN_PASSCODE").wait_for()
 
 
+@pytest.mark.slow
 def test_the_teacher_stops_a_run_of_somebody_else(visit, server):
     pupil = visit(**LONG)
     name = start(pupil)

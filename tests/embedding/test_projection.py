@@ -54,6 +54,7 @@ def test_pca_is_turned_to_the_previous_layout():
     assert again == pytest.approx(turned(first, 1.0), abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_map_keeps_neighbors(dims):
     features, _ = islands()
@@ -65,6 +66,7 @@ def test_a_map_keeps_neighbors(dims):
     assert trustworthiness(features, np.random.default_rng(0).normal(size=(240, 2))) < 0.6
 
 
+@pytest.mark.slow
 def test_maps_are_steady_and_follow_what_changes():
     """Points move little from epoch to epoch; a class that goes elsewhere is followed."""
     features, labels = islands()
@@ -95,6 +97,7 @@ def test_who_lost_its_neighbors_starts_among_the_new_ones():
     assert np.array_equal(start[1:], previous[1:])
 
 
+@pytest.mark.slow
 def test_a_fresh_map_is_not_steady():
     """Why the previous map is needed at all: without it a little noise moves everything."""
     features, _ = islands()
@@ -105,6 +108,7 @@ def test_a_fresh_map_is_not_steady():
     assert moved < fresh_moved / 2
 
 
+@pytest.mark.slow
 def test_the_same_input_gives_the_same_map():
     features, _ = islands(60)
     first = projection.umap(features)
@@ -112,6 +116,7 @@ def test_the_same_input_gives_the_same_map():
     assert np.array_equal(projection.umap(features, 2, first), projection.umap(features, 2, first))
 
 
+@pytest.mark.slow
 def test_overflown_features_do_no_harm():
     features = islands(60)[0].astype(np.float16)
     features[3, 2], features[4, 5], features[5, 1] = np.inf, -np.inf, np.nan
@@ -119,6 +124,7 @@ def test_overflown_features_do_no_harm():
         assert np.isfinite(layout).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [2, 3, 4, 5, 8])
 def test_a_handful_of_points_has_a_map(n):
     features = np.random.default_rng(0).normal(size=(n, 6))
@@ -126,6 +132,7 @@ def test_a_handful_of_points_has_a_map(n):
     assert projection.umap(features, 3).shape == (n, 3)
 
 
+@pytest.mark.slow
 def test_equal_features_and_too_few_of_them_have_a_map():
     same = np.ones((40, 4))
     for layout in (
@@ -152,6 +159,7 @@ def test_many_points_are_searched_in_blocks_alike(monkeypatch):
     assert np.array_equal(projection._nearest(points, 7)[0], whole)
 
 
+@pytest.mark.slow
 def test_two_threads_never_enter_umap_together():
     features, _ = islands(60)
     projection.umap(features)
