@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 
 from engine.config import corrects
+from engine.method.noise_estimate import MIN_NEIGHBORS, n_voters
 from engine.runs.folder import RunFolder
 from engine.runs.lineage import label_parent
 
-MAX_NEIGHBORS = 20  # that vote on a label; fewer where classes are small
-MIN_NEIGHBORS = 5
 MAX_VOTES = 15  # epochs in which neighbors vote; fewer of a long run, to save time
 
 
@@ -94,26 +93,26 @@ def neighbor_votes(epochs: list[RunEpoch]) -> np.ndarray:
     """(N, C) float32: share of each sample's nearest neighbors that were given each class.
 
     A sample's own label has no vote. Averaged over epochs. Neighbors are the nearest by the
-    features of each epoch, for samples whose features are stored (see `NoisyLabels.panel`); for
-    all others, those it was mixed with in these epochs. Rows of samples without a neighbor are nan,
-    all others sum to 1.
+    features of each epoch: among all samples in a run that stores votes (see `Snapshot.votes`),
+    else among those whose features are stored (see `NoisyLabels.panel`); for others than these,
+    those it was mixed with in these epochs. Rows of samples without a neighbor are nan, all others
+    sum to 1.
     """
     run, every = epochs[-1].run, -(-len(epochs) // MAX_VOTES)
     epochs = epochs[::-every][::-1]  # the newest among them
     given = run.labels["given"]
     votes = np.zeros(run.array("soft").shape[1:], np.float32)
     for epoch in epochs:
-        _add_votes_of_panel(votes, epoch, given)
+        stored = epoch.run.votes(epoch.row)
+        if stored is None:
+            _add_votes_of_panel(votes, epoch, given)
+        else:
+            votes += stored
     outside = votes.sum(1) == 0
     if outside.any():
         _add_votes_of_mixed_neighbors(votes, outside, epochs, given)
     with np.errstate(invalid="ignore"):
         return votes / votes.sum(1, keepdims=True)
-
-
-def n_voters(n: int, n_classes: int) -> int:
-    """How many neighbors vote among n samples: fewer where classes are small."""
-    return min(max(n // (2 * n_classes), MIN_NEIGHBORS), MAX_NEIGHBORS)
 
 
 def nearest_samples(

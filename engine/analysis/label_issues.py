@@ -15,11 +15,15 @@ from engine.analysis.label_evidence import (
     evidence_epochs,
     log_likelihood,
     mean_pred_probs,
-    n_voters,
     neighbor_votes,
 )
 from engine.errors import StoreError
-from engine.method.noise_estimate import NoiseEstimate, estimate_noise, true_class_probability
+from engine.method.noise_estimate import (
+    NoiseEstimate,
+    estimate_noise,
+    n_voters,
+    true_class_probability,
+)
 from engine.runs.folder import RunFolder
 
 DECISIONS = KEEP, CHANGE, REVIEW = "keep", "change", "review"

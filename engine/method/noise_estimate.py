@@ -28,6 +28,7 @@ MIN_ONE_WAY = 0.05  # share of a class's images that carry labels of another: le
 MAX_POINTS = 400_000  # of the calibration
 POWERS = (0.25, 1.25)  # least and most sharpening
 TINY = 1e-9
+MIN_NEIGHBORS, MAX_NEIGHBORS = 5, 20  # that vote on a label
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +39,11 @@ class NoiseEstimate:
     interval: tuple[float, float]  # 95 %; the upper limit is without outliers
     by_class: np.ndarray  # (C,) how many of the labels of each class are wrong
     transition: np.ndarray  # (C, C) rows sum to 1: from the true class (row) to the given label
+
+
+def n_voters(n: int, n_classes: int) -> int:
+    """How many neighbors vote among n samples: fewer where classes are small."""
+    return min(max(n // (2 * n_classes), MIN_NEIGHBORS), MAX_NEIGHBORS)
 
 
 def estimate_noise(votes: np.ndarray, given: np.ndarray) -> NoiseEstimate:

@@ -36,7 +36,7 @@ from engine.errors import StoreError
 from engine.files import printable, read_json
 from engine.runs import schema
 from engine.runs.records import RecordFile, epochs_file
-from engine.runs.schema import ARRAYS, BY_RANK
+from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS
 
 FORMAT = 2  # 1: the records are in epochs.json
 FORMATS = (1, 2)  # that can be read
@@ -153,6 +153,13 @@ class RunFolder:
         self.check_ids(name, values)
         return values
 
+    def votes(self, row: int) -> np.ndarray | None:
+        """`Snapshot.votes` of one row; None where the run has none. Raises StoreError."""
+        if not os.path.lexists(self.folder / "arrays" / "votes.npy"):
+            return None
+        votes = self.row("votes", row)
+        return votes if votes.any() else None
+
     def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:
             raise StoreError(f"{self.folder} has no epoch yet")
@@ -164,7 +171,7 @@ class RunFolder:
         return rows[:n]
 
     def _check_rows(self, name: str, rows: np.ndarray, n: int) -> None:
-        kind, meaning = ARRAYS[name]
+        kind, meaning = (ARRAYS | OPTIONAL_ARRAYS)[name]
         kinds = (kind, "float16") if name == "soft" else (kind,)
         k = self.info["k_max"]
         sides = {

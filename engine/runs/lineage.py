@@ -49,7 +49,8 @@ def drop_checkpoint(folder: Path, epoch: int) -> None:
 
 def _copy_run(run: "RunFolder", epoch: int, copy: Path) -> None:
     copy.mkdir()
-    for name in ("config.json", "labels.npz", *(f"arrays/{name}.npy" for name in schema.ARRAYS)):
+    arrays = [f"arrays/{name}.npy" for name in (*schema.ARRAYS, *schema.OPTIONAL_ARRAYS)]
+    for name in ("config.json", "labels.npz", *arrays):
         _link(run.folder, copy, name)
     until = [record for record in run.epochs if record["epoch"] <= epoch]
     (copy / "epochs.jsonl").write_text(records.lines(until))

@@ -30,6 +30,8 @@ ARRAYS = {
     "weights": ("float32", "(K_max + 1, N)"),
     "panel_features": ("float16", "(P, D)"),
 }
+# arrays that a run may lack, and whose rows may be empty (zeros)
+OPTIONAL_ARRAYS = {"votes": ("uint8", "(N, C)")}
 BY_RANK = ("neighbors", "distances", "weights")
 LABELS = {  # of labels.npz: name -> kinds of NumPy's types, shape in N, C and P
     "given": ("iu", "N"),

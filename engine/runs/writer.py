@@ -19,7 +19,7 @@ from engine.files import write_json, write_text
 from engine.noise.class_dependent import observed_matrix
 from engine.runs import lineage, records
 from engine.runs.folder import FORMAT, RunFolder
-from engine.runs.schema import ARRAYS, BY_RANK, PARENT_COPY
+from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS, PARENT_COPY
 from engine.training.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -99,6 +99,8 @@ class RunWriter:
             row = self.n_epochs
             for name in ARRAYS:
                 self._write_row(name, row, getattr(snapshot, name))
+            if snapshot.votes is not None:
+                self._write_row("votes", row, snapshot.votes)
             if due:
                 torch_save(packed, self._state_file(snapshot.epoch))
             record = {
@@ -188,7 +190,7 @@ class RunWriter:
 
     def _write_row(self, name: str, row: int, values: np.ndarray) -> None:
         path = self.folder / "arrays" / f"{name}.npy"
-        kind = values.dtype if name == "soft" else np.dtype(ARRAYS[name][0])
+        kind = values.dtype if name == "soft" else np.dtype((ARRAYS | OPTIONAL_ARRAYS)[name][0])
         shape = values.shape
         if name in BY_RANK:
             values = values.T

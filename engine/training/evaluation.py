@@ -14,7 +14,7 @@ from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
 from engine.method.neighbors import nearest
-from engine.method.noise_estimate import estimate_noise, true_class_probability
+from engine.method.noise_estimate import estimate_noise, n_voters, true_class_probability
 from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
 from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
@@ -33,8 +33,9 @@ class Evaluation:
     prediction: Tensor  # (N,) int32
     confidence: Tensor  # (N,) float32, the probability of the prediction
     loss: Tensor  # (N,) float32, cross-entropy against the current hard label
-    neighbors: Tensor | None  # (N, k) int64, the nearest by features, if they vote on labels
+    neighbors: Tensor | None  # (N, k) int64, the nearest by features, where searched
     distances: Tensor | None  # (N, k) float32
+    votes: Tensor | None  # (N, C) uint8, of the given labels, see `Snapshot.votes`
 
 
 def evaluate(
@@ -86,15 +87,22 @@ def evaluate(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
-    neighbors = distances = None
-    if config.votes:
-        k = min(config.vote_k, max(1, state.data.n // (2 * state.data.n_classes)))
-        neighbors, distances = nearest(
-            features, k, backend=config.neighbor_backend, seed=config.seed
+    neighbors = distances = votes = None
+    n, n_classes = state.data.n, state.data.n_classes
+    k = min(config.vote_k, max(1, n // (2 * n_classes))) if config.votes else 0
+    corrected = config.correction != "none" and epoch >= config.correction_start
+    voters = 0 if corrected or n <= len(state.panel) else n_voters(n, n_classes)
+    if k or voters:
+        near, apart = nearest(
+            features, max(k, voters), backend=config.neighbor_backend, seed=config.seed
         )
+        neighbors, distances = (near[:, :k], apart[:, :k]) if k else (near, apart)
+        if voters:
+            shares = neighbor_votes(_given(state), near[:, :voters], n_classes, balanced=False)
+            votes = (shares * voters).round().to(torch.uint8)
     if from_given:
         loss = _correct_given(state, given, labels, neighbors, loss, *rest)
-    return Evaluation(features, prediction, confidence, loss, neighbors, distances)
+    return Evaluation(features, prediction, confidence, loss, neighbors, distances, votes)
 
 
 def _correct_given(

@@ -32,3 +32,6 @@ class Snapshot:
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
     panel_features: np.ndarray  # (P, D) float32, of the samples that NoisyLabels.panel names
+    # (N, C) uint8, how many of the nearest neighbors among all samples were given each class; None
+    # where the panel holds all samples, and once labels are corrected
+    votes: np.ndarray | None

@@ -272,4 +272,5 @@ def make_snapshot(
         },
         seconds=seconds,
         **arrays,
+        votes=None if evaluation.votes is None else evaluation.votes.cpu().numpy(),
     )

@@ -253,9 +253,27 @@ def test_votes_are_the_given_labels_of_the_nearest_in_the_panel(run):
         np.testing.assert_allclose(votes[sample], shares, atol=1e-6)
 
 
-def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
+def test_a_small_panel_changes_no_vote(tmp_path):
+    """The votes of all samples are stored then, until labels are corrected."""
+    runs = []
+    for panel_size in (60, 12):
+        config = quick(rate=0.1, epochs=4, k=2, panel_size=panel_size, warmup=1, correction_start=3)
+        Runner.new(config, tmp_path / str(panel_size), data=blobs(n=60)).run()
+        runs.append(RunFolder(tmp_path / str(panel_size)))
+    whole, part = runs
+    assert [whole.votes(row) for row in range(4)] == [None] * 4
+    assert [part.votes(row) is None for row in range(4)] == [False, False, False, True]
+    expected, found = map(label_issues, runs)
+    # the features of a panel are stored in half precision: neighbors equally near may differ
+    assert np.abs(found.votes - expected.votes).max() <= 0.1
+    assert np.mean(found.votes == expected.votes) > 0.9
+    np.testing.assert_array_equal(found.proposed, expected.proposed)
+
+
+def test_without_stored_votes_the_mixing_partners_vote_outside_the_panel(tmp_path):
     config = quick(rate=0.1, epochs=4, k=2, panel_size=12, warmup=1, correction_start=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
+    (tmp_path / "run" / "arrays" / "votes.npy").unlink()  # as in a run of an older version
     run = RunFolder(tmp_path / "run")
     moments = label_evidence.epoch_history(run, 3)
     votes = label_evidence.neighbor_votes(label_evidence.epochs_before_correction(moments))
@@ -268,6 +286,7 @@ def test_outside_the_panel_the_mixing_partners_vote(tmp_path):
 def test_without_neighbors_and_panel_nobody_votes(tmp_path):
     config = quick(method="selc", rate=0.1, epochs=4, panel_size=3)
     Runner.new(config, tmp_path / "run", data=blobs(n=60)).run()
+    (tmp_path / "run" / "arrays" / "votes.npy").unlink()
     run = RunFolder(tmp_path / "run")
     moments = label_evidence.epoch_history(run, 3)
     assert np.isnan(label_evidence.neighbor_votes(moments[:2])).all()

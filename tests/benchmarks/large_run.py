@@ -84,7 +84,7 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
         state.soft = ema_update(state.soft, probabilities, config.alpha)
     confidence, prediction = probabilities.max(1)
     loss = cross_entropy(logits, state.soft.argmax(1), reduction="none")
-    evaluation = Evaluation(logits, prediction.int(), confidence, loss, None, None)
+    evaluation = Evaluation(logits, prediction.int(), confidence, loss, None, None, None)
     scaled_loss, fit = estimate_clean_probability(state, evaluation)
     state.epoch = epoch
     soft, clean = state.soft.numpy().copy(), fit.clean.numpy()
@@ -121,6 +121,7 @@ def _snapshot(state: State, epoch: int, same: Tensor, rng: np.random.Generator) 
         distances=distances,
         weights=weights.numpy(),
         panel_features=_features(problem.true[problem.panel], (epoch + 1) / config.epochs),
+        votes=None,
     )
 
 

@@ -64,6 +64,7 @@ def snapshots(draw, epoch: int, k_max: int, n_panel: int) -> Snapshot:
         prediction=rng.integers(C, size=N).astype("int32"),
         soft=rng.dirichlet([1.0] * C, N).astype("float32"),
         neighbors=rng.integers(N, size=(N, k)).astype("int32"),
+        votes=draw(st.none() | st.just(rng.integers(1, 20, (N, C)).astype("uint8"))),
         **values,
     )
 
@@ -94,6 +95,7 @@ def check(folder: Path, epochs: list[Snapshot]) -> None:
                 np.testing.assert_array_equal(run.array(name)[row], expected, err_msg=name)
         for name, found in zip(BY_RANK, run.mixing_of(row), strict=True):
             np.testing.assert_array_equal(found, getattr(snapshot, name), err_msg=name)
+        np.testing.assert_array_equal(run.votes(row), snapshot.votes)
     kept = run.checkpoints()
     assert set(kept) >= {0, 3} & {snapshot.epoch for snapshot in epochs}
     assert [run.load_checkpoint(epoch) for epoch in kept] == [network(epoch) for epoch in kept]
