@@ -66,7 +66,7 @@ export class Cards {
         setText(line, changes ? `${plural(score.changed, "label")} changed` : "learns the labels as given");
         good.style.width = bad.style.width = "0";
       } else if (changes) {
-        const harmed = score.harmed ? `, ${count(score.harmed)} right ones harmed` : "";
+        const harmed = score.harmed ? `, harmed ${count(score.harmed)}` : "";
         setText(line, `repaired ${count(score.repaired ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`);
         good.style.width = `${(100 * (score.repaired ?? 0)) / (score.wrong || 1)}%`;
         bad.style.width = `${(100 * (score.harmed ?? 0)) / (score.wrong || 1)}%`;

@@ -8,15 +8,15 @@ import { count } from "./words.js";
 /** @typedef {import("./scene.js").Events} Events */
 
 const CHOICES = /** @type {["prediction" | "corrected", string][]} */ ([
-  ["prediction", "network says"], ["corrected", "label is"],
+  ["prediction", "prediction"], ["corrected", "label"],
 ]);
 
 export class Confusion {
   /** @param {Events} on */
   constructor(on) {
     this.on = on;
-    const { root, body, head, note } = panel("confusion", "Mix-ups");
-    note.textContent = "rows true, columns:";
+    const { root, body, head, note } = panel("confusion", "True class against");
+    note.remove();
     this.root = root;
     const choice = element("div", "choice");
     choice.setAttribute("role", "group");

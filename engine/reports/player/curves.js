@@ -3,7 +3,7 @@
 
 import { panel, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
-import { percent, plainRun, runName } from "./words.js";
+import { percent, plainRun, shortName } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
@@ -35,7 +35,7 @@ export class Curves {
 
   get area() {
     const unit = this.scene?.colors.unit ?? 13;
-    return { left: 2.9 * unit, right: this.surface.width - 0.8 * unit };
+    return { left: 3.2 * unit, right: this.surface.width - 0.8 * unit };
   }
 
   /** @param {Scene} scene */
@@ -89,7 +89,7 @@ export class Curves {
     pen.stroke();
     const heads = runs.map((run, number) => {
       const head = this.line(scene, number, metric, x, y);
-      return { ...head, text: runName(run), number };
+      return { ...head, text: shortName(run), number };
     });
     this.names(scene, heads.filter((head) => !Number.isNaN(head.value)), ceiling, floor);
   }
@@ -117,7 +117,7 @@ export class Curves {
       pen.lineTo(right, Math.round(y(v)) + 0.5);
       pen.stroke();
       pen.fillStyle = colors.quiet;
-      pen.fillText(`${Math.round(100 * v)}%`, left - 6, y(v));
+      pen.fillText(`${Math.round(100 * v)} %`, left - 6, y(v));
     }
     const change = analysis.firstChange(run);
     if (change !== null) {

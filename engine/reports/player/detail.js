@@ -1,7 +1,7 @@
 // @ts-check
 // The story of one image: sentences, the images it was mixed with, and P(clean) over the epochs.
 
-import { button, element, Surface } from "./dom.js";
+import { button, element, haloText, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
 import { STATE_MEANINGS, STATE_NAMES } from "./labels.js";
 import { mixOf, story } from "./story.js";
@@ -27,10 +27,9 @@ export class Detail {
     this.facts = element("div", "facts");
     this.mixTitle = element("h4");
     this.mix = element("div", "mix");
-    this.chartTitle = element("h4");
     const chart = element("div", "chart");
     this.surface = new Surface(chart, "P(clean) over the epochs");
-    this.root.append(head, this.top, this.facts, this.mixTitle, this.mix, this.chartTitle, chart);
+    this.root.append(head, this.top, this.facts, this.mixTitle, this.mix, chart);
     this.storyKey = "";
     this.rowKey = "";
     /** @type {Scene | null} */
@@ -75,7 +74,7 @@ export class Detail {
     const { recording } = analysis;
     const name = recording.ids ? recording.ids[sample] : `Image ${recording.samples[sample]}`;
     const method = recording.runs.length > 1 ? ` in ${runName(recording.runs[run])}` : "";
-    this.title.textContent = `The story of ${name}${method}`;
+    this.title.textContent = `${name}${method}`;
     const facts = story(recording, run, sample);
     this.facts.replaceChildren(...facts.map(({ text, kind }) => element("p", kind, text)));
   }
@@ -116,11 +115,10 @@ export class Detail {
       ...(recording.truth ? [["true class", classes[recording.truth[sample]]]] : []),
       ["label now", `${classes[now]} · ${STATE_NAMES[state]}`],
       ["network says", `${classes[arrays.prediction[sample]]} · ${percent(arrays.confidence[sample] / 255)}`],
-      ["P(clean)", (arrays.clean[sample] / 255).toFixed(2)],
     ];
     for (const [term, text] of lines) list.append(element("dt", "", term), element("dd", "", text));
     list.title = STATE_MEANINGS[state];
-    this.top.replaceChildren(this.picture(scene, sample, Math.round(6.2 * colors.unit)), list);
+    this.top.replaceChildren(this.picture(scene, sample, Math.round(5.6 * colors.unit)), list);
   }
 
   /** @param {Scene} scene */
@@ -143,7 +141,7 @@ export class Detail {
     const shown = [own, ...others.filter((part) => heaviest.includes(part))];
     const rest = missing + others.filter((part) => !heaviest.includes(part))
       .reduce((sum, part) => sum + part.weight, 0);
-    const size = Math.round(2.9 * colors.unit);
+    const size = Math.round(2.55 * colors.unit);
     const nodes = shown.map((part, i) => {
       const name = i ? `neighbor labeled ${classes[part.label]}` : "itself";
       const node = button("part", "", () => this.on.pick(part.place));
@@ -178,13 +176,29 @@ export class Detail {
     this.mix.replaceChildren(...nodes);
   }
 
+  /** The value at the time, at the side that is free.
+   * @param {Scene} scene
+   * @param {number} floor
+   */
+  nameCurve({ analysis, run, row, sample, colors, time }, floor) {
+    const { pen, width } = this.surface;
+    const [first, last] = analysis.range;
+    const value = analysis.epoch(run, row).arrays.clean[sample] / 255;
+    const left = time - first < (last - first) / 2;
+    const x = 4 + ((width - 8) * (time - first)) / Math.max(last - first, 1);
+    pen.font = `600 ${0.95 * colors.unit}px ${colors.font}`;
+    pen.textAlign = left ? "left" : "right";
+    pen.textBaseline = "middle";
+    const y = value > 0.5 ? 0.62 * floor : 0.38 * floor;
+    haloText(pen, `P(clean) ${value.toFixed(2)}`, x + (left ? 7 : -7), y, colors.accent, colors.panel);
+  }
+
   /** P(clean), and below it the label and what the network says, epoch by epoch.
    * @param {Scene} scene
    */
   drawChart(scene) {
     const { analysis, run, sample, time, colors } = scene;
     const changes = corrects(analysis.recording.runs[run]);
-    this.chartTitle.textContent = "P(clean), epoch by epoch";
     this.surface.fit();
     this.surface.clear();
     const { pen, width, height } = this.surface;
@@ -215,6 +229,7 @@ export class Detail {
     pen.lineWidth = 2.5;
     pen.lineJoin = "round";
     pen.stroke();
+    this.nameCurve(scene, floor);
     const step = (width - 8) / Math.max(last - first, 1);
     rows.forEach(([name, title], i) => {
       const top = floor + 5 + i * (strip + 3);

@@ -1,7 +1,7 @@
 // @ts-check
 // The losses of an epoch: a histogram, the two Gaussian components, and P(clean).
 
-import { panel, setText, Surface } from "./dom.js";
+import { haloText, panel, setText, Surface } from "./dom.js";
 import { KEPT, N_BINS, RIGHT, WRONG } from "./labels.js";
 import { cleanPosterior, density } from "./mixture.js";
 import { listenToDrags } from "./scene.js";
@@ -283,11 +283,12 @@ export class Histogram {
     while (edge < 1 && (cleanPosterior(mixture, edge) ?? 0) > 0.5) edge += 0.005;
     pen.font = `600 ${0.9 * colors.unit}px ${colors.font}`;
     pen.textBaseline = "top";
-    pen.fillStyle = colors.accent;
     const at = x(edge) + 6;
-    const fits = at + pen.measureText("P(clean)").width < right;
-    pen.textAlign = fits ? "left" : "right";
-    pen.fillText("P(clean)", fits ? at : right - 4, top);
+    const fits = (/** @type {string} */ text) => at + pen.measureText(text).width < right;
+    const long = "P(clean): how likely the label is right";
+    const text = fits(long) ? long : "P(clean)";
+    pen.textAlign = fits(text) ? "left" : "right";
+    haloText(pen, text, fits(text) ? at : right - 4, top, colors.accent, colors.panel);
   }
 
   /** Where the picked image is.
@@ -302,13 +303,14 @@ export class Histogram {
     const [a, b] = [row, next].map((r) => analysis.epoch(run, r).arrays.scaled_loss[place] / 255);
     const left = x(a * (1 - part) + b * part);
     const size = 1.7 * colors.unit;
+    const middle = Math.max(left, this.area.left + size / 2);
     pen.strokeStyle = colors.accent;
     pen.lineWidth = 2;
     pen.beginPath();
     pen.moveTo(left, top + size);
     pen.lineTo(left, bottom);
     pen.stroke();
-    sprites.draw(pen, place, left - size / 2, top, size);
-    pen.strokeRect(left - size / 2, top, size, size);
+    sprites.draw(pen, place, middle - size / 2, top, size);
+    pen.strokeRect(middle - size / 2, top, size, size);
   }
 }

@@ -1,7 +1,7 @@
 // @ts-check
 // What became of each label in each epoch, and what else follows from the arrays of a recording.
 
-import { MAP_STEPS, NO_PLACE } from "./recording.js";
+import { NO_PLACE } from "./recording.js";
 
 /** @typedef {import("./recording.js").Recording} Recording */
 /** @typedef {import("./recording.js").Run} Run */
@@ -183,8 +183,8 @@ export class Analysis {
   }
 
   /**
-   * Positions on the map, (n, 2) with y upward; nan for samples without one. Null where nothing was
-   * recorded.
+   * Positions on the map, (n, 2): shares in [0, 1] of the rectangle around all of them, from the
+   * left and from the top; nan for samples without one. Null where nothing was recorded.
    * @param {number} run
    * @param {number} row
    * @returns {Float32Array | null}
@@ -193,43 +193,19 @@ export class Analysis {
     return this.once(`positions ${run} ${row}`, () => {
       const { arrays, box } = this.epoch(run, row);
       if (!box || !arrays.map) return null;
-      return Float32Array.from(arrays.map, (code, i) =>
-        code === NO_PLACE ? NaN : box[i % 2] + (box[2] * code) / MAP_STEPS,
-      );
-    });
-  }
-
-  /**
-   * The rectangle around the maps of all epochs of a run: left, bottom, width, height.
-   * @param {number} run
-   * @returns {[number, number, number, number]}
-   */
-  mapBounds(run) {
-    const rows = this.recording.runs[run].epochs.length;
-    return this.once(`bounds ${run} ${rows}`, () => {
       const low = [Infinity, Infinity];
       const high = [-Infinity, -Infinity];
-      for (let row = 0; row < rows; row++) {
-        const places = this.positions(run, row) ?? [];
-        for (let i = 0; i < places.length; i++) {
-          if (places[i] < low[i % 2]) low[i % 2] = places[i];
-          if (places[i] > high[i % 2]) high[i % 2] = places[i];
-        }
-      }
-      return [low[0], low[1], high[0] - low[0] || 1, high[1] - low[1] || 1];
+      arrays.map.forEach((/** @type {number} */ code, /** @type {number} */ i) => {
+        if (code === NO_PLACE) return;
+        low[i % 2] = Math.min(low[i % 2], code);
+        high[i % 2] = Math.max(high[i % 2], code);
+      });
+      const [width, height] = [high[0] - low[0] || 1, high[1] - low[1] || 1];
+      return Float32Array.from(arrays.map, (code, i) => {
+        if (code === NO_PLACE) return NaN;
+        return i % 2 ? (high[1] - code) / height : (code - low[0]) / width;
+      });
     });
-  }
-
-  /**
-   * From a position to shares of that rectangle, [0, 1] from the left and from the top.
-   * @param {number} run
-   * @param {number} x
-   * @param {number} y
-   * @returns {[number, number]}
-   */
-  toShares(run, x, y) {
-    const [left, bottom, width, height] = this.mapBounds(run);
-    return [(x - left) / width, 1 - (y - bottom) / height];
   }
 
   /**

@@ -130,16 +130,13 @@ export class FeatureMap {
    * @param {Float32Array} from
    * @param {Float32Array} to
    */
-  place({ analysis, run, part }, from, to) {
+  place({ part }, from, to) {
     const n = from.length / 2;
     if (this.x.length !== n) [this.x, this.y] = [new Float32Array(n), new Float32Array(n)];
     const [left, top, width, height] = this.area;
-    const [x0, y0, w, h] = analysis.mapBounds(run);
     for (let i = 0; i < n; i++) {
-      const x = from[2 * i] * (1 - part) + to[2 * i] * part;
-      const y = from[2 * i + 1] * (1 - part) + to[2 * i + 1] * part;
-      this.x[i] = left + (width * (x - x0)) / w;
-      this.y[i] = top + height * (1 - (y - y0) / h);
+      this.x[i] = left + width * (from[2 * i] * (1 - part) + to[2 * i] * part);
+      this.y[i] = top + height * (from[2 * i + 1] * (1 - part) + to[2 * i + 1] * part);
     }
     this.grid = null;
   }
@@ -211,13 +208,8 @@ export class FeatureMap {
     /** @type {{x: number, y: number, w: number}[]} */
     const done = [];
     classes.forEach((name, c) => {
-      const [share, down] = analysis.toShares(
-        run,
-        from[2 * c] * (1 - part) + to[2 * c] * part,
-        from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part,
-      );
-      const x = left + width * share;
-      let y = top + height * down;
+      const x = left + width * (from[2 * c] * (1 - part) + to[2 * c] * part);
+      let y = top + height * (from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part);
       if (Number.isNaN(x)) return;
       const w = pen.measureText(name).width;
       for (const other of done) {

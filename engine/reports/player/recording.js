@@ -5,7 +5,6 @@
 const MAGIC = "MIXNNREC";
 const VERSION = 1;
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
-export const MAP_STEPS = 4094; // along a side of the map's square
 export const NO_PLACE = 65535; // no position on the map; a neighbor that is not recorded
 
 /**

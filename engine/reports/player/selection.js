@@ -52,7 +52,7 @@ export function members(analysis, selection) {
     if (!places) return flags;
     const [x, y] = [new Float32Array(n), new Float32Array(n)];
     for (let i = 0; i < n; i++) {
-      [x[i], y[i]] = analysis.toShares(run, places[2 * i], places[2 * i + 1]);
+      [x[i], y[i]] = [places[2 * i], places[2 * i + 1]];
     }
     return inside(selection.outline, x, y);
   }

@@ -165,9 +165,18 @@ function cleanFact(recording, run, place, row) {
   const [until, last] = [epochs[row - 1].epoch, codes[row - 1] / 255];
   const numbers = { low, high, last, until };
   const [a, b, c] = [low, high, last].map((value) => value.toFixed(2));
-  if (a === b) return fact("clean", `Until epoch ${until} P(clean) was ${a}.`, numbers);
-  if (high < SUSPECT) return fact("clean", `Until epoch ${until} P(clean) was at most ${b}.`, numbers);
-  const text = `At epoch ${until} P(clean) was ${c}; until then it was between ${a} and ${b}.`;
+  if (a === b) {
+    const looked = high < SUSPECT ? "wrong" : "right";
+    const text = `Until epoch ${until} P(clean) was ${a}: the label looked ${looked}.`;
+    return fact("clean", text, numbers);
+  }
+  if (high < SUSPECT) {
+    const text = `Until epoch ${until} P(clean) was at most ${b}: the label looked wrong.`;
+    return fact("clean", text, numbers);
+  }
+  const looked = last < SUSPECT ? "wrong" : "right";
+  const text =
+    `Until epoch ${until} P(clean) was between ${a} and ${b}, at last ${c}: the label looked ${looked}.`;
   return fact("clean", text, numbers);
 }
 

@@ -63,7 +63,7 @@ export function frame(pen, state, x, y, size, colors) {
   pen.fillStyle = pen.strokeStyle = colors.states[state];
   if (name === "repaired") {
     // an underline and a short stem, as of a check mark
-    pen.fillRect(x, y + size - 1.6 * width, size, 1.6 * width);
+    pen.fillRect(x, y + size - 2 * width, size, 2 * width);
     pen.fillRect(x, y + size * 0.45, width, size * 0.55);
     return;
   }

@@ -2,13 +2,16 @@
 // The wall of images: those with a wrong given label first, each framed by its label's state.
 
 import { button, cut, element, panel, setText, Surface } from "./dom.js";
-import { RIGHT, STATE_MEANINGS, STATE_NAMES } from "./labels.js";
+import { CHANGED, HARMED, KEPT, MEMORIZED, REPAIRED, RIGHT, STATE_MEANINGS, STATE_NAMES, WRONG } from "./labels.js";
 import { frame } from "./theme.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
 
+const FROM_WRONG = [WRONG, MEMORIZED, REPAIRED, CHANGED]; // states of given labels that are wrong
+const FROM_RIGHT = [RIGHT, HARMED];
+const UNKNOWN = [KEPT, CHANGED];
 const RIGHT_SCALE = 0.62; // size of images with right labels, which are less of interest
 const QUIET = 0.62; // opacity of images with right labels
 const SMALLEST = 13; // CSS pixels; more images scroll
@@ -19,18 +22,18 @@ export class Wall {
   /** @param {Events} on */
   constructor(on) {
     this.on = on;
-    const { root, head, body } = panel("wall", "The images");
+    const { root, head, body } = panel("wall", "");
     this.root = root;
+    head.replaceChildren();
     this.legend = element("div", "legend");
     this.legend.setAttribute("role", "group");
     this.legend.setAttribute("aria-label", "States of the labels; a click selects these images");
-    const zoom = element("div", "zoom");
-    zoom.append(
+    this.zoomButtons = element("div", "zoom");
+    this.zoomButtons.append(
       button("", "−", () => this.scale(1 / 1.4), "Smaller images"),
       button("", "+", () => this.scale(1.4), "Larger images"),
     );
-    head.append(zoom);
-    root.insertBefore(this.legend, body);
+    head.append(this.legend);
     this.scroller = element("div", "scroller");
     this.scroller.tabIndex = 0;
     this.scroller.setAttribute("role", "application");
@@ -45,8 +48,6 @@ export class Wall {
     this.cursor = -1; // index in the order, by keyboard
     /** @type {{place: number, x: number, y: number, size: number}[]} */
     this.cells = [];
-    /** @type {{y: number, text: string}[]} */
-    this.titles = [];
     this.layoutKey = "";
     /** @type {Uint8Array} */
     this.states = new Uint8Array(0); // as drawn
@@ -156,34 +157,28 @@ export class Wall {
     places.sort((a, b) => labels[a] - labels[b] || a - b);
     const groups = truth
       ? [
-          { text: "given a wrong label", places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
-          {
-            text: "given a right label",
-            places: places.filter((i) => given[i] === truth[i]),
-            scale: chosen ? 1 : RIGHT_SCALE,
-          },
+          { places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
+          { places: places.filter((i) => given[i] === truth[i]), scale: chosen ? 1 : RIGHT_SCALE },
         ]
-      : [{ text: "labeled images", places, scale: 1 }];
+      : [{ places, scale: 1 }];
     const shown = groups.filter((group) => group.places.length);
-    const title = Math.round(1.75 * colors.unit);
+    const gap = Math.round(0.8 * colors.unit); // between the groups
     const room = width - 2;
     /** @type {(size: number) => number} */
     const tall = (size) =>
       shown.reduce((sum, group) => {
         const pitch = this.pitch(size * group.scale);
-        return sum + title + Math.ceil(group.places.length / Math.floor(room / pitch.x)) * pitch.y;
+        return sum + (sum ? gap : 0) + Math.ceil(group.places.length / Math.floor(room / pitch.x)) * pitch.y;
       }, 0);
     let size = SMALLEST;
     while (size < LARGEST && tall(size + 0.5) <= height) size += 0.5;
     size = Math.min(size * this.zoom, LARGEST * 1.5, room / 2);
     this.cells = [];
-    this.titles = [];
     let top = 0;
     for (const group of shown) {
       const pitch = this.pitch(size * group.scale);
       const columns = Math.max(1, Math.floor(room / pitch.x));
-      this.titles.push({ y: top, text: `${count(group.places.length)} ${group.text}` });
-      top += title;
+      if (top) top += gap;
       group.places.forEach((place, i) => {
         const [column, line] = [i % columns, Math.floor(i / columns)];
         this.cells.push({ place, x: column * pitch.x, y: top + line * pitch.y, size: pitch.size });
@@ -259,17 +254,12 @@ export class Wall {
     pen.fillText(cut(pen, text, width + 3), x + width / 2, y + 2);
   }
 
-  /** Titles, and marks of the sample and the cursor.
+  /** Marks of the sample and the cursor.
    * @param {Scene} scene
    * @param {number} top
    */
   finish({ colors, sample }, top) {
     const { pen } = this.surface;
-    pen.font = `600 ${colors.unit}px ${colors.font}`;
-    pen.fillStyle = colors.quiet;
-    pen.textAlign = "left";
-    pen.textBaseline = "middle";
-    for (const { y, text } of this.titles) pen.fillText(text, 0, y - top + 0.85 * colors.unit);
     this.cells.forEach(({ place, x, y, size }, i) => {
       if (place !== sample && i !== this.cursor) return;
       pen.lineWidth = 3;
@@ -281,38 +271,59 @@ export class Wall {
   /** Counts of the states; a click selects them.
    * @param {Scene} scene
    */
-  fillLegend({ analysis, run, row, colors, epoch, version }) {
+  fillLegend(scene) {
+    const { analysis, run, row, version } = scene;
     const occurring = analysis.occurring(run);
     const key = `${version} ${occurring}`;
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
-      this.chips = STATE_NAMES.map((name, state) => {
-        const chip = button("chip", "", () => {
-          const now = this.scene?.epoch ?? epoch;
-          this.on.select({ kind: "state", run: this.scene?.run ?? run, epoch: now, state });
-        });
-        chip.title = STATE_MEANINGS[state];
-        const mark = element("canvas");
-        const size = Math.round(1.15 * colors.unit);
-        const ratio = window.devicePixelRatio || 1;
-        mark.width = mark.height = size * ratio;
-        mark.style.width = mark.style.height = `${size}px`;
-        mark.setAttribute("aria-hidden", "true");
-        const pen = mark.getContext("2d");
-        if (pen) {
-          pen.scale(ratio, ratio);
-          pen.fillStyle = state === 0 || name === "kept" ? colors.states[state] : colors.line;
-          pen.fillRect(0, 0, size, size);
-          frame(pen, state, 0, 0, size, colors);
-        }
-        chip.append(mark, element("span", "", name), element("b", ""));
-        return chip;
-      });
-      this.legend.replaceChildren(...this.chips.filter((_, state) => occurring[state]));
+      this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
+      const { truth, n } = analysis.recording;
+      const given = analysis.recording.given[run];
+      let wrong = 0;
+      if (truth) for (let i = 0; i < n; i++) wrong += Number(given[i] !== truth[i]);
+      const lines = truth
+        ? [[`${count(wrong)} wrong labels`, FROM_WRONG], [`${count(n - wrong)} right labels`, FROM_RIGHT]]
+        : [[`${count(n)} labels`, UNKNOWN]];
+      this.legend.replaceChildren(...lines.map(([text, states]) => {
+        const line = element("div", "line");
+        const chips = /** @type {number[]} */ (states).filter((state) => occurring[state]);
+        line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
+        return line;
+      }));
+      this.legend.lastElementChild?.append(this.zoomButtons);
     }
     analysis.stateCounts(run, row).forEach((number, state) => {
       const bold = this.chips[state].lastChild;
       if (bold) setText(bold, count(number));
     });
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {number} state
+   */
+  chip({ colors }, state) {
+    const chip = button("chip", "", () => {
+      if (!this.scene) return;
+      const { run, epoch } = this.scene;
+      this.on.select({ kind: "state", run, epoch, state });
+    });
+    chip.title = STATE_MEANINGS[state];
+    const mark = element("canvas");
+    const size = Math.round(1.1 * colors.unit);
+    const ratio = window.devicePixelRatio || 1;
+    mark.width = mark.height = size * ratio;
+    mark.style.width = mark.style.height = `${size}px`;
+    mark.setAttribute("aria-hidden", "true");
+    const pen = mark.getContext("2d");
+    if (pen) {
+      pen.scale(ratio, ratio);
+      pen.fillStyle = state === RIGHT || state === KEPT ? colors.states[state] : colors.line;
+      pen.fillRect(0, 0, size, size);
+      frame(pen, state, 0, 0, size, colors);
+    }
+    chip.append(mark, element("span", "", STATE_NAMES[state]), element("b", ""));
+    return chip;
   }
 }

@@ -27,6 +27,9 @@ export const plural = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one
  */
 export const runName = (run) => (run.method === "ce" ? "Plain training" : run.title);
 
+/** @param {{method: string, title: string}} run */
+export const shortName = (run) => (run.method === "ce" ? "Plain" : run.title);
+
 /**
  * The run that the other one is compared with, -1 for a run alone.
  * @param {{method: string}[]} runs
