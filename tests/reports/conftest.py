@@ -21,10 +21,12 @@ def pair(tmp_path_factory) -> tuple[Path, Path]:
     return folders
 
 
-@pytest.fixture(autouse=True)
-def small_player(tmp_path_factory, monkeypatch):
+@pytest.fixture(autouse=True, scope="module")
+def small_player(tmp_path_factory):
     """A player of a few bytes; tests/browser uses the real one."""
     folder = tmp_path_factory.mktemp("player")
     (folder / "main.js").write_text("export function mount(element) { element.id = 'mounted'; }\n")
     (folder / "player.css").write_text("#player { color: red; }\n")
-    monkeypatch.setattr(publish, "PLAYER", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publish, "PLAYER", folder)
+        yield
