@@ -1,6 +1,7 @@
 """One run, or two to compare, as a page that needs no server: the player, images and tables."""
 
 import base64
+import contextlib
 import hashlib
 import html
 from collections.abc import Mapping, Sequence
@@ -114,6 +115,7 @@ def _write(path: Path, content: bytes) -> int:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error.strerror or error}") from None
     return len(content)
