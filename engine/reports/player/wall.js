@@ -289,9 +289,9 @@ export class Wall {
    * @param {Scene} scene
    */
   fillLegend(scene) {
-    const { analysis, run, row, version } = scene;
+    const { analysis, run, row, colors } = scene;
     const occurring = analysis.occurring(run);
-    const key = `${version} ${occurring}`;
+    const key = [run, occurring, colors.unit, colors.states].join();
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
