@@ -72,9 +72,9 @@ export class Detail {
   /** @param {Scene} scene */
   tell({ analysis, run, sample }) {
     const { recording } = analysis;
-    const name = recording.ids ? recording.ids[sample] : `Image ${recording.samples[sample]}`;
+    const name = recording.ids ? recording.ids[sample] : recording.samples[sample];
     const method = recording.runs.length > 1 ? ` in ${runName(recording.runs[run])}` : "";
-    this.title.textContent = `${name}${method}`;
+    this.title.textContent = `Image ${name}${method}`;
     const facts = story(recording, run, sample);
     this.facts.replaceChildren(...facts.map(({ text, kind }) => element("p", kind, text)));
   }

@@ -119,6 +119,42 @@ export function haloText(pen, text, x, y, color, halo) {
   pen.fillText(text, x, y);
 }
 
+/** @type {Map<string, HTMLCanvasElement>} */
+const labels = new Map();
+
+/**
+ * The same as `haloText`, in the middle of (x, y), of texts that are drawn in every frame: outlines
+ * are slow, so that each text is drawn once and copied from then on.
+ * @param {CanvasRenderingContext2D} pen
+ * @param {string} text
+ * @param {number} x
+ * @param {number} y
+ * @param {string} color
+ * @param {string} halo
+ */
+export function haloLabel(pen, text, x, y, color, halo) {
+  const ratio = pen.getTransform().a;
+  const key = JSON.stringify([text, pen.font, color, halo, ratio]);
+  let label = labels.get(key);
+  if (!label) {
+    const { width, fontBoundingBoxAscent, fontBoundingBoxDescent } = pen.measureText(text);
+    label = document.createElement("canvas");
+    label.width = Math.ceil((width + 8) * ratio);
+    label.height = Math.ceil((fontBoundingBoxAscent + fontBoundingBoxDescent + 8) * ratio);
+    const inner = label.getContext("2d");
+    if (!inner) return;
+    inner.scale(ratio, ratio);
+    inner.font = pen.font;
+    inner.textAlign = "center";
+    inner.textBaseline = "middle";
+    haloText(inner, text, label.width / ratio / 2, label.height / ratio / 2, color, halo);
+    if (labels.size > 200) labels.clear();
+    labels.set(key, label);
+  }
+  const [w, h] = [label.width / ratio, label.height / ratio];
+  pen.drawImage(label, x - w / 2, y - h / 2, w, h);
+}
+
 /**
  * A text cut to a width, with an ellipsis.
  * @param {CanvasRenderingContext2D} pen

@@ -285,7 +285,7 @@ export class Histogram {
     pen.textBaseline = "top";
     const at = x(edge) + 6;
     const fits = (/** @type {string} */ text) => at + pen.measureText(text).width < right;
-    const long = "P(clean): how likely the label is right";
+    const long = "P(clean): is the label right?";
     const text = fits(long) ? long : "P(clean)";
     pen.textAlign = fits(text) ? "left" : "right";
     haloText(pen, text, fits(text) ? at : right - 4, top, colors.accent, colors.panel);

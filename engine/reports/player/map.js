@@ -1,7 +1,7 @@
 // @ts-check
 // The map of features: similar images lie close together, the islands are the classes.
 
-import { haloText, panel, Surface } from "./dom.js";
+import { element, haloLabel, panel, Surface } from "./dom.js";
 import { isWrong, RIGHT, KEPT } from "./labels.js";
 import { mixOf } from "./story.js";
 import { Raster } from "./raster.js";
@@ -24,9 +24,10 @@ export class FeatureMap {
     this.root = root;
     this.note = note;
     note.textContent = "drag to select";
-    this.below = new Surface(body, "");
-    this.below.canvas.setAttribute("aria-hidden", "true");
-    this.raster = new Raster(document.createElement("canvas"));
+    const points = element("canvas");
+    points.setAttribute("aria-hidden", "true");
+    body.append(points);
+    this.raster = new Raster(points);
     this.above = new Surface(body, "Map of the features");
     /** @type {[number, number][] | null} */
     this.outline = null;
@@ -98,7 +99,7 @@ export class FeatureMap {
   /** @param {Scene} scene */
   draw(scene) {
     this.scene = scene;
-    const resized = [this.below.fit(), this.above.fit()].some(Boolean);
+    const resized = this.above.fit();
     const { analysis, run, row, next, part, version } = scene;
     const key = [run, row, next, part, version].join();
     if (key !== this.drawnKey || resized) {
@@ -146,7 +147,7 @@ export class FeatureMap {
    */
   drawPoints({ analysis, run, row, chosen, colors }) {
     const { raster, x, y } = this;
-    const { ratio, width, height } = this.below;
+    const { ratio, width, height } = this.above;
     const states = analysis.states(run, row);
     const area = (width * height) / Math.max(x.length, 1);
     const radius = Math.min(Math.max(0.17 * Math.sqrt(area), 1.3), 3.6) * ratio;
@@ -166,8 +167,6 @@ export class FeatureMap {
       }
     }
     raster.end();
-    this.below.pen.setTransform(1, 0, 0, 1, 0, 0);
-    this.below.pen.drawImage(raster.canvas, 0, 0);
   }
 
   /** @param {Scene} scene */
@@ -218,7 +217,7 @@ export class FeatureMap {
         }
       }
       done.push({ x, y, w });
-      haloText(pen, name, x, y, colors.ink, colors.panel);
+      haloLabel(pen, name, x, y, colors.ink, colors.panel);
     });
   }
 

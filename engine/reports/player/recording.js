@@ -100,7 +100,7 @@ export class Decoder {
     let at = 0;
     if (!this.begun) {
       if (bytes.length < 16) {
-        this.rest = bytes.slice();
+        this.rest = new Uint8Array(bytes);
         return null;
       }
       checkPrologue(bytes);
@@ -116,9 +116,9 @@ export class Decoder {
       blocks.push({ kind, payload: bytes.subarray(at + 8, at + 8 + length) });
       at += 8 + length + ((8 - (length % 8)) % 8);
     }
-    this.rest = bytes.slice(Math.min(at, bytes.length));
+    this.rest = new Uint8Array(bytes.subarray(at));
     const contents = await Promise.all(
-      blocks.map(({ kind, payload }) => (kind === "IMGS" ? payload.slice() : inflate(payload))),
+      blocks.map(({ kind, payload }) => (kind === "IMGS" ? new Uint8Array(payload) : inflate(payload))),
     );
     blocks.forEach(({ kind }, i) => this.block(kind, contents[i]));
     return this.recording;

@@ -43,7 +43,9 @@ export class Wall {
     this.spacer.append(view);
     this.scroller.append(this.spacer);
     this.view = view;
-    this.surface = new Surface(view, "The images, framed by the state of their label");
+    this.images = new Surface(view, "");
+    this.images.canvas.setAttribute("aria-hidden", "true");
+    this.surface = new Surface(view, "The images, framed by the state of their label"); // frames
     this.zoom = 1;
     this.cursor = -1; // index in the order, by keyboard
     /** @type {{place: number, x: number, y: number, size: number}[]} */
@@ -205,30 +207,45 @@ export class Wall {
    */
   draw(scene, whole = false) {
     this.scene = scene;
-    const { analysis, run, row, sprites, colors } = scene;
+    const { analysis, run, row, colors } = scene;
     const states = analysis.states(run, row);
     const laid = this.layout(scene);
-    const resized = this.surface.fit();
+    const resized = [this.images.fit(), this.surface.fit()].some(Boolean);
     this.fillLegend(scene);
     const everything = whole || laid || resized || this.states.length !== states.length;
     const top = this.scroller.scrollTop;
     const bottom = top + this.scroller.clientHeight;
     const { pen } = this.surface;
-    if (everything) this.surface.clear();
+    if (everything) this.drawImages(scene, top, bottom);
     const captions = this.cells.length > 0 && this.cells[0].size >= CAPTION_FROM;
     for (let i = 0; i < this.cells.length; i++) {
       const { place, x, y, size } = this.cells[i];
       if (!everything && this.states[place] === states[place] && !captions) continue;
       if (y + size + 15 < top || y > bottom) continue;
-      pen.clearRect(x, y - top, size, size);
-      pen.globalAlpha = states[place] === RIGHT ? QUIET : 1;
-      sprites.draw(pen, place, x, y - top, size);
-      pen.globalAlpha = 1;
+      if (!everything) pen.clearRect(x, y - top, size, size);
       frame(pen, states[place], x, y - top, size, colors);
       if (size >= CAPTION_FROM) this.caption(scene, place, x, y - top + size, size);
     }
     this.states = states;
     if (everything) this.finish(scene, top);
+  }
+
+  /** The images themselves, which stay while their frames change.
+   * @param {Scene} scene
+   * @param {number} top
+   * @param {number} bottom
+   */
+  drawImages({ analysis, run, sprites }, top, bottom) {
+    const { truth, given } = analysis.recording;
+    const { pen } = this.images;
+    this.images.clear();
+    this.surface.clear();
+    for (const { place, x, y, size } of this.cells) {
+      if (y + size < top || y > bottom) continue;
+      pen.globalAlpha = truth && truth[place] === given[run][place] ? QUIET : 1;
+      sprites.draw(pen, place, x, y - top, size);
+    }
+    pen.globalAlpha = 1;
   }
 
   /**
@@ -272,9 +289,9 @@ export class Wall {
    * @param {Scene} scene
    */
   fillLegend(scene) {
-    const { analysis, run, row, version } = scene;
+    const { analysis, run, row, colors } = scene;
     const occurring = analysis.occurring(run);
-    const key = `${version} ${occurring}`;
+    const key = [run, occurring, colors.unit, colors.states].join();
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
