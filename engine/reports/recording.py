@@ -55,9 +55,10 @@ class Recorder:
         What was written before does not change. Raises StoreError.
         """
         appended = []
-        start = self._recorders[0].first_layout if len(self._recorders) > 1 else None
+        first = self._recorders[0]
         for number, recorder in enumerate(self._recorders):
-            appended += recorder.new_blocks(number, start if number else None)
+            start = None if recorder is first else first.first_layout
+            appended += recorder.new_blocks(number, start)
         self._chunks += appended
         return b"".join(appended)
 
