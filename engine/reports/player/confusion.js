@@ -1,7 +1,7 @@
 // @ts-check
 // The confusion matrix of the network's predictions, or of the labels; a cell selects its images.
 
-import { button, cut, element, panel, Surface } from "./dom.js";
+import { button, cut, element, panel, setText, Surface } from "./dom.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
@@ -16,7 +16,7 @@ export class Confusion {
   constructor(on) {
     this.on = on;
     const { root, body, head, note } = panel("confusion", "True class against");
-    note.remove();
+    this.note = note;
     this.root = root;
     const choice = element("div", "choice");
     choice.setAttribute("role", "group");
@@ -26,7 +26,7 @@ export class Confusion {
       choice.append(node);
       return node;
     });
-    head.append(choice);
+    head.insertBefore(choice, note);
     this.surface = new Surface(body, "Confusion matrix");
     this.surface.canvas.tabIndex = 0;
     this.surface.canvas.setAttribute("role", "application");
@@ -162,11 +162,13 @@ export class Confusion {
       classes.forEach((name, c) => pen.fillText(cut(pen, name, left - 8), left - 6, top + (c + 0.5) * h));
     }
     pen.textAlign = "center";
-    if (w >= 12) classes.forEach((name, c) =>
-      pen.fillText(cut(pen, name, w - 2), left + (c + 0.5) * w, 0.8 * colors.unit));
+    // names that do not fit are those of the rows, in the same order
+    if (classes.every((name) => pen.measureText(name).width < w - 2)) {
+      classes.forEach((name, c) => pen.fillText(name, left + (c + 0.5) * w, 0.8 * colors.unit));
+    }
     const [a, b] = this.cell;
     if (a < 0) {
-      this.surface.canvas.title = "";
+      setText(this.note, "");
       return;
     }
     pen.strokeStyle = colors.ink;
@@ -176,9 +178,10 @@ export class Confusion {
     const n = analysis.confusion(run, row, by)[a * classes.length + Math.max(b, 0)];
     const says = by === "prediction" ? "the network says" : "the label is";
     const kind = truthKnown ? "true" : "given";
-    this.surface.canvas.title = b < 0
-      ? `Select class ${classes[a]}`
+    const text = b < 0
+      ? `class ${classes[a]}`
       : `${count(n)} images: ${kind} class ${classes[a]}, ${says} ${classes[b]}`;
-    this.surface.canvas.setAttribute("aria-label", `Confusion matrix. ${this.surface.canvas.title}`);
+    setText(this.note, b < 0 ? classes[a] : `${classes[a]} → ${classes[b]}`);
+    this.surface.canvas.setAttribute("aria-label", `Confusion matrix. ${text}`);
   }
 }

@@ -143,15 +143,15 @@ export class Detail {
       .reduce((sum, part) => sum + part.weight, 0);
     const size = Math.round(2.55 * colors.unit);
     const nodes = shown.map((part, i) => {
-      const name = i ? `neighbor labeled ${classes[part.label]}` : "itself";
+      const name = i ? `${classes[part.label]}: a neighbor's label` : "itself";
       const node = button("part", "", () => this.on.pick(part.place));
-      node.title = `${name}: ${percent(part.weight)}`;
-      node.setAttribute("aria-label", node.title);
-      node.style.setProperty("--weight", String(Math.max(part.weight, 0.12)));
+      const share = percent(part.weight).replace(/\.\d/, "");
+      node.title = i ? "Tell the story of this neighbor" : "";
+      node.setAttribute("aria-label", `${share} ${name}`);
       node.disabled = i === 0;
       const bar = element("i", "bar");
       bar.style.width = `${100 * part.weight}%`;
-      const weight = element("b", "", percent(part.weight).replace(/\.\d/, ""));
+      const weight = element("b", "", share);
       const label = element("span", "", i ? classes[part.label] : "itself");
       node.append(this.picture(scene, part.place, size), bar, weight, label);
       node.classList.toggle("light", part.weight < 0.02);

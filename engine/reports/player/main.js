@@ -46,6 +46,8 @@ export class Player {
     this.decoder = new Decoder();
     this.root = element("div", "mixnn-player");
     this.root.dataset.theme = options.theme ?? "auto";
+    this.root.setAttribute("role", "region");
+    this.root.setAttribute("aria-label", "Player of a run");
     host.replaceChildren(this.root);
     this.message = element("p", "message", "Reading the recording …");
     this.root.append(this.message);

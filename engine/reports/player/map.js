@@ -211,10 +211,9 @@ export class FeatureMap {
       let y = top + height * (from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part);
       if (Number.isNaN(x)) return;
       const w = pen.measureText(name).width;
-      for (const other of done) {
-        if (Math.abs(other.x - x) < (w + other.w) / 2 && Math.abs(other.y - y) < size) {
-          y = other.y + (y >= other.y ? size : -size);
-        }
+      for (let step = 0, wish = y; step < 12; step++) {
+        y = wish + (step % 2 ? -1 : 1) * Math.ceil(step / 2) * 0.5 * size;
+        if (!done.some((one) => Math.abs(one.x - x) < (w + one.w) / 2 && Math.abs(one.y - y) < size)) break;
       }
       done.push({ x, y, w });
       haloLabel(pen, name, x, y, colors.ink, colors.panel);

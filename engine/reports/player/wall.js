@@ -28,6 +28,7 @@ export class Wall {
     this.legend = element("div", "legend");
     this.legend.setAttribute("role", "group");
     this.legend.setAttribute("aria-label", "States of the labels; a click selects these images");
+    this.hint = element("span", "note", "click an image");
     this.zoomButtons = element("div", "zoom");
     this.zoomButtons.append(
       button("", "−", () => this.scale(1 / 1.4), "Smaller images"),
@@ -308,7 +309,7 @@ export class Wall {
         line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
         return line;
       }));
-      this.legend.lastElementChild?.append(this.zoomButtons);
+      this.legend.lastElementChild?.append(this.hint, this.zoomButtons);
     }
     analysis.stateCounts(run, row).forEach((number, state) => {
       const bold = this.chips[state].lastChild;

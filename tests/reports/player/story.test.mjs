@@ -80,10 +80,11 @@ test("the score, the moment and the end state their numbers", () => {
   assert.equal(words.scoreSentence(analysis, 1),
     "MixNN has repaired 1 of 2 wrong labels and gets 75 % of new images right.");
   assert.equal(words.moment(analysis, 0, 0),
-    "The network learns from the labels as they were given. No label has been changed yet. " +
-      "The losses form two clear humps (bimodal): P(clean) below 0.5 finds 2 of 2 wrong labels.");
+    "The network learns the labels as they were given; no label has changed yet. " +
+      "The losses form two clear humps (bimodal): P(clean), the chance that a label is right, " +
+      "is below 0.5 for 2 of 2 wrong labels.");
   assert.match(words.moment(analysis, 0, 1), /^Labels change for the first time: 1 repaired, 0 harmed\./);
-  assert.match(words.moment(analysis, 0, 1), /finds 1 of 1 wrong label and suspects 1 right one\./);
+  assert.match(words.moment(analysis, 0, 1), /is below 0\.5 for 1 of 1 wrong label and 1 right one\./);
   assert.equal(words.closing(analysis),
     "After 2 epochs: MixNN has repaired 1 of 2 wrong labels and gets 75 % of new images right.");
   assert.equal(words.percent(0.9784), "97.8 %");
