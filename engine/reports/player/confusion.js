@@ -8,7 +8,8 @@ import { count } from "./words.js";
 /** @typedef {import("./scene.js").Events} Events */
 
 const CHOICES = /** @type {["prediction" | "corrected", string][]} */ ([
-  ["prediction", "prediction"], ["corrected", "label"],
+  ["prediction", "prediction"],
+  ["corrected", "label"],
 ]);
 
 export class Confusion {
@@ -117,7 +118,9 @@ export class Confusion {
     const key = [run, row, by, version].join();
     if (key === this.drawnKey && !resized) return;
     this.drawnKey = key;
-    this.buttons.forEach((node, i) => node.setAttribute("aria-pressed", String(CHOICES[i][0] === by)));
+    this.buttons.forEach((node, i) =>
+      node.setAttribute("aria-pressed", String(CHOICES[i][0] === by)),
+    );
     const { classes } = analysis.recording.dataset;
     const counts = analysis.confusion(run, row, by);
     const { pen } = this.surface;
@@ -159,7 +162,9 @@ export class Confusion {
     if (h >= 9) {
       pen.fillStyle = colors.quiet;
       pen.textAlign = "right";
-      classes.forEach((name, c) => pen.fillText(cut(pen, name, left - 8), left - 6, top + (c + 0.5) * h));
+      classes.forEach((name, c) =>
+        pen.fillText(cut(pen, name, left - 8), left - 6, top + (c + 0.5) * h),
+      );
     }
     pen.textAlign = "center";
     // names that do not fit are those of the rows, in the same order
@@ -178,9 +183,10 @@ export class Confusion {
     const n = analysis.confusion(run, row, by)[a * classes.length + Math.max(b, 0)];
     const says = by === "prediction" ? "the network says" : "the label is";
     const kind = truthKnown ? "true" : "given";
-    const text = b < 0
-      ? `class ${classes[a]}`
-      : `${count(n)} images: ${kind} class ${classes[a]}, ${says} ${classes[b]}`;
+    const text =
+      b < 0
+        ? `class ${classes[a]}`
+        : `${count(n)} images: ${kind} class ${classes[a]}, ${says} ${classes[b]}`;
     setText(this.note, b < 0 ? classes[a] : `${classes[a]} → ${classes[b]}`);
     this.surface.canvas.setAttribute("aria-label", `Confusion matrix. ${text}`);
   }

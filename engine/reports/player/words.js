@@ -40,7 +40,8 @@ export const plainRun = (runs) => (runs.length < 2 ? -1 : runs[1].method === "ce
  * Whether the run may change labels.
  * @param {import("./recording.js").Run} run
  */
-export const corrects = (run) => Boolean(run.settings.correction) && run.settings.correction !== "none";
+export const corrects = (run) =>
+  Boolean(run.settings.correction) && run.settings.correction !== "none";
 
 /**
  * What an epoch's losses say, for people who see the histogram. Empty without a mixture.
@@ -81,8 +82,10 @@ export function lossSentence(analysis, run, row) {
   if (!wrong) return `The losses form ${shape}; no label is wrong now.`;
   const extra = flagged - found;
   const also = extra ? ` and ${plural(extra, "right one")}` : "";
-  return `The losses form ${shape}: P(clean), the chance that a label is right, is below 0.5 for ` +
-    `${count(found)} of ${plural(wrong, "wrong label")}${also}.`;
+  return (
+    `The losses form ${shape}: P(clean), the chance that a label is right, is below 0.5 for ` +
+    `${count(found)} of ${plural(wrong, "wrong label")}${also}.`
+  );
 }
 
 /**
@@ -139,15 +142,17 @@ export function moment(analysis, run, epoch) {
   const losses = lossSentence(analysis, run, row);
   if (changed) {
     if (now.epoch === change) {
-      const effect = wrong === null
-        ? `${plural(changed, "label")} changed`
-        : `${count(repaired ?? 0)} repaired, ${count(harmed ?? 0)} harmed`;
+      const effect =
+        wrong === null
+          ? `${plural(changed, "label")} changed`
+          : `${count(repaired ?? 0)} repaired, ${count(harmed ?? 0)} harmed`;
       return `Labels change for the first time: ${effect}. ${losses}`;
     }
-    const effect = wrong === null
-      ? `${plural(changed, "label")} changed so far.`
-      : `${count(repaired ?? 0)} of ${plural(wrong, "wrong label")} repaired, ` +
-        `${plural(harmed ?? 0, "right one")} harmed.`;
+    const effect =
+      wrong === null
+        ? `${plural(changed, "label")} changed so far.`
+        : `${count(repaired ?? 0)} of ${plural(wrong, "wrong label")} repaired, ` +
+          `${plural(harmed ?? 0, "right one")} harmed.`;
     return `${effect} ${losses}`;
   }
   const begin = now.n_neighbors
