@@ -29,8 +29,8 @@ from engine.reports.bundle import bundle, inline
 from tests.browser.conftest import CHROMIUM, FLAGS
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = """<!doctype html><meta charset="utf-8"><style>body {{ margin: 0 }} #player {{ height: 100vh }}
-{style}</style><div id="player"></div>
+PAGE = """<!doctype html><meta charset="utf-8">
+<style>body {{ margin: 0 }} #player {{ height: 100vh }} {style}</style><div id="player"></div>
 <script type="application/octet-stream" id="recording">{recording}</script>
 <script type="module">
 const begun = performance.now();

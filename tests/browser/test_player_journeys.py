@@ -87,7 +87,9 @@ def selected(tab) -> int:
     """How many images the pill says are selected; 0 without one."""
     drawn(tab)
     pill = tab.locator(".chosen span")
-    return int(re.match(r"[\d,]+", pill.inner_text())[0].replace(",", "")) if pill.is_visible() else 0
+    if not pill.is_visible():
+        return 0
+    return int(re.match(r"[\d,]+", pill.inner_text())[0].replace(",", ""))
 
 
 def fragment(tab) -> dict[str, str]:
@@ -153,7 +155,8 @@ def test_a_brush_selects_the_same_images_everywhere(published, open_page):
 
     drag(tab, ".histogram canvas", [(0.5, 0.6), (0.7, 0.5), (0.9, 0.6)])
     _, _, _, low, high = fragment(tab)["select"].split("_")
-    inside = (codes["scaled_loss"] / 255 >= float(low)) & (codes["scaled_loss"] / 255 <= float(high))
+    losses = codes["scaled_loss"] / 255
+    inside = (losses >= float(low)) & (losses <= float(high))
     assert abs(selected(tab) - inside.sum()) <= 2  # the address rounds the range
     assert selected(tab) > 0
     whole = tab.evaluate("document.querySelector('.wall .scroller').scrollHeight")
@@ -184,13 +187,13 @@ def test_a_brush_selects_the_same_images_everywhere(published, open_page):
 def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_page):
     file, recording = published
     labels = np.stack([e.codes["corrected"] for e in recording.epochs[1]])
-    repaired = np.flatnonzero((recording.given[1] != recording.true) & (labels[-1] == recording.true))
-    place = int(repaired[0])
-    move = int((labels[:, place] != recording.given[1][place]).argmax())
+    given, true = recording.given[1], recording.true
+    place = int(np.flatnonzero((given != true) & (labels[-1] == true))[0])  # a repaired one
+    move = int((labels[:, place] != given[place]).argmax())
     tab = open_page(file, f"epoch={move}&run=1&sample={recording.samples[place]}")
     story = tab.locator(".facts").inner_text()
     assert f"at epoch {move}." in story
-    assert f"given label is {recording.given[1][place]}" in story
+    assert f"given label is {given[place]}" in story
     codes = recording.epochs[1][move].codes
     parts = tab.locator("button.part")
     assert parts.count() == 1 + codes["neighbors"].shape[1]

@@ -223,6 +223,7 @@ CLAIMS: dict[str, Callable[..., bool]] = {
     r"MixNN repaired this label at epoch (?P<e>\d+)\.":
         lambda r, i, e: (r.other.label[:, i] == r.true[i]).argmax() == int(e)
         and r.other.end(i) == (False, True),
-    r"(?:Plain training|MixNN) memorized the wrong label: it says (?P<a>\d) from epoch (?P<e>\d+) on\.":
+    r"(?:Plain training|MixNN) memorized the wrong label: "
+    r"it says (?P<a>\d) from epoch (?P<e>\d+) on\.":
         lambda r, i, a, e: r.other.says_from(i, a, e) and r.given[i] == int(a) != r.true[i],
 }  # fmt: skip

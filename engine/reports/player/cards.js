@@ -59,20 +59,32 @@ export class Cards {
         return;
       }
       const score = analysis.score(number, row);
-      fill(big, score.accuracy === null ? "" : percent(score.accuracy),
-        score.accuracy === null ? "" : "of new images right");
+      fill(
+        big,
+        score.accuracy === null ? "" : percent(score.accuracy),
+        score.accuracy === null ? "" : "of new images right",
+      );
       const changes = corrects(run);
       if (score.wrong === null) {
-        setText(line, changes ? `${plural(score.changed, "label")} changed` : "learns the labels as given");
+        setText(
+          line,
+          changes ? `${plural(score.changed, "label")} changed` : "learns the labels as given",
+        );
         good.style.width = bad.style.width = "0";
       } else if (changes) {
         const harmed = score.harmed ? `, harmed ${count(score.harmed)}` : "";
-        setText(line, `repaired ${count(score.repaired ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`);
+        setText(
+          line,
+          `repaired ${count(score.repaired ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`,
+        );
         good.style.width = `${(100 * (score.repaired ?? 0)) / (score.wrong || 1)}%`;
         bad.style.width = `${(100 * (score.harmed ?? 0)) / (score.wrong || 1)}%`;
         bad.className = "bad harmed";
       } else {
-        setText(line, `memorized ${count(score.memorized ?? 0)} of ${count(score.wrong)} wrong labels`);
+        setText(
+          line,
+          `memorized ${count(score.memorized ?? 0)} of ${count(score.wrong)} wrong labels`,
+        );
         good.style.width = "0";
         bad.style.width = `${(100 * (score.memorized ?? 0)) / (score.wrong || 1)}%`;
         bad.className = "bad memorized";
@@ -104,25 +116,29 @@ export class Cards {
     const bad = Array.from(given, (_, i) => i).filter((i) => given[i] !== truth[i]);
     const size = Math.round(2.9 * colors.unit);
     const ratio = window.devicePixelRatio || 1;
-    const shown = Array.from({ length: Math.min(N_EXAMPLES, bad.length) }, (_, i) =>
-      bad[Math.floor(((i + 0.5) * bad.length) / N_EXAMPLES)]);
-    this.examples.replaceChildren(...shown.map((place) => {
-      const canvas = element("canvas");
-      canvas.width = canvas.height = size * ratio;
-      canvas.style.width = canvas.style.height = `${size}px`;
-      canvas.setAttribute("aria-hidden", "true");
-      const pen = canvas.getContext("2d");
-      if (pen) {
-        pen.scale(ratio, ratio);
-        sprites.draw(pen, place, 0, 0, size);
-        frame(pen, 1, 0, 0, size, colors);
-      }
-      const said = dataset.classes[given[place]];
-      const title = `It shows ${dataset.classes[truth[place]]}, its label says ${said}: tell its story`;
-      const node = button("example", "", () => this.on.pick(place), title);
-      node.append(canvas, element("span", "", `“${said}”`));
-      return node;
-    }));
+    const shown = Array.from(
+      { length: Math.min(N_EXAMPLES, bad.length) },
+      (_, i) => bad[Math.floor(((i + 0.5) * bad.length) / N_EXAMPLES)],
+    );
+    this.examples.replaceChildren(
+      ...shown.map((place) => {
+        const canvas = element("canvas");
+        canvas.width = canvas.height = size * ratio;
+        canvas.style.width = canvas.style.height = `${size}px`;
+        canvas.setAttribute("aria-hidden", "true");
+        const pen = canvas.getContext("2d");
+        if (pen) {
+          pen.scale(ratio, ratio);
+          sprites.draw(pen, place, 0, 0, size);
+          frame(pen, 1, 0, 0, size, colors);
+        }
+        const said = dataset.classes[given[place]];
+        const title = `It shows ${dataset.classes[truth[place]]}, its label says ${said}: tell its story`;
+        const node = button("example", "", () => this.on.pick(place), title);
+        node.append(canvas, element("span", "", `“${said}”`));
+        return node;
+      }),
+    );
   }
 }
 

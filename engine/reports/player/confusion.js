@@ -1,14 +1,15 @@
 // @ts-check
 // The confusion matrix of the network's predictions, or of the labels; a cell selects its images.
 
-import { button, cut, element, panel, Surface } from "./dom.js";
+import { button, cut, element, panel, setText, Surface } from "./dom.js";
 import { count } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
 
 const CHOICES = /** @type {["prediction" | "corrected", string][]} */ ([
-  ["prediction", "prediction"], ["corrected", "label"],
+  ["prediction", "prediction"],
+  ["corrected", "label"],
 ]);
 
 export class Confusion {
@@ -16,7 +17,7 @@ export class Confusion {
   constructor(on) {
     this.on = on;
     const { root, body, head, note } = panel("confusion", "True class against");
-    note.remove();
+    this.note = note;
     this.root = root;
     const choice = element("div", "choice");
     choice.setAttribute("role", "group");
@@ -26,7 +27,7 @@ export class Confusion {
       choice.append(node);
       return node;
     });
-    head.append(choice);
+    head.insertBefore(choice, note);
     this.surface = new Surface(body, "Confusion matrix");
     this.surface.canvas.tabIndex = 0;
     this.surface.canvas.setAttribute("role", "application");
@@ -117,7 +118,9 @@ export class Confusion {
     const key = [run, row, by, version].join();
     if (key === this.drawnKey && !resized) return;
     this.drawnKey = key;
-    this.buttons.forEach((node, i) => node.setAttribute("aria-pressed", String(CHOICES[i][0] === by)));
+    this.buttons.forEach((node, i) =>
+      node.setAttribute("aria-pressed", String(CHOICES[i][0] === by)),
+    );
     const { classes } = analysis.recording.dataset;
     const counts = analysis.confusion(run, row, by);
     const { pen } = this.surface;
@@ -159,14 +162,18 @@ export class Confusion {
     if (h >= 9) {
       pen.fillStyle = colors.quiet;
       pen.textAlign = "right";
-      classes.forEach((name, c) => pen.fillText(cut(pen, name, left - 8), left - 6, top + (c + 0.5) * h));
+      classes.forEach((name, c) =>
+        pen.fillText(cut(pen, name, left - 8), left - 6, top + (c + 0.5) * h),
+      );
     }
     pen.textAlign = "center";
-    if (w >= 12) classes.forEach((name, c) =>
-      pen.fillText(cut(pen, name, w - 2), left + (c + 0.5) * w, 0.8 * colors.unit));
+    // names that do not fit are those of the rows, in the same order
+    if (classes.every((name) => pen.measureText(name).width < w - 2)) {
+      classes.forEach((name, c) => pen.fillText(name, left + (c + 0.5) * w, 0.8 * colors.unit));
+    }
     const [a, b] = this.cell;
     if (a < 0) {
-      this.surface.canvas.title = "";
+      setText(this.note, "");
       return;
     }
     pen.strokeStyle = colors.ink;
@@ -176,9 +183,11 @@ export class Confusion {
     const n = analysis.confusion(run, row, by)[a * classes.length + Math.max(b, 0)];
     const says = by === "prediction" ? "the network says" : "the label is";
     const kind = truthKnown ? "true" : "given";
-    this.surface.canvas.title = b < 0
-      ? `Select class ${classes[a]}`
-      : `${count(n)} images: ${kind} class ${classes[a]}, ${says} ${classes[b]}`;
-    this.surface.canvas.setAttribute("aria-label", `Confusion matrix. ${this.surface.canvas.title}`);
+    const text =
+      b < 0
+        ? `class ${classes[a]}`
+        : `${count(n)} images: ${kind} class ${classes[a]}, ${says} ${classes[b]}`;
+    setText(this.note, b < 0 ? classes[a] : `${classes[a]} → ${classes[b]}`);
+    this.surface.canvas.setAttribute("aria-label", `Confusion matrix. ${text}`);
   }
 }

@@ -49,7 +49,9 @@ export class Curves {
       ),
     );
     const height = this.surface.height / Math.max(shown.length, 1);
-    shown.forEach((chart, i) => this.chart(scene, chart, i * height, height, i === shown.length - 1));
+    shown.forEach((chart, i) =>
+      this.chart(scene, chart, i * height, height, i === shown.length - 1),
+    );
   }
 
   /**
@@ -72,10 +74,17 @@ export class Curves {
     pen.fillText(title, 0, top + 2);
     const { runs } = analysis.recording;
     const values = runs.flatMap(({ epochs }) =>
-      epochs.flatMap(({ metrics }) => (typeof metrics[metric] === "number" ? [metrics[metric]] : [])),
+      epochs.flatMap(({ metrics }) =>
+        typeof metrics[metric] === "number" ? [metrics[metric]] : [],
+      ),
     );
     const least = Math.min(...values);
-    const low = least > 0.5 ? Math.floor(10 * least - 0.5) / 10 : least > 0.25 ? Math.floor(10 * least) / 10 : 0;
+    const low =
+      least > 0.5
+        ? Math.floor(10 * least - 0.5) / 10
+        : least > 0.25
+          ? Math.floor(10 * least) / 10
+          : 0;
     const y = (/** @type {number} */ v) => floor - ((floor - ceiling) * (v - low)) / (1 - low);
     const [first, end] = analysis.range;
     const x = (/** @type {number} */ e) =>
@@ -91,7 +100,12 @@ export class Curves {
       const head = this.line(scene, number, metric, x, y);
       return { ...head, text: shortName(run), number };
     });
-    this.names(scene, heads.filter((head) => !Number.isNaN(head.value)), ceiling, floor);
+    this.names(
+      scene,
+      heads.filter((head) => !Number.isNaN(head.value)),
+      ceiling,
+      floor,
+    );
   }
 
   /**
@@ -136,7 +150,11 @@ export class Curves {
     pen.fillText(`epoch ${first}`, left, floor + 5);
     pen.textAlign = "right";
     pen.fillText(String(end), right, floor + 5);
-    if (change !== null && x(change) > left + 4 * colors.unit && x(change) < right - 7 * colors.unit) {
+    if (
+      change !== null &&
+      x(change) > left + 4 * colors.unit &&
+      x(change) < right - 7 * colors.unit
+    ) {
       pen.textAlign = "left";
       pen.fillText("labels change", x(change) - 2, floor + 5);
     }
@@ -173,7 +191,8 @@ export class Curves {
     pen.lineJoin = "round";
     pen.strokeStyle = color;
     for (const [part, alpha, width] of /** @type {[[number, number][], number, number][]} */ ([
-      [points, 0.22, 1.5], [past, 1, 2.5],
+      [points, 0.22, 1.5],
+      [past, 1, 2.5],
     ])) {
       pen.setLineDash(plain ? [7, 4] : []);
       pen.globalAlpha = alpha;

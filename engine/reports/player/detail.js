@@ -22,7 +22,10 @@ export class Detail {
     const head = element("header", "head");
     this.title = element("h3");
     this.title.tabIndex = -1;
-    head.append(this.title, button("close", "×", () => on.pick(-1), "Close the story (Escape)"));
+    head.append(
+      this.title,
+      button("close", "×", () => on.pick(-1), "Close the story (Escape)"),
+    );
     this.top = element("div", "subject");
     this.facts = element("div", "facts");
     this.mixTitle = element("h4");
@@ -114,7 +117,10 @@ export class Detail {
       ["given label", classes[given]],
       ...(recording.truth ? [["true class", classes[recording.truth[sample]]]] : []),
       ["label now", `${classes[now]} · ${STATE_NAMES[state]}`],
-      ["network says", `${classes[arrays.prediction[sample]]} · ${percent(arrays.confidence[sample] / 255)}`],
+      [
+        "network says",
+        `${classes[arrays.prediction[sample]]} · ${percent(arrays.confidence[sample] / 255)}`,
+      ],
     ];
     for (const [term, text] of lines) list.append(element("dt", "", term), element("dd", "", text));
     list.title = STATE_MEANINGS[state];
@@ -139,19 +145,20 @@ export class Detail {
     const [own, ...others] = parts;
     const heaviest = [...others].sort((a, b) => b.weight - a.weight).slice(0, MOST_PARTS - 1);
     const shown = [own, ...others.filter((part) => heaviest.includes(part))];
-    const rest = missing + others.filter((part) => !heaviest.includes(part))
-      .reduce((sum, part) => sum + part.weight, 0);
+    const rest =
+      missing +
+      others.filter((part) => !heaviest.includes(part)).reduce((sum, part) => sum + part.weight, 0);
     const size = Math.round(2.55 * colors.unit);
     const nodes = shown.map((part, i) => {
-      const name = i ? `neighbor labeled ${classes[part.label]}` : "itself";
+      const name = i ? `${classes[part.label]}: a neighbor's label` : "itself";
       const node = button("part", "", () => this.on.pick(part.place));
-      node.title = `${name}: ${percent(part.weight)}`;
-      node.setAttribute("aria-label", node.title);
-      node.style.setProperty("--weight", String(Math.max(part.weight, 0.12)));
+      const share = percent(part.weight).replace(/\.\d/, "");
+      node.title = i ? "Tell the story of this neighbor" : "";
+      node.setAttribute("aria-label", `${share} ${name}`);
       node.disabled = i === 0;
       const bar = element("i", "bar");
       bar.style.width = `${100 * part.weight}%`;
-      const weight = element("b", "", percent(part.weight).replace(/\.\d/, ""));
+      const weight = element("b", "", share);
       const label = element("span", "", i ? classes[part.label] : "itself");
       node.append(this.picture(scene, part.place, size), bar, weight, label);
       node.classList.toggle("light", part.weight < 0.02);
@@ -166,7 +173,12 @@ export class Detail {
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", "The mixed image");
       const sum = element("div", "part sum");
-      sum.append(canvas, element("i", "bar none"), element("b", "", "mix"), element("span", "", ""));
+      sum.append(
+        canvas,
+        element("i", "bar none"),
+        element("b", "", "mix"),
+        element("span", "", ""),
+      );
       nodes.push(/** @type {any} */ (element("div", "equals", "=")), /** @type {any} */ (sum));
     }
     if (rest > 0.005) {
@@ -190,7 +202,14 @@ export class Detail {
     pen.textAlign = left ? "left" : "right";
     pen.textBaseline = "middle";
     const y = value > 0.5 ? 0.62 * floor : 0.38 * floor;
-    haloText(pen, `P(clean) ${value.toFixed(2)}`, x + (left ? 7 : -7), y, colors.accent, colors.panel);
+    haloText(
+      pen,
+      `P(clean) ${value.toFixed(2)}`,
+      x + (left ? 7 : -7),
+      y,
+      colors.accent,
+      colors.panel,
+    );
   }
 
   /** P(clean), and below it the label and what the network says, epoch by epoch.
@@ -207,10 +226,16 @@ export class Detail {
     const truth = analysis.recording.truth?.[sample] ?? -1;
     const [first, last] = analysis.range;
     const unit = colors.unit;
-    const x = (/** @type {number} */ e) => 4 + ((width - 8) * (e - first)) / Math.max(last - first, 1);
+    const x = (/** @type {number} */ e) =>
+      4 + ((width - 8) * (e - first)) / Math.max(last - first, 1);
     const strip = 1.35 * unit;
     const rows = /** @type {["prediction" | "corrected", string][]} */ (
-      changes ? [["prediction", "network"], ["corrected", "label"]] : [["prediction", "network"]]
+      changes
+        ? [
+            ["prediction", "network"],
+            ["corrected", "label"],
+          ]
+        : [["prediction", "network"]]
     );
     const floor = height - rows.length * (strip + 3) - 4;
     pen.strokeStyle = colors.line;
@@ -250,7 +275,8 @@ export class Detail {
         pen.fillStyle = colors.ink;
         pen.textAlign = "left";
         pen.textBaseline = "middle";
-        if (pen.measureText(text).width < to - from - 6) pen.fillText(text, from + 4, top + strip / 2);
+        if (pen.measureText(text).width < to - from - 6)
+          pen.fillText(text, from + 4, top + strip / 2);
         else if (pen.measureText(classes[value]).width < to - from - 2) {
           pen.fillText(classes[value], from + 2, top + strip / 2);
         }

@@ -164,6 +164,7 @@ export function haloLabel(pen, text, x, y, color, halo) {
 export function cut(pen, text, width) {
   if (pen.measureText(text).width <= width) return text;
   let kept = [...text];
-  while (kept.length > 1 && pen.measureText(`${kept.join("")}…`).width > width) kept = kept.slice(0, -1);
+  while (kept.length > 1 && pen.measureText(`${kept.join("")}…`).width > width)
+    kept = kept.slice(0, -1);
   return `${kept.join("")}…`;
 }

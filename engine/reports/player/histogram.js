@@ -47,7 +47,12 @@ export class Histogram {
   get area() {
     const { width, height } = this.surface;
     const unit = this.scene?.colors.unit ?? 13;
-    return { left: 3.1 * unit, right: width - 1.6 * unit, top: 2.2 * unit, bottom: height - 1.7 * unit };
+    return {
+      left: 3.1 * unit,
+      right: width - 1.6 * unit,
+      top: 2.2 * unit,
+      bottom: height - 1.7 * unit,
+    };
   }
 
   /** @param {number} x */
@@ -76,7 +81,8 @@ export class Histogram {
     if (right <= left || bottom <= top) return;
     const tallest = analysis.tallest(run);
     // square roots: the tall bar of fitted labels leaves the small hump of wrong ones visible
-    const y = (/** @type {number} */ n) => bottom - (bottom - top) * Math.sqrt(Math.max(n, 0) / tallest);
+    const y = (/** @type {number} */ n) =>
+      bottom - (bottom - top) * Math.sqrt(Math.max(n, 0) / tallest);
     const x = (/** @type {number} */ loss) => left + (right - left) * loss;
     this.drawGrid(scene, y, tallest);
     this.drawLegend(scene);
@@ -90,7 +96,8 @@ export class Histogram {
         this.chosenKey = key;
         this.chosenBins = analysis.countBins(run, row, chosen);
       }
-      if (this.chosenBins) this.drawBars(scene, this.chosenBins.all, this.chosenBins.wrong, y, x, 1);
+      if (this.chosenBins)
+        this.drawBars(scene, this.chosenBins.all, this.chosenBins.wrong, y, x, 1);
     }
     this.drawCurves(scene, x, y);
     this.drawSample(scene, x);
@@ -135,7 +142,8 @@ export class Histogram {
     pen.fillStyle = colors.accent;
     pen.textAlign = "left";
     pen.textBaseline = "middle";
-    for (const share of [0, 1]) pen.fillText(String(share), right + 5, bottom - (bottom - top) * share);
+    for (const share of [0, 1])
+      pen.fillText(String(share), right + 5, bottom - (bottom - top) * share);
   }
 
   /** What bars and curves are, in one line above them.
@@ -168,7 +176,10 @@ export class Histogram {
     entry("two Gaussians", (left) => {
       pen.strokeStyle = colors.ink;
       pen.lineWidth = 2;
-      for (const [dash, down] of /** @type {[number[], number][]} */ ([[[], -2.5], [[4, 3], 2.5]])) {
+      for (const [dash, down] of /** @type {[number[], number][]} */ ([
+        [[], -2.5],
+        [[4, 3], 2.5],
+      ])) {
         pen.setLineDash(dash);
         pen.beginPath();
         pen.moveTo(left, y + down);
@@ -240,14 +251,18 @@ export class Histogram {
     const unit = arrays.scaled_loss.length * (8 / 255);
     const curve = (/** @type {(loss: number) => number} */ height) => {
       pen.beginPath();
-      for (let i = 0; i <= STEPS; i++) pen.lineTo(x(i / STEPS), Math.max(height(i / STEPS), top - 2));
+      for (let i = 0; i <= STEPS; i++)
+        pen.lineTo(x(i / STEPS), Math.max(height(i / STEPS), top - 2));
     };
     pen.save();
     pen.beginPath();
     pen.rect(left, top - 4, right - left, bottom - top + 5);
     pen.clip();
     /** @type {[0 | 1, number[]][]} */
-    const components = [[0, []], [1, [6, 4]]];
+    const components = [
+      [0, []],
+      [1, [6, 4]],
+    ];
     for (const [component, dash] of components) {
       curve((loss) => y(unit * density(mixture, component, loss)));
       pen.lineWidth = 4;

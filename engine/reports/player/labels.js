@@ -227,9 +227,11 @@ export class Analysis {
         members[labels[i]][0].push(places[2 * i]);
         members[labels[i]][1].push(places[2 * i + 1]);
       }
-      members.forEach((axes, c) => axes.forEach((values, axis) => {
-        if (values.length) centers[2 * c + axis] = median(values);
-      }));
+      members.forEach((axes, c) =>
+        axes.forEach((values, axis) => {
+          if (values.length) centers[2 * c + axis] = median(values);
+        }),
+      );
       return centers;
     });
   }

@@ -46,6 +46,8 @@ export class Player {
     this.decoder = new Decoder();
     this.root = element("div", "mixnn-player");
     this.root.dataset.theme = options.theme ?? "auto";
+    this.root.setAttribute("role", "region");
+    this.root.setAttribute("aria-label", "Player of a run");
     host.replaceChildren(this.root);
     this.message = element("p", "message", "Reading the recording …");
     this.root.append(this.message);
@@ -107,8 +109,21 @@ export class Player {
     const time = analysis.opening(run);
     this.makePanels(recording);
     this.scene = {
-      analysis, sprites, colors: palette(this.root, 13), time, epoch: time, run, row: 0, next: 0,
-      part: 0, chosen: null, nChosen: 0, sample: -1, hovered: -1, by: "prediction", version: 0,
+      analysis,
+      sprites,
+      colors: palette(this.root, 13),
+      time,
+      epoch: time,
+      run,
+      row: 0,
+      next: 0,
+      part: 0,
+      chosen: null,
+      nChosen: 0,
+      sample: -1,
+      hovered: -1,
+      by: "prediction",
+      version: 0,
     };
     this.listen();
     this.fit();
@@ -240,7 +255,10 @@ export class Player {
     this.changed();
     this.settled();
     if (place >= 0 && this.root.classList.contains("narrow")) {
-      this.detail?.root.scrollIntoView({ block: "start", behavior: this.calm.matches ? "auto" : "smooth" });
+      this.detail?.root.scrollIntoView({
+        block: "start",
+        behavior: this.calm.matches ? "auto" : "smooth",
+      });
     }
     this.options.onPick?.(place, place < 0 ? -1 : this.scene.analysis.recording.samples[place]);
   }
@@ -256,7 +274,10 @@ export class Player {
     this.scene.nChosen = n;
     this.changed();
     this.settled();
-    if (selection) this.say(n ? `${count(n)} images selected: ${describe(analysis, selection)}` : "No image selected");
+    if (selection)
+      this.say(
+        n ? `${count(n)} images selected: ${describe(analysis, selection)}` : "No image selected",
+      );
   }
 
   /** @param {number} run */
@@ -316,18 +337,25 @@ export class Player {
     if (!this.scene || event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.composedPath()[0];
     const node = target instanceof HTMLElement ? target : null;
-    const typing = node && /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName) && node !== this.transport?.slider;
+    const typing =
+      node && /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName) && node !== this.transport?.slider;
     if (typing || node?.isContentEditable) return;
     const [first, last] = this.scene.analysis.range;
-    const presses = node?.tagName === "BUTTON" || node?.tagName === "SUMMARY" || node?.tagName === "A";
+    const presses =
+      node?.tagName === "BUTTON" || node?.tagName === "SUMMARY" || node?.tagName === "A";
     switch (event.key) {
       case " ":
         if (presses && node !== this.transport?.play) return;
         this.toggle();
         break;
-      case "ArrowLeft": this.step(-1); break;
-      case "ArrowRight": this.step(1); break;
-      case "Home": case "End":
+      case "ArrowLeft":
+        this.step(-1);
+        break;
+      case "ArrowRight":
+        this.step(1);
+        break;
+      case "Home":
+      case "End":
         if (node !== this.transport?.slider) return;
         this.scrub(event.key === "Home" ? first : last, true);
         break;
@@ -336,7 +364,8 @@ export class Player {
         else if (this.selection) this.select(null);
         else return;
         break;
-      default: return;
+      default:
+        return;
     }
     event.preventDefault();
   }
@@ -399,8 +428,10 @@ export class Player {
   advance(epochs) {
     if (!this.scene) return;
     const [, last] = this.scene.analysis.range;
-    this.exact = (this.exact !== undefined && Math.abs(this.exact - this.scene.time) < 1
-      ? this.exact : this.scene.time) + epochs;
+    this.exact =
+      (this.exact !== undefined && Math.abs(this.exact - this.scene.time) < 1
+        ? this.exact
+        : this.scene.time) + epochs;
     if (this.exact >= last) {
       this.playing = false;
       this.exact = undefined;

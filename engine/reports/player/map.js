@@ -160,9 +160,12 @@ export class FeatureMap {
         const faint = chosen && !chosen[i];
         if (layer !== (faint ? 0 : quiet ? 1 : 2)) continue;
         raster.mark(
-          x[i] * ratio, y[i] * ratio, SHAPES[state],
+          x[i] * ratio,
+          y[i] * ratio,
+          SHAPES[state],
           (quiet ? 1 : isWrong(state) ? 1.5 : 1.15) * radius,
-          faint ? colors.faint : colors.points[state], faint ? 0.7 : quiet ? 0.5 : 0.92,
+          faint ? colors.faint : colors.points[state],
+          faint ? 0.7 : quiet ? 0.5 : 0.92,
         );
       }
     }
@@ -211,10 +214,12 @@ export class FeatureMap {
       let y = top + height * (from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part);
       if (Number.isNaN(x)) return;
       const w = pen.measureText(name).width;
-      for (const other of done) {
-        if (Math.abs(other.x - x) < (w + other.w) / 2 && Math.abs(other.y - y) < size) {
-          y = other.y + (y >= other.y ? size : -size);
-        }
+      for (let step = 0, wish = y; step < 12; step++) {
+        y = wish + (step % 2 ? -1 : 1) * Math.ceil(step / 2) * 0.5 * size;
+        if (
+          !done.some((one) => Math.abs(one.x - x) < (w + one.w) / 2 && Math.abs(one.y - y) < size)
+        )
+          break;
       }
       done.push({ x, y, w });
       haloLabel(pen, name, x, y, colors.ink, colors.panel);
@@ -229,7 +234,10 @@ export class FeatureMap {
     const [, ...others] = mixOf(analysis.recording, run, row, sample).parts;
     for (const { place, weight } of others) {
       if (Number.isNaN(this.x[place]) || weight < 0.005) continue;
-      for (const [extra, color] of /** @type {[number, string][]} */ ([[2.5, colors.panel], [0, colors.ink]])) {
+      for (const [extra, color] of /** @type {[number, string][]} */ ([
+        [2.5, colors.panel],
+        [0, colors.ink],
+      ])) {
         pen.beginPath();
         pen.moveTo(this.x[sample], this.y[sample]);
         pen.lineTo(this.x[place], this.y[place]);

@@ -18,7 +18,7 @@ export function density(mixture, component, x) {
   const std = mixture.stds[component];
   if (!(std > 0)) return 0;
   const z = (x - mixture.means[component]) / std;
-  return (mixture.weights[component] * Math.exp(-z * z / 2)) / (std * Math.sqrt(2 * Math.PI));
+  return (mixture.weights[component] * Math.exp((-z * z) / 2)) / (std * Math.sqrt(2 * Math.PI));
 }
 
 /**

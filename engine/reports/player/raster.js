@@ -20,7 +20,8 @@ function isInside(shape, x, y, radius) {
   if (shape === SQUARE) return Math.max(Math.abs(x), Math.abs(y)) <= 0.88 * radius;
   if (shape === TRIANGLE) return y <= 0.75 * radius && Math.abs(x) <= 0.58 * (y + radius);
   if (shape === DIAMOND) return Math.abs(x) + Math.abs(y) <= 1.15 * radius;
-  if (shape === RING) return x * x + y * y <= radius * radius && x * x + y * y >= 0.3 * radius * radius;
+  if (shape === RING)
+    return x * x + y * y <= radius * radius && x * x + y * y >= 0.3 * radius * radius;
   const [along, across] = [Math.abs(x + y) / Math.SQRT2, Math.abs(x - y) / Math.SQRT2];
   return Math.max(along, across) <= radius && Math.min(along, across) <= 0.36 * radius;
 }
@@ -57,7 +58,9 @@ export class Raster {
   /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
+    this.context = /** @type {CanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { alpha: false })
+    );
     /** @type {Map<number, Stamp>} */
     this.stamps = new Map();
     this.image = new ImageData(1, 1);

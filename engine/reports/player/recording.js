@@ -118,7 +118,9 @@ export class Decoder {
     }
     this.rest = new Uint8Array(bytes.subarray(at));
     const contents = await Promise.all(
-      blocks.map(({ kind, payload }) => (kind === "IMGS" ? new Uint8Array(payload) : inflate(payload))),
+      blocks.map(({ kind, payload }) =>
+        kind === "IMGS" ? new Uint8Array(payload) : inflate(payload),
+      ),
     );
     blocks.forEach(({ kind }, i) => this.block(kind, contents[i]));
     return this.recording;
@@ -206,7 +208,11 @@ function unpack(bytes, before) {
     const Kind = TYPES[/** @type {keyof typeof TYPES} */ (type)];
     if (!Kind) continue; // of a later version
     const size = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    const values = new Kind(/** @type {ArrayBuffer} */ (bytes.buffer), bytes.byteOffset + 4 + length + offset, size);
+    const values = new Kind(
+      /** @type {ArrayBuffer} */ (bytes.buffer),
+      bytes.byteOffset + 4 + length + offset,
+      size,
+    );
     const last = xor && before[record.run][name];
     if (xor && !last) throw new Error(`The recording is damaged: ${name} has no epoch before.`);
     if (last) for (let i = 0; i < size; i++) values[i] ^= last[i];

@@ -35,10 +35,7 @@ export class Sprites {
    * @returns {[number, number]}
    */
   corner(place) {
-    return [
-      (place % this.columns) * this.width,
-      Math.floor(place / this.columns) * this.height,
-    ];
+    return [(place % this.columns) * this.width, Math.floor(place / this.columns) * this.height];
   }
 
   /**
@@ -61,7 +58,15 @@ export class Sprites {
     pen.imageSmoothingEnabled = true;
     pen.imageSmoothingQuality = "medium";
     pen.drawImage(
-      this.sheet, left, top, this.width, this.height, x + (size - w) / 2, y + (size - h) / 2, w, h,
+      this.sheet,
+      left,
+      top,
+      this.width,
+      this.height,
+      x + (size - w) / 2,
+      y + (size - h) / 2,
+      w,
+      h,
     );
   }
 
@@ -80,9 +85,16 @@ export class Sprites {
       pen.drawImage(this.sheet, 0, 0);
       this.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
     }
-    return mix(this.pixels, this.sheet.width, parts.map(({ place, weight }) => ({
-      corner: this.corner(place), weight,
-    })), this.width, this.height);
+    return mix(
+      this.pixels,
+      this.sheet.width,
+      parts.map(({ place, weight }) => ({
+        corner: this.corner(place),
+        weight,
+      })),
+      this.width,
+      this.height,
+    );
   }
 }
 
@@ -95,7 +107,10 @@ export class Sprites {
  */
 function mix(pixels, stride, parts, width, height) {
   const sums = new Float32Array(4 * width * height);
-  for (const { corner: [left, top], weight } of parts) {
+  for (const {
+    corner: [left, top],
+    weight,
+  } of parts) {
     for (let y = 0; y < height; y++) {
       const from = 4 * ((top + y) * stride + left);
       for (let i = 0; i < 4 * width; i++) sums[4 * y * width + i] += weight * pixels[from + i];

@@ -66,7 +66,8 @@ export function mixOf(recording, run, row, place) {
  * @param {number} place
  */
 export function labelBefore(recording, run, row, place) {
-  const before = row > 0 ? recording.runs[run].epochs[row - 1].arrays.corrected : recording.given[run];
+  const before =
+    row > 0 ? recording.runs[run].epochs[row - 1].arrays.corrected : recording.given[run];
   return before[place];
 }
 
@@ -84,7 +85,10 @@ export function story(recording, run, place) {
   const facts = [opening(recording, given, truth)];
   if (!epochs.length) return facts;
   const flips = epochs.flatMap((_, row) => {
-    const [from, to] = [labelBefore(recording, run, row, place), epochs[row].arrays.corrected[place]];
+    const [from, to] = [
+      labelBefore(recording, run, row, place),
+      epochs[row].arrays.corrected[place],
+    ];
     return from === to ? [] : [{ row, from, to }];
   });
   if (!corrects(recording.runs[run])) {
@@ -117,9 +121,10 @@ const fact = (kind, text, numbers) => ({ kind, text, numbers });
  */
 function opening({ dataset: { classes } }, given, truth) {
   if (truth < 0) return fact("given", `Its given label is ${classes[given]}.`, { given });
-  const text = given === truth
-    ? `Its given label, ${classes[given]}, is right.`
-    : `Its given label is ${classes[given]}, but it shows ${classes[truth]}: the label is wrong.`;
+  const text =
+    given === truth
+      ? `Its given label, ${classes[given]}, is right.`
+      : `Its given label is ${classes[given]}, but it shows ${classes[truth]}: the label is wrong.`;
   return fact("given", text, { given, truth });
 }
 
@@ -175,8 +180,7 @@ function cleanFact(recording, run, place, row) {
     return fact("clean", text, numbers);
   }
   const looked = last < SUSPECT ? "wrong" : "right";
-  const text =
-    `Until epoch ${until} P(clean) was between ${a} and ${b}, at last ${c}: the label looked ${looked}.`;
+  const text = `Until epoch ${until} P(clean) was between ${a} and ${b}, at last ${c}: the label looked ${looked}.`;
   return fact("clean", text, numbers);
 }
 
@@ -198,7 +202,8 @@ function voteFact(recording, run, place, row, to) {
   const numbers = { epoch: mix.epoch, own: own.weight, heaviest: heaviest.weight, weight, to };
   const begin = `In the mix of epoch ${mix.epoch}`;
   if (heaviest.weight >= ALMOST_ALL) {
-    const all = heaviest.weight > 0.995 ? "all the weight" : `${percent(heaviest.weight)} of the weight`;
+    const all =
+      heaviest.weight > 0.995 ? "all the weight" : `${percent(heaviest.weight)} of the weight`;
     const wrong = wrongly(recording, heaviest);
     const text = `${begin} one neighbor, labeled ${classes[heaviest.label]}${wrong}, had ${all}.`;
     return fact("alone", text, { ...numbers, label: heaviest.label });
@@ -311,7 +316,8 @@ function plainFacts(recording, run, place) {
   const right = says.filter((said) => said === truth).length;
   const facts = [];
   if (right) {
-    const text = `The network said ${classes[truth]}, which is right, in ` +
+    const text =
+      `The network said ${classes[truth]}, which is right, in ` +
       `${right} of ${plural(says.length, "epoch")}.`;
     facts.push(fact("right", text, { truth, right, n: says.length }));
   }
@@ -357,7 +363,10 @@ function otherRun(recording, run, place) {
     const { epoch } = epochs[row];
     return [fact("other", `${name} repaired this label at epoch ${epoch}.`, { epoch, run })];
   }
-  const since = learned(epochs.map(({ arrays }) => arrays.prediction[place]), given);
+  const since = learned(
+    epochs.map(({ arrays }) => arrays.prediction[place]),
+    given,
+  );
   if (since < 0) return [];
   const { epoch } = epochs[since];
   const text = `${name} memorized the wrong label: it says ${classes[given]} from epoch ${epoch} on.`;

@@ -39,7 +39,8 @@ export class Transport {
       speed = (speed + 1) % SPEEDS.length;
       pace.textContent = `${SPEEDS[speed]}×`;
       on.speed(SPEEDS[speed]);
-    }, "Speed");
+    });
+    pace.title = "Speed";
     this.chosen = element("div", "chosen");
     this.chosenText = element("span");
     this.chosen.append(this.chosenText, button("", "×", on.clear, "Clear the selection (Escape)"));

@@ -2,7 +2,17 @@
 // The wall of images: those with a wrong given label first, each framed by its label's state.
 
 import { button, cut, element, panel, setText, Surface } from "./dom.js";
-import { CHANGED, HARMED, KEPT, MEMORIZED, REPAIRED, RIGHT, STATE_MEANINGS, STATE_NAMES, WRONG } from "./labels.js";
+import {
+  CHANGED,
+  HARMED,
+  KEPT,
+  MEMORIZED,
+  REPAIRED,
+  RIGHT,
+  STATE_MEANINGS,
+  STATE_NAMES,
+  WRONG,
+} from "./labels.js";
 import { frame } from "./theme.js";
 import { count } from "./words.js";
 
@@ -28,6 +38,7 @@ export class Wall {
     this.legend = element("div", "legend");
     this.legend.setAttribute("role", "group");
     this.legend.setAttribute("aria-label", "States of the labels; a click selects these images");
+    this.hint = element("span", "note", "click an image");
     this.zoomButtons = element("div", "zoom");
     this.zoomButtons.append(
       button("", "−", () => this.scale(1 / 1.4), "Smaller images"),
@@ -129,7 +140,9 @@ export class Wall {
     if (!rows.length) return cursor;
     const row = way > 0 ? rows[0].y : rows[rows.length - 1].y;
     const line = rows.filter((cell) => cell.y === row);
-    const nearest = line.reduce((a, b) => (Math.abs(b.x - here.x) < Math.abs(a.x - here.x) ? b : a));
+    const nearest = line.reduce((a, b) =>
+      Math.abs(b.x - here.x) < Math.abs(a.x - here.x) ? b : a,
+    );
     return cells.indexOf(nearest);
   }
 
@@ -155,7 +168,9 @@ export class Wall {
     const { truth, n } = recording;
     const given = recording.given[run];
     const labels = truth ?? given;
-    const places = Array.from({ length: n }, (_, place) => place).filter((i) => !chosen || chosen[i]);
+    const places = Array.from({ length: n }, (_, place) => place).filter(
+      (i) => !chosen || chosen[i],
+    );
     places.sort((a, b) => labels[a] - labels[b] || a - b);
     const groups = truth
       ? [
@@ -170,7 +185,11 @@ export class Wall {
     const tall = (size) =>
       shown.reduce((sum, group) => {
         const pitch = this.pitch(size * group.scale);
-        return sum + (sum ? gap : 0) + Math.ceil(group.places.length / Math.floor(room / pitch.x)) * pitch.y;
+        return (
+          sum +
+          (sum ? gap : 0) +
+          Math.ceil(group.places.length / Math.floor(room / pitch.x)) * pitch.y
+        );
       }, 0);
     let size = SMALLEST;
     while (size < LARGEST && tall(size + 0.5) <= height) size += 0.5;
@@ -300,15 +319,20 @@ export class Wall {
       let wrong = 0;
       if (truth) for (let i = 0; i < n; i++) wrong += Number(given[i] !== truth[i]);
       const lines = truth
-        ? [[`${count(wrong)} wrong labels`, FROM_WRONG], [`${count(n - wrong)} right labels`, FROM_RIGHT]]
+        ? [
+            [`${count(wrong)} wrong labels`, FROM_WRONG],
+            [`${count(n - wrong)} right labels`, FROM_RIGHT],
+          ]
         : [[`${count(n)} labels`, UNKNOWN]];
-      this.legend.replaceChildren(...lines.map(([text, states]) => {
-        const line = element("div", "line");
-        const chips = /** @type {number[]} */ (states).filter((state) => occurring[state]);
-        line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
-        return line;
-      }));
-      this.legend.lastElementChild?.append(this.zoomButtons);
+      this.legend.replaceChildren(
+        ...lines.map(([text, states]) => {
+          const line = element("div", "line");
+          const chips = /** @type {number[]} */ (states).filter((state) => occurring[state]);
+          line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
+          return line;
+        }),
+      );
+      this.legend.lastElementChild?.append(this.hint, this.zoomButtons);
     }
     analysis.stateCounts(run, row).forEach((number, state) => {
       const bold = this.chips[state].lastChild;

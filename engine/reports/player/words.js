@@ -40,7 +40,8 @@ export const plainRun = (runs) => (runs.length < 2 ? -1 : runs[1].method === "ce
  * Whether the run may change labels.
  * @param {import("./recording.js").Run} run
  */
-export const corrects = (run) => Boolean(run.settings.correction) && run.settings.correction !== "none";
+export const corrects = (run) =>
+  Boolean(run.settings.correction) && run.settings.correction !== "none";
 
 /**
  * What an epoch's losses say, for people who see the histogram. Empty without a mixture.
@@ -79,10 +80,12 @@ export function lossSentence(analysis, run, row) {
     found += Number(low && is);
   }
   if (!wrong) return `The losses form ${shape}; no label is wrong now.`;
-  const finds = `P(clean) below 0.5 finds ${count(found)} of ${plural(wrong, "wrong label")}`;
   const extra = flagged - found;
-  const suspects = extra ? ` and suspects ${plural(extra, "right one")}` : "";
-  return `The losses form ${shape}: ${finds}${suspects}.`;
+  const also = extra ? ` and ${plural(extra, "right one")}` : "";
+  return (
+    `The losses form ${shape}: P(clean), the chance that a label is right, is below 0.5 for ` +
+    `${count(found)} of ${plural(wrong, "wrong label")}${also}.`
+  );
 }
 
 /**
@@ -139,24 +142,27 @@ export function moment(analysis, run, epoch) {
   const losses = lossSentence(analysis, run, row);
   if (changed) {
     if (now.epoch === change) {
-      const effect = wrong === null
-        ? `${plural(changed, "label")} changed`
-        : `${count(repaired ?? 0)} repaired, ${count(harmed ?? 0)} harmed`;
+      const effect =
+        wrong === null
+          ? `${plural(changed, "label")} changed`
+          : `${count(repaired ?? 0)} repaired, ${count(harmed ?? 0)} harmed`;
       return `Labels change for the first time: ${effect}. ${losses}`;
     }
-    const effect = wrong === null
-      ? `${plural(changed, "label")} changed so far.`
-      : `${count(repaired ?? 0)} of ${plural(wrong, "wrong label")} repaired, ` +
-        `${plural(harmed ?? 0, "right one")} harmed.`;
+    const effect =
+      wrong === null
+        ? `${plural(changed, "label")} changed so far.`
+        : `${count(repaired ?? 0)} of ${plural(wrong, "wrong label")} repaired, ` +
+          `${plural(harmed ?? 0, "right one")} harmed.`;
     return `${effect} ${losses}`;
   }
-  const mixing = now.n_neighbors
-    ? `Each image is trained mixed with its ${plural(now.n_neighbors, "nearest neighbor")}.`
-    : "The network learns from the labels as they were given.";
+  const begin = now.n_neighbors
+    ? `Each image is trained mixed with its ${plural(now.n_neighbors, "nearest neighbor")}`
+    : "The network learns the labels as they were given";
   if (wrong && memorized !== null && !corrects(analysis.recording.runs[run])) {
-    return `${mixing} It repeats ${count(memorized)} of ${plural(wrong, "wrong label")} so far. ${losses}`;
+    const repeats = `repeats ${count(memorized)} of ${plural(wrong, "wrong one")} so far`;
+    return `${begin}${now.n_neighbors ? "; the network " : " and "}${repeats}. ${losses}`;
   }
-  return `${mixing} No label has been changed yet. ${losses}`;
+  return `${begin}; no label has changed yet. ${losses}`;
 }
 
 /**

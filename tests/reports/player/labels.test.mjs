@@ -5,11 +5,18 @@ import * as labels from "../../../engine/reports/player/labels.js";
 import { tiny } from "./tiny.mjs";
 
 test("the state of a label, each case", () => {
-  const cases = [ // given, true, now, prediction
-    [[0, 0, 0, 0], "right"], [[0, 0, 0, 1], "right"],
-    [[0, 1, 0, 1], "wrong"], [[0, 1, 0, 2], "wrong"], [[0, 1, 0, 0], "memorized"],
-    [[0, 1, 1, 0], "repaired"], [[0, 0, 1, 0], "harmed"], [[0, 1, 2, 0], "changed"],
-    [[0, -1, 0, 1], "kept"], [[0, -1, 1, 1], "changed"],
+  const cases = [
+    // given, true, now, prediction
+    [[0, 0, 0, 0], "right"],
+    [[0, 0, 0, 1], "right"],
+    [[0, 1, 0, 1], "wrong"],
+    [[0, 1, 0, 2], "wrong"],
+    [[0, 1, 0, 0], "memorized"],
+    [[0, 1, 1, 0], "repaired"],
+    [[0, 0, 1, 0], "harmed"],
+    [[0, 1, 2, 0], "changed"],
+    [[0, -1, 0, 1], "kept"],
+    [[0, -1, 1, 1], "changed"],
   ];
   for (const [values, name] of cases) {
     assert.equal(labels.STATE_NAMES[labels.stateOf(...values)], name, String(values));
@@ -24,7 +31,12 @@ test("counts, first change and opening epoch follow from the labels", () => {
   assert.equal(analysis.opening(0), 0);
   assert.deepEqual(analysis.range, [0, 1]);
   assert.deepEqual(analysis.score(0, 1), {
-    accuracy: 0.75, wrong: 2, memorized: 1, repaired: 1, harmed: 0, changed: 1,
+    accuracy: 0.75,
+    wrong: 2,
+    memorized: 1,
+    repaired: 1,
+    harmed: 0,
+    changed: 1,
   });
 });
 

@@ -1,7 +1,12 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-import { ashmanD, cleanPosterior, density, modality } from "../../../engine/reports/player/mixture.js";
+import {
+  ashmanD,
+  cleanPosterior,
+  density,
+  modality,
+} from "../../../engine/reports/player/mixture.js";
 
 const apart = { means: [0.1, 0.8], stds: [0.05, 0.1], weights: [0.7, 0.3] };
 

@@ -10,10 +10,19 @@ test("a recording that arrives in pieces is the same", async () => {
   const whole = await new Decoder().push(shipped);
   const decoder = new Decoder();
   let last = null;
-  for (const [from, to] of [[0, 5], [5, 17], [17, 90_001], [90_001, 90_002], [90_002, undefined]]) {
+  for (const [from, to] of [
+    [0, 5],
+    [5, 17],
+    [17, 90_001],
+    [90_001, 90_002],
+    [90_002, undefined],
+  ]) {
     last = await decoder.push(shipped.subarray(from, to));
   }
-  assert.deepEqual(last.runs.map((run) => run.epochs.length), [30, 30]);
+  assert.deepEqual(
+    last.runs.map((run) => run.epochs.length),
+    [30, 30],
+  );
   assert.deepEqual(last, whole);
 });
 
@@ -24,7 +33,10 @@ test("an incomplete block at the end waits for its rest", async () => {
 });
 
 test("what is no recording is refused in words", async () => {
-  await assert.rejects(new Decoder().push(new TextEncoder().encode("<!doctype html><p>no")), /no recording/);
+  await assert.rejects(
+    new Decoder().push(new TextEncoder().encode("<!doctype html><p>no")),
+    /no recording/,
+  );
   const later = Uint8Array.from(shipped.subarray(0, 200));
   later[8] = 9;
   await assert.rejects(new Decoder().push(later), /version 9; this player reads version 1/);

@@ -15,7 +15,20 @@ const SELECTIONS = [
   [{ kind: "cell", run: 0, epoch: 0, by: "corrected", row: 0, column: 1 }, [0, 0, 1, 0]],
   [{ kind: "cell", run: 0, epoch: 0, by: "prediction", row: 0, column: 1 }, [0, 0, 0, 0]],
   // the left half of the map
-  [{ kind: "lasso", run: 0, epoch: 0, outline: [[-1, -1], [0.5, -1], [0.5, 2], [-1, 2]] }, [1, 0, 1, 0]],
+  [
+    {
+      kind: "lasso",
+      run: 0,
+      epoch: 0,
+      outline: [
+        [-1, -1],
+        [0.5, -1],
+        [0.5, 2],
+        [-1, 2],
+      ],
+    },
+    [1, 0, 1, 0],
+  ],
 ];
 
 test("who belongs to a selection, counted by hand", () => {
@@ -45,8 +58,19 @@ test("a long lasso is thinned and keeps its form", () => {
 
 test("what is no selection is none", () => {
   for (const text of [
-    "", "class", "class_2", "class_-1", "class_1e0", "loss_0_1_0.9_0.1", "loss_0_1_a_b", "loss_7_1_0_1",
-    "state_0_1_<b>", "cell_0_0_prediction_0_9", "lasso_0_0_1_2", "lasso_0_0_1_2_3_4_5_x", "nothing_1",
+    "",
+    "class",
+    "class_2",
+    "class_-1",
+    "class_1e0",
+    "loss_0_1_0.9_0.1",
+    "loss_0_1_a_b",
+    "loss_7_1_0_1",
+    "state_0_1_<b>",
+    "cell_0_0_prediction_0_9",
+    "lasso_0_0_1_2",
+    "lasso_0_0_1_2_3_4_5_x",
+    "nothing_1",
   ]) {
     assert.equal(decode(analysis, text), null, text);
   }
@@ -56,7 +80,11 @@ test("the fragment holds epoch, run, sample and selection", () => {
   const picked = { epoch: 1, run: 0, sample: 2, selection: SELECTIONS[0][0] };
   const text = toFragment(analysis, picked);
   assert.equal(text, "epoch=1&sample=12&select=class_1"); // the row of the data set, not the place
-  assert.deepEqual(fromFragment(analysis, `#${text}`), { epoch: 1, sample: 2, selection: picked.selection });
+  assert.deepEqual(fromFragment(analysis, `#${text}`), {
+    epoch: 1,
+    sample: 2,
+    selection: picked.selection,
+  });
   assert.deepEqual(fromFragment(analysis, "#epoch=99&run=5&sample=1&select=x"), {});
   assert.deepEqual(fromFragment(analysis, ""), {});
 });

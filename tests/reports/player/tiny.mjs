@@ -38,21 +38,29 @@ export function tiny(change = {}) {
     samples: Uint32Array.from([10, 11, 12, 13]),
     given: [Uint8Array.from([0, 1, 1, 0])],
     truth: Uint8Array.from([0, 1, 0, 1]),
-    runs: [{
-      name: "run", title: "MixNN", method: "mixnn", settings: { correction: "ema" },
-      epochs_planned: 2, first_epoch: 0, map: "PCA", state: "done",
-      epochs: [
-        epoch(0, [0, 1, 1, 0], [0, 1, 0, 0]),
-        epoch(1, [0, 1, 0, 0], [0, 1, 0, 0], {
-          n_neighbors: 2,
-          k: 2,
-          arrays: {
-            neighbors: Uint16Array.from([1, 2, 0, 2, 0, 3, 65535, 2]),
-            weights: shares(1, 0, 0, 0.5, 0.5, 0, 0, 1, 0, 0.2, 0.3, 0.5),
-          },
-        }),
-      ],
-    }],
+    runs: [
+      {
+        name: "run",
+        title: "MixNN",
+        method: "mixnn",
+        settings: { correction: "ema" },
+        epochs_planned: 2,
+        first_epoch: 0,
+        map: "PCA",
+        state: "done",
+        epochs: [
+          epoch(0, [0, 1, 1, 0], [0, 1, 0, 0]),
+          epoch(1, [0, 1, 0, 0], [0, 1, 0, 0], {
+            n_neighbors: 2,
+            k: 2,
+            arrays: {
+              neighbors: Uint16Array.from([1, 2, 0, 2, 0, 3, 65535, 2]),
+              weights: shares(1, 0, 0, 0.5, 0.5, 0, 0, 1, 0, 0.2, 0.3, 0.5),
+            },
+          }),
+        ],
+      },
+    ],
     ...change,
   };
 }
