@@ -10,13 +10,11 @@ import pytest
 from nbconvert import HTMLExporter
 
 from engine.cli.parser import main
-from engine.config import configure
 from engine.reports.notebook import frame
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.conftest import slow
+from tests.conftest import quick_digits, slow
 
-SETTINGS = dict(dataset="digits", limit=500, epochs=12, warmup=2, correction_start=3, seed=1)
 PATIENCE = 15_000  # milliseconds
 HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
 
@@ -25,8 +23,8 @@ HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hi
 def pair(tmp_path_factory) -> tuple[str, str]:
     """The folders of a run of cross-entropy and of one of MixNN."""
     root = tmp_path_factory.mktemp("published")
-    for method in ("ce", "mixnn"):
-        runner = Runner.new(configure(method=method, **SETTINGS), root / method)
+    for name, settings in (("ce", dict(method="ce")), ("mixnn", dict(alpha=0.0))):
+        runner = Runner.new(quick_digits(**settings), root / name)
         runner.run()
         assert runner.status.state == "done", runner.status.error
     return str(root / "ce"), str(root / "mixnn")
