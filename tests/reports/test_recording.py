@@ -134,8 +134,8 @@ def test_images_of_the_sheet_are_those_of_the_samples(runs, read):
 def test_a_recording_grows_without_changing_what_was_written(pair, tmp_path, content):
     folders = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in pair]
     lines = [(folder / "epochs.jsonl").read_text() for folder in folders]
-    for folder in folders:
-        keep_epochs(folder, 2)
+    for folder, n_epochs in zip(folders, (2, 0), strict=True):
+        keep_epochs(folder, n_epochs)
     runs = [RunFolder(folder) for folder in folders]
     recorder = Recorder(*runs, data=load_data(runs[0].config))
     start = recorder.to_bytes()
@@ -220,6 +220,9 @@ def test_a_fork_begins_with_the_epochs_of_its_parent(pair, tmp_path):
     assert [epoch.record["epoch"] for epoch in read.epochs[0]] == list(range(6))
     assert read.head["runs"][0]["first_epoch"] == 0
     assert read.head["runs"][0]["parent"] == {"run": pair[1].name, "epoch": 2}
+    for row, epoch in enumerate(read.epochs[0][3:]):  # with another K than the epoch before
+        neighbors = RunFolder(tmp_path / "fork").mixing_of(row)[0]
+        np.testing.assert_array_equal(epoch.codes["neighbors"], neighbors)
     whole = read_recording(Recorder(RunFolder(pair[1])).to_bytes())
     for epoch in range(3):
         for name, values in whole.epochs[0][epoch].codes.items():
