@@ -3,20 +3,22 @@
 >>> from engine import RunFolder, configure, load, train
 
 `configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
-snapshot of each epoch, and `RunFolder` reads a run folder. Each is imported when it is first used.
+snapshot of each epoch, `RunFolder` reads a run folder, and `play` shows one in a notebook. Each is
+imported when it is first used.
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["RunFolder", "__version__", "configure", "load", "load_data", "train"]
+__all__ = ["RunFolder", "__version__", "configure", "load", "load_data", "play", "train"]
 
 _MODULES = {
     "RunFolder": "engine.runs.folder",
     "configure": "engine.config",
     "load": "engine.data",
     "load_data": "engine.data",
+    "play": "engine.reports.notebook",
     "train": "engine.training.train",
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.errors import StoreError
-from engine.files import write_rows
+from engine.files import rows_text, write_rows
 from engine.runs.folder import RunFolder
 
 COLUMNS = (
@@ -49,7 +49,7 @@ def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            columns = COLUMNS + (("true_label",) if "true" in run.labels else ())
+            columns = _columns(run)
             write_rows(file, [columns])
             for row in label_rows(run, issues=issues):
                 n_issues += row["is_label_issue"] == "True"
@@ -59,6 +59,17 @@ def export(run: RunFolder, path: Path | str, issues: LabelIssues | None = None) 
         temporary.unlink(missing_ok=True)
         raise StoreError(f"{path} cannot be written: {error}") from error
     return n_issues
+
+
+def labels_csv(run: RunFolder, issues: LabelIssues) -> str:
+    """What `export` writes, as text. Raises StoreError for a run without an epoch."""
+    columns = _columns(run)
+    rows = ([row[name] for name in columns] for row in label_rows(run, issues=issues))
+    return rows_text([columns, *rows])
+
+
+def _columns(run: RunFolder) -> tuple[str, ...]:
+    return COLUMNS + (("true_label",) if "true" in run.labels else ())
 
 
 def label_rows(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.cli import inputs
+from engine.errors import StoreError
 
 if TYPE_CHECKING:
     from engine.runs.runner import Runner
@@ -72,6 +73,27 @@ def export(*, run: str, out: str) -> int:
     print(
         f"{issues.estimate()}\nwrote {out}: {n_issues} label issues, {n_proposed} changes proposed"
     )
+    return 0
+
+
+def publish(*, runs: list[str], out: str, folder: bool, recording: bool) -> int:
+    """Write one run, or two to compare, as a page that opens without a server."""
+    from engine.reports import publish as pages
+    from engine.runs.folder import RunFolder
+    from engine.runs.forks import data_of
+
+    opened = [RunFolder(run) for run in runs]
+    try:
+        data = data_of(opened[0])
+    except StoreError as error:
+        print(f"warning: no images: {error}", file=sys.stderr, flush=True)
+        data = None
+    if recording:
+        write = pages.publish_recording
+    else:
+        write = pages.publish_folder if folder else pages.publish
+    size = write(opened, Path(out), data)
+    print(f"wrote {out}: {size / 1e6:.1f} MB")
     return 0
 
 

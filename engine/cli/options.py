@@ -136,6 +136,24 @@ def export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
 
 
+def publish(parser: argparse.ArgumentParser) -> None:
+    """Options of `publish`."""
+    _describe(
+        parser,
+        "Two runs have to be on the same data set. The map is UMAP's where `map` has computed it "
+        "for all epochs of a run, otherwise PCA.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, one or two")
+    parser.add_argument("--out", required=True, metavar="FILE", help="file or folder to write")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--folder",
+        action="store_true",
+        help="write a folder: index.html, the recording and the labels beside it",
+    )
+    kind.add_argument("--recording", action="store_true", help="write the recording alone")
+
+
 def map(parser: argparse.ArgumentParser) -> None:
     """Options of `map`."""
     from engine.embedding.maps import DIMS

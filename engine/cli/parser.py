@@ -1,4 +1,4 @@
-"""The command line: python -m engine train | show | resume | fork | export | map | ...
+"""The command line: python -m engine train | show | resume | fork | export | map | publish | ...
 
 Only the named command gets its options, and each command imports what it needs, so that help and
 listings are fast.
@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
     "show": (commands.show, options.run_and_json),
     "export": (commands.export, options.export),
     "map": (commands.embed, options.map),
+    "publish": (commands.publish, options.publish),
     "datasets": (commands.datasets, options.nothing),
     "methods": (commands.methods, options.nothing),
 }

@@ -4,7 +4,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from engine.config import FIXED_IN_FORK, RunConfig
-from engine.errors import ConfigError, StoreError
+from engine.errors import ConfigError, DataError, StoreError
 from engine.runs.folder import RunFolder, as_ranges
 
 if TYPE_CHECKING:
@@ -58,9 +58,21 @@ def require_same_data(run: RunFolder, data: "Data") -> "Data":
     if then != now:
         raise StoreError(
             f"{run.config.dataset} has changed since {run.folder} was created "
-            f"(fingerprint {then}, now {now}): a run continues with the same data only"
+            f"(fingerprint {then}, now {now}): a run needs the data that it was created with"
         )
     return data
+
+
+def data_of(run: RunFolder) -> "Data":
+    """The data set of a run, not downloaded. Raises StoreError if it is missing or has changed."""
+    from engine.data import is_available, load_data  # late: loads torch
+
+    if not is_available(run.config.dataset):
+        raise StoreError(f"{run.config.dataset} is not on this machine")
+    try:
+        return require_same_data(run, load_data(run.config))
+    except DataError as error:
+        raise StoreError(str(error)) from None
 
 
 def parent_checkpoint(fork: RunFolder) -> dict[str, Any]:

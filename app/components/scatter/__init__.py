@@ -6,6 +6,7 @@ component (the .js files here) updates positions and colors in place.
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
+import engine.reports
 from app.components.scatter.coloring import Coloring, Labels
 
 HERE = Path(__file__).resolve().parent
-# one module in the browser: later files use what earlier ones define
-SCRIPTS = ("payload", "view", "raster", "paint", "overlay", "gestures", "scatter")
+PLAYER = Path(engine.reports.__file__).resolve().parent / "player"
+# one module in the browser: later files use what earlier ones define; two are the player's
+SCRIPTS = (
+    HERE / "payload.js", PLAYER / "view.js", PLAYER / "raster.js", HERE / "paint.js",
+    HERE / "overlay.js", HERE / "gestures.js", HERE / "scatter.js",
+)  # fmt: skip
 WRONG, SELECTED = 1, 2  # bits of the flags, as in scatter.js
 REVISION = "map.revision"  # of the session: of the last lasso received from the browser
 
@@ -26,7 +32,7 @@ _mount = st.components.v2.component(
     "mixnn.map",
     html=(HERE / "scatter.html").read_text(),
     css=(HERE / "scatter.css").read_text(),
-    js="\n".join((HERE / f"{script}.js").read_text() for script in SCRIPTS),
+    js="\n".join(re.sub(r"^export (?!default)", "", p.read_text(), flags=re.M) for p in SCRIPTS),
 )
 
 

@@ -111,3 +111,18 @@ function ring(pen, [left, top], radius, width, color) {
   pen.strokeStyle = color;
   pen.stroke();
 }
+
+const mixed = (a, b, share) => a.map((v, i) => Math.round(v * (1 - share) + b[i] * share));
+const light = ([r, g, b]) => (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
+
+// Colors with enough contrast to the page: classes too close to the background are mixed with the
+// text color; a color scale omits the end that is as dark or as light as the page.
+function legible(colors, areClasses, background, ink) {
+  if (areClasses) {
+    const near = (c) => Math.abs(light(c) - light(background)) < 0.13;
+    return colors.map((c) => (near(c) ? mixed(c, ink, 0.5) : c));
+  }
+  const last = colors.length - 1;
+  const [from, to] = light(background) < 0.5 ? [0.22, 1] : [0, 0.95];
+  return colors.map((_, i) => colors[Math.round((from + ((to - from) * i) / last) * last)]);
+}

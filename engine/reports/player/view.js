@@ -1,9 +1,10 @@
+// @ts-check
 // Where points are on the screen, and which one is under the pointer.
 
 const MAX_ZOOM = 80; // 1 shows all points
 
 // Data coordinates are those of the layout; screen coordinates are CSS pixels from the top left.
-class View {
+export class View {
   constructor() {
     this.zoom = 1; // 1: all points fit
     this.x = this.y = 0.5; // the data point in the middle of the screen
@@ -18,7 +19,10 @@ class View {
     return this.zoom * Math.min((w - 2 * margin) / this.box[2], (h - 2 * margin) / this.box[3]);
   }
 
-  // The box of a live run grows; a view that was panned or zoomed keeps showing the same part.
+  /**
+   * The box of a live run grows; a view that was panned or zoomed keeps showing the same part.
+   * @param {number[]} box
+   */
   setBox(box) {
     const before = this.scale;
     this.box = box;
@@ -26,22 +30,41 @@ class View {
     else this.reset();
   }
 
+  /**
+   * @param {number} x
+   * @param {number} y
+   * @returns {[number, number]}
+   */
   toScreen(x, y) {
     const s = this.scale;
     return [(x - this.x) * s + this.size[0] / 2, (y - this.y) * s + this.size[1] / 2];
   }
 
+  /**
+   * @param {number} left
+   * @param {number} top
+   * @returns {[number, number]}
+   */
   toData(left, top) {
     const s = this.scale;
     return [(left - this.size[0] / 2) / s + this.x, (top - this.size[1] / 2) / s + this.y];
   }
 
+  /**
+   * @param {number} dx
+   * @param {number} dy
+   */
   pan(dx, dy) {
     this.x -= dx / this.scale;
     this.y -= dy / this.scale;
     this.keepNear();
   }
 
+  /**
+   * @param {number} factor
+   * @param {number} left
+   * @param {number} top
+   */
   zoomAt(factor, left, top) {
     const [x, y] = this.toData(left, top);
     this.zoom = Math.min(Math.max(this.zoom * factor, 0.5), MAX_ZOOM);
@@ -72,11 +95,18 @@ class View {
 }
 
 // Points sorted into square cells, so that a pick compares only a few of them.
-class Grid {
+export class Grid {
+  /**
+   * @param {Float32Array} x
+   * @param {Float32Array} y
+   * @param {number[]} box  left, top, width and height
+   */
   constructor(x, y, box) {
     const n = x.length;
-    [this.px, this.py] = [x, y];
-    [this.left, this.top] = box;
+    this.px = x;
+    this.py = y;
+    this.left = box[0];
+    this.top = box[1];
     this.wide = Math.max(box[2], box[3]);
     this.side = Math.min(Math.max(Math.ceil(Math.sqrt(n / 2)), 1), 256);
     this.start = new Int32Array(this.side * this.side + 1);
@@ -91,11 +121,17 @@ class Grid {
     for (let i = 0; i < n; i++) this.items[next[cell[i]]++] = i;
   }
 
+  /** @param {number} distance */
   row(distance) {
     return Math.min(Math.max(Math.floor((distance / this.wide) * this.side), 0), this.side - 1);
   }
 
-  // The nearest point within a radius of (x, y), in data coordinates; -1 if there is none.
+  /**
+   * The nearest point within a radius of (x, y), in data coordinates; -1 if there is none.
+   * @param {number} x
+   * @param {number} y
+   * @param {number} radius
+   */
   pick(x, y, radius) {
     let best = -1;
     let least = radius * radius;
@@ -113,8 +149,13 @@ class Grid {
   }
 }
 
-// 1 for each point inside a closed outline [[x, y], ...] (even-odd rule), 0 outside.
-function inside(outline, x, y) {
+/**
+ * 1 for each point inside a closed outline [[x, y], ...] (even-odd rule), 0 outside.
+ * @param {number[][]} outline
+ * @param {Float32Array} x
+ * @param {Float32Array} y
+ */
+export function inside(outline, x, y) {
   const chosen = new Uint8Array(x.length);
   const xs = outline.map((p) => p[0]);
   const ys = outline.map((p) => p[1]);

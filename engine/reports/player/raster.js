@@ -1,25 +1,49 @@
+// @ts-check
 // Points to pixels: each mark is a small stamp of coverages that is blended into the image.
 
-const DISC = 0;
-const CROSS = 1;
+export const DISC = 0;
+export const CROSS = 1;
+export const SQUARE = 2;
+export const TRIANGLE = 3;
+export const DIAMOND = 4;
+export const RING = 5;
 const OPAQUE = 128; // coverage in 7 bits: two color channels are blended in one multiplication
 
+/**
+ * @param {number} shape
+ * @param {number} x
+ * @param {number} y
+ * @param {number} radius
+ */
 function isInside(shape, x, y, radius) {
   if (shape === DISC) return x * x + y * y <= radius * radius;
+  if (shape === SQUARE) return Math.max(Math.abs(x), Math.abs(y)) <= 0.88 * radius;
+  if (shape === TRIANGLE) return y <= 0.75 * radius && Math.abs(x) <= 0.58 * (y + radius);
+  if (shape === DIAMOND) return Math.abs(x) + Math.abs(y) <= 1.15 * radius;
+  if (shape === RING)
+    return x * x + y * y <= radius * radius && x * x + y * y >= 0.3 * radius * radius;
   const [along, across] = [Math.abs(x + y) / Math.SQRT2, Math.abs(x - y) / Math.SQRT2];
   return Math.max(along, across) <= radius && Math.min(along, across) <= 0.36 * radius;
 }
 
-// Pixels of a mark: offsets dx, dy and coverage 0..OPAQUE; radius in device pixels.
+/** @typedef {{reach: number, dx: Int32Array, dy: Int32Array, cover: Int32Array}} Stamp */
+
+/**
+ * Pixels of a mark: offsets dx, dy and coverage 0..OPAQUE; radius in device pixels.
+ * @param {number} shape
+ * @param {number} radius
+ * @returns {Stamp}
+ */
 function stamp(shape, radius) {
   const reach = Math.ceil(radius);
+  /** @type {[number[], number[], number[]]} */
   const [dx, dy, cover] = [[], [], []];
   for (let y = -reach; y <= reach; y++) {
     for (let x = -reach; x <= reach; x++) {
       let hits = 0;
       for (let part = 0; part < 16; part++) {
         const [u, v] = [((part % 4) - 1.5) / 4, ((part >> 2) - 1.5) / 4];
-        hits += isInside(shape, x + u, y + v, radius);
+        hits += Number(isInside(shape, x + u, y + v, radius));
       }
       if (!hits) continue;
       dx.push(x);
@@ -30,15 +54,26 @@ function stamp(shape, radius) {
   return { reach, dx: Int32Array.from(dx), dy: Int32Array.from(dy), cover: Int32Array.from(cover) };
 }
 
-class Raster {
+export class Raster {
+  /** @param {HTMLCanvasElement} canvas */
   constructor(canvas) {
     this.canvas = canvas;
-    this.context = canvas.getContext("2d", { alpha: false });
+    this.context = /** @type {CanvasRenderingContext2D} */ (
+      canvas.getContext("2d", { alpha: false })
+    );
+    /** @type {Map<number, Stamp>} */
     this.stamps = new Map();
+    this.image = new ImageData(1, 1);
+    this.pixels = new Uint32Array(this.image.data.buffer);
   }
 
+  /**
+   * @param {number} width
+   * @param {number} height
+   * @param {number} background  0xffBBGGRR
+   */
   begin(width, height, background) {
-    if (this.canvas.width !== width || this.canvas.height !== height || !this.image) {
+    if (this.image.width !== width || this.image.height !== height) {
       this.canvas.width = width;
       this.canvas.height = height;
       this.image = this.context.createImageData(width, height);
@@ -47,7 +82,15 @@ class Raster {
     this.pixels.fill(background);
   }
 
-  // Draws one mark at (x, y) in device pixels; color is 0xffBBGGRR, alpha 0 to 1.
+  /**
+   * Draws one mark at (x, y) in device pixels; color is 0xffBBGGRR, alpha 0 to 1.
+   * @param {number} x
+   * @param {number} y
+   * @param {number} shape
+   * @param {number} radius
+   * @param {number} color
+   * @param {number} alpha
+   */
   mark(x, y, shape, radius, color, alpha) {
     const { width, height } = this.image;
     const key = shape * 4096 + Math.round(radius * 8);
@@ -79,8 +122,12 @@ class Raster {
   }
 }
 
-// "#rgb", "#rrggbb" or "rgb(r, g, b)" -> [r, g, b]
-function channels(text) {
+/**
+ * "#rgb", "#rrggbb" or "rgb(r, g, b)" -> [r, g, b]
+ * @param {string} text
+ * @returns {number[]}
+ */
+export function channels(text) {
   const color = text.trim();
   if (color.startsWith("#")) {
     const hex = color.length < 6 ? color.replace(/[^#]/g, "$&$&") : color;
@@ -89,19 +136,8 @@ function channels(text) {
   return (color.match(/[\d.]+/g) || [128, 128, 128]).slice(0, 3).map(Number);
 }
 
-const mixed = (a, b, share) => a.map((v, i) => Math.round(v * (1 - share) + b[i] * share));
-const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
-const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;
-const light = ([r, g, b]) => (0.2126 * r + 0.7152 * g + 0.0722 * b) / 255;
+/** @param {number[]} color */
+export const packed = ([r, g, b]) => (0xff000000 | (b << 16) | (g << 8) | r) >>> 0;
 
-// Colors with enough contrast to the page: classes too close to the background are mixed with the
-// text color; a color scale omits the end that is as dark or as light as the page.
-function legible(colors, areClasses, background, ink) {
-  if (areClasses) {
-    const near = (c) => Math.abs(light(c) - light(background)) < 0.13;
-    return colors.map((c) => (near(c) ? mixed(c, ink, 0.5) : c));
-  }
-  const last = colors.length - 1;
-  const [from, to] = light(background) < 0.5 ? [0.22, 1] : [0, 0.95];
-  return colors.map((_, i) => colors[Math.round((from + ((to - from) * i) / last) * last)]);
-}
+/** @param {number[]} color */
+export const css = ([r, g, b]) => `rgb(${r}, ${g}, ${b})`;

@@ -1,0 +1,258 @@
+// @ts-check
+// Curves over the epochs: test accuracy and memorization of each run, labeled at the line.
+
+import { panel, Surface } from "./dom.js";
+import { listenToDrags } from "./scene.js";
+import { percent, plainRun, shortName } from "./words.js";
+
+/** @typedef {import("./scene.js").Scene} Scene */
+/** @typedef {import("./scene.js").Events} Events */
+
+const CHARTS = [
+  { metric: "test_accuracy", title: "New images classified right" },
+  { metric: "memorized", title: "Wrong labels memorized" },
+];
+
+export class Curves {
+  /** @param {Events} on */
+  constructor(on) {
+    const { root, body, head } = panel("curves", "");
+    head.remove();
+    this.root = root;
+    this.surface = new Surface(body, "Test accuracy and memorization over the epochs");
+    /** @type {Scene | null} */
+    this.scene = null;
+    let last = 0;
+    const scrub = (/** @type {number} */ x) => {
+      if (!this.scene) return;
+      const [first, end] = this.scene.analysis.range;
+      const { left, right } = this.area;
+      last = first + Math.min(Math.max((x - left) / (right - left), 0), 1) * (end - first);
+      on.scrub(last, false);
+    };
+    listenToDrags(this.surface, { start: scrub, move: scrub, end: () => on.scrub(last, true) });
+  }
+
+  get area() {
+    const unit = this.scene?.colors.unit ?? 13;
+    return { left: 3.2 * unit, right: this.surface.width - 0.8 * unit };
+  }
+
+  /** @param {Scene} scene */
+  draw(scene) {
+    this.scene = scene;
+    this.surface.fit();
+    this.surface.clear();
+    const shown = CHARTS.filter(({ metric }) =>
+      scene.analysis.recording.runs.some(({ epochs }) =>
+        epochs.some(({ metrics }) => typeof metrics[metric] === "number"),
+      ),
+    );
+    const height = this.surface.height / Math.max(shown.length, 1);
+    shown.forEach((chart, i) =>
+      this.chart(scene, chart, i * height, height, i === shown.length - 1),
+    );
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {{metric: string, title: string}} chart
+   * @param {number} top
+   * @param {number} height
+   * @param {boolean} last
+   */
+  chart(scene, { metric, title }, top, height, last) {
+    const { analysis, colors, time } = scene;
+    const { pen } = this.surface;
+    const { left, right } = this.area;
+    const { unit } = colors;
+    const [ceiling, floor] = [top + 2.9 * unit, top + height - (last ? 1.7 : 0.9) * unit];
+    pen.textAlign = "left";
+    pen.textBaseline = "top";
+    pen.font = `600 ${unit}px ${colors.font}`;
+    pen.fillStyle = colors.ink;
+    pen.fillText(title, 0, top + 2);
+    const { runs } = analysis.recording;
+    const values = runs.flatMap(({ epochs }) =>
+      epochs.flatMap(({ metrics }) =>
+        typeof metrics[metric] === "number" ? [metrics[metric]] : [],
+      ),
+    );
+    const least = Math.min(...values);
+    const low =
+      least > 0.5
+        ? Math.floor(10 * least - 0.5) / 10
+        : least > 0.25
+          ? Math.floor(10 * least) / 10
+          : 0;
+    const y = (/** @type {number} */ v) => floor - ((floor - ceiling) * (v - low)) / (1 - low);
+    const [first, end] = analysis.range;
+    const x = (/** @type {number} */ e) =>
+      end > first ? left + ((right - left) * (e - first)) / (end - first) : left;
+    this.grid(scene, y, low, x, floor, ceiling, last);
+    pen.strokeStyle = colors.quiet;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(x(time), ceiling - 4);
+    pen.lineTo(x(time), floor);
+    pen.stroke();
+    const heads = runs.map((run, number) => {
+      const head = this.line(scene, number, metric, x, y);
+      return { ...head, text: shortName(run), number };
+    });
+    this.names(
+      scene,
+      heads.filter((head) => !Number.isNaN(head.value)),
+      ceiling,
+      floor,
+    );
+  }
+
+  /**
+   * @param {Scene} scene
+   * @param {(v: number) => number} y
+   * @param {number} low
+   * @param {(e: number) => number} x
+   * @param {number} floor
+   * @param {number} ceiling
+   * @param {boolean} last
+   */
+  grid({ analysis, colors, run }, y, low, x, floor, ceiling, last) {
+    const { pen } = this.surface;
+    const { left, right } = this.area;
+    pen.font = `${0.85 * colors.unit}px ${colors.font}`;
+    pen.textBaseline = "middle";
+    pen.textAlign = "right";
+    pen.lineWidth = 1;
+    for (const v of [low, (low + 1) / 2, 1]) {
+      pen.strokeStyle = colors.line;
+      pen.beginPath();
+      pen.moveTo(left, Math.round(y(v)) + 0.5);
+      pen.lineTo(right, Math.round(y(v)) + 0.5);
+      pen.stroke();
+      pen.fillStyle = colors.quiet;
+      pen.fillText(`${Math.round(100 * v)} %`, left - 6, y(v));
+    }
+    const change = analysis.firstChange(run);
+    if (change !== null) {
+      pen.strokeStyle = colors.quiet;
+      pen.setLineDash([2, 3]);
+      pen.beginPath();
+      pen.moveTo(x(change), ceiling);
+      pen.lineTo(x(change), floor);
+      pen.stroke();
+      pen.setLineDash([]);
+    }
+    if (!last) return;
+    const [first, end] = analysis.range;
+    pen.textBaseline = "top";
+    pen.textAlign = "left";
+    pen.fillText(`epoch ${first}`, left, floor + 5);
+    pen.textAlign = "right";
+    pen.fillText(String(end), right, floor + 5);
+    if (
+      change !== null &&
+      x(change) > left + 4 * colors.unit &&
+      x(change) < right - 7 * colors.unit
+    ) {
+      pen.textAlign = "left";
+      pen.fillText("labels change", x(change) - 2, floor + 5);
+    }
+  }
+
+  /**
+   * One run's curve: strong up to now, faint after it. Returns where it is now.
+   * @param {Scene} scene
+   * @param {number} number
+   * @param {string} metric
+   * @param {(e: number) => number} x
+   * @param {(v: number) => number} y
+   */
+  line({ analysis, colors, time }, number, metric, x, y) {
+    const { pen } = this.surface;
+    const { runs } = analysis.recording;
+    const { epochs } = runs[number];
+    const plain = number === plainRun(runs);
+    const color = plain ? colors.plain : colors.accent;
+    /** @type {[number, number][]} */
+    const points = epochs.flatMap(({ epoch, metrics }) => {
+      const value = metrics[metric];
+      return typeof value === "number" ? [[epoch, value]] : [];
+    });
+    let now = NaN;
+    points.forEach(([epoch, value], i) => {
+      if (epoch > time) return;
+      const after = points[i + 1];
+      const share = after ? Math.min((time - epoch) / (after[0] - epoch), 1) : 0;
+      now = after ? value + (after[1] - value) * share : value;
+    });
+    const past = points.filter(([epoch]) => epoch <= time);
+    if (past.length) past.push([Math.min(time, points[points.length - 1][0]), now]);
+    pen.lineJoin = "round";
+    pen.strokeStyle = color;
+    for (const [part, alpha, width] of /** @type {[[number, number][], number, number][]} */ ([
+      [points, 0.22, 1.5],
+      [past, 1, 2.5],
+    ])) {
+      pen.setLineDash(plain ? [7, 4] : []);
+      pen.globalAlpha = alpha;
+      pen.lineWidth = width;
+      pen.beginPath();
+      for (const [epoch, value] of part) pen.lineTo(x(epoch), y(value));
+      pen.stroke();
+    }
+    pen.setLineDash([]);
+    pen.globalAlpha = 1;
+    const head = past.at(-1);
+    if (head) {
+      pen.fillStyle = color;
+      pen.beginPath();
+      if (plain) pen.rect(x(head[0]) - 4, y(now) - 4, 8, 8);
+      else pen.arc(x(head[0]), y(now), 4.5, 0, 2 * Math.PI);
+      pen.fill();
+    }
+    return { x: head ? x(head[0]) : NaN, y: y(now), value: now, color };
+  }
+
+  /**
+   * Names at the heads of the curves, apart from each other.
+   * @param {Scene} scene
+   * @param {{x: number, y: number, value: number, color: string, text: string}[]} heads
+   * @param {number} ceiling
+   * @param {number} floor
+   */
+  names({ colors }, heads, ceiling, floor) {
+    const { pen } = this.surface;
+    const { right } = this.area;
+    const size = colors.unit;
+    pen.font = `600 ${size}px ${colors.font}`;
+    pen.textBaseline = "middle";
+    const sorted = [...heads].sort((a, b) => a.y - b.y);
+    const gap = 1.3 * size;
+    // above the upper curve and below the lower one, where both fit
+    const lines = sorted.map((head, i) => {
+      const above = sorted.length === 1 ? head.y > ceiling + gap : i === 0;
+      return head.y + (above ? -0.95 : 0.95) * size;
+    });
+    if (lines[0] < ceiling - 0.8 * size) lines[0] = sorted[0].y + 0.95 * size;
+    for (let i = 1; i < lines.length; i++) lines[i] = Math.max(lines[i], lines[i - 1] + gap);
+    const over = (lines.at(-1) ?? 0) - (floor - 0.5 * size);
+    if (over > 0) {
+      const i = lines.length - 1;
+      lines[i] = sorted[i].y - 0.95 * size;
+      if (i > 0) lines[i - 1] = Math.min(lines[i - 1], lines[i] - gap);
+    }
+    sorted.forEach((head, i) => {
+      const text = `${head.text} ${percent(head.value)}`;
+      const fits = head.x + 8 + pen.measureText(text).width < right;
+      pen.textAlign = fits ? "left" : "right";
+      pen.lineWidth = 4;
+      pen.lineJoin = "round";
+      pen.strokeStyle = colors.panel;
+      const x = fits ? head.x + 8 : Math.min(head.x + 2, right);
+      pen.strokeText(text, x, lines[i]);
+      pen.fillStyle = head.color;
+      pen.fillText(text, x, lines[i]);
+    });
+  }
+}
