@@ -16,7 +16,6 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.errors import StoreError
 from engine.files import write_json, write_text
-from engine.noise.class_dependent import observed_matrix
 from engine.runs import lineage, records
 from engine.runs.folder import FORMAT, RunFolder
 from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS, PARENT_COPY
@@ -266,9 +265,8 @@ def _labels(state: "State") -> dict[str, np.ndarray]:
     """The arrays of labels.npz."""
     data, labels = state.data, state.noisy_labels
     arrays = {"given": labels.given, "matrix": labels.matrix, "panel": labels.panel}
-    if labels.true is not None:
-        arrays["true"] = labels.true
-        arrays["matrix_actual"] = observed_matrix(labels.true, labels.given, data.n_classes)
+    if labels.true is not None and labels.matrix_actual is not None:
+        arrays |= {"true": labels.true, "matrix_actual": labels.matrix_actual}
     if data.ids is not None:
         arrays["ids"] = np.array(data.ids)
     return arrays

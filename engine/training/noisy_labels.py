@@ -12,7 +12,7 @@ from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
 from engine.data import human
 from engine.data.registry import data_folder, stratified_sample
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise.class_dependent import Noise, class_dependent_noise
+from engine.noise.class_dependent import Noise, class_dependent_noise, observed_matrix
 from engine.noise.instance_dependent import human_noise, instance_dependent_noise, margin_noise
 from engine.training.cross_validation import cross_val_predict_proba
 
@@ -40,6 +40,13 @@ class NoisyLabels:
     rate_requested: float
     rate_actual: float | None  # share of given labels that are wrong
     panel: np.ndarray  # (P,) int64, a stratified sample of rows whose features are stored
+
+    @property
+    def matrix_actual(self) -> np.ndarray | None:
+        """(C, C) float64, the share of each given label within each true class, where known."""
+        if self.true is None:
+            return None
+        return observed_matrix(self.true, self.given, len(self.matrix))
 
 
 def make_noisy_labels(
