@@ -178,12 +178,12 @@ def _names() -> Iterator[Case]:
     yield Case(
         "classes alike",
         lambda: zipped({"caf\u00e9/1.png": png(), "cafe\u0301/2.png": png(1), "dog/1.png": png(2)}),
-        reason="two classes are called",
+        "taken",
     )
     yield Case(
         "classes but for a space",
         lambda: zipped(pets(**{"cat /1.png": png(9)})),
-        reason="two classes are called",
+        "taken",
     )
     for kind in ("=1+1", "@SUM(A1)", "<b>x</b>", "[a](http://x)", "Käse", "🐈", "$x$", "a;b",
                  "NA", "con", "-rf", "~", "$(id)", "`id`", "%00", "..a", "a..", "train",
@@ -291,12 +291,13 @@ def _shapes_and_values() -> Iterator[Case]:
         yield Case(
             f"label {name}",
             lambda v=values: arrays(train_labels=v),
-            reason="label" if name != "one class" else "two classes",
+            "taken" if name == "a million" else "refused",
+            "label" if name != "one class" else "two classes",
         )
         yield Case(
             f"true label {name}",
             lambda v=values: arrays(train_true_labels=v),
-            "either" if name == "one class" else "refused",
+            "either" if name == "one class" else "taken" if name == "a million" else "refused",
         )
         yield Case(
             f"test label {name}",
@@ -371,13 +372,20 @@ def _class_names() -> Iterator[Case]:
 
 def _images(marker: str) -> Iterator[Case]:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
-    for form in ("GIF", "BMP", "TIFF", "WEBP", "ICO", "PPM", "TGA", "PCX", "SGI", "EPS", "PDF",
-                 "DDS", "IM", "MSP", "XBM", "JPEG2000", "AVIF", "ICNS", "BLP", "QOI"):  # fmt: skip
+    for form in ("GIF", "BMP", "TIFF", "WEBP", "AVIF"):
+        yield Case(
+            f"{form} called .png",
+            lambda f=form: zipped(pets(**{"cat/good.png": _other(image, f)})),
+            "taken",
+            "Resized 1 of 7 images",
+        )
+    for form in ("ICO", "PPM", "TGA", "PCX", "SGI", "EPS", "PDF", "DDS", "IM", "MSP", "XBM",
+                 "JPEG2000", "ICNS", "BLP", "QOI"):  # fmt: skip
         yield Case(
             f"{form} called .png",
             lambda f=form: zipped(pets(**{"cat/bad.png": _other(image, f)})),
             "taken",
-            "cat/bad.png is no JPEG or PNG",
+            "cat/bad.png is no JPEG, PNG",
         )
     script = eps(marker)
     for suffix in ("png", "jpg", "JPEG"):
@@ -385,7 +393,7 @@ def _images(marker: str) -> Iterator[Case]:
             f"PostScript called .{suffix}",
             lambda s=suffix: zipped(pets(**{f"cat/bad.{s}": script})),
             "taken",
-            "is no JPEG or PNG",
+            "is no JPEG, PNG",
         )
     yield Case(
         "PostScript only",

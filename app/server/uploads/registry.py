@@ -2,7 +2,8 @@
 
     RUNS/.uploads/KEY/upload.json   description; KEY is a hash of the owner and the content
                       NAME.npz      the file itself, or
-                      NAME/         its images as train/<class>/..., val/..., test/...
+                      NAME/         its images as train/<class>/..., val/..., test/..., and
+                      .file         the zip that they are from
 
 Instead of an upload, a folder of the server may be named, see `paths`.
 """
@@ -24,7 +25,6 @@ from typing import BinaryIO
 
 from app.server.storage import storage_of
 from app.server.uploads import jobs
-from app.server.uploads.contents import Layout
 from app.server.uploads.jobs import Job
 from app.server.uploads.paths import (
     FOLDER,
@@ -35,8 +35,9 @@ from app.server.uploads.paths import (
     upload_key,
 )
 from app.server.uploads.safe_zip import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
-from app.server.uploads.sandbox import check, plain_name
+from app.server.uploads.sandbox import check
 from engine.config import SMALLEST_SIDE
+from engine.data.layout import Layout
 from engine.data.parts import shown
 from engine.errors import StoreError
 from engine.files import read_json, write_json
@@ -143,16 +144,10 @@ def named(text: str, root: Path) -> Upload:
 
 def _point(path: Path, own: Path) -> Upload:
     """An upload that only points to a path of the server."""
-    form, target = ("npz" if path.is_file() else "folder"), path
-    layout = Layout(parts={part: part for part in ("train", "val", "test")})
+    form = "npz" if path.is_file() else "folder"
     own.mkdir(parents=True, exist_ok=True)
-    if form == "folder" and not (path / "train").is_dir():  # the loader expects train/<class>/
-        layout, target = Layout(), own / plain_name(path.name)
-        target.mkdir(exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (target / "train").symlink_to(path)
-    about = Upload(own.name, path.name, form, f"{form}:{target}", layout=layout, at=time.time())
-    check(form, target, path.name, SMALLEST_SIDE)
+    about = Upload(own.name, path.name, form, f"{form}:{path}", at=time.time())
+    check(form, path, path.name, SMALLEST_SIDE)
     write_json(own / "upload.json", asdict(about))
     return about
 
