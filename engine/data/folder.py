@@ -1,11 +1,9 @@
 """Image files in class folders, train/<class>/... or <class>/...: decoded to one size."""
 
-import os
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.data import image_files, layout
+from engine.data import image_files, layout, manifest, tables
 from engine.data.image_files import File, Settings
 from engine.data.images import FORMATS
 from engine.data.layout import PARTS
@@ -36,7 +34,10 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
     if not path.is_dir():
         raise DataError(f"{path} does not exist; folder:PATH needs a folder of class folders")
     folders: set[tuple[str, ...]] = set()
-    found = layout.arrange(list_files(path, folders.add), f"{path}")
+    paths = list(layout.list_files(path, folders.add))
+    found = layout.arrange(paths, f"{path}")
+    if len(found.classes) < 2 and (arrays := _from_tables(name, path, paths, found, settings)):
+        return arrays
     notes = [*found.notes(), *_empty(folders, found)]
     labels = {kind: label for label, kind in enumerate(found.classes)}
     files = [
@@ -56,24 +57,27 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
         raise DataError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
 
 
-def list_files(
-    path: Path, see_empty: Callable[[tuple[str, ...]], None] = lambda folder: None
-) -> Iterator[tuple[str, ...]]:
-    """The files below a path, as names of folders and of the file; links are followed once.
+def _from_tables(
+    name: str,
+    path: Path,
+    paths: list[layout.Path],
+    found: layout.Arrangement,
+    settings: Settings,
+) -> Arrays | None:
+    """The images that tables in the folder label, as of Hugging Face's imagefolder; None if none.
 
-    see_empty: called with the names of each folder without a file.
+    found: adds what was not used to its notes.
     """
-    seen: set[tuple[int, int]] = set()
-    for folder, folders, files in os.walk(path, followlinks=True):
-        status = os.stat(folder)
-        if (real := (status.st_dev, status.st_ino)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        own = Path(folder).relative_to(path).parts
-        if not folders and not files:
-            see_empty(own)
-        yield from ((*own, name) for name in files)
+    notes: list[str] = []
+    labeled = tables.in_files(paths, lambda own: path.joinpath(*own).read_bytes(), notes)
+    if not labeled:
+        found.remarks += notes
+        return None
+    rows = [one.row._replace(id="/".join(one.path)) for one in labeled]
+    sources = [path.joinpath(*one.path) for one in labeled]
+    where = " and ".join(dict.fromkeys("/".join(one.table) for one in labeled))
+    notes += found.notes_on_files({one.table for one in labeled})
+    return manifest.arrays(name, rows, sources, where, settings, notes)
 
 
 def _empty(folders: set[tuple[str, ...]], found: layout.Arrangement) -> list[str]:

@@ -35,6 +35,7 @@ class File(NamedTuple):
     id: str
     part: str
     label: int
+    true_label: int = -1  # if it is not known
 
 
 @dataclass(frozen=True)

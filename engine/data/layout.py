@@ -1,7 +1,9 @@
 """Which files of a folder are images of which part and class; knows paths, opens no file."""
 
+import os
+import pathlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
@@ -41,6 +43,7 @@ class Arrangement:
     classes: list[str]  # of the training part, as displayed, in the order of their folders
     images: dict[Path, tuple[str, str]]  # path -> part and class; by part, class folder, name
     left_out: dict[Why, list[Path]] = field(default_factory=dict)  # why -> paths, sorted
+    remarks: list[str] = field(default_factory=list)  # more sentences
 
     @property
     def depth(self) -> int:
@@ -49,7 +52,13 @@ class Arrangement:
 
     def notes(self) -> list[str]:
         """One sentence for each reason why files are left out: how many, and the first names."""
-        return [f"{_sentence(why, paths)}." for why, paths in self.left_out.items()]
+        return [*(f"{_sentence(*one)}." for one in self.left_out.items()), *self.remarks]
+
+    def notes_on_files(self, used: Collection[Path]) -> list[str]:
+        """The notes on files that are no images, except for those in used."""
+        others = {why: self.left_out.get(why, []) for why in (HIDDEN, OTHER)}
+        kept = {why: [path for path in paths if path not in used] for why, paths in others.items()}
+        return [f"{_sentence(why, paths)}." for why, paths in kept.items() if paths]
 
 
 def arrange(paths: Iterable[Path], where: str) -> Arrangement:
@@ -121,6 +130,26 @@ def moved(found: Arrangement, classes: Mapping[Path, str]) -> dict[Path, Path]:
         taken.add(_folded(free))
         new[path] = free
     return new
+
+
+def list_files(
+    root: pathlib.Path, see_empty: Callable[[Path], None] = lambda folder: None
+) -> Iterator[Path]:
+    """The files below root, in any order; links are followed once.
+
+    see_empty: called with each folder that holds nothing.
+    """
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        status = os.stat(folder)
+        if (real := (status.st_dev, status.st_ino)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        own = pathlib.Path(folder).relative_to(root).parts
+        if not folders and not files:
+            see_empty(own)
+        yield from ((*own, name) for name in files)
 
 
 def is_hidden(path: Path) -> bool:

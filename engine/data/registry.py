@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IMAGE_SIZES = (8, 512)
 IMAGE_FITS = ("pad", "crop", "stretch")
-SIZED = ("folder", "npz")  # families whose images may have any size
+OWN = ("folder", "manifest", "hf", "npz")  # families of data of one's own, of images of any size
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,17 @@ DATASETS: dict[str, DataSet] = {
         "your own image files in <class>/, or in train/<class>/, val/<class>/ and test/<class>/",
         "engine.data.folder",
     ),
+    "manifest": DataSet(
+        "manifest:FILE",
+        "your own image files named with their labels in a .csv, .tsv, .jsonl or .parquet table",
+        "engine.data.manifest",
+    ),
+    "hf": DataSet(
+        "hf:PATH_OR_NAME",
+        "a data set that Hugging Face's datasets saved, or that it downloads by name "
+        "(pip install 'mixnn-lab[hf]')",
+        "engine.data.huggingface",
+    ),
 }
 
 
@@ -128,7 +139,7 @@ def load(
     root: the folder of downloads, by default the environment variable MIXNN_DATA or data/ in the
     project. limit: size of a stratified subset of the training samples, with at least one per
     class; the test part stays complete. seed: of that subset, and for shapes of the images.
-    image_size, for SIZED data sets only: height and width of all images in pixels. image_fit: how
+    image_size, for OWN data sets only: height and width of all images in pixels. image_fit: how
     images get that size, or the common one of a folder: "pad", "crop" or "stretch". Raises
     DataError, which names what is wrong and what is allowed.
     """
@@ -144,10 +155,10 @@ def load(
         raise DataError(f"{key!r} takes no argument: {':' + argument!r} is one too many")
     if image_size is not None:
         low, high = IMAGE_SIZES
-        if key not in SIZED or not low <= image_size <= high:
+        if key not in OWN or not low <= image_size <= high:
             raise DataError(
                 f"image_size {image_size} with {name!r}: allowed are {low} to {high} pixels, with "
-                f"{', '.join(f'{family}:' for family in SIZED)} only"
+                f"{', '.join(f'{family}:' for family in OWN)} only"
             )
     if image_fit not in IMAGE_FITS:
         raise DataError(f"image_fit {image_fit!r}: allowed are {', '.join(IMAGE_FITS)}")

@@ -126,7 +126,7 @@ def test_an_unknown_name_lists_the_choices_and_suggests_a_close_one():
         ("digits:3", {}, "':3'"),
         ("npz", {}, "needs a path"),
         ("folder:", {}, "needs a path"),
-        ("digits", {"image_size": 16}, "folder:, npz: only"),
+        ("digits", {"image_size": 16}, "npz: only"),
         ("folder:.", {"image_fit": "zoom"}, "allowed are pad, crop, stretch"),
         ("folder:.", {"image_size": 4}, "8 to 512"),
         ("digits", {"limit": 9}, "10 classes"),

@@ -3,7 +3,9 @@
 import io
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path as FilePath
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -17,20 +19,35 @@ from app.server.uploads.safe_zip import (
     parts,
     shown,
 )
+from engine.data import tables
 from engine.data.image_files import left_out
 from engine.data.images import BYTES_PER_PIXEL, FORMATS, JPEG, open_image
-from engine.data.layout import Layout, arrange
+from engine.data.layout import Arrangement, Layout, arrange
 from engine.data.npy import read_header
+from engine.data.parts import check_class_names, plain_class
 from engine.data.pixels import converted, is_deep, levels, value_range
+from engine.data.tables import Labeled
 from engine.errors import DataError, ImageError
 
 MOST_CLASSES = 1000
 MOST_SOFT = 50_000_000  # images x classes: training keeps several arrays of this size
 LONGEST_PATH = 3000  # bytes, in all; systems allow 4096
+LARGEST_TABLE = 50 * MB
 LARGEST_SIDE = 512  # pixels, of images that become PNG: the most that a run can use
 STARTS = (b"\x89PNG", b"\xff\xd8\xff")  # of PNG and JPEG files
 
+Path = tuple[str, ...]  # names of folders, and of the file
 Report = Callable[[str, int, int], None]  # stage, number done, total number
+
+
+class Placed(NamedTuple):
+    """Where the images of a zip are unpacked to."""
+
+    layout: Layout
+    targets: dict[Path, Path]  # path in the zip -> part, class folder, and the path below
+    notes: list[str]
+    found: Arrangement
+    labeled: list[Labeled] | None = None  # where the labels are from tables
 
 
 def check_arrays(archive: Archive, report: Report) -> None:
@@ -63,44 +80,45 @@ def check_arrays(archive: Archive, report: Report) -> None:
 
 
 def unpack_images(
-    archive: Archive, folder: Path, limits: Limits, report: Report
+    archive: Archive, folder: FilePath, limits: Limits, report: Report
 ) -> tuple[Layout, list[str]]:
     """Write the images to folder/train/<class>/ and so on; returns their layout, and notes.
 
-    The zip may contain <class>/... or train/<class>/..., both also inside outer folders. Everything
-    else (other files, archives, files of operating systems) is left out, with a note. What is no
-    JPEG or PNG is decoded here, under the limits of this process, and stored as PNG, so that the
-    server itself only ever decodes these two. Raises UploadError.
+    The zip may contain <class>/... or train/<class>/..., both also inside outer folders, or images
+    and a table of their paths and labels. Everything else (other files, archives, files of
+    operating systems) is left out, with a note. What is no JPEG or PNG is decoded here, under the
+    limits of this process, and stored as PNG, so that the server itself only ever decodes these
+    two. Raises UploadError.
     """
     names, notes = archive.names()
-    members: dict[tuple[str, ...], zipfile.ZipInfo] = {}
+    members: dict[Path, zipfile.ZipInfo] = {}
     for member, name in zip(archive.members, names, strict=True):
         path = parts(name)
         if path in members:
             raise UploadError(f"it holds {shown('/'.join(path))} twice")
         members[path] = member
     try:
-        found = arrange([path for path in members if path], "it")
+        placed = place(archive, members)
     except DataError as error:
         raise UploadError(f"{error}") from None
-    notes += found.notes()
-    if not found.images:
+    notes += placed.notes
+    if not placed.targets:
         raise UploadError(
             " ".join(
                 [
                     f"it holds no {', '.join(FORMATS)} file in a class folder; allowed are "
-                    "<class>/1.png and train/<class>/1.png, or an .npz with train_images and "
-                    "train_labels.",
+                    "<class>/1.png and train/<class>/1.png, images with a table of their paths "
+                    "and labels, or an .npz with train_images and train_labels.",
                     *notes,
                 ]
             ).removesuffix(".")
         )
-    n_train = sum(part == "train" for part, _ in found.images.values())
-    check_counts(len(found.classes), n_train)
+    train = [target[1] for target in placed.targets.values() if target[0] == "train"]
+    check_counts(len({plain_class(kind) for kind in train}), len(train))
     n_pixels, room, problems = 0, MOST_UNPACKED, []
-    for done, (path, (part, _)) in enumerate(found.images.items()):
-        report("Files unpacked", done, len(found.images))
-        target = folder.joinpath(part, *path[found.depth :])
+    for done, (path, names_on_disk) in enumerate(placed.targets.items()):
+        report("Files unpacked", done, len(placed.targets))
+        target = folder.joinpath(*names_on_disk)
         try:
             if len(bytes(target)) > LONGEST_PATH:
                 raise ImageError("has too long a path")
@@ -121,9 +139,44 @@ def unpack_images(
                 "PNG, which is the most allowed; save them as JPEG first"
             )
     notes += left_out(problems)
-    if len(problems) == len(found.images):
+    if len(problems) == len(placed.targets):
         raise UploadError(" ".join(["it has no readable image.", *notes]).removesuffix("."))
-    return found.layout, notes
+    return placed.layout, notes
+
+
+def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
+    """Where the images of a zip are unpacked to, by its folders, or else by a table in it.
+
+    Raises DataError.
+    """
+    found = arrange([path for path in members if path], "it")
+    if len(found.classes) >= 2:
+        targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
+        return Placed(found.layout, targets, found.notes(), found)
+
+    def content(path: Path) -> bytes:
+        if members[path].file_size > LARGEST_TABLE:
+            raise DataError(f"it has more than {LARGEST_TABLE // MB} MB")
+        return b"".join(archive.chunks(members[path]))
+
+    notes: list[str] = []
+    labeled = tables.in_files([p for p in members if p and _is_text(p)], content, notes)
+    if not labeled:
+        found.remarks += notes
+        targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
+        return Placed(found.layout, targets, found.notes(), found)
+    for kind in {one.row.label for one in labeled}:
+        if "/" in kind or "\\" in kind or kind.startswith("."):
+            raise DataError(f"the class name {shown(kind, 40)!r} cannot be the name of a folder")
+    check_class_names("it", sorted({one.row.label for one in labeled}))
+    notes += found.notes_on_files({one.table for one in labeled})
+    targets = {one.path: (one.row.part, one.row.label, *one.path) for one in labeled}
+    return Placed(Layout(), targets, notes, found, labeled)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is no table of a form that is read by a library."""
+    return PurePosixPath(path[-1]).suffix.lower() != ".parquet"
 
 
 def check_counts(n_classes: int, n: int) -> None:
@@ -136,7 +189,7 @@ def check_counts(n_classes: int, n: int) -> None:
 
 
 def _write(
-    archive: Archive, member: zipfile.ZipInfo, path: Path, most_memory: int
+    archive: Archive, member: zipfile.ZipInfo, path: FilePath, most_memory: int
 ) -> tuple[int, int]:
     """Unpack an image to path; returns its pixels by its header, and its bytes if made a PNG.
 

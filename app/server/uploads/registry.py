@@ -39,6 +39,7 @@ from app.server.uploads.sandbox import check
 from engine.config import SMALLEST_SIDE
 from engine.data.layout import Layout
 from engine.data.parts import shown
+from engine.data.tables import SUFFIXES
 from engine.errors import StoreError
 from engine.files import read_json, write_json
 from engine.runs import listing
@@ -57,7 +58,7 @@ class Upload:
 
     key: str
     name: str  # the visitor's name of the file
-    form: str  # "npz" or "folder"
+    form: str  # "npz", "folder" or "manifest"
     dataset: str
     notes: tuple[str, ...] = ()  # what was left out, in one sentence each
     layout: Layout = Layout()  # of a folder
@@ -119,7 +120,7 @@ class UploadThread(threading.Thread):
 
 
 def named(text: str, root: Path) -> Upload:
-    """A folder or npz file of the server as an upload. Raises UploadError if not allowed."""
+    """A folder, npz file or table of the server as an upload. Raises UploadError if not allowed."""
     path = resolved(text.strip())
     if not allowed_folders():
         raise UploadError(
@@ -144,7 +145,8 @@ def named(text: str, root: Path) -> Upload:
 
 def _point(path: Path, own: Path) -> Upload:
     """An upload that only points to a path of the server."""
-    form = "npz" if path.is_file() else "folder"
+    is_table = path.suffix.lower() in SUFFIXES
+    form = "manifest" if is_table else "npz" if path.is_file() else "folder"
     own.mkdir(parents=True, exist_ok=True)
     about = Upload(own.name, path.name, form, f"{form}:{path}", at=time.time())
     check(form, path, path.name, SMALLEST_SIDE)

@@ -28,7 +28,7 @@ from app.server.uploads.contents import Report, check_arrays, check_counts, unpa
 from app.server.uploads.limits import Limits
 from app.server.uploads.paths import INCOMING
 from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
-from engine.data import folder, npz
+from engine.data import folder, manifest, npz
 from engine.data.image_files import Settings
 from engine.data.memory import MB
 from engine.errors import DataError
@@ -82,6 +82,8 @@ def check(
         if form == "npz":
             report("Arrays decoded", 0, 1)
             data = npz.read(name, path, Settings(most_memory=most_memory))
+        elif form == "manifest":
+            data = manifest.read(name, path, Settings(most_memory=most_memory))
         else:
             decoded = lambda done, total: report("Images decoded", done, total)  # noqa: E731
             data = folder.read(name, path, Settings(most_memory=most_memory, report=decoded))

@@ -10,15 +10,16 @@ import numpy as np
 
 from app.server.decisions import Decision
 from app.server.uploads import safe_zip
+from app.server.uploads.contents import place
 from app.server.uploads.paths import FOLDER, INCOMING
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
 from engine.analysis.label_export import format_share
 from engine.analysis.label_issues import LabelIssues
-from engine.data import Data
-from engine.data.folder import list_files
-from engine.data.layout import Layout, arrange
+from engine.data import Data, tables
+from engine.data.layout import Layout, arrange, list_files
 from engine.data.layout import moved as moved_paths
+from engine.data.tables import Labeled
 from engine.errors import StoreError
 from engine.files import rows_text
 from engine.runs.folder import RunFolder
@@ -188,17 +189,39 @@ def write_upload(
     with safe_zip.opened(path) as archive:
         check_size(sum(member.file_size for member in archive.members), most)
         paths = [safe_zip.parts(name) for name in archive.names()[0]]
-        found = arrange([path for path in paths if path], "it")
-        by_id = {"/".join((part, *path[found.depth :])): path
-                 for path, (part, _) in found.images.items()}  # fmt: skip
-        new = moved_paths(found, {by_id[name]: kind for name, kind in moved.items()})
+        placed = place(archive, dict(zip(paths, archive.members, strict=True)))
+        by_id = {"/".join(target): path for path, target in placed.targets.items()}
+        classes = {by_id[name]: kind for name, kind in moved.items()}
+        labels = _labels_of_tables(placed.labeled or [], classes)
+        new = {} if placed.labeled else moved_paths(placed.found, classes)
         with zipfile.ZipFile(out, "w") as target:
             for member, own in zip(archive.members, paths, strict=True):
                 info = zipfile.ZipInfo("/".join(new.get(own, own)), member.date_time)
                 info.compress_type = member.compress_type
                 with target.open(info, "w", force_zip64=True) as to:
-                    for chunk in archive.chunks(member):
-                        to.write(chunk)
+                    if own in labels:
+                        raw = b"".join(archive.chunks(member))
+                        to.write(tables.changed(raw, own[-1], labels[own]))
+                    else:
+                        for chunk in archive.chunks(member):
+                            to.write(chunk)
+
+
+def _labels_of_tables(
+    labeled: list[Labeled], classes: dict[tuple[str, ...], str]
+) -> dict[tuple[str, ...], dict[int, str]]:
+    """The labels of the rows of each table of which some change: row -> label.
+
+    A table without a column of labels gets one: then they are those of all rows.
+    """
+    labels: dict[tuple[str, ...], dict[int, str]] = {}
+    for one in labeled:
+        if one.path in classes:
+            labels[one.table] = {}
+    for one in labeled:
+        if one.table in labels:
+            labels[one.table][one.number] = classes.get(one.path, one.row.label)
+    return labels
 
 
 def check_size(n_bytes: int, most: int) -> None:

@@ -1,6 +1,7 @@
 """What visitors may upload, and what is refused without leaving a file."""
 
 import io
+import re
 import shutil
 import stat
 import struct
@@ -224,6 +225,38 @@ def test_names_without_a_mark_are_read_in_their_encoding(root, encoding, classes
     assert bool(about.notes) == (encoding != "utf-8")
     if about.notes:
         assert "The names of 4 files are not in UTF-8; they were read as " in about.notes[0]
+
+
+def test_a_table_beside_images_has_their_labels(root):
+    table = b"file_name,label,split\n" + b"".join(
+        b"%d.png,%s,%s\n" % (i, kind, part)
+        for i, (kind, part) in enumerate([(b"NA", b""), (b"dog", b""), (b"dog", b"test")])
+    )
+    files = {f"x/images/{i}.png": png(9 * i) for i in range(4)} | {"x/labels.csv": table}
+    about = registry.receive(zipped(files), "x.zip", root)
+    data = load(about.dataset)
+    assert data.classes == ("NA", "dog")
+    assert data.ids == ("train/NA/x/images/0.png", "train/dog/x/images/1.png")
+    assert data.test_labels.tolist() == [1]
+    assert about.notes == (
+        "Labels are from x/labels.csv.",
+        "Left out 1 images that no table names: x/images/3.png.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"file_name,label\n../0.png,a\n/etc/x.png,b\n", "'a', two classes .* missing .*: /etc/x"),
+        (b"file_name,label\n0.png,a/b\n1.png,b\n", "'a/b' cannot be the name of a folder"),
+        (b"file_name,label\n0.png,..\n1.png,b\n", "'..' cannot be the name of a folder"),
+        (b"file_name,label\n0.png,a\n1.png,a\n", "'a', two classes are needed"),
+        (b"file_name,size\n0.png,1\n", "labels.csv was not used: .* needed are path"),
+    ],
+)
+def test_a_table_that_no_run_can_use(root, table, reason):
+    files = {f"images/{i}.png": png(9 * i) for i in range(2)} | {"labels.csv": table}
+    assert re.search(reason, refused(root, zipped(files)))
 
 
 def test_one_huge_photo_does_not_refuse_the_others(root):
@@ -492,6 +525,8 @@ def test_no_folder_of_the_server_without_permission(root, tmp_path, monkeypatch)
         registry.named(str(tmp_path), root)
     assert not paths.may_read("folder:/etc", root)
     assert not paths.may_read(f"npz:{tmp_path}/x.npz", root)
+    assert not paths.may_read(f"manifest:{tmp_path}/x.csv", root)
+    assert not paths.may_read("hf:cifar10", root)
     assert paths.may_read("digits", root)
 
 

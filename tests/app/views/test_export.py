@@ -168,6 +168,22 @@ def test_what_was_not_read_comes_back_as_it_came(tmp_path):
     assert list(unpacked(out).items()) == [(names.get(k, k), v) for k, v in files.items()]
 
 
+def test_labels_from_a_table_come_back_in_the_table(tmp_path):
+    table = b'file_name;label;note\r\n"0.png"; cat ;1\r\n1.png;"dog";2\r\n2.png;dog;3\r\n'
+    files = {
+        "labels.csv": table,
+        **{f"images/{i}.png": png(9 * i) for i in range(3)},
+        "x.txt": b"x",
+    }
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
+    run, data = ran(tmp_path, about.dataset), load(about.dataset)
+    final = data.labels.numpy().copy()
+    final[data.ids.index("train/dog/images/2.png")] = 0
+    out = export.data_set(run, data, final, tmp_path)
+    expected = files | {"labels.csv": table.replace(b"2.png;dog", b"2.png;cat")}
+    assert list(unpacked(io.BytesIO(out)).items()) == list(expected.items())
+
+
 def test_a_folder_of_the_server_comes_back_whole(tmp_path):
     files = {"readme.txt": b"hello", **pets(), "cat/deep/9.png": png(9)}
     for name, content in files.items():
