@@ -157,6 +157,11 @@ def is_hidden(path: Path) -> bool:
     return any(name.startswith(".") or name in SYSTEM for name in path)
 
 
+def says_loss(note: str) -> bool:
+    """Whether a note is about images that are left out, not only about other files."""
+    return "eft out" in note and not any(words in note for words in (*HIDDEN, *OTHER))
+
+
 def is_image(path: Path) -> bool:
     """Whether a file's name has a suffix of an image file."""
     return bool(path) and PurePosixPath(path[-1]).suffix.lower() in SUFFIXES
