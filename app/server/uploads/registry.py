@@ -45,6 +45,7 @@ from engine.files import read_json, write_json
 from engine.runs import listing
 
 log = logging.getLogger(__name__)
+READING = 2  # version of how uploads are read
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after its last use
 NEW = ".new-"  # prefix of the folder of an upload in progress
 FRESH = 5.0  # seconds in which a new folder may not have its lock yet
@@ -272,9 +273,11 @@ def _copy(file: BinaryIO, path: Path) -> str:
 
 
 def _key(owner: str, content: str) -> str:
-    """The key of an upload: 16 hex digits, a hash of its owner and the SHA-256 of its content."""
-    both = hashlib.sha256(f"{owner} {content}".encode()).hexdigest()
-    return (both if owner else content)[:16]
+    """The key of an upload: 16 hex digits, a hash of its owner and the SHA-256 of its content.
+
+    READING is part of it: what an older version has read otherwise is another upload.
+    """
+    return hashlib.sha256(f"{READING} {owner} {content}".encode()).hexdigest()[:16]
 
 
 def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:

@@ -162,6 +162,8 @@ def _encoding(names: bytes) -> str:
                 possible.append(page)
     if len(possible) < 2:
         return possible[0] if possible else "cp437"
+    if "cp932" in possible and re.search("[\u3040-\u30ff]", names.decode("cp932")):
+        return "cp932"  # kana do not come about by chance
     from charset_normalizer import from_bytes  # late: few names need it
 
     found = list(from_bytes(names[:MOST_GUESSED], cp_isolation=possible))
