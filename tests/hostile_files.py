@@ -35,6 +35,7 @@ def cases(marker: str = "/nowhere") -> Iterator[Case]:
     yield from _shapes_and_values()
     yield from _class_names()
     yield from _images(marker)
+    yield from _tables()
     yield from _bombs()
 
 
@@ -465,6 +466,43 @@ def _images(marker: str) -> Iterator[Case]:
         reason="no readable",
     )
     yield Case("images without a class", lambda: zipped({"1.png": png()}), reason="class folder")
+
+
+def _tables() -> Iterator[Case]:
+    """Images without class folders beside a table of labels."""
+    images = {f"images/{i}.png": png(9 * i) for i in range(3)}
+    good = b"path,label\n0.png,a\n1.png,b\n2.png,b\n"
+    for name, raw in {
+        "table.csv": good,
+        "deep/t.tsv": good.replace(b",", b"\t"),
+        "t.jsonl": b"".join(b'{"path": "%d.png", "label": %d}\n' % (i, i % 2) for i in range(3)),
+    }.items():
+        yield Case(
+            f"table {name}", lambda n=name, r=raw: zipped(images | {n: r}), "taken", "Labels are"
+        )
+    bad = {
+        "NUL": good.replace(b"0.png", b"0\0.png").replace(b"1.png", b"\0"),
+        "class ..": good.replace(b",b", b",.."),
+        "class with /": good.replace(b",b", b",../../b"),
+        "class with \\": good.replace(b",b", b",..\\b"),
+        "class with a bell": good.replace(b",b", b",b\7"),
+        "long class": good.replace(b",b", b"," + b"b" * 300),
+        "outside": b"path,label\n/etc/passwd,a\n../../x.png,b\n",
+        "long cell": good + b"x" * 200_000 + b",a\n",
+        "quote": good + b'"x,a\n',
+        "no text": b"\xff\xfe" + good,
+        "11 MB": good + b"x,a\n" * 2_800_000,
+        "part": b"path,label,split\n0.png,a,x\n",
+    }
+    for name, raw in bad.items():
+        yield Case(f"table: {name}", lambda r=raw: zipped(images | {"t.csv": r}))
+    for name, line in {
+        "deep": b"[" * 100_000,
+        "long number": b'{"path": "0.png", "label": ' + b"9" * 5000 + b"}",
+        "label {}": b'{"path": "0.png", "label": {"a": 1}}',
+        "path []": b'{"path": [], "label": "a"}',
+    }.items():
+        yield Case(f"line: {name}", lambda r=line: zipped(images | {"t.jsonl": r}))
 
 
 def _bombs() -> Iterator[Case]:

@@ -106,10 +106,17 @@ def _sources(rows: Sequence[Row | None], folder: Path) -> list[Path | bytes | No
     sources: list[Path | bytes | None] = []
     for row in rows:
         given = None if row is None else row.content or folder / row.path.replace("\\", "/")
-        sources.append(given if isinstance(given, bytes) or (given and given.is_file()) else None)
+        sources.append(given if isinstance(given, bytes) or (given and _is_file(given)) else None)
     if any(row is not None and source is None for row, source in zip(rows, sources, strict=True)):
         files = [path for path in list_files(folder) if layout.is_image(path)]
         for place, path in enumerate(tables.find(rows, files, ())):
             if sources[place] is None and path is not None:
                 sources[place] = folder.joinpath(*path)
     return sources
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that is too long, or has a NUL
+        return False

@@ -32,7 +32,7 @@ from engine.errors import DataError, ImageError
 MOST_CLASSES = 1000
 MOST_SOFT = 50_000_000  # images x classes: training keeps several arrays of this size
 LONGEST_PATH = 3000  # bytes, in all; systems allow 4096
-LARGEST_TABLE = 50 * MB
+MOST_TABLES = 10 * MB  # of tables of labels in one upload, which the server reads to export it
 LARGEST_SIDE = 512  # pixels, of images that become PNG: the most that a run can use
 STARTS = (b"\x89PNG", b"\xff\xd8\xff")  # of PNG and JPEG files
 
@@ -154,9 +154,13 @@ def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
         targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
         return Placed(found.layout, targets, found.notes(), found)
 
+    room = MOST_TABLES
+
     def content(path: Path) -> bytes:
-        if members[path].file_size > LARGEST_TABLE:
-            raise DataError(f"it has more than {LARGEST_TABLE // MB} MB")
+        nonlocal room
+        room -= members[path].file_size
+        if room < 0:
+            raise DataError(f"the tables have more than {MOST_TABLES // MB} MB in all")
         return b"".join(archive.chunks(members[path]))
 
     notes: list[str] = []
