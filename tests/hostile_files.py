@@ -35,6 +35,7 @@ def cases(marker: str = "/nowhere") -> Iterator[Case]:
     yield from _shapes_and_values()
     yield from _class_names()
     yield from _images(marker)
+    yield from _tables()
     yield from _bombs()
 
 
@@ -178,12 +179,12 @@ def _names() -> Iterator[Case]:
     yield Case(
         "classes alike",
         lambda: zipped({"caf\u00e9/1.png": png(), "cafe\u0301/2.png": png(1), "dog/1.png": png(2)}),
-        reason="two classes are called",
+        "taken",
     )
     yield Case(
         "classes but for a space",
         lambda: zipped(pets(**{"cat /1.png": png(9)})),
-        reason="two classes are called",
+        "taken",
     )
     for kind in ("=1+1", "@SUM(A1)", "<b>x</b>", "[a](http://x)", "Käse", "🐈", "$x$", "a;b",
                  "NA", "con", "-rf", "~", "$(id)", "`id`", "%00", "..a", "a..", "train",
@@ -291,12 +292,13 @@ def _shapes_and_values() -> Iterator[Case]:
         yield Case(
             f"label {name}",
             lambda v=values: arrays(train_labels=v),
-            reason="label" if name != "one class" else "two classes",
+            "taken" if name == "a million" else "refused",
+            "label" if name != "one class" else "two classes",
         )
         yield Case(
             f"true label {name}",
             lambda v=values: arrays(train_true_labels=v),
-            "either" if name == "one class" else "refused",
+            "either" if name == "one class" else "taken" if name == "a million" else "refused",
         )
         yield Case(
             f"test label {name}",
@@ -371,13 +373,20 @@ def _class_names() -> Iterator[Case]:
 
 def _images(marker: str) -> Iterator[Case]:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
-    for form in ("GIF", "BMP", "TIFF", "WEBP", "ICO", "PPM", "TGA", "PCX", "SGI", "EPS", "PDF",
-                 "DDS", "IM", "MSP", "XBM", "JPEG2000", "AVIF", "ICNS", "BLP", "QOI"):  # fmt: skip
+    for form in ("GIF", "BMP", "TIFF", "WEBP", "AVIF"):
+        yield Case(
+            f"{form} called .png",
+            lambda f=form: zipped(pets(**{"cat/good.png": _other(image, f)})),
+            "taken",
+            "Resized 1 of 7 images",
+        )
+    for form in ("ICO", "PPM", "TGA", "PCX", "SGI", "EPS", "PDF", "DDS", "IM", "MSP", "XBM",
+                 "JPEG2000", "ICNS", "BLP", "QOI"):  # fmt: skip
         yield Case(
             f"{form} called .png",
             lambda f=form: zipped(pets(**{"cat/bad.png": _other(image, f)})),
             "taken",
-            "cat/bad.png is no JPEG or PNG",
+            "cat/bad.png is no JPEG, PNG",
         )
     script = eps(marker)
     for suffix in ("png", "jpg", "JPEG"):
@@ -385,7 +394,7 @@ def _images(marker: str) -> Iterator[Case]:
             f"PostScript called .{suffix}",
             lambda s=suffix: zipped(pets(**{f"cat/bad.{s}": script})),
             "taken",
-            "is no JPEG or PNG",
+            "is no JPEG, PNG",
         )
     yield Case(
         "PostScript only",
@@ -457,6 +466,43 @@ def _images(marker: str) -> Iterator[Case]:
         reason="no readable",
     )
     yield Case("images without a class", lambda: zipped({"1.png": png()}), reason="class folder")
+
+
+def _tables() -> Iterator[Case]:
+    """Images without class folders beside a table of labels."""
+    images = {f"images/{i}.png": png(9 * i) for i in range(3)}
+    good = b"path,label\n0.png,a\n1.png,b\n2.png,b\n"
+    for name, raw in {
+        "table.csv": good,
+        "deep/t.tsv": good.replace(b",", b"\t"),
+        "t.jsonl": b"".join(b'{"path": "%d.png", "label": %d}\n' % (i, i % 2) for i in range(3)),
+    }.items():
+        yield Case(
+            f"table {name}", lambda n=name, r=raw: zipped(images | {n: r}), "taken", "Labels are"
+        )
+    bad = {
+        "NUL": good.replace(b"0.png", b"0\0.png").replace(b"1.png", b"\0"),
+        "class ..": good.replace(b",b", b",.."),
+        "class with /": good.replace(b",b", b",../../b"),
+        "class with \\": good.replace(b",b", b",..\\b"),
+        "class with a bell": good.replace(b",b", b",b\7"),
+        "long class": good.replace(b",b", b"," + b"b" * 300),
+        "outside": b"path,label\n/etc/passwd,a\n../../x.png,b\n",
+        "long cell": good + b"x" * 200_000 + b",a\n",
+        "quote": good + b'"x,a\n',
+        "no text": b"\xff\xfe" + good,
+        "11 MB": good + b"x,a\n" * 2_800_000,
+        "part": b"path,label,split\n0.png,a,x\n",
+    }
+    for name, raw in bad.items():
+        yield Case(f"table: {name}", lambda r=raw: zipped(images | {"t.csv": r}))
+    for name, line in {
+        "deep": b"[" * 100_000,
+        "long number": b'{"path": "0.png", "label": ' + b"9" * 5000 + b"}",
+        "label {}": b'{"path": "0.png", "label": {"a": 1}}',
+        "path []": b'{"path": [], "label": "a"}',
+    }.items():
+        yield Case(f"line: {name}", lambda r=line: zipped(images | {"t.jsonl": r}))
 
 
 def _bombs() -> Iterator[Case]:

@@ -11,7 +11,7 @@ from app.server.visible_runs import runs
 from app.state.url_state import SETTINGS, bound, get, put
 from engine.config import METHOD_NOTES, METHODS, PRESET_NAMES, RunConfig, configure
 from engine.data import DATASETS, human
-from engine.data.registry import data_folder
+from engine.data.registry import OWN, data_folder
 from engine.errors import ConfigError, DataError
 from engine.noise.class_dependent import NOISE_NOTES, WITHOUT_RATE
 from engine.noise.instance_dependent import MARGIN_TYPES
@@ -244,7 +244,7 @@ def _dataset() -> dict:
 
 def _datasets() -> list[str]:
     """Data sets that need no path, and the selected one."""
-    names = [name for name in DATASETS if name not in ("npz", "folder")]
+    names = [name for name in DATASETS if name not in OWN]
     return names if get("dataset") in names else [*names, get("dataset")]
 
 

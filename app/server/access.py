@@ -15,10 +15,10 @@ from pathlib import Path
 from app.server.storage import Storage
 from app.server.uploads.paths import is_outside, may_read, upload_key
 from app.server.visitors import EVERYONE, Visitor, has_teacher
+from engine.data.registry import OWN
 from engine.errors import StoreError
 from engine.files import read_json
 
-OWN = ("npz", "folder")  # families of data sets that visitors supply
 KEY_BYTES = 16  # of a share link
 
 

@@ -88,7 +88,7 @@ def data_of(run: RunFolder) -> Data:
             f"the images of {name} cannot be shown: {config.dataset} is not on this machine"
         )
     try:
-        data = _data(config.dataset, config.limit, config.data_seed, config.image_size, fingerprint)
+        data = _data(*_arguments(config), fingerprint)
     except DataError as error:
         raise StoreError(f"the images of {name} cannot be shown: {error}") from None
     if data is None:
@@ -101,7 +101,7 @@ def dataset(config: RunConfig) -> Data:
     if not runs().may_use(config.dataset):
         raise DataError("this data set is not yours: upload it yourself on Your data")
     stamp = stamp_of(config.dataset.partition(":")[2])
-    return _dataset(config.dataset, config.limit, config.data_seed, config.image_size, stamp)
+    return _dataset(*_arguments(config), stamp)
 
 
 def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
@@ -149,16 +149,19 @@ def stamp_of(path: os.PathLike | str) -> tuple[int, ...]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the images")
-def _data(
-    dataset: str, limit: int | None, data_seed: int, image_size: int | None, fingerprint: str
-) -> Data | None:
+def _data(dataset: str, arguments: tuple, fingerprint: str) -> Data | None:
     """The data set if its fingerprint is still that of the training data, else None."""
-    data = load(dataset, limit=limit, seed=data_seed, image_size=image_size)
+    data = load(dataset, **dict(arguments))
     return data if data.fingerprint() == fingerprint else None
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the images")
-def _dataset(
-    dataset: str, limit: int | None, data_seed: int, image_size: int | None, stamp: tuple[int, ...]
-) -> Data:
-    return load(dataset, limit=limit, seed=data_seed, image_size=image_size)
+def _dataset(dataset: str, arguments: tuple, stamp: tuple[int, ...]) -> Data:
+    return load(dataset, **dict(arguments))
+
+
+def _arguments(config: RunConfig) -> tuple[str, tuple]:
+    """The name and the other arguments of `load` for the data set of a run, in a hashable form."""
+    names = {"limit": "limit", "data_seed": "seed", "image_size": "image_size",
+             "image_fit": "image_fit"}  # fmt: skip
+    return config.dataset, tuple((to, getattr(config, name)) for name, to in names.items())

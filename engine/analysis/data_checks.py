@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from engine.config import RunConfig, configure
+from engine.data.layout import says_loss
 from engine.data.parts import some
 
 if TYPE_CHECKING:
@@ -62,7 +63,11 @@ def check_data(data: Data) -> DataChecks:
         *_size_findings(data, counts),
         *_true_label_findings(data),
         *_test_part_findings(data),
-        *(("note", note) for note in data.notes if not note.startswith("No test part")),
+        *(
+            ("warn" if says_loss(note) else "note", note)
+            for note in data.notes
+            if not note.startswith("No test part")
+        ),
     ]
     return DataChecks(
         data.n,

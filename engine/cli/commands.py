@@ -55,7 +55,7 @@ def fork(*, run: str, epoch: int, out: str, as_json: bool, **settings: Any) -> i
 
 def show(*, run: str, as_json: bool) -> int:
     """Print a run's settings and results."""
-    _print_summary(run, as_json)
+    _print_summary(run, as_json, with_notes=True)
     return 0
 
 
@@ -189,22 +189,23 @@ def _run(runner: "Runner", as_json: bool, shown: int = 0) -> int:
 
     status = follow(runner, shown)
     if status in (0, INTERRUPTED) and runner.ready:
-        _print_summary(runner.folder, as_json)
+        _print_summary(runner.folder, as_json)  # the notes stand at the beginning
     return status
 
 
-def _print_summary(run: Path | str, as_json: bool) -> None:
+def _print_summary(run: Path | str, as_json: bool, with_notes: bool = False) -> None:
     """Print a run's settings and results as a table or as one JSON object."""
     from engine.analysis.summary import summary
-    from engine.cli.console import print_table
+    from engine.cli.console import print_notes, print_table
     from engine.runs.folder import RunFolder
 
     numbers = summary(RunFolder(run))
     if as_json:
         print(json.dumps(numbers))
         return
-    for note in numbers.pop("notes"):
-        print(f"note: {note}", file=sys.stderr)
+    notes = numbers.pop("notes")
+    if with_notes:
+        print_notes(notes)
     rows = [
         (name, "-" if v is None else f"{v:.4f}" if isinstance(v, float) else str(v))
         for name, v in numbers.items()

@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -62,10 +62,13 @@ def _watch(runner: "Runner", shown: int) -> None:
     with tqdm(
         total=runner.config.epochs, unit="epoch", leave=False, file=sys.stderr, disable=None
     ) as bar:
-        ended = False
+        ended = noted = False
         while not ended:
             ended = runner.join(0.1)
             records = open_run(runner.folder).epochs if runner.ready else []
+            if runner.ready and not noted:
+                print_notes(open_run(runner.folder).info["data"]["notes"])
+                noted = True
             for record in records[shown:]:
                 tqdm.write(_epoch_line(record), file=sys.stderr)
             shown = max(shown, len(records))
@@ -87,6 +90,12 @@ def _epoch_line(record: dict[str, Any]) -> str:
         if measured.get(name) is not None:
             words.append(f"{label} {measured[name]:.3f}")
     return "  ".join([*words, f"{sum(record['seconds'].values()):.1f} s"])
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Print what was left out or changed when a data set was read."""
+    for note in notes:
+        tqdm.write(f"note: {note}", file=sys.stderr)
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:

@@ -1,7 +1,7 @@
 """Settings of a run, and the methods and presets that name sets of them."""
 
 from engine.config.messages import did_you_mean
-from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
+from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, OLDER_VALUES, PRESET_ALIASES
 from engine.config.presets import (
     BEST,
     FAST,
@@ -29,7 +29,7 @@ from engine.config.settings import (
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
     "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
-    "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
-    "allowed", "configure", "corrects", "did_you_mean", "group_of", "is_tested", "reference_preset",
-    "unknown", "validate_k",
+    "NETWORK_ALIASES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES",
+    "SMALLEST_SIDE", "RunConfig", "allowed", "configure", "corrects", "did_you_mean", "group_of",
+    "is_tested", "reference_preset", "unknown", "validate_k",
 ]  # fmt: skip

@@ -95,6 +95,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "cifar100": _SMALL_COLOR | dict(elr_beta=0.9, elr_lambda=7.0, human_labels="noisy"),
     "npz": _SMALL_COLOR,
     "folder": _SMALL_COLOR,
+    "manifest": _SMALL_COLOR,
+    "hf": _SMALL_COLOR,
 }
 
 

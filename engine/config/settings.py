@@ -22,7 +22,7 @@ SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
 # Settings that a fork cannot change: they determine the network and its images.
-FIXED_IN_FORK = ("dataset", "limit", "image_size", "data_seed", "network")
+FIXED_IN_FORK = ("dataset", "limit", "image_size", "image_fit", "data_seed", "network")
 # Settings that determine the labels, together with the seed of the noise.
 LABEL_SETTINGS = (
     "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
@@ -62,7 +62,13 @@ class RunConfig(BaseModel):
         None,
         ge=SMALLEST_SIDE,
         le=512,
-        description="side in pixels to which images of a folder are resized",
+        description="side in pixels of images of a folder or npz; none: a common size of a "
+        "folder's images, at most about 64; an npz keeps its own",
+    )
+    image_fit: Literal["pad", "crop", "stretch"] = _data(
+        "pad",
+        description="how images of another aspect ratio get that size: black borders, cut at two "
+        "sides, or distorted (also, the common size is then the most common one)",
     )
     data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"

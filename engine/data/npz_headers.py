@@ -51,17 +51,17 @@ def check_headers(path: Path, headers: dict[str, Header], part: str, contents: s
     if len(shape) not in (3, 4) or (*shape, 1)[3] not in (1, 3) or 0 in shape[1:]:
         raise DataError(
             f"{path}: {images} has shape {shape}; allowed are (N, H, W), (N, H, W, 1) and "
-            "(N, H, W, 3)"
+            f"(N, H, W, 3){_advice(images, shape)}"
         )
     others = [labels] + (["train_true_labels"] if part == "train" else [])
     for key in others:
         if key not in headers:
             continue
         labels_shape = headers[key].shape
-        if len(labels_shape) not in (1, 2) or (*labels_shape, 1)[1] != 1:
+        if len(labels_shape) not in (1, 2) or 0 in labels_shape[1:]:
             raise DataError(
-                f"{path}: {key} has shape {labels_shape}; one label per image is needed, (N,) or "
-                "(N, 1)"
+                f"{path}: {key} has shape {labels_shape}; one label per image is needed, (N,), "
+                "(N, 1) or one-hot (N, C)"
             )
         if labels_shape[0] != shape[0]:
             kind = key.removesuffix("_labels")
@@ -71,9 +71,19 @@ def check_headers(path: Path, headers: dict[str, Header], part: str, contents: s
     return True
 
 
+def _advice(images: str, shape: tuple[int, ...]) -> str:
+    """What to do with channels that come first."""
+    if len(shape) == 4 and shape[1] in (1, 3):
+        return f": save {images}.transpose(0, 2, 3, 1)"
+    return ""
+
+
 def _check_names(path: Path, names: Header) -> None:
-    if sum(n != 1 for n in names.shape) > 1:
-        raise DataError(f"{path}: class_names has shape {names.shape}; allowed is (C,)")
+    if sum(n != 1 for n in names.shape) > 1 and not (len(names.shape) == 2 and names.shape[1] == 2):
+        raise DataError(
+            f"{path}: class_names has shape {names.shape}; allowed are names (C,), or numbers and "
+            "names (C, 2)"
+        )
     if names.size > MAX_CLASSES or names.n_bytes > MAX_NAME_BYTES:
         raise DataError(
             f"{path}: class_names has {names.size:,} names in {names.n_bytes:,} bytes; allowed are "
@@ -81,8 +91,11 @@ def _check_names(path: Path, names: Header) -> None:
         )
 
 
-def peak(key: str, header: Header) -> int:
-    """Bytes that an array needs at most while it is read and converted, with all copies."""
+def peak(key: str, header: Header, image_size: int | None = None) -> int:
+    """Bytes that an array needs at most while it is read and converted, with all copies.
+
+    image_size: side in pixels to which images are resized then.
+    """
     if key.endswith("_images"):
         unconverted = (
             header.dtype == np.uint8
@@ -91,7 +104,9 @@ def peak(key: str, header: Header) -> int:
         )
         at_once = AT_ONCE + header.size // max(1, header.shape[0])
         each = 0 if header.dtype == np.uint8 else 4 if header.dtype.kind in "iu" else 24
-        return header.n_bytes + (0 if unconverted else header.size + each * at_once)
+        n_channels = (*header.shape, 1)[3]
+        resized = header.shape[0] * n_channels * image_size**2 if image_size else 0
+        return header.n_bytes + (0 if unconverted else header.size + each * at_once) + resized
     if key.endswith("_labels"):
         return header.n_bytes + 32 * header.size  # int64, and the search for a wrong one
     return 4 * header.n_bytes + 200 * header.size  # texts, raw and normalized

@@ -10,6 +10,7 @@ from engine.errors import DataError
 
 LONGEST_CLASS_NAME = 200  # characters
 LONGEST_CLASS_BYTES = 240  # of UTF-8; file systems end at 255
+MOST_SHOWN = 120  # characters of a path in a message
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
 
 Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,) int64

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from engine.data.base import Data
 
 IMAGE_SIZES = (8, 512)
+IMAGE_FITS = ("pad", "crop", "stretch")
+OWN = ("folder", "manifest", "hf", "npz")  # families of data of one's own, of images of any size
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Request:
     root: Path
     seed: int
     image_size: int | None
+    image_fit: str
 
     def path(self) -> Path:
         """The path that the argument names. Raises DataError."""
@@ -105,8 +108,19 @@ DATASETS: dict[str, DataSet] = {
     ),
     "folder": DataSet(
         "folder:PATH",
-        "your own image files in train/<class>/, optionally val/<class>/ and test/<class>/",
+        "your own image files in <class>/, or in train/<class>/, val/<class>/ and test/<class>/",
         "engine.data.folder",
+    ),
+    "manifest": DataSet(
+        "manifest:FILE",
+        "your own image files named with their labels in a .csv, .tsv, .jsonl or .parquet table",
+        "engine.data.manifest",
+    ),
+    "hf": DataSet(
+        "hf:PATH_OR_NAME",
+        "a data set that Hugging Face's datasets saved, or that it downloads by name "
+        "(pip install 'mixnn-lab[hf]')",
+        "engine.data.huggingface",
     ),
 }
 
@@ -118,14 +132,16 @@ def load(
     limit: int | None = None,
     seed: int = 0,
     image_size: int | None = None,
+    image_fit: str = "pad",
 ) -> "Data":
     """Load a data set by its name in DATASETS.
 
     root: the folder of downloads, by default the environment variable MIXNN_DATA or data/ in the
     project. limit: size of a stratified subset of the training samples, with at least one per
     class; the test part stays complete. seed: of that subset, and for shapes of the images.
-    image_size, for folder: only: height and width of all images in pixels. Raises DataError, which
-    names what is wrong and what is allowed.
+    image_size, for OWN data sets only: height and width of all images in pixels. image_fit: how
+    images get that size, or the common one of a folder: "pad", "crop" or "stretch". Raises
+    DataError, which names what is wrong and what is allowed.
     """
     key, colon, argument = name.partition(":")
     if has_control(name):
@@ -139,13 +155,15 @@ def load(
         raise DataError(f"{key!r} takes no argument: {':' + argument!r} is one too many")
     if image_size is not None:
         low, high = IMAGE_SIZES
-        if key != "folder" or not low <= image_size <= high:
+        if key not in OWN or not low <= image_size <= high:
             raise DataError(
-                f"image_size {image_size} with {name!r}: only folder: takes one, "
-                f"{low} to {high} pixels"
+                f"image_size {image_size} with {name!r}: allowed are {low} to {high} pixels, with "
+                f"{', '.join(f'{family}:' for family in OWN)} only"
             )
+    if image_fit not in IMAGE_FITS:
+        raise DataError(f"image_fit {image_fit!r}: allowed are {', '.join(IMAGE_FITS)}")
     try:
-        data = entry.load(Request(name, argument, data_folder(root), seed, image_size))
+        data = entry.load(Request(name, argument, data_folder(root), seed, image_size, image_fit))
     except OSError as error:  # a name too long, a path that may not be read
         raise DataError(f"{shown(name)!r} cannot be read: {error.strerror or error}") from None
     if limit is None:
@@ -161,7 +179,11 @@ def load(
 def load_data(config: "RunConfig") -> "Data":
     """The data set that the settings of a run name. Raises DataError."""
     return load(
-        config.dataset, limit=config.limit, seed=config.data_seed, image_size=config.image_size
+        config.dataset,
+        limit=config.limit,
+        seed=config.data_seed,
+        image_size=config.image_size,
+        image_fit=config.image_fit,
     )
 
 

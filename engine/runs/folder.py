@@ -31,7 +31,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from engine.config import NETWORK_ALIASES, RunConfig
+from engine.config import NETWORK_ALIASES, OLDER_VALUES, RunConfig
 from engine.errors import StoreError
 from engine.files import printable, read_json
 from engine.runs import schema
@@ -75,7 +75,7 @@ class RunFolder:
     def config(self) -> RunConfig:
         """The settings that the run started with. Raises StoreError."""
         try:
-            return RunConfig(**self.info["config"])
+            return RunConfig(**OLDER_VALUES | self.info["config"])
         except ValueError as error:
             raise StoreError(f"{self.folder}/config.json is broken: {error}") from None
 

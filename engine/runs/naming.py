@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from engine.config import NETWORK_ALIASES, RunConfig
+from engine.data.registry import OWN
 
 # settings that say where a run is computed and which checkpoints it keeps, but change no result
 NOT_IN_NAME = ("device", "threads", "state_interval", "checkpoint_every")
@@ -13,7 +14,7 @@ NOT_IN_NAME = ("device", "threads", "state_interval", "checkpoint_every")
 def short_name(config: RunConfig) -> str:
     """digits-mixnn-symmetric0.4-seed0: the settings that most runs differ in, as a file name."""
     family, _, path = config.dataset.partition(":")
-    own = Path(path).stem if family in ("npz", "folder") else path  # shapes:500 keeps its number
+    own = Path(path).stem if family in OWN else path  # shapes:500 keeps its number
     dataset = "".join(c if c.isalnum() else "-" for c in f"{family}:{own}".rstrip(":"))[:40]
     return f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
 

@@ -17,7 +17,7 @@ from engine.runs.progress import Progress, is_done, n_epochs
 from engine.training.noisy_labels import make_noisy_labels
 
 ATTEMPTS = 2  # a run that dies is retried once
-DATA_SETTINGS = ("dataset", "limit", "image_size", "data_seed")
+DATA_SETTINGS = ("dataset", "limit", "image_size", "image_fit", "data_seed")
 SLOW_NOISE = ("instance", "margin")  # slow to compute, and possible with every data set
 
 

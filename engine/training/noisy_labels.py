@@ -65,7 +65,7 @@ def make_noisy_labels(
     if min(data.shape[1:]) < SMALLEST_SIDE:
         raise ConfigError(
             f"images of {data.shape[1]} x {data.shape[2]} pixels: allowed are sides of "
-            f"{SMALLEST_SIDE} or more (setting image_size for a folder)"
+            f"{SMALLEST_SIDE} or more (set image_size for images of a folder or npz)"
         )
     labels = data.labels.cpu().numpy()
     truth = data.true_labels.cpu().numpy() if data.true_labels is not None else None

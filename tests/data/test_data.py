@@ -16,8 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from engine import data
-from engine.data import base, memory, npz, npz_headers, parts, registry
-from engine.data import folder as folder_module
+from engine.data import base, image_files, memory, npz, npz_headers, parts, registry
 from engine.data.images import open_image
 from engine.errors import DataError, ImageError
 from tests.hostile_files import animation, eps, png, png_header
@@ -127,7 +126,8 @@ def test_an_unknown_name_lists_the_choices_and_suggests_a_close_one():
         ("digits:3", {}, "':3'"),
         ("npz", {}, "needs a path"),
         ("folder:", {}, "needs a path"),
-        ("digits", {"image_size": 16}, "only folder"),
+        ("digits", {"image_size": 16}, "npz: only"),
+        ("folder:.", {"image_fit": "zoom"}, "allowed are pad, crop, stretch"),
         ("folder:.", {"image_size": 4}, "8 to 512"),
         ("digits", {"limit": 9}, "10 classes"),
         ("digits", {"limit": 0}, "limit 0"),
@@ -251,7 +251,7 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
         ({"train_labels": np.arange(12) % 3 + 0.5}, "contains 0.5"),
         ({"train_labels": np.full(12, np.nan)}, "contains nan"),
         ({"train_labels": np.array(["a", "b"] * 6)}, "labels must be integers"),
-        ({"train_labels": np.eye(12, dtype=int)}, r"shape \(12, 12\); one label per image"),
+        ({"train_labels": np.zeros((12, 2, 1))}, r"shape \(12, 2, 1\); one label per image"),
         ({"train_labels": np.array([0, None] * 6)}, "not of plain numbers"),
         ({"train_images": random_images(12, 5, 4, 2)}, r"\(12, 5, 4, 2\); allowed are \(N, H, W\)"),
         ({"train_images": random_images(12, 3, 5, 4)}, r"\(12, 3, 5, 4\); allowed"),
@@ -359,7 +359,12 @@ def test_folder_reads_pixels_classes_parts_and_ids(tmp_path):
     for image, file in zip(found.images, found.ids, strict=True):
         pixels = random_images(1, 5, 4, 3, seed=list(files).index(file))[0]
         assert (image.permute(1, 2, 0).numpy() == pixels).all()
-    assert (found.notes, found.true_labels) == ((), None)
+    assert found.true_labels is None
+    assert found.notes == (
+        "Left out 1 hidden file or file of an operating system: train/dog/.hidden.png.",
+        "Left out 1 file that is no image by its name (1 .txt): train/dog/notes.txt.",
+        "Left out 1 image outside the class folders: train/readme.png.",
+    )
 
 
 def test_folder_is_gray_only_where_every_image_is(tmp_path, two_classes):
@@ -387,7 +392,9 @@ def test_folder_sizes_become_the_most_common_one(tmp_path, two_classes):
     write(tmp_path / "train/cat/large.png", flat)
     found = data.load(two_classes)
     assert found.shape == (3, 5, 4)
-    assert (found.images[found.ids.index("train/cat/large.png")] == 77).all()
+    large = found.images[found.ids.index("train/cat/large.png")]
+    assert (large[:, :, 1:3] == 77).all()
+    assert (large[:, :, [0, 3]] == 0).all()
     assert (found.images[0].permute(1, 2, 0).numpy() == random_images(1, 5, 4, 3)[0]).all()
     assert "Resized 1 of 5 images to 4 x 5" in found.notes[0]
     found = data.load(two_classes, image_size=9)
@@ -437,7 +444,8 @@ def test_files_that_cannot_be_decoded_are_left_out_and_named(tmp_path, two_class
     assert found.ids == ("train/cat/1.png", "train/cat/2.png", "train/dog/1.png", "train/dog/2.png")
     assert found.labels.tolist() == [0, 0, 1, 1]
     assert "7 files that cannot be decoded: train/cat/broken0.jpg" in found.notes[0]
-    assert "broken4.jpg and 2 more" in found.notes[0]
+    assert "broken4.jpg and 1 more (each is no JPEG" in found.notes[0]
+    assert "train/dog/cut.png is truncated or damaged." in found.notes[0]
     for row, seed in enumerate(range(4)):
         pixels = random_images(1, 5, 4, 3, seed=seed)[0]
         assert (found.images[row].permute(1, 2, 0).numpy() == pixels).all()
@@ -449,15 +457,17 @@ def test_folders_of_unknown_or_empty_classes_are_ignored_with_a_note(tmp_path, t
     found = data.load(two_classes)
     assert found.classes == ("cat", "dog")
     assert found.test_labels.tolist() == [1]
-    assert "Ignored train/empty, test/zebra" in found.notes[0]
+    assert found.notes[0].endswith("whose class has no training image: test/zebra/1.png.")
+    assert found.notes[1] == "Class folders without an image: train/empty."
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({}, "train does not exist; images belong in train/<class>"),
-        ({"a/1.png": (5, 4)}, "train does not exist"),
-        ({"train/1.png": (5, 4)}, "train has no readable .jpg/.jpeg/.png"),
+        ({}, "images belong in train/<class>/ or <class>/"),
+        ({"a/1.png": (5, 4)}, "'a', two classes are needed"),
+        ({"1.png": (5, 4)}, "in a class folder.*Left out 1 image outside .*: 1.png"),
+        ({"test/a/1.png": (5, 4)}, "has test but no train"),
         ({"train/a/1.png": (5, 4), "train/a/2.png": (5, 4)}, "'a', two classes are needed"),
     ],
 )
@@ -515,8 +525,7 @@ def test_postscript_called_an_image_is_left_out_and_not_run(tmp_path, two_classe
     marker = tmp_path / "ran"
     (tmp_path / f"train/cat/x.{suffix}").write_bytes(eps(str(marker)))
     found = data.load(two_classes)
-    assert f"Left out 1 files that cannot be decoded: train/cat/x.{suffix}." in found.notes[0]
-    assert f"x.{suffix} is no JPEG or PNG image" in found.notes[0]
+    assert f"Left out 1 file that cannot be decoded: train/cat/x.{suffix} is no" in found.notes[0]
     assert not marker.exists()
 
 
@@ -533,7 +542,7 @@ def test_the_postscript_of_these_tests_would_run(tmp_path):
 @pytest.mark.parametrize(
     ("raw", "reason"),
     [
-        (b"no image", "is no JPEG or PNG image"),
+        (b"no image", "is no JPEG, PNG"),
         (png(1)[:-30], "truncated or damaged"),
         (png_header(60_000, 60_000), "too many pixels|60,000 x 60,000"),
         (png_header(9_000, 9_000), "9,000 x 9,000 pixels; allowed are 80,000,000"),
@@ -565,7 +574,7 @@ def test_what_does_not_fit_is_refused_before_it_is_read(tmp_path, monkeypatch, t
     monkeypatch.setattr(np.lib.format, "read_array", None)
     with pytest.raises(DataError, match="would take 0 MB of memory; 0 MB are free"):
         data.load(save(tmp_path / "a.npz"))
-    monkeypatch.setattr(folder_module, "_decode", None)
+    monkeypatch.setattr(image_files, "_decode", None)
     with pytest.raises(DataError, match="decoding 4 images would take"):
         data.load(two_classes)
 

@@ -2,33 +2,52 @@
 
 import io
 import zipfile
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path as FilePath
+from pathlib import PurePosixPath
+from typing import NamedTuple
 
-from app.server.uploads.safe_zip import Archive, UploadError, name_of, parts, shown
-from engine.data.folder import PARTS, SUFFIXES
-from engine.data.images import open_image
+import numpy as np
+from PIL import Image, ImageOps
+
+from app.server.uploads.limits import Limits
+from app.server.uploads.safe_zip import (
+    MB,
+    MOST_UNPACKED,
+    Archive,
+    UploadError,
+    parts,
+    shown,
+)
+from engine.data import tables
+from engine.data.image_files import left_out
+from engine.data.images import BYTES_PER_PIXEL, FORMATS, JPEG, open_image
+from engine.data.layout import Arrangement, Layout, arrange
 from engine.data.npy import read_header
-from engine.data.parts import check_class_names, some
+from engine.data.parts import check_class_names, plain_class
+from engine.data.pixels import converted, is_deep, levels, value_range
+from engine.data.tables import Labeled
 from engine.errors import DataError, ImageError
 
 MOST_CLASSES = 1000
 MOST_SOFT = 50_000_000  # images x classes: training keeps several arrays of this size
-PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val",
-              "validation": "val", "test": "test", "testing": "test"}  # fmt: skip
+LONGEST_PATH = 3000  # bytes, in all; systems allow 4096
+MOST_TABLES = 10 * MB  # of tables of labels in one upload, which the server reads to export it
+LARGEST_SIDE = 512  # pixels, of images that become PNG: the most that a run can use
+STARTS = (b"\x89PNG", b"\xff\xd8\xff")  # of PNG and JPEG files
 
-Paths = dict[tuple[str, ...], zipfile.ZipInfo]
+Path = tuple[str, ...]  # names of folders, and of the file
 Report = Callable[[str, int, int], None]  # stage, number done, total number
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The folders of the images in the zip, to export them in the same layout."""
+class Placed(NamedTuple):
+    """Where the images of a zip are unpacked to."""
 
-    prefix: str = ""  # folders above the classes or parts, "pets/"
-    parts: dict[str, str] | None = None  # "val" -> its name in the zip; None: only classes
+    layout: Layout
+    targets: dict[Path, Path]  # path in the zip -> part, class folder, and the path below
+    notes: list[str]
+    found: Arrangement
+    labeled: list[Labeled] | None = None  # where the labels are from tables
 
 
 def check_arrays(archive: Archive, report: Report) -> None:
@@ -61,49 +80,107 @@ def check_arrays(archive: Archive, report: Report) -> None:
 
 
 def unpack_images(
-    archive: Archive, folder: Path, most_pixels: int, report: Report
+    archive: Archive, folder: FilePath, limits: Limits, report: Report
 ) -> tuple[Layout, list[str]]:
     """Write the images to folder/train/<class>/ and so on; returns their layout, and notes.
 
-    The zip may contain <class>/... or train/<class>/..., both also inside one outer folder.
-    Everything else (other files, archives, files of operating systems) is left out, with a note.
-    most_pixels: of all images together, by their headers. Raises UploadError.
+    The zip may contain <class>/... or train/<class>/..., both also inside outer folders, or images
+    and a table of their paths and labels. Everything else (other files, archives, files of
+    operating systems) is left out, with a note. What is no JPEG or PNG is decoded here, under the
+    limits of this process, and stored as PNG, so that the server itself only ever decodes these
+    two. Raises UploadError.
     """
-    images, n_others = _images(archive)
-    images, prefix = _without_outer_folder(images)
-    layout = Layout(prefix, _parts_in(images))
-    depth = 2 if layout.parts is None else 3
-    part_of = {own: part for part, own in (layout.parts or {}).items()}
-    chosen: Paths = {}
-    for path, member in images.items():
-        if len(path) == depth and (layout.parts is None or path[0] in part_of):
-            target = ("train", *path) if layout.parts is None else (part_of[path[0]], *path[1:])
-            chosen[target] = member
-    if not chosen:
+    names, notes = archive.names()
+    members: dict[Path, zipfile.ZipInfo] = {}
+    for member, name in zip(archive.members, names, strict=True):
+        path = parts(name)
+        if path in members:
+            raise UploadError(f"it holds {shown('/'.join(path))} twice")
+        members[path] = member
+    try:
+        placed = place(archive, members)
+    except DataError as error:
+        raise UploadError(f"{error}") from None
+    notes += placed.notes
+    if not placed.targets:
         raise UploadError(
-            f"it holds no {', '.join(SUFFIXES)} in a class folder; allowed are <class>/1.png and "
-            "train/<class>/1.png, or an .npz with train_images and train_labels"
+            " ".join(
+                [
+                    f"it holds no {', '.join(FORMATS)} file in a class folder; allowed are "
+                    "<class>/1.png and train/<class>/1.png, images with a table of their paths "
+                    "and labels, or an .npz with train_images and train_labels.",
+                    *notes,
+                ]
+            ).removesuffix(".")
         )
-    placed = _with_plain_classes(chosen)
-    train = [kind for part, kind, _ in placed if part == "train"]
-    check_counts(len(set(train)), len(train))
-    n_pixels = 0
-    for done, (target, member) in enumerate(placed.items()):
-        report("Files unpacked", done, len(placed))
-        n_pixels += _write(archive, member, folder.joinpath(*target))
-        if n_pixels > most_pixels:
+    train = [target[1] for target in placed.targets.values() if target[0] == "train"]
+    check_counts(len({plain_class(kind) for kind in train}), len(train))
+    n_pixels, room, problems = 0, MOST_UNPACKED, []
+    for done, (path, names_on_disk) in enumerate(placed.targets.items()):
+        report("Files unpacked", done, len(placed.targets))
+        target = folder.joinpath(*names_on_disk)
+        try:
+            if len(bytes(target)) > LONGEST_PATH:
+                raise ImageError("has too long a path")
+            own_pixels, n_bytes = _write(archive, members[path], target, limits.memory)
+        except ImageError as error:
+            target.unlink(missing_ok=True)
+            problems.append(("/".join(path), str(error)))
+            continue
+        n_pixels, room = n_pixels + own_pixels, room - n_bytes
+        if n_pixels > limits.pixels:
             raise UploadError(
-                f"its images have more than {most_pixels // 1_000_000:,} million pixels in all, "
+                f"its images have more than {limits.pixels // 1_000_000:,} million pixels in all, "
                 "which is the most allowed; shrink them first (the networks see 64 x 64)"
             )
-    notes = []
-    if n_others:
-        notes.append(f"Left out {n_others:,} other file(s): only {', '.join(SUFFIXES)} count.")
-    taken = {id(member) for member in chosen.values()}
-    others = ["/".join(path) for path, member in images.items() if id(member) not in taken]
-    if others:
-        notes.append(f"Left out {len(others):,} image(s) outside class folders: {some(others, 3)}.")
-    return layout, notes
+        if room < 0:
+            raise UploadError(
+                f"its images that are no JPEG or PNG take more than {MOST_UNPACKED // MB:,} MB as "
+                "PNG, which is the most allowed; save them as JPEG first"
+            )
+    notes += left_out(problems)
+    if len(problems) == len(placed.targets):
+        raise UploadError(" ".join(["it has no readable image.", *notes]).removesuffix("."))
+    return placed.layout, notes
+
+
+def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
+    """Where the images of a zip are unpacked to, by its folders, or else by a table in it.
+
+    Raises DataError.
+    """
+    found = arrange([path for path in members if path], "it")
+    if len(found.classes) >= 2:
+        targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
+        return Placed(found.layout, targets, found.notes(), found)
+
+    room = MOST_TABLES
+
+    def content(path: Path) -> bytes:
+        nonlocal room
+        room -= members[path].file_size
+        if room < 0:
+            raise DataError(f"the tables have more than {MOST_TABLES // MB} MB in all")
+        return b"".join(archive.chunks(members[path]))
+
+    notes: list[str] = []
+    labeled = tables.in_files([p for p in members if p and _is_text(p)], content, notes)
+    if not labeled:
+        found.remarks += notes
+        targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
+        return Placed(found.layout, targets, found.notes(), found)
+    for kind in {one.row.label for one in labeled}:
+        if "/" in kind or "\\" in kind or kind.startswith("."):
+            raise DataError(f"the class name {shown(kind, 40)!r} cannot be the name of a folder")
+    check_class_names("it", sorted({one.row.label for one in labeled}))
+    notes += found.notes_on_files({one.table for one in labeled})
+    targets = {one.path: (one.row.part, one.row.label, *one.path) for one in labeled}
+    return Placed(Layout(), targets, notes, found, labeled)
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is no table of a form that is read by a library."""
+    return PurePosixPath(path[-1]).suffix.lower() != ".parquet"
 
 
 def check_counts(n_classes: int, n: int) -> None:
@@ -115,76 +192,52 @@ def check_counts(n_classes: int, n: int) -> None:
         )
 
 
-def _with_plain_classes(chosen: Paths) -> Paths:
-    """The same files, with the class names of the loader, equal in every part."""
-    placed: Paths = {}
-    for part in PARTS:
-        own = sorted({kind for in_part, kind, _ in chosen if in_part == part})
-        try:
-            plain = dict(zip(own, check_class_names(f"{part}/", own), strict=True))
-        except DataError as error:
-            raise UploadError(f"{error}") from None
-        if dotted := [kind for kind in plain.values() if kind.startswith(".")]:
-            raise UploadError(f"the class name {shown(dotted[0])!r} in it begins with a dot")
-        for (in_part, kind, file), member in chosen.items():
-            if in_part == part:
-                placed[part, plain[kind], file] = member
-    return placed
+def _write(
+    archive: Archive, member: zipfile.ZipInfo, path: FilePath, most_memory: int
+) -> tuple[int, int]:
+    """Unpack an image to path; returns its pixels by its header, and its bytes if made a PNG.
 
-
-def _images(archive: Archive) -> tuple[Paths, int]:
-    """The image files by path, and the number of other files, not counting hidden ones."""
-    images: Paths = {}
-    n_others = 0
-    for member in archive.members:
-        path = parts(name_of(member))
-        if any(part.startswith(".") or part == "__MACOSX" for part in path):
-            continue
-        if not path or PurePosixPath(path[-1]).suffix.lower() not in SUFFIXES:
-            n_others += 1
-        elif path in images:
-            raise UploadError(f"it holds {shown('/'.join(path))} twice")
-        else:
-            images[path] = member
-    return images, n_others
-
-
-def _without_outer_folder(images: Paths) -> tuple[Paths, str]:
-    """Paths without their common folders above the classes, and these folders."""
-    prefix = ""
-    while images:
-        depth = Counter(map(len, images)).most_common(1)[0][0]
-        first = {path[0] for path in images}
-        if depth < 3 or len(first) > 1 or next(iter(first)).lower() in PART_NAMES:
-            break
-        prefix += f"{first.pop()}/"
-        images = {path[1:]: member for path, member in images.items()}
-    return images, prefix
-
-
-def _parts_in(images: Paths) -> dict[str, str] | None:
-    """Names in the zip of train, val and test; None if the classes are at the top."""
-    folders = {path[0] for path in images if len(path) > 1 and path[0].lower() in PART_NAMES}
-    # a class may be called "train" as well: then its images are directly in it
-    if any(len(path) < 3 for path in images if path[0] in folders):
-        return None
-    names: dict[str, str] = {}
-    for own in sorted(folders):
-        part = PART_NAMES[own.lower()]
-        if part in names:
-            raise UploadError(f"it holds both {names[part]!r} and {own!r}; keep one of them")
-        names[part] = own
-    return names if "train" in names else None
-
-
-def _write(archive: Archive, member: zipfile.ZipInfo, path: Path) -> int:
-    """Unpack a member to path; returns its number of pixels by its header, 0 for no image."""
+    Raises ImageError where an image that is no JPEG or PNG cannot be decoded.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as out:
         for chunk in archive.chunks(member):
             out.write(chunk)
     try:
         with open_image(path) as image:
-            return image.width * image.height
-    except ImageError:  # the loader leaves it out and says why
-        return 0
+            n_pixels = image.width * image.height
+            if image.format in ("PNG", *JPEG):
+                return n_pixels, 0
+            if BYTES_PER_PIXEL * n_pixels > most_memory:
+                raise ImageError(
+                    f"has {image.width:,} x {image.height:,} pixels, whose decoding takes more "
+                    f"than the {most_memory // MB:,} MB allowed"
+                )
+            png = _as_png(image)
+    except ImageError as error:
+        with path.open("rb") as file:
+            if file.read(4).startswith(STARTS):  # the loader leaves it out and says why
+                return 0, 0
+        raise error
+    path.write_bytes(png)
+    return n_pixels, len(png)
+
+
+def _as_png(image: Image.Image) -> bytes:
+    """An image as PNG, upright and with at most LARGEST_SIDE pixels on a side."""
+    ImageOps.exif_transpose(image, in_place=True)
+    if is_deep(image):
+        black, white = levels(*value_range(image))
+        sixteen = np.asarray(image).dtype.kind in "iu" and black == 0 and white < 2**16
+        image = (
+            Image.fromarray(np.asarray(image).astype(np.uint16))
+            if sixteen
+            else converted(image, "L", black, white)
+        )
+    elif image.mode not in ("1", "L", "LA", "RGB", "RGBA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if max(image.size) > LARGEST_SIDE and image.mode != "I;16":
+        image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BICUBIC)
+    out = io.BytesIO()
+    image.save(out, "PNG", compress_level=1)
+    return out.getvalue()

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from engine.data.parts import has_control
+from engine.data.registry import OWN
 
 FOLDER = ".uploads"  # in the folder of the runs
 INCOMING = ".file"  # name of an upload until its type is known
@@ -28,7 +29,7 @@ def may_read(dataset: str, root: Path) -> bool:
     In the folder of the runs only uploads are allowed, even if MIXNN_FOLDERS contains it.
     """
     family, _, text = dataset.partition(":")
-    if family not in ("npz", "folder") or upload_key(dataset, root) is not None:
+    if family not in OWN or upload_key(dataset, root) is not None:
         return not has_control(dataset)
     path = resolved(text)
     return path is not None and not is_inside(path, [root]) and is_inside(path, allowed_folders())

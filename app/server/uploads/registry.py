@@ -2,7 +2,8 @@
 
     RUNS/.uploads/KEY/upload.json   description; KEY is a hash of the owner and the content
                       NAME.npz      the file itself, or
-                      NAME/         its images as train/<class>/..., val/..., test/...
+                      NAME/         its images as train/<class>/..., val/..., test/..., and
+                      .file         the zip that they are from
 
 Instead of an upload, a folder of the server may be named, see `paths`.
 """
@@ -24,7 +25,6 @@ from typing import BinaryIO
 
 from app.server.storage import storage_of
 from app.server.uploads import jobs
-from app.server.uploads.contents import Layout
 from app.server.uploads.jobs import Job
 from app.server.uploads.paths import (
     FOLDER,
@@ -35,14 +35,17 @@ from app.server.uploads.paths import (
     upload_key,
 )
 from app.server.uploads.safe_zip import CHUNK, MB, MOST_UNPACKED, MOST_UPLOADED, UploadError
-from app.server.uploads.sandbox import check, plain_name
+from app.server.uploads.sandbox import check
 from engine.config import SMALLEST_SIDE
+from engine.data.layout import Layout
 from engine.data.parts import shown
+from engine.data.tables import SUFFIXES
 from engine.errors import StoreError
 from engine.files import read_json, write_json
 from engine.runs import listing
 
 log = logging.getLogger(__name__)
+READING = 2  # version of how uploads are read
 KEPT = 24 * 3600  # seconds that an upload without a run is kept after its last use
 NEW = ".new-"  # prefix of the folder of an upload in progress
 FRESH = 5.0  # seconds in which a new folder may not have its lock yet
@@ -56,7 +59,7 @@ class Upload:
 
     key: str
     name: str  # the visitor's name of the file
-    form: str  # "npz" or "folder"
+    form: str  # "npz", "folder" or "manifest"
     dataset: str
     notes: tuple[str, ...] = ()  # what was left out, in one sentence each
     layout: Layout = Layout()  # of a folder
@@ -118,7 +121,7 @@ class UploadThread(threading.Thread):
 
 
 def named(text: str, root: Path) -> Upload:
-    """A folder or npz file of the server as an upload. Raises UploadError if not allowed."""
+    """A folder, npz file or table of the server as an upload. Raises UploadError if not allowed."""
     path = resolved(text.strip())
     if not allowed_folders():
         raise UploadError(
@@ -143,16 +146,11 @@ def named(text: str, root: Path) -> Upload:
 
 def _point(path: Path, own: Path) -> Upload:
     """An upload that only points to a path of the server."""
-    form, target = ("npz" if path.is_file() else "folder"), path
-    layout = Layout(parts={part: part for part in ("train", "val", "test")})
+    is_table = path.suffix.lower() in SUFFIXES
+    form = "manifest" if is_table else "npz" if path.is_file() else "folder"
     own.mkdir(parents=True, exist_ok=True)
-    if form == "folder" and not (path / "train").is_dir():  # the loader expects train/<class>/
-        layout, target = Layout(), own / plain_name(path.name)
-        target.mkdir(exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            (target / "train").symlink_to(path)
-    about = Upload(own.name, path.name, form, f"{form}:{target}", layout=layout, at=time.time())
-    check(form, target, path.name, SMALLEST_SIDE)
+    about = Upload(own.name, path.name, form, f"{form}:{path}", at=time.time())
+    check(form, path, path.name, SMALLEST_SIDE)
     write_json(own / "upload.json", asdict(about))
     return about
 
@@ -275,9 +273,11 @@ def _copy(file: BinaryIO, path: Path) -> str:
 
 
 def _key(owner: str, content: str) -> str:
-    """The key of an upload: 16 hex digits, a hash of its owner and the SHA-256 of its content."""
-    both = hashlib.sha256(f"{owner} {content}".encode()).hexdigest()
-    return (both if owner else content)[:16]
+    """The key of an upload: 16 hex digits, a hash of its owner and the SHA-256 of its content.
+
+    READING is part of it: what an older version has read otherwise is another upload.
+    """
+    return hashlib.sha256(f"{READING} {owner} {content}".encode()).hexdigest()[:16]
 
 
 def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:

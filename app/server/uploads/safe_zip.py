@@ -1,5 +1,6 @@
 """Safe reading of untrusted zip files: bounded sizes, no paths outside, plain files only."""
 
+import contextlib
 import io
 import re
 import stat
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.data.parts import is_unprintable, shown
+from engine.data.parts import is_unprintable, shown, some
 from engine.errors import DataError
 
 MB = 1 << 20
@@ -22,6 +23,19 @@ LONGEST_NAME = 200  # bytes of one part of a path; file systems allow 255
 CHUNK = MB
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others can ask for gigabytes of memory
 UTF8_FLAG = 0x800  # of a member whose name is UTF-8
+_CHINESE = "[\u3001-\u3015\u4e00-\u9fff\uff01-\uff5e]"
+CODE_PAGES = {  # of file names, the first first where a guess does not decide -> their letters
+    "gb18030": _CHINESE,
+    "cp932": "[\u3001-\u30ff\u4e00-\u9fff\uff01-\uff5e]",  # without the narrow ones
+    "cp949": "[\uac00-\ud7a3]",
+    "big5": _CHINESE,
+    "cp437": "[\xa1-\xff]",
+    "cp1252": "[\xa1-\xff\u0152-\u017e\u2013-\u2022\u20ac]",
+    "cp866": "[\u0400-\u04ff]",
+    "cp1251": "[\u0400-\u04ff]",
+}
+EASTERN = ("gb18030", "cp932", "cp949", "big5")  # with letters of two bytes
+MOST_GUESSED = 20_000  # bytes of names by which the encoding is guessed
 
 
 class UploadError(DataError):
@@ -43,6 +57,20 @@ class Archive:
             _check_kind(member)
         if (n_bytes := sum(member.file_size for member in self.members)) > MOST_UNPACKED:
             raise UploadError(f"it unpacks to {n_bytes // MB:,} MB, {_most()}")
+
+    def names(self) -> tuple[list[str], list[str]]:
+        """The names of the members, and a note if their encoding was guessed."""
+        names = [_unmarked(member) for member in self.members]
+        unknown = [name for name in names if isinstance(name, bytes)]
+        encoding = _encoding(b"\n".join(unknown))
+        texts = [n.decode(encoding, "replace") if isinstance(n, bytes) else n for n in names]
+        if encoding == "utf-8":
+            return texts, []
+        guessed = [shown(text) for text, n in zip(texts, names, strict=True) if text is not n]
+        return texts, [
+            f"The names of {len(guessed):,} files are not in UTF-8; they were read as {encoding}: "
+            f"{some(guessed, 3)}."
+        ]
 
     def chunks(self, member: zipfile.ZipInfo) -> Iterator[bytes]:
         """The content of a member in chunks. Raises UploadError at a limit or if it is damaged."""
@@ -105,14 +133,43 @@ def parts(name: str) -> tuple[str, ...]:
     return names
 
 
-def name_of(member: zipfile.ZipInfo) -> str:
-    """A member's name. macOS stores UTF-8 without the flag, which would be read as cp437."""
-    if not member.flag_bits & UTF8_FLAG:
-        try:
-            return member.filename.encode("cp437").decode()
-        except ValueError:  # it was cp437, or another encoding
-            pass
-    return member.filename
+def _unmarked(member: zipfile.ZipInfo) -> str | bytes:
+    """A member's name; as bytes if its encoding is not known.
+
+    The standard has a mark for UTF-8. macOS stores UTF-8 without it, older programs store the code
+    page of their country.
+    """
+    if member.flag_bits & UTF8_FLAG or member.filename.isascii():
+        return member.filename
+    try:
+        return member.filename.encode("cp437")  # as zipfile has decoded it
+    except UnicodeEncodeError:  # the name is from another field
+        return member.filename
+
+
+def _encoding(names: bytes) -> str:
+    """UTF-8, or else the most likely one of CODE_PAGES."""
+    with contextlib.suppress(UnicodeDecodeError):
+        names.decode()
+        return "utf-8"
+    possible = []
+    for page, letters in CODE_PAGES.items():
+        with contextlib.suppress(UnicodeDecodeError):
+            text = names.decode(page)
+            # a letter alone behind ASCII ones is Latin, of which the next one was taken as well
+            latin = page in EASTERN and not re.search(f"(?<![A-Za-z]){letters}", text)
+            if not latin and re.fullmatch(rf"(?:[\0-\x7f]|{letters})*", text):
+                possible.append(page)
+    if len(possible) < 2:
+        return possible[0] if possible else "cp437"
+    if "cp932" in possible and re.search("[\u3040-\u30ff]", names.decode("cp932")):
+        return "cp932"  # kana do not come about by chance
+    from charset_normalizer import from_bytes  # late: few names need it
+
+    found = list(from_bytes(names[:MOST_GUESSED], cp_isolation=possible))
+    best = min((match.chaos for match in found), default=0)
+    likely = {match.encoding for match in found if match.chaos == best}
+    return next((page for page in possible if page in likely), possible[0])
 
 
 class _Bounded(io.BufferedReader):

@@ -28,7 +28,8 @@ from app.server.uploads.contents import Report, check_arrays, check_counts, unpa
 from app.server.uploads.limits import Limits
 from app.server.uploads.paths import INCOMING
 from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
-from engine.data import folder, npz
+from engine.data import folder, manifest, npz
+from engine.data.image_files import Settings
 from engine.data.memory import MB
 from engine.errors import DataError
 
@@ -40,7 +41,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) -> dict[str, Any]:
-    """Check own/.file and unpack it there; returns form, file (its new name), notes and layout.
+    """Check own/.file and unpack it there; returns form, file (its name), notes and layout.
 
     name: of the upload, for messages. smallest: fewest pixels of an image's shorter side. Raises
     UploadError.
@@ -58,10 +59,12 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
             path = path.rename(own / f"{plain}.npz")
         else:
             form = "folder"
-            layout, notes = unpack_images(archive, own / plain, limits.pixels, report)
-            path.unlink()
-            path = own / plain
-    check(form, path, name, smallest, limits.memory, report)
+            layout, notes = unpack_images(archive, own / plain, limits, report)
+            path = own / plain  # the zip stays, to hand back what is no image as it came
+    try:
+        check(form, path, name, smallest, limits.memory, report)
+    except UploadError as error:  # what was left out may be the reason
+        raise UploadError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
     packed = None if layout is None else asdict(layout)
     return {"form": form, "file": path.name, "notes": notes, "layout": packed}
 
@@ -78,10 +81,12 @@ def check(
     try:
         if form == "npz":
             report("Arrays decoded", 0, 1)
-            data = npz.read(name, path, most_memory)
+            data = npz.read(name, path, Settings(most_memory=most_memory))
+        elif form == "manifest":
+            data = manifest.read(name, path, Settings(most_memory=most_memory))
         else:
             decoded = lambda done, total: report("Images decoded", done, total)  # noqa: E731
-            data = folder.read(name, path, most_memory=most_memory, report=decoded)
+            data = folder.read(name, path, Settings(most_memory=most_memory, report=decoded))
     except DataError as error:
         raise UploadError(str(error).replace(str(path), name).removeprefix(f"{name}: ")) from None
     _, height, width = data.images.shape[1:]

@@ -15,6 +15,7 @@ from app.state.url_state import get, put
 from engine.analysis import data_checks
 from engine.charts import review as charts
 from engine.data import load
+from engine.data.layout import says_loss
 from engine.errors import StoreError
 
 
@@ -43,7 +44,7 @@ def show() -> None:
         st.markdown("**Images of each class**")
         figures.show(fig, "classes", alt="Bars: number of training images of each class")
     with right:
-        start(upload.dataset, upload.at)
+        start(upload.dataset, upload.at, checks)
 
 
 def say_missing() -> None:
@@ -59,8 +60,10 @@ def findings(
     checks: data_checks.DataChecks, examples: dict[int, np.ndarray], notes: Iterable[str]
 ) -> None:
     """What the checks found. examples: row -> an image whose copies have other labels."""
-    warnings = [text for level, text in checks.findings if level == "warn"]
-    others = [text for level, text in checks.findings if level == "note"] + list(notes)
+    lost = [note for note in notes if says_loss(note)]
+    warnings = [text for level, text in checks.findings if level == "warn"] + lost
+    others = [text for level, text in checks.findings if level == "note"]
+    others += [note for note in notes if note not in lost]
     if not warnings:
         st.success("Ready to train.", icon=":material/check_circle:")
     for text in warnings:
@@ -77,8 +80,8 @@ def findings(
         )
 
 
-def start(dataset: str, at: float) -> None:
-    """Two settings, the time it takes, and the button."""
+def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
+    """A few settings, the time it takes, and the button."""
     with st.container(border=True, key="tuned"):
         st.markdown("**Let MixNN find wrong labels**")
         mirror = st.checkbox(
@@ -96,6 +99,17 @@ def start(dataset: str, at: float) -> None:
             key="thorough",
             format_func={True: "Thorough", False: "Quick"}.__getitem__,
         )
+        fit = "pad"
+        if any("of another aspect ratio" in text for _, text in checks.findings):
+            fit = st.segmented_control(
+                "Images of another aspect ratio",
+                ["pad", "crop"],
+                default="pad",
+                required=True,
+                key="fit",
+                format_func={"pad": "Pad", "crop": "Crop"}.__getitem__,
+                help="Pad keeps the whole image, with black borders. Crop cuts two sides.",
+            )
         left = estimated_seconds(dataset, at) * (1 if thorough else 0.5)
         st.caption(
             f"About **{minutes(left)}** on this machine. Your labels are used unchanged: no noise "
@@ -104,7 +118,7 @@ def start(dataset: str, at: float) -> None:
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
             config = data_checks.suggested_settings(
                 load(dataset), mirror=mirror, thorough=bool(thorough)
-            )
+            ).changed(image_fit=fit)
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()

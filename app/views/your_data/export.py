@@ -3,20 +3,23 @@
 import io
 import shutil
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from app.server.decisions import Decision
-from app.server.uploads.contents import Layout
+from app.server.uploads import safe_zip
+from app.server.uploads.contents import place
+from app.server.uploads.paths import FOLDER, INCOMING
 from app.server.uploads.registry import of_dataset
 from app.server.uploads.safe_zip import MB
 from engine.analysis.label_export import format_share
 from engine.analysis.label_issues import LabelIssues
-from engine.data import Data
-from engine.data.folder import PARTS, SUFFIXES
-from engine.data.parts import plain_class
+from engine.data import Data, tables
+from engine.data.layout import Layout, arrange, list_files
+from engine.data.layout import moved as moved_paths
+from engine.data.tables import Labeled
 from engine.errors import StoreError
 from engine.files import rows_text
 from engine.runs.folder import RunFolder
@@ -91,15 +94,18 @@ def data_set(run: RunFolder, data: Data, final: np.ndarray, root: Path) -> bytes
     if family == "npz":
         # in a subset, the names of the samples are their rows in the file
         rows = np.arange(len(final)) if data.ids is None else np.array(data.ids, dtype=np.int64)
-        write_npz(path, rows, final, out)
+        write_npz(path, rows, data.labels.numpy(), final, out)
     elif family == "folder":
         upload = of_dataset(run.config.dataset, root)
-        own_layout = Layout(parts={part: part for part in PARTS})
         given = [data.classes[label] for label in data.labels.tolist()]
         names = [data.classes[label] for label in final.tolist()]
         files = zip(data.ids or (), given, names, strict=True)
         moved = {file: new for file, old, new in files if old != new}
-        write_folders(path, upload.layout if upload else own_layout, moved, out)
+        original = upload and root / FOLDER / upload.key / INCOMING
+        if original and original.is_file():
+            write_upload(original, moved, out)
+        else:
+            write_folder(path, upload.layout if upload else None, moved, out)
     else:
         new_npz(data, final, out)
     return out.getvalue()
@@ -120,16 +126,26 @@ def new_npz(data: Data, final: np.ndarray, out: BinaryIO) -> None:
     np.savez_compressed(out, **arrays)
 
 
-def write_npz(path: Path, rows: np.ndarray, final: np.ndarray, out: BinaryIO) -> None:
+def write_npz(
+    path: Path, rows: np.ndarray, given: np.ndarray, final: np.ndarray, out: BinaryIO
+) -> None:
     """Copy the npz at path to out; only train_labels changes, to final (n,) in its rows (n,).
 
-    All other arrays are copied byte by byte; the labels keep their type and shape.
+    given: (n,) classes as loaded, in each of which some row is. All other arrays are copied byte by
+    byte; the labels keep their type, shape and numbers, which may be ids of classes, or one-hot.
     """
     name = "train_labels.npy"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
         with source.open(name) as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
-        labels.reshape(-1)[rows] = final
+        one_hot = labels.ndim == 2 and labels.shape[1] > 1
+        numbers = (labels.argmax(1) if one_hot else labels.reshape(-1))[rows]
+        number_of = np.arange(1 + max(given.max(), final.max())).astype(numbers.dtype)
+        number_of[given] = numbers  # of a class in the file
+        if one_hot:
+            labels[rows] = np.eye(labels.shape[1], dtype=labels.dtype)[number_of[final]]
+        else:
+            labels.reshape(-1)[rows] = number_of[final]
         for member in source.infolist():
             info = zipfile.ZipInfo(member.filename, member.date_time)
             info.compress_type = member.compress_type
@@ -141,55 +157,86 @@ def write_npz(path: Path, rows: np.ndarray, final: np.ndarray, out: BinaryIO) ->
                         shutil.copyfileobj(file, to, MB)
 
 
-def write_folders(
-    base: Path, layout: Layout, moved: dict[str, str], out: BinaryIO, most: int = MAX_ZIP_BYTES
+def write_folder(
+    base: Path,
+    layout: Layout | None,
+    moved: dict[str, str],
+    out: BinaryIO,
+    most: int = MAX_ZIP_BYTES,
 ) -> None:
-    """Write a zip of the class folders under base to out, in the layout of the upload.
+    """Write a zip of all files under base to out, in the layout of an older upload if it has one.
 
-    moved: file by its path under base -> its new class folder. A moved file keeps its name unless
-    another file there has it. Raises ExportError above `most` bytes.
+    moved: id of an image, its path under base -> its new class. Raises ExportError above `most`
+    bytes.
     """
-    files = [
-        path
-        for part in PARTS
-        for path in sorted((base / part).glob("[!.]*/*"))
-        if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-    ]
-    if (size := sum(path.stat().st_size for path in files)) > most:
+    paths = sorted(list_files(base))
+    check_size(sum(base.joinpath(*path).stat().st_size for path in paths), most)
+    found = arrange(paths, f"{base}")
+    new = moved_paths(found, {tuple(name.split("/")): kind for name, kind in moved.items()})
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, strict_timestamps=False) as target:
+        for path in paths:
+            target.write(base.joinpath(*path), _in_layout("/".join(new.get(path, path)), layout))
+
+
+def write_upload(
+    path: Path, moved: dict[str, str], out: BinaryIO, most: int = MAX_ZIP_BYTES
+) -> None:
+    """Copy the uploaded zip at path to out; images get the folders of their new classes.
+
+    moved: id of an image, its path in the unpacked data set -> its new class. All other files are
+    copied as they came. Raises ExportError above `most` bytes.
+    """
+    with safe_zip.opened(path) as archive:
+        check_size(sum(member.file_size for member in archive.members), most)
+        paths = [safe_zip.parts(name) for name in archive.names()[0]]
+        placed = place(archive, dict(zip(paths, archive.members, strict=True)))
+        by_id = {"/".join(target): path for path, target in placed.targets.items()}
+        classes = {by_id[name]: kind for name, kind in moved.items()}
+        labels = _labels_of_tables(placed.labeled or [], classes)
+        new = {} if placed.labeled else moved_paths(placed.found, classes)
+        with zipfile.ZipFile(out, "w") as target:
+            for member, own in zip(archive.members, paths, strict=True):
+                info = zipfile.ZipInfo("/".join(new.get(own, own)), member.date_time)
+                info.compress_type = member.compress_type
+                with target.open(info, "w", force_zip64=True) as to:
+                    if own in labels:
+                        raw = b"".join(archive.chunks(member))
+                        to.write(tables.changed(raw, own[-1], labels[own]))
+                    else:
+                        for chunk in archive.chunks(member):
+                            to.write(chunk)
+
+
+def _labels_of_tables(
+    labeled: list[Labeled], classes: dict[tuple[str, ...], str]
+) -> dict[tuple[str, ...], dict[int, str]]:
+    """The labels of the rows of each table of which some change: row -> label.
+
+    A table without a column of labels gets one: then they are those of all rows.
+    """
+    labels: dict[tuple[str, ...], dict[int, str]] = {}
+    for one in labeled:
+        if one.path in classes:
+            labels[one.table] = {}
+    for one in labeled:
+        if one.table in labels:
+            labels[one.table][one.number] = classes.get(one.path, one.row.label)
+    return labels
+
+
+def check_size(n_bytes: int, most: int) -> None:
+    """Raise ExportError where files take more than most bytes."""
+    if n_bytes > most:
         raise ExportError(
-            f"the images take {size / MB:,.0f} MB, and a zip may contain {most // MB:,}: use the "
+            f"the files take {n_bytes / MB:,.0f} MB, and a zip may contain {most // MB:,}: use the "
             "table, which lists the class of each file"
         )
-    names = [path.relative_to(base).as_posix() for path in files]
-    unmoved = {name: _under_class(name) for name in names}
-    taken = {unmoved[name].casefold() for name in names if name not in moved}
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as target:
-        for path, name in zip(files, names, strict=True):
-            new = unmoved[name]
-            if name in moved:
-                new = _free_path(PurePosixPath(new), moved[name], taken)
-            target.write(path, _in_layout(new, layout))
 
 
-def _free_path(path: PurePosixPath, folder: str, taken: set[str]) -> str:
-    """A path in a class folder that no other file has; adds it to taken."""
-    part, before, _ = path.parts
-    number, name = 1, path.name
-    while (free := f"{part}/{folder}/{name}").casefold() in taken:
-        more = f"-{number}" if number > 1 else ""
-        name, number = f"{path.stem}-from-{before}{more}{path.suffix}", number + 1
-    taken.add(free.casefold())
-    return free
-
-
-def _under_class(path: str) -> str:
-    """A file's path with its folder named like its class, so that one class is one folder."""
-    part, folder, name = path.split("/", 2)
-    return f"{part}/{plain_class(folder)}/{name}"
-
-
-def _in_layout(path: str, layout: Layout) -> str:
-    """A file's path in the upload."""
+def _in_layout(path: str, layout: Layout | None) -> str:
+    """A file's path in an older upload, of which only the images were kept."""
+    if layout is None:
+        return path
     part, _, rest = path.partition("/")
     if layout.parts is None:
         return layout.prefix + rest

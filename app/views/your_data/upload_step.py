@@ -25,7 +25,10 @@ pets.zip
   cat/001.png, cat/002.jpg, ...
   dog/001.png, ...
 or with parts:
-  train/cat/001.png, test/cat/101.png, ..."""
+  train/cat/001.png, test/cat/101.png, ...
+or with a table (.csv, .jsonl):
+  labels.csv   file_name,label
+  images/001.png, ..."""
 ARRAYS = """\
 mine.npz (as of MedMNIST)
   train_images  (N, H, W) or (N, H, W, 3)
@@ -40,7 +43,7 @@ def show() -> None:
     with left:
         endpoints.expect_file()
         file = st.file_uploader(
-            f"An .npz file, or a .zip of class folders, up to {MOST_UPLOADED // MB} MB",
+            f"An .npz file, or a .zip of images, up to {MOST_UPLOADED // MB} MB",
             type=["npz", "zip"],
             max_upload_size=MOST_UPLOADED // MB,
             key="own-file",
@@ -63,12 +66,16 @@ def show() -> None:
         st.markdown("**Expected format**")
         st.code(FOLDERS, language=None)
         st.code(ARRAYS, language=None)
+        st.caption(
+            "Images: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, in any subfolder of a class. What is "
+            "not read is named in the next step, and handed back as it came."
+        )
 
 
 def folder_form() -> None:
     """A field for a folder or file of the server."""
     with st.form("named", border=False):
-        text = st.text_input("Or a folder, or an .npz file, of this computer", key="named")
+        text = st.text_input("Or a folder, an .npz file or a table, of this computer", key="named")
         if st.form_submit_button("Check it") and text.strip():
             check_next(lambda: registry.named(text, runs().root))
 

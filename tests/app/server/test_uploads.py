@@ -1,6 +1,7 @@
 """What visitors may upload, and what is refused without leaving a file."""
 
 import io
+import re
 import shutil
 import stat
 import struct
@@ -17,13 +18,19 @@ from app.server.storage import storage_of
 from app.server.uploads import contents, paths, registry, safe_zip, sandbox
 from app.server.uploads.limits import Limits
 from app.server.uploads.safe_zip import UploadError
-from engine.data import folder, images, load
+from engine.data import folder, image_files, images, load
 from engine.files import write_json
 
 
 def png(value: int = 0, side: int = 8) -> bytes:
     out = io.BytesIO()
     Image.fromarray(np.full((side, side), value, np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+def saved(pixels: np.ndarray, form: str, mode: str | None = None) -> bytes:
+    out, image = io.BytesIO(), Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(out, form)
     return out.getvalue()
 
 
@@ -133,19 +140,138 @@ def test_other_files_are_left_out_and_named(root):
         "stray.png": png(),
     }
     about = registry.receive(zipped(files), "pets.zip", root)
-    assert load(about.dataset).n == 6
-    assert len(about.notes) == 2
-    assert "Left out 2 other" in about.notes[0]
-    assert "2 image(s)" in about.notes[1]
-    assert "cat/deep/1.png" in about.notes[1]
+    assert load(about.dataset).ids[3] == "train/cat/deep/1.png"
+    assert load(about.dataset).n == 7
+    hidden, other, outside = about.notes
+    assert "Left out 2 hidden files" in hidden
+    assert ".DS_Store, __MACOSX/cat/._0.png" in hidden
+    assert "2 files that are no images by their names (1 .zip, 1 .txt): cat/more.zip" in other
+    assert "Left out 1 image outside the class folders: stray.png." in outside
     assert not [name for name in leftovers(root) if name.endswith((".zip", ".txt"))]
 
 
-def test_an_unreadable_image_among_others_is_left_out_by_the_loader(root):
+def test_an_unreadable_image_among_others_is_left_out(root):
     about = registry.receive(zipped(pets() | {"cat/bad.png": b"no image"}), "pets.zip", root)
     data = load(about.dataset)
     assert data.n == 6
-    assert any("bad.png" in note for note in data.notes)
+    assert about.notes == (
+        "Left out 1 file that cannot be decoded: cat/bad.png is no JPEG, PNG, WEBP, TIFF, BMP, GIF "
+        "or AVIF image.",
+    )
+
+
+def test_photos_in_subfolders_and_of_any_format_are_images(root):
+    forms = {"webp": "WEBP", "TIF": "TIFF", "bmp": "BMP", "gif": "GIF", "jpeg": "JPEG"}
+    files = {f"{kind}/2024/{i}.{suffix}": saved(np.full((8, 8, 3), 40 * i + c, np.uint8), form)
+             for c, kind in enumerate(("cat", "dog")) for i, (suffix, form) in
+             enumerate(forms.items())}  # fmt: skip
+    about = registry.receive(zipped(files), "pets.zip", root)
+    data = load(about.dataset)
+    assert sorted(data.ids) == sorted(f"train/{name}" for name in files)
+    assert about.notes == ()
+    for name in files:
+        level = int(name[9]) * 40 + (name[:3] == "dog")
+        assert abs(int(data.images[data.ids.index(f"train/{name}")].max()) - level) <= 1
+
+
+def test_the_server_itself_decodes_only_jpeg_and_png(root):
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 60
+    shape = np.zeros((700, 350, 4), np.uint8)
+    files = pets() | {
+        "cat/a.tif": saved(deep, "TIFF"),
+        "cat/b.tif": saved(np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8), "TIFF"),
+        "dog/c.webp": saved(shape, "WEBP"),
+        "dog/d.tif": saved(np.zeros((8, 8, 4), np.uint8), "TIFF", "CMYK"),
+        "dog/e.gif": saved(np.zeros((8, 8), np.uint8), "GIF"),
+        "dog/cut.webp": saved(shape, "WEBP")[:60],
+        "dog/f.jpg": saved(np.zeros((8, 8, 3), np.uint8), "JPEG"),
+    }
+    about = registry.receive(zipped(files), "pets.zip", root)
+    base = Path(about.dataset.partition(":")[2])
+    kinds = {path.read_bytes()[:3] for path in base.rglob("*") if path.is_file()}
+    assert kinds == {b"\x89PN", b"\xff\xd8\xff"}
+    assert "1 file that cannot be decoded: dog/cut.webp is truncated" in about.notes[0]
+    found = load(about.dataset)
+    assert found.n == 12
+    assert "0 is black and 4095 white" in " ".join(found.notes)  # 16 bits stay 16 bits
+    tall = found.images[found.ids.index("train/dog/c.webp")]
+    assert (tall[:, :, 2:6] == 255).all()  # transparent: on white
+    assert (tall[:, :, :2] == 0).all()
+
+
+def unmarked(names: list[str], encoding: str) -> io.BytesIO:
+    """A zip whose names are in an encoding and not marked as UTF-8."""
+    raw = {"ABCD"[i] * len(name.encode(encoding)): name for i, name in enumerate(names)}
+    content = zipped({plain: png(i) for i, plain in enumerate(raw)}).getvalue()
+    for plain, name in raw.items():
+        content = content.replace(plain.encode(), name.encode(encoding))
+    return io.BytesIO(content)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "classes"),
+    [
+        ("utf-8", ["caf\u00e9", "\u00c4pfel"]),  # as macOS writes them
+        ("gbk", ["\u5065\u5eb7", "\u80ba\u708e"]),
+        ("cp932", ["\u30cd\u30b3", "\u30a4\u30cc"]),
+        ("cp437", ["K\u00e4tzchen", "H\u00fcndin"]),
+        ("cp866", ["\u043a\u043e\u0448\u043a\u0430", "\u0441\u043e\u0431\u0430\u043a\u0430"]),
+    ],
+)
+def test_names_without_a_mark_are_read_in_their_encoding(root, encoding, classes):
+    names = [f"{kind}/photo{i}.png" for kind in classes for i in range(2)]
+    about = registry.receive(unmarked(names, encoding), "x.zip", root)
+    assert sorted(load(about.dataset).classes) == sorted(classes)
+    assert bool(about.notes) == (encoding != "utf-8")
+    if about.notes:
+        assert "The names of 4 files are not in UTF-8; they were read as " in about.notes[0]
+
+
+def test_a_table_beside_images_has_their_labels(root):
+    table = b"file_name,label,split\n" + b"".join(
+        b"%d.png,%s,%s\n" % (i, kind, part)
+        for i, (kind, part) in enumerate([(b"NA", b""), (b"dog", b""), (b"dog", b"test")])
+    )
+    files = {f"x/images/{i}.png": png(9 * i) for i in range(4)} | {"x/labels.csv": table}
+    about = registry.receive(zipped(files), "x.zip", root)
+    data = load(about.dataset)
+    assert data.classes == ("NA", "dog")
+    assert data.ids == ("train/NA/x/images/0.png", "train/dog/x/images/1.png")
+    assert data.test_labels.tolist() == [1]
+    assert about.notes == (
+        "Labels are from x/labels.csv.",
+        "Left out 1 images that no table names: x/images/3.png.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        (b"file_name,label\n../0.png,a\n/etc/x.png,b\n", "'a', two classes .* missing .*: /etc/x"),
+        (b"file_name,label\n0.png,a/b\n1.png,b\n", "'a/b' cannot be the name of a folder"),
+        (b"file_name,label\n0.png,..\n1.png,b\n", "'..' cannot be the name of a folder"),
+        (b"file_name,label\n0.png,a\n1.png,a\n", "'a', two classes are needed"),
+        (b"file_name,size\n0.png,1\n", "labels.csv was not used: .* needed are path"),
+    ],
+)
+def test_a_table_that_no_run_can_use(root, table, reason):
+    files = {f"images/{i}.png": png(9 * i) for i in range(2)} | {"labels.csv": table}
+    assert re.search(reason, refused(root, zipped(files)))
+
+
+def test_one_huge_photo_does_not_refuse_the_others(root):
+    """As a phone takes it; decoding it whole would take more memory than is allowed."""
+    large = saved(np.zeros((3000, 4000, 3), np.uint8), "PNG")
+    jpeg = saved(np.zeros((3000, 4000, 3), np.uint8), "JPEG")
+    own = root / "own"
+    own.mkdir()
+    files = pets() | {"cat/large.png": large, "cat/phone.jpg": jpeg}
+    (own / paths.INCOMING).write_bytes(zipped(files).read())
+    sandbox.unpack(own, "x.zip", Limits(memory=100_000_000), 8, lambda what, done, total: None)
+    settings = image_files.Settings(most_memory=100_000_000)
+    found = folder.read("x", own / "x", settings)
+    assert len(found.labels) == 7
+    assert "cat/large.png has 4,000 x 3,000 pixels, whose decoding would take" in found.notes[0]
 
 
 def test_the_same_content_is_the_same_upload(root):
@@ -279,12 +405,12 @@ def test_an_image_of_too_many_pixels(root, monkeypatch):
     monkeypatch.setattr(images, "MAX_PIXELS", 100)
     file = zipped({"cat/big.png": png(side=11), "dog/1.png": png()})
     message = refused_here(root, file)
-    assert "two classes are needed. Left out 1 files that cannot be decoded" in message
+    assert "two classes are needed. Left out 1 file that cannot be decoded" in message
     assert "cat/big.png has 11 x 11 pixels; allowed are 100" in message
 
 
 def test_more_pixels_than_an_upload_may_have_are_refused_by_their_headers(root, monkeypatch):
-    monkeypatch.setattr(folder, "_decode", None)
+    monkeypatch.setattr(image_files, "_decode", None)
     reason = refused_here(root, zipped(pets()), pixels=6 * 64 - 1)
     assert "million pixels in all, which is the most allowed" in reason
 
@@ -352,7 +478,7 @@ def test_too_many_classes(root, monkeypatch):
     [
         ({"cat/1.png": png(), "cat/2.png": png()}, "two classes are needed"),
         ({"cat/1.png": b"x", "dog/1.png": b"y"}, "no readable"),
-        ({"readme.txt": b"x"}, "holds no .jpg"),
+        ({"readme.txt": b"x"}, "holds no JPEG, PNG"),
         ({"1.png": png(), "2.png": png()}, "in a class folder"),
         (pets("val/") | pets("valid/") | pets("train/"), "both 'val' and 'valid'"),
     ],
@@ -399,6 +525,8 @@ def test_no_folder_of_the_server_without_permission(root, tmp_path, monkeypatch)
         registry.named(str(tmp_path), root)
     assert not paths.may_read("folder:/etc", root)
     assert not paths.may_read(f"npz:{tmp_path}/x.npz", root)
+    assert not paths.may_read(f"manifest:{tmp_path}/x.csv", root)
+    assert not paths.may_read("hf:cifar10", root)
     assert paths.may_read("digits", root)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.server.decisions import Decision
 from app.server.uploads import registry
@@ -101,8 +102,10 @@ def test_of_an_npz_only_the_labels_change(tmp_path, dtype):
     (tmp_path / "a.npz").write_bytes(
         arrays(train_labels=labels, notes=np.array(["one", "two"]), extra=np.eye(3)).read()
     )
-    out = io.BytesIO()
-    export.write_npz(tmp_path / "a.npz", np.array([0, 4]), np.array([2, 1]), out)
+    out, final = io.BytesIO(), [2, 1, 0, 1, 1, 2]
+    export.write_npz(
+        tmp_path / "a.npz", np.arange(6), labels.ravel().astype(int), np.array(final), out
+    )
     out.seek(0)
     before, after = np.load(tmp_path / "a.npz"), np.load(out)
     assert before.files == after.files
@@ -117,8 +120,12 @@ def test_the_compression_is_kept(tmp_path):
     for save, kind in ((np.savez, zipfile.ZIP_STORED), (np.savez_compressed, zipfile.ZIP_DEFLATED)):
         save(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=[0, 1])
         out = io.BytesIO()
-        export.write_npz(tmp_path / "a.npz", np.array([0]), np.array([1]), out)
+        export.write_npz(tmp_path / "a.npz", np.arange(2), np.array([0, 1]), np.array([1, 1]), out)
         assert {m.compress_type for m in zipfile.ZipFile(out).infolist()} == {kind}
+
+
+def original(about) -> Path:
+    return Path(about.dataset.partition(":")[2]).parent / ".file"
 
 
 def unpacked(out: io.BytesIO) -> dict[str, bytes]:
@@ -137,11 +144,71 @@ def test_in_folders_files_are_moved(tmp_path, prefix):
     about = registry.receive(zipped(files), "pets.zip", tmp_path)
     base = Path(about.dataset.partition(":")[2])
     out = io.BytesIO()
-    export.write_folders(base, about.layout, {"train/cat/1.png": "dog"}, out)
+    export.write_upload(base.parent / ".file", {"train/cat/1.png": "dog"}, out)
     # dog has a 1.png of its own: the moved one gets a name that says where it is from
     expected = {k: v for k, v in files.items() if k != f"{prefix}cat/1.png"}
     expected[f"{prefix}dog/1-from-cat.png"] = files[f"{prefix}cat/1.png"]
     assert unpacked(out) == expected
+    older = io.BytesIO()  # of an upload whose zip was not kept
+    export.write_folder(base, about.layout, {"train/cat/1.png": "dog"}, older)
+    assert unpacked(older) == {k: v for k, v in expected.items() if "broken" not in k}
+
+
+def test_what_was_not_read_comes_back_as_it_came(tmp_path):
+    """Also formats, names and the order of the files."""
+    webp, out = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (9, 9)).save(webp, "WEBP")
+    files = {"x/readme.txt": b"hello", **pets("x/"), "x/cat/b.webp": webp.getvalue(),
+             "x/dog/deep/c.webp": webp.getvalue()[:40], "__MACOSX/x/cat/._1.png": b"\0",
+             "x/cat/.DS_Store": b"\1", "x/dog/d.psd": b"2", "stray.png": png(9)}  # fmt: skip
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
+    moved = {"train/cat/b.webp": "dog", "train/cat/0.png": "dog"}
+    export.write_upload(original(about), moved, out)
+    names = {"x/cat/b.webp": "x/dog/b.webp", "x/cat/0.png": "x/dog/0-from-cat.png"}
+    assert list(unpacked(out).items()) == [(names.get(k, k), v) for k, v in files.items()]
+
+
+def test_labels_from_a_table_come_back_in_the_table(tmp_path):
+    table = b'file_name;label;note\r\n"0.png"; cat ;1\r\n1.png;"dog";2\r\n2.png;dog;3\r\n'
+    files = {
+        "labels.csv": table,
+        **{f"images/{i}.png": png(9 * i) for i in range(3)},
+        "x.txt": b"x",
+    }
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
+    run, data = ran(tmp_path, about.dataset), load(about.dataset)
+    final = data.labels.numpy().copy()
+    final[data.ids.index("train/dog/images/2.png")] = 0
+    out = export.data_set(run, data, final, tmp_path)
+    expected = files | {"labels.csv": table.replace(b"2.png;dog", b"2.png;cat")}
+    assert list(unpacked(io.BytesIO(out)).items()) == list(expected.items())
+
+
+def test_a_folder_of_the_server_comes_back_whole(tmp_path):
+    files = {"readme.txt": b"hello", **pets(), "cat/deep/9.png": png(9)}
+    for name, content in files.items():
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(content)
+    run = ran(tmp_path, f"folder:{tmp_path / 'photos'}")
+    data = load(run.config.dataset)
+    final = data.labels.numpy().copy()
+    final[data.ids.index("cat/deep/9.png")] = 1
+    out = export.data_set(run, data, final, tmp_path)
+    assert unpacked(io.BytesIO(out)) == {
+        name.replace("cat/deep", "dog/deep"): content for name, content in files.items()
+    }
+
+
+def test_ids_of_classes_and_one_hot_labels_come_back_as_such(tmp_path):
+    given, final = np.array([0, 1, 2, 0, 1, 2]), np.array([0, 1, 2, 2, 1, 0])
+    ids = np.array([7, 150, 2999])
+    for labels, expected in ((ids[given], ids[final]), (np.eye(3)[given], np.eye(3)[final])):
+        (tmp_path / "a.npz").write_bytes(arrays(train_labels=labels).read())
+        assert load(f"npz:{tmp_path / 'a.npz'}").labels.tolist() == given.tolist()
+        out = io.BytesIO()
+        export.write_npz(tmp_path / "a.npz", np.arange(6), given, final, out)
+        out.seek(0)
+        assert (np.load(out)["train_labels"] == expected).all()
 
 
 def test_moved_files_never_overwrite_each_other(tmp_path):
@@ -150,7 +217,7 @@ def test_moved_files_never_overwrite_each_other(tmp_path):
     about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = dict.fromkeys(["train/a/1.PNG", "train/b/1.png", "train/a/3.png", "train/b/3.png"], "c")
-    export.write_folders(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.write_upload(original(about), moved, out)
     found = unpacked(out)
     assert (found["c/3.png"], found["c/3-from-b.png"]) == (png(5), png(6))
     assert sorted(found.values()) == sorted(files.values())
@@ -163,16 +230,14 @@ def test_swapped_files_keep_their_names(tmp_path):
     about = registry.receive(zipped(files), "x.zip", tmp_path)
     out = io.BytesIO()
     moved = {"train/a/1.png": "b", "train/b/1.png": "a"}
-    export.write_folders(Path(about.dataset.partition(":")[2]), about.layout, moved, out)
+    export.write_upload(original(about), moved, out)
     assert unpacked(out) == {"b/1.png": png(1), "a/1.png": png(2)}
 
 
 def test_too_large_for_a_zip(tmp_path):
     about = registry.receive(zipped(pets()), "x.zip", tmp_path)
     with pytest.raises(export.ExportError, match="use the table"):
-        export.write_folders(
-            Path(about.dataset.partition(":")[2]), Layout(), {}, io.BytesIO(), most=100
-        )
+        export.write_upload(original(about), {}, io.BytesIO(), most=100)
 
 
 SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)
@@ -230,5 +295,5 @@ def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
         (base / home).parent.mkdir(parents=True, exist_ok=True)
         (base / home).write_bytes(png(home.count("dog")))
     out = io.BytesIO()
-    export.write_folders(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
-    assert sorted(unpacked(out)) == ["caf\u00e9/1-from-dog.png", "caf\u00e9/1.png"]
+    export.write_folder(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
+    assert sorted(unpacked(out)) == ["cafe\u0301/1-from-dog.png", "cafe\u0301/1.png"]

@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from app.server.decisions import Reviews
 from app.server.label_issues import issues_of
@@ -21,7 +22,7 @@ from engine.files import read_json
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts, wait_until
-from tests.app.server.test_uploads import pets, zipped
+from tests.app.server.test_uploads import pets, png, zipped
 from tests.conftest import blobs, quick
 from tests.hostile import acting, protos
 
@@ -346,6 +347,23 @@ def test_from_an_upload_to_the_first_decision(root):
     at.run()
     press(at, "pick-")
     assert len(Reviews(root / name, 300, 10).latest()) == 1
+
+
+def test_lost_images_are_a_warning_and_other_ratios_can_be_cropped(root):
+    files = {f"{kind}/deep/{i}.png": png(30 * i + c, side=16)
+             for c, kind in enumerate(("cat", "dog")) for i in range(6)}  # fmt: skip
+    wide = io.BytesIO()
+    Image.new("L", (64, 16), 9).save(wide, "WEBP")
+    files |= {"dog/wide.webp": wide.getvalue(), "dog/bad.gif": b"GIF89a", "notes.txt": b"x"}
+    at = upload(app("your_data", step="bring"), "pets.zip", zipped(files).read())
+    said = " ".join(text.value for text in at.warning)
+    assert "dog/bad.gif" in said
+    assert "notes.txt" not in said
+    assert "notes.txt" in texts(at)
+    at.segmented_control(key="fit").set_value("crop").run()
+    name = press(at, "find").query_params["run"]
+    wait_until(lambda: not runs().info(name).active)
+    assert RunFolder(root / name).config.image_fit == "crop"
 
 
 def test_the_example_is_one_click(root):
