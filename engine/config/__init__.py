@@ -21,6 +21,7 @@ from engine.config.settings import (
     SMALLEST_SIDE,
     RunConfig,
     allowed,
+    choices,
     configure,
     group_of,
     unknown,
@@ -30,6 +31,6 @@ __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
     "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
     "NETWORK_ALIASES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig",
-    "allowed", "configure", "corrects", "did_you_mean", "group_of", "is_tested", "reference_preset",
-    "unknown", "validate_k",
+    "allowed", "choices", "configure", "corrects", "did_you_mean", "group_of", "is_tested",
+    "reference_preset", "unknown", "validate_k",
 ]  # fmt: skip
