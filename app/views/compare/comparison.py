@@ -11,7 +11,7 @@ from app.server.visible_runs import runs
 from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
-from engine.config import METHOD_DEFAULTS
+from engine.config import METHOD_DEFAULTS, registry
 from engine.runs.folder import RunFolder
 from engine.runs.lineage import label_parent
 
@@ -134,4 +134,4 @@ def _phrase(setting: str, values: list[Any]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return "none" if value is None else escaping.markdown(value)
+    return "none" if value is None else escaping.markdown(registry.in_words(value))

@@ -99,7 +99,7 @@ def selected_settings() -> RunConfig:
         )
     if config is None:
         st.stop()
-    note = NOISE_NOTES[config.noise]
+    note = NOISE_NOTES.get(config.noise, "a noise model of your own")
     st.caption(
         f"Data set: {escaping.markdown(short(dataset))}, selected on Train. "
         f"{note[0].upper()}{note[1:]}."
