@@ -9,6 +9,7 @@ import pytest
 
 from app.server import run_cache
 from app.server.visible_runs import runs
+from app.views.compare.comparison import differences
 from engine import Recorder
 from engine.runs.runner import Runner
 from tests.app.conftest import app, texts
@@ -116,3 +117,13 @@ def test_an_address_names_no_code(root, name):
     at = app("train", **{name: "custom:evil@0123456789ab"})
     assert not at.exception
     assert f"{name} = 'custom:evil@0123456789ab': allowed is" in plain(at.error[0].value)
+
+
+def test_settings_that_a_loop_did_not_name_are_not_compared(copied):
+    data, given = digits()
+    recorder = Recorder(runs().root / "other", data, given, learning_rate=0.5, epochs=1)
+    recorder.log(0, losses=np.ones(len(given)))
+    found = " ".join(differences(["full", "other"]))
+    assert "**learning rate**: A not recorded, B 0.5" in found
+    assert "**method**: A custom: plain-torch, B custom: loop" in plain(found)
+    assert "batch size" not in found
