@@ -3,22 +3,42 @@
 >>> from engine import RunFolder, configure, load, train
 
 `configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
-snapshot of each epoch, `RunFolder` reads a run folder, and `play` shows one in a notebook. Each is
-imported when it is first used.
+snapshot of each epoch, `RunFolder` reads a run folder, and `play` shows one in a notebook.
+`register` and `load_plugin` bring in a loss, network or other part of your own, `from_arrays` and
+`from_dataset` your own data, `Recorder` the results of your own training loop. Each is imported
+when it is first used.
 """
 
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["RunFolder", "__version__", "configure", "load", "load_data", "play", "train"]
+__all__ = [
+    "Recorder",
+    "RunFolder",
+    "__version__",
+    "configure",
+    "from_arrays",
+    "from_dataset",
+    "load",
+    "load_data",
+    "load_plugin",
+    "play",
+    "register",
+    "train",
+]
 
 _MODULES = {
+    "Recorder": "engine.runs.recorder",
     "RunFolder": "engine.runs.folder",
     "configure": "engine.config",
+    "from_arrays": "engine.data",
+    "from_dataset": "engine.data",
     "load": "engine.data",
     "load_data": "engine.data",
+    "load_plugin": "engine.config.registry",
     "play": "engine.reports.notebook",
+    "register": "engine.config.registry",
     "train": "engine.training.train",
 }
 

@@ -91,11 +91,13 @@ def _classes(labels: np.ndarray) -> np.ndarray:
 def label_metrics(
     given: np.ndarray,
     true: np.ndarray | None,
-    predictions: np.ndarray,
+    predictions: np.ndarray | None,
     soft: np.ndarray,
     clean: np.ndarray,
 ) -> dict[str, float | None]:
     """All metrics of the training labels after an epoch; None where the truth is not known.
+
+    predictions: None where they are not known, nor what needs them.
 
     changed_labels: share of labels that correction has changed. clean_share: mean P(clean).
     lost_classes: share of the given classes that the network predicts for no sample.
@@ -108,16 +110,21 @@ def label_metrics(
     measured = {
         "changed_labels": mean_true(corrected != given),
         "clean_share": float(clean.mean()),
-        "lost_classes": mean_true(~np.isin(_classes(given), _classes(predictions))),
+        "lost_classes": None,
     }
+    if predictions is not None:
+        lost = ~np.isin(_classes(given), _classes(predictions))
+        measured["lost_classes"] = mean_true(lost)
     if true is None:
         unknown = ("fit_clean", "memorized", "train_accuracy", "label_accuracy")
         return measured | dict.fromkeys((*unknown, "clean_auroc", "detection_auroc"))
-    fit_clean, memorized = memorization(predictions, given, true)
+    fit_clean = memorized = None
+    if predictions is not None:
+        fit_clean, memorized = memorization(predictions, given, true)
     return measured | {
         "fit_clean": fit_clean,
         "memorized": memorized,
-        "train_accuracy": accuracy(predictions, true),
+        "train_accuracy": None if predictions is None else accuracy(predictions, true),
         "label_accuracy": accuracy(corrected, true),
         "clean_auroc": auroc(clean, corrected == true),
         "detection_auroc": auroc(normalized_margin(soft, clean, given), given == true),

@@ -1,6 +1,6 @@
 """The settings of a run as one line of text."""
 
-from engine.config import RunConfig
+from engine.config import RunConfig, registry
 from engine.data import DATASETS
 from engine.errors import NoiseError
 from engine.noise.class_dependent import WITHOUT_RATE, transition_matrix
@@ -27,6 +27,7 @@ def noise_in_words(config: RunConfig) -> str:
     if config.noise == "human":
         return f"human labels ({config.human_labels})"
     kind = f"margin {config.margin_type}" if config.noise == "margin" else config.noise
+    kind = registry.in_words(kind)
     return f"{kind} noise" + ("" if config.noise in WITHOUT_RATE else f" {config.rate:g}")
 
 

@@ -22,7 +22,8 @@ def network(name: str, epoch: int) -> Predictor:
     run = run_cache.run(name)
     epochs = run.checkpoints()
     if not epochs:
-        raise StoreError(f"{name} keeps no network, so it cannot predict (setting state_interval)")
+        why = "" if run.is_recorded else " (setting state_interval)"
+        raise StoreError(f"{name} keeps no network, so it cannot predict{why}")
     nearest = min(epochs, key=lambda saved: abs(saved - epoch))
     path = run.folder / "states" / f"{nearest}.pt"
     return _network(str(run.folder), nearest, run_cache.stamp_of(path))

@@ -17,7 +17,7 @@ from engine.analysis import sample_history
 from engine.config import RunConfig
 from engine.data import is_available, load
 from engine.errors import DataError, StoreError
-from engine.runs.folder import RunFolder, open_run
+from engine.runs.folder import NOT_RECORDED, RunFolder, open_run
 from engine.runs.records import epochs_file
 
 if TYPE_CHECKING:
@@ -83,6 +83,10 @@ def data(name: str) -> Data:
 def data_of(run: RunFolder) -> Data:
     """The data set of an open run. Raises StoreError if it is missing or has changed."""
     name, config, fingerprint = run.folder.name, run.config, run.info["data"]["fingerprint"]
+    if config.dataset == NOT_RECORDED:
+        raise StoreError(
+            f"{name} was recorded without images: pass them to Recorder(folder, images, labels)"
+        )
     if not is_available(config.dataset):  # opening a page must not start a download
         raise StoreError(
             f"the images of {name} cannot be shown: {config.dataset} is not on this machine"

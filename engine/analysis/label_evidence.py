@@ -62,12 +62,19 @@ def mean_pred_probs(epochs: list[RunEpoch]) -> np.ndarray:
     """(N, C) float32, rows sum to 1: the network's probabilities, averaged over epochs.
 
     Stored are the probability of the prediction and, before correction, the loss of the given
-    label; the rest is shared equally among the other classes.
+    label; the rest is shared equally among the other classes. A recorded loop may lack predictions:
+    then the loss alone counts.
     """
     n, n_classes = epochs[-1].run.array("soft").shape[1:]
     rows, total = np.arange(n), np.zeros((n, n_classes), np.float32)
     for epoch in epochs:
         given = epoch.run.labels["given"]
+        if not epoch.run.has("prediction"):
+            own = np.exp(-epoch.run.row("loss", epoch.row)).clip(0, 1)
+            rest = (1 - own) / max(n_classes - 1, 1)
+            total += rest[:, None]
+            total[rows, given] += own - rest
+            continue
         prediction = epoch.run.row("prediction", epoch.row)
         confidence = epoch.run.row("confidence", epoch.row)
         other = (prediction != given) & (not epoch.corrects)  # the loss says more than confidence
@@ -125,7 +132,7 @@ def nearest_samples(
     """
     panel = run.labels["panel"]
     position = int(np.searchsorted(panel, sample))
-    if position < len(panel) and panel[position] == sample:
+    if position < len(panel) and panel[position] == sample and run.has("panel_features"):
         features = np.array(run.array("panel_features")[row], dtype=np.float32)
         distances = np.linalg.norm(features - features[position], axis=1)
         distances[position] = np.inf  # never the sample itself
@@ -141,7 +148,7 @@ def nearest_samples(
 def _add_votes_of_panel(votes: np.ndarray, epoch: RunEpoch, given: np.ndarray) -> None:
     """Add the votes of the nearest of the panel to those of its samples."""
     panel = epoch.run.labels["panel"]
-    if len(panel) <= MIN_NEIGHBORS:
+    if len(panel) <= MIN_NEIGHBORS or not epoch.run.has("panel_features"):
         return
     features = np.array(epoch.run.array("panel_features")[epoch.row], dtype=np.float32)
     if not np.isfinite(features).all():

@@ -80,6 +80,8 @@ def mixing_candidates(
     if mix.kind != "neighbors":
         mix = replace(_first(mix), kind="neighbors")
     panel = run.labels["panel"]
+    if not run.has("panel_features"):  # a recorded loop may lack them
+        return mix.nearest(most)
     panel_features = np.array(run.array("panel_features")[max(row - 1, 0)], np.float32)
     inside = np.flatnonzero(panel == sample)
     if len(inside):

@@ -15,6 +15,7 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     _add_method_and_preset(parser)
     _add_config(parser)
+    _add_plugin(parser)
     _add_settings(parser)
 
 
@@ -34,6 +35,7 @@ def sweep(parser: argparse.ArgumentParser) -> None:
     for name in ("method", "preset"):
         parser.add_argument(f"--{name}", metavar="V,V", help="as in `train`")
     _add_config(parser)
+    _add_plugin(parser)
     _add_settings(parser, required="--out FOLDER ")
 
 
@@ -124,6 +126,7 @@ def fork(parser: argparse.ArgumentParser) -> None:
     from engine.config import METHODS
 
     run_and_json(parser)
+    _add_plugin(parser)
     parser.add_argument("--epoch", type=int, required=True, help="epoch to start after, from 0")
     parser.add_argument("--out", metavar="RUN2", required=True, help="new run folder")
     parser.add_argument("--method", default=None, metavar="NAME", help=" | ".join(METHODS))
@@ -164,8 +167,14 @@ def map(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def resume(parser: argparse.ArgumentParser) -> None:
+    """Options of `resume`."""
+    run_and_json(parser)
+    _add_plugin(parser)
+
+
 def run_and_json(parser: argparse.ArgumentParser) -> None:
-    """Options of `resume` and `show`."""
+    """Options of `show`."""
     _add_run(parser)
     _add_json(parser)
 
@@ -195,6 +204,17 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="read the settings from this file, such as the config.json of any run; other options "
         "override it",
+    )
+
+
+def _add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        metavar="FILE.py",
+        action="append",
+        default=[],
+        help="import this file first: its losses, networks and other parts are then known by name "
+        "(engine.register); may be given several times",
     )
 
 

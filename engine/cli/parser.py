@@ -19,7 +19,7 @@ FAILED, BAD_INPUT = 1, 2
 # name -> its function, and the function that adds its options
 COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser], None]]] = {
     "train": (commands.train, options.train),
-    "resume": (commands.resume, options.run_and_json),
+    "resume": (commands.resume, options.resume),
     "sweep": (sweep_commands.sweep, options.sweep),
     "experiment": (sweep_commands.experiment, options.experiment),
     "bench": (commands.bench, options.bench),
@@ -56,6 +56,10 @@ def _run(command: Callable[..., int], chosen: dict[str, Any]) -> int:
     from engine.errors import EngineError, MemoryShortage, TrainingError, as_shortage
 
     try:
+        for file in chosen.pop("plugin", []):
+            from engine.config.registry import load_plugin
+
+            load_plugin(file)
         return command(**chosen)
     except EngineError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ from engine.config.presets import (
     METHOD_DEFAULTS,
     METHOD_NOTES,
     METHODS,
+    NOISE_NOTES,
     PRESET_NAMES,
     PRESETS,
     reference_preset,
@@ -21,6 +22,7 @@ from engine.config.settings import (
     SMALLEST_SIDE,
     RunConfig,
     allowed,
+    choices,
     configure,
     group_of,
     unknown,
@@ -29,7 +31,7 @@ from engine.config.settings import (
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
     "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
-    "NETWORK_ALIASES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES",
-    "SMALLEST_SIDE", "RunConfig", "allowed", "configure", "corrects", "did_you_mean", "group_of",
-    "is_tested", "reference_preset", "unknown", "validate_k",
+    "NETWORK_ALIASES", "NOISE_NOTES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES",
+    "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig", "allowed", "choices", "configure", "corrects", "did_you_mean",
+    "group_of", "is_tested", "reference_preset", "unknown", "validate_k",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Values of settings in words: what is allowed, why one was refused, and the nearest known name."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as limits
@@ -10,12 +10,20 @@ from pydantic.fields import FieldInfo
 Fields = Mapping[str, FieldInfo]  # of RunConfig
 
 
-def describe_allowed(field: FieldInfo) -> str:
-    """The values that a field may have, in words: "a whole number from 1 to 100"."""
-    kinds = [a for a in _alternatives(field.annotation) if a is not type(None)]
-    options = [value for kind in kinds if get_origin(kind) is Literal for value in get_args(kind)]
+def named_values(field: FieldInfo) -> tuple[str, ...]:
+    """The values of a field that has a fixed list of them."""
+    kinds = _alternatives(field.annotation)
+    return tuple(v for kind in kinds if get_origin(kind) is Literal for v in get_args(kind))
+
+
+def describe_allowed(field: FieldInfo, options: Sequence[str] = ()) -> str:
+    """The values that a field may have, in words: "a whole number from 1 to 100".
+
+    options: the named ones.
+    """
     if options:
         return " | ".join(options)
+    kinds = [a for a in _alternatives(field.annotation) if a is not type(None)]
     noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     words = noun.get(kinds[0], "a table of numbers")
     bounds = {type(m): m for m in field.metadata}
@@ -30,14 +38,19 @@ def describe_allowed(field: FieldInfo) -> str:
     return words
 
 
-def describe_error(error: Mapping[str, Any], fields: Fields) -> str:
-    """One of pydantic's errors as a sentence that names setting, value and what is allowed."""
+def describe_error(error: Mapping[str, Any], fields: Fields, options: Sequence[str] = ()) -> str:
+    """One of pydantic's errors as a sentence that names setting, value and what is allowed.
+
+    options: the named values of the setting.
+    """
     if not error["loc"]:  # from a validator of the whole model, already a sentence
         return str(error["ctx"]["error"]) if "ctx" in error else error["msg"]
     name = str(error["loc"][0])
     if name not in fields:
         return describe_unknown(name, error["input"], fields)
-    words = "auto, cpu, cuda or cuda:N" if name == "device" else describe_allowed(fields[name])
+    words = (
+        "auto, cpu, cuda or cuda:N" if name == "device" else describe_allowed(fields[name], options)
+    )
     guess = did_you_mean(str(error["input"]), words.split(" | ")) if " | " in words else ""
     return f"{name} = {error['input']!r}: allowed is {words}{guess}"
 

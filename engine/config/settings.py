@@ -9,11 +9,19 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
-from engine.config.messages import describe_allowed, describe_error, describe_unknown, did_you_mean
+from engine.config import registry
+from engine.config.messages import (
+    describe_allowed,
+    describe_error,
+    describe_unknown,
+    did_you_mean,
+    named_values,
+)
 from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
 from engine.config.presets import METHOD_DEFAULTS, METHODS, PRESET_NAMES, preset_settings
 from engine.errors import ConfigError
@@ -28,6 +36,8 @@ LABEL_SETTINGS = (
     "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
     "human_labels",
 )  # fmt: skip
+# Values of a setting beside the parts of engine.config.registry.
+_BESIDE_PARTS = {"early_loss": ("same",), "network": ("auto",)}
 GROUPS = {  # name -> heading
     "data": "data set",
     "noise": "label noise",
@@ -73,18 +83,7 @@ class RunConfig(BaseModel):
     data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"
     )
-    noise: Literal[
-        "none",
-        "symmetric",
-        "symmetric-exclusive",
-        "asymmetric",
-        "asymmetric-as-published",
-        "pair",
-        "matrix",
-        "instance",
-        "margin",
-        "human",
-    ] = _noise("symmetric", description="noise model, see `methods`")
+    noise: str = _noise("symmetric", description="noise model, see `methods`")
     rate: float = _noise(0.4, ge=0, le=1, description="requested noise rate")
     noise_seed: int | None = _noise(
         None, ge=0, lt=2**32, description="seed of the noise; none: the run's seed"
@@ -101,7 +100,7 @@ class RunConfig(BaseModel):
     mixing: Literal["none", "mixup", "neighbors"] = _method(
         "neighbors", description="what a training sample is mixed with"
     )
-    loss: Literal["ce", "linear", "gce", "sce", "elr"] = _method("ce", description="training loss")
+    loss: str = _method("ce", description="training loss")
     correction: Literal["none", "ema", "relabel", "posterior", "refine"] = _method(
         "ema",
         description="how labels are corrected: by a moving average of the predictions (MixNN); "
@@ -136,7 +135,7 @@ class RunConfig(BaseModel):
         description="class shares that the predictions that move labels are aligned to: all equal, "
         "or those of the given labels",
     )
-    weighting: Literal["clean", "equal"] = _method(
+    weighting: str = _method(
         "clean",
         description="what neighbors are weighted by: P(clean), or all equally",
     )
@@ -149,7 +148,7 @@ class RunConfig(BaseModel):
     relabel_vote: bool = _method(
         True, description="relabel only where the neighbors vote for the prediction (SSR: no)"
     )
-    clean_from: Literal["mixture", "vote", "both"] = _method(
+    clean_from: str = _method(
         "mixture",
         description="what P(clean) follows from: the mixture fitted on the losses, the vote of the "
         "nearest neighbors' labels, or the product of both",
@@ -184,7 +183,7 @@ class RunConfig(BaseModel):
         description="what mixing `neighbors` does between warmup and correction_start "
         "(reference: mixup)",
     )
-    early_loss: Literal["same", "ce", "linear", "gce", "sce", "elr"] = _method(
+    early_loss: str = _method(
         "same",
         description="loss of mixing `neighbors` between warmup and correction_start "
         "(reference: linear)",
@@ -212,10 +211,10 @@ class RunConfig(BaseModel):
     sce_b: float = _method(1.0, ge=0, description="weight of reverse cross-entropy in SCE")
     elr_beta: float = _method(0.7, ge=0, le=1, description="momentum of ELR's targets (Liu 2020)")
     elr_lambda: float = _method(3.0, ge=0, description="weight of ELR's regularizer")
-    network: Literal["auto", "small", "resnet9-w16", "resnet9", "resnet18", "resnet34"] = _network(
+    network: str = _network(
         "auto", description="network; auto: small up to 28 pixels, resnet9-w16 above"
     )
-    augment: Literal["none", "shift", "crop-flip"] = _network(
+    augment: str = _network(
         "crop-flip", description="augmentation: none, random shift, random shift and mirror"
     )
     padding: int = _network(4, ge=0, le=64, description="largest shift of the crop, in pixels")
@@ -308,6 +307,14 @@ class RunConfig(BaseModel):
     def _current_name(cls, value: Any) -> Any:
         return NETWORK_ALIASES.get(value, value) if isinstance(value, str) else value
 
+    @field_validator(*registry.KIND_OF)
+    @classmethod
+    def _known_part(cls, value: str, info: ValidationInfo) -> str:
+        """Built-in parts, and parts of one's own by name and hash, known here or not."""
+        if value not in choices(str(info.field_name)) and not registry.is_custom(value):
+            raise ValueError
+        return value
+
     @model_validator(mode="after")
     def _check_combinations(self) -> "RunConfig":
         if self.correction_start < self.warmup:
@@ -340,7 +347,13 @@ class RunConfig(BaseModel):
 
     @property
     def method(self) -> str:
-        """Name of the method with these settings in METHODS; "custom" where there is none."""
+        """Name of the method with these settings in METHODS; "custom" where there is none.
+
+        "custom: NAME" where a part of one's own makes it.
+        """
+        parts = [getattr(self, name) for name in registry.KIND_OF if name != "noise"]
+        if custom := list(dict.fromkeys(filter(registry.is_custom, parts))):
+            return " + ".join(map(registry.in_words, custom)).replace("+ custom: ", "+ ")
         own = {name: getattr(self, name) for name in METHOD_DEFAULTS}
         for name, row in METHODS.items():
             if own.items() <= row.items():
@@ -351,7 +364,7 @@ class RunConfig(BaseModel):
     def votes(self) -> bool:
         """Whether the nearest neighbors vote on labels."""
         relabels = self.correction == "relabel" and self.relabel_vote
-        return relabels or self.correction == "posterior" or self.clean_from != "mixture"
+        return relabels or self.correction == "posterior" or self.clean_from in ("vote", "both")
 
     @property
     def warnings(self) -> list[str]:
@@ -370,7 +383,7 @@ class RunConfig(BaseModel):
 
     def changed(self, **settings: Any) -> "RunConfig":
         """The same settings but for these, validated again. Raises ConfigError."""
-        return _validated(self.model_dump() | settings)
+        return _validated(self.model_dump() | _named_parts(settings))
 
     def varied(self, *, method: str | None = None, **settings: Any) -> "RunConfig":
         """Like `changed`, but a method sets what makes it (METHOD_DEFAULTS), and a noise other than
@@ -403,6 +416,7 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     settings, "cifar10-fast" and "cifar10-best" are for a GPU and photographs of 32 x 32, "plain"
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
+    settings = _named_parts(settings)
     row = METHODS[_known_method(method)]
     preset = _known("preset", PRESET_ALIASES.get(preset, preset), PRESET_NAMES)
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
@@ -426,7 +440,15 @@ def unknown(name: str, value: Any = None) -> ConfigError:
 
 def allowed(name: str) -> str:
     """The values that a setting may have, in words: "a whole number from 1 to 100"."""
-    return describe_allowed(RunConfig.model_fields[name])
+    return describe_allowed(RunConfig.model_fields[name], choices(name))
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The named values of a setting; () where it has others. Parts of one's own come on top."""
+    if name in registry.KIND_OF:
+        return (*_BESIDE_PARTS.get(name, ()), *registry.BUILT_IN[registry.KIND_OF[name]])
+    field = RunConfig.model_fields.get(name)
+    return () if field is None else named_values(field)
 
 
 def _known_method(name: str) -> str:
@@ -441,9 +463,24 @@ def _known(setting: str, value: str, names: Collection[str]) -> str:
     return value
 
 
+def _named_parts(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with parts of one's own as custom:NAME@HASH. Raises ConfigError."""
+    parts = {name: registry.KIND_OF[name] for name in settings if name in registry.KIND_OF}
+    named = {
+        name: registry.as_setting(kind, settings[name])
+        for name, kind in parts.items()
+        if settings[name] not in choices(name)
+    }
+    return settings | named
+
+
 def _validated(values: dict[str, Any]) -> RunConfig:
     try:
         return RunConfig(**values)
     except ValidationError as error:
-        sentences = [describe_error(e, RunConfig.model_fields) for e in error.errors()]
+        fields = RunConfig.model_fields
+        sentences = [
+            describe_error(e, fields, choices(str(e["loc"][0])) if e["loc"] else ())
+            for e in error.errors()
+        ]
         raise ConfigError("; ".join(sentences)) from None

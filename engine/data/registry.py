@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.config import registry as parts
 from engine.config.messages import did_you_mean
 from engine.data.parts import has_control, shown
 from engine.errors import DataError
@@ -146,11 +147,12 @@ def load(
     key, colon, argument = name.partition(":")
     if has_control(name):
         raise DataError(f"the name {shown(name)!r} has control characters, which no data set has")
-    if key not in DATASETS:
-        guess = did_you_mean(key, DATASETS) or "."
-        choices = ", ".join(entry.usage for entry in DATASETS.values())
+    entry = _entry(key)
+    if entry is None:
+        own = [name for name in parts.names("datasets") if name not in DATASETS]
+        guess = did_you_mean(key, [*DATASETS, *own]) or "."
+        choices = ", ".join([*(entry.usage for entry in DATASETS.values()), *own])
         raise DataError(f"no data set is called {name!r}{guess} Choose from {choices}")
-    entry = DATASETS[key]
     if colon and ":" not in entry.usage:
         raise DataError(f"{key!r} takes no argument: {':' + argument!r} is one too many")
     if image_size is not None:
@@ -174,6 +176,13 @@ def load(
     if limit >= data.n:
         return data
     return data.subset(stratified_sample(data.labels.numpy(), limit, seed))
+
+
+def _entry(key: str) -> DataSet | None:
+    """The data set of this name: a built-in one, or one of your own (`engine.register`)."""
+    if key in DATASETS or parts.find("datasets", key) is None:
+        return DATASETS.get(key)
+    return DataSet(f"{key}[:ARGUMENT]", "a data set of your own", "engine.data.arrays")
 
 
 def load_data(config: "RunConfig") -> "Data":

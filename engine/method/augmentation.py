@@ -42,6 +42,21 @@ def augment(images: Tensor, kind: str, padding: int, generator: torch.Generator)
     return crops.permute(0, 3, 1, 2)
 
 
+def unchanged(images: Tensor, generator: torch.Generator) -> Tensor:
+    """The images themselves."""
+    return images
+
+
+def shift(images: Tensor, generator: torch.Generator, padding: int) -> Tensor:
+    """`augment` by a random shift."""
+    return augment(images, "shift", padding, generator)
+
+
+def crop_flip(images: Tensor, generator: torch.Generator, padding: int) -> Tensor:
+    """`augment` by a random shift and mirror."""
+    return augment(images, "crop-flip", padding, generator)
+
+
 def randaugment(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Strong augmentation: two random operations for each image (RandAugment).
 

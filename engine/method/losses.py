@@ -53,30 +53,3 @@ def elr(logits: Tensor, targets: Tensor, memory: Tensor, *, strength: float = 3.
     probabilities = softmax(logits.float(), dim=1).clamp(1e-4, 1 - 1e-4)  # as in the authors' code
     agreement = (probabilities * memory.detach()).sum(1)
     return soft_cross_entropy(logits, targets) + strength * torch.log(1 - agreement)
-
-
-def per_sample(
-    name: str,
-    logits: Tensor,
-    targets: Tensor,
-    *,
-    q: float,
-    a: float,
-    b: float,
-    memory: Tensor | None,
-    strength: float,
-) -> Tensor:
-    """The loss of this name; each uses the options that it needs. Raises ValueError."""
-    if name == "elr":
-        if memory is None:
-            raise ValueError("loss = 'elr' needs a memory")
-        return elr(logits, targets, memory, strength=strength)
-    options = {
-        "ce": lambda: soft_cross_entropy(logits, targets),
-        "linear": lambda: linear(logits, targets),
-        "gce": lambda: gce(logits, targets, q=q),
-        "sce": lambda: sce(logits, targets, a=a, b=b),
-    }
-    if name not in options:
-        raise ValueError(f"loss = {name!r}: allowed are {', '.join(options)}, elr")
-    return options[name]()

@@ -29,6 +29,11 @@ def mixing_weights(clean: Tensor, neighbors: Tensor, shares: Tensor | None = Non
     return torch.cat([own + EPSILON, neighboring], dim=1) / total
 
 
+def equal_weights(clean: Tensor, neighbors: Tensor, shares: Tensor | None = None) -> Tensor:
+    """`mixing_weights` of samples that are all equally likely to be clean."""
+    return mixing_weights(torch.ones_like(clean), neighbors, shares)
+
+
 def weighted_sum(parts: Tensor, weights: Tensor) -> Tensor:
     """(B, K+1, ...) of any type and (B, K+1) float -> (B, ...) in weights' type or a wider one.
 

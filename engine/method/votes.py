@@ -35,3 +35,18 @@ def vote_for(labels: Tensor, votes: Tensor) -> Tensor:
     votes: (N, C) as of `neighbor_votes`.
     """
     return votes.gather(1, labels[:, None])[:, 0] / votes.amax(1)
+
+
+def clean_by_mixture(losses: Tensor, mixture: Tensor) -> Tensor:
+    """P(clean) (N,) as the mixture fitted to the losses has it."""
+    return mixture
+
+
+def clean_by_vote(losses: Tensor, vote: Tensor) -> Tensor:
+    """P(clean) (N,) as the neighbors' vote has it."""
+    return vote
+
+
+def clean_by_both(losses: Tensor, mixture: Tensor, vote: Tensor) -> Tensor:
+    """P(clean) (N,): the mixture's times the vote."""
+    return mixture * vote

@@ -32,10 +32,10 @@ def for_evaluation(
 
     On a GPU, in bf16, or compiled, it is a copy whose batch normalizations are folded into the
     convolutions before them, which is faster (assets/results/precision.json, on a CPU) and equal up
-    to rounding. Otherwise it is the network itself, in evaluation mode. Every batch normalization
-    of NETWORKS is the module after its convolution. mode: for `compiled`; full batches use the
-    compiled code, which the copies of later epochs reuse. A GPU has enough to do in a batch without
-    CUDA graphs, which would be recorded again for each copy.
+    to rounding. Otherwise it is the network itself, in evaluation mode. Folded are the batch
+    normalizations of the built-in networks, each the module after its convolution. mode: for
+    `compiled`; full batches use the compiled code, which the copies of later epochs reuse. A GPU
+    has enough to do in a batch without CUDA graphs, which would be recorded again for each copy.
     """
     network.eval()
     if device.type == "cpu" and precision != "bf16" and mode == "none":

@@ -1,9 +1,8 @@
-"""The networks by name, freshly initialized."""
+"""The built-in networks, and any network of one's own, freshly initialized."""
 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +12,20 @@ from engine.models.layers import Conv, Mean, NormAct
 _building = threading.Lock()
 
 
-def build(network: str, shape: tuple[int, int, int], n_classes: int, *, seed: int) -> nn.Module:
+def build(
+    factory: Callable[..., nn.Module], shape: tuple[int, int, int], n_classes: int, *, seed: int
+) -> nn.Module:
     """A freshly initialized network; the same seed gives the same weights.
 
-    network: one of NETWORKS. shape: (C, H, W) of an image. Raises ValueError.
+    factory: makes it from the numbers of channels and classes, as those below do; shape, (C, H, W)
+    of an image, is passed by name. A network that returns logits alone is wrapped, see
+    `WithFeatures`. Raises ValueError for one whose outputs do not fit.
     """
-    if network not in NETWORKS:
-        raise ValueError(f"network = {network!r}: allowed are auto, {', '.join(NETWORKS)}")
     # layers use the process-wide generator: seed a fork of it, one thread at a time
     with _building, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NETWORKS[network](shape[0], n_classes)
+        network = factory(shape[0], n_classes, shape=shape)
+        return network if isinstance(network, Network) else _checked(network, shape, n_classes)
 
 
 def choose(network: str, shape: tuple[int, int, int]) -> str:
@@ -46,6 +48,51 @@ class Network(nn.Module):
         return self.head(features), features
 
 
+class WithFeatures(nn.Module):
+    """A network that returns logits alone; its features are the input of its last linear layer."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network
+        layers = [name for name, m in network.named_modules() if isinstance(m, nn.Linear)]
+        if not layers:
+            raise ValueError(
+                "it returns no features and has no nn.Linear whose input they could be: return "
+                "(logits, features)"
+            )
+        self.last = layers[-1]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits (B, n_classes) and features (B, D) of normalized images (B, C, H, W)."""
+        inputs: list[Tensor] = []
+        layer = self.network.get_submodule(self.last)
+        hook = layer.register_forward_pre_hook(lambda _, values: inputs.append(values[0]))
+        try:
+            logits = self.network(images)
+        finally:
+            hook.remove()
+        return logits, inputs[-1].flatten(1)
+
+
+def _checked(network: nn.Module, shape: tuple[int, int, int], n_classes: int) -> nn.Module:
+    """The network, if it returns logits and features; one that returns logits alone is wrapped."""
+    if not isinstance(network, nn.Module):
+        raise ValueError(f"it makes a {type(network).__name__}: allowed is a torch.nn.Module")
+    training, images = network.training, torch.zeros(2, *shape)
+    with torch.no_grad():
+        outputs = network.eval()(images)
+        if isinstance(outputs, Tensor):
+            network = WithFeatures(network)
+            outputs = network(images)
+    shapes = [tuple(getattr(output, "shape", ())) for output in outputs]
+    if len(shapes) != 2 or shapes[0] != (2, n_classes) or len(shapes[1]) != 2 or shapes[1][0] != 2:
+        raise ValueError(
+            f"for two images it returns {shapes}: allowed are logits (2, {n_classes}), alone or "
+            "with features (2, D)"
+        )
+    return network.train(training)
+
+
 def small(channels: int, n_classes: int) -> Network:
     """Four convolutions for images of 8 x 8 to 28 x 28; 128 features.
 
@@ -63,11 +110,8 @@ def small(channels: int, n_classes: int) -> Network:
     return Network(body, nn.Linear(128, n_classes))
 
 
-def resnet9(channels: int, n_classes: int, width: int = 16) -> Network:
-    """Nine layers, residual, for 32 x 32, after D. Page's ResNet-9; 8 width features.
-
-    Width 16 is for a CPU; ResNet-9 itself has 64.
-    """
+def resnet9(channels: int, n_classes: int, width: int = 64) -> Network:
+    """Nine layers, residual, for 32 x 32, after D. Page's ResNet-9; 8 width features."""
     body = nn.Sequential(
         _conv(channels, width),
         _conv(width, 2 * width, pool=True),
@@ -81,6 +125,21 @@ def resnet9(channels: int, n_classes: int, width: int = 16) -> Network:
         Mean(),
     )
     return Network(body, nn.Linear(8 * width, n_classes))
+
+
+def resnet9_w16(channels: int, n_classes: int) -> Network:
+    """`resnet9` of a quarter of its width, for a CPU."""
+    return resnet9(channels, n_classes, 16)
+
+
+def resnet18(channels: int, n_classes: int) -> Network:
+    """`resnet` of depth 18."""
+    return resnet(18, channels, n_classes)
+
+
+def resnet34(channels: int, n_classes: int) -> Network:
+    """`resnet` of depth 34."""
+    return resnet(34, channels, n_classes)
 
 
 def resnet(depth: int, channels: int, n_classes: int) -> Network:
@@ -111,12 +170,3 @@ class _Residual(nn.Module):
 def _conv(inputs: int, outputs: int, *, pool: bool = False) -> nn.Module:
     conv = Conv(inputs, outputs, 3, padding=1, bias=False)
     return nn.Sequential(conv, NormAct(outputs, relu=True, pool=pool))
-
-
-NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
-    "small": small,
-    "resnet9-w16": resnet9,
-    "resnet9": partial(resnet9, width=64),
-    "resnet18": partial(resnet, 18),
-    "resnet34": partial(resnet, 34),
-}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine import models
-from engine.config import RunConfig
+from engine.config import RunConfig, registry
 from engine.data import Data
 from engine.method import optimization
 from engine.method.losses import soft_cross_entropy
@@ -45,7 +45,9 @@ class ReferenceImplementation:
         pixels = data.images[:n_images].permute(0, 2, 3, 1).cpu().numpy()
         self.images = [Image.fromarray(image.squeeze()) for image in pixels]
         network = models.choose(config.network, data.shape)
-        self.model = models.build(network, data.shape, data.n_classes, seed=0).to(device)
+        self.model = models.build(
+            registry.function("networks", network), data.shape, data.n_classes, seed=0
+        ).to(device)
         self.optimizer = optimization.build(
             "sgd",
             self.model.parameters(),

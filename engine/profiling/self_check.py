@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engine import models
-from engine.config import RunConfig
+from engine.config import RunConfig, registry
 from engine.method import losses, optimization
 from engine.method.augmentation import normalize
 from engine.method.mixing import mixing_weights
@@ -63,7 +63,9 @@ def _pieces(
     yield "P(clean)", 1e-4, fit_clean_probability(normalize_losses(clean**4)).clean
 
     network = models.choose(config.network, data.shape)
-    net = models.build(network, data.shape, data.n_classes, seed=0).to(device)
+    net = models.build(
+        registry.function("networks", network), data.shape, data.n_classes, seed=0
+    ).to(device)
     net.to(memory_format=torch.channels_last)
     mean, std = (v.to(device) for v in data.channel_stats())
     images = normalize(data.images[:N_IMAGES].to(device), mean, std)

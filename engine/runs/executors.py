@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 from filelock import FileLock, Timeout
 
-from engine.config import RunConfig
+from engine.config import RunConfig, registry
 from engine.errors import ConfigError, EngineError, StoreError, as_shortage
 from engine.hardware import choose_device, choose_threads, cores, limit_threads
 from engine.runs.folder import open_run
@@ -23,6 +23,7 @@ from engine.runs.runner import Runner
 POLL = 0.5  # seconds that `poll` waits for a run to end
 LOCK_TIMEOUT = 2.0  # seconds that a run waits for another sweep to release it
 STOP_TIMEOUT = 10.0  # seconds that stopped tasks have to end their batch
+Origins = list[tuple[str, str, str, str]]
 BUSY = "another sweep computes it"
 CLAIMS = ".claims"  # folder of a lock per run, held while it is computed
 # what every run would import: three seconds; optimizers import the last
@@ -85,7 +86,8 @@ class ProcessExecutor:
             self.runs_on[gpu] += 1
         visible = gpu if named is None else None  # a process that sees one GPU has no cuda:1
         receiver, sender = self.context.Pipe(duplex=False)
-        arguments = config, folder, self.threads, visible, sender
+        origins = registry.origins(config.model_dump())
+        arguments = config, folder, self.threads, visible, origins, sender
         process = self.context.Process(target=_work_in_process, args=arguments, daemon=True)
         process.start()
         sender.close()
@@ -176,7 +178,8 @@ class RayExecutor:
             num_cpus=threads,
             num_gpus=1 if self.on_gpu and config.device != "cpu" else 0,
         )
-        return task.remote(config, folder, threads, self.home)
+        origins = registry.origins(config.model_dump())
+        return task.remote(config, folder, threads, self.home, origins)
 
     def poll(self, running: Mapping[str, Any]) -> list[str]:
         """See `Executor`."""
@@ -239,7 +242,12 @@ def _connect(ray, address: str) -> None:
 
 
 def _work_in_process(
-    config: RunConfig, folder: Path, threads: int, gpu: int | None, sender: connection.Connection
+    config: RunConfig,
+    folder: Path,
+    threads: int,
+    gpu: int | None,
+    origins: Origins,
+    sender: connection.Connection,
 ) -> None:
     """`_work`, which ends cleanly on SIGTERM, or when the process of the sweep has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the sweep, which sends SIGTERM
@@ -253,13 +261,17 @@ def _work_in_process(
     def is_stopped() -> bool:
         return terminated.is_set() or sweep is None or not sweep.is_alive()
 
-    message = _work(config, folder, threads, is_stopped)
+    message = _work(config, folder, threads, origins, is_stopped)
     with contextlib.suppress(OSError):  # the sweep has ended
         sender.send(message)
 
 
 def _work_in_task(
-    config: RunConfig, folder: Path, threads: int, home: tuple[str, str | None]
+    config: RunConfig,
+    folder: Path,
+    threads: int,
+    home: tuple[str, str | None],
+    origins: Origins,
 ) -> str:
     """`_work` on a machine of a cluster, in the folder where the sweep was started."""
     with contextlib.suppress(OSError):
@@ -269,18 +281,28 @@ def _work_in_task(
     canceled = threading.Event()
     before = signal.signal(signal.SIGINT, lambda *_: canceled.set())  # what ray.cancel sends
     try:
-        return _work(config, folder, threads, canceled.is_set)
+        return _work(config, folder, threads, origins, canceled.is_set)
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-def _work(config: RunConfig, folder: Path, threads: int, is_stopped: Callable[[], bool]) -> str:
-    """Train a run to its end; returns why it failed, or ""."""
+def _work(
+    config: RunConfig,
+    folder: Path,
+    threads: int,
+    origins: Origins,
+    is_stopped: Callable[[], bool],
+) -> str:
+    """Train a run to its end; returns why it failed, or "".
+
+    origins: of the parts of one's own, see `registry.origins`.
+    """
     limit_threads(threads)
     claims = folder.parent / CLAIMS
     if not claims.is_dir():
         return f"{socket.gethostname()} does not see {folder.parent}: all machines have to share it"
     try:
+        registry.restore(origins)
         with FileLock(claims / folder.name, timeout=LOCK_TIMEOUT):
             return _run(config, folder, is_stopped)
     except Timeout:

@@ -40,6 +40,14 @@ from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS
 
 FORMAT = 2  # 1: the records are in epochs.json
 FORMATS = (1, 2)  # that can be read
+# Arrays that a recorded loop may lack: what they are, and the argument of `Recorder.log`.
+NOT_LOGGED = {
+    "prediction": ("predictions", "probabilities"),
+    "confidence": ("predictions", "probabilities"),
+    "panel_features": ("features", "features"),
+}
+NOT_RECORDED = "not recorded"  # data set, network, ... of a recorded loop
+UNKNOWN_VALUES = {"prediction": -1, "confidence": np.nan}  # in a sample's history
 MOST_OPEN = 256  # runs that `open_run` keeps; 300 records of one take 1 MB
 UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -73,11 +81,38 @@ class RunFolder:
 
     @cached_property
     def config(self) -> RunConfig:
-        """The settings that the run started with. Raises StoreError."""
+        """The settings that the run started with. Raises StoreError.
+
+        Images that are stored beside the runs are found there, too, where all were moved.
+        """
         try:
-            return RunConfig(**OLDER_VALUES | self.info["config"])
+            config = RunConfig(**OLDER_VALUES | self.info["config"])
         except ValueError as error:
             raise StoreError(f"{self.folder}/config.json is broken: {error}") from None
+        family, _, path = config.dataset.partition(":")
+        beside = self.folder.parent.resolve() / "data" / Path(path).name
+        if family == "npz" and not os.path.exists(path) and beside.is_file():
+            return config.changed(dataset=f"npz:{beside}")
+        return config
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether a training loop of one's own was recorded, see `engine.runs.recorder`."""
+        return any(part["kind"] == "loops" for part in self.info.get("parts", []))
+
+    def has(self, name: str) -> bool:
+        """Whether the run has an array of ARRAYS; a recorded one may lack some."""
+        return os.path.lexists(self.folder / "arrays" / f"{name}.npy")
+
+    def not_logged(self, name: str) -> str:
+        """Which array a recorded loop lacks, and how to log it, as a sentence; else ""."""
+        if name not in NOT_LOGGED or not self.is_recorded or self.has(name):
+            return ""
+        what, how = NOT_LOGGED[name]
+        return (
+            f"{self.folder.name} was recorded without {what}: log them with "
+            f"recorder.log(epoch, {how}=...)"
+        )
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
@@ -116,7 +151,8 @@ class RunFolder:
             status = self._json("status.json")
             self._check("status.json", schema.status, status)
         if status["state"] == "running" and not is_locked(self.folder):
-            message = f"the process ended after {len(self.epochs)} epochs; the run can be resumed"
+            message = f"the process ended after {len(self.epochs)} epochs"
+            message += "" if self.is_recorded else "; the run can be resumed"
             status = status | {"state": "interrupted", "message": message}
         return status
 
@@ -155,7 +191,7 @@ class RunFolder:
 
     def votes(self, row: int) -> np.ndarray | None:
         """`Snapshot.votes` of one row; None where the run has none. Raises StoreError."""
-        if not os.path.lexists(self.folder / "arrays" / "votes.npy"):
+        if not self.has("votes"):
             return None
         votes = self.row("votes", row)
         return votes if votes.any() else None
@@ -163,6 +199,8 @@ class RunFolder:
     def _rows(self, name: str, n: int) -> np.ndarray:
         if n == 0:
             raise StoreError(f"{self.folder} has no epoch yet")
+        if missing := self.not_logged(name):
+            raise StoreError(missing)
         try:
             rows = read_array(self.folder, f"arrays/{name}.npy", mmap_mode="r")
             self._check_rows(name, rows, n)
@@ -219,7 +257,8 @@ class RunFolder:
     def sample(self, index: int) -> dict[str, np.ndarray]:
         """One sample's whole history, rows first: loss (R,), soft (R, C), neighbors (R, K), ...
 
-        K is the largest of the run; ranks that an epoch did not use have neighbor -1, distance nan
+        Predictions that a recorded loop did not log are -1, their probabilities nan. K is the
+        largest of the run; ranks that an epoch did not use have neighbor -1, distance nan
         and weight 0. Raises StoreError.
         """
         n = len(self.labels["given"])
@@ -230,6 +269,9 @@ class RunFolder:
         history = {}
         for name in ARRAYS:
             if name == "panel_features":
+                continue
+            if name in UNKNOWN_VALUES and self.not_logged(name):
+                history[name] = np.full(len(used), UNKNOWN_VALUES[name])
                 continue
             rows = self._rows(name, len(used))
             if name in BY_RANK:  # ranks that no epoch used are holes, slow to read

@@ -17,6 +17,7 @@ def fork_config(run: RunFolder, epoch: int, **changes: Any) -> RunConfig:
     A new seed alone does not change the labels. Raises ConfigError for a change that the network of
     the checkpoint cannot take, StoreError for an epoch that does not exist.
     """
+    require_own_loop(run)
     records = {record["epoch"]: record for record in run.epochs}
     if epoch not in records:
         raise StoreError(
@@ -37,6 +38,15 @@ def fork_config(run: RunFolder, epoch: int, **changes: Any) -> RunConfig:
             f"epochs = {config.epochs}: a fork from epoch {epoch} needs {epoch + 2} or more"
         )
     return config
+
+
+def require_own_loop(run: RunFolder) -> None:
+    """Raise StoreError for a run that a loop of one's own trained, see `RunFolder.is_recorded`."""
+    if run.is_recorded:
+        raise StoreError(
+            f"{run.folder} was recorded by a training loop of its own ({run.config.method}): only "
+            "that can continue it"
+        )
 
 
 def starting_labels(run: RunFolder) -> dict[str, Any]:

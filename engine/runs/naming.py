@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from engine.config import NETWORK_ALIASES, RunConfig
+from engine.config import NETWORK_ALIASES, RunConfig, registry
 from engine.data.registry import OWN
 
 # settings that say where a run is computed and which checkpoints it keeps, but change no result
@@ -16,7 +16,9 @@ def short_name(config: RunConfig) -> str:
     family, _, path = config.dataset.partition(":")
     own = Path(path).stem if family in OWN else path  # shapes:500 keeps its number
     dataset = "".join(c if c.isalnum() else "-" for c in f"{family}:{own}".rstrip(":"))[:40]
-    return f"{dataset}-{config.method}-{config.noise}{config.rate:g}-seed{config.seed}"
+    method = "".join(c if c.isalnum() or c in "_-." else "" for c in config.method[:60])
+    noise = registry.in_words(config.noise).removeprefix("custom: ")
+    return f"{dataset}-{method}-{noise}{config.rate:g}-seed{config.seed}"
 
 
 def free_folder(config: RunConfig, root: Path) -> Path:

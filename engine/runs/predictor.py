@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from engine import models
+from engine.config import registry
 from engine.data import load_data
 from engine.errors import StoreError
 from engine.hardware import choose_threads, threads
@@ -64,7 +65,8 @@ def load_predictor(run: RunFolder, epoch: int) -> Predictor:
     packed, info = run.load_checkpoint(epoch), run.info
     shape = tuple(info["data"]["shape"])
     try:
-        network = models.build(info["network"], shape, len(info["data"]["classes"]), seed=0)
+        factory = registry.function("networks", info["network"])
+        network = models.build(factory, shape, len(info["data"]["classes"]), seed=0)
         network.load_state_dict(packed.get("average") or packed["model"])
         network.to(memory_format=torch.channels_last)
         network = models.for_evaluation(network, torch.device("cpu"), packed["precision"])

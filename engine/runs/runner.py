@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from engine.config import RunConfig, validate_k
 from engine.errors import ConfigError, EngineError, StoreError, as_shortage, require_reserve
 from engine.runs.folder import RunFolder
-from engine.runs.forks import fork_config, parent_checkpoint, require_same_data, starting_labels
+from engine.runs.forks import (
+    fork_config,
+    parent_checkpoint,
+    require_own_loop,
+    require_same_data,
+    starting_labels,
+)
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import K_ROOM, RunWriter
 from engine.training.control import Control, Stopped
@@ -76,8 +82,17 @@ class Runner:
 
     @classmethod
     def new(cls, config: RunConfig, folder: Path | str, *, data: "Data | None" = None) -> "Runner":
-        """A run from its first epoch. data: the data set of config, if it is loaded already."""
+        """A run from its first epoch.
+
+        data: the data set of config, if it is loaded already, or one of your own (`from_arrays`),
+        which is stored beside the folder and named in the settings. Raises StoreError.
+        """
         folder = Path(folder)
+        if data is not None and data.name.startswith("arrays:"):
+            from engine.data.arrays import store
+
+            own = dict(dataset=store(data, folder.parent), limit=None, image_size=None)
+            config = config.changed(**own)
 
         def prepare(data: "Data | None", control: Control) -> tuple["State", RunWriter]:
             from engine.data import load_data
@@ -95,6 +110,7 @@ class Runner:
         Raises StoreError where the run is done.
         """
         run = RunFolder(folder)
+        require_own_loop(run)
         every, n = run.epochs, run.n_resumable()
         records = every[:n]
         config = run.config.changed(**records[-1]["settings"]) if records else run.config

@@ -15,6 +15,7 @@ PHASES = ("warmup", "early", "main")
 MOST_SAMPLES, MOST_CLASSES, MOST_SIDE = 50_000_000, 100_000, 65_536
 MOST_NUMBER = 2**53  # whole numbers beyond it are not exact in a browser
 MOST_TEXT = 100_000  # characters
+MOST_PARTS_OF_OWN = 16
 NUMBER = (int, float)
 PARENT_COPY = "parent"  # subfolder of a fork
 # name -> (type, shape of one row); arrays of BY_RANK hold rank k of all samples together
@@ -68,6 +69,10 @@ def info(value: Any) -> None:
     for name in ("mean", "std"):
         if name in data:
             _each(_is(data[name], list, f"data.{name}"), NUMBER, f"data.{name}")
+    parts = _is(value.get("parts", []), list, "parts")  # text of the user's own code, only shown
+    _within(len(parts), 0, MOST_PARTS_OF_OWN, "the number of parts")
+    for part in parts:
+        _parts(part, "parts.", dict.fromkeys(("setting", "kind", "name", "hash", "source"), str))
     _is(of["machine"].get("commit"), (str, type(None)), "machine.commit")
     if of["parent"] is not None:
         parent = _parts(of["parent"], "parent.", {"run": str, "epoch": int})

@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from engine.config import LABEL_SETTINGS, RunConfig, validate_k
+from engine.config import LABEL_SETTINGS, RunConfig, registry, validate_k
 from engine.data import load_data
 from engine.errors import StoreError
 from engine.runs.executors import BUSY, CLAIMS, Executor, ProcessExecutor, RayExecutor
@@ -34,6 +34,8 @@ def check(configs: Sequence[RunConfig]) -> None:
         data = load_data(same_data[0])
         for config in same_data:
             validate_k(config, data.n)
+            registry.require(config.model_dump())
+            registry.origins(config.model_dump())
         for config in {_values(config, LABEL_SETTINGS): config for config in same_data}.values():
             slow = config.noise in SLOW_NOISE
             make_noisy_labels(config.changed(noise="symmetric") if slow else config, data)

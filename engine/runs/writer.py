@@ -8,12 +8,13 @@ import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from engine import __version__
+from engine.config import RunConfig, registry
 from engine.errors import StoreError
 from engine.files import write_json, write_text
 from engine.runs import lineage, records
@@ -39,13 +40,22 @@ class RunWriter:
         self._unwritten: tuple[int, dict[str, Any]] | None = None  # a newer one, in memory alone
 
     @classmethod
-    def create(cls, folder: Path, state: "State", parent: Fork | None = None) -> "RunWriter":
-        """A new run folder, which needs the parent of a fork no more. Raises StoreError."""
+    def create(
+        cls,
+        folder: Path,
+        state: "State | Any",
+        parent: Fork | None = None,
+        parts: list[dict[str, str]] | None = None,
+    ) -> "RunWriter":
+        """A new run folder, which needs the parent of a fork no more. Raises StoreError.
+
+        parts: of one's own, by default those that the settings name, see `parts_of`.
+        """
         folder = Path(folder)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        info = _info(state, parent)
+        info = _info(state, parent, parts_of(state.config) if parts is None else parts)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _lock(folder)
@@ -87,20 +97,19 @@ class RunWriter:
             raise
         return writer
 
-    def write(self, snapshot: Snapshot, packed: dict[str, Any]) -> None:
+    def write(self, snapshot: Snapshot, packed: dict[str, Any] | None) -> None:
         """Write one epoch; it becomes visible as the last step. Raises StoreError.
 
-        packed: `State.state_dict` after the epoch. It is written every checkpoint_every epochs and
-        kept for `write_state` until then, so it must not change.
+        packed: `State.state_dict` after the epoch, None where there is none. It is written every
+        checkpoint_every epochs and kept for `write_state` until then, so it must not change.
         """
-        due = self._is_due(snapshot.epoch)
+        due = packed is not None and self._is_due(snapshot.epoch)
         try:
             row = self.n_epochs
-            for name in ARRAYS:
-                self._write_row(name, row, getattr(snapshot, name))
-            if snapshot.votes is not None:
-                self._write_row("votes", row, snapshot.votes)
-            if due:
+            for name in (*ARRAYS, *OPTIONAL_ARRAYS):
+                if (values := getattr(snapshot, name)) is not None:
+                    self._write_row(name, row, values)
+            if packed is not None and due:
                 torch_save(packed, self._state_file(snapshot.epoch))
             record = {
                 "epoch": snapshot.epoch,
@@ -116,9 +125,19 @@ class RunWriter:
             self._drop_state(snapshot.epoch)
             raise _as_store_error(error, self.folder) from error
         self.n_epochs += 1
-        self._unwritten = snapshot.epoch, packed
+        self._unwritten = None if packed is None else (snapshot.epoch, packed)
         if due:
             self._replace_newest(snapshot.epoch)
+
+    def set_epochs(self, epochs: int) -> RunConfig:
+        """Set the number of epochs of a run whose end was not known; returns its settings."""
+        config = RunConfig(**self._info["config"]).changed(epochs=epochs)
+        self._info = self._info | {"config": config.model_dump(mode="json")}
+        try:
+            write_json(self.folder / "config.json", self._info)
+        except OSError as error:
+            raise _as_store_error(error, self.folder) from error
+        return config
 
     def write_state(self) -> None:
         """Write the state after the newest epoch, unless it is on disk. Raises StoreError."""
@@ -204,7 +223,9 @@ class RunWriter:
         # plain writes, not a memory map: on a full disk a map kills the process
         with open(path, "r+b") as file:
             np.lib.format.read_magic(file)
-            np.lib.format.read_array_header_1_0(file)
+            (rows, *_), _, _ = np.lib.format.read_array_header_1_0(file)
+            if row >= rows:  # of a run whose number of epochs was not known, see set_epochs
+                _write_header(file, kind, (2 * row, *shape))
             file.seek(row * int(np.prod(shape)) * kind.itemsize, os.SEEK_CUR)
             with np.errstate(over="ignore"):  # features beyond float16 become inf
                 file.write(np.ascontiguousarray(values, dtype=kind).tobytes())
@@ -225,7 +246,7 @@ def torch_save(value: dict[str, Any], path: Path) -> None:
         raise
 
 
-def _info(state: "State", parent: Fork | None) -> dict[str, Any]:
+def _info(state: "State", parent: Fork | None, parts: list[dict[str, str]]) -> dict[str, Any]:
     """The content of config.json."""
     from engine.hardware import hardware_info
 
@@ -234,6 +255,7 @@ def _info(state: "State", parent: Fork | None) -> dict[str, Any]:
         "format": FORMAT,
         "config": state.config.model_dump(mode="json"),
         "method": state.config.method,
+        "parts": parts,
         "network": state.network,
         "precision": state.precision,
         "compile": state.compile,
@@ -261,6 +283,14 @@ def _info(state: "State", parent: Fork | None) -> dict[str, Any]:
     }
 
 
+def parts_of(config: RunConfig) -> list[dict[str, str]]:
+    """The parts of one's own that settings name: setting, kind, name, hash and source text."""
+    return [
+        {"setting": setting, "kind": p.kind, "name": p.name, "hash": p.digest, "source": p.source}
+        for setting, p in registry.used(config.model_dump())
+    ]
+
+
 def _labels(state: "State") -> dict[str, np.ndarray]:
     """The arrays of labels.npz."""
     data, labels = state.data, state.noisy_labels
@@ -276,10 +306,22 @@ def _create_array(path: Path, kind: np.dtype, shape: tuple[int, ...]) -> None:
     """A .npy file of full size whose content is a hole, visible once its header is complete."""
     temporary = path.with_suffix(".tmp")
     with open(temporary, "wb") as file:
-        header = {"descr": kind.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + int(np.prod(shape)) * kind.itemsize)
+        _write_header(file, kind, shape)
     os.replace(temporary, path)
+
+
+def _write_header(file: IO[bytes], kind: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write the header of a .npy file, or one with more rows over it, after making room for them.
+
+    The file ends at its content, whose missing part is a hole. NumPy leaves room in a header for
+    more rows, so that its length stays the same.
+    """
+    header = io.BytesIO()
+    fields = {"descr": kind.str, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, fields)
+    file.truncate(header.tell() + int(np.prod(shape)) * kind.itemsize)
+    file.seek(0)
+    file.write(header.getvalue())
 
 
 def _empty(folder: Path) -> None:

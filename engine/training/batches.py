@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from engine.method.mixing import EPSILON, mixing_weights, mixup_partners
+from engine.config import registry
+from engine.errors import TrainingError
+from engine.method.mixing import EPSILON, mixup_partners
 from engine.method.neighbors import nearest
 
 if TYPE_CHECKING:
@@ -71,8 +73,39 @@ def find_partners(
     shares = None
     if state.config.random_share:
         shares = _replace_by_random(state, batches, neighbors, distances)
-    clean = state.clean if state.config.weighting == "clean" else torch.ones_like(state.clean)
-    return Partners(neighbors, distances, mixing_weights(clean, neighbors, shares))
+    name = state.config.weighting
+    weights = registry.function("weights", name)(
+        state.clean,
+        neighbors,
+        distances=distances,
+        features=evaluation.features,
+        shares=shares,
+        epoch=state.epoch + 1,
+    )
+    if registry.is_custom(name):
+        _check_weights(name, weights, neighbors)
+    return Partners(neighbors, distances, weights)
+
+
+def _check_weights(name: str, weights: Tensor, neighbors: Tensor) -> None:
+    """Raise TrainingError unless rows of weights (N, K+1) are shares."""
+    shape = (len(neighbors), neighbors.shape[1] + 1)
+    if not isinstance(weights, Tensor) or weights.shape != shape:
+        raise TrainingError(
+            f"weighting = {registry.in_words(name)!r} returns {described(weights)}: allowed are "
+            f"weights (N, K+1) = {shape}, own weight first"
+        )
+    if not (weights.min() >= 0 and (weights.sum(1) - 1).abs().max() < 1e-3):  # false for nan
+        raise TrainingError(
+            f"weighting = {registry.in_words(name)!r} returns weights from {weights.min():g} "
+            f"in rows that sum to {weights.sum(1).min():g} to {weights.sum(1).max():g}: allowed "
+            "are weights from 0 in rows that sum to 1"
+        )
+
+
+def described(value: object) -> str:
+    """What a part of one's own has returned, for a message."""
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _random_partners(state: "State", batches: list[Tensor]) -> Partners:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from engine import hardware, models
+from engine.config import registry
 from engine.method import optimization
 from engine.method.augmentation import augment, normalize
 from engine.models.inference import forward
@@ -56,6 +57,7 @@ def cross_val_predict_proba(
             f"labels {labels.min()}..{labels.max()}: allowed is 0..{data.n_classes - 1}"
         )
     network = models.choose(network, data.shape)
+    factory = registry.function("networks", network)
     if augmentation == "auto":
         augmentation = "crop-flip" if data.shape[0] == 3 else "shift"
     learner = _Learner(data, torch.from_numpy(labels), batch_size, augmentation)
@@ -65,7 +67,7 @@ def cross_val_predict_proba(
     probabilities = np.empty((data.n, data.n_classes), dtype=np.float32)
     with hardware.threads(hardware.choose_threads(threads, network)):
         for fold, part in enumerate(parts):
-            net = models.build(network, data.shape, data.n_classes, seed=seed + fold)
+            net = models.build(factory, data.shape, data.n_classes, seed=seed + fold)
             for _ in learner.fit(net, part, epochs, learning_rate, seed=(seed, STREAM, fold)):
                 done += 1
                 if on_progress is not None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from engine import metrics
-from engine.config import is_tested
+from engine.config import is_tested, registry
 from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
@@ -19,6 +19,7 @@ from engine.method.soft_labels import align, ema_update, one_hot, refine, relabe
 from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
 from engine.models.inference import forward
+from engine.training.batches import described
 
 if TYPE_CHECKING:
     from engine.training.control import Control
@@ -101,7 +102,7 @@ def evaluate(
             shares = neighbor_votes(_given(state), near[:, :voters], n_classes, balanced=False)
             votes = (shares * voters).round().to(torch.uint8)
     if from_given:
-        loss = _correct_given(state, given, labels, neighbors, loss, *rest)
+        loss = _correct_given(state, given, labels, features, neighbors, loss, *rest)
     return Evaluation(features, prediction, confidence, loss, neighbors, distances, votes)
 
 
@@ -109,6 +110,7 @@ def _correct_given(
     state: "State",
     given: Tensor,
     labels: Tensor,
+    features: Tensor,
     neighbors: Tensor | None,
     loss: Tensor,
     loss_of_likeliest: Tensor,
@@ -134,8 +136,9 @@ def _correct_given(
         corrected = _by_posterior(state, votes, likeliest)
         state.soft = one_hot(corrected, n_classes, state.soft.dtype)
     else:
-        clean = fit_clean_probability(normalize_losses(loss), seed=config.seed).clean
-        clean = _with_votes(state, clean, neighbors, given)
+        scaled = normalize_losses(loss)
+        mixture = fit_clean_probability(scaled, seed=config.seed).clean
+        clean = _clean_probability(state, scaled, mixture, features, neighbors, given)
         state.soft = refine(state.soft, given, clean)
         corrected = state.soft.argmax(1)
     return torch.where(corrected == given, loss, loss_of_likeliest)
@@ -159,19 +162,35 @@ def _by_posterior(state: "State", votes: Tensor, likeliest: Tensor) -> Tensor:
     return torch.where(changes, likeliest, _given(state))
 
 
-def _with_votes(
-    state: "State", clean: Tensor, neighbors: Tensor | None, labels: Tensor | None = None
+def _clean_probability(
+    state: "State",
+    losses: Tensor,
+    mixture: Tensor,
+    features: Tensor,
+    neighbors: Tensor | None,
+    labels: Tensor,
 ) -> Tensor:
-    """P(clean) (N,) of labels (N,) by the mixture, the neighbors' vote or both, see clean_from.
+    """P(clean) (N,) of labels (N,) by the setting clean_from. Raises TrainingError.
 
-    labels: by default the current ones.
+    losses: (N,), scaled to [0, 1]. mixture: P(clean) (N,) by the mixture fitted to them.
     """
-    if state.config.clean_from == "mixture":
-        return clean
-    assert neighbors is not None
-    labels = state.soft.argmax(1) if labels is None else labels
-    vote = vote_for(labels, neighbor_votes(labels, neighbors, state.data.n_classes))
-    return vote if state.config.clean_from == "vote" else clean * vote
+    name, vote = state.config.clean_from, None
+    if name in ("vote", "both"):
+        assert neighbors is not None
+        vote = vote_for(labels, neighbor_votes(labels, neighbors, state.data.n_classes))
+    clean = registry.function("clean", name)(
+        losses, labels=labels, features=features, epoch=state.epoch + 1, mixture=mixture, vote=vote
+    )
+    if registry.is_custom(name):
+        fits = isinstance(clean, Tensor) and clean.shape == losses.shape
+        if not (fits and 0 <= clean.min() <= clean.max() <= 1):  # false for nan
+            has = f" from {clean.min():g} to {clean.max():g}" if fits else ""
+            raise TrainingError(
+                f"clean_from = {registry.in_words(name)!r} returns {described(clean)}{has}: "
+                f"allowed are probabilities of shape {tuple(losses.shape)} from 0 to 1"
+            )
+        clean = clean.float()
+    return clean
 
 
 def _given(state: "State") -> Tensor:
@@ -236,7 +255,14 @@ def estimate_clean_probability(state: "State", evaluation: Evaluation) -> tuple[
     state.losses = [*state.losses, loss][-state.config.loss_history :]
     scaled_loss = torch.stack(state.losses).mean(0)
     fit = fit_clean_probability(scaled_loss, seed=state.config.seed)
-    state.clean = _with_votes(state, fit.clean, evaluation.neighbors)
+    state.clean = _clean_probability(
+        state,
+        scaled_loss,
+        fit.clean,
+        evaluation.features,
+        evaluation.neighbors,
+        state.soft.argmax(1),
+    )
     return scaled_loss, replace(fit, clean=state.clean)
 
 

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine import models
-from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig
+from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig, registry
 from engine.data import human
 from engine.data.registry import data_folder, stratified_sample
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise.class_dependent import Noise, class_dependent_noise, observed_matrix
+from engine.noise.class_dependent import (
+    NOISE_STREAM,
+    Noise,
+    class_dependent_noise,
+    observed_matrix,
+    validated_labels,
+)
 from engine.noise.instance_dependent import human_noise, instance_dependent_noise, margin_noise
 from engine.training.cross_validation import cross_val_predict_proba
 
@@ -120,35 +126,81 @@ def _generated(
 def _noise(
     config: RunConfig, data: "Data", labels: np.ndarray, on_progress: OnProgress | None
 ) -> Noise:
-    n_classes, seed = data.n_classes, noise_seed(config)
-    if config.noise == "instance":
-        mean, std = (values.numpy() for values in data.channel_stats())
-        return instance_dependent_noise(
-            labels,
-            data.images.cpu().numpy(),
-            config.rate,
-            mean=mean,
-            std=std,
-            n_classes=n_classes,
-            seed=seed,
-        )
-    if config.noise == "margin":
-        eta = _margin_probabilities(data, labels, on_progress)
-        return margin_noise(labels, eta, config.rate, margin_type=config.margin_type, seed=seed)
-    if config.noise == "human":
-        return _human_noise(config, data, labels)
+    rng = np.random.default_rng((noise_seed(config), NOISE_STREAM))
+    noisy = registry.function("noise", config.noise)(
+        labels.copy() if registry.is_custom(config.noise) else labels,
+        config.rate,
+        rng,
+        n_classes=data.n_classes,
+        images=data.images.numpy() if data.images.device.type == "cpu" else data.images.cpu(),
+        config=config,
+        data=data,
+        on_progress=on_progress,
+    )
+    if isinstance(noisy, Noise):
+        return noisy
+    name, given = registry.in_words(config.noise), np.asarray(noisy)
+    if given.shape != labels.shape:
+        raise NoiseError(f"noise = {name!r} returns shape {given.shape}: allowed is {labels.shape}")
+    given, _ = validated_labels(given, data.n_classes)
+    matrix = observed_matrix(labels, given, data.n_classes)
+    return Noise(given, matrix, config.rate, float((given != labels).mean()))
+
+
+# the built-in noise models as parts: labels, rate and generator, which all but the first ignore,
+# since each draws from a stream of its own
+
+
+def by_class(
+    labels: np.ndarray, rate: float, rng: np.random.Generator, *, config: RunConfig, data: "Data"
+) -> Noise:
+    """Noise that depends on the class alone."""
     return class_dependent_noise(
         labels,
         config.noise,
-        config.rate,
-        n_classes=n_classes,
-        seed=seed,
+        rate,
+        n_classes=data.n_classes,
+        seed=noise_seed(config),
         dataset=config.dataset,
         matrix=config.noise_matrix,
     )
 
 
-def _human_noise(config: RunConfig, data: "Data", labels: np.ndarray) -> Noise:
+def by_instance(
+    labels: np.ndarray,
+    rate: float,
+    rng: np.random.Generator,
+    *,
+    images: np.ndarray,
+    config: RunConfig,
+    data: "Data",
+) -> Noise:
+    """Noise that depends on the pixels."""
+    mean, std = (values.numpy() for values in data.channel_stats())
+    return instance_dependent_noise(
+        labels, images, rate, mean=mean, std=std, n_classes=data.n_classes, seed=noise_seed(config)
+    )
+
+
+def by_margin(
+    labels: np.ndarray,
+    rate: float,
+    rng: np.random.Generator,
+    *,
+    config: RunConfig,
+    data: "Data",
+    on_progress: OnProgress | None,
+) -> Noise:
+    """Noise that depends on the margins of networks."""
+    eta = _margin_probabilities(data, labels, on_progress)
+    seed = noise_seed(config)
+    return margin_noise(labels, eta, rate, margin_type=config.margin_type, seed=seed)
+
+
+def by_humans(
+    labels: np.ndarray, rate: float, rng: np.random.Generator, *, config: RunConfig, data: "Data"
+) -> Noise:
+    """Labels by human annotators. Raises NoiseError."""
     try:
         clean, given = human.load(config.dataset, config.human_labels, data_folder())
     except DataError as error:

@@ -25,13 +25,15 @@ class Snapshot:
     loss: np.ndarray  # (N,) float32, cross-entropy against the current hard label
     scaled_loss: np.ndarray  # (N,) float32 in [0, 1], the mixture is fitted on it
     clean: np.ndarray  # (N,) float32 in [0, 1], 1 = current label surely clean
-    prediction: np.ndarray  # (N,) int32, the most probable class
-    confidence: np.ndarray  # (N,) float32 in [0, 1], its probability
+    # (N,) int32, the most probable class, and (N,) float32 in [0, 1], its probability; these and
+    # the features are None where a loop of one's own does not have them
+    prediction: np.ndarray | None
+    confidence: np.ndarray | None
     soft: np.ndarray  # (N, C) float32 (float16 if large), rows sum to 1; argmax: corrected label
     neighbors: np.ndarray  # (N, K) int32; K is 0 where the epoch did not mix
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
-    panel_features: np.ndarray  # (P, D) float32, of the samples that NoisyLabels.panel names
+    panel_features: np.ndarray | None  # (P, D) float32, of the samples of NoisyLabels.panel
     # (N, C) uint8, how many of the nearest neighbors among all samples were given each class; None
     # where the panel holds all samples, and once labels are corrected
     votes: np.ndarray | None

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from engine import hardware, models
-from engine.config import RunConfig
+from engine.config import RunConfig, registry
+from engine.errors import ConfigError
 from engine.method import optimization
 from engine.method.soft_labels import ema_update, one_hot
 from engine.models.averaging import WeightAverage
@@ -45,7 +46,14 @@ class State:
         self.network = models.choose(config.network, data.shape)
         self.precision = hardware.choose_precision(config.precision, self.network, self.device)
         self.threads = hardware.choose_threads(config.threads, self.network)
-        self.model = models.build(self.network, data.shape, data.n_classes, seed=config.seed)
+        factory = registry.function("networks", self.network)
+        try:
+            self.model = models.build(factory, data.shape, data.n_classes, seed=config.seed)
+        except (ValueError, TypeError) as error:
+            if not registry.is_custom(self.network):
+                raise
+            name = registry.in_words(self.network)
+            raise ConfigError(f"network = {name!r}: {error}") from error
         # faster for convolutions on CPUs and GPUs alike (tests/benchmarks/bench_precision.py)
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.compile = hardware.choose_compile(

@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import LIVE, RunConfig, corrects, validate_k
+from engine.config import LIVE, RunConfig, corrects, registry, validate_k
 from engine.errors import TrainingError
 from engine.hardware import session, threads
-from engine.method import losses, optimization
-from engine.method.augmentation import augment, distort, normalize, randaugment
+from engine.method import optimization
+from engine.method.augmentation import distort, normalize, randaugment
 from engine.method.mixing import weighted_sum
 from engine.method.mixture import CleanFit
 from engine.method.soft_labels import ema_update
-from engine.training.batches import Partners, draw_batches, find_partners
+from engine.training.batches import Partners, described, draw_batches, find_partners
 from engine.training.control import Control, Stopwatch
 from engine.training.evaluation import (
     Evaluation,
@@ -38,15 +38,30 @@ if TYPE_CHECKING:
 
 
 def train(
-    config: RunConfig, data: "Data", *, state: State | None = None, control: Control | None = None
+    config: RunConfig,
+    data: "Data",
+    *,
+    state: State | None = None,
+    control: Control | None = None,
+    loss: Callable[..., Tensor] | None = None,
+    weights: Callable[..., Tensor] | None = None,
+    clean: Callable[..., Tensor] | None = None,
+    network: Callable[..., Any] | None = None,
+    augment: Callable[..., Tensor] | None = None,
 ) -> Iterator[Snapshot]:
     """Train by config's method and yield a snapshot of each epoch.
 
+    loss, weights, clean, network, augment: parts of your own in place of those that the settings
+    loss, weighting, clean_from, network and augment name; engine/README.md has what they get. They
+    are the same as the part itself as the value of that setting, `config.changed(loss=function)`.
     state: where to start from, by default a fresh one; it is updated in place, and between two
     snapshots its `state_dict` may be taken. control: commands from other threads, checked after
     every batch. The generator raises ConfigError or NoiseError at the first `next`, TrainingError
     where the loss is no longer finite, control.Stopped after the command to stop.
     """
+    own = {"loss": loss, "weighting": weights, "clean_from": clean}
+    own |= {"network": network, "augment": augment}
+    config = config.changed(**{name: part for name, part in own.items() if part is not None})
     state = state or prepare_state(config, data)
     if state.config != config:
         raise ValueError("config is not the one that state was made with")
@@ -120,6 +135,7 @@ def prepare_state(
     state_dict, see `make_noisy_labels`. Raises ConfigError or NoiseError.
     """
     validate_k(config, data.n)
+    registry.require(config.model_dump())
     on_progress = partial(control.report_progress, 0, "margins") if control else None
     return State(
         config, data, make_noisy_labels(config, data, kept or state_dict, on_progress), state_dict
@@ -176,7 +192,10 @@ def train_step(
     # the sample itself and its neighbors, each augmented independently
     parts = torch.cat([batch[:, None], partners.neighbors[batch]], dim=1)  # (B, K+1)
     weights = partners.weights[batch]
-    images = augment(state.data.take(parts.flatten()), kind, config.padding, state.generator)
+    augment = registry.function("augment", kind)
+    images = augment(state.data.take(parts.flatten()), state.generator, padding=config.padding)
+    if registry.is_custom(kind):
+        _check_shape("augment", kind, images, (parts.numel(), *state.data.shape))
     images = randaugment(images, config.randaugment, state.generator)
     images = images.unflatten(0, parts.shape)
     moves = corrects(config, epoch) and config.correction_source == "batch"
@@ -194,20 +213,32 @@ def train_step(
     targets = weighted_sum(state.soft[parts], weights)
     if criterion == "elr":
         state.update_elr_targets(batch, logits)
-    values = losses.per_sample(
-        criterion,
+    values = registry.function("losses", criterion)(
         logits,
         targets,
+        indices=batch,
+        epoch=epoch,
         q=config.gce_q,
         a=config.sce_a,
         b=config.sce_b,
         memory=None if state.memory is None else state.memory[batch],
         strength=config.elr_lambda,
     )
+    if registry.is_custom(criterion):
+        _check_shape("loss", criterion, values, (len(batch),))
     state.optimizer.zero_grad(set_to_none=True)
     values.mean().backward()
     state.optimizer_step()
     return values.detach()
+
+
+def _check_shape(setting: str, name: str, values: Any, shape: tuple[int, ...]) -> None:
+    """Raise TrainingError where a part of one's own returns another shape."""
+    if not isinstance(values, Tensor) or values.shape != shape:
+        raise TrainingError(
+            f"{setting} = {registry.in_words(name)!r} returns {described(values)}: allowed is a "
+            f"tensor of shape {shape}"
+        )
 
 
 def learning_rate(config: RunConfig, epoch: float) -> float:

@@ -10,6 +10,7 @@ from app.components.text import minutes
 from app.state import parameters, url_state
 from engine.charts import theme
 from tests.app.conftest import MAIN, app, texts
+from tests.test_contributing import PAGE
 
 PAGES = [path.parent.name for path in sorted((MAIN.parent / "views").glob("*/page.py"))]
 
@@ -136,3 +137,13 @@ def test_links_with_older_names_of_networks_and_presets_are_understood():
     assert url_state.PARAMS["network"].read("fast") == "resnet9-w16"
     with pytest.raises(ValueError, match="cifar10-fast"):
         url_state.PARAMS["preset"].read("faster")
+
+
+def test_the_page_of_contributing_opens(finished):
+    source = f"from app.state import url_state\nurl_state.sync()\n{PAGE}"
+    at = AppTest.from_string(source, default_timeout=60)
+    at.query_params["run"] = finished
+    at.run()
+    assert not at.exception
+    assert at.header[0].value == "How sure is the network?"
+    assert len(at.get("plotly_chart")) == 1

@@ -10,6 +10,7 @@ import torch
 from common import finish, interleaved, options
 
 from engine import models
+from engine.config import registry
 from engine.hardware import choose_device, hardware_info, retain_freed_memory
 from engine.method import optimization
 from engine.method.losses import soft_cross_entropy
@@ -26,7 +27,8 @@ LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channel
 
 
 def prepared(network: str, device: torch.device, layout: torch.memory_format):
-    net = models.build(network, NETWORKS[network], 10, seed=0).to(device, memory_format=layout)
+    net = models.build(registry.function("networks", network), NETWORKS[network], 10, seed=0)
+    net.to(device, memory_format=layout)
     images = torch.randn(BATCH, *NETWORKS[network], device=device).contiguous(memory_format=layout)
     return net, images
 

@@ -1,34 +1,29 @@
 """Bad settings are refused by an error that names setting, value and what is allowed."""
 
 import json
-from typing import get_args
 
 import pytest
 
-from engine import models
 from engine.config import (
     GROUPS,
     LIVE,
     METHOD_NOTES,
     METHODS,
+    NOISE_NOTES,
     PRESETS,
     RunConfig,
     allowed,
+    choices,
     configure,
     group_of,
+    registry,
 )
 from engine.data import DATASETS
 from engine.errors import ConfigError
-from engine.method import losses
-from engine.noise import class_dependent
 from engine.runs.folder import RunFolder
 from engine.runs.naming import run_name
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
-
-
-def choices(name: str) -> set[str]:
-    return set(get_args(RunConfig.model_fields[name].annotation))
 
 
 @pytest.mark.parametrize(
@@ -140,11 +135,11 @@ def test_only_live_knobs_change_while_a_run_trains():
 
 
 def test_choices_agree_with_the_modules_that_carry_them_out():
-    assert choices("noise") == set(class_dependent.NOISE_NOTES)
-    assert choices("network") == {"auto", *models.NETWORKS}
-    assert {row["loss"] for row in METHODS.values()} <= choices("loss")
-    for name in choices("loss"):
-        assert hasattr(losses, {"ce": "soft_cross_entropy"}.get(name, name))
+    assert set(choices("noise")) == set(NOISE_NOTES)
+    assert {row["loss"] for row in METHODS.values()} <= set(choices("loss"))
+    for kind, names in registry.BUILT_IN.items():
+        for name in names:
+            assert callable(registry.function(kind, name)), (kind, name)
     assert set(METHOD_NOTES) == set(METHODS)
     assert set(LIVE) <= set(RunConfig.model_fields)
     assert set(PRESETS) == set(DATASETS)

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from engine import models
+from engine.config import registry
 from engine.models.averaging import WeightAverage
 
 
 @pytest.fixture
 def network():
-    return models.build("resnet9-w16", (3, 8, 8), 3, seed=0)
+    return models.build(registry.function("networks", "resnet9-w16"), (3, 8, 8), 3, seed=0)
 
 
 def change(network: torch.nn.Module) -> None:

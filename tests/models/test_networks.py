@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from engine import hardware, models
+from engine.config import registry
 from engine.hardware import (
     can_compile,
     choose_compile,
@@ -30,7 +31,7 @@ from engine.method.augmentation import augment, distort, normalize, randaugment
     ],
 )
 def test_networks_give_logits_and_features(network, shape, n_features):
-    net = models.build(network, shape, 7, seed=0).eval()
+    net = models.build(registry.function("networks", network), shape, 7, seed=0).eval()
     with torch.no_grad():
         logits, features = net(torch.rand(2, *shape))
     assert logits.shape == (2, 7)
@@ -40,7 +41,7 @@ def test_networks_give_logits_and_features(network, shape, n_features):
 
 
 def test_resnet_keeps_full_resolution_in_its_stem():
-    net = models.build("resnet18", (3, 32, 32), 10, seed=0)
+    net = models.build(registry.function("networks", "resnet18"), (3, 32, 32), 10, seed=0)
     sizes = []
     net.body.layer1.register_forward_hook(lambda *seen: sizes.append(seen[-1].shape[2:]))
     net(torch.rand(2, 3, 32, 32))
@@ -52,10 +53,13 @@ def test_the_seed_alone_makes_the_weights_and_leaves_the_global_generator_alone(
     torch.manual_seed(1)
     expected = torch.rand(3)
     torch.manual_seed(1)
-    first = models.build("small", (1, 8, 8), 3, seed=5)
+    small = registry.function("networks", "small")
+    first = models.build(small, (1, 8, 8), 3, seed=5)
     assert torch.equal(torch.rand(3), expected)
     torch.manual_seed(2)
-    second, other = (models.build("small", (1, 8, 8), 3, seed=s) for s in (5, 6))
+    second, other = (
+        models.build(registry.function("networks", "small"), (1, 8, 8), 3, seed=s) for s in (5, 6)
+    )
     assert torch.equal(first.head.weight, second.head.weight)
     assert not torch.equal(first.head.weight, other.head.weight)
 
@@ -65,7 +69,7 @@ def test_auto_network_goes_by_size():
     assert models.choose("auto", (3, 32, 32)) == "resnet9-w16"
     assert models.choose("resnet18", (1, 8, 8)) == "resnet18"
     with pytest.raises(ValueError, match="'vit'.*small, resnet9-w16, resnet9, resnet18, resnet34"):
-        models.build("vit", (3, 32, 32), 10, seed=0)
+        registry.function("networks", "vit")
 
 
 @pytest.mark.parametrize("kind", ["shift", "crop-flip"])
@@ -158,9 +162,9 @@ def test_randaugment_takes_each_of_its_ten_operations():
     assert full.float().mean() > 0.1, "automatic contrast"
 
 
-@pytest.mark.parametrize("network", models.NETWORKS)
+@pytest.mark.parametrize("network", registry.BUILT_IN["networks"])
 def test_folded_for_evaluation_a_network_says_the_same(network):
-    net = models.build(network, (3, 32, 32), 10, seed=0).eval()
+    net = models.build(registry.function("networks", network), (3, 32, 32), 10, seed=0).eval()
     for layer in net.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             layer.running_mean.uniform_(-0.2, 0.2)
@@ -185,7 +189,7 @@ def test_for_evaluation_whole_batches_alone_are_compiled(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", watched)
     sizes = []
-    net = models.build("resnet9-w16", (3, 8, 8), 10, seed=0)
+    net = models.build(registry.function("networks", "resnet9-w16"), (3, 8, 8), 10, seed=0)
     plain = models.for_evaluation(net, torch.device("cpu"), "float32")
     fast = models.for_evaluation(net, torch.device("cpu"), "float32", "default")
     with torch.no_grad():

@@ -11,9 +11,10 @@ from app.server.visible_runs import runs
 from engine.analysis import run_table
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
-from engine.config import METHOD_DEFAULTS
-from engine.runs.folder import RunFolder
+from engine.config import METHOD_DEFAULTS, RunConfig, registry
+from engine.runs.folder import NOT_RECORDED, RunFolder
 from engine.runs.lineage import label_parent
+from engine.runs.recorder import SETTINGS
 
 MAX_RUNS = 6  # that color, dash and symbol distinguish
 LETTERS = "ABCDEFGH"
@@ -68,7 +69,7 @@ def short_names(names: list[str]) -> list[str]:
 def differences(names: list[str]) -> list[str]:
     """The settings that differ, one phrase of Markdown each: "**K**: A 5, B 15"."""
     configs = [run_cache.run(name).config for name in names]
-    differing = run_table.differing_settings([run_table.settings_of(config) for config in configs])
+    differing = run_table.differing_settings([_settings(run_cache.run(name)) for name in names])
     phrases = []
     if METHOD_DEFAULTS.keys() & set(differing):
         phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))
@@ -78,6 +79,17 @@ def differences(names: list[str]) -> list[str]:
         elif name not in METHOD_DEFAULTS:
             phrases.append(_phrase(SETTING_NAMES.get(name, name.replace("_", " ")), values))
     return phrases
+
+
+def _settings(run: RunFolder) -> dict[str, Any]:
+    """The settings of a run; of a recorded loop those that were passed to the recorder."""
+    settings = run_table.settings_of(run.config)
+    if run.is_recorded:
+        usual = RunConfig().model_dump() | SETTINGS
+        for name in settings.keys() - {"dataset", "noise", "epochs", "loss", "seed"}:
+            if settings[name] == usual.get(name):
+                settings[name] = NOT_RECORDED
+    return settings
 
 
 def same_labels(names: list[str]) -> bool:
@@ -134,4 +146,4 @@ def _phrase(setting: str, values: list[Any]) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return "none" if value is None else escaping.markdown(value)
+    return "none" if value is None else escaping.markdown(registry.in_words(value))

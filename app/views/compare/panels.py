@@ -135,6 +135,11 @@ def map_panels(views: dict[str, EpochView], short: dict[str, str]) -> None:
     class_legend([classes_of(view) for view in views.values()])
     for name, column in in_columns(list(views)):
         view, run = views[name], views[name].run
+        if missing := run.not_logged("panel_features"):
+            with column:
+                panel_title(short[name], view)
+                st.info(escaping.lines(missing), icon=":material/info:")
+            continue
         samples = panel_part(run.labels["panel"])
         true = run.labels.get("true")
         labels = run.row("soft", view.row)[samples].argmax(1)

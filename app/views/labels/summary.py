@@ -3,6 +3,7 @@
 import streamlit as st
 
 from app.components.text import percent
+from app.server import escaping
 from app.server.label_issues import issues_of
 from app.state.url_state import put
 from app.views.labels.label_table import LabelView, outcome_title
@@ -14,6 +15,8 @@ from engine.charts.theme import METHODS
 def show(labels: LabelView) -> None:
     """How many labels are wrong, and what correction has done, in sentences and four numbers."""
     st.caption(f"By the epochs before correction: {issues_of(labels.view).estimate()}")
+    if missing := labels.run.not_logged("panel_features"):
+        st.info(f"Neighbors cannot vote. {escaping.lines(missing)}", icon=":material/info:")
     if not labels.n_changed:
         st.info(why_unchanged(labels), icon=":material/schedule:")
         first_change_button(labels)
@@ -27,6 +30,11 @@ def show(labels: LabelView) -> None:
 def why_unchanged(labels: LabelView) -> str:
     """Why no label has changed at this epoch, and when correction starts."""
     config, start = labels.run.config, labels.correction_start
+    if start is None and labels.run.is_recorded:
+        return (
+            "All given labels are kept. If the loop corrects labels, log them with "
+            "`recorder.log(epoch, soft=...)`."
+        )
     if start is None:
         method = METHODS.get(config.method, config.method)
         return (

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import figures, images
-from app.server import run_cache
+from app.server import escaping, run_cache
 from app.state.url_state import bound, get
 from engine.analysis import loss_analysis
 from engine.analysis.label_outcomes import LabelOutcome, memorized, outcomes
@@ -27,6 +27,8 @@ def trajectories(run: RunFolder, name: str, row: int) -> None:
     controls(len(run.labels["given"]))
     records = run_cache.records(name)
     codes, learned = outcomes_at_end(str(run.folder), run.info["created"], len(records))
+    if (missing := run.not_logged("prediction")) and run.labels.get("true") is not None:
+        st.caption(f"Which wrong labels are memorized is not known: {escaping.lines(missing)}")
     if get("who") == "chosen":
         samples = selected(run)
     else:
@@ -134,10 +136,12 @@ def typical(
 def outcomes_at_end(folder: str, created: str, n_rows: int) -> tuple[np.ndarray, np.ndarray | None]:
     """At the newest epoch: the LabelOutcome (N,) of each label, and which are memorized (N,)."""
     run = RunFolder(folder)
-    prediction = np.array(run.array("prediction")[n_rows - 1])
-    run.check_ids("prediction", prediction)
     current = run.array("soft")[n_rows - 1].argmax(1)
     given, true = run.labels["given"], run.labels.get("true")
+    if run.not_logged("prediction"):
+        return outcomes(given, true, current), None
+    prediction = np.array(run.array("prediction")[n_rows - 1])
+    run.check_ids("prediction", prediction)
     return outcomes(given, true, current), memorized(given, true, prediction)
 
 

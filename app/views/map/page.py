@@ -232,6 +232,11 @@ page.head(
 )
 name = run_picker.pick_run()
 row = epoch_slider.scrub(name)
+if missing := run_cache.run(name).not_logged("panel_features"):
+    st.info(f"There is no map. {escaping.lines(missing)}", icon=":material/info:")
+    if get("sample") is not None:
+        sample_panel(RunView(name, row))
+    st.stop()
 kept = run_cache.run(name).labels
 panel = kept["panel"]
 by, kind, dims = controls("true" in kept)

@@ -13,10 +13,9 @@ from app.server.visible_runs import runs
 from app.state.url_state import bound, get, link
 from app.views.noise import matrix_editor, noisy_labels, panels
 from app.views.noise.noisy_labels import LabelNoise
-from engine.config import RunConfig, configure
+from engine.config import NOISE_NOTES, RunConfig, configure
 from engine.data import Data, is_available
 from engine.errors import ConfigError, DataError, NoiseError
-from engine.noise.class_dependent import NOISE_NOTES
 from engine.training.noisy_labels import margins_known
 
 ALWAYS_UP_TO = 2000  # images; the networks for their margins are trained in seconds
@@ -99,7 +98,7 @@ def selected_settings() -> RunConfig:
         )
     if config is None:
         st.stop()
-    note = NOISE_NOTES[config.noise]
+    note = NOISE_NOTES.get(config.noise, "a noise model of your own")
     st.caption(
         f"Data set: {escaping.markdown(short(dataset))}, selected on Train. "
         f"{note[0].upper()}{note[1:]}."

@@ -59,6 +59,8 @@ BOXES = {"green": st.success, "red": st.error, "orange": st.warning, "blue": st.
 def show(sample: Sample, *, narrow: bool = False, key: str = "") -> None:
     """The whole card. narrow: for half the page. key: distinguishes two cards on a page."""
     outcome_box(sample)
+    if missing := sample.run.not_logged("prediction"):
+        st.info(escaping.lines(missing), icon=":material/info:")
     mix, problem = None, ""
     try:
         mix = sample_history.training_mix(sample.run, sample.records, sample.row, sample.index)
@@ -121,7 +123,10 @@ def fact_rows(sample: Sample) -> list[tuple[str, str]]:
     """Terms and their values, as HTML."""
     clean, loss = sample.value("clean"), sample.value("loss")
     smaller = (sample.view.values("loss") < loss).mean()
-    predicted = equation.label_html(sample, int(sample.value("prediction")))
+    predicted = "not recorded"
+    if (prediction := int(sample.value("prediction"))) >= 0:
+        predicted = equation.label_html(sample, prediction)
+        predicted += f" {equation.percent(sample.value('confidence'))}"
     corrected = equation.label_html(sample, sample.corrected)
     true = "not known"
     if sample.true is not None:
@@ -130,7 +135,7 @@ def fact_rows(sample: Sample) -> list[tuple[str, str]]:
         ("Given label", equation.label_html(sample, sample.given)),
         ("True label", true),
         ("Corrected label", f"{corrected} {equation.percent(sample.soft[sample.corrected])}"),
-        ("Prediction", f"{predicted} {equation.percent(sample.value('confidence'))}"),
+        ("Prediction", predicted),
         ("P(clean)", f"{_meter(clean)} {clean:.3f}"),
         ("Loss", f"{loss:.3f} <small>larger than {100 * smaller:.0f} % of all</small>"),
     ]
@@ -139,6 +144,11 @@ def fact_rows(sample: Sample) -> list[tuple[str, str]]:
 def mixing_words(sample: Sample, mix: sample_history.Mix) -> str:
     """Sentences: what the epoch trained on in place of the sample."""
     config, record = sample.run.config, sample.records[sample.row]
+    if mix.kind == "nothing" and sample.run.is_recorded:
+        return (
+            f"The loop `{config.method}` logged no neighbors: if it mixes images, log them with "
+            "`recorder.log(epoch, neighbors=..., weights=...)`."
+        )
     augmented = config.augment != "none"
     if record["phase"] == "warmup":
         augmented = augmented and config.warmup_augment
@@ -241,7 +251,7 @@ def table(sample: Sample, epochs: np.ndarray) -> pd.DataFrame:
         "loss": history["loss"],
         "p_clean": history["clean"],
         "corrected_label": names[history["soft"].argmax(1)],
-        "prediction": names[history["prediction"]],
+        "prediction": np.append(names, "")[history["prediction"]],
         "confidence": history["confidence"],
         "own_weight": history["weights"][:, 0],
     }

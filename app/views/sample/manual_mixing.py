@@ -32,6 +32,9 @@ def mix_by_hand(name: str, row: int, index: int) -> None:
         return
     trained = sample_history.training_mix(sample.run, sample.records, row, index)
     offered = _candidates(sample, trained)
+    if len(offered.parts) < 2 and (missing := sample.run.not_logged("panel_features")):
+        st.info(f"There is nothing to mix with. {escaping.lines(missing)}")
+        return
     if len(offered.parts) < 2:
         st.info(
             "There is nothing to mix with: this epoch used no neighbors, this sample is not in the "

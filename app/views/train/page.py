@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from app.components import (
     figures,
     live_updates,
+    own_parts,
     page,
     run_picker,
     settings_form,
@@ -63,7 +65,7 @@ def charts(name: str, records: list[dict[str, Any]]) -> None:
                     alt=f"{title} Curves over the epochs: {', '.join(series.values())}",
                 )
             else:
-                st.caption("This needs the true labels, which are not known here.")
+                st.caption(missing_metrics(name, series))
     with cells[3].container(border=True):
         st.markdown(f"**{STAGES}** Seconds of each epoch by stage.")
         st.vega_lite_chart(
@@ -72,6 +74,15 @@ def charts(name: str, records: list[dict[str, Any]]) -> None:
             alt="Stacked bars: seconds of each stage of each epoch",
         )
     figures.save_csv(f"{name}-curves", lambda: table(records))
+
+
+def missing_metrics(name: str, series: Mapping[str, str]) -> str:
+    """Why a run has none of these metrics."""
+    text = "This needs the true labels, which are not known here."
+    if not run_cache.run(name).is_recorded:
+        return text
+    logged = ", ".join(f"{metric}=..." for metric in series)
+    return f"{text} Or log them: `recorder.log(epoch, {logged})`."
 
 
 def warnings(name: str, records: list[dict[str, Any]]) -> None:
@@ -140,6 +151,7 @@ def results(info: RunInfo) -> None:
         live_settings(info, config, records[-1]["settings"], cells[4:])
     warnings(info.name, records)
     charts(info.name, records)
+    own_parts.show(run_cache.run(info.name))
 
 
 def follow(info: RunInfo, drawn: int) -> None:
