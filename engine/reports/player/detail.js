@@ -6,7 +6,7 @@ import { listenToDrags } from "./scene.js";
 import { STATE_MEANINGS, STATE_NAMES } from "./labels.js";
 import { mixOf, story } from "./story.js";
 import { frame } from "./theme.js";
-import { corrects, percent, runName } from "./words.js";
+import { corrects, percent, runName, unbroken } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
@@ -19,7 +19,7 @@ export class Detail {
     this.on = on;
     this.root = element("section", "panel detail");
     this.root.hidden = true;
-    const head = element("header", "head");
+    const head = element("div", "head");
     this.title = element("h3");
     this.title.tabIndex = -1;
     head.append(
@@ -79,7 +79,9 @@ export class Detail {
     const method = recording.runs.length > 1 ? ` in ${runName(recording.runs[run])}` : "";
     this.title.textContent = `Image ${name}${method}`;
     const facts = story(recording, run, sample);
-    this.facts.replaceChildren(...facts.map(({ text, kind }) => element("p", kind, text)));
+    this.facts.replaceChildren(
+      ...facts.map(({ text, kind }) => element("p", kind, unbroken(text))),
+    );
   }
 
   /**
@@ -201,7 +203,7 @@ export class Detail {
     pen.font = `600 ${0.95 * colors.unit}px ${colors.font}`;
     pen.textAlign = left ? "left" : "right";
     pen.textBaseline = "middle";
-    const y = value > 0.5 ? 0.62 * floor : 0.38 * floor;
+    const y = value > 0.5 ? floor - 0.75 * colors.unit : 0.9 * colors.unit;
     haloText(
       pen,
       `P(clean) ${value.toFixed(2)}`,
