@@ -38,11 +38,12 @@ def pca(features: np.ndarray, dims: int = 2, previous: np.ndarray | None = None)
     previous (P, dims): a layout to align the new one with, see `align`. Infinite entries count as
     the largest float16, nan as 0.
     """
-    from scipy.linalg import eigh  # late; NumPy's computes all axes, which takes three times as long
+    from scipy.linalg import eigh  # late: a machine that only trains needs no map
 
     points = _centered(features)
-    most = points.shape[1] - 1
-    axes = eigh(points.T @ points, subset_by_index=[max(most - dims + 1, 0), most])[1][:, ::-1]
+    last = points.shape[1] - 1
+    largest = [max(last - dims + 1, 0), last]  # NumPy's eigh computes all: thrice the time
+    axes = eigh(points.T @ points, subset_by_index=largest)[1][:, ::-1]
     layout = np.zeros((len(points), dims), np.float32)
     layout[:, : axes.shape[1]] = points @ axes
     return layout if previous is None else align(layout, previous)

@@ -112,7 +112,8 @@ def results(*runs: RunFolder) -> list[Result]:
 def heading(shown: Sequence[Result]) -> str:
     """The page's title, as text."""
     names = " against ".join(result.title for result in shown)
-    return escaping.text(f"{names} on {public_name(shown[0].run.config.dataset)}")
+    title = escaping.text(f"{names} on {public_name(shown[0].run.config.dataset)}")
+    return title[0].upper() + title[1:]
 
 
 def lead(shown: Sequence[Result]) -> str:
@@ -204,8 +205,11 @@ def _galleries(result: Result, data: "Data | None") -> list[str]:
 
 
 def _count(shown: int, every: int) -> str:
-    some = f"{shown} of {every:,}, those with the surest new labels first."
-    return f'<p class="quiet">{some if shown < every else f"All {every:,}."}</p>'
+    some = f"All {every:,}" if shown == every else f"{shown} of {every:,}"
+    return (
+        f'<p class="quiet">{some}, the surest new labels first. Below each image: given and new '
+        "label, the weight of the new one in the soft label, the sample.</p>"
+    )
 
 
 def _gallery(result: Result, outcome: LabelOutcome, samples: np.ndarray, data: "Data") -> str:
@@ -221,8 +225,7 @@ def _gallery(result: Result, outcome: LabelOutcome, samples: np.ndarray, data: "
             f'<li class="{outcome.word}"><img src="{url}" alt="{name}: {words}">'
             f'<b>{change}</b><br>{sure}<br><span class="quiet">{name}</span></li>'
         )
-    pixels = " pixels" if max(data.shape[1:]) <= 32 else ""
-    return f'<ul class="gallery{pixels}">{"".join(items)}</ul>'
+    return f'<ul class="gallery">{"".join(items)}</ul>'
 
 
 def _pairs(result: Result, samples: np.ndarray) -> str:
@@ -281,7 +284,7 @@ def _settings(shown: Sequence[Result]) -> str:
     parts.append(f"<details><summary>All settings</summary>{_table(every, head)}</details>")
     notes = [f"<li>{h(note)}</li>" for note in data["notes"]]
     if notes:
-        parts += ["<h3>Notes on the data</h3>", f"<ul>{''.join(notes)}</ul>"]
+        parts += ["<h3>Notes on the data</h3>", f'<ul class="notes">{"".join(notes)}</ul>']
     return "\n".join(parts)
 
 

@@ -7,6 +7,7 @@
 README.md of this folder describes the layout; engine/reports/reader.py reads it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,12 +55,12 @@ class Recorder:
 
         What was written before does not change. Raises StoreError.
         """
-        appended = []
-        start = self._recorders[0].first_layout if len(self._recorders) > 1 else None
+        n_before, first = len(self._chunks), self._recorders[0]
         for number, recorder in enumerate(self._recorders):
-            appended += recorder.new_blocks(number, start if number else None)
-        self._chunks += appended
-        return b"".join(appended)
+            start = None if recorder is first else first.first_layout
+            for block in recorder.new_blocks(number, start):
+                self._chunks.append(block)  # at once: an error in a later epoch loses none
+        return b"".join(self._chunks[n_before:])
 
     def to_bytes(self) -> bytes:
         """The whole recording up to the last `update`."""
@@ -136,23 +137,21 @@ class _RunRecorder:
             **{k: info[k] for k in _PROVENANCE},
         }
 
-    def new_blocks(self, number: int, start: np.ndarray | None) -> list[bytes]:
+    def new_blocks(self, number: int, start: np.ndarray | None) -> Iterator[bytes]:
         """The blocks of the epochs since the last call. start: a map to align the first one to."""
         state = self.run.status  # before the records: a run that has ended gets no further epoch
         epochs = epoch_history(self.run, len(self.run.epochs) - 1)
-        blocks = []
         for epoch in epochs[self.n_epochs :]:
             record, arrays = self._epoch(epoch, start)
             payload = layout.pack({"run": number, **record}, arrays, self.before)
-            blocks.append(layout.block(layout.EPOCH, payload))
             # the map has a box of its own in each epoch
             self.before = {k: v for k, v in arrays.items() if k != "map"}
             self.n_epochs += 1
+            yield layout.block(layout.EPOCH, payload)
         if state["state"] in ENDED and state["state"] != self.ended:
             self.ended = state["state"]
             end = {"run": number, "state": self.ended, "message": state["message"]}
-            blocks.append(layout.block(layout.DONE, layout.json_bytes(end)))
-        return blocks
+            yield layout.block(layout.DONE, layout.json_bytes(end))
 
     def _epoch(
         self, epoch: RunEpoch, start: np.ndarray | None

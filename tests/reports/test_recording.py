@@ -20,7 +20,7 @@ from engine.reports.reader import Recording, read_recording
 from engine.reports.recording import Recorder
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
-from tests.conftest import blobs, quick
+from tests.conftest import blobs, quick, quick_digits
 from tests.records import keep_epochs, read_records
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "digits.recording"
@@ -94,9 +94,16 @@ def test_the_map_is_pca_with_equal_distances_between_samples(runs, read):
             assert np.abs(apart - expected).max() <= 2 * step + 1e-4 * expected.max()
 
 
-def test_runs_that_begin_alike_begin_at_the_same_places(read):
-    first, second = (epochs[0].values("map") for epochs in read.epochs)
-    np.testing.assert_allclose(first, second, atol=1e-3 * np.ptp(first))
+def test_the_map_of_a_second_run_is_turned_to_the_first(runs, tmp_path):
+    other = dict(seed=3, noise_seed=1, epochs=2)
+    Runner.new(quick_digits(**other), tmp_path / "other").run()
+    read = read_recording(Recorder(runs[0], RunFolder(tmp_path / "other")).to_bytes())
+    first, second = (epochs[0].values("map").astype(np.float64) for epochs in read.epochs)
+    first, second = first - first.mean(0), second - second.mean(0)
+    # orthogonal Procrustes: no rotation brings it closer where the product is symmetric, positive
+    product = second.T @ first
+    assert abs(product[0, 1] - product[1, 0]) <= 1e-3 * np.abs(product).max()
+    assert np.linalg.eigvalsh((product + product.T) / 2).min() >= 0
 
 
 def test_maps_of_the_run_folder_are_taken(pair, tmp_path):
@@ -127,8 +134,8 @@ def test_images_of_the_sheet_are_those_of_the_samples(runs, read):
 def test_a_recording_grows_without_changing_what_was_written(pair, tmp_path, content):
     folders = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in pair]
     lines = [(folder / "epochs.jsonl").read_text() for folder in folders]
-    for folder in folders:
-        keep_epochs(folder, 2)
+    for folder, n_epochs in zip(folders, (2, 0), strict=True):
+        keep_epochs(folder, n_epochs)
     runs = [RunFolder(folder) for folder in folders]
     recorder = Recorder(*runs, data=load_data(runs[0].config))
     start = recorder.to_bytes()
@@ -147,16 +154,17 @@ def test_a_recording_grows_without_changing_what_was_written(pair, tmp_path, con
 
 
 def test_a_part_of_a_recording_has_the_epochs_that_are_whole(content):
-    for n_bytes in np.linspace(16, len(content), 40).astype(int).tolist():
-        part = content[:n_bytes]
-        try:
-            n_epochs = [len(epochs) for epochs in read_recording(part).epochs]
-        except StoreError as error:
-            assert "does not begin" in str(error)
-        else:
-            kinds = Counter(kind for kind, _ in layout.blocks(part))
-            assert sum(n_epochs) == kinds[layout.EPOCH]
-    assert n_epochs == [6, 6]
+    at, ends = 16, []
+    while at < len(content):
+        kind, length = struct.unpack_from("<4sI", content, at)
+        ends += [at + 8 + length] if kind == b"EPOC" else []
+        at += -(-(8 + length) // 8) * 8
+    assert len(ends) == 12
+    for n_bytes in np.linspace(ends[0] - 1, len(content), 40).astype(int).tolist():
+        epochs = read_recording(content[:n_bytes]).epochs
+        assert sum(map(len, epochs)) == sum(end <= n_bytes for end in ends)
+    with pytest.raises(StoreError, match="does not begin with HEAD"):
+        read_recording(content[:40])
 
 
 def test_unknown_blocks_are_skipped_and_unknown_versions_refused(content):
@@ -212,6 +220,9 @@ def test_a_fork_begins_with_the_epochs_of_its_parent(pair, tmp_path):
     assert [epoch.record["epoch"] for epoch in read.epochs[0]] == list(range(6))
     assert read.head["runs"][0]["first_epoch"] == 0
     assert read.head["runs"][0]["parent"] == {"run": pair[1].name, "epoch": 2}
+    for row, epoch in enumerate(read.epochs[0][3:]):  # with another K than the epoch before
+        neighbors = RunFolder(tmp_path / "fork").mixing_of(row)[0]
+        np.testing.assert_array_equal(epoch.codes["neighbors"], neighbors)
     whole = read_recording(Recorder(RunFolder(pair[1])).to_bytes())
     for epoch in range(3):
         for name, values in whole.epochs[0][epoch].codes.items():
