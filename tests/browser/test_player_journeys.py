@@ -206,7 +206,7 @@ def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_pag
     parts.nth(1 + heaviest).click()
     names = recording.head.get("ids", recording.samples)
     neighbor = codes["neighbors"][place, heaviest]
-    assert tab.locator(".detail h3").inner_text().startswith(f"Image {names[neighbor]} ")
+    assert tab.locator(".detail h2").inner_text().startswith(f"Image {names[neighbor]} ")
     assert fragment(tab)["sample"] == str(recording.samples[neighbor])
     tab.keyboard.press("Escape")
     assert tab.locator(".detail").is_hidden()

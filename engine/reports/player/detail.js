@@ -20,7 +20,7 @@ export class Detail {
     this.root = element("section", "panel detail");
     this.root.hidden = true;
     const head = element("div", "head");
-    this.title = element("h3");
+    this.title = element("h2");
     this.title.tabIndex = -1;
     head.append(
       this.title,
@@ -28,7 +28,7 @@ export class Detail {
     );
     this.top = element("div", "subject");
     this.facts = element("div", "facts");
-    this.mixTitle = element("h4");
+    this.mixTitle = element("h3");
     this.mix = element("div", "mix");
     const chart = element("div", "chart");
     this.surface = new Surface(chart, "P(clean) over the epochs");
@@ -126,7 +126,7 @@ export class Detail {
     ];
     for (const [term, text] of lines) list.append(element("dt", "", term), element("dd", "", text));
     list.title = STATE_MEANINGS[state];
-    this.top.replaceChildren(this.picture(scene, sample, Math.round(5.6 * colors.unit)), list);
+    this.top.replaceChildren(this.picture(scene, sample, Math.round(5 * colors.unit)), list);
   }
 
   /** @param {Scene} scene */

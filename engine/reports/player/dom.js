@@ -41,7 +41,7 @@ export function panel(name, title) {
   const root = element("section", `panel ${name}`);
   const head = element("div", "head");
   const note = element("span", "note");
-  head.append(element("h3", "", title), note);
+  head.append(element("h2", "", title), note);
   const body = element("div", "content");
   root.append(head, body);
   return { root, head, note, body };

@@ -328,7 +328,7 @@ export class Wall {
         ...lines.map(([text, states]) => {
           const line = element("div", "line");
           const chips = /** @type {number[]} */ (states).filter((state) => occurring[state]);
-          line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
+          line.append(element("h2", "", String(text)), ...chips.map((state) => this.chips[state]));
           return line;
         }),
       );
