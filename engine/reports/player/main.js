@@ -341,6 +341,7 @@ export class Player {
   /** @param {KeyboardEvent} event */
   key(event) {
     if (!this.scene || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.root.getBoundingClientRect().bottom <= 0) return; // scrolled away: keys are the page's
     const target = event.composedPath()[0];
     const node = target instanceof HTMLElement ? target : null;
     const typing =
