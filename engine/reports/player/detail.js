@@ -19,7 +19,7 @@ export class Detail {
     this.on = on;
     this.root = element("section", "panel detail");
     this.root.hidden = true;
-    const head = element("div", "head");
+    const head = element("div", "panel-head");
     this.title = element("h2");
     this.title.tabIndex = -1;
     head.append(

@@ -39,7 +39,7 @@ export function button(className, text, click, title = "") {
  */
 export function panel(name, title) {
   const root = element("section", `panel ${name}`);
-  const head = element("div", "head");
+  const head = element("div", "panel-head");
   const note = element("span", "note");
   head.append(element("h2", "", title), note);
   const body = element("div", "content");
