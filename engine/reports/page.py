@@ -290,7 +290,7 @@ def _settings(shown: Sequence[Result]) -> str:
 
 def _table(rows: Iterable[Sequence[object]], head: Sequence[object]) -> str:
     """A table whose first column names the rows."""
-    top = "".join(f'<th scope="col">{h(cell)}</th>' for cell in head)
+    top = "".join(f'<th scope="col">{h(cell)}</th>' if cell else "<td></td>" for cell in head)
     body = "".join(
         f'<tr><th scope="row">{h(row[0])}</th>{"".join(f"<td>{h(c)}</td>" for c in row[1:])}</tr>'
         for row in rows

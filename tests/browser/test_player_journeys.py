@@ -1,8 +1,6 @@
 """The player in a published page, opened from disk without a network, and with hostile names."""
 
 import base64
-import html
-import json
 import re
 from pathlib import Path
 
@@ -78,6 +76,10 @@ def epoch(tab) -> int:
     return int(tab.locator(".mixnn-player").get_attribute("data-epoch"))
 
 
+def literal(text: str) -> str:
+    return text.replace("\u00a0", " ")
+
+
 def reaches(tab, number: int) -> None:
     """Wait until an epoch is shown; the page's policy forbids to wait for a function."""
     tab.wait_for_selector(f'.mixnn-player[data-epoch="{number}"]')
@@ -129,11 +131,11 @@ def test_a_published_page_plays_steps_and_scrubs_without_a_network(published, op
     )
     tab.keyboard.press("Space")
     reaches(tab, last)
-    closing = tab.locator(".caption").inner_text()
+    closing = literal(tab.locator(".caption").inner_text())
     assert closing.startswith(f"After {last + 1} epochs: Plain training has memorized")
     accuracy = 100 * recording.epochs[1][last].record["metrics"]["test_accuracy"]
     assert re.search(rf"MixNN.*gets {accuracy:.1f}".removesuffix(".0"), closing)
-    assert closing in tab.locator(".live").inner_text()  # is read out
+    assert closing in literal(tab.locator(".live").inner_text())  # is read out
     assert fragment(tab)["epoch"] == str(last)
 
     slider = tab.locator("input[type=range]").bounding_box()
@@ -204,7 +206,7 @@ def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_pag
     parts.nth(1 + heaviest).click()
     names = recording.head.get("ids", recording.samples)
     neighbor = codes["neighbors"][place, heaviest]
-    assert tab.locator(".detail h3").inner_text().startswith(f"Image {names[neighbor]} ")
+    assert tab.locator(".detail h2").inner_text().startswith(f"Image {names[neighbor]} ")
     assert fragment(tab)["sample"] == str(recording.samples[neighbor])
     tab.keyboard.press("Escape")
     assert tab.locator(".detail").is_hidden()
@@ -236,8 +238,28 @@ def test_other_screens(published, open_page, width, height):
     assert tab.locator(".caption").inner_text().startswith("After ")
 
 
+def write_page(file: Path, script: str, **recordings: bytes) -> Path:
+    """A page without a policy: the player's modules, and a script in which `mount`, `host` and the
+    recordings are known.
+    """
+    lines = [
+        f'const {name} = Uint8Array.from(atob("{base64.b64encode(content).decode()}"), '
+        "(c) => c.charCodeAt(0));"
+        for name, content in recordings.items()
+    ]
+    modules = inline(bundle(publish.PLAYER / "main.js"))
+    style = (publish.PLAYER / "player.css").read_text()
+    file.write_text(
+        f"""<!doctype html><meta charset="utf-8"><style>#player {{ height: 700px }} {style}</style>
+        <div id="player"></div><script type="module">{modules}
+        const {{ mount }} = modules["main.js"], host = document.getElementById("player");
+        {"".join(lines)} {script}</script>"""
+    )
+    return file
+
+
 def test_names_are_shown_literally(tmp_path, open_page):
-    """Names of classes, samples and runs that would act as HTML, in a page without a policy."""
+    """Names of classes, samples and runs that would act as HTML."""
     chunks = [layout.prologue()]
     for kind, payload in layout.blocks(SHIPPED.read_bytes()):
         if kind == layout.HEAD:
@@ -249,14 +271,7 @@ def test_names_are_shown_literally(tmp_path, open_page):
                 run["title"] = EVIL
             payload = layout.json_bytes(head)
         chunks.append(layout.block(kind, payload))
-    recording = base64.b64encode(b"".join(chunks)).decode()
-    script = inline(bundle(publish.PLAYER / "main.js"))
-    file = tmp_path / "hostile.html"
-    file.write_text(f"""<!doctype html><meta charset="utf-8">
-        <style>#player {{ height: 700px }} {(publish.PLAYER / "player.css").read_text()}</style>
-        <div id="player"></div><script type="module">{script}
-        const bytes = Uint8Array.from(atob("{recording}"), (c) => c.charCodeAt(0));
-        modules["main.js"].mount(document.getElementById("player"), bytes);</script>""")
+    file = write_page(tmp_path / "hostile.html", "mount(host, bytes);", bytes=b"".join(chunks))
     tab = open_page(file, "epoch=8&run=1&sample=780&select=class_3")
     tab.mouse.move(60, 260)
     tab.keyboard.press("Space")
@@ -267,18 +282,36 @@ def test_names_are_shown_literally(tmp_path, open_page):
     assert tab.locator("#player img, #player .facts b").count() == 0
 
 
+def test_a_growing_recording_is_followed(tmp_path, open_page):
+    blocks = list(layout.blocks(SHIPPED.read_bytes()))
+    epochs = [part for part in blocks if part[0] == layout.EPOCH]
+    begin = [part for part in blocks if part[0] not in (layout.EPOCH, layout.DONE)]
+    ends = [part for part in blocks if part[0] == layout.DONE]
+    n = len(epochs) // 2  # both runs train at once, up to epoch 9 at first
+    both = [part for pair in zip(epochs[:n], epochs[n:], strict=True) for part in pair]
+    first = [layout.prologue(), *(layout.block(*part) for part in [*begin, *both[:20]])]
+    rest = [layout.block(*part) for part in [*both[20:], *ends]]
+    file = write_page(
+        tmp_path / "live.html",
+        "window.player = mount(host, first, { live: true }); window.rest = rest;",
+        first=b"".join(first),
+        rest=b"".join(rest),
+    )
+    tab = open_page(file)
+    assert epoch(tab) == 9
+    assert not tab.locator(".caption").inner_text().startswith("After ")
+    tab.evaluate("window.player.speed = 10; window.player.append(window.rest)")
+    reaches(tab, n - 1)
+    assert tab.locator(".caption").inner_text().startswith("After 30 epochs")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(b"no recording at all", "no recording"), (b"MIXNNREC\x09\0\0\0\0\0\0\0", "version 9")],
 )
 def test_bytes_that_are_no_recording_are_answered_in_words(tmp_path, chromium, content, words):
-    script = inline(bundle(publish.PLAYER / "main.js"))
-    text = html.escape(json.dumps(list(content)))
+    file = write_page(tmp_path / "damaged.html", "mount(host, bytes);", bytes=content)
     tab = chromium.new_page()
-    tab.set_content(
-        f"<div id=player></div><script type=module>{script}\n"
-        f"modules['main.js'].mount(document.getElementById('player'), Uint8Array.from({text}));"
-        "</script>"
-    )
+    tab.goto(file.as_uri())
     tab.wait_for_function(f"document.body.innerText.includes('{words}')")
     tab.close()

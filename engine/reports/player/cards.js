@@ -20,7 +20,7 @@ export class Cards {
     this.on = on;
     this.data = element("section", "card data");
     this.words = element("div", "words");
-    this.words.append(element("h3", "", "The data"), element("div", "big"), element("p"));
+    this.words.append(element("h2", "", "The data"), element("div", "big"), element("p"));
     this.examples = element("div", "examples");
     this.data.append(this.words, this.examples);
     this.root.append(this.data);
@@ -28,7 +28,7 @@ export class Cards {
     this.root.dataset.plain = String(plainRun(recording.runs));
     this.runs = recording.runs.map((run, number) => {
       const card = button(`card run run${number}`, "", () => on.show(number));
-      const head = element("h3", "", runName(run));
+      const head = element("h2", "", runName(run));
       head.prepend(element("i", "line"));
       if (runName(run) !== run.title) head.append(element("small", "", ` (${run.title})`));
       const big = element("div", "big");

@@ -127,7 +127,7 @@ export class Confusion {
     this.surface.clear();
     const { left, top, w, h } = this.area;
     const most = Math.max(1, ...classes.map((_, c) => counts[c * (classes.length + 1)]));
-    const size = Math.min(0.92 * colors.unit, 0.75 * h);
+    const size = Math.min(0.92 * colors.unit, 0.75 * h, (w - 1) / 1.75);
     pen.textBaseline = "middle";
     for (let a = 0; a < classes.length; a++) {
       for (let b = 0; b < classes.length; b++) {

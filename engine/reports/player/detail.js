@@ -6,7 +6,7 @@ import { listenToDrags } from "./scene.js";
 import { STATE_MEANINGS, STATE_NAMES } from "./labels.js";
 import { mixOf, story } from "./story.js";
 import { frame } from "./theme.js";
-import { corrects, percent, runName } from "./words.js";
+import { corrects, percent, runName, unbroken } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
@@ -19,8 +19,8 @@ export class Detail {
     this.on = on;
     this.root = element("section", "panel detail");
     this.root.hidden = true;
-    const head = element("header", "head");
-    this.title = element("h3");
+    const head = element("div", "panel-head");
+    this.title = element("h2");
     this.title.tabIndex = -1;
     head.append(
       this.title,
@@ -28,7 +28,7 @@ export class Detail {
     );
     this.top = element("div", "subject");
     this.facts = element("div", "facts");
-    this.mixTitle = element("h4");
+    this.mixTitle = element("h3");
     this.mix = element("div", "mix");
     const chart = element("div", "chart");
     this.surface = new Surface(chart, "P(clean) over the epochs");
@@ -79,7 +79,9 @@ export class Detail {
     const method = recording.runs.length > 1 ? ` in ${runName(recording.runs[run])}` : "";
     this.title.textContent = `Image ${name}${method}`;
     const facts = story(recording, run, sample);
-    this.facts.replaceChildren(...facts.map(({ text, kind }) => element("p", kind, text)));
+    this.facts.replaceChildren(
+      ...facts.map(({ text, kind }) => element("p", kind, unbroken(text))),
+    );
   }
 
   /**
@@ -124,7 +126,7 @@ export class Detail {
     ];
     for (const [term, text] of lines) list.append(element("dt", "", term), element("dd", "", text));
     list.title = STATE_MEANINGS[state];
-    this.top.replaceChildren(this.picture(scene, sample, Math.round(5.6 * colors.unit)), list);
+    this.top.replaceChildren(this.picture(scene, sample, Math.round(5 * colors.unit)), list);
   }
 
   /** @param {Scene} scene */
@@ -201,7 +203,7 @@ export class Detail {
     pen.font = `600 ${0.95 * colors.unit}px ${colors.font}`;
     pen.textAlign = left ? "left" : "right";
     pen.textBaseline = "middle";
-    const y = value > 0.5 ? 0.62 * floor : 0.38 * floor;
+    const y = value > 0.5 ? floor - 0.75 * colors.unit : 0.9 * colors.unit;
     haloText(
       pen,
       `P(clean) ${value.toFixed(2)}`,

@@ -39,9 +39,9 @@ export function button(className, text, click, title = "") {
  */
 export function panel(name, title) {
   const root = element("section", `panel ${name}`);
-  const head = element("header", "head");
+  const head = element("div", "panel-head");
   const note = element("span", "note");
-  head.append(element("h3", "", title), note);
+  head.append(element("h2", "", title), note);
   const body = element("div", "content");
   root.append(head, body);
   return { root, head, note, body };

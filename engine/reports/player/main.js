@@ -25,6 +25,7 @@ import { closing, count, moment, scoreSentence } from "./words.js";
  * @property {"auto" | "light" | "dark"} [theme]  auto: as the system
  * @property {boolean} [address]  keep the state in the address fragment; true unless given
  * @property {boolean} [autoplay]  play at once, unless the visitor prefers reduced motion
+ * @property {boolean} [live]  open at the last epoch, and follow those that are appended
  * @property {boolean} [keys]  listen to the keys of the whole page; true unless given
  * @property {(place: number, sample: number) => void} [onPick]  an image was picked: its place and
  *   its row in the data set; -1: none
@@ -58,6 +59,7 @@ export class Player {
     this.playing = false;
     this.speed = 1;
     this.version = 0;
+    this.last = 0; // epoch when the recording last grew
     this.frameRequested = 0;
     this.lastFrame = 0;
     this.spoken = 0;
@@ -106,7 +108,8 @@ export class Player {
     }
     const sprites = await Sprites.load(recording);
     const run = analysis.telling();
-    const time = analysis.opening(run);
+    const time = this.options.live ? analysis.range[1] : analysis.opening(run);
+    this.last = analysis.range[1];
     this.makePanels(recording);
     this.scene = {
       analysis,
@@ -208,11 +211,14 @@ export class Player {
     this.changed();
   }
 
-  /** More epochs have arrived. */
+  /** More epochs have arrived; from the last one it goes on to them. */
   grow() {
     if (!this.scene) return;
+    const followed = this.options.live && this.scene.time >= this.last;
+    this.last = this.scene.analysis.range[1];
     this.seek(this.scene.time);
     this.changed();
+    if (followed) this.toggle(true);
   }
 
   // ------------------------------------------------------------------ what the visitor does
@@ -335,6 +341,7 @@ export class Player {
   /** @param {KeyboardEvent} event */
   key(event) {
     if (!this.scene || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.root.getBoundingClientRect().bottom <= 0) return; // scrolled away: keys are the page's
     const target = event.composedPath()[0];
     const node = target instanceof HTMLElement ? target : null;
     const typing =

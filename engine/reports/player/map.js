@@ -210,10 +210,11 @@ export class FeatureMap {
     /** @type {{x: number, y: number, w: number}[]} */
     const done = [];
     classes.forEach((name, c) => {
-      const x = left + width * (from[2 * c] * (1 - part) + to[2 * c] * part);
+      let x = left + width * (from[2 * c] * (1 - part) + to[2 * c] * part);
       let y = top + height * (from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part);
       if (Number.isNaN(x)) return;
       const w = pen.measureText(name).width;
+      x = Math.min(Math.max(x, w / 2), this.above.width - w / 2);
       for (let step = 0, wish = y; step < 12; step++) {
         y = wish + (step % 2 ? -1 : 1) * Math.ceil(step / 2) * 0.5 * size;
         if (

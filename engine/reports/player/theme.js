@@ -59,7 +59,7 @@ export function palette(root, unit) {
 export function frame(pen, state, x, y, size, colors) {
   const name = STATE_NAMES[state];
   if (name === "right" || name === "kept") return;
-  const width = Math.max(1.25, size * 0.09);
+  const width = Math.min(Math.max(1.25, size * 0.09), 4);
   pen.fillStyle = pen.strokeStyle = colors.states[state];
   if (name === "repaired") {
     // an underline and a short stem, as of a check mark

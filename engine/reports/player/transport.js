@@ -2,6 +2,7 @@
 // Play, step, scrub; and the sentence of the moment.
 
 import { button, element, setText } from "./dom.js";
+import { unbroken } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 
@@ -67,7 +68,7 @@ export class Transport {
     this.play.classList.toggle("playing", playing);
     this.play.setAttribute("aria-label", playing ? "Pause (Space)" : "Play (Space)");
     this.play.title = playing ? "Pause (Space)" : "Play (Space)";
-    setText(this.caption, caption);
+    setText(this.caption, unbroken(caption));
     this.chosen.hidden = !chosen;
     setText(this.chosenText, chosen);
     const change = analysis.firstChange(run);

@@ -254,14 +254,14 @@ export class Wall {
    * @param {number} top
    * @param {number} bottom
    */
-  drawImages({ analysis, run, sprites }, top, bottom) {
+  drawImages({ analysis, run, sprites, chosen }, top, bottom) {
     const { truth, given } = analysis.recording;
     const { pen } = this.images;
     this.images.clear();
     this.surface.clear();
     for (const { place, x, y, size } of this.cells) {
       if (y + size < top || y > bottom) continue;
-      pen.globalAlpha = truth && truth[place] === given[run][place] ? QUIET : 1;
+      pen.globalAlpha = truth && !chosen && truth[place] === given[run][place] ? QUIET : 1;
       sprites.draw(pen, place, x, y - top, size);
     }
     pen.globalAlpha = 1;
@@ -328,7 +328,7 @@ export class Wall {
         ...lines.map(([text, states]) => {
           const line = element("div", "line");
           const chips = /** @type {number[]} */ (states).filter((state) => occurring[state]);
-          line.append(element("h3", "", String(text)), ...chips.map((state) => this.chips[state]));
+          line.append(element("h2", "", String(text)), ...chips.map((state) => this.chips[state]));
           return line;
         }),
       );
@@ -352,7 +352,7 @@ export class Wall {
     });
     chip.title = STATE_MEANINGS[state];
     const mark = element("canvas");
-    const size = Math.round(1.1 * colors.unit);
+    const size = Math.round(colors.unit);
     const ratio = window.devicePixelRatio || 1;
     mark.width = mark.height = size * ratio;
     mark.style.width = mark.style.height = `${size}px`;

@@ -8,6 +8,12 @@ import { modality } from "./mixture.js";
 /** @param {number} n */
 export const count = (n) => n.toLocaleString("en-US");
 
+/**
+ * A text in which no number is parted from its %.
+ * @param {string} text
+ */
+export const unbroken = (text) => text.replace(/ %/g, "\u00a0%");
+
 /** @param {number} share */
 export function percent(share) {
   const value = 100 * share;
