@@ -13,7 +13,6 @@ from engine.config import (
     METHOD_NOTES,
     METHODS,
     NETWORK_ALIASES,
-    NOISE_NOTES,
     PRESET_NAMES,
     RunConfig,
     allowed,
@@ -24,7 +23,7 @@ from engine.config import (
 from engine.data import DATASETS, human
 from engine.data.registry import OWN, data_folder
 from engine.errors import ConfigError, DataError
-from engine.noise.class_dependent import WITHOUT_RATE
+from engine.noise.class_dependent import NOISE_NOTES, WITHOUT_RATE
 from engine.noise.instance_dependent import MARGIN_TYPES
 
 NETWORKS = choices("network")

@@ -170,7 +170,8 @@ def datasets() -> int:
 def methods() -> int:
     """List the methods, each a set of settings, and the noise models."""
     from engine.cli.console import print_table
-    from engine.config import METHOD_NOTES, METHODS, NOISE_NOTES
+    from engine.config import METHOD_NOTES, METHODS
+    from engine.noise.class_dependent import NOISE_NOTES
 
     rows = [("method", "mixing", "loss", "correction", "description")]
     for name, row in METHODS.items():

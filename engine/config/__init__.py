@@ -8,7 +8,6 @@ from engine.config.presets import (
     METHOD_DEFAULTS,
     METHOD_NOTES,
     METHODS,
-    NOISE_NOTES,
     PRESET_NAMES,
     PRESETS,
     reference_preset,
@@ -31,7 +30,7 @@ from engine.config.settings import (
 __all__ = [
     "BEST", "FAST", "FIXED_IN_FORK", "GROUPS", "LABEL_SETTINGS", "LIVE", "METHODS",
     "METHOD_ALIASES", "METHOD_DEFAULTS", "METHOD_NOTES",
-    "NETWORK_ALIASES", "NOISE_NOTES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES",
-    "PRESET_NAMES", "SMALLEST_SIDE", "RunConfig", "allowed", "choices", "configure", "corrects", "did_you_mean",
+    "NETWORK_ALIASES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES",
+    "SMALLEST_SIDE", "RunConfig", "allowed", "choices", "configure", "corrects", "did_you_mean",
     "group_of", "is_tested", "reference_preset", "unknown", "validate_k",
 ]  # fmt: skip

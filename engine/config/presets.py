@@ -59,23 +59,6 @@ METHOD_NOTES = {
     "sce": "symmetric cross-entropy (Wang et al. 2019)",
 }
 
-NOISE_NOTES = {
-    "none": "no noise is added; the labels of the data set may be wrong already",
-    "symmetric": "a share r of the samples gets a uniformly random class, its own included: "
-    "r (1 - 1/C) become wrong",
-    "symmetric-exclusive": "a share r of the samples gets another class, uniformly at random",
-    "asymmetric": "with probability r a class becomes the one that it is confused with",
-    "asymmetric-as-published": "CIFAR-100 as in published code: next class in blocks of five "
-    "consecutive ids",
-    "pair": "with probability r class c becomes c + 1 (mod C)",
-    "matrix": "any row-stochastic C x C matrix of your own",
-    "instance": "each image has its own flip rate around r; a random projection of its pixels "
-    "determines the wrong class (Xia et al. 2020)",
-    "margin": "images between two classes get the second one: the smaller a network's margin, "
-    "the likelier; a share r becomes wrong (Zhang et al. 2021)",
-    "human": "labels from human annotators: CIFAR-10N and CIFAR-100N (Wei et al. 2022)",
-}
-
 PRESET_NAMES = ("auto", "reference", "cifar10-fast", "cifar10-best", "plain")
 
 # Tuned on the CPU for minutes, not for records; the README says what they reach.

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.config import NOISE_NOTES
 from engine.errors import NoiseError
 
 # Class -> class that it is confused with; other classes keep their label.
@@ -31,6 +30,22 @@ CIFAR100_SUPERCLASS = (
     12, 9, 13, 15, 13, 16, 19, 2, 4, 6, 19, 5, 5, 8, 19, 18, 1, 2, 15, 6, 0, 17, 8, 14, 13,
 )  # fmt: skip
 
+NOISE_NOTES = {
+    "none": "no noise is added; the labels of the data set may be wrong already",
+    "symmetric": "a share r of the samples gets a uniformly random class, its own included: "
+    "r (1 - 1/C) become wrong",
+    "symmetric-exclusive": "a share r of the samples gets another class, uniformly at random",
+    "asymmetric": "with probability r a class becomes the one that it is confused with",
+    "asymmetric-as-published": "CIFAR-100 as in published code: next class in blocks of five "
+    "consecutive ids",
+    "pair": "with probability r class c becomes c + 1 (mod C)",
+    "matrix": "any row-stochastic C x C matrix of your own",
+    "instance": "each image has its own flip rate around r; a random projection of its pixels "
+    "determines the wrong class (Xia et al. 2020)",
+    "margin": "images between two classes get the second one: the smaller a network's margin, "
+    "the likelier; a share r becomes wrong (Zhang et al. 2021)",
+    "human": "labels from human annotators: CIFAR-10N and CIFAR-100N (Wei et al. 2022)",
+}
 # these depend on the images, see engine.noise.instance_dependent
 INSTANCE_DEPENDENT = ("instance", "margin", "human")
 WITHOUT_RATE = ("none", "matrix", "human")  # rate has no effect

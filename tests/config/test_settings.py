@@ -9,7 +9,6 @@ from engine.config import (
     LIVE,
     METHOD_NOTES,
     METHODS,
-    NOISE_NOTES,
     PRESETS,
     RunConfig,
     allowed,
@@ -20,6 +19,7 @@ from engine.config import (
 )
 from engine.data import DATASETS
 from engine.errors import ConfigError
+from engine.noise import class_dependent
 from engine.runs.folder import RunFolder
 from engine.runs.naming import run_name
 from engine.runs.runner import Runner
@@ -135,7 +135,7 @@ def test_only_live_knobs_change_while_a_run_trains():
 
 
 def test_choices_agree_with_the_modules_that_carry_them_out():
-    assert set(choices("noise")) == set(NOISE_NOTES)
+    assert set(choices("noise")) == set(class_dependent.NOISE_NOTES)
     assert {row["loss"] for row in METHODS.values()} <= set(choices("loss"))
     for kind, names in registry.BUILT_IN.items():
         for name in names:

@@ -9,12 +9,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import confusion_matrix
 from sklearn.model_selection import cross_val_predict
 
-from engine.config import NOISE_NOTES
 from engine.errors import NoiseError
 from engine.noise.class_dependent import (
     ASYMMETRIC,
     CIFAR100_SUPERCLASS,
     INSTANCE_DEPENDENT,
+    NOISE_NOTES,
     class_dependent_noise,
     observed_matrix,
     transition_matrix,

@@ -6,10 +6,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.config import NOISE_NOTES
 from engine.noise.class_dependent import (
     ASYMMETRIC,
     INSTANCE_DEPENDENT,
+    NOISE_NOTES,
     Noise,
     NoiseError,
     class_dependent_noise,

@@ -13,9 +13,10 @@ from app.server.visible_runs import runs
 from app.state.url_state import bound, get, link
 from app.views.noise import matrix_editor, noisy_labels, panels
 from app.views.noise.noisy_labels import LabelNoise
-from engine.config import NOISE_NOTES, RunConfig, configure
+from engine.config import RunConfig, configure
 from engine.data import Data, is_available
 from engine.errors import ConfigError, DataError, NoiseError
+from engine.noise.class_dependent import NOISE_NOTES
 from engine.training.noisy_labels import margins_known
 
 ALWAYS_UP_TO = 2000  # images; the networks for their margins are trained in seconds
