@@ -119,8 +119,10 @@ def _smaller(png: bytes) -> bytes:
     """The same picture in at most N_COLORS colors."""
     from PIL import Image
 
+    from engine.data.images import open_image
+
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+    with open_image(io.BytesIO(png)) as image:
         picture = image.convert("RGB")
     picture.quantize(N_COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -1,8 +1,8 @@
 """Experiments on the metrics that each run records, epoch by epoch."""
 
+import contextlib
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from engine.analysis.statistics import (
@@ -15,9 +15,10 @@ from engine.analysis.statistics import (
 from engine.config import RunConfig
 from engine.data import load_data
 from engine.data.human import SETS_OF
+from engine.errors import NoiseError
 from engine.experiments.base import RATES, Experiment, Findings, Plan, Results, pick
-from engine.noise.class_dependent import ASYMMETRIC
 from engine.runs.naming import run_name
+from engine.training.noisy_labels import make_noisy_labels
 
 METRICS = ["test_accuracy", "label_accuracy", "memorized", "fit_clean"]
 CURVES = [*METRICS, "clean_auroc", "detection_auroc"]
@@ -245,9 +246,10 @@ def _kinds(plan: Plan) -> dict[str, dict[str, Any]]:
     data = load_data(plan.preset())
     rates = dict.fromkeys(("symmetric", "pair", "instance", "margin"), EQUAL_RATE)
     rates["symmetric"] /= 1 - 1 / data.n_classes
-    if plan.family in ASYMMETRIC:  # these maps change only some classes
-        touched = np.isin(data.labels.numpy(), list(ASYMMETRIC[plan.family])).mean()
-        rates["asymmetric"] = EQUAL_RATE / touched
+    with contextlib.suppress(NoiseError):  # a data set without a map of classes
+        # the map changes only some classes, all of their labels at rate 1
+        labels = make_noisy_labels(plan.preset().varied(noise="asymmetric", rate=1.0), data)
+        rates["asymmetric"] = EQUAL_RATE / (labels.rate_actual or 1)
     people = [name for name in SETS_OF.get(plan.family, ()) if name not in ("random2", "random3")]
     return {kind: dict(noise=kind, rate=round(float(rate), 4)) for kind, rate in rates.items()} | {
         f"human {name}": dict(noise="human", human_labels=name) for name in people

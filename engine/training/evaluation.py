@@ -92,7 +92,7 @@ def evaluate(
     n, n_classes = state.data.n, state.data.n_classes
     k = min(config.vote_k, max(1, n // (2 * n_classes))) if config.votes else 0
     corrected = config.correction != "none" and epoch >= config.correction_start
-    voters = 0 if corrected or n <= len(state.panel) else n_voters(n, n_classes)
+    voters = 0 if corrected or n <= len(state.panel) else min(n_voters(n, n_classes), n - 1)
     if k or voters:
         near, apart = nearest(
             features, max(k, voters), backend=config.neighbor_backend, seed=config.seed
