@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from PIL import Image
 
     from engine.data import Data
 
@@ -48,7 +48,7 @@ def image_urls(data: "Data", samples: np.ndarray) -> list[str]:
     return urls
 
 
-def _pictures(data: "Data", samples: np.ndarray) -> list["Image"]:
+def _pictures(data: "Data", samples: np.ndarray) -> list["Image.Image"]:
     from PIL import Image
 
     pixels = data.take(samples).permute(0, 2, 3, 1).cpu().numpy()
@@ -62,13 +62,13 @@ def _size(data: "Data", most: int) -> tuple[int, int]:
     return max(1, round(width * share)), max(1, round(height * share))
 
 
-def _resized(image: "Image", size: tuple[int, int]) -> "Image":
-    from PIL.Image import Resampling
+def _resized(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
+    from PIL import Image
 
-    return image if image.size == size else image.resize(size, Resampling.BOX)
+    return image if image.size == size else image.resize(size, Image.Resampling.BOX)
 
 
-def _encoded(image: "Image", side: int) -> tuple[bytes, str]:
+def _encoded(image: "Image.Image", side: int) -> tuple[bytes, str]:
     buffer = io.BytesIO()
     if side <= PNG_UP_TO:
         image.save(buffer, "PNG", optimize=True)

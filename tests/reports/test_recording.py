@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from engine.data import load_data
+from engine.data.images import open_image
 from engine.embedding import projection
 from engine.embedding.maps import map_file
 from engine.errors import StoreError
@@ -121,7 +121,7 @@ def test_maps_of_the_run_folder_are_taken(pair, tmp_path):
 
 def test_images_of_the_sheet_are_those_of_the_samples(runs, read):
     about = read.head["images"]
-    with Image.open(io.BytesIO(read.images)) as sheet:
+    with open_image(io.BytesIO(read.images)) as sheet:
         pixels = np.asarray(sheet)
     images = load_data(runs[0].config).images[:, 0].numpy()
     for place, sample in enumerate(read.samples.tolist()):
