@@ -105,7 +105,8 @@ class RunConfig(BaseModel):
         "ema",
         description="how labels are corrected: by a moving average of the predictions (MixNN); "
         "or in every epoch from the given labels: relabel, by confident predictions (SSR); "
-        "posterior, by Bayes' rule from predictions, neighbors' labels and the estimated noise; "
+        "posterior, the probability of each class by Bayes' rule from predictions, neighbors' "
+        "labels and the estimated noise; "
         "refine, by the prediction as far as the given label is unlikely to be clean (DivideMix)",
     )
     k: int = _method(1, ge=1, le=100, description="K, neighbors mixed into a sample")
@@ -143,7 +144,7 @@ class RunConfig(BaseModel):
         0.9,
         ge=0,
         le=1,
-        description="probability above which `relabel` and `posterior` change a label",
+        description="probability above which `relabel` changes a label",
     )
     relabel_vote: bool = _method(
         True, description="relabel only where the neighbors vote for the prediction (SSR: no)"

@@ -14,7 +14,7 @@ from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
 from engine.method.neighbors import nearest
-from engine.method.noise_estimate import estimate_noise, n_voters, true_class_probability
+from engine.method.noise_estimate import TINY, estimate_noise, n_voters, true_class_probability
 from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
 from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
@@ -133,8 +133,12 @@ def _correct_given(
     elif config.correction == "posterior":
         assert neighbors is not None
         votes = neighbor_votes(given, neighbors, n_classes, balanced=False)
-        corrected = _by_posterior(state, votes, likeliest)
-        state.soft = one_hot(corrected, n_classes, state.soft.dtype)
+        predictions, state.soft = state.soft, _posterior(state, votes).to(state.soft.dtype)
+        corrected = state.soft.argmax(1)
+        own = predictions.gather(1, corrected[:, None])[:, 0].float()  # neighbors may prefer it
+        loss_of_likeliest = torch.where(
+            corrected == likeliest, loss_of_likeliest, -own.clamp(min=TINY).log()
+        )
     else:
         scaled = normalize_losses(loss)
         mixture = fit_clean_probability(scaled, seed=config.seed).clean
@@ -144,22 +148,18 @@ def _correct_given(
     return torch.where(corrected == given, loss, loss_of_likeliest)
 
 
-def _by_posterior(state: "State", votes: Tensor, likeliest: Tensor) -> Tensor:
-    """The labels (N,) int64 by Bayes' rule, from votes (N, C) and the predictions in state.soft.
+def _posterior(state: "State", votes: Tensor) -> Tensor:
+    """P(true class) (N, C) by Bayes' rule, from votes (N, C) and the predictions in state.soft.
 
-    A label moves where the network's likeliest class (N,) has a high probability to be the true
-    one, and nowhere where there may be no wrong label at all.
+    The given labels where there may be no wrong label at all.
     """
     given = state.noisy_labels.given
     shares, predictions = votes.cpu().numpy(), state.soft.float().cpu().numpy()
     noise = estimate_noise(shares, given)
     if noise.interval[0] < 1:
-        return _given(state)
-    posterior = true_class_probability(shares, predictions, given, noise)
-    sure, best = torch.from_numpy(posterior).max(1)
-    changes = (sure > state.config.relabel_threshold).to(state.device)
-    changes &= best.to(state.device) == likeliest
-    return torch.where(changes, likeliest, _given(state))
+        return one_hot(_given(state), state.data.n_classes)
+    found = true_class_probability(shares, predictions, given, noise)
+    return torch.from_numpy(found).to(state.device)
 
 
 def _clean_probability(
