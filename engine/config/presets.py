@@ -20,6 +20,7 @@ _METHODS: dict[str, dict[str, Any]] = {
     "mixnn-plus": dict(
         mixing="neighbors",
         correction="posterior",
+        relabel_threshold=0.5,
         clean_from="both",
         sampling="clean",
         random_share=0.5,

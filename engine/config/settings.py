@@ -101,13 +101,15 @@ class RunConfig(BaseModel):
         "neighbors", description="what a training sample is mixed with"
     )
     loss: str = _method("ce", description="training loss")
-    correction: Literal["none", "ema", "relabel", "posterior", "refine"] = _method(
-        "ema",
-        description="how labels are corrected: by a moving average of the predictions (MixNN); "
-        "or in every epoch from the given labels: relabel, by confident predictions (SSR); "
-        "posterior, the probability of each class by Bayes' rule from predictions, neighbors' "
-        "labels and the estimated noise; "
-        "refine, by the prediction as far as the given label is unlikely to be clean (DivideMix)",
+    correction: Literal["none", "ema", "relabel", "posterior", "soft-posterior", "refine"] = (
+        _method(
+            "ema",
+            description="how labels are corrected: by a moving average of the predictions (MixNN); "
+            "or in every epoch from the given labels: relabel, by confident predictions (SSR); "
+            "posterior, by Bayes' rule from predictions, neighbors' labels and estimated noise; "
+            "soft-posterior, the probabilities of all classes by that rule; refine, by the "
+            "prediction as far as the given label is unlikely to be clean (DivideMix)",
+        )
     )
     k: int = _method(1, ge=1, le=100, description="K, neighbors mixed into a sample")
     alpha: float = _method(
@@ -144,7 +146,7 @@ class RunConfig(BaseModel):
         0.9,
         ge=0,
         le=1,
-        description="probability above which `relabel` changes a label",
+        description="probability above which `relabel` and `posterior` change a label",
     )
     relabel_vote: bool = _method(
         True, description="relabel only where the neighbors vote for the prediction (SSR: no)"
@@ -365,7 +367,7 @@ class RunConfig(BaseModel):
     def votes(self) -> bool:
         """Whether the nearest neighbors vote on labels."""
         relabels = self.correction == "relabel" and self.relabel_vote
-        return relabels or self.correction == "posterior" or self.clean_from in ("vote", "both")
+        return relabels or "posterior" in self.correction or self.clean_from in ("vote", "both")
 
     @property
     def warnings(self) -> list[str]:

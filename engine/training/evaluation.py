@@ -130,10 +130,15 @@ def _correct_given(
             votes = neighbor_votes(labels, neighbors, n_classes)
         corrected = relabel(given, likeliest, sure, config.relabel_threshold, votes)
         state.soft = one_hot(corrected, n_classes, state.soft.dtype)
-    elif config.correction == "posterior":
+    elif config.correction in ("posterior", "soft-posterior"):
         assert neighbors is not None
         votes = neighbor_votes(given, neighbors, n_classes, balanced=False)
-        predictions, state.soft = state.soft, _posterior(state, votes).to(state.soft.dtype)
+        predictions, posterior = state.soft, _posterior(state, votes)
+        if config.correction == "posterior":
+            sure, best = posterior.max(1)
+            changes = (sure > config.relabel_threshold) & (best == likeliest)
+            posterior = one_hot(torch.where(changes, best, given), n_classes)
+        state.soft = posterior.to(predictions.dtype)
         corrected = state.soft.argmax(1)
         own = predictions.gather(1, corrected[:, None])[:, 0].float()  # neighbors may prefer it
         loss_of_likeliest = torch.where(

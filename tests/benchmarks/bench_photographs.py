@@ -30,7 +30,13 @@ SETTINGS = CIFAR10_ON_CPU | dict(test_interval=10)
 NEEDS: dict[str, dict[str, Any]] = {
     "mixnn": dict(warmup=10, early_mixing="mixup", correction_start=40, align="uniform"),
     "mixnn-elr": dict(warmup=10, early_mixing="mixup", correction_start=40, align="uniform"),
-    "mixnn-plus": dict(warmup=8, correction_start=15, sampling="uniform", random_share=1.0),
+    "mixnn-plus": dict(
+        warmup=8,
+        correction_start=15,
+        correction="soft-posterior",
+        sampling="uniform",
+        random_share=1.0,
+    ),
     "ssr": dict(correction_start=8),
 }
 COMPARED = ("ce", "mixup", "elr", "ssr", "mixnn", "mixnn-elr", "mixnn-plus")
@@ -42,6 +48,7 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "samples drawn by P(clean)": dict(sampling="clean"),
     "nearest neighbors alone": dict(random_share=0.0),
     "half of the partners nearest neighbors": dict(random_share=0.5),
+    "changed labels instead of probabilities": dict(correction="posterior"),
     "labels as given": dict(correction="none"),
     "relabeled where prediction and votes agree": dict(correction="relabel"),
     "refined labels": dict(correction="refine"),

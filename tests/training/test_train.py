@@ -370,7 +370,7 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
     + [QUIRKS, dict(optimizer="adamw", learning_rate=0.01), dict(warmup=0), dict(loss_history=3)]
     + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)]
     + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)]
-    + [dict(correction="relabel", relabel_threshold=0.6)]
+    + [dict(correction="relabel", relabel_threshold=0.6), dict(correction="soft-posterior")]
     + [dict(unmixed_forward=True)],
     ids=lambda settings: settings.get("method") or next(iter(settings)),
 )
@@ -620,3 +620,17 @@ def test_a_lost_loss_says_what_to_try(data):
         TrainingError, match="(became nan|are no longer finite) in epoch.*below 100"
     ):
         list(train(quick(learning_rate=100, weight_decay=1, momentum=0.99, epochs=60), data))
+
+
+def test_soft_labels_by_bayes_rule_are_probabilities_of_all_classes(data):
+    settings = dict(method="mixnn-plus", rate=0.3, epochs=4)
+    *_, hard = train(quick(**settings), data)
+    *_, soft = train(quick(**settings, correction="soft-posterior"), data)
+    assert set(np.unique(hard.soft)) == {0.0, 1.0}
+    np.testing.assert_allclose(soft.soft.sum(1), 1, atol=1e-5)
+    assert ((soft.soft > 0) & (soft.soft < 1)).any(1).mean() > 0.2
+    # the loss is that of the current label, also where neighbors prefer another than the network
+    agrees = soft.soft.argmax(1) == soft.prediction
+    least = -np.log(soft.confidence)
+    np.testing.assert_allclose(soft.loss[agrees], least[agrees], atol=1e-4, rtol=1e-3)
+    assert (soft.loss[~agrees] > least[~agrees]).all()
