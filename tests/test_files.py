@@ -84,5 +84,6 @@ def test_nobody_else_writes_csv():
     for room in ("engine", "app"):
         for path in (ROOT / room).rglob("*.py"):
             found = [line for line in path.read_text().splitlines() if wild.search(line)]
-            own = path == ROOT / "engine" / "files.py"
+            # data/tables.py gives an owner's own table back, its other cells as they came
+            own = path in (ROOT / "engine" / "files.py", ROOT / "engine" / "data" / "tables.py")
             assert own or all("tables.to_csv(" in line for line in found), (path, found)

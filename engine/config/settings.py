@@ -33,8 +33,8 @@ LIVE = ("k", "alpha", "correction", "correction_start")
 FIXED_IN_FORK = ("dataset", "limit", "image_size", "image_fit", "data_seed", "network")
 # Settings that determine the labels, together with the seed of the noise.
 LABEL_SETTINGS = (
-    "dataset", "limit", "image_size", "data_seed", "noise", "rate", "noise_matrix", "margin_type",
-    "human_labels",
+    "dataset", "limit", "image_size", "image_fit", "data_seed", "noise", "rate", "noise_matrix",
+    "margin_type", "human_labels",
 )  # fmt: skip
 # Values of a setting beside the parts of engine.config.registry.
 _BESIDE_PARTS = {"early_loss": ("same",), "network": ("auto",)}

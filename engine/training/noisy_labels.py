@@ -1,5 +1,6 @@
 """The labels of a run: made noisy once and then fixed."""
 
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine import models
-from engine.config import LABEL_SETTINGS, SMALLEST_SIDE, RunConfig, registry
+from engine.config import LABEL_SETTINGS, OLDER_VALUES, SMALLEST_SIDE, RunConfig, registry
 from engine.data import human
 from engine.data.registry import data_folder, stratified_sample
 from engine.errors import ConfigError, DataError, NoiseError
@@ -107,7 +108,7 @@ def _reused(
     """Given labels, matrix and requested rate of another run; None where they do not fit."""
     if kept is None or "matrix" not in kept:  # stored before labels were kept
         return None
-    before = RunConfig.model_validate_json(kept["config"])
+    before = RunConfig(**OLDER_VALUES | json.loads(kept["config"]))
     same = all(getattr(before, name) == getattr(config, name) for name in LABEL_SETTINGS)
     if not same or noise_seed(before) != noise_seed(config):
         return None
