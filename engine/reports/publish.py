@@ -13,7 +13,7 @@ from engine.analysis.label_export import labels_csv
 from engine.errors import StoreError
 from engine.reports import page
 from engine.reports.bundle import bundle, inline
-from engine.reports.recording import Recorder
+from engine.reports.recording import RecordingWriter
 from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ def publish_recording(runs: Sequence[RunFolder], out: Path, data: "Data | None")
     return _write(out, _recorder(runs, data).to_bytes())
 
 
-def _recorder(runs: Sequence[RunFolder], data: "Data | None") -> Recorder:
+def _recorder(runs: Sequence[RunFolder], data: "Data | None") -> RecordingWriter:
     for run in runs:
         if not run.epochs:
             raise StoreError(f"{run.folder} has no epoch yet: there is nothing to publish")
-    return Recorder(*runs, data=data)
+    return RecordingWriter(*runs, data=data)
 
 
 def _label_files(shown: Sequence[page.Result]) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 """From the folders of one or two runs to a recording, which grows while they train.
 
-    recorder = Recorder(RunFolder("runs/mixnn"), RunFolder("runs/ce"))
+    recorder = RecordingWriter(RunFolder("runs/mixnn"), RunFolder("runs/ce"))
     recorder.to_bytes()  # the whole recording so far
     recorder.update()  # the bytes that the epochs written since then append to it
 
@@ -33,7 +33,7 @@ NEIGHBOR_BYTES = 8_000_000  # of one run before compression; a neighbor and its 
 ENDED = ("done", "stopped", "failed", "interrupted")
 
 
-class Recorder:
+class RecordingWriter:
     """The recording of one run or of two that are compared; `update` appends what is new.
 
     runs: with the same data set, otherwise StoreError is raised. data: that data set, for the

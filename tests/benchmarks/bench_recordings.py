@@ -32,7 +32,7 @@ from engine.method.neighbors import nearest
 from engine.reports import layout
 from engine.reports.publish import publish
 from engine.reports.reader import read_recording
-from engine.reports.recording import Recorder
+from engine.reports.recording import RecordingWriter
 from engine.runs.folder import RunFolder
 from engine.runs.forks import data_of
 
@@ -95,7 +95,7 @@ def measure(runs: list[RunFolder]) -> dict[str, Any]:
         data = data_of(runs[0])
     except StoreError:
         data = None
-    recording, seconds = timed(lambda: Recorder(*runs, data=data).to_bytes())
+    recording, seconds = timed(lambda: RecordingWriter(*runs, data=data).to_bytes())
     read, reading = timed(lambda: read_recording(recording))
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
@@ -138,7 +138,7 @@ def grown(folder: Path) -> tuple[int, float]:
         lines = (copy / "epochs.jsonl").read_text().splitlines(keepends=True)
         start = max(len(lines) - 10, 1)
         (copy / "epochs.jsonl").write_text("".join(lines[:start]))
-        recorder, sizes, seconds = Recorder(RunFolder(copy)), [], []
+        recorder, sizes, seconds = RecordingWriter(RunFolder(copy)), [], []
         for line in lines[start:]:
             with open(copy / "epochs.jsonl", "a") as file:
                 file.write(line)

@@ -39,6 +39,7 @@ def test_many_epoch_steps_are_left_by_one_back(visit):
     tab.get_by_text("Epoch 11 of 11").wait_for()
 
 
+@pytest.mark.slow
 def test_back_from_sample_works_the_first_time(visit):
     tab = visit("losses", run="finished", epoch="6")
     before = entries(tab)

@@ -10,7 +10,7 @@ import pytest
 from engine.reports import layout, publish
 from engine.reports.bundle import bundle, inline
 from engine.reports.reader import Recording, read_recording
-from engine.reports.recording import Recorder
+from engine.reports.recording import RecordingWriter
 from engine.runs.folder import RunFolder
 from engine.runs.forks import data_of
 from engine.runs.runner import Runner
@@ -35,7 +35,7 @@ def published(tmp_path_factory, chromium) -> tuple[Path, Recording]:
         runs.append(RunFolder(root / name))
     data = data_of(runs[0])
     publish.publish(runs, root / "run.html", data)
-    return root / "run.html", read_recording(Recorder(*runs, data=data).to_bytes())
+    return root / "run.html", read_recording(RecordingWriter(*runs, data=data).to_bytes())
 
 
 @pytest.fixture

@@ -236,6 +236,7 @@ def test_every_experiment_has_its_figures():
     assert set(EXPERIMENTS) == set(figures.FIGURES)
 
 
+@pytest.mark.slow
 def test_figures_are_saved_as_pictures_by_one_browser(tmp_path):
     if not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip("no Chrome or Chromium")

@@ -354,6 +354,7 @@ def answered(tmp_path_factory):
     return root / "results"
 
 
+@pytest.mark.slow
 def test_one_experiment_from_the_runs_to_its_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(accuracy, "RATES", (0.4,))
     folders = ["--out", str(tmp_path / "results"), "--runs", str(tmp_path / "runs")]

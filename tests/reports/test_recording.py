@@ -17,7 +17,7 @@ from engine.embedding.maps import map_file
 from engine.errors import StoreError
 from engine.reports import layout, recording
 from engine.reports.reader import Recording, read_recording
-from engine.reports.recording import Recorder
+from engine.reports.recording import RecordingWriter
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick, quick_digits
@@ -33,7 +33,7 @@ def runs(pair) -> tuple[RunFolder, ...]:
 
 @pytest.fixture(scope="module")
 def content(runs) -> bytes:
-    return Recorder(*runs, data=load_data(runs[0].config)).to_bytes()
+    return RecordingWriter(*runs, data=load_data(runs[0].config)).to_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_map_is_pca_with_equal_distances_between_samples(runs, read):
 def test_the_map_of_a_second_run_is_turned_to_the_first(runs, tmp_path):
     other = dict(seed=3, noise_seed=1, epochs=2)
     Runner.new(quick_digits(**other), tmp_path / "other").run()
-    read = read_recording(Recorder(runs[0], RunFolder(tmp_path / "other")).to_bytes())
+    read = read_recording(RecordingWriter(runs[0], RunFolder(tmp_path / "other")).to_bytes())
     first, second = (epochs[0].values("map").astype(np.float64) for epochs in read.epochs)
     first, second = first - first.mean(0), second - second.mean(0)
     # orthogonal Procrustes: no rotation brings it closer where the product is symmetric, positive
@@ -112,7 +112,7 @@ def test_maps_of_the_run_folder_are_taken(pair, tmp_path):
     for epoch, points in enumerate(layouts):
         map_file(folder, 2, epoch).parent.mkdir(parents=True, exist_ok=True)
         np.save(map_file(folder, 2, epoch), points)
-    read = read_recording(Recorder(RunFolder(folder)).to_bytes())
+    read = read_recording(RecordingWriter(RunFolder(folder)).to_bytes())
     assert read.head["runs"][0]["map"] == "UMAP"
     for points, epoch in zip(layouts, read.epochs[0], strict=True):
         step = epoch.record["box"][2] / layout.MAP_STEPS
@@ -137,7 +137,7 @@ def test_a_recording_grows_without_changing_what_was_written(pair, tmp_path, con
     for folder, n_epochs in zip(folders, (2, 0), strict=True):
         keep_epochs(folder, n_epochs)
     runs = [RunFolder(folder) for folder in folders]
-    recorder = Recorder(*runs, data=load_data(runs[0].config))
+    recorder = RecordingWriter(*runs, data=load_data(runs[0].config))
     start = recorder.to_bytes()
     for folder, text in zip(folders, lines, strict=True):
         (folder / "epochs.jsonl").write_text(text)
@@ -191,7 +191,7 @@ def test_beyond_the_limit_the_panel_is_recorded(tmp_path, monkeypatch):
     run = RunFolder(tmp_path / "run")
     monkeypatch.setattr(recording, "MOST_SAMPLES", 50)
     monkeypatch.setattr(recording, "MOST_NEIGHBORS", 2)
-    read = read_recording(Recorder(run).to_bytes())
+    read = read_recording(RecordingWriter(run).to_bytes())
     np.testing.assert_array_equal(read.samples, run.labels["panel"])
     assert read.head["images"] is None
     assert read.images is None
@@ -210,20 +210,20 @@ def test_beyond_the_limit_the_panel_is_recorded(tmp_path, monkeypatch):
             expected = weights[place, [0, *kept + 1]]
             assert np.abs(epoch.values("weights")[place] - expected).max() <= 0.5 / 255 + 1e-6
     monkeypatch.setattr(recording, "MOST_SAMPLES", 20)
-    fewer = read_recording(Recorder(run).to_bytes()).samples
+    fewer = read_recording(RecordingWriter(run).to_bytes()).samples
     assert len({*fewer.tolist()} & {*run.labels["panel"].tolist()}) == 20
 
 
 def test_a_fork_begins_with_the_epochs_of_its_parent(pair, tmp_path):
     Runner.fork(pair[1], 2, tmp_path / "fork", k=2).run()
-    read = read_recording(Recorder(RunFolder(tmp_path / "fork")).to_bytes())
+    read = read_recording(RecordingWriter(RunFolder(tmp_path / "fork")).to_bytes())
     assert [epoch.record["epoch"] for epoch in read.epochs[0]] == list(range(6))
     assert read.head["runs"][0]["first_epoch"] == 0
     assert read.head["runs"][0]["parent"] == {"run": pair[1].name, "epoch": 2}
     for row, epoch in enumerate(read.epochs[0][3:]):  # with another K than the epoch before
         neighbors = RunFolder(tmp_path / "fork").mixing_of(row)[0]
         np.testing.assert_array_equal(epoch.codes["neighbors"], neighbors)
-    whole = read_recording(Recorder(RunFolder(pair[1])).to_bytes())
+    whole = read_recording(RecordingWriter(RunFolder(pair[1])).to_bytes())
     for epoch in range(3):
         for name, values in whole.epochs[0][epoch].codes.items():
             np.testing.assert_array_equal(read.epochs[0][epoch].codes[name], values)
@@ -232,9 +232,9 @@ def test_a_fork_begins_with_the_epochs_of_its_parent(pair, tmp_path):
 def test_runs_on_different_data_are_not_compared(runs, tmp_path):
     Runner.new(quick(epochs=1), tmp_path / "other", data=blobs()).run()
     with pytest.raises(StoreError, match="different data sets"):
-        Recorder(runs[0], RunFolder(tmp_path / "other"))
+        RecordingWriter(runs[0], RunFolder(tmp_path / "other"))
     with pytest.raises(StoreError, match="one or two"):
-        Recorder(*runs, *runs)
+        RecordingWriter(*runs, *runs)
 
 
 def test_the_shipped_recording_tells_the_story():
