@@ -151,7 +151,7 @@ def test_a_sweeps_run_reports_it(tmp_path, monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(executors, "_run", greedy)
-    assert executors._work(quick(), tmp_path / "run", 1, {}, lambda: False).startswith(
+    assert executors._work(quick(), tmp_path / "run", 1, [], lambda: False).startswith(
         "not enough memory"
     )
 

@@ -443,14 +443,14 @@ def test_a_cluster_makes_the_same_table(cluster, swept, tmp_path, monkeypatch, c
     notes.mkdir()
     work = executors._work_in_task
 
-    def noted(config, folder, threads, home):  # a closure: it travels without this file
+    def noted(config, folder, threads, home, origins):  # a closure: it travels without this file
         import ray
 
         (notes / ray.get_runtime_context().get_node_id()).touch()
         if config.k == 2 and config.seed == 1 and not (notes / "died").exists():
             (notes / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return work(config, folder, threads, home)
+        return work(config, folder, threads, home, origins)
 
     monkeypatch.setattr(executors, "_work_in_task", noted)
     assert main([*command(tmp_path / "runs", **AXES), "--ray", cluster.address]) == 0
@@ -484,7 +484,7 @@ def test_a_missing_cluster_or_machine_without_the_folder_says_so(tmp_path, capsy
     assert main([*command(tmp_path / "new", **QUICK), "--ray", "127.0.0.1:1"]) == 2
     assert "ray = '127.0.0.1:1': no such cluster" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
-    message = executors._work(runs_of()[0], tmp_path / "elsewhere" / "run", 1, lambda: False)
+    message = executors._work(runs_of()[0], tmp_path / "elsewhere" / "run", 1, [], lambda: False)
     assert f"does not see {tmp_path / 'elsewhere'}" in message
 
 
