@@ -49,7 +49,7 @@ def open_page(chromium):
         )
         contexts.append(context)
         tab = context.new_page()
-        tab.set_default_timeout(20_000)
+        tab.set_default_timeout(60_000)
         tab.on("pageerror", lambda error: failures.append(str(error)))
         tab.on("console", lambda m: m.type == "error" and failures.append(m.text))
         tab.on(

@@ -15,7 +15,7 @@ from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import quick_digits, slow
 
-PATIENCE = 15_000  # milliseconds
+PATIENCE = 60_000  # milliseconds
 HOSTILE = "</script><script>window.hit = 1</script><img src=x onerror='window.hit = 2'>"
 
 
