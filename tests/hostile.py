@@ -4,19 +4,16 @@ import base64
 import json
 import random
 import re
-import shutil
 import zlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from app.state import parameters, url_state
 from app.views.lesson import steps
 from app.views.sample import sample
-from tests.records import read_records, write_records
+from tests.records import renamed_copy
 
 PARAMS = url_state.PARAMS | steps.PARAMS | sample.PARAMS  # of every page's URL
 
@@ -121,20 +118,7 @@ def protos(node: Any) -> Iterator[Any]:
 
 def named_by_strangers(template: Path, root: Path) -> str:
     """A copy of a run on digits in which every text of others is hostile; returns its name."""
-    folder = root / FOLDER
-    shutil.copytree(template, folder)
-    info = json.loads((folder / "config.json").read_text())
-    info["data"]["classes"] = list(NAMES)
-    info["data"]["notes"] = list(NAMES)
-    (folder / "config.json").write_text(json.dumps(info))
-    records = read_records(folder)
-    for record in records:
-        record["mixture"]["warning"] = NAMES[0]
-    write_records(folder, records)
-    with np.load(folder / "labels.npz") as file:
-        arrays = dict(file)
-    arrays["ids"] = np.array([f"{NAMES[i % 10][:70]} {i}.png" for i in range(len(arrays["given"]))])
-    np.savez(folder / "labels.npz", **arrays)
+    folder = renamed_copy(template, root / FOLDER, NAMES)
     status = {"state": "failed", "message": " ".join(NAMES[:7]), "time": 0.0}
     (folder / "status.json").write_text(json.dumps(status))
     return folder.name

@@ -1,8 +1,12 @@
 """The records of a run folder, read and changed by a test without the engine's reader."""
 
 import json
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
@@ -25,3 +29,20 @@ def as_format_1(folder: Path) -> None:
     (folder / "epochs.jsonl").unlink()
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 1}))
+
+
+def renamed_copy(template: Path, folder: Path, names: Sequence[str]) -> Path:
+    """A copy of a run whose classes, notes, warnings and ids have these ten names."""
+    shutil.copytree(template, folder)
+    info = json.loads((folder / "config.json").read_text())
+    info["data"]["classes"] = info["data"]["notes"] = list(names)
+    (folder / "config.json").write_text(json.dumps(info))
+    records = read_records(folder)
+    for record in records:
+        record["mixture"]["warning"] = names[0]
+    write_records(folder, records)
+    with np.load(folder / "labels.npz") as file:
+        arrays = dict(file)
+    arrays["ids"] = np.array([f"{names[i % 10][:70]} {i}.png" for i in range(len(arrays["given"]))])
+    np.savez(folder / "labels.npz", **arrays)
+    return folder

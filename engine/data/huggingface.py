@@ -65,7 +65,7 @@ def read(name: str, path: Path, own_name: str, settings: Settings) -> Arrays:
 def _rows(split: Any, name: str) -> Iterator[Row | None]:
     """The rows of one split; None without an image or label.
 
-    Raises DataError where the columns of images and labels cannot be told.
+    Raises DataError where the columns of images and labels cannot be recognized.
     """
     import datasets
 

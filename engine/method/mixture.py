@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,17 @@ class CleanFit:
     converged: bool
     n_iter: int
     warning: str | None = None  # why P(clean) should not be trusted
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but P(clean), as JSON takes it: `Snapshot.mixture`."""
+        return {
+            "means": self.means.tolist(),
+            "stds": self.stds.tolist(),
+            "weights": self.weights.tolist(),
+            "converged": self.converged,
+            "n_iter": self.n_iter,
+            "warning": self.warning,
+        }
 
 
 def normalize_losses(losses: Tensor) -> Tensor:

@@ -20,7 +20,6 @@ import numpy as np
 
 from engine.config import LIVE, RunConfig, configure, registry
 from engine.errors import ConfigError, DataError
-from engine.noise.class_dependent import observed_matrix
 from engine.runs.folder import NOT_RECORDED
 from engine.runs.writer import RunWriter
 
@@ -73,6 +72,8 @@ class Recorder:
     ):
         if not re.fullmatch(registry.NAME, name):
             raise ConfigError(f"name = {name!r}: allowed are up to 60 letters, digits, _, . and -")
+        from engine.training.noisy_labels import labels_as_given  # late: it takes a while
+
         text = source if isinstance(source, str) else registry.source_of("loops", name, source)
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         data, given, true = _data(images, labels, true_labels, classes)
@@ -83,7 +84,7 @@ class Recorder:
         part = {"setting": "loss", "kind": "loops", "name": name, "hash": digest, "source": text}
         self.folder = Path(folder)
         self._planned, self._n_epochs = epochs, 0
-        self._loop = _Loop(config, data, _noisy_labels(config, data, given, true))
+        self._loop = _Loop(config, data, labels_as_given(config, data, given, true))
         self._writer: RunWriter | None = RunWriter.create(self.folder, self._loop, parts=[part])
         self._writer.write_status("running")
         self._before: Snapshot | None = None
@@ -277,24 +278,6 @@ def _dataset(data: "Data", root: Path) -> str:
 
     entry = DATASETS.get(data.name)
     return data.name if entry is not None and entry.n_train == data.n else store(data, root)
-
-
-def _noisy_labels(
-    config: RunConfig, data: "Data", given: np.ndarray, true: np.ndarray | None
-) -> "NoisyLabels":
-    from engine.data.registry import stratified_sample
-    from engine.training.noisy_labels import NoisyLabels
-
-    actual = None if true is None else float((given != true).mean())
-    n_panel = min(max(config.panel_size, data.n_classes), data.n)
-    return NoisyLabels(
-        given=given,
-        true=true,
-        matrix=observed_matrix(given if true is None else true, given, data.n_classes),
-        rate_requested=actual or 0.0,
-        rate_actual=actual,
-        panel=stratified_sample(given, n_panel, seed=0),
-    )
 
 
 def _checked(

@@ -81,15 +81,34 @@ def make_noisy_labels(
     given, matrix, requested = _reused(config, kept) or _generated(
         config, data, labels, on_progress
     )
-    n_panel = min(max(config.panel_size, data.n_classes), data.n)
     return NoisyLabels(
         given=given,
         true=truth,
         matrix=matrix,
         rate_requested=requested,
         rate_actual=None if truth is None else float((given != truth).mean()),
-        panel=stratified_sample(labels, n_panel, seed=0),
+        panel=_panel(config, data, labels),
     )
+
+
+def labels_as_given(
+    config: RunConfig, data: "Data", given: np.ndarray, true: np.ndarray | None
+) -> NoisyLabels:
+    """Labels (N,) int64 without added noise, and the true ones (N,) where known."""
+    actual = None if true is None else float((given != true).mean())
+    return NoisyLabels(
+        given=given,
+        true=true,
+        matrix=observed_matrix(given if true is None else true, given, data.n_classes),
+        rate_requested=actual or 0.0,
+        rate_actual=actual,
+        panel=_panel(config, data, given),
+    )
+
+
+def _panel(config: RunConfig, data: "Data", labels: np.ndarray) -> np.ndarray:
+    n = min(max(config.panel_size, data.n_classes), data.n)
+    return stratified_sample(labels, n, seed=0)
 
 
 def margins_known(data: "Data") -> bool:

@@ -117,7 +117,7 @@ def test_a_published_page_plays_steps_and_scrubs_without_a_network(published, op
     assert changed.any()
     first, last = int(changed.argmax()), len(labels) - 1
     assert epoch(tab) == first - 1  # opens before labels change
-    assert "hump" in tab.locator(".caption").inner_text()
+    assert "peak" in tab.locator(".caption").inner_text()
     # the whole player is on one screen, and nothing is cut at its side
     player = tab.locator(".mixnn-player").bounding_box()
     assert player["y"] + player["height"] <= 721

@@ -49,7 +49,7 @@ def test_unit_tests():
 
 
 @pytest.fixture(scope="module")
-def told() -> dict:
+def computed() -> dict:
     """The sums and stories that the modules compute from the shipped recording."""
     ended = subprocess.run(
         [str(NODE), "--input-type=module", "-e", SCRIPT, str(SHIPPED)],
@@ -63,10 +63,10 @@ def recording() -> Recording:
     return read_recording(SHIPPED.read_bytes())
 
 
-def test_both_readers_read_the_same(told, recording):
+def test_both_readers_read_the_same(computed, recording):
     for run, epochs in enumerate(recording.epochs):
-        assert len(epochs) == len(told["sums"][run]) == 30
-        for epoch, sums in zip(epochs, told["sums"][run], strict=True):
+        assert len(epochs) == len(computed["sums"][run]) == 30
+        for epoch, sums in zip(epochs, computed["sums"][run], strict=True):
             weighted = {
                 name: int((codes.ravel().astype(np.int64) * (1 + np.arange(codes.size) % 97)).sum())
                 for name, codes in epoch.codes.items()
@@ -74,12 +74,12 @@ def test_both_readers_read_the_same(told, recording):
             assert weighted == sums
 
 
-def test_every_sentence_of_every_story_is_true(told, recording):
+def test_every_sentence_of_every_story_is_true(computed, recording):
     """Each sentence is recognized by its pattern, and its words compared with the arrays."""
     classes = recording.head["dataset"]["classes"]
     assert classes == [str(number) for number in range(10)]  # so that int() reads a label
     seen = set()
-    for run, stories in enumerate(told["stories"]):
+    for run, stories in enumerate(computed["stories"]):
         arrays = Arrays(recording, run)
         for place, facts in enumerate(stories):
             for fact in facts:

@@ -22,7 +22,7 @@ from engine.reports.notebook import frame
 from engine.reports.publish import html_page
 from engine.reports.reader import read_recording
 from engine.runs.folder import RunFolder
-from tests.records import keep_epochs, read_records, write_records
+from tests.records import keep_epochs, read_records, renamed_copy, write_records
 
 NODE = shutil.which("node")
 NAMES = (
@@ -76,19 +76,7 @@ def page(pair) -> str:
 def hostile(pair, tmp_path_factory) -> Path:
     """A run in which every text of others is hostile."""
     folder = tmp_path_factory.mktemp("hostile") / "<img src=x onerror=alert(6)> & run"
-    shutil.copytree(pair[1], folder)
-    info = json.loads((folder / "config.json").read_text())
-    info["data"]["classes"] = info["data"]["notes"] = list(NAMES)
-    (folder / "config.json").write_text(json.dumps(info))
-    records = read_records(folder)
-    for record in records:
-        record["mixture"]["warning"] = NAMES[0]
-    write_records(folder, records)
-    with np.load(folder / "labels.npz") as file:
-        arrays = dict(file)
-    arrays["ids"] = np.array([f"{NAMES[i % 10]} {i}" for i in range(len(arrays["given"]))])
-    np.savez(folder / "labels.npz", **arrays)
-    return folder
+    return renamed_copy(pair[1], folder, NAMES)
 
 
 def test_the_page_contains_the_recording_of_both_runs(pair, page):

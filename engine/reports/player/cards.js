@@ -1,7 +1,7 @@
 // @ts-check
 // The score: what is wrong with the data, and how each run has fared so far.
 
-import { button, element, setText } from "./dom.js";
+import { button, element, picture, setText } from "./dom.js";
 import { frame } from "./theme.js";
 import { count, corrects, percent, plainRun, plural, runName } from "./words.js";
 
@@ -115,23 +115,16 @@ export class Cards {
     const given = recording.given[run];
     const bad = Array.from(given, (_, i) => i).filter((i) => given[i] !== truth[i]);
     const size = Math.round(2.9 * colors.unit);
-    const ratio = window.devicePixelRatio || 1;
     const shown = Array.from(
       { length: Math.min(N_EXAMPLES, bad.length) },
       (_, i) => bad[Math.floor(((i + 0.5) * bad.length) / N_EXAMPLES)],
     );
     this.examples.replaceChildren(
       ...shown.map((place) => {
-        const canvas = element("canvas");
-        canvas.width = canvas.height = size * ratio;
-        canvas.style.width = canvas.style.height = `${size}px`;
-        canvas.setAttribute("aria-hidden", "true");
-        const pen = canvas.getContext("2d");
-        if (pen) {
-          pen.scale(ratio, ratio);
+        const canvas = picture(size, (pen) => {
           sprites.draw(pen, place, 0, 0, size);
           frame(pen, 1, 0, 0, size, colors);
-        }
+        });
         const said = dataset.classes[given[place]];
         const title = `It shows ${dataset.classes[truth[place]]}, its label says ${said}: tell its story`;
         const node = button("example", "", () => this.on.pick(place), title);

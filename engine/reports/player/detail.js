@@ -1,7 +1,7 @@
 // @ts-check
 // The story of one image: sentences, the images it was mixed with, and P(clean) over the epochs.
 
-import { button, element, haloText, Surface } from "./dom.js";
+import { button, element, haloText, picture, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
 import { STATE_MEANINGS, STATE_NAMES } from "./labels.js";
 import { mixOf, story } from "./story.js";
@@ -91,18 +91,10 @@ export class Detail {
    * @param {number} size
    */
   picture({ sprites, colors, analysis, run, row }, place, size) {
-    const canvas = element("canvas");
-    const ratio = window.devicePixelRatio || 1;
-    canvas.width = canvas.height = size * ratio;
-    canvas.style.width = canvas.style.height = `${size}px`;
-    canvas.setAttribute("aria-hidden", "true");
-    const pen = canvas.getContext("2d");
-    if (pen) {
-      pen.scale(ratio, ratio);
+    return picture(size, (pen) => {
       sprites.draw(pen, place, 0, 0, size);
       frame(pen, analysis.states(run, row)[place], 0, 0, size, colors);
-    }
-    return canvas;
+    });
   }
 
   /** @param {Scene} scene */

@@ -47,7 +47,26 @@ export function panel(name, title) {
   return { root, head, note, body };
 }
 
-/** Changes a text only where it differs, so that nothing is laid out again.
+/**
+ * A small square canvas of its own, in CSS pixels.
+ * @param {number} size
+ * @param {(pen: CanvasRenderingContext2D) => void} draw
+ */
+export function picture(size, draw) {
+  const canvas = element("canvas");
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = canvas.height = size * ratio;
+  canvas.style.width = canvas.style.height = `${size}px`;
+  canvas.setAttribute("aria-hidden", "true");
+  const pen = canvas.getContext("2d");
+  if (pen) {
+    pen.scale(ratio, ratio);
+    draw(pen);
+  }
+  return canvas;
+}
+
+/** Changes a text only where it differs, which saves a new layout.
  * @param {Node} node
  * @param {string} text
  */

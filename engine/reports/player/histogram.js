@@ -80,7 +80,7 @@ export class Histogram {
     const { left, right, top, bottom } = this.area;
     if (right <= left || bottom <= top) return;
     const tallest = analysis.tallest(run);
-    // square roots: the tall bar of fitted labels leaves the small hump of wrong ones visible
+    // square roots: the tall bar of fitted labels leaves the small peak of wrong ones visible
     const y = (/** @type {number} */ n) =>
       bottom - (bottom - top) * Math.sqrt(Math.max(n, 0) / tallest);
     const x = (/** @type {number} */ loss) => left + (right - left) * loss;

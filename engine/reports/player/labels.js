@@ -19,7 +19,7 @@ export const STATE_NAMES = ["right", "wrong", "memorized", "repaired", "harmed",
 export const STATE_MEANINGS = [
   "The given label is right and was kept.",
   "The given label is wrong and has not changed.",
-  "The given label is wrong, and the network repeats it: it learned the error by heart.",
+  "The given label is wrong, and the network repeats it: it has memorized the error.",
   "The given label was wrong; the label is right now.",
   "The given label was right; the label is wrong now.",
   "The label is another one now, but not a right one as far as is known.",

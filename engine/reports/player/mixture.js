@@ -6,7 +6,7 @@
 // As engine/method/mixture.py: components closer than this many pooled standard deviations are
 // unimodal (Ashman's D, Ashman et al. 1994).
 export const MIN_ASHMAN_D = 2;
-// Height of the valley between two humps, as a share of the lower one, from which on they overlap.
+// Height of the valley between two peaks, as a share of the lower one, from which on they overlap.
 const SHALLOW = 0.5;
 
 /**

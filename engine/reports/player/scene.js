@@ -14,7 +14,7 @@
  * @property {number} part  how far time is from row to next, [0, 1)
  * @property {Uint8Array | null} chosen  (n,) 1 for selected samples; null: none is selected
  * @property {number} nChosen
- * @property {number} sample  place of the image whose story is told, -1: none
+ * @property {number} sample  place of the image whose story is shown, -1: none
  * @property {number} hovered  place of the image under the pointer, -1: none
  * @property {"prediction" | "corrected"} by  columns of the confusion matrix
  * @property {number} version  changes with theme, size, selection or sample: all is drawn again

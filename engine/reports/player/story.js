@@ -294,7 +294,7 @@ function endFacts(recording, run, place) {
 }
 
 /**
- * What plain training did with a label: when it learned it by heart.
+ * What plain training did with a label: when it memorized it.
  * @param {Recording} recording
  * @param {number} run
  * @param {number} place

@@ -48,7 +48,7 @@ export function palette(root, unit) {
 }
 
 /**
- * The frame of an image, by the state of its label: told apart by form as well as by color.
+ * The frame of an image, by the state of its label: distinguished by form as well as by color.
  * @param {CanvasRenderingContext2D} pen
  * @param {number} state  place in STATE_NAMES
  * @param {number} x

@@ -1,7 +1,7 @@
 // @ts-check
 // The wall of images: those with a wrong given label first, each framed by its label's state.
 
-import { button, cut, element, panel, setText, Surface } from "./dom.js";
+import { button, cut, element, panel, picture, setText, Surface } from "./dom.js";
 import {
   CHANGED,
   HARMED,
@@ -351,19 +351,12 @@ export class Wall {
       this.on.select({ kind: "state", run, epoch, state });
     });
     chip.title = STATE_MEANINGS[state];
-    const mark = element("canvas");
     const size = Math.round(colors.unit);
-    const ratio = window.devicePixelRatio || 1;
-    mark.width = mark.height = size * ratio;
-    mark.style.width = mark.style.height = `${size}px`;
-    mark.setAttribute("aria-hidden", "true");
-    const pen = mark.getContext("2d");
-    if (pen) {
-      pen.scale(ratio, ratio);
+    const mark = picture(size, (pen) => {
       pen.fillStyle = state === RIGHT || state === KEPT ? colors.states[state] : colors.line;
       pen.fillRect(0, 0, size, size);
       frame(pen, state, 0, 0, size, colors);
-    }
+    });
     chip.append(mark, element("span", "", STATE_NAMES[state]), element("b", ""));
     return chip;
   }

@@ -59,9 +59,9 @@ export function verdict(analysis, run, row) {
   const { mixture } = analysis.epoch(run, row);
   if (!mixture) return "";
   return {
-    two: "two clear humps (bimodal)",
-    overlapping: "two humps that overlap",
-    one: "one hump (unimodal)",
+    two: "two clear peaks (bimodal)",
+    overlapping: "two peaks that overlap",
+    one: "one peak (unimodal)",
   }[modality(mixture)];
 }
 

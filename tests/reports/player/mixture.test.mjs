@@ -32,7 +32,7 @@ test("a component without width gives no curve and no posterior", () => {
   assert.equal(modality(flat), "one");
 });
 
-test("humps in words: apart, overlapping, one", () => {
+test("peaks in words: apart, overlapping, one", () => {
   const weights = [0.5, 0.5];
   assert.equal(modality(apart), "two");
   assert.equal(modality({ means: [0.4, 0.65], stds: [0.1, 0.1], weights }), "overlapping");

@@ -6,7 +6,7 @@ import { mixOf, story } from "../../../engine/reports/player/story.js";
 import * as words from "../../../engine/reports/player/words.js";
 import { tiny } from "./tiny.mjs";
 
-const told = (recording, place) =>
+const storyOf = (recording, place) =>
   story(recording, 0, place)
     .map(({ text }) => text)
     .join(" ");
@@ -41,7 +41,7 @@ test("what a sample was trained as: itself, its neighbors, and those that are no
 
 test("the story of a repaired label", () => {
   assert.equal(
-    told(tiny(), 2),
+    storyOf(tiny(), 2),
     "Its given label is dog, but it shows cat: the label is wrong. " +
       "Until epoch 0 P(clean) was 0.10: the label looked wrong. " +
       "In the mix of epoch 1 one neighbor, labeled cat, had all the weight. " +
@@ -52,7 +52,7 @@ test("the story of a repaired label", () => {
 
 test("the story of a harmed label says that it was a mistake, and whose label spoke", () => {
   const recording = tiny({ truth: Uint8Array.from([1, 1, 1, 1]) });
-  const text = told(recording, 2);
+  const text = storyOf(recording, 2);
   assert.match(text, /^Its given label, dog, is right\./);
   assert.match(text, /one neighbor, labeled cat \(wrongly\), had all the weight/);
   assert.match(text, /That was a mistake: the given label was right\. It is harmed\.$/);
@@ -60,10 +60,10 @@ test("the story of a harmed label says that it was a mistake, and whose label sp
 
 test("the story of a label that was kept, and of one that was memorized", () => {
   assert.match(
-    told(tiny(), 0),
+    storyOf(tiny(), 0),
     /never moved: the network said cat in 2 of 2 epochs, and P\(clean\) was at least 0\.5 in 2/,
   );
-  assert.match(told(tiny(), 3), /In the end the network repeats the wrong label/);
+  assert.match(storyOf(tiny(), 3), /In the end the network repeats the wrong label/);
 });
 
 test("the story in a run that corrects nothing, and what the other run did", () => {
@@ -81,7 +81,7 @@ test("the story in a run that corrects nothing, and what the other run did", () 
   recording.runs.push(plain);
   recording.given.push(recording.given[0]);
   assert.match(
-    told(recording, 2),
+    storyOf(recording, 2),
     /Plain training memorized the wrong label: it says dog from epoch 0 on\.$/,
   );
   const other = story(recording, 1, 2)
@@ -94,14 +94,14 @@ test("the story in a run that corrects nothing, and what the other run did", () 
 test("a label that plain training has not learned", () => {
   const recording = tiny();
   Object.assign(recording.runs[0], { method: "ce", settings: { correction: "none" } });
-  assert.match(told(recording, 2), /It has not memorized the wrong label dog\./);
+  assert.match(storyOf(recording, 2), /It has not memorized the wrong label dog\./);
   const right = tiny({ truth: Uint8Array.from([1, 1, 1, 1]) });
   Object.assign(right.runs[0], { method: "ce", settings: { correction: "none" } });
-  assert.match(told(right, 2), /The network never said dog to the end\./);
+  assert.match(storyOf(right, 2), /The network never said dog to the end\./);
 });
 
 test("without true labels nothing is called right or wrong", () => {
-  const text = told(tiny({ truth: null, truthKnown: false }), 2);
+  const text = storyOf(tiny({ truth: null, truthKnown: false }), 2);
   assert.match(text, /^Its given label is dog\./);
   assert.doesNotMatch(text, /repaired|harmed|mistake/);
 });
@@ -115,7 +115,7 @@ test("the score, the moment and the end state their numbers", () => {
   assert.equal(
     words.moment(analysis, 0, 0),
     "The network learns the labels as they were given; no label has changed yet. " +
-      "The losses form two clear humps (bimodal): P(clean), the chance that a label is right, " +
+      "The losses form two clear peaks (bimodal): P(clean), the chance that a label is right, " +
       "is below 0.5 for 2 of 2 wrong labels.",
   );
   assert.match(
