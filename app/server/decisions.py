@@ -7,10 +7,10 @@ this run: after a move, or from an older server.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.server.storage import storage_of
@@ -19,7 +19,8 @@ from engine.files import printable, read_json, write_json
 
 log = logging.getLogger(__name__)
 FORMAT = 1
-KINDS = ("keep", "change", "skip")
+KINDS = ("keep", "change", "skip", "remove")
+MAX_SOURCES = 100  # browsers whose last step is remembered, of each run
 COLUMNS = "sample, kind, label, at, by"
 
 
@@ -32,10 +33,21 @@ class Decision:
     """One decision on one sample. `by` is the visitor's id: visitors undo only their own."""
 
     sample: int
-    kind: str  # keep: the given label is right; change: `label` is right; skip: undecided
-    label: int  # the label from now on
-    at: str  # ISO 8601, UTC
+    # keep: the given label is right; change: `label` is right; skip: undecided; remove: the sample
+    # belongs to no class and is left out of the exported data set
+    kind: str
+    label: int  # the label from now on; of "remove" the given one
+    at: str  # ISO 8601, UTC; the same for decisions on a group, which are undone together
     by: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One act of a reviewer in a browser: decisions on a group of samples, or their undoing."""
+
+    number: int  # from 1 on, ascending; see `Reviews.receive`
+    chosen: Sequence[tuple[int, str, int]] = ()  # sample, kind and label, as in `Decision`
+    undone: Sequence[int] = ()  # samples; the visitor's newest decision on each is undone
 
 
 class Reviews:
@@ -69,26 +81,62 @@ class Reviews:
 
     def decide(self, sample: int, kind: str, label: int, *, by: str = "") -> Decision:
         """Add a decision. Raises ReviewError; StorageError if it cannot be stored."""
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        decision = Decision(sample, kind, label, at, by)
+        decision = Decision(sample, kind, label, _time(), by)
         if refusal := self._refusal(decision):
             raise ReviewError(refusal)
         with self._writing() as connection:
             self._insert(connection, [decision])
         return decision
 
-    def undo(self, by: str = "") -> Decision | None:
-        """Undo the newest decision of one visitor and return it; None if there is none."""
+    def receive(self, source: str, steps: Iterable[Step], *, by: str = "") -> tuple[int, list[str]]:
+        """Apply the steps of one browser that were not applied yet, all of them or none.
+
+        source: a name that the browser has invented; it may send its steps any number of times.
+        Returns the number of the last step applied so far, which the browser may then forget, and
+        why steps were refused, one sentence each: these change nothing, and are not to be sent
+        again. Raises StorageError if nothing can be stored.
+        """
         with self._writing() as connection:
-            row = connection.execute(
-                f"SELECT {COLUMNS}, number FROM decisions WHERE run = ? AND by = ? "
+            known = dict(self._storage.table("received").get(self._run, {}))
+            last, refusals = known.pop(source, 0), []
+            for place, step in enumerate(steps):
+                if step.number <= last:
+                    continue
+                last, at = step.number, _time(place)
+                decisions = [Decision(*choice, at, by) for choice in step.chosen]
+                if refusal := next(filter(None, map(self._refusal, decisions)), ""):
+                    refusals.append(refusal)
+                    continue
+                self._insert(connection, decisions)
+                connection.executemany(
+                    "DELETE FROM decisions WHERE number = (SELECT MAX(number) FROM decisions "
+                    "WHERE run = ? AND by = ? AND sample = ?)",
+                    [(self._run, by, sample) for sample in step.undone],
+                )
+            newest = [*known.items(), (source, last)][-MAX_SOURCES:]
+            self._storage.put("received", self._run, dict(newest))
+        return last, refusals
+
+    def undo(self, by: str = "") -> Decision | None:
+        """Undo the newest decision of one visitor, or all on its group, and return the first.
+
+        None if there is none.
+        """
+        with self._writing() as connection:
+            newest = connection.execute(
+                "SELECT at, number FROM decisions WHERE run = ? AND by = ? "
                 "ORDER BY number DESC LIMIT 1",
                 (self._run, by),
             ).fetchone()
-            if row is None:
+            if newest is None:
                 return None
-            connection.execute("DELETE FROM decisions WHERE number = ?", row[-1:])
-            return Decision(*row[:-1])
+            # older servers wrote whole seconds, in which there may be several decisions
+            group = "run = ? AND by = ? AND at = ? AND (at LIKE '%.%' OR number = ?)"
+            values = self._run, by, *newest
+            query = f"SELECT {COLUMNS} FROM decisions WHERE {group} ORDER BY number LIMIT 1"
+            first = connection.execute(query, values).fetchone()
+            connection.execute(f"DELETE FROM decisions WHERE {group}", values)
+            return Decision(*first)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -135,6 +183,11 @@ class Reviews:
         if not 0 <= decision.label < self.n_classes:
             return f"label {decision.label}: allowed is 0 to {self.n_classes - 1}"
         return ""
+
+
+def _time(later: int = 0) -> str:
+    """Now, `later` microseconds added."""
+    return (datetime.now(UTC) + timedelta(microseconds=later)).isoformat(timespec="microseconds")
 
 
 def has_decisions(folder: Path) -> bool:

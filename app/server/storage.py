@@ -8,6 +8,7 @@
         kept     run -> why it is never cleaned up: "pinned" or "teacher"
         limits   slots, per_visitor -> [the teacher's value, the server's setting at that time]
         reviews  run -> format of its decisions, if they are in `decisions`
+        received run -> the last step of each browser that decides on its labels; see `decisions`
         tidied   at, old, large: the last cleanup
         teachers browsers -> [the visitors who entered the right passcode, newest last]
         imported file of an older server -> SHA-256 of its imported content
@@ -16,8 +17,8 @@
     decisions    on labels, oldest first; see `decisions`
     sample_sets  long selections in the URL, by hash
 
-Only the server that holds the lease writes entries and the queue; answers, decisions and sample
-sets may come from any server over the folder.
+Only the server that holds the lease writes entries and the queue; answers, decisions (with reviews
+and received) and sample sets may come from any server over the folder.
 
 Write-ahead log (WAL): readers never wait for a writer, and `kill -9` loses nothing committed.
 synchronous=FULL: a commit is on disk before it counts, so that no private run becomes public by a
@@ -182,7 +183,7 @@ class Storage:
     def forget(self, run: str) -> None:
         """Remove everything about a run."""
         with self.transaction() as connection:
-            for kind in ("owners", "links", "kept", "reviews"):
+            for kind in ("owners", "links", "kept", "reviews", "received"):
                 self.put(kind, run, None)
             for key in [key for key, name in self.table("shared").items() if name == run]:
                 self.put("shared", key, None)

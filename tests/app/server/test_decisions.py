@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from app.server.decisions import ReviewError, Reviews, has_decisions
+from app.server.decisions import ReviewError, Reviews, Step, has_decisions
 from app.server.storage import StorageError, storage_of
 from engine.analysis import label_evidence
 from engine.runs.folder import RunFolder
@@ -91,7 +91,7 @@ def test_two_tabs_do_not_lose_each_others_decisions(folder):
         ((20, "keep", 0), "sample 20: allowed is 0 to 19"),
         ((-1, "keep", 0), "sample -1"),
         ((0, "keep", 3), "label 3: allowed is 0 to 2"),
-        ((0, "burn", 0), "'burn': allowed are keep, change, skip"),
+        ((0, "burn", 0), "'burn': allowed are keep, change, skip, remove"),
     ],
 )
 def test_invalid_decisions(folder, decision, reason):
@@ -173,6 +173,59 @@ def test_decisions_of_an_older_server_are_imported_once(folder):
     store.undo("b")
     assert not has_decisions(folder)
     assert store.log() == []
+
+
+def test_steps_of_a_browser_are_applied_once_however_often_they_are_sent(folder):
+    store = reviews(folder)
+    store.decide(5, "skip", 0, by="bob")
+    first = Step(1, [(s, "change", 2) for s in range(8)])
+    steps = [
+        first,
+        Step(2, [(8, "remove", 1)]),
+        Step(3, undone=range(8)),
+        Step(4, [(3, "keep", 0)]),
+    ]
+    assert store.receive("tab", steps[:1], by="ann") == (1, [])
+    assert store.receive("tab", steps, by="ann") == (4, [])  # the first is sent again
+    once = store.log()
+    assert {s: (d.kind, d.by) for s, d in store.latest().items()} == {
+        5: ("skip", "bob"), 8: ("remove", "ann"), 3: ("keep", "ann")
+    }  # fmt: skip
+    assert store.receive("tab", steps, by="ann") == (4, [])
+    assert store.log() == once
+    other = [Step(1, [(9, "keep", 0)])]  # another browser counts for itself
+    assert reviews(folder).receive("another tab", other, by="ann") == (1, [])
+    assert len(store.log()) == len(once) + 1
+
+
+def test_a_group_is_undone_as_one(folder):
+    store = reviews(folder)
+    store.receive("tab", [Step(1, [(2, "keep", 0)]), Step(2, [(4, "keep", 0), (6, "keep", 0)])])
+    assert store.undo().sample == 4
+    assert list(store.latest()) == [2]
+    assert store.undo().sample == 2
+    assert store.undo() is None
+
+
+def test_a_step_that_does_not_fit_is_refused_alone_and_one_that_cannot_be_stored_waits(folder):
+    store = reviews(folder)
+    steps = [Step(1, [(1, "keep", 0)]), Step(2, [(2, "keep", 0), (20, "keep", 0)])]
+    steps.append(Step(3, [(3, "keep", 0)]))
+    with locked(storage_of(folder.parent)), pytest.raises(StorageError):
+        store.receive("tab", steps)
+    assert store.log() == []
+    assert store.receive("tab", steps) == (3, ["sample 20: allowed is 0 to 19"])
+    assert list(store.latest()) == [1, 3]
+
+
+def test_the_newest_browsers_are_remembered(folder, monkeypatch):
+    monkeypatch.setattr("app.server.decisions.MAX_SOURCES", 2)
+    store = reviews(folder)
+    for number, source in enumerate(("a", "b", "a", "c"), start=1):
+        store.receive(source, [Step(number, [(1, "keep", 0)])])
+    assert storage_of(folder.parent).table("received") == {"run": {"a": 3, "c": 4}}
+    storage_of(folder.parent).forget("run")
+    assert storage_of(folder.parent).table("received") == {}
 
 
 def test_two_runs_do_not_mix_and_a_forgotten_one_is_empty(folder):
