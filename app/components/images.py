@@ -8,9 +8,12 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app.server import escaping, run_cache
+from app.server import escaping, run_cache, streamlit_internals
 from app.state.url_state import link
 from engine.runs.folder import StoreError
+
+LARGEST_SIDE = 64  # pixels of a thumbnail in a sprite sheet
+PNG_UP_TO = 16  # pixels; JPEG would blur images this small
 
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
@@ -92,3 +95,41 @@ def data_url(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(buffer, "PNG")
     return "data:image/png;base64," + b64encode(buffer.getvalue()).decode()
+
+
+def sprite_sheet(images: np.ndarray, columns: int) -> bytes:
+    """JPEG or PNG of the thumbnails of images (n, H, W, C) uint8, in rows of `columns` squares.
+
+    The square of an image is as large as its longer side, and LARGEST_SIDE at most.
+    """
+    n, height, width, channels = images.shape
+    side = max(height, width)
+    cells = np.zeros((-(-n // columns) * columns, side, side, channels), np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    cells[:n, top : top + height, left : left + width] = images
+    rows = cells.reshape(-1, columns, side, side, channels).swapaxes(1, 2)
+    picture = Image.fromarray(rows.reshape(-1, columns * side, channels).squeeze())
+    if side > LARGEST_SIDE:
+        share = LARGEST_SIDE / side
+        size = (columns * LARGEST_SIDE, round(picture.height * share))
+        picture = picture.resize(size, Image.Resampling.BOX)
+    buffer = io.BytesIO()
+    if side <= PNG_UP_TO:
+        picture.save(buffer, "PNG", optimize=True)
+    else:
+        picture.convert("RGB").save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def kind_of(content: bytes) -> str:
+    """The media type of what `sprite_sheet` returns."""
+    return "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
+
+
+def hosted(content: bytes, kind: str, name: str) -> str:
+    """A URL of content with a media type, valid during this session. name: unique in the app."""
+    url = streamlit_internals.media_url(content, kind, name)
+    if url is None:
+        return f"data:{kind};base64,{b64encode(content).decode()}"
+    base = st.get_option("server.baseUrlPath").strip("/")
+    return f"/{base}{url}" if base else url

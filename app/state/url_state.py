@@ -114,6 +114,7 @@ PARAMS: dict[str, Param] = {
     "step": Param(
         None, one_of("bring", "check", "review", "take"), words="a step of Your data", entry=True
     ),
+    "desk_view": choice("one", "wall"),
     "desk_show": choice("open", "decided", "all"),
     "desk_class": _whole,
     "desk_sure": _share,

@@ -1,18 +1,13 @@
 """Thumbnails of the points on the map: sprite sheets of up to 1,000, created when requested."""
 
-import io
-from base64 import b64encode
 from typing import Any
 
-import numpy as np
 import streamlit as st
-from PIL import Image
 
-from app.server import run_cache, streamlit_internals
+from app.components import images
+from app.server import run_cache
 
 PER_SHEET, COLUMNS = 1000, 32
-LARGEST_SIDE = 64  # pixels of a thumbnail
-PNG_UP_TO = 16  # pixels; JPEG would blur images this small
 AT_ONCE = 2  # sheets that every map has; others when the pointer first reaches their points
 REQUESTED = "map.thumbnails"  # of the session: (run, number) pairs
 
@@ -43,12 +38,7 @@ def described(name: str, n: int) -> dict[str, Any]:
 def _url(name: str, created: str, number: int) -> str:
     """The URL of a sheet, valid during this session."""
     content = sheet(name, created, number)
-    kind = "image/png" if content[:4] == b"\x89PNG" else "image/jpeg"
-    url = streamlit_internals.media_url(content, kind, f"map-sheet-{name}-{number}")
-    if url is None:
-        return f"data:{kind};base64,{b64encode(content).decode()}"
-    base = st.get_option("server.baseUrlPath").strip("/")
-    return f"/{base}{url}" if base else url
+    return images.hosted(content, images.kind_of(content), f"map-sheet-{name}-{number}")
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
@@ -57,21 +47,5 @@ def sheet(name: str, created: str, number: int) -> bytes:
     COLUMNS.
     """
     panel = run_cache.run(name).labels["panel"]
-    images = run_cache.pixels(name, panel[number * PER_SHEET : (number + 1) * PER_SHEET])
-    n, height, width, channels = images.shape
-    side = max(height, width)
-    cells = np.zeros((-(-n // COLUMNS) * COLUMNS, side, side, channels), np.uint8)
-    top, left = (side - height) // 2, (side - width) // 2
-    cells[:n, top : top + height, left : left + width] = images
-    rows = cells.reshape(-1, COLUMNS, side, side, channels).swapaxes(1, 2)
-    picture = Image.fromarray(rows.reshape(-1, COLUMNS * side, channels).squeeze())
-    if side > LARGEST_SIDE:
-        share = LARGEST_SIDE / side
-        size = (COLUMNS * LARGEST_SIDE, round(picture.height * share))
-        picture = picture.resize(size, Image.Resampling.BOX)
-    buffer = io.BytesIO()
-    if side <= PNG_UP_TO:
-        picture.save(buffer, "PNG", optimize=True)
-    else:
-        picture.convert("RGB").save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
+    chosen = panel[number * PER_SHEET : (number + 1) * PER_SHEET]
+    return images.sprite_sheet(run_cache.pixels(name, chosen), COLUMNS)

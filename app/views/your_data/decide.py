@@ -84,6 +84,16 @@ def _keep_skip_undo(name: str, sample: int, given: int, disabled: bool) -> None:
             help="I cannot tell: keep the given label",
         )
         st.button(
+            "Remove",
+            key=f"remove-{sample}",
+            shortcut="X",
+            on_click=decide,
+            args=(name, sample, given, given, "remove"),
+            icon=":material/delete:",
+            disabled=disabled,
+            help="It belongs to no class: leave it out of the exported data set",
+        )
+        st.button(
             "Undo",
             key=f"undo-{sample}",
             shortcut="U",

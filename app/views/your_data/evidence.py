@@ -25,7 +25,7 @@ from engine.errors import ImageError, StoreError
 
 MAX_LISTED = 200  # rows of the list
 _decoding = threading.Lock()
-DECISIONS = {"keep": "kept", "change": "changed", "skip": "skipped"}
+DECISIONS = {"keep": "kept", "change": "changed", "skip": "skipped", "remove": "removed"}
 PROBABILITY = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1)
 
 

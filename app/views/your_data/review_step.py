@@ -15,11 +15,12 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, link, put
-from app.views.your_data import decide, evidence
+from app.views.your_data import decide, evidence, review_wall
 from engine.analysis.label_issues import LabelIssues
 
 ENDED_EARLY = {"failed": "failed", "stopped": "was stopped", "interrupted": "was interrupted"}
 FORK = " Fork it, or start your own, to decide yourself."
+VIEWS = {"one": "One by one", "wall": "Wall"}
 SHOWN = {"open": "Not decided yet", "decided": "Decided", "all": "All suspicious"}
 
 
@@ -72,7 +73,7 @@ def show_progress(name: str) -> None:
 @st.fragment
 @page.guarded
 def review(name: str) -> None:
-    """A suspicious label of a run, its evidence, the decision and the list, on one screen."""
+    """The wall, or a suspicious label with its evidence, the decision and the list, on one screen."""
     runs().mark_watched(name)
     if not runs().may_control(name, visitor()):
         st.info(
@@ -82,6 +83,13 @@ def review(name: str) -> None:
     _reset_filters(len(view.classes))
     issues, decisions = issues_of(view), decide.reviews_of(name).latest()
     evidence.estimate(issues)
+    st.segmented_control(
+        "Review", list(VIEWS), format_func=VIEWS.__getitem__, required=True,
+        label_visibility="collapsed", **bound("desk_view"),
+    )  # fmt: skip
+    if get("desk_view") == "wall":
+        review_wall.show(view, issues)
+        return
     if not len(issues.flagged) and get("sample") is None:
         if issues.noise is not None:
             st.success("No label of this run looks wrong. There is nothing to review.")
