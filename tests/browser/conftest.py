@@ -48,10 +48,14 @@ class Server:
             self.process.kill()
 
 
-def serve(root: Path, folder: Path = ROOT, **environment: str) -> Server:
-    """Start the app over a runs root, from a working folder, and wait until it answers."""
+def serve(root: Path, folder: Path = ROOT, port: int = 0, **environment: str) -> Server:
+    """Start the app over a runs root, from a working folder, and wait until it answers.
+
+    port: 0 is any free one.
+    """
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     command = [
         sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
@@ -104,13 +108,13 @@ def server(tmp_path_factory, chromium) -> Iterator[Server]:
 
 @pytest.fixture
 def own_server(tmp_path, chromium) -> Iterator[Callable[..., Server]]:
-    """own_server(**environment): the app over an empty root, or again over the same."""
+    """own_server(port, **environment): the app over an empty root, or again over the same."""
     root = tmp_path / "runs"
     root.mkdir()
     servers = []
 
-    def start(**environment: str) -> Server:
-        servers.append(serve(root, **environment))
+    def start(port: int = 0, **environment: str) -> Server:
+        servers.append(serve(root, port=port, **environment))
         return servers[-1]
 
     yield start

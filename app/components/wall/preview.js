@@ -35,7 +35,7 @@ export class Preview {
     this.limit.append(this.limitText, this.slider);
     this.hint = element("p", "hint", "The least certain of them:");
     this.images = element("div", "images");
-    this.yes = button("", () => this.finish(true), { key: "⏎", className: "primary" });
+    this.yes = button("Accept", () => this.finish(true), { key: "⏎", className: "primary" });
     const no = button("Cancel", () => this.finish(false), { key: "Esc" });
     const buttons = element("div", "buttons");
     buttons.append(this.yes, no);
@@ -99,7 +99,12 @@ export class Preview {
         : `Expected mistakes in it: ${about(expected)} of ${n.toLocaleString("en-US")}${share}.`,
     );
     const percent = Math.round(100 * Number(this.slider.value));
-    setText(this.limitText, `Only where the suggestion is at least ${percent} % probable`);
+    setText(
+      this.limitText,
+      percent
+        ? `Only where it is at least ${percent} % probable`
+        : "However probable; move to leave out the less probable",
+    );
     setText(/** @type {Node} */ (this.yes.lastChild), keeps === n ? `Keep ${n}` : `Accept ${n}`);
     this.yes.disabled = !n;
     this.hint.hidden = !n;

@@ -3,6 +3,7 @@
 import io
 import shutil
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +39,8 @@ class ExportError(StoreError):
 def final_labels(
     issues: LabelIssues, decisions: dict[int, Decision], accept: float | None = None
 ) -> tuple[np.ndarray, list[str]]:
-    """Labels (N,) int64 after review, and how each was decided: keep, change, skip, auto or "".
+    """Labels (N,) int64 after review, and how each was decided: keep, change, skip, remove, auto or
+    "". Of a sample to remove, which belongs to no class, the label is the given one.
 
     A sample without a decision keeps its given label (""), unless accept is a number in [0, 1]:
     then it gets the proposed label ("auto") if the probability of that is at least accept.
@@ -71,7 +73,7 @@ def table(
             format_share(issues.probability[i]),
             classes[issues.proposed[i]],
             how[i],
-            classes[final[i]],
+            "" if how[i] == "remove" else classes[final[i]],
             str(i in flagged),
             f"{issues.quality[i]:.6f}",
             format_share(issues.p_clean[i]),
@@ -84,36 +86,48 @@ def table(
     return rows_text([COLUMNS, *rows])
 
 
-def data_set(run: RunFolder, data: Data, final: np.ndarray, root: Path) -> bytes:
+def data_set(
+    run: RunFolder, data: Data, final: np.ndarray, root: Path, removed: np.ndarray | None = None
+) -> bytes:
     """The data set of a run with the labels final (N,), as a file in the format of the upload.
 
-    root: folder of the runs and uploads. Raises ExportError if it is too large for a zip.
+    root: folder of the runs and uploads. removed: (N,) bool, samples with the decision "remove",
+    which are left out, except where a table lists the images. Raises ExportError if it is too large
+    for a zip.
     """
+    left_out = np.zeros(len(final), bool) if removed is None else removed
     family, _, text = run.config.dataset.partition(":")
     path, out = Path(text).expanduser(), io.BytesIO()
     if family == "npz":
         # in a subset, the names of the samples are their rows in the file
         rows = np.arange(len(final)) if data.ids is None else np.array(data.ids, dtype=np.int64)
-        write_npz(path, rows, data.labels.numpy(), final, out)
+        write_npz(path, rows, data.labels.numpy(), final, out, rows[left_out])
     elif family == "folder":
         upload = of_dataset(run.config.dataset, root)
         given = [data.classes[label] for label in data.labels.tolist()]
         names = [data.classes[label] for label in final.tolist()]
         files = zip(data.ids or (), given, names, strict=True)
         moved = {file: new for file, old, new in files if old != new}
+        dropped = {file for file, gone in zip(data.ids or (), left_out, strict=True) if gone}
         original = upload and root / FOLDER / upload.key / INCOMING
         if original and original.is_file():
-            write_upload(original, moved, out)
+            write_upload(original, moved, out, dropped=dropped)
         else:
-            write_folder(path, upload.layout if upload else None, moved, out)
+            write_folder(path, upload.layout if upload else None, moved, out, dropped=dropped)
     else:
-        new_npz(data, final, out)
+        new_npz(data, final, out, left_out)
     return out.getvalue()
 
 
-def new_npz(data: Data, final: np.ndarray, out: BinaryIO) -> None:
-    """Write data to out in the MedMNIST layout, with final (N,) as its training labels."""
-    parts = {"train": (data.images, final), "test": (data.test_images, data.test_labels.numpy())}
+def new_npz(data: Data, final: np.ndarray, out: BinaryIO, removed: np.ndarray) -> None:
+    """Write data to out in the MedMNIST layout, with final (N,) as its training labels.
+
+    removed: (N,) bool, training samples that are left out.
+    """
+    parts = {
+        "train": (data.images[~removed], final[~removed]),
+        "test": (data.test_images, data.test_labels.numpy()),
+    }
     if data.val_images is not None and data.val_labels is not None:
         parts["val"] = (data.val_images, data.val_labels.numpy())
     arrays: dict[str, Any] = {}
@@ -127,12 +141,18 @@ def new_npz(data: Data, final: np.ndarray, out: BinaryIO) -> None:
 
 
 def write_npz(
-    path: Path, rows: np.ndarray, given: np.ndarray, final: np.ndarray, out: BinaryIO
+    path: Path,
+    rows: np.ndarray,
+    given: np.ndarray,
+    final: np.ndarray,
+    out: BinaryIO,
+    removed: np.ndarray | None = None,
 ) -> None:
     """Copy the npz at path to out; only train_labels changes, to final (n,) in its rows (n,).
 
     given: (n,) classes as loaded, in each of which some row is. All other arrays are copied byte by
     byte; the labels keep their type, shape and numbers, which may be ids of classes, or one-hot.
+    removed: rows that are left out of all train_ arrays of this length.
     """
     name = "train_labels.npy"
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
@@ -151,7 +171,14 @@ def write_npz(
             info.compress_type = member.compress_type
             with target.open(info, "w", force_zip64=True) as to:
                 if member.filename == name:
-                    np.lib.format.write_array(to, labels, allow_pickle=False)
+                    kept = labels if removed is None else np.delete(labels, removed, axis=0)
+                    np.lib.format.write_array(to, kept, allow_pickle=False)
+                elif removed is not None and len(removed) and member.filename.startswith("train_"):
+                    with source.open(member) as file:
+                        array = np.lib.format.read_array(file, allow_pickle=False)
+                    if array.shape[:1] == (len(labels),):
+                        array = np.delete(array, removed, axis=0)
+                    np.lib.format.write_array(to, array, allow_pickle=False)
                 else:
                     with source.open(member) as file:
                         shutil.copyfileobj(file, to, MB)
@@ -163,11 +190,12 @@ def write_folder(
     moved: dict[str, str],
     out: BinaryIO,
     most: int = MAX_ZIP_BYTES,
+    dropped: Collection[str] = (),
 ) -> None:
     """Write a zip of all files under base to out, in the layout of an older upload if it has one.
 
-    moved: id of an image, its path under base -> its new class. Raises ExportError above `most`
-    bytes.
+    moved: id of an image, its path under base -> its new class. dropped: ids of images that are
+    left out. Raises ExportError above `most` bytes.
     """
     paths = sorted(list_files(base))
     check_size(sum(base.joinpath(*path).stat().st_size for path in paths), most)
@@ -175,16 +203,23 @@ def write_folder(
     new = moved_paths(found, {tuple(name.split("/")): kind for name, kind in moved.items()})
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, strict_timestamps=False) as target:
         for path in paths:
+            if "/".join(path) in dropped:
+                continue
             target.write(base.joinpath(*path), _in_layout("/".join(new.get(path, path)), layout))
 
 
 def write_upload(
-    path: Path, moved: dict[str, str], out: BinaryIO, most: int = MAX_ZIP_BYTES
+    path: Path,
+    moved: dict[str, str],
+    out: BinaryIO,
+    most: int = MAX_ZIP_BYTES,
+    dropped: Collection[str] = (),
 ) -> None:
     """Copy the uploaded zip at path to out; images get the folders of their new classes.
 
-    moved: id of an image, its path in the unpacked data set -> its new class. All other files are
-    copied as they came. Raises ExportError above `most` bytes.
+    moved: id of an image, its path in the unpacked data set -> its new class. dropped: ids of
+    images that are left out, unless a table lists them. All other files are copied as they came.
+    Raises ExportError above `most` bytes.
     """
     with safe_zip.opened(path) as archive:
         check_size(sum(member.file_size for member in archive.members), most)
@@ -195,7 +230,10 @@ def write_upload(
         labels = _labels_of_tables(placed.labeled or [], classes)
         new = {} if placed.labeled else moved_paths(placed.found, classes)
         with zipfile.ZipFile(out, "w") as target:
+            gone = set() if placed.labeled else {by_id[name] for name in dropped}
             for member, own in zip(archive.members, paths, strict=True):
+                if own in gone:
+                    continue
                 info = zipfile.ZipInfo("/".join(new.get(own, own)), member.date_time)
                 info.compress_type = member.compress_type
                 with target.open(info, "w", force_zip64=True) as to:

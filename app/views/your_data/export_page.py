@@ -32,7 +32,7 @@ def show() -> None:
     final, how = export.final_labels(issues, decisions, accept)
     with right:
         summary(view, issues, final, how)
-    files(view, issues, decisions, accept, final)
+    files(view, issues, decisions, accept, final, np.array(how) == "remove")
     changes(view, issues, final, how)
 
 
@@ -96,6 +96,7 @@ def files(
     decisions: dict[int, Decision],
     accept: float | None,
     final: np.ndarray,
+    removed: np.ndarray,
 ) -> None:
     """The data set with the final labels, the table, and another round with them."""
     name, run, classes, root = view.name, view.run, view.classes, runs().root
@@ -109,7 +110,7 @@ def files(
         if data is not None:
             downloads.button(
                 f"The data set, reviewed (.{suffix})",
-                lambda: export.data_set(run, data, final, root),
+                lambda: export.data_set(run, data, final, root, removed),
                 file_name,
                 key="save-data",
                 type="primary",
@@ -136,15 +137,22 @@ def files(
         "changed, or class folders with the files moved. The table lists for each sample the "
         "given, suggested and final label, the decision, and when it was made."
     )
+    if removed.any():
+        st.caption(
+            f"{removed.sum():,} images that belong to no class are left out of the data set, "
+            "unless a table in it lists the images; the table of all labels says “remove”."
+        )
     if again and data is not None:
-        start_again(run, data, final, file_name)
+        start_again(run, data, final, removed, file_name)
 
 
-def start_again(run: RunFolder, data: Data, final: np.ndarray, file_name: str) -> None:
+def start_again(
+    run: RunFolder, data: Data, final: np.ndarray, removed: np.ndarray, file_name: str
+) -> None:
     """Make an upload of the data set with the final labels, and go to step 2 with it."""
     root = runs().root
     with st.spinner("Packing and checking"):
-        file = io.BytesIO(export.data_set(run, data, final, root))
+        file = io.BytesIO(export.data_set(run, data, final, root, removed))
         upload = registry.receive(file, file_name, root, owner=visitor().id)
     runs().claim(upload.key)
     put(upload=upload.key, step="check")

@@ -73,7 +73,7 @@ def show_progress(name: str) -> None:
 @st.fragment
 @page.guarded
 def review(name: str) -> None:
-    """The wall, or a suspicious label with its evidence, the decision and the list, on one screen."""
+    """The wall, or a suspicious label with its evidence, the decision and the list on a screen."""
     runs().mark_watched(name)
     if not runs().may_control(name, visitor()):
         st.info(

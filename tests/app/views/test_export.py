@@ -71,6 +71,38 @@ def test_a_suggestion_that_is_not_proposed_changes_nothing_unseen():
     assert how == ["auto", "", "auto", "auto", ""]
 
 
+def test_what_belongs_to_no_class_is_left_out(tmp_path):
+    decisions = {1: Decision(1, "remove", 1, "2026-01-01T00:00:00+00:00")}
+    final, how = export.final_labels(ISSUES, decisions, accept=0.95)
+    assert how[1] == "remove"
+    assert final[1] == ISSUES.given[1]
+    rows = list(csv.DictReader(io.StringIO(export.table("abc", "vwxyz", ISSUES, decisions))))
+    assert (rows[1]["decision"], rows[1]["final"]) == ("remove", "")
+    before = dict(train_images=np.arange(5), train_labels=np.arange(5) % 3, extra=np.arange(5))
+    np.savez(tmp_path / "a.npz", **before)
+    out = io.BytesIO()
+    given = before["train_labels"]
+    export.write_npz(tmp_path / "a.npz", np.arange(5), given, given, out, np.array([1]))
+    after = np.load(io.BytesIO(out.getvalue()))
+    assert after["train_images"].tolist() == [0, 2, 3, 4]
+    assert after["train_labels"].tolist() == [0, 2, 0, 1]
+    assert after["extra"].tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_file_of_what_belongs_to_no_class_is_left_out(tmp_path):
+    about = registry.receive(zipped(pets()), "pets.zip", tmp_path)
+    base = Path(about.dataset.partition(":")[2])
+    gone = "train/cat/1.png"
+    for out in (outs := (io.BytesIO(), io.BytesIO())):
+        if out is outs[0]:
+            export.write_upload(original(about), {}, out, dropped={gone})
+        else:
+            export.write_folder(base, about.layout, {}, out, dropped={gone})
+    names = [set(zipfile.ZipFile(out).namelist()) for out in outs]
+    assert names[0] == set(pets()) - {"cat/1.png"}
+    assert len(names[1]) == len(pets()) - 1
+
+
 def test_the_table_has_everything():
     text = export.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], ISSUES, DECISIONS, 0.95)
     rows = list(csv.DictReader(io.StringIO(text)))

@@ -1,0 +1,150 @@
+"""Journeys over the wall of Your data: groups by key, by mouse and by touch; a server that dies."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from app.server.decisions import Reviews
+from engine.analysis.label_issues import label_issues
+from engine.analysis.review_order import by_pair, doubt_of
+from engine.runs.folder import RunFolder
+from tests.app.conftest import wait_until
+from tests.browser.conftest import go
+
+pytestmark = pytest.mark.slow
+WALL = dict(step="review", run="finished", desk_view="wall")
+
+
+def groups_of(folder) -> list[list[int]]:
+    """The samples of each group of pairs, in the wall's order."""
+    issues = label_issues(RunFolder(folder))
+    doubt = doubt_of(issues)
+    order = doubt.order
+    grouping = by_pair(issues.given[order], issues.suggested[order], doubt.wrong[order])
+    ends = np.cumsum(grouping.sizes)
+    return [part.tolist() for part in np.split(order[grouping.order], ends[:-1])]
+
+
+def ready(tab) -> None:
+    tab.locator(".tile .image[style*=url]").first.wait_for()
+
+
+def saved(tab) -> None:
+    tab.locator(".saved", has_text="✓ Saved").wait_for(timeout=60_000)
+
+
+def stored(root) -> dict[int, tuple[str, int]]:
+    latest = Reviews(root / "finished", 500, 10).latest()
+    return {sample: (d.kind, d.label) for sample, d in latest.items()}
+
+
+def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_server, server):
+    own = own_server()
+    shutil.copytree(server.root / "finished", own.root / "finished")
+    port = int(own.url.rpartition(":")[2])
+    given = RunFolder(own.root / "finished").labels["given"]
+    groups = groups_of(own.root / "finished")
+    expected: dict[int, tuple[str, int]] = {}
+    tab = visit("your_data", on=own, **WALL)
+    ready(tab)
+
+    def decide(numbers) -> None:
+        for number in numbers:
+            label = number % 10
+            tab.keyboard.press("a")
+            tab.keyboard.press(str(label))
+            for sample in groups[number]:
+                expected[sample] = ("keep" if given[sample] == label else "change", label)
+
+    decide(range(8))
+    own.process.kill()  # perhaps with some of them on their way
+    decide(range(8, 30))
+    tab.locator(".saved", has_text="kept in this browser").wait_for(timeout=60_000)
+    own = own_server(port)
+    saved(tab)
+    assert stored(own.root) == expected
+    for number in (29, 28):
+        tab.keyboard.press("u")
+        for sample in groups[number]:
+            del expected[sample]
+    tab.wait_for_timeout(300)
+    saved(tab)
+    assert stored(own.root) == expected
+
+    own.process.kill()
+    decide([28])
+    tab.close()  # with a decision that no server has
+    own = own_server(port)
+    again = tab.context.new_page()
+    go(again, own, "your_data", **WALL)
+    ready(again)
+    saved(again)
+    wait_until(lambda: stored(own.root) == expected)
+    again.keyboard.press("u")  # also after a reload
+    wait_until(lambda: len(stored(own.root)) == len(expected) - len(groups[28]))
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
+def test_click_range_drag_preview_remove_and_open(visit, own_server, server, width, height):
+    own = own_server()
+    shutil.copytree(server.root / "finished", own.root / "finished")
+    tab = visit("your_data", on=own, width=width, height=height, **WALL)
+    ready(tab)
+    tab.get_by_role("button", name="Doubt", exact=True).click()
+    tiles = tab.get_by_role("gridcell")
+    first = tiles.first.get_attribute("aria-label")
+    sample, given, other = map(
+        int, re.match(r"Sample (\d+), labeled (\d), looks like (\d)", first).groups()
+    )
+    tiles.nth(0).click()
+    tiles.nth(2).click(modifiers=["Shift"])
+    tab.locator(".foot .n", has_text="3 selected").wait_for()
+    assert [tiles.nth(i).get_attribute("aria-selected") for i in range(4)] == [
+        *["true"] * 3,
+        "false",
+    ]
+    tab.keyboard.press("Escape")
+    start, end = tiles.nth(0).bounding_box(), tiles.nth(1).bounding_box()
+    tab.mouse.move(start["x"] + 5, start["y"] + 5)
+    tab.mouse.down()
+    tab.mouse.move(end["x"] + 10, end["y"] + 10, steps=5)
+    tab.mouse.up()
+    tab.locator(".foot .n", has_text="2 selected").wait_for()
+    tab.keyboard.press("Enter")
+    dialog = tab.get_by_role("dialog")
+    assert re.search(
+        r"Expected mistakes in it: (about|fewer than) [\d.]+ of 2", dialog.inner_text()
+    )
+    assert stored(own.root) == {}
+    tab.keyboard.press("Enter")
+    wait_until(lambda: len(stored(own.root)) == 2)
+    assert stored(own.root)[sample] == ("change", other)
+    tab.locator(".tile.decided").first.wait_for()
+    assert f"changed to {other}" in tiles.first.get_attribute("aria-label")
+    tab.keyboard.press("x")
+    wait_until(lambda: len(stored(own.root)) == 3)
+    assert sorted(kind for kind, _ in stored(own.root).values()) == ["change", "change", "remove"]
+    tab.keyboard.press("o")
+    tab.get_by_text("What does it show?").wait_for()
+
+
+def test_names_by_others_are_text(visit, own_server, server):
+    """A class whose name is markup is shown as it is."""
+    own = own_server()
+    finished_run_named(own.root, server.root / "finished")
+    tab = visit("your_data", on=own, **WALL)
+    ready(tab)
+    assert "<img src=x onerror=" in tab.locator(".classes").inner_text()
+    assert tab.evaluate("window.acted") is None
+
+
+def finished_run_named(root, template) -> None:
+    from engine.files import read_json, write_json
+
+    shutil.copytree(template, root / "finished")
+    path = root / "finished" / "config.json"
+    config = read_json(path)
+    config["data"]["classes"][0] = '<img src=x onerror="window.acted=1">'
+    write_json(path, config)
