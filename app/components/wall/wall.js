@@ -64,6 +64,7 @@ class State {
     /** @type {Map<number, number>} sprite sheet -> when it was requested */
     this.requested = new Map();
     this.sent = { message: "", at: 0, wait: LATE };
+    this.silentSince = 0; // when the first message without an answer was sent
     this.refusals = "";
 
     this.controls = new Controls({
@@ -131,6 +132,7 @@ class State {
     const { answer } = data;
     if (answer.message && answer.message === this.sent.message) {
       this.sent = { message: "", at: answer.problem ? Date.now() : 0, wait: LATE };
+      this.silentSince = 0;
     }
     if (answer.refusals.length) this.refusals = `Not accepted: ${answer.refusals.join("; ")}.`;
     this.ledger.receive(data.log, answer.applied);
@@ -246,10 +248,10 @@ class State {
   }
 
   fillSaved() {
-    const { ledger, data, sent } = this;
+    const { ledger, data, silentSince } = this;
     if (!ledger || !data) return;
     const problem = data.readOnly || data.answer.problem || this.refusals;
-    const late = Boolean(sent.message) && Date.now() - sent.at > LATE;
+    const late = silentSince > 0 && Date.now() - silentSince > LATE;
     this.controls.fillSaved({ waiting: ledger.nWaiting, late, problem, isKept: ledger.isKept });
   }
 
@@ -578,6 +580,7 @@ class State {
     if (waits || wanted.length) {
       const wait = sent.message ? Math.min(sent.wait * 1.5, MOST_LATE) : LATE;
       this.sent = { message: randomName(), at: now, wait };
+      this.silentSince ||= now;
       wanted.forEach((number) => this.requested.set(number, now));
       const queues = waits ? Object.fromEntries(ledger.waiting) : {};
       this.send("exchange", { message: this.sent.message, queues, wanted });

@@ -35,7 +35,17 @@ def show() -> None:
         st.warning(f"This run {ENDED_EARLY[info.state]}: {escaping.lines(info.message)}.")
         st.page_link("views/train/page.py", label="Resume it on Train", query_params=link(run=name))
     run_picker.need_epochs(info)
-    review(name)
+    st.segmented_control(
+        "Review",
+        list(VIEWS),
+        format_func=VIEWS.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        **bound("desk_view"),
+    )
+    # The wall is no fragment: after a restart of the server the browser sends the decisions that
+    # wait before the page has run again, and Streamlit would drop a message for a fragment then.
+    (review_all if get("desk_view") == "wall" else review)(name)
 
 
 def show_progress(name: str) -> None:
@@ -70,26 +80,25 @@ def show_progress(name: str) -> None:
     )
 
 
+@page.guarded
+def review_all(name: str) -> None:
+    """All labels of a run on the wall."""
+    _say_who_decides(name)
+    view = RunView(name)
+    issues = issues_of(view)
+    evidence.estimate(issues)
+    review_wall.show(view, issues)
+
+
 @st.fragment
 @page.guarded
 def review(name: str) -> None:
-    """The wall, or a suspicious label with its evidence, the decision and the list on a screen."""
-    runs().mark_watched(name)
-    if not runs().may_control(name, visitor()):
-        st.info(
-            decide.READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:"
-        )
+    """A suspicious label of a run, its evidence, the decision and the list, on one screen."""
+    _say_who_decides(name)
     view = RunView(name)
     _reset_filters(len(view.classes))
     issues, decisions = issues_of(view), decide.reviews_of(name).latest()
     evidence.estimate(issues)
-    st.segmented_control(
-        "Review", list(VIEWS), format_func=VIEWS.__getitem__, required=True,
-        label_visibility="collapsed", **bound("desk_view"),
-    )  # fmt: skip
-    if get("desk_view") == "wall":
-        review_wall.show(view, issues)
-        return
     if not len(issues.flagged) and get("sample") is None:
         if issues.noise is not None:
             st.success("No label of this run looks wrong. There is nothing to review.")
@@ -118,6 +127,14 @@ def review(name: str) -> None:
     with right:
         evidence.neighbors(view, issues, sample, images)
     evidence.listing(view, issues, queue, decisions, images)
+
+
+def _say_who_decides(name: str) -> None:
+    runs().mark_watched(name)
+    if not runs().may_control(name, visitor()):
+        st.info(
+            decide.READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:"
+        )
 
 
 def _progress(
