@@ -32,7 +32,7 @@ def ready(tab) -> None:
 
 
 def saved(tab) -> None:
-    tab.locator(".saved", has_text="✓ Saved").wait_for(timeout=60_000)
+    tab.locator(".saved", has_text="✓ Saved").wait_for(timeout=180_000)
 
 
 def stored(root) -> dict[int, tuple[str, int]]:

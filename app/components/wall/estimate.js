@@ -19,30 +19,61 @@ export function expectedMistakes({ given, suggested, likely, doubt }, positions)
   );
 }
 
+const LEAST = 1e-4; // probability that a label is wrong
+const SPREAD = 0.8; // standard deviation of the shift before anything is decided
+const [STEPS, MOST_STEP] = [20, 2]; // of Newton's method
+/** @type {WeakMap<Float32Array, Float64Array>} */
+const logits = new WeakMap();
+
 /**
- * Wrong labels found, and the expected number among images without a decision: the sum of their
- * probabilities to be wrong, times found over expected ones among those decided so far.
+ * Wrong labels found, and the expected number among images without a decision.
+ *
+ * The log-odds of all labels to be wrong are shifted by one number until as many wrong labels are
+ * expected among the decided images as were found there: the most likely shift under a normal prior
+ * (mean 0), so that few decisions say little.
  * @param {Book} book
  * @param {(sample: number) => Decision | undefined} decisionOf
  * @returns {{decided: number, found: number, remaining: number}} remaining: NaN where not known
  */
 export function progress({ samples, doubt }, decisionOf) {
-  let [decided, found, expected, open] = [0, 0, 0, 0];
-  samples.forEach((sample, i) => {
-    const decision = decisionOf(sample);
-    if (!decision) {
-      open += doubt[i];
-      return;
+  let odds = logits.get(doubt);
+  if (!odds) {
+    odds = Float64Array.from(doubt, (p) => {
+      const clipped = Math.min(Math.max(p, LEAST), 1 - LEAST);
+      return Math.log(clipped / (1 - clipped));
+    });
+    logits.set(doubt, odds);
+  }
+  /** @type {number[]} */
+  const decided = [];
+  /** @type {number[]} */
+  const open = [];
+  let found = 0;
+  for (let i = 0; i < samples.length; i++) {
+    const decision = decisionOf(samples[i]);
+    (decision ? decided : open).push(odds[i]);
+    if (decision && (decision.kind === CHANGE || decision.kind === REMOVE)) found++;
+  }
+  let shift = 0;
+  for (let n = 0; n < STEPS && decided.length; n++) {
+    let [excess, slope] = [shift / SPREAD ** 2 - found, 1 / SPREAD ** 2];
+    for (const one of decided) {
+      const p = sigmoid(one + shift);
+      excess += p;
+      slope += p * (1 - p);
     }
-    decided++;
-    expected += doubt[i];
-    if (decision.kind === CHANGE || decision.kind === REMOVE) found++;
-  });
-  // as if PRIOR wrong labels had been expected and found before: few decisions say little
-  return { decided, found, remaining: (open * (found + PRIOR)) / (expected + PRIOR) };
+    const step = Math.min(Math.max(excess / slope, -MOST_STEP), MOST_STEP);
+    shift -= step;
+    if (Math.abs(step) < 1e-6) break;
+  }
+  const remaining = open.reduce((sum, one) => sum + sigmoid(one + shift), 0);
+  return { decided: decided.length, found, remaining };
 }
 
-const PRIOR = 10;
+/** @param {number} x */
+function sigmoid(x) {
+  return 1 / (1 + Math.exp(-x));
+}
 
 /**
  * A number of expected cases in words.

@@ -64,6 +64,7 @@ class State {
     /** @type {Map<number, number>} sprite sheet -> when it was requested */
     this.requested = new Map();
     this.sent = { message: "", at: 0, wait: LATE };
+    this.counts = { decided: 0, found: 0, remaining: NaN };
     this.silentSince = 0; // when the first message without an answer was sent
     this.refusals = "";
 
@@ -165,6 +166,7 @@ class State {
     this.selected.clear();
     this.controls.start(book, this.look.view);
     if (this.data) this.ledger.receive(this.data.log, {});
+    this.count();
     this.arrange(true);
     this.scroller.scrollTop = this.look.top;
   }
@@ -226,7 +228,14 @@ class State {
     this.fill();
   }
 
+  count() {
+    const { book, ledger } = this;
+    if (book && ledger) this.counts = progress(book, (sample) => ledger.of(sample));
+  }
+
+  /** After decisions have changed. */
   refresh() {
+    this.count();
     if (this.look.hidden) this.arrange(true);
     this.tiles.refresh();
     this.fill();
@@ -238,7 +247,7 @@ class State {
     this.keys = this.controls.offer(book, this.chosen());
     this.controls.fill({
       n: book.samples.length,
-      ...progress(book, (sample) => this.ledger?.of(sample)),
+      ...this.counts,
       selected: this.selected.size,
       hidden: look.hidden,
       readOnly: Boolean(data.readOnly),
@@ -464,7 +473,7 @@ class State {
       return;
     }
     const positions = samples.map((sample) => book.places.get(sample) ?? -1).filter((i) => i >= 0);
-    if (this.look.hidden) this.arrange(true);
+    this.refresh();
     this.look.cursor = positions[0] ?? -1;
     this.select(positions);
     this.reveal();
