@@ -4,14 +4,14 @@ import numpy as np
 import streamlit as st
 
 from app.components import page
-from app.server import escaping, run_cache
-from app.server.decisions import Decision, Reviews
+from app.server import escaping
+from app.server.decisions import Decision
 from app.server.label_issues import issues_of
-from app.server.run_info import RunsError
 from app.server.run_view import RunView
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, put
+from app.views.your_data.reviews import check_owner, reviews_of
 from engine.analysis.label_issues import LabelIssues
 
 MAX_CHOICES = 9  # labels that have a key
@@ -24,9 +24,6 @@ MIN_LIKELIHOOD = 0.005  # below it a label has no row of its own
 HOW_LIKELY = (
     "How likely each label is: the network's prediction for this image, averaged over the epochs. "
     "The given label counts only as far as the network agrees with it."
-)
-READ_ONLY = (
-    "This run belongs to another visitor, who decides on its labels: you can only view them."
 )
 
 
@@ -164,12 +161,6 @@ def _percent(share: float) -> str:
     return r"\>99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
-def reviews_of(name: str) -> Reviews:
-    """The decisions on labels of a run."""
-    run = run_cache.run(name)
-    return Reviews(run.folder, len(run.labels["given"]), len(run.info["data"]["classes"]))
-
-
 def queue_of(issues: LabelIssues, decisions: dict[int, Decision]) -> np.ndarray:
     """The suspicious samples that the filters let through, most suspicious first."""
     order = issues.flagged
@@ -214,12 +205,6 @@ def undo(name: str) -> None:
         st.toast("Nothing to undo.")
     else:
         put(sample=undone.sample)
-
-
-def check_owner(name: str) -> None:
-    """Raise RunsError for a visitor who may not decide on labels of this run."""
-    if not runs().may_control(name, visitor()):
-        raise RunsError(READ_ONLY)
 
 
 def _rank(issues: LabelIssues, samples: np.ndarray) -> np.ndarray:

@@ -14,7 +14,8 @@ from app.server.uploads import registry
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
-from app.views.your_data import decide, evidence, export
+from app.views.your_data import evidence, export
+from app.views.your_data.reviews import reviews_of
 from engine.analysis.label_issues import MIN_PROBABILITY, LabelIssues
 from engine.data import Data
 from engine.runs.folder import RunFolder
@@ -24,7 +25,7 @@ def show() -> None:
     """The summary, the files, and the labels that change."""
     name = run_picker.pick_run()
     view = RunView(name)
-    issues, decisions = issues_of(view), decide.reviews_of(name).latest()
+    issues, decisions = issues_of(view), reviews_of(name).latest()
     evidence.estimate(issues)
     left, right = st.columns(2, gap="large")
     with left:

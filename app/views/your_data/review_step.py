@@ -16,6 +16,7 @@ from app.server.visitors import visitor
 from app.state import selection
 from app.state.url_state import bound, get, link, put
 from app.views.your_data import decide, evidence, review_wall
+from app.views.your_data.reviews import READ_ONLY, reviews_of
 from engine.analysis.label_issues import LabelIssues
 
 ENDED_EARLY = {"failed": "failed", "stopped": "was stopped", "interrupted": "was interrupted"}
@@ -97,7 +98,7 @@ def review(name: str) -> None:
     _say_who_decides(name)
     view = RunView(name)
     _reset_filters(len(view.classes))
-    issues, decisions = issues_of(view), decide.reviews_of(name).latest()
+    issues, decisions = issues_of(view), reviews_of(name).latest()
     evidence.estimate(issues)
     if not len(issues.flagged) and get("sample") is None:
         if issues.noise is not None:
@@ -132,9 +133,7 @@ def review(name: str) -> None:
 def _say_who_decides(name: str) -> None:
     runs().mark_watched(name)
     if not runs().may_control(name, visitor()):
-        st.info(
-            decide.READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:"
-        )
+        st.info(READ_ONLY + ("" if runs().private(name) else FORK), icon=":material/visibility:")
 
 
 def _progress(

@@ -15,7 +15,8 @@ from app.server.run_view import RunView
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import put
-from app.views.your_data import decide, evidence
+from app.views.your_data import evidence
+from app.views.your_data.reviews import READ_ONLY, check_owner, reviews_of
 from engine.analysis import review_order
 from engine.analysis.label_issues import LabelIssues
 from engine.errors import StoreError
@@ -35,7 +36,7 @@ def show(view: RunView, issues: LabelIssues) -> None:
     key = f"{name} {created} {stamp} {view.row}"
     book = _book(key, side, view, issues)
     n_sheets = 0 if data is None else -(-len(book.samples) // PER_SHEET)
-    reviews, may_decide = decide.reviews_of(name), runs().may_control(name, visitor())
+    reviews, may_decide = reviews_of(name), runs().may_control(name, visitor())
 
     def exchange(message: dict[str, Any]) -> None:
         requested = st.session_state.setdefault(REQUESTED, set())
@@ -50,7 +51,7 @@ def show(view: RunView, issues: LabelIssues) -> None:
         log=reviews.log(),
         by=visitor().id,
         answer=st.session_state.pop(ANSWER, Answer()),
-        read_only="" if may_decide else decide.READ_ONLY,
+        read_only="" if may_decide else READ_ONLY,
         key="wall",
         exchange=exchange,
         open_sample=lambda sample: put(desk_view=None, sample=sample),
@@ -64,7 +65,7 @@ def receive(name: str, reviews: Reviews, given: np.ndarray, message: dict[str, A
     refusals: list[str] = []
     try:
         if message.get("queues"):
-            decide.check_owner(name)
+            check_owner(name)
             for source, steps in steps_of(message, given).items():
                 applied[source], refused = reviews.receive(source, steps, by=visitor().id)
                 refusals += refused

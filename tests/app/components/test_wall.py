@@ -14,7 +14,8 @@ from app.server.decisions import Decision, Reviews, Step
 from app.server.label_issues import issues_of
 from app.server.run_manager import runs
 from app.server.run_view import RunView
-from app.views.your_data import decide, review_wall
+from app.views.your_data import review_wall
+from app.views.your_data.reviews import READ_ONLY, reviews_of
 from engine.analysis.review_order import by_look_alikes, by_pair
 from tests.app.conftest import app, locked
 
@@ -83,7 +84,7 @@ def test_a_message_that_is_not_the_walls_is_refused(queues, tmp_path):
 
 
 def test_the_page_sends_book_and_decisions_and_stores_a_message_once(finished, root):
-    decide.reviews_of(finished).decide(7, "skip", 0, by="somebody")
+    reviews_of(finished).decide(7, "skip", 0, by="somebody")
     at = app("your_data", step="review", run=finished, desk_view="wall")
     data = sent(at)
     issues, n = issues_of(RunView(finished)), len(RunView(finished).labels["given"])
@@ -94,7 +95,7 @@ def test_the_page_sends_book_and_decisions_and_stores_a_message_once(finished, r
     assert list(data["sheets"]) == ["0"]
     queue = [{"number": 1, "kind": "label", "samples": [0, 1], "labels": [3, 3]}]
     message = {"message": "m1", "queues": {"tab": queue}}
-    reviews = decide.reviews_of(finished)
+    reviews = reviews_of(finished)
     for _ in range(2):
         answer = review_wall.receive(finished, reviews, issues.given, message)
         assert (answer.applied, answer.problem) == ({"tab": 1}, "")
@@ -107,7 +108,7 @@ def test_the_page_sends_book_and_decisions_and_stores_a_message_once(finished, r
 
 
 def test_what_cannot_be_stored_is_not_acknowledged(finished, root):
-    reviews = decide.reviews_of(finished)
+    reviews = reviews_of(finished)
     queue = [{"number": 1, "kind": "remove", "samples": [0]}]
     message = {"message": "m", "queues": {"tab": queue}}
     with locked(reviews._storage):
@@ -119,11 +120,11 @@ def test_what_cannot_be_stored_is_not_acknowledged(finished, root):
 def test_a_visitor_who_may_not_decide_only_looks(finished, root, monkeypatch):
     monkeypatch.setattr(type(runs()), "may_control", lambda *a: False)
     at = app("your_data", step="review", run=finished, desk_view="wall")
-    assert sent(at)["readOnly"] == decide.READ_ONLY
+    assert sent(at)["readOnly"] == READ_ONLY
     queue = [{"number": 1, "kind": "remove", "samples": [0]}]
-    reviews = decide.reviews_of(finished)
+    reviews = reviews_of(finished)
     answer = review_wall.receive(finished, reviews, GIVEN, {"queues": {"tab": queue}})
-    assert answer.problem == decide.READ_ONLY
+    assert answer.problem == READ_ONLY
     assert reviews.log() == []
 
 

@@ -20,7 +20,7 @@ from app.server.run_reader import RunReader
 from app.server.uploads import registry
 from app.server.visible_runs import VisibleRuns
 from app.server.visitors import acting_as
-from app.views.your_data import decide
+from app.views.your_data.reviews import reviews_of
 from engine.analysis import label_changes, sample_history
 from engine.analysis.label_evidence import epoch_history
 from engine.data import load
@@ -314,10 +314,10 @@ def test_only_the_owner_decides_on_a_public_run(root, template):
         at = open_as(token, "your_data", run="public", step="review")
         assert ("Fork it" in texts(at)) == (token == BOB)
         press(at, "keep-")
-        assert len(decide.reviews_of("public").log()) == n_kept
+        assert len(reviews_of("public").log()) == n_kept
     at = open_as(BOB, "your_data", run="public", step="review")
     press(at, "undo-")
-    assert len(decide.reviews_of("public").log()) == 1
+    assert len(reviews_of("public").log()) == 1
 
 
 def test_a_page_gets_nothing_unchecked_from_the_manager(private):

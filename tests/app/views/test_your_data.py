@@ -16,6 +16,7 @@ from app.server.run_manager import runs
 from app.server.run_view import RunView
 from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import decide
+from app.views.your_data.reviews import reviews_of
 from app.views.your_data.upload_step import UPLOAD
 from engine.data import load
 from engine.files import read_json
@@ -39,7 +40,7 @@ def wrong_digits(n: int = 300) -> bytes:
 
 def open_samples(name: str) -> list[int]:
     issues = issues_of(RunView(name))
-    return [s for s in issues.flagged.tolist() if s not in decide.reviews_of(name).latest()]
+    return [s for s in issues.flagged.tolist() if s not in reviews_of(name).latest()]
 
 
 def shows(at, sample: int) -> bool:
@@ -159,7 +160,7 @@ def test_keys_decide_and_move_on_and_back(finished):
     press(at, f"pick-{a}-1")
     press(at, f"keep-{b}")
     press(at, f"skip-{c}")
-    latest = decide.reviews_of(finished).latest()
+    latest = reviews_of(finished).latest()
     assert {s: (x.kind, x.label) for s, x in latest.items()} == {
         a: ("change" if issues.suggested[a] != issues.given[a] else "keep", issues.suggested[a]),
         b: ("keep", issues.given[b]),
@@ -169,7 +170,7 @@ def test_keys_decide_and_move_on_and_back(finished):
     assert "3 of " in at.get("progress")[0].proto.text
     press(at, f"undo-{d}")
     assert shows(at, c)
-    assert sorted(decide.reviews_of(finished).latest()) == sorted([a, b])
+    assert sorted(reviews_of(finished).latest()) == sorted([a, b])
 
 
 def test_from_the_middle_of_the_list_it_continues_there(finished):
@@ -196,7 +197,7 @@ def test_a_press_meant_for_the_image_before_decides_nothing(finished):
     press(at, f"keep-{a}")
     stale.click()
     at.run()
-    assert list(decide.reviews_of(finished).latest()) == [a]
+    assert list(reviews_of(finished).latest()) == [a]
     assert shows(at, b)
 
 
@@ -208,7 +209,7 @@ def test_any_other_class_can_be_chosen(finished):
     assert len(others) + len(picks) == 10
     label = int(others[0].key.rsplit("-", 1)[1])
     others[0].click().run()
-    assert decide.reviews_of(finished).latest()[sample].label == label
+    assert reviews_of(finished).latest()[sample].label == label
 
 
 def test_digits_are_picked_by_their_own_key_and_names_by_place():
@@ -254,7 +255,7 @@ def test_an_invalid_likelihood_in_a_link_is_reset(sound, bad):
 
 
 def test_all_decided(finished):
-    reviews, issues = decide.reviews_of(finished), issues_of(RunView(finished))
+    reviews, issues = reviews_of(finished), issues_of(RunView(finished))
     for sample in issues.flagged.tolist():
         reviews.decide(sample, "keep", int(issues.given[sample]))
     at = app("your_data", step="review", run=finished)
@@ -288,7 +289,7 @@ def test_missing_images_leave_the_labels(root, template):
 
 
 def test_the_summary_counts_the_changes(sound):
-    issues, reviews = issues_of(RunView(sound)), decide.reviews_of(sound)
+    issues, reviews = issues_of(RunView(sound)), reviews_of(sound)
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
@@ -320,7 +321,7 @@ def test_nothing_changes_unseen_without_evidence(silent, accept):
 
 
 def test_another_round_starts_with_the_reviewed_labels(finished, root):
-    issues, reviews = issues_of(RunView(finished)), decide.reviews_of(finished)
+    issues, reviews = issues_of(RunView(finished)), reviews_of(finished)
     reviews.decide(0, "change", int(issues.given[0] + 1) % 10)
     at = press(app("your_data", step="take", run=finished), "again")
     about = registry.find(at.query_params["upload"], root)
