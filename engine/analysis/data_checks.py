@@ -14,7 +14,7 @@ from engine.analysis.checks.duplicates import duplicate_checks, find_duplicates
 from engine.analysis.checks.features import space_of
 from engine.analysis.checks.images import image_checks, is_blank
 from engine.analysis.checks.outliers import outlier_check
-from engine.analysis.checks.report import Check, Item, Report, check, percent
+from engine.analysis.checks.report import Check, Item, Report, check
 from engine.analysis.checks.samples import Samples, samples_of
 from engine.data.layout import says_loss
 from engine.errors import DataError, StoreError
@@ -104,23 +104,6 @@ def check_samples(
         checks=tuple(checks),
         notes=notes,
     )
-
-
-def key_figures(report: Report) -> dict[str, str]:
-    """Label -> value of the counts, to show in a row."""
-    figures = {"Training samples": f"{report.counts['train']:,}"}
-    if "val" in report.counts:
-        figures["Validation samples"] = f"{report.counts['val']:,}"
-    figures["Test samples"] = f"{report.counts['test']:,}" if "test" in report.counts else "none"
-    figures["Classes"] = f"{sum(n > 0 for n in report.class_counts):,}"
-    if len(report.shape) == 3:
-        channels, height, width = report.shape
-        color = "gray" if channels == 1 else "color"
-        figures["Pixels"] = f"{width} \N{MULTIPLICATION SIGN} {height} {color}"
-    else:
-        figures["Features"] = f"{report.shape[0]:,}"
-    figures["Label health"] = "not known" if report.health is None else percent(report.health)
-    return figures
 
 
 def _loading_check(notes: tuple[str, ...]) -> Check:

@@ -25,7 +25,8 @@ def check(
     as_json: bool,
 ) -> int:
     """Check a data set: wrong labels, duplicates, leakage, outliers, poor images."""
-    from engine.analysis.data_checks import check_data, key_figures
+    from engine.analysis.checks.report import key_figures
+    from engine.analysis.data_checks import check_data
     from engine.cli.console import print_table
     from engine.reports.check import write_report
     from engine.runs.folder import RunFolder

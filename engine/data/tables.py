@@ -83,8 +83,9 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
     """
     path, label, split, true, own, voters = _columns(rows)
     if path is None or (label is None and not voters):
+        names = [shown(c, 40) for c in dict.fromkeys(column for row in rows for column in row)]
         raise DataError(
-            f"{name} has the columns {some([shown(c, 40) for c in dict.fromkeys(c for r in rows for c in r)], 10)}; needed "
+            f"{name} has the columns {some(names, 10)}; needed "
             "are path (or id) and label, or several annotators' labels as label_1, label_2"
         )
     if label is not None and voters:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from engine.analysis.checks.report import Check, Item, Report, Sample, Table, count
-from engine.analysis.data_checks import key_figures
+from engine.analysis.checks.report import Check, Item, Report, Sample, Table, count, key_figures
 from engine.charts import escaping
 from engine.reports.images import PNG_UP_TO, image_urls
 from engine.reports.names import public_name
@@ -38,14 +37,15 @@ Urls = Mapping[tuple[str, int], str]
 
 def write_report(report: Report, out: Path, data: "Data | None") -> int:
     """Write a report as .json, or else as a page; returns its size in bytes. Raises StoreError."""
-    is_json = out.suffix.lower() == ".json"
-    text = json.dumps(report.as_dict(), indent=1) if is_json else check_page(report, data)
+    if out.suffix.lower() == ".json":
+        text = json.dumps(report.as_dict(), indent=1)
+    else:
+        text = check_page(report, {} if data is None else thumbnails(report, data))
     return write_whole(out, text.encode())
 
 
-def check_page(report: Report, data: "Data | None") -> str:
-    """The page. data: for thumbnails; None, or rows without images, leaves them out."""
-    urls = thumbnails(report, data) if data is not None else {}
+def check_page(report: Report, urls: Urls) -> str:
+    """The page. urls: of the images, as of `thumbnails`; those that are missing are left out."""
     shown = [check for check in report.by_severity() if check.items or check.table]
     return Template((HERE / "check.html").read_text()).substitute(
         title=f"Data check: {h(public_name(report.dataset))}",

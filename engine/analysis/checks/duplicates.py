@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 THUMBNAIL = 16  # pixels per side
 N_CANDIDATES = 10  # nearest neighbors that are compared
 BASE_NEIGHBOR = 5  # its distance is what is usual: small groups of duplicates do not change it
-RELATIVE = 0.1  # distance of near duplicates, of the usual one
+RELATIVE = 0.08  # distance of near duplicates, of the usual one
 FARTHEST, NEAREST = 0.03, 0.0005  # 1 - correlation that is (not) enough whatever is usual
 
 EXACT, NEAR = "Exact duplicates", "Near duplicates"
@@ -99,7 +99,7 @@ def groups_of(numbers: np.ndarray) -> list[np.ndarray]:
 
 def _leakage(samples: Samples, leaks: list[np.ndarray]) -> Check:
     if len(samples.parts) < 2:
-        why = "There is one part only, so nothing can leak into another."
+        why = "No test part: how well a network does on new samples stays unknown."
         return skipped("leakage", LEAKAGE, why)
     names = list(samples.parts)
     items, n_leaked = [], 0

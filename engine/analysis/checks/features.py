@@ -82,20 +82,29 @@ def _features(images: "Tensor") -> "Tensor":
 
 
 def _gradient_histograms(gray: "Tensor") -> "Tensor":
-    """(n, N_BINS, cells, cells) of gray images (n, H, W)."""
+    """(n, N_BINS, cells) of gray images (n, H, W): gradients by direction, in cells of a grid."""
     import torch
-    from torch.nn.functional import adaptive_avg_pool2d, pad
+    from torch.nn.functional import pad
 
     x = pad(gray[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     across, down = x[:, 1:-1, 2:] - x[:, 1:-1, :-2], x[:, 2:, 1:-1] - x[:, :-2, 1:-1]
-    strength = (across.square() + down.square()).sqrt()
-    angle = torch.atan2(down, across) * (N_BINS / torch.pi)  # opposite directions are one
-    cells = [min(side, N_CELLS) for side in gray.shape[1:]]
-    planes = []
-    for number in range(N_BINS):
-        off = (angle - number + N_BINS / 2) % N_BINS - N_BINS / 2
-        planes.append(adaptive_avg_pool2d(strength * (1 - off.abs()).clamp(min=0), cells))
-    return torch.stack(planes, 1)
+    strength = torch.hypot(across, down).flatten()
+    angle = torch.atan2(down, across).flatten() * (N_BINS / torch.pi) + N_BINS
+    lower = angle.floor()
+    share = (angle - lower) * strength  # of the next bin
+    bins = lower.long()
+
+    n, height, width = gray.shape
+    rows, columns = (min(side, N_CELLS) for side in (height, width))
+    down_cell = torch.arange(height) * rows // height
+    cell = down_cell[:, None] * columns + torch.arange(width) * columns // width
+    size = rows * columns * N_BINS
+    start = (torch.arange(n)[:, None, None] * size + cell * N_BINS).flatten()
+    # opposite directions are one
+    histograms = torch.bincount(start + bins % N_BINS, strength - share, n * size)
+    histograms += torch.bincount(start + (bins + 1) % N_BINS, share, n * size)
+    histograms = histograms.view(n, rows * columns, N_BINS)
+    return histograms.transpose(1, 2) / (height * width / (rows * columns))
 
 
 def _reduced(raw: "Tensor") -> "Tensor":

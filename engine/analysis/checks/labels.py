@@ -25,10 +25,11 @@ REGULARIZATION = 0.05  # C of logistic regression: with 1, wrong labels were mem
 MAX_ITERATIONS = 60
 MOST_WORK = 3e9  # samples x features x classes, above which the neighbors judge alone
 MIN_CLASS_SIZE = 5  # labels of a class, below which they are not judged
-# The simple classifier must agree with this share of the labels that are estimated to be right
-MIN_AGREEMENT = 0.75
+# A classifier that predicts less than this share of the labels estimated to be right, both beyond
+# chance, knows too little. With weak features that estimate is too low as well, hence a floor.
+MIN_AGREEMENT, MIN_RIGHT = 0.75, 0.6
 SURE = 0.9  # probability of another class, from which a weak classifier is listened to
-CLOSE = 0.5  # probability of the second class, relative to the first, of an ambiguous sample
+CLOSE = 0.75  # probability of the second class, relative to the first, of an ambiguous sample
 MIN_CONFUSED = 0.05  # share of two classes that is confused, from which on it is said
 MOST_PAIRS = 12
 
@@ -62,9 +63,8 @@ def judge(samples: Samples, space: Space, groups: np.ndarray) -> Judgment | None
     pred_probs = _smoothed(votes, k)
     method = f"the labels of the {k} nearest neighbors"
     if len(labels) * space.features.shape[1] * n_classes <= MOST_WORK:
-        pred_probs = _normalized(
-            pred_probs * _out_of_fold(space.features, labels, groups, n_classes)
-        )
+        learned = _out_of_fold(space.features, labels, groups, n_classes)
+        pred_probs = _normalized(pred_probs * learned)
         method = f"{N_FOLDS}-fold logistic regression and {method}"
     space_words = "simple image features" if samples.has_images else "the given features"
     return judged(labels, pred_probs, votes, f"Labels were judged by {method}, on {space_words}.")
@@ -75,7 +75,8 @@ def judged(labels: np.ndarray, pred_probs: np.ndarray, votes: np.ndarray, method
     noise = estimate_noise(votes, labels)
     agreement = float((pred_probs.argmax(1) == labels).mean())
     right = 1 - noise.n_wrong / len(labels)
-    weak = agreement < MIN_AGREEMENT * right
+    chance = float(np.square(np.bincount(labels) / len(labels)).sum())
+    weak = agreement - chance < MIN_AGREEMENT * (max(right, MIN_RIGHT) - chance)
     score = pred_probs[np.arange(len(labels)), labels]
     doubted = pred_probs.argmax(1) != labels
     doubted &= np.bincount(labels, minlength=pred_probs.shape[1])[labels] >= MIN_CLASS_SIZE
@@ -184,9 +185,7 @@ def _ambiguous(samples: Samples, judgment: Judgment) -> Check:
         a, b = (samples.classes[c] for c in order[index])
         text = f"{a} ({percent(first[index])}) or {b} ({percent(second[index])})"
         items.append(samples.item([index], text, second[index] / first[index]))
-    found = (
-        f"{count(len(items), 'sample')} could be of two classes; labels may be a matter of taste."
-    )
+    found = f"{count(len(items), 'sample')} could be of either of two classes."
     return check(
         "ambiguous", AMBIGUOUS, items, found, "Every sample has one most likely class.", "note"
     )

@@ -8,7 +8,7 @@ from engine.analysis.checks.samples import Samples
 
 MIN_SAMPLES = 30
 N_NEIGHBORS = 10
-MIN_DEVIATIONS = 5.0  # of the logarithm of the distance, above its median
+MIN_DEVIATIONS = 6.0  # of the logarithm of the distance, above its median
 TITLE = "Outliers"
 
 

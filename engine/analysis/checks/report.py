@@ -103,3 +103,20 @@ def count(n: int, noun: str, nouns: str = "") -> str:
 def percent(share: float) -> str:
     """A share in [0, 1] with few digits: 0.4 %, 12 %."""
     return f"{100 * share:.1f} %" if 0 < share < 0.0995 else f"{100 * share:.0f} %"
+
+
+def key_figures(report: Report) -> dict[str, str]:
+    """Label -> value of the counts, to show in a row."""
+    figures = {"Training samples": f"{report.counts['train']:,}"}
+    if "val" in report.counts:
+        figures["Validation samples"] = f"{report.counts['val']:,}"
+    figures["Test samples"] = f"{report.counts['test']:,}" if "test" in report.counts else "none"
+    figures["Classes"] = f"{sum(n > 0 for n in report.class_counts):,}"
+    if len(report.shape) == 3:
+        channels, height, width = report.shape
+        color = "gray" if channels == 1 else "color"
+        figures["Pixels"] = f"{width} \N{MULTIPLICATION SIGN} {height} {color}"
+    else:
+        figures["Features"] = f"{report.shape[0]:,}"
+    figures["Label health"] = "not known" if report.health is None else percent(report.health)
+    return figures
