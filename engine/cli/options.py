@@ -139,6 +139,25 @@ def export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
 
 
+def check(parser: argparse.ArgumentParser) -> None:
+    """Options of `check`."""
+    _describe(
+        parser,
+        "Label issues, duplicates, leakage, outliers, poor images, class sizes and annotators. "
+        "Without a run, labels are judged by logistic regression and neighbors on simple features.",
+    )
+    parser.add_argument(
+        "data", metavar="DATA", nargs="?", help="data set, as for train (default: that of the run)"
+    )
+    parser.add_argument("--run", metavar="RUN", help="run folder whose network judges the labels")
+    parser.add_argument("--out", metavar="FILE", help="report to write, .html or .json")
+    for name in ("limit", "image-size"):
+        parser.add_argument(f"--{name}", type=int, metavar="N", help="as for train")
+    parser.add_argument("--image-fit", metavar="FIT", default="pad", help="as for train")
+    _add_json(parser)
+    _add_plugin(parser)
+
+
 def publish(parser: argparse.ArgumentParser) -> None:
     """Options of `publish`."""
     _describe(

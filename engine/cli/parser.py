@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine import __version__
-from engine.cli import commands, options, sweep_commands
+from engine.cli import commands, data_commands, options, sweep_commands
 
 FAILED, BAD_INPUT = 1, 2
 # name -> its function, and the function that adds its options
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
     "headline": (sweep_commands.headline, options.headline),
     "fork": (commands.fork, options.fork),
     "show": (commands.show, options.run_and_json),
+    "check": (data_commands.check, options.check),
     "export": (commands.export, options.export),
     "map": (commands.embed, options.map),
     "publish": (commands.publish, options.publish),

@@ -35,6 +35,8 @@ class Data:
     val_labels: Tensor | None = None
     true_labels: Tensor | None = None  # (N,) int64, None where the truth is not known
     ids: tuple[str, ...] | None = None  # one per training sample; None: the row number
+    val_ids: tuple[str, ...] | None = None  # of the validation and test samples
+    test_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()  # each repair made while loading, in one sentence
 
     @property

@@ -48,11 +48,21 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
         raise DataError(_nothing(path, found))
     files, images = image_files.decode(files, f"{path}", settings, notes)
     train, val, test = (image_files.part(part, files, images) for part in PARTS)
-    ids = tuple(file.id for file in files if file.part == "train")
+    ids, val_ids, test_ids = (image_files.ids(part, files) for part in PARTS)
     try:
         if train is None:
             raise DataError(f"{path} has no readable image to train on")
-        return check_parts(name, train, test, found.classes, val=val, ids=ids, notes=notes)
+        return check_parts(
+            name,
+            train,
+            test,
+            found.classes,
+            val=val,
+            ids=ids,
+            val_ids=val_ids,
+            test_ids=test_ids,
+            notes=notes,
+        )
     except DataError as error:
         raise DataError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
 

@@ -120,6 +120,17 @@ def part(name: str, files: list[File], images: np.ndarray) -> tuple[np.ndarray, 
     return images[rows[0] : rows[-1] + 1], labels
 
 
+def ids(name: str, files: list[File]) -> tuple[str, ...]:
+    """The ids of one part's files."""
+    return tuple(file.id for file in files if file.part == name)
+
+
+def sizes(paths: Sequence[Path]) -> np.ndarray:
+    """Width and height (n, 2) int64 of image files, upright; 0 for those that cannot be read."""
+    headers = [_header(File(path, "", "", 0)) for path in paths]
+    return np.array([header.size for header in headers], dtype=np.int64).reshape(-1, 2)
+
+
 def left_out(problems: Sequence[tuple[str, str]]) -> list[str]:
     """A note on files that cannot be decoded, given their ids and reasons; none without any."""
     reasons: dict[str, list[str]] = {}

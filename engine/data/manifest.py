@@ -43,6 +43,11 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
     return arrays(name, rows, _sources(rows, path.parent), path.name, settings, notes)
 
 
+def annotations(path: Path) -> tuple[tuple[str, ...], dict[str, list[str | None]]]:
+    """`tables.annotations` of a table, by the ids of its samples. Raises DataError and OSError."""
+    return tables.annotations(tables.read_rows(path.read_bytes(), path.name), path.name)
+
+
 def arrays(
     name: str,
     rows: Sequence[Row | None],
@@ -94,7 +99,9 @@ def arrays(
             classes,
             val=val,
             true_labels=true_labels if n_known == len(trained) else None,
-            ids=tuple(file.id for file in trained),
+            ids=image_files.ids("train", files),
+            val_ids=image_files.ids("val", files),
+            test_ids=image_files.ids("test", files),
             notes=notes,
         )
     except DataError as error:

@@ -1,5 +1,6 @@
 """A labeled image set as NumPy arrays, and the checks of every data set; imports no torch."""
 
+import itertools
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ class Arrays:
     val_labels: np.ndarray | None = None
     true_labels: np.ndarray | None = None
     ids: tuple[str, ...] | None = None
+    val_ids: tuple[str, ...] | None = None
+    test_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -42,6 +45,8 @@ def check_parts(
     val: Part | None = None,
     true_labels: np.ndarray | None = None,
     ids: tuple[str, ...] | None = None,
+    val_ids: tuple[str, ...] | None = None,
+    test_ids: tuple[str, ...] | None = None,
     notes: Sequence[str] = (),
 ) -> Arrays:
     """Check images and labels of each part, without a copy of the images.
@@ -73,10 +78,14 @@ def check_parts(
         notes.append("No test part: test accuracy cannot be measured.")
         test = (images[:0], labels[:0])
     others: dict[str, Part] = {}
+    other_ids = {"test": test_ids, "val": val_ids}
     for part, pair in (("test", test), ("val", val)):
         if pair is not None:
             _check_part(name, part, *pair, images.shape[1:])
-            others[part] = _learnable(part, *pair, counts, notes)
+            keep = _learnable(part, pair[1], counts, notes)
+            others[part] = pair if keep.all() else (pair[0][keep], pair[1][keep])
+            if (own := other_ids[part]) is not None:
+                other_ids[part] = tuple(itertools.compress(own, keep))
     val_images, val_labels = others.get("val", (None, None))
     return Arrays(
         name,
@@ -88,6 +97,8 @@ def check_parts(
         val_labels,
         true_labels=true_labels,
         ids=ids,
+        val_ids=other_ids["val"],
+        test_ids=other_ids["test"],
         notes=tuple(notes),
     )
 
@@ -183,16 +194,14 @@ def _check_below(name: str, part: str, labels: np.ndarray, n_classes: int) -> No
         )
 
 
-def _learnable(
-    part: str, images: np.ndarray, labels: np.ndarray, counts: np.ndarray, notes: list[str]
-) -> Part:
-    """The images whose class has a training sample; counts (C,) are the training samples."""
+def _learnable(part: str, labels: np.ndarray, counts: np.ndarray, notes: list[str]) -> np.ndarray:
+    """(n,) bool: images whose class has a training sample; counts (C,) are these samples."""
     keep = np.isin(labels, np.flatnonzero(counts))
     if keep.all():
-        return images, labels
+        return keep
     dropped = labels[~keep]
     notes.append(
         f"Dropped {len(dropped):,} of {len(labels):,} {part} images: no training image has their "
         f"label ({some(np.unique(dropped).tolist())})."
     )
-    return images[keep], labels[keep]
+    return keep

@@ -81,18 +81,11 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
     Labels of several annotators become the majority, the first one's where there is none. Raises
     DataError on missing columns, on unknown parts and on several labels in one cell.
     """
-    columns = {_plain(column): column for row in rows for column in row}
-    path, label, split, true, own = (
-        next((columns[kind] for kind in kinds if kind in columns), None)
-        for kinds in (PATH, LABEL, SPLIT, TRUE_LABEL, ID)
-    )
-    used = {path, label, split, true, own}
-    voters = [c for plain, c in columns.items() if ANNOTATOR.fullmatch(plain) and c not in used]
-    if label is None and "labels" in columns:
-        voters = [columns["labels"]]
+    path, label, split, true, own, voters = _columns(rows)
     if path is None or (label is None and not voters):
+        names = [shown(c, 40) for c in dict.fromkeys(column for row in rows for column in row)]
         raise DataError(
-            f"{name} has the columns {some([shown(c, 40) for c in columns.values()], 10)}; needed "
+            f"{name} has the columns {some(names, 10)}; needed "
             "are path (or id) and label, or several annotators' labels as label_1, label_2"
         )
     if label is not None and voters:
@@ -129,6 +122,29 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
             f"{name}: left out {len(missing):,} rows without a path or label: {some(missing)}."
         )
     return found
+
+
+def annotations(rows: Rows, name: str) -> tuple[tuple[str, ...], dict[str, list[str | None]]]:
+    """The annotators of a table, and each one's label of each sample, by the id of its `Row`.
+
+    There are annotators' labels also where another column has the label. None: no label.
+    """
+    path, _, _, _, own, voters = _columns(rows, with_lists=True)
+    found: dict[str, list[str | None]] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{name}, row {number}"
+        source = None if path is None else _source(row.get(path), where)[0]
+        key = (_text(row.get(own), where) if own is not None else None) or source
+        if key is None:
+            continue
+        cells = [row.get(column) for column in voters]
+        if len(cells) == 1:  # a list of labels
+            cells = cells[0] if isinstance(cells[0], list | tuple) else cells
+        found[key] = [_text(cell, where) for cell in cells]
+    if len(voters) == 1:
+        most = max(map(len, found.values()), default=0)
+        return tuple(str(number) for number in range(1, most + 1)), found
+    return tuple(voters), found
 
 
 def find(rows: Sequence[Row | None], files: Iterable[Path], folder: Path) -> list[Path | None]:
@@ -217,6 +233,30 @@ def changed(raw: bytes, name: str, labels: dict[int, str]) -> bytes:
     if PurePosixPath(name).suffix.lower() == ".jsonl":
         return (mark + _changed_json_lines(text, labels)).encode()
     return (mark + _changed_csv(text, labels)).encode()
+
+
+class _Columns(NamedTuple):
+    """The names of the columns that are used, as in the table."""
+
+    path: str | None
+    label: str | None
+    split: str | None
+    true_label: str | None
+    id: str | None
+    annotators: list[str]
+
+
+def _columns(rows: Rows, with_lists: bool = False) -> _Columns:
+    """with_lists: a column "labels" holds annotators' labels also beside one of labels."""
+    columns = {_plain(column): column for row in rows for column in row}
+    found = [
+        next((columns[kind] for kind in kinds if kind in columns), None)
+        for kinds in (PATH, LABEL, SPLIT, TRUE_LABEL, ID)
+    ]
+    voters = [c for plain, c in columns.items() if ANNOTATOR.fullmatch(plain) and c not in found]
+    if (found[1] is None or (with_lists and not voters)) and "labels" in columns:
+        voters = [columns["labels"]]
+    return _Columns(*found, voters)
 
 
 def _plain(column: object) -> str:

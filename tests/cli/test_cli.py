@@ -100,6 +100,39 @@ def test_export_is_the_last_epoch_row_by_row(run, tmp_path, capsys):
     assert 0 < suspicious < len(rows)
 
 
+def test_check_prints_and_writes_a_report(run, tmp_path, capsys):
+    page, numbers = tmp_path / "new" / "r.html", tmp_path / "r.json"
+    assert main(["check", "digits", "--limit", "150", "--out", str(page), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["counts"] == {"train": 150, "test": 360}
+    assert "Data check: digits" in page.read_text()
+    assert main(["check", "--run", str(run), "--out", str(numbers)]) == 0
+    assert "by the run run" in capsys.readouterr().out
+    (issues,) = [
+        c for c in json.loads(numbers.read_text())["checks"] if c["kind"] == "label_issues"
+    ]
+    in_train = [item["samples"][0]["row"] for item in issues["items"]
+                if item["samples"][0]["part"] == "train"]  # fmt: skip
+    assert set(in_train) == set(label_issues(RunFolder(run)).flagged.tolist())
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "name a data set"),
+        (["digits", "--out", "x.pdf"], "ends with .html or .json"),
+        (["npz:missing.npz"], "missing.npz"),
+        (["shapes:100", "--run", "RUN"], "is on digits"),
+        (["--run", "RUN", "--limit", "9"], "those of the run"),
+    ],
+)
+def test_check_refuses_with_one_sentence(run, words, reason, capsys):
+    assert main(["check", *(str(run) if word == "RUN" else word for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
 def test_resume_and_fork(run, tmp_path, capsys):
     assert main(["resume", str(run)]) == 2
     assert "has all its 4 epochs" in capsys.readouterr().err

@@ -1,22 +1,28 @@
 """Step 2 of Your data: what checks found in an upload, and the start of a run."""
 
+import json
 from collections.abc import Iterable
 
 import numpy as np
 import streamlit as st
 
-from app.components import figures, images
+from app.components import downloads, figures
 from app.components.text import minutes
-from app.server import escaping
+from app.server import escaping, run_cache
 from app.server.uploads import registry
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import get, put
-from engine.analysis import data_checks
+from app.views.your_data import check_cards
+from engine.analysis import data_checks, suggestions
+from engine.analysis.checks.report import Report, key_figures
 from engine.charts import review as charts
 from engine.data import load
 from engine.data.layout import says_loss
-from engine.errors import StoreError
+from engine.errors import EngineError
+from engine.reports.check import Urls, check_page, thumbnails
+from engine.runs.folder import open_run
+from engine.runs.forks import data_of
 
 
 def show() -> None:
@@ -28,23 +34,25 @@ def show() -> None:
         say_missing()
         return
     try:
-        checks, examples = check_data(upload.dataset, upload.at)
-    except (StoreError, ValueError) as error:
+        report, urls = checked(upload.dataset, upload.at, *_run_on(upload.dataset))
+    except (EngineError, ValueError) as error:
         st.error(f"{escaping.markdown(upload.name)} can no longer be read: {escaping.lines(error)}")
         return
     st.markdown(f"**{escaping.markdown(upload.name)}**")
     with st.container(horizontal=True, gap="large", key="counts"):
-        for label, value in data_checks.key_figures(checks).items():
+        for label, value in key_figures(report).items():
             st.metric(label, value, width="content")
-    left, middle, right = st.columns([5, 4, 4], gap="medium")
+    left, right = st.columns([9, 4], gap="medium")
     with left:
-        findings(checks, examples, upload.notes)
-    with middle:
-        fig = charts.class_counts(list(checks.classes), checks.counts)
-        st.markdown("**Images of each class**")
-        figures.show(fig, "classes", alt="Bars: number of training images of each class")
+        st.caption(escaping.markdown(report.evidence, escaping.MOST_ERROR))
+        uploaded(upload.notes, report)
+        check_cards.show(report, urls)
     with right:
-        start(upload.dataset, upload.at, checks)
+        start(upload.dataset, upload.at, report)
+        save(report, urls, upload.name)
+        fig = charts.class_counts(list(report.classes), np.array(report.class_counts))
+        st.markdown("**Samples of each class**")
+        figures.show(fig, "classes", alt="Bars: number of training samples of each class")
 
 
 def say_missing() -> None:
@@ -56,31 +64,39 @@ def say_missing() -> None:
     st.button("Upload data", on_click=put, kwargs={"step": "bring"}, icon=":material/upload:")
 
 
-def findings(
-    checks: data_checks.DataChecks, examples: dict[int, np.ndarray], notes: Iterable[str]
-) -> None:
-    """What the checks found. examples: row -> an image whose copies have other labels."""
-    lost = [note for note in notes if says_loss(note)]
-    warnings = [text for level, text in checks.findings if level == "warn"] + lost
-    others = [text for level, text in checks.findings if level == "note"]
-    others += [note for note in notes if note not in lost]
-    if not warnings:
-        st.success("Ready to train.", icon=":material/check_circle:")
-    for text in warnings:
-        st.warning(escaping.markdown(text, escaping.MOST_ERROR), icon=":material/warning:")
-    if examples:
-        captions = [
-            " or ".join(checks.classes[label] for label in labels) + "?"
-            for _, labels in checks.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]
-        ]
-        images.wall(list(examples.values()), captions, size=72)
-    if others:
-        st.caption(
-            "\n".join(f"- {escaping.markdown(text, escaping.MOST_ERROR)}" for text in others)
+def uploaded(notes: Iterable[str], report: Report) -> None:
+    """What was left out when the file was unpacked."""
+    own = [note for note in notes if note not in report.notes]
+    for note in own:
+        if says_loss(note):
+            st.warning(escaping.markdown(note, escaping.MOST_ERROR), icon=":material/warning:")
+        else:
+            st.caption(escaping.markdown(note, escaping.MOST_ERROR))
+
+
+def save(report: Report, urls: Urls, name: str) -> None:
+    """The whole report as a page and as JSON."""
+    stem = name.rpartition(".")[0] or name
+    with st.container(horizontal=True):
+        downloads.button(
+            "Report",
+            lambda: check_page(report, urls),
+            f"{stem}-check.html",
+            mime="text/html",
+            key="report-html",
+            help="All checks as a page that opens without a server",
+        )
+        downloads.button(
+            "JSON",
+            lambda: json.dumps(report.as_dict()),
+            f"{stem}-check.json",
+            mime="application/json",
+            key="report-json",
+            help="All findings, with the ids of the samples",
         )
 
 
-def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
+def start(dataset: str, at: float, report: Report) -> None:
     """A few settings, the time it takes, and the button."""
     with st.container(border=True, key="tuned"):
         st.markdown("**Let MixNN find wrong labels**")
@@ -100,7 +116,7 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
             format_func={True: "Thorough", False: "Quick"}.__getitem__,
         )
         fit = "pad"
-        if any("of another aspect ratio" in text for _, text in checks.findings):
+        if any("of another aspect ratio" in note for note in report.notes):
             fit = st.segmented_control(
                 "Images of another aspect ratio",
                 ["pad", "crop"],
@@ -116,7 +132,7 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
             "is added."
         )
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
-            config = data_checks.suggested_settings(
+            config = suggestions.suggested_settings(
                 load(dataset), mirror=mirror, thorough=bool(thorough)
             ).changed(image_fit=fit)
             name = runs().submit(config, visitor=visitor())
@@ -124,20 +140,34 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
             st.rerun()
 
 
-@st.cache_resource(max_entries=8, show_spinner="Checking every image")
-def check_data(dataset: str, at: float) -> tuple[data_checks.DataChecks, dict[int, np.ndarray]]:
-    """The checks, and row -> image for images whose copies have other labels.
+def _run_on(dataset: str) -> tuple[str | None, int]:
+    """The visitor's run on this data and its number of epochs, or none: it judges the labels."""
+    name = get("run")
+    try:
+        run = run_cache.run(name) if name else None
+        if run is not None and run.config.dataset == dataset and run.epochs:
+            return str(run.folder), len(run.epochs)
+    except (EngineError, ValueError):
+        pass
+    return None, 0
 
-    at: when the data was uploaded; makes the cache forget replaced data.
+
+@st.cache_resource(max_entries=8, show_spinner="Checking every image")
+def checked(
+    dataset: str, at: float, run: str | None, n_epochs: int
+) -> tuple[Report, dict[tuple[str, int], str]]:
+    """The report of all checks, and the images that it shows as data: URLs, by part and row.
+
+    at: when the data was uploaded, n_epochs: of the run; make the cache forget what was replaced.
     """
-    data = load(dataset)
-    checks = data_checks.check_data(data)
-    rows = [rows[0] for rows, _ in checks.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]]
-    return checks, {row: data.take([row])[0].permute(1, 2, 0).numpy() for row in rows}
+    opened = None if run is None else open_run(run)
+    data = load(dataset) if opened is None else data_of(opened)
+    report = data_checks.check_data(data, opened)
+    return report, thumbnails(report, data)
 
 
 @st.cache_data(max_entries=8, show_spinner="Timing a few steps on this machine")
 def estimated_seconds(dataset: str, at: float) -> float:
     """About how long a thorough run takes on this machine."""
     data = load(dataset)
-    return data_checks.estimated_seconds(data, data_checks.suggested_settings(data, mirror=False))
+    return suggestions.estimated_seconds(data, suggestions.suggested_settings(data, mirror=False))
