@@ -75,9 +75,9 @@ export class Cards {
         const harmed = score.harmed ? `, harmed ${count(score.harmed)}` : "";
         setText(
           line,
-          `repaired ${count(score.repaired ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`,
+          `corrected ${count(score.corrected ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`,
         );
-        good.style.width = `${(100 * (score.repaired ?? 0)) / (score.wrong || 1)}%`;
+        good.style.width = `${(100 * (score.corrected ?? 0)) / (score.wrong || 1)}%`;
         bad.style.width = `${(100 * (score.harmed ?? 0)) / (score.wrong || 1)}%`;
         bad.className = "bad harmed";
       } else {

@@ -11,11 +11,11 @@ import { NO_PLACE } from "./recording.js";
 export const RIGHT = 0; // the given label was right and still is
 export const WRONG = 1; // the given label is wrong and has not changed
 export const MEMORIZED = 2; // the same, and the network predicts it
-export const REPAIRED = 3; // the given label was wrong, the label is right now
+export const CORRECTED = 3; // the given label was wrong, the label is right now
 export const HARMED = 4; // the given label was right, the label is wrong now
 export const CHANGED = 5; // another label than the given one, still wrong or the truth is not known
 export const KEPT = 6; // the given label; the truth is not known
-export const STATE_NAMES = ["right", "wrong", "memorized", "repaired", "harmed", "changed", "kept"];
+export const STATE_NAMES = ["right", "wrong", "memorized", "corrected", "harmed", "changed", "kept"];
 export const STATE_MEANINGS = [
   "The given label is right and was kept.",
   "The given label is wrong and has not changed.",
@@ -35,7 +35,7 @@ export const STATE_MEANINGS = [
 export function stateOf(given, truth, now, prediction) {
   if (truth < 0) return now === given ? KEPT : CHANGED;
   if (given === truth) return now === truth ? RIGHT : HARMED;
-  if (now === truth) return REPAIRED;
+  if (now === truth) return CORRECTED;
   if (now !== given) return CHANGED;
   return prediction === given ? MEMORIZED : WRONG;
 }
@@ -310,7 +310,7 @@ export class Analysis {
       accuracy: metrics.test_accuracy ?? null,
       wrong, // given labels that are wrong
       memorized: wrong === null || memorized === null ? null : Math.round(memorized * wrong),
-      repaired: known ? outcomes.corrected : null,
+      corrected: known ? outcomes.corrected : null,
       harmed: known ? outcomes.harmed : null,
       changed: known
         ? outcomes.corrected + outcomes.harmed + outcomes.changed

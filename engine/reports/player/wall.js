@@ -7,7 +7,7 @@ import {
   HARMED,
   KEPT,
   MEMORIZED,
-  REPAIRED,
+  CORRECTED,
   RIGHT,
   STATE_MEANINGS,
   STATE_NAMES,
@@ -19,7 +19,7 @@ import { count } from "./words.js";
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
 
-const FROM_WRONG = [WRONG, MEMORIZED, REPAIRED, CHANGED]; // states of given labels that are wrong
+const FROM_WRONG = [WRONG, MEMORIZED, CORRECTED, CHANGED]; // states of given labels that are wrong
 const FROM_RIGHT = [RIGHT, HARMED];
 const UNKNOWN = [KEPT, CHANGED];
 const RIGHT_SCALE = 0.62; // size of images with right labels, which are less of interest
