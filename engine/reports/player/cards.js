@@ -30,7 +30,11 @@ export class Cards {
       const card = button(`card run run${number}`, "", () => on.show(number));
       const head = element("h2", "", runName(run));
       head.prepend(element("i", "line"));
-      if (runName(run) !== run.title) head.append(element("small", "", ` (${run.title})`));
+      const details = [
+        ...(runName(run) === run.title ? [] : [run.title]),
+        ...(run.seeds.length ? [`seed ${run.settings.seed}`] : []),
+      ];
+      if (details.length) head.append(element("small", "", ` (${details.join(", ")})`));
       const big = element("div", "big");
       const line = element("p");
       const bar = element("div", "meter");

@@ -15,7 +15,15 @@ export const CORRECTED = 3; // the given label was wrong, the label is right now
 export const HARMED = 4; // the given label was right, the label is wrong now
 export const CHANGED = 5; // another label than the given one, still wrong or the truth is not known
 export const KEPT = 6; // the given label; the truth is not known
-export const STATE_NAMES = ["right", "wrong", "memorized", "corrected", "harmed", "changed", "kept"];
+export const STATE_NAMES = [
+  "right",
+  "wrong",
+  "memorized",
+  "corrected",
+  "harmed",
+  "changed",
+  "kept",
+];
 export const STATE_MEANINGS = [
   "The given label is right and was kept.",
   "The given label is wrong and has not changed.",

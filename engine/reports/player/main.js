@@ -62,6 +62,8 @@ export class Player {
     this.last = 0; // epoch when the recording last grew
     this.frameRequested = 0;
     this.lastFrame = 0;
+    /** @type {number | undefined} */
+    this.exact = undefined; // time while it plays without motion
     this.spoken = 0;
     this.written = "";
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");

@@ -48,6 +48,8 @@ export function tiny(change = {}) {
         epochs_planned: 2,
         first_epoch: 0,
         map: "PCA",
+        seeds: [],
+        quantiles: [],
         state: "done",
         epochs: [
           epoch(0, [0, 1, 1, 0], [0, 1, 0, 0]),
