@@ -134,6 +134,20 @@ export class Analysis {
   }
 
   /**
+   * How many recorded given labels are wrong, 0 where it is not known.
+   * @param {number} run
+   * @returns {number}
+   */
+  nWrong(run) {
+    return this.once(`wrong ${run}`, () => {
+      const { given, truth, n } = this.recording;
+      let wrong = 0;
+      if (truth) for (let i = 0; i < n; i++) wrong += Number(given[run][i] !== truth[i]);
+      return wrong;
+    });
+  }
+
+  /**
    * The states that occur in any epoch of a run.
    * @param {number} run
    */

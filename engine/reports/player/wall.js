@@ -310,14 +310,12 @@ export class Wall {
   fillLegend(scene) {
     const { analysis, run, row, colors } = scene;
     const occurring = analysis.occurring(run);
-    const key = [run, occurring, colors.unit, colors.states].join();
+    const { truth, n } = analysis.recording;
+    const wrong = analysis.nWrong(run);
+    const key = [run, occurring, wrong, colors.unit, colors.states].join();
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
-      const { truth, n } = analysis.recording;
-      const given = analysis.recording.given[run];
-      let wrong = 0;
-      if (truth) for (let i = 0; i < n; i++) wrong += Number(given[i] !== truth[i]);
       const lines = truth
         ? [
             [`${count(wrong)} wrong labels`, FROM_WRONG],
