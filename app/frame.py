@@ -18,6 +18,7 @@ from app.views.sample import sample
 APP = Path(__file__).resolve().parent
 
 PAGES = [
+    ("home", "Home", "home"),
     ("train", "Train", "play_circle"),
     ("noise", "Noise", "shuffle"),
     ("losses", "Losses", "bar_chart"),
@@ -54,7 +55,7 @@ def navigation() -> tuple[Any, bool]:
             title=title,
             icon=f":material/{icon}:",
             url_path=name,
-            default=name == "train",
+            default=name == "home",
         )
         for name, title, icon in existing
     ]

@@ -16,7 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 import streamlit as st  # noqa: E402
 
 from app import warm_up  # noqa: E402
-from app.server import endpoints  # noqa: E402
+from app.server import endpoints, player_routes  # noqa: E402
 
 
 @asynccontextmanager
@@ -28,4 +28,4 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     importing.join(LAST_IMPORT)
 
 
-app = st.App(APP / "frame.py", lifespan=lifespan)
+app = st.App(APP / "frame.py", lifespan=lifespan, routes=player_routes.routes())
