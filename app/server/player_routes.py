@@ -63,7 +63,7 @@ class File:
     @property
     def path(self) -> str:
         """Its address on this server."""
-        return f"{_base()}/{FOLDER}/{self.name}"
+        return f"{base()}/{FOLDER}/{self.name}"
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def shipped() -> File:
 
 def runs_path() -> str:
     """The address of the recordings of runs."""
-    return f"{_base()}/{FOLDER}/runs"
+    return f"{base()}/{FOLDER}/runs"
 
 
 def pass_for(names: Sequence[str]) -> str:
@@ -199,7 +199,8 @@ def _hashed(stem: str, content: bytes, extension: str) -> str:
     return f"{stem}-{hashlib.sha256(content).hexdigest()[:16]}.{extension}"
 
 
-def _base() -> str:
+def base() -> str:
+    """The path below which the server answers: server.baseUrlPath, with a leading slash."""
     base = str(st.get_option("server.baseUrlPath")).strip("/")
     return f"/{base}" if base else ""
 
@@ -208,5 +209,5 @@ def routes() -> list[Route]:
     """The addresses, for the server."""
     return [
         Route(runs_path(), serve_runs),
-        Route(f"{_base()}/{FOLDER}/{{name:path}}", serve_file),
+        Route(f"{base()}/{FOLDER}/{{name:path}}", serve_file),
     ]
