@@ -234,8 +234,10 @@ export class Player {
   /** More epochs have arrived; from the last one it goes on to them. */
   grow() {
     if (!this.scene) return;
-    const followed = this.options.live && this.scene.time >= this.last;
+    const before = this.last;
     this.last = this.scene.analysis.range[1];
+    const more = this.last > before; // not where the second run reaches the same epoch
+    const followed = this.options.live && more && this.scene.time >= before;
     this.seek(this.scene.time);
     this.changed();
     if (followed) this.toggle(true);
