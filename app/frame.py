@@ -20,6 +20,7 @@ APP = Path(__file__).resolve().parent
 
 PAGES = [
     ("home", "Home", "home"),
+    ("player", "Player", "slideshow"),
     ("train", "Train", "play_circle"),
     ("noise", "Noise", "shuffle"),
     ("losses", "Losses", "bar_chart"),

@@ -68,10 +68,12 @@ class File:
 
 @functools.cache
 def script() -> File:
-    """The player as one module, which exports `mount`, and `style`: the text of its style sheet."""
+    """The player as one module: `mount`, `label`, and `style`, the text of its style sheet."""
     style = json.dumps((PLAYER / "player.css").read_text())
     code = bundle(PLAYER / "main.js")
-    code += f'\nexport const {{ mount }} = modules["main.js"];\nexport const style = {style};\n'
+    code += (
+        f'\nexport const {{ mount, label }} = modules["main.js"];\nexport const style = {style};\n'
+    )
     content = code.encode()
     name = _hashed("player", content, "js")
     return File(name, "text/javascript", content, gzip.compress(content, 9, mtime=0))

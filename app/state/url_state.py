@@ -95,6 +95,8 @@ PARAMS: dict[str, Param] = {
     "given_class": _whole,
     "draw": Param(0, whole, words="a whole number from 0"),  # seed of the shown mislabeled samples
     "compare": Param((), names_from, ",".join, "names of runs, separated by commas", entry=True),
+    "against": Param(entry=True),  # the run beside the one that Player shows
+    "fool": flag(),  # Player gives wrong labels by hand
     "metric": Param(),  # the fourth curve of Compare
     "like": Param(""),  # words that filter its table of runs
     "sweep": Param(entry=True),  # the folder whose heat maps Compare shows

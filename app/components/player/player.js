@@ -2,6 +2,7 @@
 
 const RETRY = 5; // seconds after a request that failed
 const FINAL = [400, 404, 422]; // answers that another request will not change
+const SETTLE = 350; // milliseconds between a move and its report
 const views = new WeakMap(); // mounted element -> View
 
 class View {
@@ -9,10 +10,11 @@ class View {
     this.host = root.querySelector(".player");
     this.root = root;
     this.closed = false;
+    this.sent = []; // places that the player reported and the page has not shown yet, as JSON
     this.turn = 0; // of the requests: those of an earlier source are given up
     this.onKey = (event) => {
       // keys that no widget of the page takes are the player's
-      if (event.composedPath()[0] === document.body) this.player?.key(event);
+      if (event.composedPath()[0] === document.body) this.player?.key?.(event);
     };
     document.addEventListener("keydown", this.onKey);
   }
@@ -22,7 +24,7 @@ class View {
     this.data = data;
     this.send = send;
     this.host.style.setProperty("--height", data.height);
-    const source = JSON.stringify(data.source);
+    const source = JSON.stringify([data.source, data.by_hand]);
     if (source !== this.source) {
       this.source = source;
       this.id = "";
@@ -30,7 +32,28 @@ class View {
     } else if (data.live && !this.asking) {
       this.start(); // a run that had ended trains again
     }
+    this.moveTo(data.start);
     this.updateTheme();
+  }
+
+  // Where the page wants the player to be, unless that is an answer to what the player reported.
+  moveTo(start) {
+    const place = JSON.stringify(start);
+    const answered = this.sent.indexOf(place);
+    if (place !== this.place && answered < 0) this.player?.go?.(start);
+    this.place = place;
+    this.sent.splice(0, answered + 1);
+  }
+
+  moved(place) {
+    if (!this.data.moves) return;
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      const text = JSON.stringify({ epoch: place.epoch, sample: place.sample });
+      if (this.closed || text === (this.sent.at(-1) ?? this.place)) return;
+      this.sent.push(text);
+      this.send("move", place);
+    }, SETTLE);
   }
 
   async start() {
@@ -86,19 +109,26 @@ class View {
     if (id === this.id) {
       this.size += bytes.length;
       if (bytes.length) await this.player.append(bytes);
-    } else {
+    } else if (!this.data.by_hand || !this.id) {
       const live = wait !== null;
       [this.id, this.size] = [id, bytes.length];
       this.show(bytes, { live, autoplay: this.data.autoplay && !live });
     }
-    return wait === null ? null : Number(wait);
+    return wait === null || this.data.by_hand ? null : Number(wait);
   }
 
   show(bytes, options) {
     this.player?.destroy();
+    if (this.data.by_hand) {
+      const onTrain = (edits) => this.send("train", edits);
+      this.player = this.script.label(this.host, bytes, { theme: this.theme, onTrain });
+      return;
+    }
     this.player = this.script.mount(this.host, bytes, {
       ...options,
       theme: this.theme,
+      start: this.data.start,
+      onMove: (place) => this.moved(place),
       address: false,
       keys: false,
       onPick: (_, sample) => this.data.picks && this.send("pick", sample),
@@ -131,6 +161,7 @@ class View {
 
   close() {
     this.closed = true;
+    clearTimeout(this.timer);
     document.removeEventListener("keydown", this.onKey);
     this.player?.destroy();
   }

@@ -85,6 +85,7 @@ export class Labeler {
     };
     this.wall = new Wall(on);
     this.wall.zoom = ZOOM;
+    this.wall.apart = false; // nothing moves under the pointer
     this.map = new FeatureMap(on);
     this.tip = element("div", "tip");
     this.tip.hidden = true;

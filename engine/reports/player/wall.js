@@ -14,7 +14,7 @@ import {
   WRONG,
 } from "./labels.js";
 import { frame } from "./theme.js";
-import { count } from "./words.js";
+import { count, plural } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
@@ -58,6 +58,7 @@ export class Wall {
     this.images.canvas.setAttribute("aria-hidden", "true");
     this.surface = new Surface(view, "The images, framed by the state of their label"); // frames
     this.zoom = 1;
+    this.apart = true; // wrong given labels come first, right ones are smaller
     this.cursor = -1; // index in the order, by keyboard
     /** @type {{place: number, x: number, y: number, size: number}[]} */
     this.cells = [];
@@ -172,12 +173,16 @@ export class Wall {
       (i) => !chosen || chosen[i],
     );
     places.sort((a, b) => labels[a] - labels[b] || a - b);
-    const groups = truth
-      ? [
-          { places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
-          { places: places.filter((i) => given[i] === truth[i]), scale: chosen ? 1 : RIGHT_SCALE },
-        ]
-      : [{ places, scale: 1 }];
+    const groups =
+      truth && this.apart
+        ? [
+            { places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
+            {
+              places: places.filter((i) => given[i] === truth[i]),
+              scale: chosen ? 1 : RIGHT_SCALE,
+            },
+          ]
+        : [{ places, scale: 1 }];
     const shown = groups.filter((group) => group.places.length);
     const gap = Math.round(0.8 * colors.unit); // between the groups
     const room = width - 2;
@@ -261,7 +266,8 @@ export class Wall {
     this.surface.clear();
     for (const { place, x, y, size } of this.cells) {
       if (y + size < top || y > bottom) continue;
-      pen.globalAlpha = truth && !chosen && truth[place] === given[run][place] ? QUIET : 1;
+      const quiet = this.apart && truth && !chosen && truth[place] === given[run][place];
+      pen.globalAlpha = quiet ? QUIET : 1;
       sprites.draw(pen, place, x, y - top, size);
     }
     pen.globalAlpha = 1;
@@ -318,8 +324,8 @@ export class Wall {
       this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
       const lines = truth
         ? [
-            [`${count(wrong)} wrong labels`, FROM_WRONG],
-            [`${count(n - wrong)} right labels`, FROM_RIGHT],
+            [plural(wrong, "wrong label"), FROM_WRONG],
+            [plural(n - wrong, "right label"), FROM_RIGHT],
           ]
         : [[`${count(n)} labels`, UNKNOWN]];
       this.legend.replaceChildren(

@@ -107,7 +107,7 @@ export function deeds(analysis, run, row) {
   if (score.wrong === null) {
     if (changes) parts.push(`has changed ${plural(score.changed, "label")}`);
   } else {
-    const wrong = `${count(score.wrong)} wrong labels`;
+    const wrong = plural(score.wrong, "wrong label");
     if (changes) {
       parts.push(`has corrected ${count(score.corrected ?? 0)} of ${wrong}`);
       if (score.harmed) parts.push(`has harmed ${plural(score.harmed, "right one")}`);
