@@ -26,10 +26,10 @@ def test_a_run_is_played_published_and_fooled(visit, server, chromium, tmp_path)
     assert tab.locator(".facts").inner_text()
 
     # another page shows the same; back on Player it opens there
-    tab.locator(".st-key-player-links a", has_text="Labels").click()
+    tab.locator(f'.st-key-player-links a[href^="labels"][href*="sample={sample}"]').first.click()
     tab.wait_for_url(re.compile(r"/labels\?.*epoch=3"))
     settled(tab)
-    tab.locator(".st-key-run-picker a", has_text="Player").click()
+    tab.locator(".st-key-run-picker a", has_text="Player").first.click()
     tab.wait_for_selector('.mixnn-player.ready[data-epoch="3"]')
     assert f"sample={sample}" in tab.url
     assert tab.locator(".detail").is_visible()
