@@ -43,7 +43,8 @@ class FirstPage:
 
 
 def _links(with_recording: bool) -> str:
-    links = [f"<{player_routes.script().path}>; rel=modulepreload"]
+    script, *recordings = player_routes.files()
+    links = [f"<{script.path}>; rel=modulepreload"]
     if with_recording:
-        links.append(f"<{player_routes.shipped().path}>; rel=preload; as=fetch; crossorigin")
+        links += [f"<{file.path}>; rel=preload; as=fetch; crossorigin" for file in recordings]
     return ", ".join(links)

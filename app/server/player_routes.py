@@ -7,6 +7,7 @@ a page issued to its visitor, and each request checks again what this visitor ma
 """
 
 import base64
+import contextlib
 import functools
 import gzip
 import hashlib
@@ -87,6 +88,14 @@ def shipped() -> File:
     return File(name, "application/octet-stream", content)
 
 
+def files() -> list[File]:
+    """The files of the opening page that exist: the script, and the recording if it is there."""
+    found = [script()]
+    with contextlib.suppress(OSError):
+        found.append(shipped())
+    return found
+
+
 def runs_path() -> str:
     """The address of the recordings of runs."""
     return f"{base()}/{FOLDER}/runs"
@@ -118,7 +127,7 @@ def holder_of(text: str) -> tuple[list[str], Visitor] | None:
 async def serve_file(request: Request) -> Response:
     """A file by its name; any other name is not found."""
     name = request.path_params["name"]
-    file = next((file for file in (script(), shipped()) if file.name == name), None)
+    file = next((file for file in files() if file.name == name), None)
     if file is None:
         return _refused(404, "Not found")
     headers = {"Cache-Control": FOREVER, "Vary": "Accept-Encoding"}
