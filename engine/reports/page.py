@@ -150,11 +150,11 @@ def lead(shown: Sequence[Result]) -> str:
             parts.append(f"changed labels: {', '.join(words)}")
         if parts:
             sentences.append(f"<b>{h(result.title)}</b> {'; '.join(parts)}.")
-    counts = dict.fromkeys(1 + len(result.seeds) for result in shown)
-    if max(counts) > 1:
+    n_seeds = dict.fromkeys(1 + len(result.seeds) for result in shown)
+    if max(n_seeds) > 1:
         firsts = dict.fromkeys(result.run.config.seed for result in shown)
         sentences.append(
-            f"Curves and results are of {' and '.join(map(str, counts))} seeds: means with 95 % "
+            f"Curves and results are of {' and '.join(map(str, n_seeds))} seeds: means with 95 % "
             f"intervals. All else is of seed {' and '.join(map(str, firsts))}."
         )
     return " ".join(sentences)

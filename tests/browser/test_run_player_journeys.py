@@ -49,7 +49,7 @@ def test_a_run_is_played_published_and_fooled(visit, server, chromium, tmp_path)
     context.close()
 
     # three labels by hand: two by a click each, and one taken back and given again
-    tab.get_by_role("button", name="Fool MixNN").click()
+    tab.locator("[data-testid='stButtonGroup'] button", has_text="Fool MixNN").click()
     tab.wait_for_selector(".labeler.ready")
     labeler = tab.locator(".labeler")
     labeler.get_by_role("group", name="The label that a click gives").get_by_role(

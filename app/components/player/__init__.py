@@ -54,7 +54,10 @@ def show(
     if not 1 <= len(names) <= MOST_RUNS:
         raise RunsError(f"{len(names)} runs: the player shows one or two")
     live = any(runs().info(name).active for name in names)
-    data = {"runs": player_routes.runs_path(), "pass": player_routes.pass_for(names)}
+    data: dict[str, Any] = {
+        "runs": player_routes.runs_path(),
+        "pass": player_routes.pass_for(names),
+    }
     if on_move is not None:
         data |= {"start": dict(start or {}), "moves": True}
     data |= {"source": list(names), "live": live}
@@ -79,7 +82,10 @@ def show_labels(
         if edits is not None:
             on_train(edits)
 
-    data = {"runs": player_routes.runs_path(), "pass": player_routes.pass_for([name])}
+    data: dict[str, Any] = {
+        "runs": player_routes.runs_path(),
+        "pass": player_routes.pass_for([name]),
+    }
     data |= {"source": [name], "live": False, "by_hand": True}
     _draw(key, height, False, None, data, {"train": trained})
 
@@ -123,5 +129,7 @@ def _draw(
 
     data |= {"script": player_routes.script().path, "height": height, "autoplay": autoplay}
     data["picks"] = on_pick is not None
-    others = {f"on_{event}_change": call for event, call in more.items() if call is not None}
+    others: dict[str, Any] = {
+        f"on_{event}_change": call for event, call in more.items() if call is not None
+    }
     _mount(key=key, data=data, on_pick_change=picked, **others)

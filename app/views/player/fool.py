@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -80,13 +81,15 @@ def labeled(data: Data, classes: Sequence[str], edits: Sequence[Sequence[int]]) 
     if (given == truth).all():
         raise RunsError("no label is wrong: give at least one image a wrong label")
     out = io.BytesIO()
-    arrays = {
+    arrays: dict[str, Any] = {
         "train_images": data.images,
         "test_images": data.test_images,
         **({} if data.val_images is None else {"val_images": data.val_images}),
     }
-    pictures = {key: images.permute(0, 2, 3, 1).numpy() for key, images in arrays.items()}
-    labels = {"test_labels": data.test_labels.numpy()}
+    pictures: dict[str, Any] = {
+        key: images.permute(0, 2, 3, 1).numpy() for key, images in arrays.items()
+    }
+    labels: dict[str, Any] = {"test_labels": data.test_labels.numpy()}
     if data.val_labels is not None:
         labels["val_labels"] = data.val_labels.numpy()
     labels |= {"train_labels": given, "train_true_labels": truth}
