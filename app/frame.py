@@ -12,12 +12,15 @@ from app.server import endpoints, escaping
 from app.server.run_manager import runs
 from app.server.visitors import page_begins
 from app.state import url_state
+from app.views.home import pair
 from app.views.lesson import steps
 from app.views.sample import sample
 
 APP = Path(__file__).resolve().parent
 
 PAGES = [
+    ("home", "Home", "home"),
+    ("player", "Player", "slideshow"),
     ("train", "Train", "play_circle"),
     ("noise", "Noise", "shuffle"),
     ("losses", "Losses", "bar_chart"),
@@ -54,7 +57,7 @@ def navigation() -> tuple[Any, bool]:
             title=title,
             icon=f":material/{icon}:",
             url_path=name,
-            default=name == "train",
+            default=name == "home",
         )
         for name, title, icon in existing
     ]
@@ -66,21 +69,22 @@ def navigation() -> tuple[Any, bool]:
 @guarded
 def main() -> None:
     """Draw the frame and the current page."""
-    url_state.declare(steps.PARAMS | sample.PARAMS)
+    url_state.declare(steps.PARAMS | sample.PARAMS | pair.PARAMS)
     icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
     st.set_page_config("MixNN Lab", icon, layout="wide")
     st.html(APP / "style.css")
     history.steps(url_state.PARAMS)
     page, guide = navigation()
     page_begins()
-    url_state.sync()
+    home = page.url_path == ""
+    url_state.sync(pair.ADDRESS if home else None)
     for problem in url_state.problems():
         st.warning(escaping.markdown(problem, escaping.MOST_ERROR))
     if not runs().trains_here:
         st.warning(runs().refusal, icon=":material/dns:")
     with endpoints.page(), url_state.one_entry():
         guarded(live_updates.in_turn)(page.run)
-    if not guide:
+    if not guide and not home:
         path_line()
     warm_up.first_page_drawn()
 

@@ -14,9 +14,18 @@ sys.path[:] = [str(APP.parent)] + [p for p in sys.path if p and Path(p).resolve(
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from app import warm_up  # noqa: E402
-from app.server import endpoints  # noqa: E402
+from app.server import endpoints, first_page, player_routes  # noqa: E402
+
+
+def not_home() -> set[str]:
+    """The URL parameters that belong to other pages than Home."""
+    from app.state import url_state  # late: the server answers before it knows the pages
+    from app.views.home import pair
+
+    return url_state.PARAMS.keys() - pair.ADDRESS
 
 
 @asynccontextmanager
@@ -28,4 +37,9 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     importing.join(LAST_IMPORT)
 
 
-app = st.App(APP / "frame.py", lifespan=lifespan)
+app = st.App(
+    APP / "frame.py",
+    lifespan=lifespan,
+    routes=player_routes.routes(),
+    middleware=[Middleware(first_page.FirstPage, elsewhere=not_home, base=player_routes.base())],
+)

@@ -40,8 +40,11 @@ def _import_all() -> None:
 
 def _import_pages() -> None:
     """Parts of the first page: light, and needed as soon as a browser connects."""
-    from app.components import history, settings_form, sharing  # noqa: F401
-    from app.server import run_manager  # noqa: F401
+    from app.server import player_routes, run_manager  # noqa: F401
+
+    player_routes.files()
+    from app.components import history, player, settings_form, sharing  # noqa: F401
+    from app.views.home import pair  # noqa: F401
     from app.views.lesson import steps  # noqa: F401
     from app.views.sample import sample  # noqa: F401
     from app.views.train import run_controls, variants  # noqa: F401

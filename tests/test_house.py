@@ -140,7 +140,8 @@ HEAVY = ("torch", "sklearn", "pandas", "scipy", "umap", "plotly", "streamlit", "
         # Streamlit itself imports the beginnings of plotly
         (
             "app.server.run_manager, app.components.settings_form, app.components.run_picker, "
-            "app.components.figures, app.views.train.live_charts",
+            "app.components.figures, app.views.train.live_charts, app.views.home.pair, "
+            "app.components.player, app.server.recordings, app.server.first_page",
             {"streamlit", "plotly"},
         ),
     ],

@@ -10,7 +10,7 @@ from app.server import escaping, run_cache
 from app.server.run_info import RunInfo
 from app.server.visible_runs import runs
 from app.state import selection
-from app.state.url_state import bound, get, put
+from app.state.url_state import bound, get, link, put
 from engine.runs.records import epochs_file
 
 SYMBOLS = {  # of a run's state, so that color alone does not carry it
@@ -58,12 +58,24 @@ def pick_run(*, with_epochs: bool = True) -> str:
         # the options do not include the state: an option whose text changes loses the selection
         st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
         state_badge(info)
+        player_link(chosen)
     if info.state == "broken":
         st.error(f"{escaping.lines(info.message)}. Select another run, or delete this folder.")
         st.stop()
     if with_epochs:
         need_epochs(info)
     return chosen
+
+
+def player_link(name: str, beside: str | None = None, label: str = "Player") -> None:
+    """A link to the player of a run, or of two, at the selected epoch and sample."""
+    st.page_link(
+        "views/player/page.py",
+        label=label,
+        icon=":material/slideshow:",
+        query_params=link(run=name, against=beside),
+        width="content",
+    )
 
 
 def has_epochs(name: str) -> bool:

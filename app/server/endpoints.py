@@ -52,6 +52,10 @@ class Uploads:
             if on:
                 self._waiting.add(session)
 
+    def is_active(self, session: str) -> bool:
+        """Whether a session exists, with or without an uploader."""
+        return self._active(session)
+
     def waits(self, session: str) -> bool:
         """Whether the session's page shows an uploader."""
         with self._lock:

@@ -66,6 +66,11 @@ class Job:
         return not self.started or self.live and not self.runner.ready
 
     @property
+    def slot(self) -> str:
+        """What its slot is called: runs that train beside each other have one together."""
+        return str(self.request.get("beside") or self.name)
+
+    @property
     def has_slot(self) -> bool:
         """Whether the run occupies a slot."""
         return self.started and not self.parked and self.live
@@ -125,8 +130,8 @@ def park(jobs: Iterable[Job], slots: int, now: float) -> None:
     jobs = list(jobs)
     for job in jobs:
         job.note_pause(job.started and job.runner.status.state == "paused", now)
-    wanted = sum(job.state == "queued" for job in jobs)
-    wanted -= slots - sum(job.has_slot for job in jobs)
+    wanted = len({job.slot for job in jobs if job.state == "queued"})
+    wanted -= slots - len({job.slot for job in jobs if job.has_slot})
     long = [
         job
         for job in jobs

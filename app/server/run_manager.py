@@ -77,9 +77,23 @@ class RunManager(RunReader):
 
     # --- new runs
 
-    def submit(self, config: RunConfig, *, visitor: Visitor, pinned: bool = False) -> str:
-        """Queue a new run; returns its name. Raises RunsError at the visitor's limit."""
-        return self._add("new", visitor, pinned, config=config.model_dump(mode="json"))
+    def submit(
+        self,
+        config: RunConfig,
+        *,
+        visitor: Visitor,
+        pinned: bool = False,
+        beside: str | None = None,
+    ) -> str:
+        """Queue a new run; returns its name. Raises RunsError at the visitor's limit.
+
+        beside: a run of the same visitor with which it shares a slot: both train at once.
+        """
+        with self._queue.lock:
+            if beside is not None:
+                self._check_owner(beside, visitor)
+            settings = config.model_dump(mode="json")
+            return self._add("new", visitor, pinned, config=settings, beside=beside)
 
     def fork(
         self, parent: str, epoch: int, *, visitor: Visitor, pinned: bool = False, **settings: Any

@@ -87,8 +87,11 @@ class Scheduler:
             self.jobs[name].watched = self._clock()
 
     def _start_next(self) -> None:
-        free = self.limits.slots - sum(job.has_slot for job in self.jobs.values())
-        for job in self.waiting()[: max(free, 0)]:
+        used = {job.slot for job in self.jobs.values() if job.has_slot}
+        for job in self.waiting():
+            if job.slot not in used and len(used) >= self.limits.slots:
+                continue
+            used.add(job.slot)
             self._served[job.owner] = max(self._served.values(), default=0) + 1
             job.watched = max(job.watched, self._clock())
             if job.parked:

@@ -4,7 +4,7 @@ The values are in the session under one key; widgets show them (`bound`) and rep
 survive a switch of pages, and the URL always contains all of them.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -32,6 +32,7 @@ from engine.config import METHOD_ALIASES, METHODS, NETWORK_ALIASES, PRESET_ALIAS
 
 SENT, CHANGED, PROBLEMS = "choices.sent", "choices.changed", "choices.problems"  # of the session
 SHOWN, DRAWING = "choices.shown", "choices.drawing"
+LISTED = "choices.listed"  # of the session: the parameters in the address of this page; None: all
 MAX_URL = 100_000  # characters of all values together
 MAX_SENT = 50  # latest URLs, which the browser may not have received yet
 MAX_SHOWN = 10  # revisions of a widget; later ones reuse the first keys
@@ -94,6 +95,8 @@ PARAMS: dict[str, Param] = {
     "given_class": _whole,
     "draw": Param(0, whole, words="a whole number from 0"),  # seed of the shown mislabeled samples
     "compare": Param((), names_from, ",".join, "names of runs, separated by commas", entry=True),
+    "against": Param(entry=True),  # the run beside the one that Player shows
+    "fool": flag(),  # Player gives wrong labels by hand
     "metric": Param(),  # the fourth curve of Compare
     "like": Param(""),  # words that filter its table of runs
     "sweep": Param(entry=True),  # the folder whose heat maps Compare shows
@@ -194,14 +197,21 @@ def link(**changes: Any) -> dict[str, str]:
     }
 
 
-def sync() -> None:
-    """Read the URL if the visitor changed it; call it once, before a page is drawn."""
+def sync(listed: Container[str] | None = None) -> None:
+    """Read the URL if the visitor changed it; call it once, before a page is drawn.
+
+    listed: the parameters that this page's address holds; the others stay selected without being in
+    it. None: all of them.
+    """
+    st.session_state[LISTED] = listed
     url = {name: text for name, text in st.query_params.to_dict().items() if name in PARAMS}
     sent = st.session_state.setdefault(SENT, [])
     changed = st.session_state.pop(CHANGED, False)
     if url and url not in sent[-1:]:  # a switch of pages removes the parameters
         if url not in sent or _went_back(changed):
-            st.session_state[CHOICES], st.session_state[PROBLEMS] = read(url)
+            values, st.session_state[PROBLEMS] = read(url)
+            others = {name: value for name, value in _kept().items() if not _is_listed(name)}
+            st.session_state[CHOICES] = others | values
             sent.clear()
         else:
             del sent[: sent.index(url)]
@@ -234,7 +244,7 @@ def read(url: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
 
 def publish() -> None:
     """Write the selection into the URL, next to other parameters."""
-    mine = link()
+    mine = {name: text for name, text in link().items() if _is_listed(name)}
     sent = st.session_state.setdefault(SENT, [])
     if not sent or sent[-1] != mine:
         sent.append(mine)
@@ -259,6 +269,11 @@ def one_entry() -> Iterator[None]:
 def problems() -> list[str]:
     """Problems of the link; returned only once."""
     return st.session_state.pop(PROBLEMS, [])
+
+
+def _is_listed(name: str) -> bool:
+    listed = st.session_state.get(LISTED)
+    return listed is None or name in listed
 
 
 def _kept() -> dict[str, Any]:

@@ -77,7 +77,7 @@ def export(*, run: str, out: str) -> int:
 
 
 def publish(*, runs: list[str], out: str, folder: bool, recording: bool) -> int:
-    """Write one run, or two to compare, as a page that opens without a server."""
+    """Write runs as a page that opens without a server."""
     from engine.reports import publish as pages
     from engine.runs.folder import RunFolder
     from engine.runs.forks import data_of

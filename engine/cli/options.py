@@ -162,10 +162,14 @@ def publish(parser: argparse.ArgumentParser) -> None:
     """Options of `publish`."""
     _describe(
         parser,
-        "Two runs have to be on the same data set. The map is UMAP's where `map` has computed it "
+        "All runs have to be on the same data set. Two are compared; of three or more, those that "
+        "differ in the seed alone are seeds of one: the curves show their mean and its 95 % "
+        "interval, all else the first one. The map is UMAP's where `map` has computed it "
         "for all epochs of a run, otherwise PCA.",
     )
-    parser.add_argument("runs", metavar="RUN", nargs="+", help="run folder, one or two")
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", help="run folder: one, two, or more seeds of them"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="file or folder to write")
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(

@@ -15,6 +15,7 @@ from engine.errors import StoreError
 
 MAGIC, VERSION = b"MIXNNREC", 1
 HEAD, DATA, IMAGES, EPOCH, DONE = b"HEAD", b"DATA", b"IMGS", b"EPOC", b"DONE"
+SEEDS = b"SEED"
 TYPES = ("uint8", "uint16", "uint32")
 ALIGNMENT = 8  # bytes
 LOSS_RANGE = (1e-4, 1e2)  # of the codes 0 and 255; a step is 5.6 %

@@ -15,6 +15,7 @@ import numpy as np
 from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcomes
 from engine.analysis.run_table import differing_settings, settings_of
+from engine.analysis.statistics import interval
 from engine.analysis.summary import summary
 from engine.charts import escaping
 from engine.reports.images import image_urls
@@ -63,10 +64,16 @@ class Result:
     number: int  # 1 or 2
     run: RunFolder
     title: str
+    seeds: Sequence[RunFolder] = ()  # the same with other seeds
 
     @cached_property
     def numbers(self) -> dict[str, Any]:
         return summary(self.run)
+
+    @cached_property
+    def of_all_seeds(self) -> list[dict[str, Any]]:
+        """The numbers of this run and of the other seeds."""
+        return [self.numbers, *map(summary, self.seeds)]
 
     @cached_property
     def classes(self) -> list[str]:
@@ -104,9 +111,10 @@ class Result:
         return f"sample {sample}" if ids is None else str(ids[sample])
 
 
-def results(*runs: RunFolder) -> list[Result]:
-    """What the page says about each run."""
-    return [Result(i, *pair) for i, pair in enumerate(zip(runs, titles(*runs), strict=True), 1)]
+def results(*groups: Sequence[RunFolder]) -> list[Result]:
+    """What the page says about each run. groups: a run, and after it the other seeds of it."""
+    named = zip(groups, titles(*(group[0] for group in groups)), strict=True)
+    return [Result(i, run, title, others) for i, ((run, *others), title) in enumerate(named, 1)]
 
 
 def heading(shown: Sequence[Result]) -> str:
@@ -142,6 +150,13 @@ def lead(shown: Sequence[Result]) -> str:
             parts.append(f"changed labels: {', '.join(words)}")
         if parts:
             sentences.append(f"<b>{h(result.title)}</b> {'; '.join(parts)}.")
+    n_seeds = dict.fromkeys(1 + len(result.seeds) for result in shown)
+    if max(n_seeds) > 1:
+        firsts = dict.fromkeys(result.run.config.seed for result in shown)
+        sentences.append(
+            f"Curves and results are of {' and '.join(map(str, n_seeds))} seeds: means with 95 % "
+            f"intervals. All else is of seed {' and '.join(map(str, firsts))}."
+        )
     return " ".join(sentences)
 
 
@@ -175,14 +190,16 @@ def csv_name(result: Result) -> str:
 
 def _result_table(shown: Sequence[Result]) -> str:
     rows = [
-        (words, *(_share(result.numbers[name]) for result in shown))
+        (words, *(_mean([numbers[name] for numbers in result.of_all_seeds]) for result in shown))
         for name, words in RESULTS.items()
         if any(result.numbers[name] is not None for result in shown)
     ]
+    several = any(result.seeds for result in shown)
     for outcome in LabelOutcome:
         if any((result.codes == outcome).any() for result in shown):
             counts = (f"{(result.codes == outcome).sum():,}" for result in shown)
-            rows.append((f"labels {outcome.word}", *counts))
+            of = f" (seed {shown[0].run.config.seed})" if several else ""
+            rows.append((f"labels {outcome.word}{of}", *counts))
     head = ("after the last epoch", *(result.title for result in shown))
     return "<h2>Results</h2>" + _table(rows, head)
 
@@ -311,3 +328,13 @@ def _percent(share: float) -> str:
 
 def _share(share: float | None) -> str:
     return "-" if share is None else _percent(share)
+
+
+def _mean(shares: Sequence[float | None]) -> str:
+    """A share, or the mean of several with half of its 95 % interval."""
+    known = [share for share in shares if share is not None]
+    if len(known) < 2:
+        return _share(known[0] if known else None)
+    found = interval(known)
+    half = 100 * (found["high"] - found["mean"])
+    return f"{100 * found['mean']:.1f} ± {half:.1f} % (n = {len(known)})"

@@ -1,4 +1,7 @@
-"""One run, or two to compare, as a page that needs no server: the player, images and tables."""
+"""Runs as a page that needs no server: the player, images and tables.
+
+One run, two to compare, or several seeds of one or of two, see `seeds.by_seed`.
+"""
 
 import base64
 import contextlib
@@ -14,6 +17,7 @@ from engine.errors import StoreError
 from engine.reports import page
 from engine.reports.bundle import bundle, inline
 from engine.reports.recording import RecordingWriter
+from engine.reports.seeds import by_seed
 from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -32,9 +36,10 @@ mount(document.getElementById("player"), bytes, {});
 
 def html_page(runs: Sequence[RunFolder], data: "Data | None") -> str:
     """A self-contained page, which loads nothing and connects to nothing. Raises StoreError."""
-    recording = _base64(_recorder(runs, data).to_bytes())
+    groups = _groups(runs)
+    recording = _base64(_recorder(groups, data).to_bytes())
     element = f'<script type="application/octet-stream" id="recording">{recording}</script>'
-    shown = page.results(*runs)
+    shown = page.results(*groups)
     start = "data:text/csv;charset=utf-8;base64,"
     links = {name: start + _base64(text) for name, text in _label_files(shown).items()}
     return _page(shown, data, links, element, "")
@@ -50,8 +55,9 @@ def publish_folder(runs: Sequence[RunFolder], out: Path, data: "Data | None") ->
 
     Returns their size in bytes. Raises StoreError.
     """
-    recording = _base64(_recorder(runs, data).to_bytes())
-    shown = page.results(*runs)
+    groups = _groups(runs)
+    recording = _base64(_recorder(groups, data).to_bytes())
+    shown = page.results(*groups)
     files = _label_files(shown)
     files[RECORDING] = f'globalThis.mixnnRecording = "{recording}";\n'.encode()
     element = f'<script src="{RECORDING}"></script>'
@@ -62,14 +68,26 @@ def publish_folder(runs: Sequence[RunFolder], out: Path, data: "Data | None") ->
 
 def publish_recording(runs: Sequence[RunFolder], out: Path, data: "Data | None") -> int:
     """Write the recording alone; returns its size in bytes. Raises StoreError."""
-    return write_whole(out, _recorder(runs, data).to_bytes())
+    return write_whole(out, _recorder(_groups(runs), data).to_bytes())
 
 
-def _recorder(runs: Sequence[RunFolder], data: "Data | None") -> RecordingWriter:
+def _groups(runs: Sequence[RunFolder]) -> list[list[RunFolder]]:
     for run in runs:
         if not run.epochs:
             raise StoreError(f"{run.folder} has no epoch yet: there is nothing to publish")
-    return RecordingWriter(*runs, data=data)
+    groups = by_seed(runs)
+    if len(groups) > 2:
+        kinds = ", ".join(group[0].folder.name for group in groups)
+        raise StoreError(
+            f"{len(groups)} kinds of runs ({kinds}): a page has one or two, and any number of "
+            "seeds of each"
+        )
+    return groups
+
+
+def _recorder(groups: Sequence[Sequence[RunFolder]], data: "Data | None") -> RecordingWriter:
+    firsts = [group[0] for group in groups]
+    return RecordingWriter(*firsts, data=data, seeds=[group[1:] for group in groups])
 
 
 def _label_files(shown: Sequence[page.Result]) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ class Recording:
     images: bytes | None = None  # a PNG or WebP file
     epochs: list[list[RecordedEpoch]] = field(default_factory=list)  # by run
     ended: list[dict[str, Any] | None] = field(default_factory=list)  # by run: state and message
+    seeds: list[list[dict[str, Any]]] = field(default_factory=list)  # by run: curves of other seeds
 
 
 def read_recording(content: bytes) -> Recording:
@@ -54,6 +55,7 @@ def read_recording(content: bytes) -> Recording:
         arrays.get("true"),
         epochs=[[] for _ in range(n_runs)],
         ended=[None] * n_runs,
+        seeds=[[] for _ in range(n_runs)],
     )
     for kind, payload in parts:
         if kind == layout.IMAGES:
@@ -62,6 +64,9 @@ def read_recording(content: bytes) -> Recording:
             before = [epochs[-1].codes if epochs else {} for epochs in recording.epochs]
             record, codes = layout.unpack(payload, before)
             recording.epochs[record["run"]].append(RecordedEpoch(record, codes))
+        elif kind == layout.SEEDS:
+            block = layout.read_json_bytes(payload)
+            recording.seeds[block["run"]] = block["seeds"]
         elif kind == layout.DONE:
             end = layout.read_json_bytes(payload)
             recording.ended[end["run"]] = end

@@ -7,7 +7,7 @@
 README.md of this folder describes the layout; engine/reports/reader.py reads it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from engine import __version__
 from engine.analysis.label_evidence import RunEpoch, epoch_history
 from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcomes
+from engine.analysis.statistics import CONFIDENCE
 from engine.embedding import projection
 from engine.embedding.maps import read_map
 from engine.errors import StoreError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 5000
 MOST_NEIGHBORS, LEAST_NEIGHBORS = 20, 5
 NEIGHBOR_BYTES = 8_000_000  # of one run before compression; a neighbor and its weight take 3
+CURVES = ("test_accuracy", "memorized")  # metrics that the player draws over the epochs
 ENDED = ("done", "stopped", "failed", "interrupted")
 
 
@@ -37,17 +39,27 @@ class RecordingWriter:
     """The recording of one run or of two that are compared; `update` appends what is new.
 
     runs: with the same data set, otherwise StoreError is raised. data: that data set, for the
-    images; None records none.
+    images; None records none. seeds: by run, other seeds of it, of which only curves are recorded,
+    up to their last epoch now.
     """
 
-    def __init__(self, *runs: RunFolder, data: "Data | None" = None):
+    def __init__(
+        self,
+        *runs: RunFolder,
+        data: "Data | None" = None,
+        seeds: Sequence[Sequence[RunFolder]] = (),
+    ):
         if not 1 <= len(runs) <= 2:
             raise StoreError(f"{len(runs)} runs: a recording has one or two")
         self.runs = runs
-        _require_comparable(*runs)
+        _require_comparable(*runs, *(run for others in seeds for run in others))
         self.samples = recorded_samples(runs[0])
         self._recorders = [_RunRecorder(run, self.samples) for run in runs]
         self._chunks = [layout.prologue(), *self._start(data)]
+        for number, others in enumerate(seeds):
+            if others:
+                block = layout.json_bytes(_curves(number, others))
+                self._chunks.append(layout.block(layout.SEEDS, block))
         self.update()
 
     def update(self) -> bytes:
@@ -240,6 +252,31 @@ def most_neighbors(run: RunFolder, n_samples: int) -> int:
     """How many neighbors of a sample are recorded at most."""
     affordable = NEIGHBOR_BYTES // (3 * n_samples * run.config.epochs)
     return min(max(affordable, LEAST_NEIGHBORS), MOST_NEIGHBORS)
+
+
+def _curves(number: int, others: Sequence[RunFolder]) -> dict[str, Any]:
+    """The metrics of the other seeds of a run, by epoch, for JSON; see README.md.
+
+    number: of the run that is shown in full.
+    """
+    from scipy.special import stdtrit  # late: importing SciPy takes a while
+
+    half = (1 + CONFIDENCE) / 2
+    return {
+        "run": number,
+        "quantiles": [float(stdtrit(df, half)) for df in range(1, len(others) + 1)],
+        "seeds": [
+            {
+                "name": run.folder.name,
+                "seed": run.config.seed,
+                "epochs": [record["epoch"] for record in run.epochs],
+                "metrics": {
+                    name: [record["metrics"].get(name) for record in run.epochs] for name in CURVES
+                },
+            }
+            for run in others
+        ],
+    }
 
 
 def _has_maps(run: RunFolder) -> bool:

@@ -135,7 +135,7 @@ def unopened(page: str):
     from streamlit.util import calc_hash
 
     at = AppTest.from_file(str(MAIN), default_timeout=60)
-    if page != "train":  # the one that a bare address opens
+    if page != "home":  # the one that a bare address opens
         at._page_hash = calc_hash(page)  # switch_page knows a page's URL only after the first run
     return at
 

@@ -77,7 +77,7 @@ def live(browser, place: Path, n: int) -> dict:
         for _ in range(n):
             there = set(root.iterdir())
             tab = browser.new_page(viewport={"width": 1280, "height": 720})
-            tab.goto(url)
+            tab.goto(f"{url}/train")
             tab.evaluate(NOTE_PROGRESS)
             tab.get_by_role("button", name="Start", exact=True).click()
             run = Epochs(wait_for(lambda there=there: new_run(root, there)))
@@ -97,8 +97,8 @@ def live(browser, place: Path, n: int) -> dict:
 async def pages(url: str, n: int) -> dict:
     """Every page: the first visit, then n switches to it, each with a step to another epoch."""
     viewer, rows = await Viewer.join(url), {}
-    await viewer.open("", **choices(1))
-    cases = {page or "train": (page, {}) for page in viewer.pages}
+    await viewer.open("train", **choices(1))
+    cases = {page or "home": (page, {}) for page in viewer.pages}
     cases["map (PCA)"] = ("map", {"layout": "pca"})
     for name, (page, _) in cases.items():
         answer = await viewer.open(page)
@@ -162,7 +162,7 @@ async def viewers(url: str, root: Path, n_viewers: int, n: int) -> dict:
 async def start(url: str) -> str:
     """Start a default run as a visitor who leaves at once; returns its name."""
     visitor = await Viewer.join(url)
-    await visitor.open("")
+    await visitor.open("train")
     await visitor.press("start")
     name = parse_qs(visitor.query)["run"][0]
     await visitor.leave()

@@ -43,7 +43,7 @@ async def come(url: str, n: int, found: list[float]) -> list[Viewer]:
     async def one() -> Viewer:
         began = time.perf_counter()
         viewer = await Viewer.join(url)
-        await viewer.open("", run=RUN, patience=PATIENCE)
+        await viewer.open("train", run=RUN, patience=PATIENCE)
         found.append(time.perf_counter() - began)
         return viewer
 
@@ -90,7 +90,9 @@ async def recovery(url: str) -> float:
 
 
 async def watch(url: str, pid: int, root: Path, n: int, minutes: int) -> dict[str, Any]:
-    await (await Viewer.join(url)).open("", patience=PATIENCE)  # the first visit starts the queue
+    await (await Viewer.join(url)).open(
+        "train", patience=PATIENCE
+    )  # the first visit starts the queue
     wait_for(lambda: (root / RUN / "epochs.jsonl").exists(), 120)
     opening: list[float] = []
     viewers = await come(url, n, opening)

@@ -182,7 +182,7 @@ async def _use(server: Server) -> dict[str, int]:
     from tests.benchmarks.viewers import Viewer
 
     viewer, before = await Viewer.join(server.url), len(_folders(server.root))
-    await viewer.open("")
+    await viewer.open("train")
     await viewer.press("start")
     deadline = time.monotonic() + 600
     while len(_folders(server.root)) == before or not all(map(_is_done, _folders(server.root))):

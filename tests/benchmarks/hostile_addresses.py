@@ -57,7 +57,7 @@ async def ask(url: str, n: int, seed: int) -> int:
     for page, params in requests:
         viewer = await Reader.join(url)
         try:
-            answer = await viewer.open("" if page == "train" else page, **params)
+            answer = await viewer.open(page, **params)
             seconds.append(answer.seconds)
             problems = [("box", viewer.boxes), ("wrong", viewer.wrong), ("acts", viewer.acted)]
             found = {what: texts for what, texts in problems if texts}

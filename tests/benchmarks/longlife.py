@@ -23,7 +23,19 @@ from engine.errors import StoreError
 from engine.files import read_json
 from engine.hardware import hardware_info
 
-PAGES = ("", "losses", "map", "labels", "sample", "noise", "compare", "lesson", "your_data", "runs")
+PAGES = (
+    "",
+    "train",
+    "losses",
+    "map",
+    "labels",
+    "sample",
+    "noise",
+    "compare",
+    "lesson",
+    "your_data",
+    "runs",
+)
 SHORT = {"limit": 400, "epochs": 4, "warmup": 1, "correction_start": 2}
 READINGS = 20
 SECONDS_KEPT = 5  # that the server remembers visitors who left, here; they hold three files each
@@ -34,7 +46,7 @@ async def visit(url: str, number: int, seconds: list[float], n: int, starts: boo
     """One visitor: a run of their own if it is time for one, n pages, and away."""
     visitor = await Viewer.join(url)
     try:
-        await visitor.open("", **SHORT, seed=number)
+        await visitor.open("train", **SHORT, seed=number)
         if starts:
             await visitor.press("start")
         for page in (PAGES * 2)[number % len(PAGES) :][:n]:

@@ -231,7 +231,7 @@ class Viewer:
         self._intervals.clear()
 
 
-async def crowd(url: str, n: int, page: str = "", **query: str) -> list[Viewer]:
+async def crowd(url: str, n: int, page: str = "train", **query: str) -> list[Viewer]:
     """n viewers of a page, come one after the other."""
     viewers = []
     for _ in range(n):

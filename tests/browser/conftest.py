@@ -132,14 +132,15 @@ def finished_run(root: Path) -> None:
 
 @pytest.fixture
 def visit(chromium, request):
-    """visit("losses", run="x") opens a page as a new visitor; errors in the browser fail the test.
+    """visit("losses", run="x") opens a page, by itself Train, as a new visitor; errors in the
+    browser fail the test.
 
     width, height, theme: of the window. on: another server than the shared one.
     """
     contexts, failures = [], []
 
     def open_page(
-        page: str = "",
+        page: str = "train",
         *,
         width=1280,
         height=720,

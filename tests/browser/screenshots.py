@@ -15,6 +15,7 @@ from engine.runs.runner import Runner
 from tests.browser.conftest import CHROMIUM, FLAGS, ROOT, Server, go, serve
 
 PAGES: dict[str, dict[str, str]] = {  # page -> query parameters that make it worth looking at
+    "home": {},
     "train": dict(run="digits"),
     "noise": dict(run="digits"),
     "losses": dict(run="digits", epoch="2"),
@@ -56,7 +57,7 @@ def prepare(root: Path) -> None:
 
 def take(tab: Page, server: Server, page: str, params: dict[str, str], out: Path) -> None:
     """One page, from its top as far as a tall window shows it."""
-    address = "" if page == "train" else page
+    address = "" if page == "home" else page
     go(tab, server, address, **params)
     tab.wait_for_timeout(6000)
     with open_image(io.BytesIO(tab.screenshot())) as image:

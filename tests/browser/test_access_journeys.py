@@ -6,7 +6,7 @@ import pytest
 from tests.browser.conftest import PASSCODE, go
 from tests.browser.test_review_journeys import digits, learn
 
-PAGES = ("", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "runs")
+PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "runs")
 CLASSES = np.array([f"zebra{n}kind" for n in range(10)])
 
 

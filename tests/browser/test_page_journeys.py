@@ -15,7 +15,19 @@ from tests.app.conftest import wait_until
 from tests.browser.conftest import finished_run, go, settled
 from tests.browser.test_train_journeys import button, start, wait_for_epochs
 
-PAGES = ("", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "lesson", "runs")
+PAGES = (
+    "",
+    "train",
+    "noise",
+    "losses",
+    "map",
+    "sample",
+    "labels",
+    "compare",
+    "your_data",
+    "lesson",
+    "runs",
+)
 
 
 def too_wide(tab, width: int) -> list[float]:

@@ -126,7 +126,7 @@ def test_a_published_page_plays_steps_and_scrubs_without_a_network(published, op
     tab.keyboard.press("ArrowRight")
     reaches(tab, first)
     outcomes = recording.epochs[1][first].record["outcomes"]
-    assert f"{outcomes['corrected']} repaired, {outcomes['harmed']} harmed" in (
+    assert f"{outcomes['corrected']} corrected, {outcomes['harmed']} harmed" in (
         tab.locator(".caption").inner_text()
     )
     tab.keyboard.press("Space")
@@ -190,7 +190,7 @@ def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_pag
     file, recording = published
     labels = np.stack([e.codes["corrected"] for e in recording.epochs[1]])
     given, true = recording.given[1], recording.true
-    place = int(np.flatnonzero((given != true) & (labels[-1] == true))[0])  # a repaired one
+    place = int(np.flatnonzero((given != true) & (labels[-1] == true))[0])  # a corrected one
     move = int((labels[:, place] != given[place]).argmax())
     tab = open_page(file, f"epoch={move}&run=1&sample={recording.samples[place]}")
     story = tab.locator(".facts").inner_text()

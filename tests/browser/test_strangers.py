@@ -35,7 +35,7 @@ def test_no_name_leads_or_calls_out(strange, visit):
     requests += [("compare", {"compare": quote(",".join(NAMES[:3])), "run": quote(NAMES[0])})]
     requests += [("losses", {"epoch": quote(NAMES[1]), "dataset": quote(NAMES[0])})]
     for page, params in requests:
-        go(tab, server, "" if page == "train" else page, **params)
+        go(tab, server, page, **params)
         tab.wait_for_timeout(700)  # charts are drawn a moment later
         links = tab.eval_on_selector_all("a", LINKS)  # of HTML, and of the figures' SVG
         others = [link for link in links if re.match("[a-zA-Z]+:|//", link)]

@@ -189,7 +189,7 @@ def test_what_cannot_be_published_is_refused(pair, tmp_path, capsys):
     keep_epochs(folder, 0)
     for runs, words in (
         ([folder], "no epoch yet"),
-        ([*pair, pair[0]], "one or two"),
+        ([*pair, pair[0]], "same settings and seed"),
         ([tmp_path], "no run folder"),
     ):
         assert main(["publish", *map(str, runs), *out]) == 2

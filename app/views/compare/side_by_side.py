@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from app.components import epoch_slider, live_updates
+from app.components import epoch_slider, live_updates, run_picker
 from app.components.page import guarded
 from app.server import escaping, run_cache
 from app.server.visible_runs import runs
@@ -45,6 +45,8 @@ def has_epochs(name: str) -> bool:
 def show(names: list[str], waiting: list[str]) -> None:
     """The chosen runs at one epoch; waiting: those that have none yet."""
     differences(names)
+    if len(names) == 2:
+        run_picker.player_link(names[1], names[0], "Play these two")
     row, drawn = epoch_slider.scrub(*names, follow=False), time.monotonic()
     training = bool(waiting) or any(runs().info(name).active for name in names)
     follows = training and get("epoch") is None

@@ -130,6 +130,7 @@ def draw(name: str) -> None:
             st.rerun()
         run_picker.state_badge(info)
         controls(info)
+        run_picker.player_link(name)
         sharing.share(name)
     bar = st.container()
     if info.state != "broken" and drawn:

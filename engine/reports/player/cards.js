@@ -30,7 +30,11 @@ export class Cards {
       const card = button(`card run run${number}`, "", () => on.show(number));
       const head = element("h2", "", runName(run));
       head.prepend(element("i", "line"));
-      if (runName(run) !== run.title) head.append(element("small", "", ` (${run.title})`));
+      const details = [
+        ...(runName(run) === run.title ? [] : [run.title]),
+        ...(run.seeds.length ? [`seed ${run.settings.seed}`] : []),
+      ];
+      if (details.length) head.append(element("small", "", ` (${details.join(", ")})`));
       const big = element("div", "big");
       const line = element("p");
       const bar = element("div", "meter");
@@ -73,12 +77,11 @@ export class Cards {
         good.style.width = bad.style.width = "0";
       } else if (changes) {
         const harmed = score.harmed ? `, harmed ${count(score.harmed)}` : "";
-        setText(
-          line,
-          `repaired ${count(score.repaired ?? 0)} of ${count(score.wrong)} wrong labels${harmed}`,
-        );
-        good.style.width = `${(100 * (score.repaired ?? 0)) / (score.wrong || 1)}%`;
-        bad.style.width = `${(100 * (score.harmed ?? 0)) / (score.wrong || 1)}%`;
+        const [n, m] = [score.corrected ?? 0, score.harmed ?? 0];
+        setText(line, `corrected ${count(n)} of ${plural(score.wrong, "wrong label")}${harmed}`);
+        const whole = Math.max(score.wrong, n + m, 1);
+        good.style.width = `${(100 * n) / whole}%`;
+        bad.style.width = `${(100 * m) / whole}%`;
         bad.className = "bad harmed";
       } else {
         setText(
@@ -111,7 +114,8 @@ export class Cards {
       return;
     }
     fill(/** @type {HTMLElement} */ (big), percent(wrong / dataset.n), "of the labels are wrong");
-    setText(text, `${count(wrong)} of ${count(dataset.n)} ${dataset.name}; for example:`);
+    const what = dataset.name.includes(":") ? "images" : dataset.name; // else npz:mine.npz
+    setText(text, `${count(wrong)} of ${count(dataset.n)} ${what}; for example:`);
     const given = recording.given[run];
     const bad = Array.from(given, (_, i) => i).filter((i) => given[i] !== truth[i]);
     const size = Math.round(2.9 * colors.unit);

@@ -1,7 +1,8 @@
 // @ts-check
 // Curves over the epochs: test accuracy and memorization of each run, labeled at the line.
 
-import { panel, Surface } from "./dom.js";
+import { curve, lines } from "./bands.js";
+import { button, element, panel, setText, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
 import { percent, plainRun, shortName } from "./words.js";
 
@@ -17,8 +18,15 @@ export class Curves {
   /** @param {Events} on */
   constructor(on) {
     const { root, body, head } = panel("curves", "");
-    head.remove();
     this.root = root;
+    this.head = head;
+    this.every = false; // whether each seed is drawn as well
+    this.note = element("span", "note");
+    this.toggle = button("chip", "all seeds", () => {
+      this.every = !this.every;
+      if (this.scene) this.draw(this.scene);
+    });
+    head.replaceChildren(this.toggle, this.note);
     this.surface = new Surface(body, "Test accuracy and memorization over the epochs");
     /** @type {Scene | null} */
     this.scene = null;
@@ -41,6 +49,7 @@ export class Curves {
   /** @param {Scene} scene */
   draw(scene) {
     this.scene = scene;
+    this.fillHead(scene);
     this.surface.fit();
     this.surface.clear();
     const shown = CHARTS.filter(({ metric }) =>
@@ -52,6 +61,17 @@ export class Curves {
     shown.forEach((chart, i) =>
       this.chart(scene, chart, i * height, height, i === shown.length - 1),
     );
+  }
+
+  /** With several seeds: how many, and whether each of them is drawn.
+   * @param {Scene} scene
+   */
+  fillHead({ analysis: { recording } }) {
+    const counts = [...new Set(recording.runs.map(({ seeds }) => 1 + seeds.length))];
+    this.head.hidden = Math.max(...counts) < 2;
+    if (this.head.hidden) return;
+    setText(this.note, `mean and 95 % interval of ${counts.join(" and ")} seeds`);
+    this.toggle.setAttribute("aria-pressed", String(this.every));
   }
 
   /**
@@ -73,12 +93,13 @@ export class Curves {
     pen.fillStyle = colors.ink;
     pen.fillText(title, 0, top + 2);
     const { runs } = analysis.recording;
-    const values = runs.flatMap(({ epochs }) =>
-      epochs.flatMap(({ metrics }) =>
-        typeof metrics[metric] === "number" ? [metrics[metric]] : [],
-      ),
+    const drawn = runs.map((run) => ({ points: curve(run, metric), each: lines(run, metric) }));
+    const least = Math.min(
+      ...drawn.flatMap(({ points, each }) => [
+        ...points.map(({ low }) => low),
+        ...(this.every ? each.flat().map(([, value]) => value) : []),
+      ]),
     );
-    const least = Math.min(...values);
     const low =
       least > 0.5
         ? Math.floor(10 * least - 0.5) / 10
@@ -96,8 +117,15 @@ export class Curves {
     pen.moveTo(x(time), ceiling - 4);
     pen.lineTo(x(time), floor);
     pen.stroke();
+    const color = (/** @type {number} */ number) =>
+      number === plainRun(runs) ? colors.plain : colors.accent;
+    drawn.forEach(({ points, each }, number) => {
+      if (each.length < 2) return;
+      this.band(points, color(number), x, y);
+      if (this.every) this.seeds(each, color(number), x, y);
+    });
     const heads = runs.map((run, number) => {
-      const head = this.line(scene, number, metric, x, y);
+      const head = this.line(scene, number, drawn[number].points, x, y);
       return { ...head, text: shortName(run), number };
     });
     this.names(
@@ -161,24 +189,57 @@ export class Curves {
   }
 
   /**
-   * One run's curve: strong up to now, faint after it. Returns where it is now.
-   * @param {Scene} scene
-   * @param {number} number
-   * @param {string} metric
+   * The 95 % interval of the mean.
+   * @param {import("./bands.js").Point[]} points
+   * @param {string} color
    * @param {(e: number) => number} x
    * @param {(v: number) => number} y
    */
-  line({ analysis, colors, time }, number, metric, x, y) {
+  band(points, color, x, y) {
+    const { pen } = this.surface;
+    pen.fillStyle = color;
+    pen.globalAlpha = 0.2;
+    pen.beginPath();
+    for (const { epoch, high } of points) pen.lineTo(x(epoch), y(high));
+    for (const { epoch, low } of [...points].reverse()) pen.lineTo(x(epoch), y(low));
+    pen.fill();
+    pen.globalAlpha = 1;
+  }
+
+  /**
+   * Each seed as a thin line.
+   * @param {[number, number][][]} each
+   * @param {string} color
+   * @param {(e: number) => number} x
+   * @param {(v: number) => number} y
+   */
+  seeds(each, color, x, y) {
+    const { pen } = this.surface;
+    pen.strokeStyle = color;
+    pen.globalAlpha = 0.55;
+    pen.lineWidth = 1;
+    for (const line of each) {
+      pen.beginPath();
+      for (const [epoch, value] of line) pen.lineTo(x(epoch), y(value));
+      pen.stroke();
+    }
+    pen.globalAlpha = 1;
+  }
+
+  /**
+   * One run's curve: strong up to now, faint after it. Returns where it is now.
+   * @param {Scene} scene
+   * @param {number} number
+   * @param {import("./bands.js").Point[]} curve
+   * @param {(e: number) => number} x
+   * @param {(v: number) => number} y
+   */
+  line({ analysis, colors, time }, number, curve, x, y) {
     const { pen } = this.surface;
     const { runs } = analysis.recording;
-    const { epochs } = runs[number];
     const plain = number === plainRun(runs);
     const color = plain ? colors.plain : colors.accent;
-    /** @type {[number, number][]} */
-    const points = epochs.flatMap(({ epoch, metrics }) => {
-      const value = metrics[metric];
-      return typeof value === "number" ? [[epoch, value]] : [];
-    });
+    const points = curve.map(({ epoch, mean }) => /** @type {[number, number]} */ ([epoch, mean]));
     let now = NaN;
     points.forEach(([epoch, value], i) => {
       if (epoch > time) return;

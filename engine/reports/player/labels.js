@@ -11,11 +11,19 @@ import { NO_PLACE } from "./recording.js";
 export const RIGHT = 0; // the given label was right and still is
 export const WRONG = 1; // the given label is wrong and has not changed
 export const MEMORIZED = 2; // the same, and the network predicts it
-export const REPAIRED = 3; // the given label was wrong, the label is right now
+export const CORRECTED = 3; // the given label was wrong, the label is right now
 export const HARMED = 4; // the given label was right, the label is wrong now
 export const CHANGED = 5; // another label than the given one, still wrong or the truth is not known
 export const KEPT = 6; // the given label; the truth is not known
-export const STATE_NAMES = ["right", "wrong", "memorized", "repaired", "harmed", "changed", "kept"];
+export const STATE_NAMES = [
+  "right",
+  "wrong",
+  "memorized",
+  "corrected",
+  "harmed",
+  "changed",
+  "kept",
+];
 export const STATE_MEANINGS = [
   "The given label is right and was kept.",
   "The given label is wrong and has not changed.",
@@ -35,7 +43,7 @@ export const STATE_MEANINGS = [
 export function stateOf(given, truth, now, prediction) {
   if (truth < 0) return now === given ? KEPT : CHANGED;
   if (given === truth) return now === truth ? RIGHT : HARMED;
-  if (now === truth) return REPAIRED;
+  if (now === truth) return CORRECTED;
   if (now !== given) return CHANGED;
   return prediction === given ? MEMORIZED : WRONG;
 }
@@ -122,6 +130,20 @@ export class Analysis {
       const counts = STATE_NAMES.map(() => 0);
       for (const state of this.states(run, row)) counts[state]++;
       return counts;
+    });
+  }
+
+  /**
+   * How many recorded given labels are wrong, 0 where it is not known.
+   * @param {number} run
+   * @returns {number}
+   */
+  nWrong(run) {
+    return this.once(`wrong ${run}`, () => {
+      const { given, truth, n } = this.recording;
+      let wrong = 0;
+      if (truth) for (let i = 0; i < n; i++) wrong += Number(given[run][i] !== truth[i]);
+      return wrong;
     });
   }
 
@@ -310,7 +332,7 @@ export class Analysis {
       accuracy: metrics.test_accuracy ?? null,
       wrong, // given labels that are wrong
       memorized: wrong === null || memorized === null ? null : Math.round(memorized * wrong),
-      repaired: known ? outcomes.corrected : null,
+      corrected: known ? outcomes.corrected : null,
       harmed: known ? outcomes.harmed : null,
       changed: known
         ? outcomes.corrected + outcomes.harmed + outcomes.changed

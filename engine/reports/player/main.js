@@ -9,24 +9,32 @@ import { Detail } from "./detail.js";
 import { element, setText } from "./dom.js";
 import { Histogram } from "./histogram.js";
 import { Analysis, STATE_NAMES } from "./labels.js";
+import { label } from "./labeler.js";
 import { FeatureMap } from "./map.js";
 import { Decoder } from "./recording.js";
 import { describe, members } from "./selection.js";
 import { Sprites } from "./sprites.js";
 import { palette } from "./theme.js";
 import { Transport } from "./transport.js";
+import { FEW, Verdicts } from "./verdicts.js";
 import { Wall } from "./wall.js";
 import { closing, count, moment, scoreSentence } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./selection.js").Selection} Selection */
 /**
+ * @typedef {object} Place
+ * @property {number | null} [epoch]  null: the last one, of a recording that grows
+ * @property {number | null} [sample]  row in the data set; null: none
+ *
  * @typedef {object} Options
  * @property {"auto" | "light" | "dark"} [theme]  auto: as the system
  * @property {boolean} [address]  keep the state in the address fragment; true unless given
  * @property {boolean} [autoplay]  play at once, unless the visitor prefers reduced motion
  * @property {boolean} [live]  open at the last epoch, and follow those that are appended
  * @property {boolean} [keys]  listen to the keys of the whole page; true unless given
+ * @property {Place} [start]  where it opens
+ * @property {(place: Place) => void} [onMove]  it stands still somewhere else than before
  * @property {(place: number, sample: number) => void} [onPick]  an image was picked: its place and
  *   its row in the data set; -1: none
  */
@@ -62,6 +70,8 @@ export class Player {
     this.last = 0; // epoch when the recording last grew
     this.frameRequested = 0;
     this.lastFrame = 0;
+    /** @type {number | undefined} */
+    this.exact = undefined; // time while it plays without motion
     this.spoken = 0;
     this.written = "";
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -110,7 +120,7 @@ export class Player {
     const run = analysis.telling();
     const time = this.options.live ? analysis.range[1] : analysis.opening(run);
     this.last = analysis.range[1];
-    this.makePanels(recording);
+    this.makePanels(recording, analysis);
     this.scene = {
       analysis,
       sprites,
@@ -131,14 +141,18 @@ export class Player {
     this.listen();
     this.fit();
     if (this.options.address !== false) this.readAddress();
+    this.go(this.options.start ?? {});
     this.seek(this.scene.time);
     this.root.classList.add("ready");
     this.drawNow();
     if (this.options.autoplay && !this.calm.matches) this.toggle(true);
   }
 
-  /** @param {import("./recording.js").Recording} recording */
-  makePanels(recording) {
+  /**
+   * @param {import("./recording.js").Recording} recording
+   * @param {Analysis} analysis
+   */
+  makePanels(recording, analysis) {
     const on = {
       pick: (/** @type {number} */ place) => this.pick(place),
       hover: (/** @type {number} */ place, /** @type {MouseEvent | null} */ event) =>
@@ -157,6 +171,11 @@ export class Player {
     this.histogram = new Histogram(on);
     this.curves = new Curves(on);
     this.confusion = new Confusion(on);
+    const few = recording.runs.some((_, run) => {
+      const n = analysis.nWrong(run);
+      return n > 0 && n <= FEW;
+    });
+    this.verdicts = few ? new Verdicts(on) : null;
     this.detail = new Detail(on);
     this.transport = new Transport({
       toggle: () => this.toggle(),
@@ -173,7 +192,8 @@ export class Player {
     const middle = element("div", "column middle");
     middle.append(this.map.root, this.histogram.root);
     const side = element("div", "column side");
-    side.append(this.curves.root, this.confusion.root, this.detail.root);
+    const lower = (this.verdicts ?? this.confusion).root;
+    side.append(this.curves.root, lower, this.detail.root);
     body.append(this.wall.root, middle, side);
     this.root.replaceChildren(this.cards.root, body, this.transport.root, this.tip, this.live);
   }
@@ -214,8 +234,10 @@ export class Player {
   /** More epochs have arrived; from the last one it goes on to them. */
   grow() {
     if (!this.scene) return;
-    const followed = this.options.live && this.scene.time >= this.last;
+    const before = this.last;
     this.last = this.scene.analysis.range[1];
+    const more = this.last > before; // not where the second run reaches the same epoch
+    const followed = this.options.live && more && this.scene.time >= before;
     this.seek(this.scene.time);
     this.changed();
     if (followed) this.toggle(true);
@@ -468,7 +490,7 @@ export class Player {
     this.histogram?.draw(scene);
     if (scene.sample < 0 || this.root.classList.contains("narrow")) {
       this.curves?.draw(scene);
-      this.confusion?.draw(scene);
+      (this.verdicts ?? this.confusion)?.draw(scene);
     }
     if (this.playing && performance.now() - this.spoken > SPOKEN_MS) {
       this.say(`Epoch ${epoch}. ${scoreSentence(analysis, epoch)}`);
@@ -492,6 +514,34 @@ export class Player {
     if (sample < 0) this.say(`Epoch ${epoch}. ${scoreSentence(analysis, epoch)} ${this.caption()}`);
     else this.say(this.inWords(sample));
     if (this.options.address !== false) this.writeAddress();
+    this.options.onMove?.(this.place());
+  }
+
+  /** Where it stands.
+   * @returns {Place}
+   */
+  place() {
+    if (!this.scene) return {};
+    const { analysis, epoch, sample } = this.scene;
+    const newest = this.options.live && epoch === this.last;
+    return {
+      epoch: newest ? null : epoch,
+      sample: sample < 0 ? null : analysis.recording.samples[sample],
+    };
+  }
+
+  /** Move to an epoch and to the story of a sample; what is missing stays.
+   * @param {Place} place
+   */
+  go({ epoch, sample }) {
+    if (!this.scene) return;
+    const { samples } = this.scene.analysis.recording;
+    if (sample !== undefined) this.scene.sample = sample === null ? -1 : samples.indexOf(sample);
+    if (typeof epoch === "number") {
+      this.playing = false;
+      this.seek(epoch);
+    }
+    this.changed();
   }
 
   /** @param {string} text */
@@ -526,6 +576,8 @@ export class Player {
     this.changed();
   }
 }
+
+export { label };
 
 /**
  * Show a recording in an element, which the player fills.

@@ -38,7 +38,15 @@ export const NO_PLACE = 65535; // no position on the map; a neighbor that is not
  * @property {number} first_epoch
  * @property {string} map
  * @property {Epoch[]} epochs
+ * @property {Seed[]} seeds  the same with other seeds, of which only curves are recorded
+ * @property {number[]} quantiles  of Student's t at 97.5 %, by degrees of freedom from 1 on
  * @property {string} state  "" while it trains, else as in status.json
+ *
+ * @typedef {object} Seed
+ * @property {string} name
+ * @property {number} seed
+ * @property {number[]} epochs
+ * @property {Record<string, (number | null)[]>} metrics  by epoch
  *
  * @typedef {object} Images
  * @property {string} type
@@ -136,7 +144,10 @@ export class Decoder {
     else if (!this.recording) return;
     else if (kind === "IMGS") this.recording.sheet = content;
     else if (kind === "EPOC") addEpoch(this.recording, content);
-    else if (kind === "DONE") {
+    else if (kind === "SEED") {
+      const { run, seeds, quantiles } = parse(content);
+      Object.assign(this.recording.runs[run] ?? {}, { seeds, quantiles });
+    } else if (kind === "DONE") {
       const { run, state } = parse(content);
       if (this.recording.runs[run]) this.recording.runs[run].state = String(state);
     }
@@ -176,7 +187,13 @@ function begin(head, content) {
       arrays.given.subarray(r * n, (r + 1) * n),
     ),
     truth: head.truth_known ? (arrays.true ?? null) : null,
-    runs: head.runs.map((/** @type {any} */ run) => ({ ...run, epochs: [], state: "" })),
+    runs: head.runs.map((/** @type {any} */ run) => ({
+      ...run,
+      epochs: [],
+      seeds: [],
+      quantiles: [],
+      state: "",
+    })),
   };
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 // What happened to one image, in sentences computed from the recorded numbers.
 
-import { stateOf, HARMED, REPAIRED, CHANGED, MEMORIZED, WRONG, RIGHT } from "./labels.js";
+import { stateOf, HARMED, CORRECTED, CHANGED, MEMORIZED, WRONG, RIGHT } from "./labels.js";
 import { NO_PLACE } from "./recording.js";
 import { corrects, percent, plural, runName } from "./words.js";
 
@@ -280,10 +280,10 @@ function endFacts(recording, run, place) {
   const [now, prediction] = [arrays.corrected[place], arrays.prediction[place]];
   const state = stateOf(given, truth, now, prediction);
   const ends = {
-    [REPAIRED]: "The label is right now: repaired.",
+    [CORRECTED]: "Now the label is right: corrected.",
     [HARMED]: "That was a mistake: the given label was right. It is harmed.",
     [CHANGED]: truth < 0 ? "" : "The new label is wrong as well.",
-    [WRONG]: "",
+    [WRONG]: corrects(recording.runs[run]) ? undecided(recording, run, place) : "",
     [MEMORIZED]: corrects(recording.runs[run])
       ? "In the end the network repeats the wrong label, so nothing corrects it."
       : "",
@@ -291,6 +291,23 @@ function endFacts(recording, run, place) {
   };
   const text = ends[/** @type {keyof typeof ends} */ (state)] ?? "";
   return text ? [fact("end", text, { epoch, now, prediction })] : [];
+}
+
+/**
+ * Why a wrong label stands although the network predicts another class.
+ * @param {Recording} recording
+ * @param {number} run
+ * @param {number} place
+ */
+function undecided(recording, run, place) {
+  const { classes } = recording.dataset;
+  const { arrays } = recording.runs[run].epochs[recording.runs[run].epochs.length - 1];
+  const sure = percent(arrays.confidence[place] / 255);
+  const weight = percent(arrays.soft_weight[place] / 255);
+  return (
+    `In the end the network says ${classes[arrays.prediction[place]]} with ${sure}, but ` +
+    `${classes[arrays.corrected[place]]} still has ${weight} of the soft label.`
+  );
 }
 
 /**
@@ -361,7 +378,7 @@ function otherRun(recording, run, place) {
   if (now === truth) {
     const row = epochs.findIndex(({ arrays }) => arrays.corrected[place] === truth);
     const { epoch } = epochs[row];
-    return [fact("other", `${name} repaired this label at epoch ${epoch}.`, { epoch, run })];
+    return [fact("other", `${name} corrected this label at epoch ${epoch}.`, { epoch, run })];
   }
   const since = learned(
     epochs.map(({ arrays }) => arrays.prediction[place]),

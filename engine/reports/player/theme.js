@@ -61,7 +61,7 @@ export function frame(pen, state, x, y, size, colors) {
   if (name === "right" || name === "kept") return;
   const width = Math.min(Math.max(1.25, size * 0.09), 4);
   pen.fillStyle = pen.strokeStyle = colors.states[state];
-  if (name === "repaired") {
+  if (name === "corrected") {
     // an underline and a short stem, as of a check mark
     pen.fillRect(x, y + size - 2 * width, size, 2 * width);
     pen.fillRect(x, y + size * 0.45, width, size * 0.55);

@@ -7,19 +7,19 @@ import {
   HARMED,
   KEPT,
   MEMORIZED,
-  REPAIRED,
+  CORRECTED,
   RIGHT,
   STATE_MEANINGS,
   STATE_NAMES,
   WRONG,
 } from "./labels.js";
 import { frame } from "./theme.js";
-import { count } from "./words.js";
+import { count, plural } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
 
-const FROM_WRONG = [WRONG, MEMORIZED, REPAIRED, CHANGED]; // states of given labels that are wrong
+const FROM_WRONG = [WRONG, MEMORIZED, CORRECTED, CHANGED]; // states of given labels that are wrong
 const FROM_RIGHT = [RIGHT, HARMED];
 const UNKNOWN = [KEPT, CHANGED];
 const RIGHT_SCALE = 0.62; // size of images with right labels, which are less of interest
@@ -58,6 +58,7 @@ export class Wall {
     this.images.canvas.setAttribute("aria-hidden", "true");
     this.surface = new Surface(view, "The images, framed by the state of their label"); // frames
     this.zoom = 1;
+    this.apart = true; // wrong given labels come first, right ones are smaller
     this.cursor = -1; // index in the order, by keyboard
     /** @type {{place: number, x: number, y: number, size: number}[]} */
     this.cells = [];
@@ -172,12 +173,16 @@ export class Wall {
       (i) => !chosen || chosen[i],
     );
     places.sort((a, b) => labels[a] - labels[b] || a - b);
-    const groups = truth
-      ? [
-          { places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
-          { places: places.filter((i) => given[i] === truth[i]), scale: chosen ? 1 : RIGHT_SCALE },
-        ]
-      : [{ places, scale: 1 }];
+    const groups =
+      truth && this.apart
+        ? [
+            { places: places.filter((i) => given[i] !== truth[i]), scale: 1 },
+            {
+              places: places.filter((i) => given[i] === truth[i]),
+              scale: chosen ? 1 : RIGHT_SCALE,
+            },
+          ]
+        : [{ places, scale: 1 }];
     const shown = groups.filter((group) => group.places.length);
     const gap = Math.round(0.8 * colors.unit); // between the groups
     const room = width - 2;
@@ -261,7 +266,8 @@ export class Wall {
     this.surface.clear();
     for (const { place, x, y, size } of this.cells) {
       if (y + size < top || y > bottom) continue;
-      pen.globalAlpha = truth && !chosen && truth[place] === given[run][place] ? QUIET : 1;
+      const quiet = this.apart && truth && !chosen && truth[place] === given[run][place];
+      pen.globalAlpha = quiet ? QUIET : 1;
       sprites.draw(pen, place, x, y - top, size);
     }
     pen.globalAlpha = 1;
@@ -310,18 +316,16 @@ export class Wall {
   fillLegend(scene) {
     const { analysis, run, row, colors } = scene;
     const occurring = analysis.occurring(run);
-    const key = [run, occurring, colors.unit, colors.states].join();
+    const { truth, n } = analysis.recording;
+    const wrong = analysis.nWrong(run);
+    const key = [run, occurring, wrong, colors.unit, colors.states].join();
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
       this.chips = STATE_NAMES.map((_, state) => this.chip(scene, state));
-      const { truth, n } = analysis.recording;
-      const given = analysis.recording.given[run];
-      let wrong = 0;
-      if (truth) for (let i = 0; i < n; i++) wrong += Number(given[i] !== truth[i]);
       const lines = truth
         ? [
-            [`${count(wrong)} wrong labels`, FROM_WRONG],
-            [`${count(n - wrong)} right labels`, FROM_RIGHT],
+            [plural(wrong, "wrong label"), FROM_WRONG],
+            [plural(n - wrong, "right label"), FROM_RIGHT],
           ]
         : [[`${count(n)} labels`, UNKNOWN]];
       this.legend.replaceChildren(

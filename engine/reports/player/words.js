@@ -107,9 +107,9 @@ export function deeds(analysis, run, row) {
   if (score.wrong === null) {
     if (changes) parts.push(`has changed ${plural(score.changed, "label")}`);
   } else {
-    const wrong = `${count(score.wrong)} wrong labels`;
+    const wrong = plural(score.wrong, "wrong label");
     if (changes) {
-      parts.push(`has repaired ${count(score.repaired ?? 0)} of ${wrong}`);
+      parts.push(`has corrected ${count(score.corrected ?? 0)} of ${wrong}`);
       if (score.harmed) parts.push(`has harmed ${plural(score.harmed, "right one")}`);
     } else if (score.memorized !== null && score.wrong) {
       parts.push(`has memorized ${count(score.memorized)} of ${wrong}`);
@@ -143,7 +143,7 @@ export function moment(analysis, run, epoch) {
   const row = analysis.row(run, epoch);
   if (row < 0) return "";
   const now = analysis.epoch(run, row);
-  const { wrong, memorized, repaired, harmed, changed } = analysis.score(run, row);
+  const { wrong, memorized, corrected, harmed, changed } = analysis.score(run, row);
   const change = analysis.firstChange(run);
   const losses = lossSentence(analysis, run, row);
   if (changed) {
@@ -151,13 +151,13 @@ export function moment(analysis, run, epoch) {
       const effect =
         wrong === null
           ? `${plural(changed, "label")} changed`
-          : `${count(repaired ?? 0)} repaired, ${count(harmed ?? 0)} harmed`;
+          : `${count(corrected ?? 0)} corrected, ${count(harmed ?? 0)} harmed`;
       return `Labels change for the first time: ${effect}. ${losses}`;
     }
     const effect =
       wrong === null
         ? `${plural(changed, "label")} changed so far.`
-        : `${count(repaired ?? 0)} of ${plural(wrong, "wrong label")} repaired, ` +
+        : `${count(corrected ?? 0)} of ${plural(wrong, "wrong label")} corrected, ` +
           `${plural(harmed ?? 0, "right one")} harmed.`;
     return `${effect} ${losses}`;
   }

@@ -21,11 +21,11 @@ VIEWERS, CORES, SECONDS = 8, 0.05, 10.0
 
 
 async def watch(url: str, root: Path, pid: int) -> tuple[dict, list[Viewer]]:
-    await (await Viewer.join(url)).open("")
+    await (await Viewer.join(url)).open("train")
     wait_for(lambda: (root / crowd.RUN / "epochs.jsonl").exists())
     viewers = [await Viewer.join(url) for _ in range(VIEWERS)]
     for viewer in viewers:
-        await viewer.open("", run=crowd.RUN)
+        await viewer.open("train", run=crowd.RUN)
     with limited(pid, CORES):
         await crowd.minute(viewers, pid, 5.0)
         result = await crowd.minute(viewers, pid, SECONDS)

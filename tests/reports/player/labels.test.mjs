@@ -12,7 +12,7 @@ test("the state of a label, each case", () => {
     [[0, 1, 0, 1], "wrong"],
     [[0, 1, 0, 2], "wrong"],
     [[0, 1, 0, 0], "memorized"],
-    [[0, 1, 1, 0], "repaired"],
+    [[0, 1, 1, 0], "corrected"],
     [[0, 0, 1, 0], "harmed"],
     [[0, 1, 2, 0], "changed"],
     [[0, -1, 0, 1], "kept"],
@@ -34,7 +34,7 @@ test("counts, first change and opening epoch follow from the labels", () => {
     accuracy: 0.75,
     wrong: 2,
     memorized: 1,
-    repaired: 1,
+    corrected: 1,
     harmed: 0,
     changed: 1,
   });

@@ -39,14 +39,14 @@ test("what a sample was trained as: itself, its neighbors, and those that are no
   assert.ok(Math.abs(hidden.missing - 0.3) < 0.01);
 });
 
-test("the story of a repaired label", () => {
+test("the story of a corrected label", () => {
   assert.equal(
     storyOf(tiny(), 2),
     "Its given label is dog, but it shows cat: the label is wrong. " +
       "Until epoch 0 P(clean) was 0.10: the label looked wrong. " +
       "In the mix of epoch 1 one neighbor, labeled cat, had all the weight. " +
       "The network said cat from the start, at epoch 1 with 90.2 %. " +
-      "So the label moved from dog to cat at epoch 1. The label is right now: repaired.",
+      "So the label moved from dog to cat at epoch 1. Now the label is right: corrected.",
   );
 });
 
@@ -64,6 +64,12 @@ test("the story of a label that was kept, and of one that was memorized", () => 
     /never moved: the network said cat in 2 of 2 epochs, and P\(clean\) was at least 0\.5 in 2/,
   );
   assert.match(storyOf(tiny(), 3), /In the end the network repeats the wrong label/);
+  const undecided = tiny();
+  undecided.runs[0].epochs.forEach(({ arrays }) => (arrays.prediction[3] = 1));
+  assert.match(
+    storyOf(undecided, 3),
+    /In the end the network says dog with 80 %, but cat still has 70.2 % of the soft label\.$/,
+  );
 });
 
 test("the story in a run that corrects nothing, and what the other run did", () => {
@@ -88,7 +94,7 @@ test("the story in a run that corrects nothing, and what the other run did", () 
     .map(({ text }) => text)
     .join(" ");
   assert.match(other, /From epoch 0 on it repeats the wrong label dog: memorized\./);
-  assert.match(other, /MixNN repaired this label at epoch 1\.$/);
+  assert.match(other, /MixNN corrected this label at epoch 1\.$/);
 });
 
 test("a label that plain training has not learned", () => {
@@ -103,14 +109,14 @@ test("a label that plain training has not learned", () => {
 test("without true labels nothing is called right or wrong", () => {
   const text = storyOf(tiny({ truth: null, truthKnown: false }), 2);
   assert.match(text, /^Its given label is dog\./);
-  assert.doesNotMatch(text, /repaired|harmed|mistake/);
+  assert.doesNotMatch(text, /corrected|harmed|mistake/);
 });
 
 test("the score, the moment and the end state their numbers", () => {
   const analysis = new Analysis(tiny());
   assert.equal(
     words.scoreSentence(analysis, 1),
-    "MixNN has repaired 1 of 2 wrong labels and gets 75 % of new images right.",
+    "MixNN has corrected 1 of 2 wrong labels and gets 75 % of new images right.",
   );
   assert.equal(
     words.moment(analysis, 0, 0),
@@ -120,7 +126,7 @@ test("the score, the moment and the end state their numbers", () => {
   );
   assert.match(
     words.moment(analysis, 0, 1),
-    /^Labels change for the first time: 1 repaired, 0 harmed\./,
+    /^Labels change for the first time: 1 corrected, 0 harmed\./,
   );
   assert.match(
     words.moment(analysis, 0, 1),
@@ -128,7 +134,7 @@ test("the score, the moment and the end state their numbers", () => {
   );
   assert.equal(
     words.closing(analysis),
-    "After 2 epochs: MixNN has repaired 1 of 2 wrong labels and gets 75 % of new images right.",
+    "After 2 epochs: MixNN has corrected 1 of 2 wrong labels and gets 75 % of new images right.",
   );
   assert.equal(words.percent(0.9784), "97.8 %");
   assert.equal(words.percent(1), "100 %");

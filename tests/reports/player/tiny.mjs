@@ -22,6 +22,7 @@ export function tiny(change = {}) {
       scaled_loss: shares(0, 0.1, 0.8, 1),
       clean: shares(1, 0.9, 0.1, 0),
       confidence: shares(1, 1, 0.9, 0.8),
+      soft_weight: shares(1, 1, 0.6, 0.7),
       loss: Uint8Array.from([0, 10, 200, 255]),
       map: Uint16Array.from([0, 0, 4094, 0, 0, 4094, 4094, 4094]),
       ...rest?.arrays,
@@ -47,6 +48,8 @@ export function tiny(change = {}) {
         epochs_planned: 2,
         first_epoch: 0,
         map: "PCA",
+        seeds: [],
+        quantiles: [],
         state: "done",
         epochs: [
           epoch(0, [0, 1, 1, 0], [0, 1, 0, 0]),
