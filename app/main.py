@@ -14,9 +14,11 @@ sys.path[:] = [str(APP.parent)] + [p for p in sys.path if p and Path(p).resolve(
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 2) - 1)))
 
 import streamlit as st  # noqa: E402
+from starlette.middleware import Middleware  # noqa: E402
 
 from app import warm_up  # noqa: E402
 from app.server import endpoints  # noqa: E402
+from app.server.page_head import PageHead  # noqa: E402
 
 
 @asynccontextmanager
@@ -28,4 +30,5 @@ async def lifespan(_: st.App) -> AsyncIterator[None]:
     importing.join(LAST_IMPORT)
 
 
-app = st.App(APP / "frame.py", lifespan=lifespan)
+head = Middleware(PageHead, style=APP / "style.css", script=APP / "page.js")
+app = st.App(APP / "frame.py", lifespan=lifespan, middleware=[head])

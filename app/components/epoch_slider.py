@@ -32,7 +32,7 @@ def scrub(*names: str, follow: bool = True) -> int:
     with st.container(horizontal=True, vertical_alignment="bottom", key="scrubber"):
         _step_button("epoch-back", "chevron_left", "Previous epoch", "Left", names, -1, row == 0)
         st.button(
-            "",
+            "Pause" if playing else "Play",
             icon=":material/pause:" if playing else ":material/play_arrow:",
             key="epoch-play",
             help="Play the epochs",
@@ -61,7 +61,7 @@ def _step_button(
         _select(names, selection.row(*names) + by)
 
     st.button(
-        "",
+        text,
         icon=f":material/{icon}:",
         help=text,
         key=key,

@@ -10,6 +10,7 @@ from app.components.text import time_left
 from app.server import escaping
 from app.server.decisions import Decision
 from app.server.label_issues import issues_of
+from app.server.run_info import RunInfo
 from app.server.run_view import RunView
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
@@ -28,7 +29,7 @@ def show() -> None:
     name = run_picker.pick_run(with_epochs=False)
     info = runs().info(name)
     if info.active:
-        show_progress(name)
+        show_progress(info)
         return
     if info.state in ENDED_EARLY:
         st.warning(f"This run {ENDED_EARLY[info.state]}: {escaping.lines(info.message)}.")
@@ -37,18 +38,22 @@ def show() -> None:
     review(name)
 
 
-def show_progress(name: str) -> None:
-    """The progress of the run; the page continues with the review by itself."""
+def show_progress(shown: RunInfo) -> None:
+    """The progress of the run; the page continues with the review by itself.
+
+    shown: what the badge of the page says of the run.
+    """
+    name = shown.name
 
     def changed() -> str | None:
         runs().mark_watched(name)
-        return None if runs().info(name).active else "app"
+        return None if run_picker.badge_is_current(shown) else "app"
 
     @page.guarded
     def progress() -> None:
         info = runs().info(name)
         if info.state == "queued":
-            st.info(f"Waiting: number {info.position} in the queue.")
+            st.info(run_picker.waiting_words(info.position), icon=":material/hourglass:")
             return
         share = (info.epoch + info.batch / max(info.n_batches, 1) / 2) / max(info.n_epochs, 1)
         left = time_left(info.seconds_left)
