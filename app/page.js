@@ -1,4 +1,5 @@
-// What Streamlit's pages lack in the browser: names of help buttons; a phone's menu that closes.
+// What Streamlit's pages lack in the browser: names of help buttons, charts as vector images, a
+// phone's menu that closes.
 (() => {
   const PHONE = 768; // CSS pixels; below it Streamlit shows the navigation as a menu
 
@@ -19,7 +20,24 @@
   }
   new MutationObserver(soon).observe(document, { childList: true, subtree: true });
 
+  // Saves the chart before the button as the camera in its tool bar does, in another format.
+  function saveVector(button) {
+    const here = button.closest('[data-testid="stElementContainer"]');
+    const before = [...document.querySelectorAll(".js-plotly-plot")]
+      .filter((plot) => plot.compareDocumentPosition(here) & Node.DOCUMENT_POSITION_FOLLOWING);
+    const plot = before.at(-1);
+    const options = plot?._context?.toImageButtonOptions;
+    const camera = plot?.querySelector('.modebar-btn[data-title^="Download"]');
+    if (!options || !camera) return;
+    const { format } = options;
+    options.format = "svg";
+    camera.click();
+    options.format = format;
+  }
+
   document.addEventListener("click", ({ target }) => {
+    const svg = target.closest?.(".save-svg");
+    if (svg) saveVector(svg);
     if (innerWidth >= PHONE || !target.closest?.('[data-testid="stSidebarNavLink"]')) return;
     const close = () => document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click();
     setTimeout(close, 50); // after the link's own click
