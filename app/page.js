@@ -1,7 +1,11 @@
-// What Streamlit's pages lack in the browser: names of help buttons, charts as vector images, a
-// phone's menu that closes.
+// What Streamlit's pages lack in the browser: names of help buttons, charts as vector images,
+// images smoothed as chosen, a phone's menu that closes.
 (() => {
   const PHONE = 768; // CSS pixels; below it Streamlit shows the navigation as a menu
+
+  if (localStorage.getItem("mixnn.smooth") === "1") { // see app/components/images.py
+    document.documentElement.classList.add("smooth-images");
+  }
 
   // Every help button is called "Help": add what it explains, the text before it.
   function nameHelpButtons() {

@@ -13,15 +13,14 @@ from engine.charts.theme import OKABE_ITO
 if TYPE_CHECKING:
     import pandas as pd
 
-HEIGHT = 230  # pixels of a chart with its axes
+HEIGHT = 250  # pixels of a chart with its axes
 PLOT_WIDTH = 380  # pixels of a plot on a narrow screen, from which the room for texts is estimated
 LINE, MARK, NAME = "line", "mark", "name"  # kinds of rows: points, events, names of curves
 STAGES = ("neighbors", "training", "evaluation", "mixture", "test", "snapshot", "writing")
 SHAPES = ("circle", "square", "triangle-up", "diamond")
-LEVELS = (1.08, 1.18, 1.28)  # heights of the words of events, above 100 %
-TOP = 1.34  # of the axis
-MANY = 4  # curves up to which each name has two lines
-MOST_LETTERS = 24  # of a name for which there is room beside the plot
+LEVELS = (1.03, 1.12, 1.21)  # heights of the words of events, above 100 %
+TOP = 1.3  # of the axis
+MANY = 4  # curves up to which there is room for two lines each
 COLUMNS = ["kind", "epoch", "series", "value", "text", "side"]
 Row = tuple[str, int, str | None, float, str, str]
 TEXT_GRAY = "#737C87"  # legible on white and on dark
@@ -53,11 +52,10 @@ def curve_rows(
 def name_rows(lines: list[Row]) -> list[Row]:
     """The name of each curve with its newest value, next to its newest point. lines: the points."""
     newest = {words: (epoch, value) for _, epoch, words, value, *_ in lines}
-    below = len(newest) <= MANY  # whether the value has a line of its own
     values = [value for _, value in newest.values()]
-    heights = _spread(values, 0.19 if below else 0.1)
+    heights = _spread(values, 0.2 if len(newest) <= MANY else 0.1)
     return [
-        (NAME, epoch, words, height, f"{words}{chr(10) if below else ' '}{100 * value:.1f} %", "")
+        (NAME, epoch, words, height, f"{words} {100 * value:.1f} %", "")
         for (words, (epoch, value)), height in zip(newest.items(), heights, strict=True)
     ]
 
@@ -66,16 +64,24 @@ def _placed(marks: list[tuple[int, str]], epochs: tuple[int, int]) -> list[Row]:
     """A row for each event: at the right of its line, or at the left near the end of the axis, on
     the lowest level that is free there."""
     per_letter = 6.5 / PLOT_WIDTH * (epochs[1] - epochs[0])  # in epochs
-    rows: list[Row] = []
-    ends = [float("-inf")] * len(LEVELS)  # of the texts on each level
+    right, left = [], []
     for epoch, text in sorted(marks):
         width = per_letter * (len(text) + 2)
-        side = "left" if epoch + width > epochs[1] else "right"
-        begin = epoch - width if side == "left" else epoch
-        level = next((i for i, end in enumerate(ends) if end <= begin), ends.index(min(ends)))
-        ends[level] = begin + width
-        rows.append((MARK, epoch, None, LEVELS[level], text, side))
-    return rows
+        fits = epoch + width <= epochs[1]
+        (right if fits else left).append((epoch, text, epoch if fits else epoch - width, width))
+    rows: list[Row] = []
+    taken: list[list[tuple[float, float]]] = [[] for _ in LEVELS]
+    # in this order no line runs through the words of another event
+    for epoch, text, begin, width in [*reversed(right), *left]:
+        free = [
+            i
+            for i, texts in enumerate(taken)
+            if all(begin + width <= low or begin >= high for low, high in texts)
+        ]
+        level = free[0] if free else len(LEVELS) - 1
+        taken[level].append((begin, begin + width))
+        rows.append((MARK, epoch, None, LEVELS[level], text, "right" if begin == epoch else "left"))
+    return sorted(rows, key=lambda row: row[1])
 
 
 def _spread(values: list[float], gap: float) -> list[float]:
@@ -148,7 +154,6 @@ def curves_spec(
     gray = {"tooltip": None, "color": TEXT_GRAY}
     return {
         "height": HEIGHT,
-        "padding": {"left": 5, "top": 5, "bottom": 5, "right": 12 + 7 * _longest_line(names)},
         "layer": [
             {
                 "transform": only_marks,
@@ -159,7 +164,7 @@ def curves_spec(
                 {
                     "transform": [*only_marks, {"filter": f"datum.side == '{side}'"}],
                     "mark": gray
-                    | {"type": "text", "align": align, "dx": shift, "baseline": "top", "dy": -2},
+                    | {"type": "text", "align": align, "dx": shift, "baseline": "bottom"},
                     "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                 }
                 for side, align, shift in (("right", "left", 4), ("left", "right", -4))
@@ -189,11 +194,6 @@ def curves_spec(
             },
         ],
     }
-
-
-def _longest_line(names: list[str]) -> int:
-    """Letters of the longest line in the names of curves."""
-    return min(max(len(line) for name in names for line in name.split("\n")), MOST_LETTERS)
 
 
 def stage_rows(records: list[dict[str, Any]]) -> pd.DataFrame:

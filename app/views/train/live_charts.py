@@ -26,7 +26,7 @@ CHARTS = {  # title -> (metric -> legend, note)
     ),
     "Are the labels getting better?": (
         {"label_accuracy": "labels\nright", "clean_auroc": "wrong found\n(AUROC)"},
-        "Dashed: how well P(clean) finds wrong ones; 50 % is guessing.",
+        "Dashed: how well P(clean) finds wrong ones; 50\u00a0% is guessing.",
     ),
 }
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.components import live_updates, page, run_picker
+from app.components import images, live_updates, page, run_picker
 from app.components.text import time_left
 from app.server import escaping
 from app.server.decisions import Decision
@@ -106,15 +106,16 @@ def review(name: str) -> None:
             key="undo-done",
         )
         return
-    images = evidence.images_of(view)
-    left, middle, right = st.columns([3, 4, 4], gap="medium")
+    data = evidence.images_of(view)
+    with st.container(key="desk"):
+        left, middle, right = st.columns([3, 4, 4], gap="medium")
     with left:
-        evidence.image(view, issues, sample, images, decisions)
+        evidence.image(view, issues, sample, data, decisions)
     with middle:
         decide.choices(view, issues, sample)
     with right:
-        evidence.neighbors(view, issues, sample, images)
-    evidence.listing(view, issues, queue, decisions, images)
+        evidence.neighbors(view, issues, sample, data)
+    evidence.listing(view, issues, queue, decisions, data)
 
 
 def _progress(
@@ -141,6 +142,7 @@ def _progress(
 
 
 def _filters(classes: list[str]) -> None:
+    images.smooth_toggle("review")
     st.selectbox("Show", list(SHOWN), format_func=SHOWN.__getitem__, **_restart("desk_show"))
     st.selectbox(
         "Given label",
