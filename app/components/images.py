@@ -12,7 +12,6 @@ from app.server import escaping, run_cache
 from app.state.url_state import link
 from engine.runs.folder import StoreError
 
-
 _smooth = st.components.v2.component(
     "mixnn.smooth",
     html='<label><input type="checkbox"> Smooth images</label>',
