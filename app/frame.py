@@ -72,7 +72,6 @@ def main() -> None:
     url_state.declare(steps.PARAMS | sample.PARAMS | pair.PARAMS)
     icon = str(APP.parent / "assets" / "icon.png")  # a Material icon would come from the network
     st.set_page_config("MixNN Lab", icon, layout="wide")
-    st.html(APP / "style.css")
     history.steps(url_state.PARAMS)
     page, guide = navigation()
     page_begins()

@@ -18,6 +18,7 @@ from starlette.middleware import Middleware  # noqa: E402
 
 from app import warm_up  # noqa: E402
 from app.server import endpoints, first_page, player_routes  # noqa: E402
+from app.server.page_head import PageHead  # noqa: E402
 
 
 def not_home() -> set[str]:
@@ -41,5 +42,8 @@ app = st.App(
     APP / "frame.py",
     lifespan=lifespan,
     routes=player_routes.routes(),
-    middleware=[Middleware(first_page.FirstPage, elsewhere=not_home, base=player_routes.base())],
+    middleware=[
+        Middleware(first_page.FirstPage, elsewhere=not_home, base=player_routes.base()),
+        Middleware(PageHead, style=APP / "style.css", script=APP / "page.js"),
+    ],
 )

@@ -13,14 +13,17 @@ from app.state.url_state import bound, get, put
 PLAY_SECONDS = 0.8  # per epoch while playing
 
 
-def scrub(*names: str, follow: bool = True) -> int:
+def scrub(*names: str, follow: bool = True, opens_at: int | None = None) -> int:
     """Buttons and a slider for the epoch, also by the keys Left, Right and Space.
 
     Returns the selected row; of several runs it counts the epochs of all, see `selection.row`.
-    follow: rerun the page when a live run has a new epoch.
+    follow: rerun the page when a live run has a new epoch. opens_at: the row of an ended run as
+    long as no epoch is selected; by default the newest.
     """
     epochs = run_cache.epochs(*names)
     row = selection.row(*names)
+    if opens_at is not None and get("epoch") is None:
+        row = opens_at
     live = any(runs().info(name).active for name in names)
     playing = st.session_state.get("playing", False)
 
@@ -30,9 +33,10 @@ def scrub(*names: str, follow: bool = True) -> int:
             _select(names, 0)
 
     with st.container(horizontal=True, vertical_alignment="bottom", key="scrubber"):
-        _step_button("epoch-back", "chevron_left", "Previous epoch", "Left", names, -1, row == 0)
+        off = row == 0
+        _step_button("epoch-back", "chevron_left", "Previous epoch", "Left", names, row - 1, off)
         st.button(
-            "",
+            "Pause" if playing else "Play",
             icon=":material/pause:" if playing else ":material/play_arrow:",
             key="epoch-play",
             help="Play the epochs",
@@ -40,7 +44,7 @@ def scrub(*names: str, follow: bool = True) -> int:
             shortcut="Space",
         )
         last = row >= len(epochs) - 1
-        _step_button("epoch-on", "chevron_right", "Next epoch", "Right", names, 1, last)
+        _step_button("epoch-on", "chevron_right", "Next epoch", "Right", names, row + 1, last)
         if len(epochs) > 1:
             slider = bound("epoch", epochs[row], instead=True)  # the selected one may not exist
             st.select_slider("Epoch", epochs, label_visibility="collapsed", **slider)
@@ -54,14 +58,14 @@ def scrub(*names: str, follow: bool = True) -> int:
 
 
 def _step_button(
-    key: str, icon: str, text: str, shortcut: str, names: Sequence[str], by: int, off: bool
+    key: str, icon: str, text: str, shortcut: str, names: Sequence[str], to: int, off: bool
 ) -> None:
     def step() -> None:
         st.session_state["playing"] = False
-        _select(names, selection.row(*names) + by)
+        _select(names, to)
 
     st.button(
-        "",
+        text,
         icon=f":material/{icon}:",
         help=text,
         key=key,

@@ -18,27 +18,44 @@ if TYPE_CHECKING:
 
 
 def show(
-    fig: go.Figure, name: str, *, alt: str, data: pd.DataFrame | Callable | None = None, **options
+    fig: go.Figure,
+    name: str,
+    *,
+    alt: str,
+    data: pd.DataFrame | Callable | None = None,
+    of: str = "",
+    **options,
 ) -> Any:
-    """A chart that can be saved as PNG (in its toolbar) and as CSV (button below).
+    """A chart that can be saved as PNG (in its toolbar), and as CSV and SVG (buttons below).
 
-    name: of both files. alt: alternative text. data: its numbers, or a function that returns them;
-    by default the figure's own points. options: of st.plotly_chart, whose result is returned.
+    name: of the files, after `of`, the run and epoch. alt: alternative text. data: its numbers, or
+    a function that returns them; by default the figure's own points. options: of st.plotly_chart,
+    whose result is returned.
     """
+    file = f"{of}-{name}" if of else name
     config = {
         "displaylogo": False,
         "displayModeBar": True,
-        "toImageButtonOptions": {"format": "png", "filename": name, "scale": 2},
+        "toImageButtonOptions": {"format": "png", "filename": file, "scale": 2},
         "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
     }
     options = {"key": f"chart-{name}", "alt": alt, "config": config} | options
     selected = st.plotly_chart(fig, **options)
-    save_csv(name, data if data is not None else lambda: points(fig))
+    with st.container(horizontal=True, gap="small", key=f"save-{name}"):
+        save_csv(name, data if data is not None else lambda: points(fig), file)
+        label = html.escape(f"Save as SVG: {alt}", quote=True)
+        # page.js saves the picture; no class of Streamlit's own buttons, which ask the server
+        st.html(f'<button class="save-svg" type="button" aria-label="{label}">SVG</button>')
     return selected
 
 
-def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None:
-    """A small button that saves a table as CSV; the file is created on click."""
+def save_csv(
+    name: str, data: pd.DataFrame | Callable[[], pd.DataFrame], file: str | None = None
+) -> None:
+    """A small button that saves a table as CSV; the file is created on click.
+
+    file: its name without .csv, by default `name`.
+    """
 
     def text() -> str:
         return frame_csv(data() if callable(data) else data)
@@ -46,7 +63,7 @@ def save_csv(name: str, data: pd.DataFrame | Callable[[], pd.DataFrame]) -> None
     downloads.button(
         "CSV",
         text,
-        f"{name}.csv",
+        f"{file or name}.csv",
         mime="text/csv",
         type="tertiary",
         key=f"csv-{name}",

@@ -14,10 +14,35 @@ from engine.runs.folder import StoreError
 
 LARGEST_SIDE = 64  # pixels of a thumbnail in a sprite sheet
 PNG_UP_TO = 16  # pixels; JPEG would blur images this small
+_smooth = st.components.v2.component(
+    "mixnn.smooth",
+    html='<label><input type="checkbox"> Smooth images</label>',
+    css="""label { display: inline-flex; gap: 0.5rem; align-items: center; cursor: pointer;
+      font: 0.875rem var(--st-font); color: var(--st-text-color); white-space: nowrap; }
+      input { width: 1rem; height: 1rem; accent-color: var(--st-primary-color); }""",
+    js="""
+export default function ({ parentElement }) {
+  const box = parentElement.querySelector("input"), page = document.documentElement;
+  box.checked = page.classList.contains("smooth-images");
+  box.onchange = () => {
+    page.classList.toggle("smooth-images", box.checked);
+    localStorage.setItem("mixnn.smooth", box.checked ? "1" : "0");
+  };
+}
+""",
+)
+
+
+def smooth_toggle(key: str) -> None:
+    """A choice of the browser, remembered for all pages: pixels of images blend or are squares.
+
+    key: unique on the page.
+    """
+    _smooth(key=f"smooth-{key}")
 
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
-    """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing.
+    """One image (H, W, C) uint8, or float in [0, 255], enlarged, see `smooth_toggle`.
 
     size: side in pixels. alt: alternative text, by default the caption.
     """
@@ -44,8 +69,8 @@ def wall(
         alt = escaping.html(alts[number] if alts else caption)
         lines = "<br>".join(escaping.html(line) for line in caption.split("\n"))
         cells.append(
-            f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
-            f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
+            f'<figure style="margin:0;width:{size}px"><img class="pixels" src="{data_url(image)}" '
+            f'alt="{alt}" style="width:{size}px;height:{size}px;object-fit:contain;'
             f'border-radius:4px;{frame}"><figcaption style="font-size:13px;line-height:1.25;'
             f'padding-top:5px;text-align:center;overflow-wrap:anywhere">{lines}</figcaption></figure>'
         )

@@ -10,7 +10,7 @@ __all__ = ["empty", "explain", "guarded", "head", "word"]
 
 def head(title: str, sentence: str, *terms: str) -> None:
     """The title of a page, one or two sentences on what it shows, and its terms (of GLOSSARY)."""
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="page-head"):
         st.header(title, anchor=False, width="content")
         st.space("stretch")
         if terms:

@@ -13,9 +13,13 @@ from app.state import selection
 from app.state.url_state import bound, get, link, put
 from engine.runs.records import epochs_file
 
-SYMBOLS = {  # of a run's state, so that color alone does not carry it
-    "queued": "◷", "running": "▶", "paused": "⏸", "done": "✓", "stopped": "■", "failed": "✕",
-    "interrupted": "⚠", "broken": "✕",
+SYMBOLS = {  # of a state, so that color alone does not carry it; no emoji, which fonts may lack
+    "queued": "◷", "running": "▶", "paused": "‖", "done": "✓", "stopped": "■", "failed": "✕",
+    "interrupted": "!", "broken": "✕",
+}  # fmt: skip
+ICONS = {  # the same, drawn
+    "queued": "schedule", "running": "play_arrow", "paused": "pause", "done": "check",
+    "stopped": "stop", "failed": "close", "interrupted": "warning", "broken": "close",
 }  # fmt: skip
 COLORS: dict[str, Literal["gray", "blue", "orange", "green", "red"]] = {
     "queued": "gray", "running": "blue", "paused": "orange", "done": "green", "stopped": "gray",
@@ -25,10 +29,23 @@ COLORS: dict[str, Literal["gray", "blue", "orange", "green", "red"]] = {
 
 def state_badge(info: RunInfo) -> None:
     """The state of a run as a small badge: symbol, word and color."""
-    text = f"{SYMBOLS[info.state]} {info.state}"
-    if info.state == "queued":
-        text += f", number {info.position}"
-    st.badge(text, color=COLORS[info.state], width="content")
+    place = f", number {info.position}" if info.state == "queued" else ""
+    icon = f":material/{ICONS[info.state]}:"
+    st.badge(info.state + place, icon=icon, color=COLORS[info.state], width="content")
+
+
+def waiting_words(position: int) -> str:
+    """What a queued run waits for. position: in the queue, from 1."""
+    if position == 1:
+        return "This run starts as soon as training is possible: it is the next one."
+    runs_ahead = "1 run is" if position == 2 else f"{position - 1} runs are"
+    return f"Waiting in the queue: {runs_ahead} ahead."
+
+
+def badge_is_current(shown: RunInfo) -> bool:
+    """Whether a run still has the state and the place in the queue that its badge shows."""
+    now = runs().info(shown.name)
+    return (now.state, now.position) == (shown.state, shown.position)
 
 
 def chosen_run() -> str | None:
@@ -100,7 +117,7 @@ def need_epochs(info: RunInfo) -> None:
     def changed() -> str | None:
         runs().mark_watched(info.name)
         waiting = not has_epochs(info.name) and runs().info(info.name).active
-        return None if waiting else "app"
+        return None if waiting and badge_is_current(info) else "app"
 
     live_updates.poll("wait-epoch", changed, every=1.0)
     st.stop()

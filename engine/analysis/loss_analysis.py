@@ -4,12 +4,16 @@ N samples, B bins, X points on the loss axis. A mixture is the record of engine.
 stds and weights, two each, the clean component first. `wrong`: (N,) bool, which labels are wrong.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from engine.analysis.label_outcomes import LabelOutcome, samples_by_outcome
+from engine.method.mixture import MIN_ASHMAN_D
+
+SHALLOW = 0.5  # height of a valley, as a share of the lower peak, from which peaks overlap
 
 N_BINS = 40
 ZOOM_QUANTILE = 0.98  # of all bars of a run: about where the zoomed axis ends
@@ -134,6 +138,40 @@ def component_densities(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | 
     if not (stds > 0).all():
         return None
     return weights * np.exp(-(((x - means) / stds) ** 2) / 2) / (stds * np.sqrt(2 * np.pi))
+
+
+def ashman_d(mixture: dict[str, Any]) -> float:
+    """Distance of the two components in pooled standard deviations; they are bimodal from 2 on.
+
+    0 where both have no width. Source: Ashman et al. 1994.
+    """
+    (low, high), stds = mixture["means"], np.array(mixture["stds"])
+    pooled = float(np.sqrt((stds**2).mean()))
+    return (high - low) / pooled if pooled > 0 else 0.0
+
+
+def modality(mixture: dict[str, Any]) -> str:
+    """Whether the losses have two peaks: "two", "overlapping" (apart, but the valley between them
+    is higher than half of the lower peak) or "one" (unimodal by Ashman's D).
+    """
+    if ashman_d(mixture) < MIN_ASHMAN_D:
+        return "one"
+    components = component_densities(mixture, np.linspace(*mixture["means"], 101))
+    if components is None:  # a component without width is a peak of its own
+        return "two"
+    total = components.sum(0)
+    return "two" if total.min() < SHALLOW * min(total[0], total[-1]) else "overlapping"
+
+
+def telling_row(records: Sequence[dict[str, Any]], correction_start: int | None) -> int:
+    """The row in which the losses tell most: the last one before labels are corrected.
+
+    If no label is corrected in these records, the one with the largest Ashman's D; if all were,
+    the first. correction_start: None if the run corrects no labels.
+    """
+    if correction_start is None or records[-1]["epoch"] < correction_start:
+        return int(np.argmax([ashman_d(record["mixture"]) for record in records]))
+    return max(sum(record["epoch"] < correction_start for record in records) - 1, 0)
 
 
 def clean_posterior(mixture: dict[str, Any], x: np.ndarray) -> np.ndarray | None:

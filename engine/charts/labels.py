@@ -5,12 +5,17 @@ from html import unescape
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 
 from engine.analysis.label_changes import LabelFlips
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts.escaping import plotly
 from engine.charts.theme import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
 
+OUTLINES = dict.fromkeys(LabelOutcome, ("rgba(0,0,0,0)", 0.0)) | {  # of flows: color, pixels
+    LabelOutcome.HARMED: ("#7A2E00", 2.0),
+    LabelOutcome.CHANGED: ("#B9A7FF", 1.0),
+}
 MAX_FLOW_CLASSES = 12  # in a flow; the rest is one node
 MAX_CLASSES_WITH_NUMBERS = 12  # classes up to which cells show numbers
 
@@ -77,6 +82,10 @@ def label_flow(
                 target=[left[c] + len(used) for c in target.tolist()],
                 value=counts.tolist(),
                 color=colors,
+                line=dict(  # so that outcomes differ without color, too
+                    color=[OUTLINES[kind][0] for kind in kinds],
+                    width=[OUTLINES[kind][1] for kind in kinds],
+                ),
                 customdata=words,
                 hovertemplate="given %{source.label}, now %{target.label}: %{value}<br>"
                 "%{customdata}<extra></extra>",
@@ -123,8 +132,6 @@ def class_matrix(
             zmin=0,
             zmax=1,
             colorscale=SEQUENTIAL,
-            text=text if written else None,
-            texttemplate="%{text}" if written else None,
             customdata=values if counts is None else counts,
             xgap=1,
             ygap=1,
@@ -134,11 +141,44 @@ def class_matrix(
             + "<extra></extra>",
         )
     )
+    if written:
+        _write_cells(fig, values, text, names)
     fig.update_xaxes(
         type="category", showgrid=False, automargin=True, tickangle=0 if n < 11 else 90
     )
     fig.update_yaxes(type="category", showgrid=False, automargin=True, autorange="reversed")
     return fig
+
+
+def _write_cells(fig: go.Figure, values: np.ndarray, text: np.ndarray, names: list[str]) -> None:
+    """Numbers in cells, each in the one of black and white that has more contrast to its cell."""
+    cells = np.argwhere(text != "")
+    shades = [is_dark(color) for color in sample_colorscale(SEQUENTIAL, values[tuple(cells.T)])]
+    for dark, ink in ((True, "white"), (False, "black")):
+        part = cells[np.array(shades, bool) == dark]
+        fig.add_scatter(
+            x=[names[column] for _, column in part],
+            y=[names[row] for row, _ in part],
+            text=[text[row, column] for row, column in part],
+            mode="text",
+            textfont=dict(color=ink, size=13),
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+
+def is_dark(color: str) -> bool:
+    """Whether white has more contrast than black on a color "rgb(r, g, b)", as WCAG 2 measures it.
+
+    >>> is_dark("rgb(68, 1, 84)"), is_dark("rgb(253, 231, 37)")
+    (True, False)
+    """
+    red, green, blue = (
+        v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4
+        for v in (float(part) / 255 for part in color[4:-1].split(","))
+    )
+    luminance = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return (luminance + 0.05) ** 2 < 1.05 * 0.05
 
 
 def flips_over_time(

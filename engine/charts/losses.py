@@ -200,9 +200,7 @@ def roc_curve(curve: RocCurve, now: Detection, threshold: float) -> go.Figure:
         y=[now.recall],
         mode="markers",
         name=f"threshold {threshold:.2f}",
-        marker=dict(
-            color=theme.WRONG, size=15, symbol="diamond", line=dict(color="white", width=2)
-        ),
+        marker=dict(color=theme.WRONG, size=15, symbol="diamond-open", line_width=3),
         hovertemplate="%{y:.1%} of wrong, %{x:.1%} of right flagged<extra>now</extra>",
     )
     fig.update_xaxes(range=[-0.02, 1.02], tickformat=".0%")

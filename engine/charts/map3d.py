@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from engine.charts import theme
 from engine.charts.escaping import plotly
 
+CROSS = "cross"  # plotly draws "x" in 3-D as an emoji, which fonts may lack
 FAINT_OPACITY = 0.12  # of points outside the selection
 
 
@@ -40,7 +41,7 @@ def embedding_map_3d(
     colors = np.array(palette, dtype=object)
     for chosen, symbol, size, opacity in (
         (shown & ~crossed, "circle", 4, 0.85),
-        (shown & crossed, "x", 2.2, 0.95),
+        (shown & crossed, CROSS, 5, 0.95),
         (~shown, "circle", 3, FAINT_OPACITY),
     ):
         if not chosen.any():
@@ -74,7 +75,7 @@ def embedding_map_3d(
         )
     _legend(fig, title, palette, names, ends)
     if cross_name:
-        _marks(fig, [None] * 3, cross_name, theme.MUTED, "x")
+        _marks(fig, [None] * 3, cross_name, theme.MUTED, CROSS)
     low, high = (layout.min(0), layout.max(0)) if box is None else box
     axes = {
         f"{axis}axis": dict(range=[low[i], high[i]], visible=False) for i, axis in enumerate("xyz")

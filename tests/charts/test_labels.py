@@ -5,11 +5,12 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from plotly.colors import sample_colorscale
 
 from engine.analysis import label_changes
 from engine.analysis.label_changes import LabelFlips
 from engine.analysis.label_outcomes import LabelOutcome, outcomes
-from engine.charts import compare, curves, labels
+from engine.charts import compare, curves, labels, theme
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick
@@ -174,12 +175,26 @@ def test_bars_of_flips_count_each_epoch_and_outcome(run):
 
 def test_cells_show_percent_and_none_for_many_classes():
     values = np.array([[0.5, 0.5, 0], [0.004, 0.996, 0], [0, 0, 1]])
-    heat = labels.class_matrix(values, CLASSES, rows="true", columns="given").data[0]
-    assert heat.text.tolist() == [["50", "50", ""], ["", "100", ""], ["", "", "100"]]
-    many = labels.class_matrix(np.eye(30), [str(i) for i in range(30)], rows="a", columns="b").data[
-        0
-    ]
-    assert many.texttemplate is None
+    heat, *texts = labels.class_matrix(values, CLASSES, rows="true", columns="given").data
+    assert heat.z.tolist() == values.tolist()
+    cells = {
+        (y, x): t for trace in texts for x, y, t in zip(trace.x, trace.y, trace.text, strict=True)
+    }
+    a, b, c = CLASSES
+    assert cells == {(a, a): "50", (a, b): "50", (b, b): "100", (c, c): "100"}
+    many = labels.class_matrix(np.eye(30), [str(i) for i in range(30)], rows="a", columns="b").data
+    assert [trace.type for trace in many] == ["heatmap"]
+
+
+@pytest.mark.parametrize("value", np.linspace(0, 1, 21))
+def test_numbers_in_cells_have_a_contrast_of_4_5(value):
+    (color,) = sample_colorscale(theme.SEQUENTIAL, [value])
+    linear = [((v + 0.055) / 1.055) ** 2.4 if v > 0.04045 else v / 12.92
+              for v in np.array(color[4:-1].split(","), float) / 255]  # fmt: skip
+    luminance = np.dot([0.2126, 0.7152, 0.0722], linear)
+    ink = 1.0 if labels.is_dark(color) else 0.0
+    high, low = max(ink, luminance), min(ink, luminance)
+    assert (high + 0.05) / (low + 0.05) >= 4.5
 
 
 def test_losses_are_split_by_what_the_labels_are_now():

@@ -79,7 +79,58 @@ function paintMarks(state, resized) {
     ring(pen, spot(state.hovered), radius + 4, 4, css(state.background));
     ring(pen, spot(state.hovered), radius + 4, 2, css(state.ink));
   }
+  if (!state.began) paintNames(pen, state);
   if (state.outline) paintOutline(pen, state);
+}
+
+// Where most points of each class are: the center of those in and next to the fullest cell of a
+// grid. Colors alone do not tell classes apart, least of all to people with color blindness.
+function islands({ toX, toY, data }) {
+  const { box, legend } = data.header;
+  const n = legend.names && !(legend.quiet >= 0) ? legend.names.length : 0;
+  const cells = 24;
+  const counts = new Uint32Array(n * cells * cells);
+  const column = (i) => Math.min(Math.floor(((toX[i] - box[0]) / box[2]) * cells), cells - 1);
+  const row = (i) => Math.min(Math.floor(((toY[i] - box[1]) / box[3]) * cells), cells - 1);
+  const { color } = data;
+  if (n) color.forEach((c, i) => { counts[(c * cells + row(i)) * cells + column(i)] += 1; });
+  const found = Array.from({ length: n }, (_, c) => {
+    const own = counts.subarray(c * cells * cells, (c + 1) * cells * cells);
+    const at = own.reduce((best, count, i) => (count > own[best] ? i : best), 0);
+    return { c, x: 0, y: 0, n: 0, column: at % cells, row: Math.floor(at / cells) };
+  });
+  if (n) color.forEach((c, i) => {
+    const island = found[c];
+    if (Math.abs(column(i) - island.column) > 1 || Math.abs(row(i) - island.row) > 1) return;
+    island.x += toX[i];
+    island.y += toY[i];
+    island.n += 1;
+  });
+  return found.filter((island) => island.n).sort((a, b) => b.n - a.n)
+    .map((island) => ({ ...island, x: island.x / island.n, y: island.y / island.n }));
+}
+
+// The names of classes on their islands, the largest first; none over another.
+function paintNames(pen, { islands: found, view, data, only, background, ink, font }) {
+  const { names } = data.header.legend;
+  const taken = [];
+  pen.font = `600 15px ${font}`;
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  pen.lineJoin = "round";
+  for (const { c, x, y } of found) {
+    if (only.size && !only.has(c)) continue;
+    const name = names[c].length > 16 ? `${names[c].slice(0, 15)}…` : names[c];
+    const [left, top] = view.toScreen(x, y);
+    const half = pen.measureText(name).width / 2 + 4;
+    if (taken.some(([l, t, h]) => Math.abs(l - left) < h + half && Math.abs(t - top) < 18)) continue;
+    taken.push([left, top, half]);
+    pen.lineWidth = 5;
+    pen.strokeStyle = css(background);
+    pen.strokeText(name, left, top);
+    pen.fillStyle = css(ink);
+    pen.fillText(name, left, top);
+  }
 }
 
 function paintOutline(pen, { outline, accent, ink }) {

@@ -43,6 +43,7 @@ class State {
       this.startMove(before);
       if (first || before.header.view !== this.data.header.view) this.restoreView();
       this.view.setBox(this.data.header.box);
+      this.islands = islands(this);
       this.updateSelection(before);
     }
     this.updateTheme();

@@ -67,12 +67,12 @@ def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bo
 def live_panel(lines: list[curves.Curve], metric: str) -> None:
     """A metric of all runs as a chart that grows with them."""
     rows = [
-        (live_curves.LINE, r["epoch"], line.name, r["metrics"][metric], "")
+        (live_curves.LINE, r["epoch"], line.name, r["metrics"][metric], "", "")
         for line in lines
         for r in [*line.before, *line.records]
         if r["metrics"].get(metric) is not None
     ]
-    frame = pd.DataFrame(rows, columns=["kind", "epoch", "series", "value", "text"])
+    frame = pd.DataFrame(rows + live_curves.name_rows(rows), columns=live_curves.COLUMNS)
     span = (int(frame["epoch"].min()), max(int(frame["epoch"].max()), 1))
     spec = live_curves.curves_spec({line.name: line.name for line in lines}, span)
     st.vega_lite_chart(frame, spec, key=f"live-{metric}", height=230)

@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import downloads, figures
-from app.components.images import wall
+from app.components.images import smooth_toggle, wall
 from app.components.page import word
 from app.server import escaping
 from app.server.label_issues import issues_of
@@ -65,6 +65,7 @@ def harmed(labels: LabelView) -> None:
         "ambiguous, or the true label doubtful. The percentage is the confidence of the soft "
         f"label.{more}"
     )
+    smooth_toggle("harmed")
     with st.container(horizontal=True, key="harmed"):
         for sample, image in images_of(labels, samples[:MAX_IMAGES].tolist()).items():
             card(labels, sample, image, 96)

@@ -1,4 +1,4 @@
-"""The confusion matrix of the labels, and the transition matrix of the noise."""
+"""The confusion matrices of labels and predictions, and the transition matrix of the noise."""
 
 import numpy as np
 import pandas as pd
@@ -6,11 +6,15 @@ import streamlit as st
 
 from app.components import figures
 from app.components.text import percent
+from app.server import escaping
 from app.server.label_issues import issues_of
 from app.state.url_state import bound, get
 from app.views.labels.label_table import LabelView
+from engine.analysis.confusion import confused_pairs, confusion_counts
 from engine.charts import labels as charts
 from engine.noise.class_dependent import observed_matrix
+
+MAX_PAIRS = 5  # of classes in a list
 
 
 def confusion(labels: LabelView) -> None:
@@ -31,7 +35,7 @@ def confusion(labels: LabelView) -> None:
     after = get("confusion") == "after"
     shown = labels.corrected if after else labels.given
     n = len(labels.classes)
-    counts = np.bincount(labels.true * n + shown, minlength=n * n).reshape(n, n)
+    counts = confusion_counts(labels.true, shown, n)
     fig = charts.class_matrix(
         observed_matrix(labels.true, shown, n),
         labels.classes,
@@ -49,6 +53,61 @@ def confusion(labels: LabelView) -> None:
         data=lambda: long_table(counts, labels.classes, "true_label", "label", "labels"),
     )
     st.caption(f"Percent of each true class; {right} of the labels lie on the diagonal: right.")
+
+
+def predictions(labels: LabelView) -> None:
+    """The network's predictions against true labels, and which classes are confused most."""
+    st.subheader("Which classes does the network confuse?", anchor=False)
+    if labels.true is None:
+        st.info("The true labels of this data are not known: predictions cannot be checked.")
+        return
+    if missing := labels.run.not_logged("prediction"):
+        st.info(escaping.lines(missing), icon=":material/info:")
+        return
+    predicted, n = np.array(labels.view.values("prediction"), np.int64), len(labels.classes)
+    counts = confusion_counts(labels.true, predicted, n)
+    right = percent(np.trace(counts) / max(counts.sum(), 1))
+    st.markdown(
+        f"Predictions for the training images after epoch {labels.epoch}: **{right}** show the "
+        "true class, whatever the labels say."
+    )
+    left, right_side = st.columns(2, gap="large")
+    with left:
+        figures.show(
+            charts.class_matrix(
+                counts / np.maximum(counts.sum(1, keepdims=True), 1),
+                labels.classes,
+                counts=counts,
+                rows="true label",
+                columns="prediction",
+            ),
+            f"{labels.name}-predictions-epoch{labels.epoch}",
+            alt=f"Table of true label (row) against prediction (column), in percent of the row; "
+            f"{right} of the images lie on the diagonal",
+            data=lambda: long_table(counts, labels.classes, "true_label", "prediction", "images"),
+        )
+    with right_side:
+        pairs("Confused most by the network", "Predicted", labels, counts)
+        given = confusion_counts(labels.true, labels.given, n)
+        pairs("Confused most by the noise", "Given", labels, given)
+
+
+def pairs(title: str, column: str, labels: LabelView, counts: np.ndarray) -> None:
+    """A table of the most confused pairs of classes of a (C, C) confusion matrix."""
+    st.markdown(f"**{title}**")
+    found = confused_pairs(counts, MAX_PAIRS)
+    if not found:
+        st.caption("No image.")
+        return
+    names = labels.classes
+    rows = [(names[a], names[b], n, share) for a, b, n, share in found]
+    st.dataframe(
+        pd.DataFrame(rows, columns=["True", column, "Images", "Share of the class"]),
+        key=f"pairs-{column}",
+        hide_index=True,
+        column_config={"Share of the class": st.column_config.NumberColumn(format="percent")},
+        alt=f"{title}: " + ", ".join(f"{a} as {b} {n} times" for a, b, n, _ in rows[:3]),
+    )
 
 
 def transitions(labels: LabelView) -> None:

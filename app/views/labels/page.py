@@ -34,11 +34,13 @@ def main() -> None:
         with right:
             matrices.confusion(labels)
         flow.flips(labels)
+        matrices.predictions(labels)
         change_list.harmed(labels)
         change_list.listing(labels)
         matrices.transitions(labels)
     else:
         matrices.confusion(labels)
+        matrices.predictions(labels)
         if labels.correction_start is not None:
             flow.flips(labels)
 

@@ -73,6 +73,7 @@ def histogram(
     figures.show(
         fig,
         "losses",
+        of=f"{name}-epoch{records[row]['epoch']}",
         on_select=on_select,
         selection_mode="points",
         alt=f"Histogram of the losses of {int(part.sum()):,} labels{n_wrong}, with the two fitted "
@@ -149,6 +150,7 @@ def by_class(
     figures.show(
         charts.losses_by_class(lines, names, top=top, title=TITLES[kind]),
         "losses-by-class",
+        of=f"{run.folder.name}-epoch{run.epochs[row]['epoch']}",
         data=table,
         alt=f"Median and spread of the losses in each of {len(lines)} classes",
     )

@@ -8,11 +8,21 @@ import streamlit as st
 from app.components import epoch_slider, run_picker
 from app.components.page import head
 from app.server import escaping, run_cache
+from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
 from app.views.losses.histogram import by_class, class_of, histogram
 from app.views.losses.threshold import detection, take_threshold
 from app.views.losses.trajectories import trajectories
+from engine.analysis import loss_analysis
+from engine.analysis.label_changes import first_correction_epoch
+from engine.method.mixture import MIN_ASHMAN_D
 from engine.runs.folder import RunFolder
+
+PEAKS = {  # what loss_analysis.modality says, in words; {}: Ashman's D
+    "two": "**two clear peaks** ({}): P(clean) can separate right from wrong labels.",
+    "overlapping": "**two peaks that overlap** ({}): P(clean) is uncertain between them.",
+    "one": "**one peak** ({}): two components do not fit, so P(clean) is not reliable here.",
+}
 
 
 def controls(names: Sequence[str]) -> None:
@@ -67,19 +77,49 @@ def page() -> None:
         "memorization",
     )
     name = run_picker.pick_run()
-    row = epoch_slider.scrub(name)
+    telling = telling_row(name)
+    row = epoch_slider.scrub(name, opens_at=None if runs().info(name).active else telling)
     run, names = run_cache.run(name), run_cache.class_names(name)
     if get("class") is not None and get("class") >= len(names):
         put(**{"class": None})
     controls(names)
+    verdict(name, row, telling)
     show(run, name, row, names)
+
+
+def telling_row(name: str) -> int:
+    """The row at which the page of an ended run opens, see `loss_analysis.telling_row`."""
+    records, config = run_cache.records(name), run_cache.run(name).config
+    return loss_analysis.telling_row(records, first_correction_epoch(config, records[0]))
+
+
+def verdict(name: str, row: int, telling: int) -> None:
+    """Whether the losses of the epoch are bimodal, and which epoch tells more."""
+    record, best = run_cache.records(name)[row], run_cache.records(name)[telling]["epoch"]
+    mixture = record["mixture"]
+    words = PEAKS[loss_analysis.modality(mixture)]
+    distance = f"Ashman's D {loss_analysis.ashman_d(mixture):.1f}, bimodal from {MIN_ASHMAN_D:g}"
+    text = f"At epoch {record['epoch']} the losses have {words.format(distance)}"
+    if row == telling:
+        start = first_correction_epoch(run_cache.run(name).config, record)
+        if start is not None and best < start:
+            text += " This is the last epoch before labels are corrected."
+    elif record["metrics"].get("changed_labels"):
+        text += f" Labels were corrected before: compare with epoch {best}, where none was yet."
+    with st.container(horizontal=True, vertical_alignment="center", key="bimodal"):
+        st.markdown(text, width="stretch")
+        if row != telling:
+            st.button(
+                f"Epoch {best}", on_click=put, kwargs=dict(epoch=best), icon=":material/history:"
+            )
 
 
 def show(run: RunFolder, name: str, row: int, names: Sequence[str]) -> None:
     """Everything that the page shows of an epoch. names: of the classes."""
     clean, wrong = np.array(run.array("clean")[row]), wrong_labels(run, row)
     part = np.full(len(clean), True) if get("class") is None else class_of(run) == get("class")
-    if warning := run_cache.records(name)[row]["mixture"]["warning"]:
+    warning = run_cache.records(name)[row]["mixture"]["warning"]
+    if warning and not warning.startswith("the losses are unimodal"):  # see `verdict`
         st.warning(
             f"The mixture of this epoch has a warning: {escaping.lines(warning)}. P(clean) is less "
             "reliable here.",
@@ -93,7 +133,8 @@ def show(run: RunFolder, name: str, row: int, names: Sequence[str]) -> None:
     with left:
         histogram(run, name, row, part, wrong, lambda: take_threshold("chart-losses"))
     with right:
-        detection(clean[part], None if wrong is None else wrong[part])
+        at = f"{name}-epoch{run_cache.records(name)[row]['epoch']}"
+        detection(clean[part], None if wrong is None else wrong[part], at)
     if wrong is not None:
         n_given = int((run.labels["given"] != run.labels["true"]).sum())
         st.caption(

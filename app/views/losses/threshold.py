@@ -19,10 +19,11 @@ def take_threshold(key: str) -> None:
             put(threshold=round(min(max(value, 0.0), 1.0), 2))
 
 
-def detection(clean: np.ndarray, wrong: np.ndarray | None) -> None:
+def detection(clean: np.ndarray, wrong: np.ndarray | None, at: str) -> None:
     """The threshold and its precision, recall and ROC curve.
 
-    clean: (n,) P(clean). wrong: (n,) bool, which labels are wrong, None if not known.
+    clean: (n,) P(clean). wrong: (n,) bool, which labels are wrong, None if not known. at: run and
+    epoch, for the names of files.
     """
     threshold = get("threshold")
     st.slider(
@@ -55,6 +56,7 @@ def detection(clean: np.ndarray, wrong: np.ndarray | None) -> None:
     figures.show(
         charts.roc_curve(curve, result, threshold),
         "roc",
+        of=at,
         selection_mode="points",
         on_select=lambda: take_threshold("chart-roc"),
         alt=f"ROC curve with AUROC {curve.auroc:.3f}; at threshold {threshold:.2f} "

@@ -106,6 +106,7 @@ def chart(
     figures.show(
         fig,
         "loss-course",
+        of=f"{run.folder.name}-epoch{epochs[row]}",
         data=table,
         alt=f"{shown} of {len(samples)} samples over {len(records)} epochs: "
         + ", ".join(f"{n} ({g})" for n, g in zip(names, groups, strict=True)),
@@ -146,12 +147,12 @@ def outcomes_at_end(folder: str, created: str, n_rows: int) -> tuple[np.ndarray,
 
 
 def in_short(run: RunFolder, name: str, index: int) -> str:
-    """The given class of a sample, after its true one where they differ: "3 → 8"."""
+    """The given class of a sample, and its true one where they differ: "given 8, true 3"."""
     names, labels = run_cache.class_names(name), run.labels
     given = names[labels["given"][index]]
     if "true" not in labels or labels["true"][index] == labels["given"][index]:
         return given
-    return f"{names[labels['true'][index]]} → {given}"
+    return f"given {given}, true {names[labels['true'][index]]}"
 
 
 def meanings(codes: Sequence[int], truth_known: bool) -> None:

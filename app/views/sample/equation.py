@@ -83,7 +83,7 @@ def term(sign: str, image: str, above: str, below: str) -> str:
 def image_html(pixels: np.ndarray, alt: str, size: int) -> str:
     """An image (H, W, C) as HTML, size pixels wide and high."""
     return (
-        f'<img src="{data_url(pixels)}" alt="{escaping.html(alt)}" '
+        f'<img class="pixels" src="{data_url(pixels)}" alt="{escaping.html(alt)}" '
         f'style="width:{size}px;height:{size}px">'
     )
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app.components import epoch_slider, page, run_picker
+from app.components import epoch_slider, images, page, run_picker
 from app.server import escaping, run_cache
 from app.server.run_view import RunView
 from app.state.url_state import bound, get, put
@@ -55,6 +55,7 @@ def chosen_sample(view: RunView) -> int | None:
         sample = search.walk(samples, view.n)
         if sample is not None:
             second_sample_button(sample, view.n)
+            images.smooth_toggle("sample")
     search.position(samples, sample)
     return sample
 

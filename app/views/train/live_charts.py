@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 STAGES = "Where does the time go?"
 CHARTS = {  # title -> (metric -> legend, note)
     "How good is the network?": (
-        {"test_accuracy": "test accuracy"},
+        {"test_accuracy": "test images\nright"},
         "On test images with right labels.",
     ),
     "Does it memorize wrong labels?": (
-        {"fit_clean": "clean labels fitted", "memorized": "wrong labels memorized"},
+        {"fit_clean": "right labels\nlearned", "memorized": "wrong labels\nmemorized"},
         "If the dashed line rises, it does.",
     ),
     "Are the labels getting better?": (
-        {"label_accuracy": "label accuracy", "clean_auroc": "AUROC of P(clean)"},
-        "Dashed: 50 % is guessing.",
+        {"label_accuracy": "labels\nright", "clean_auroc": "wrong found\n(AUROC)"},
+        "Dashed: how well P(clean) finds wrong ones; 50\u00a0% is guessing.",
     ),
 }
 
@@ -51,7 +51,7 @@ def charts_of(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict
     )
     charts = {STAGES: (live_curves.stage_rows(records), live_curves.stages_spec(epochs))}
     for title, (series, _) in CHARTS.items():
-        rows = live_curves.curve_rows(records, series, marks, turn=0.65 * epochs[1])
+        rows = live_curves.curve_rows(records, series, marks, epochs)
         if (rows["kind"] == live_curves.LINE).any():
             colors = ("#0072B2", "#D55E00") if len(series) > 1 else ("#0072B2",)
             charts[title] = rows, live_curves.curves_spec(series, epochs, colors)

@@ -47,8 +47,10 @@ def numbers(name: str, records: list[dict[str, Any]], cells: list) -> None:
     for cell, (label, value, term) in zip(cells, shown, strict=False):
         cell.metric(label, text.percent(value), help=page.word(term))
     requested, actual = info["rate_requested"], info["rate_actual"]
-    rates = "unknown" if actual is None else f"{100 * actual:.1f} / {100 * requested:g} %"
-    cells[3].metric("Noise / requested", rates, help=page.word("noise rate"))
+    wrong = "not known" if actual is None else text.percent(actual)
+    of_noise = f" The noise rate of this run is {100 * requested:g} %." if requested else ""
+    words = f"The share of the given labels that is wrong. {page.word('noise rate')}{of_noise}"
+    cells[3].metric("Wrong labels given", wrong, help=words)
 
 
 def charts(name: str, records: list[dict[str, Any]]) -> None:
@@ -62,7 +64,9 @@ def charts(name: str, records: list[dict[str, Any]]) -> None:
                 st.vega_lite_chart(
                     *drawn[title],
                     key=f"live-{title.split()[0].lower()}",
-                    alt=f"{title} Curves over the epochs: {', '.join(series.values())}",
+                    alt=f"{title} Curves over the epochs: {', '.join(series.values())}".replace(
+                        "\n", " "
+                    ),
                 )
             else:
                 st.caption(missing_metrics(name, series))
@@ -145,11 +149,9 @@ def draw(name: str) -> None:
 def results(info: RunInfo) -> None:
     """Numbers, diagnoses and charts of a run with records; settings that can change live."""
     records = run_cache.records(info.name)
-    cells = st.columns([1, 1, 1, 1, 1.3, 1.3] if info.active else 4)
+    cells = st.columns([1, 1, 1, 1, 1.3, 1.3])
     numbers(info.name, records, cells[:4])
-    if info.active:
-        config = run_cache.run(info.name).config
-        live_settings(info, config, records[-1]["settings"], cells[4:])
+    live_settings(info, run_cache.run(info.name).config, records[-1]["settings"], cells[4:])
     warnings(info.name, records)
     charts(info.name, records)
     own_parts.show(run_cache.run(info.name))
@@ -179,7 +181,7 @@ def next_run() -> RunConfig | None:
         bar = st.container(horizontal=True, vertical_alignment="center")
         with bar:
             begin = st.container(width="content")
-            words = st.container()
+            words = st.container(key="next-words")
             changing = st.toggle("Settings", key="show-settings", width="content")
         config = settings_form.controls() if changing else settings_form.checked()
         if config is not None:

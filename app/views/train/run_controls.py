@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import page, text
+from app.components import page, run_picker, text
 from app.server import escaping, run_cache
 from app.server.run_info import RunInfo
 from app.server.visible_runs import runs
@@ -56,9 +56,7 @@ def controls(info: RunInfo) -> None:
 def progress(info: RunInfo) -> None:
     """The progress of an active run, or the message with which it ended."""
     if info.state == "queued":
-        ahead = info.position - 1
-        order = f"{ahead} others are ahead" if ahead else "it is next"
-        st.info(f"Waiting in the queue: {order}.", icon=":material/hourglass:")
+        st.info(run_picker.waiting_words(info.position), icon=":material/hourglass:")
     elif info.active:
         share = info.batch / info.n_batches if info.n_batches else 0
         st.progress(
@@ -70,13 +68,22 @@ def progress(info: RunInfo) -> None:
         st.error(f"This run failed: {escaping.lines(info.message)}", icon=":material/error:")
     elif info.message:
         st.warning(escaping.lines(info.message))
+    elif info.state == "done":  # in the place of the bar, so that nothing moves when the run ends
+        st.progress(1.0, f"All {info.n_epochs} epochs are trained.")
 
 
 def live_settings(info: RunInfo, config: RunConfig, latest: dict[str, Any], cells: list) -> None:
     """Sliders for K and alpha of a run that trains; changes apply from the next epoch on.
 
-    latest: settings of the last epoch. cells: two containers.
+    An ended run has their last values instead. latest: settings of the last epoch. cells: two
+    containers.
     """
+    if not info.active:
+        if config.mixing == "neighbors":
+            cells[0].metric("K, neighbors", latest["k"], help=page.word("K"))
+        if config.correction == "ema":
+            cells[1].metric("Alpha", f"{latest['alpha']:g}", help=page.word("alpha"))
+        return
     name, me = info.name, visitor()
 
     def change(setting: str) -> None:

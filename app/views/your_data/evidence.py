@@ -75,12 +75,11 @@ def image(
         pixels, smooth = _original(view, sample)
         if pixels is None:
             pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
-        rendering = "auto" if smooth else "pixelated"
+        kind = "" if smooth else ' class="pixels"'
         st.html(
-            f'<img src="{data_url(pixels)}" alt="Sample {sample}, given label '
+            f'<img{kind} src="{data_url(pixels)}" alt="Sample {sample}, given label '
             f'{escaping.html(given)}" style="width:100%;max-width:260px;max-height:280px;'
-            f"object-fit:contain;object-position:left top;image-rendering:{rendering};"
-            'border-radius:6px;display:block">'
+            'object-fit:contain;object-position:left top;border-radius:6px;display:block">'
         )
     name = view.sample_name(sample)
     own = "" if name == str(sample) else f" ({escaping.markdown(name)})"

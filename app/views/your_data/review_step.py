@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.components import live_updates, page, run_picker
+from app.components import images, live_updates, page, run_picker
 from app.components.text import time_left
 from app.server import escaping
 from app.server.decisions import Decision
 from app.server.label_issues import issues_of
+from app.server.run_info import RunInfo
 from app.server.run_view import RunView
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
@@ -30,7 +31,7 @@ def show() -> None:
     name = run_picker.pick_run(with_epochs=False)
     info = runs().info(name)
     if info.active:
-        show_progress(name)
+        show_progress(info)
         return
     if info.state in ENDED_EARLY:
         st.warning(f"This run {ENDED_EARLY[info.state]}: {escaping.lines(info.message)}.")
@@ -49,18 +50,22 @@ def show() -> None:
     (review_all if get("desk_view") == "wall" else review)(name)
 
 
-def show_progress(name: str) -> None:
-    """The progress of the run; the page continues with the review by itself."""
+def show_progress(shown: RunInfo) -> None:
+    """The progress of the run; the page continues with the review by itself.
+
+    shown: what the badge of the page says of the run.
+    """
+    name = shown.name
 
     def changed() -> str | None:
         runs().mark_watched(name)
-        return None if runs().info(name).active else "app"
+        return None if run_picker.badge_is_current(shown) else "app"
 
     @page.guarded
     def progress() -> None:
         info = runs().info(name)
         if info.state == "queued":
-            st.info(f"Waiting: number {info.position} in the queue.")
+            st.info(run_picker.waiting_words(info.position), icon=":material/hourglass:")
             return
         share = (info.epoch + info.batch / max(info.n_batches, 1) / 2) / max(info.n_epochs, 1)
         left = time_left(info.seconds_left)
@@ -119,15 +124,16 @@ def review(name: str) -> None:
             key="undo-done",
         )
         return
-    images = evidence.images_of(view)
-    left, middle, right = st.columns([3, 4, 4], gap="medium")
+    data = evidence.images_of(view)
+    with st.container(key="desk"):
+        left, middle, right = st.columns([3, 4, 4], gap="medium")
     with left:
-        evidence.image(view, issues, sample, images, decisions)
+        evidence.image(view, issues, sample, data, decisions)
     with middle:
         decide.choices(view, issues, sample)
     with right:
-        evidence.neighbors(view, issues, sample, images)
-    evidence.listing(view, issues, queue, decisions, images)
+        evidence.neighbors(view, issues, sample, data)
+    evidence.listing(view, issues, queue, decisions, data)
 
 
 def _say_who_decides(name: str) -> None:
@@ -160,6 +166,7 @@ def _progress(
 
 
 def _filters(classes: list[str]) -> None:
+    images.smooth_toggle("review")
     st.selectbox("Show", list(SHOWN), format_func=SHOWN.__getitem__, **_restart("desk_show"))
     st.selectbox(
         "Given label",

@@ -1,5 +1,7 @@
 """Losses: numbers against independent counts, the page in every state, what its controls do."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.stats import norm
@@ -10,6 +12,7 @@ from engine.analysis import loss_analysis
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.charts import losses as charts
 from engine.charts.theme import OUTCOMES
+from engine.runs.folder import RunFolder
 from tests.app.conftest import app, texts
 from tests.records import read_records, write_records
 
@@ -219,6 +222,44 @@ def test_selected_samples_over_the_epochs(finished):
     assert not at.error
 
 
+def two(low: float, high: float, std: float = 0.05, weight: float = 0.5) -> dict:
+    return {"means": [low, high], "stds": [std, std], "weights": [weight, 1 - weight]}
+
+
+def test_peaks_are_counted():
+    assert loss_analysis.ashman_d(MIXTURE) == pytest.approx(
+        0.5 * 2**0.5 / (0.05**2 + 0.1**2) ** 0.5
+    )
+    assert loss_analysis.modality(two(0.2, 0.7)) == "two"
+    assert loss_analysis.modality(two(0.2, 0.31)) == "overlapping"  # 2.2 apart
+    assert loss_analysis.modality(two(0.2, 0.29)) == "one"
+    assert loss_analysis.modality(two(0.4, 0.4, 0.0)) == "one"
+
+
+def test_the_telling_epoch_is_the_last_before_correction():
+    records = [{"epoch": e, "mixture": two(0.2, 0.3 + 0.1 * (e == 7))} for e in range(5, 12)]
+    assert loss_analysis.telling_row(records, 8) == 2
+    assert loss_analysis.telling_row(records, 3) == 0  # of a fork: all are corrected
+    assert loss_analysis.telling_row(records, None) == 2  # the most bimodal one
+    assert loss_analysis.telling_row(records[:2], 9) == 0  # not corrected yet
+
+
+def test_the_page_of_an_ended_run_opens_at_the_telling_epoch(finished, root):
+    records = read_records(root / finished)
+    start = RunFolder(root / finished).config.correction_start
+    assert "the last epoch before labels are corrected" in texts(app("losses", run=finished))
+    for record in records:
+        record["mixture"] |= two(0.2, 0.7)
+    records[-1]["mixture"] |= two(0.2, 0.25)
+    write_records(root / finished, records)
+    at = app("losses", run=finished)
+    assert f"At epoch {start - 1} the losses have **two clear peaks**" in texts(at)
+    at = app("losses", run=finished, epoch=str(records[-1]["epoch"]))
+    assert "**one peak** (Ashman's D 1.0, bimodal from 2)" in texts(at)
+    at.button(key="epoch-back").click().run()
+    assert f"At epoch {records[-2]['epoch']} the losses" in texts(at)
+
+
 def test_the_warning_of_the_mixture_is_shown(finished, root):
     records = read_records(root / finished)
     for record in records:
@@ -242,7 +283,7 @@ def test_no_run_says_what_to_do(root):
 
 def test_a_failed_run_shows_its_epochs(failed):
     at = app("losses", run=failed)
-    assert "Epoch **2**" in texts(at)
+    assert re.search(r"Epoch \*\*\d\*\* of 2", texts(at))
     assert at.metric
 
 

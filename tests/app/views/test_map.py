@@ -396,7 +396,7 @@ def test_the_3d_figure_holds_every_point_once():
     )
     points = [t for t in fig.data if t.customdata is not None]
     assert sorted(i for t in points for i in t.customdata) == list(range(10, 16))
-    crosses = [i for t in points if t.marker.symbol == "x" for i in t.customdata]
+    crosses = [i for t in points if t.marker.symbol == "cross" for i in t.customdata]
     assert crosses == [i + 10 for i in range(4) if colors.cross[i]]
     assert {len(t.x) for t in fig.data if t.mode == "lines"} == {2}
 

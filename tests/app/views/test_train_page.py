@@ -35,7 +35,7 @@ def test_one_click_trains_digits_to_the_end(root):
     last = run.epochs[-1]["metrics"]
     assert shown["Test accuracy"] == f"{100 * last['test_accuracy']:.1f} %"
     assert shown["Label accuracy"] == f"{100 * last['label_accuracy']:.1f} %"
-    assert shown["Noise / requested"] == f"{100 * run.info['rate_actual']:.1f} / 40 %"
+    assert shown["Wrong labels given"] == f"{100 * run.info['rate_actual']:.1f} %"
     assert len(run.epochs) == 5
 
 
@@ -193,7 +193,7 @@ def test_a_missing_run_is_named(finished):
 def test_unknown_true_labels_are_named(unknown):
     at = app("train", run=unknown)
     assert "needs the true labels" in texts(at)
-    assert {m.label: m.value for m in at.metric}["Noise / requested"] == "unknown"
+    assert {m.label: m.value for m in at.metric}["Wrong labels given"] == "not known"
 
 
 def test_an_epoch_that_was_not_tested_shows_the_newest_accuracy(finished, root):
@@ -213,11 +213,19 @@ def test_an_epoch_that_was_not_tested_shows_the_newest_accuracy(finished, root):
 
 def test_curve_rows_hold_the_records(finished, root):
     records = RunFolder(root / finished).epochs
-    rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, [(2, "x"), (5, "y")], turn=4)
+    events = [(1, "mixing starts"), (2, "correction starts"), (5, "K 5 → 9")]
+    rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, events, (0, 6))
     lines = rows[rows.kind == live_curves.LINE]
     assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]
     marks = rows[rows.kind == live_curves.MARK]
-    assert marks.epoch.tolist() == [2, 5]
-    assert marks.side.tolist() == ["right", "left"]
+    assert marks.epoch.tolist() == [1, 2, 5]
+    assert marks.side.tolist() == ["right", "right", "left"]
+    first, second, third = marks.value  # above the plot; the second line ends below the first words
+    assert first > second == third > 1
+    (name,) = rows[rows.kind == live_curves.NAME].itertuples()
+    assert (name.epoch, name.text) == (
+        records[-1]["epoch"],
+        f"a {100 * lines.value.iloc[-1]:.1f} %",
+    )
     seconds = live_curves.stage_rows(records).groupby("epoch").seconds.sum()
     assert seconds.tolist() == pytest.approx([sum(r["seconds"].values()) for r in records])

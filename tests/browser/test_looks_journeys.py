@@ -1,0 +1,52 @@
+"""Nothing jumps while a page loads, and axe finds no barrier on any page, light or dark."""
+
+import pytest
+
+from tests.browser.conftest import go
+from tests.browser.test_page_journeys import PAGES
+
+MAX_SHIFT = 0.1  # "good" by Google's Web Vitals
+SHIFTS = """
+window.shifts = 0;
+new PerformanceObserver((list) => {
+  for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shifts += entry.value;
+}).observe({ type: "layout-shift", buffered: true });
+"""
+STREAMLITS_OWN = {  # rule of axe -> elements that Streamlit draws and that no option changes
+}
+COMPLETE = """
+document.querySelector('.stApp')?.getAttribute('data-test-script-state') !== 'running'
+  && !document.querySelector('[data-testid=stSkeleton], [data-testid=stAppSkeleton]')
+"""
+
+
+def violations(tab, theme: str) -> list[str]:
+    """What axe finds, except for what only Streamlit can change."""
+    from axe_playwright_python.sync_playwright import Axe  # late: not where chromium is missing
+
+    tab.emulate_media(color_scheme=theme)
+    tab.wait_for_timeout(300)
+    options = {} if theme == "light" else {"runOnly": ["color-contrast"]}  # all else is the same
+    found = Axe().run(tab, options=options).response["violations"]
+    return [
+        f"{theme}, {violation['id']}: {node['html'][:200]}"
+        for violation in found
+        for node in violation["nodes"]
+        if not any(part in node["html"] for part in STREAMLITS_OWN.get(violation["id"], ()))
+    ]
+
+
+@pytest.mark.slow
+def test_no_page_jumps_or_has_a_barrier(visit, server):
+    tab = visit("runs")
+    tab.add_init_script(SHIFTS)
+    shifts, barriers = {}, {}
+    for page in PAGES:
+        go(tab, server, page, run="finished", sample="3")
+        tab.wait_for_function(COMPLETE)
+        tab.wait_for_timeout(300)
+        shifts[page] = round(tab.evaluate("window.shifts"), 3)
+        barriers[page] = violations(tab, "light") + violations(tab, "dark")
+        tab.emulate_media(color_scheme="light")
+    assert {page: shift for page, shift in shifts.items() if shift > MAX_SHIFT} == {}
+    assert {page: found for page, found in barriers.items() if found} == {}
