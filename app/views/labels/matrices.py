@@ -99,15 +99,9 @@ def pairs(title: str, column: str, labels: LabelView, counts: np.ndarray) -> Non
     if not found:
         st.caption("No image.")
         return
-    names = labels.classes
-    rows = [(names[a], names[b], n, share) for a, b, n, share in found]
-    st.dataframe(
-        pd.DataFrame(rows, columns=["True", column, "Images", "Share of the class"]),
-        key=f"pairs-{column}",
-        hide_index=True,
-        column_config={"Share of the class": st.column_config.NumberColumn(format="percent")},
-        alt=f"{title}: " + ", ".join(f"{a} as {b} {n} times" for a, b, n, _ in rows[:3]),
-    )
+    names = [escaping.markdown(name) for name in labels.classes]
+    rows = [(names[a], names[b], f"{n:,}", percent(share)) for a, b, n, share in found]
+    st.table(pd.DataFrame(rows, columns=["True", column, "Images", "Share of the class"]))
 
 
 def transitions(labels: LabelView) -> None:

@@ -34,9 +34,9 @@ def main() -> None:
         with right:
             matrices.confusion(labels)
         flow.flips(labels)
-        matrices.predictions(labels)
         change_list.harmed(labels)
         change_list.listing(labels)
+        matrices.predictions(labels)
         matrices.transitions(labels)
     else:
         matrices.confusion(labels)

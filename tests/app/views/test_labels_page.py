@@ -64,6 +64,30 @@ def frame(at):
     return table.value
 
 
+def test_the_most_confused_pairs_are_those_counted_by_hand(finished, root):
+    stored = RunFolder(root / finished)
+    true, given = stored.labels["true"], stored.labels["given"]
+    at = app("labels", run=finished)
+    tables = [table.value for table in at.table]
+    predicted = np.array(stored.array("prediction")[-1])
+    for table, column, taken_for in zip(
+        tables, ("Predicted", "Given"), (predicted, given), strict=True
+    ):
+        counts = {
+            (str(a), str(b)): int(((true == a) & (taken_for == b)).sum())
+            for a in range(10)
+            for b in range(10)
+            if a != b
+        }
+        shown = [int(n) for n in table["Images"]]
+        most = sorted(filter(None, counts.values()), reverse=True)[: len(shown)]
+        assert shown == most
+        for _, row in table.iterrows():
+            a, b, n = row["True"], row[column], int(row["Images"])
+            assert counts[a, b] == n
+            assert row["Share of the class"] == f"{100 * n / (true == int(a)).sum():.1f} %"
+
+
 def metrics(at) -> dict[str, str]:
     return {metric.label: metric.value for metric in at.metric}
 

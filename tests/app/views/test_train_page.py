@@ -138,7 +138,7 @@ def test_pause_step_continue_stop_resume(own, root):
 def test_a_second_run_waits_and_says_so(own):
     at, _ = own
     at.button(key="start").click().run()
-    assert "Waiting in the queue: it is next" in texts(at)
+    assert "This run starts as soon as training is possible: it is the next one" in texts(at)
 
 
 def test_a_new_run_with_another_noise_rate(finished, root):
@@ -213,12 +213,12 @@ def test_an_epoch_that_was_not_tested_shows_the_newest_accuracy(finished, root):
 
 def test_curve_rows_hold_the_records(finished, root):
     records = RunFolder(root / finished).epochs
-    events = [(1, "mixing starts"), (2, "correction starts"), (5, "K 5 → 9")]
-    rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, events, (0, 6))
+    events = [(2, "mixing starts"), (3, "correction starts"), (25, "K 5 → 9")]
+    rows = live_curves.curve_rows(records, {"test_accuracy": "a"}, events, (0, 29))
     lines = rows[rows.kind == live_curves.LINE]
     assert lines.value.tolist() == [r["metrics"]["test_accuracy"] for r in records]
     marks = rows[rows.kind == live_curves.MARK]
-    assert marks.epoch.tolist() == [1, 2, 5]
+    assert marks.epoch.tolist() == [2, 3, 25]
     assert marks.side.tolist() == ["right", "right", "left"]
     first, second, third = marks.value  # above the plot; the second line ends below the first words
     assert first > second == third > 1
