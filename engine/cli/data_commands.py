@@ -5,9 +5,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import ConfigError
+from engine.errors import ConfigError, StoreError
 
 if TYPE_CHECKING:
+    from engine.analysis.checks.report import Report
     from engine.data import Data
     from engine.runs.folder import RunFolder
 
@@ -28,7 +29,6 @@ def check(
     from engine.analysis.checks.report import key_figures
     from engine.analysis.data_checks import check_data
     from engine.cli.console import print_table
-    from engine.reports.check import write_report
     from engine.runs.folder import RunFolder
 
     if out is not None and Path(out).suffix.lower() not in SUFFIXES:
@@ -39,8 +39,8 @@ def check(
     loaded = _load(data, opened, limit, image_size, image_fit)
     report = check_data(loaded, opened)
     if out is not None:
-        size = write_report(report, Path(out), loaded)
-        print(f"wrote {out}: {size / 1e6:.1f} MB", file=sys.stderr)
+        _write(report, Path(out), loaded)
+        print(f"wrote {out}", file=sys.stderr)
     if as_json:
         print(json.dumps(report.as_dict()))
         return 0
@@ -52,6 +52,22 @@ def check(
     print(f"{report.dataset}: {figures}\n{report.evidence}\n")
     print_table(rows)
     return 0
+
+
+def _write(report: "Report", out: Path, data: "Data") -> None:
+    """Write a report as .json, or else as a page with thumbnails. Raises StoreError."""
+    from engine.files import write_text
+    from engine.reports.check import check_page, thumbnails
+
+    if out.suffix.lower() == ".json":
+        text = json.dumps(report.as_dict(), indent=1)
+    else:
+        text = check_page(report, thumbnails(report, data))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_text(out, text)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error.strerror or error}") from None
 
 
 def _load(

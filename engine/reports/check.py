@@ -1,7 +1,6 @@
 """The report of all checks of a data set as a page that loads nothing, with the worst examples."""
 
 import html
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from engine.charts import escaping
 from engine.reports.images import PNG_UP_TO, image_urls
 from engine.reports.names import public_name
 from engine.reports.page import h
-from engine.reports.publish import write_whole
 
 if TYPE_CHECKING:
     from engine.data import Data
@@ -33,15 +31,6 @@ WORDS = {
 }
 
 Urls = Mapping[tuple[str, int], str]
-
-
-def write_report(report: Report, out: Path, data: "Data | None") -> int:
-    """Write a report as .json, or else as a page; returns its size in bytes. Raises StoreError."""
-    if out.suffix.lower() == ".json":
-        text = json.dumps(report.as_dict(), indent=1)
-    else:
-        text = check_page(report, {} if data is None else thumbnails(report, data))
-    return write_whole(out, text.encode())
 
 
 def check_page(report: Report, urls: Urls) -> str:

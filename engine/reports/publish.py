@@ -47,7 +47,7 @@ def html_page(runs: Sequence[RunFolder], data: "Data | None") -> str:
 
 def publish(runs: Sequence[RunFolder], out: Path, data: "Data | None") -> int:
     """Write `html_page` to a file; returns its size in bytes. Raises StoreError."""
-    return write_whole(out, html_page(runs, data).encode())
+    return _write(out, html_page(runs, data).encode())
 
 
 def publish_folder(runs: Sequence[RunFolder], out: Path, data: "Data | None") -> int:
@@ -63,12 +63,12 @@ def publish_folder(runs: Sequence[RunFolder], out: Path, data: "Data | None") ->
     element = f'<script src="{RECORDING}"></script>'
     links = {name: name for name in files}
     files["index.html"] = _page(shown, data, links, element, " 'self' file:").encode()
-    return sum(write_whole(out / name, content) for name, content in files.items())
+    return sum(_write(out / name, content) for name, content in files.items())
 
 
 def publish_recording(runs: Sequence[RunFolder], out: Path, data: "Data | None") -> int:
     """Write the recording alone; returns its size in bytes. Raises StoreError."""
-    return write_whole(out, _recorder(_groups(runs), data).to_bytes())
+    return _write(out, _recorder(_groups(runs), data).to_bytes())
 
 
 def _groups(runs: Sequence[RunFolder]) -> list[list[RunFolder]]:
@@ -125,7 +125,7 @@ def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def write_whole(path: Path, content: bytes) -> int:
+def _write(path: Path, content: bytes) -> int:
     """Replace a file whole; returns its size in bytes. Raises StoreError."""
     temporary = path.with_name(path.name + ".tmp")
     try:

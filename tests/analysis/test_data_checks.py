@@ -332,7 +332,7 @@ def test_the_page_shows_names_literally_and_loads_nothing():
     images[1] = images[0]
     report = data_checks.check_data(replace(data, images=images))
     page = check_page(report, thumbnails(report, data))
-    assert not IN_HTML.search(page)
+    assert not IN_HTML.search(page.replace('<a href="#', ""))  # its own links
     assert page.count("data:image/png;base64,") > 2
     assert not re.findall(r"""(?:src|href)=["'](?!data:image|#)""", page)
     assert "<script" not in page
