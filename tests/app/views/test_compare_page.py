@@ -11,6 +11,7 @@ from app.server.run_manager import runs
 from app.views.compare import comparison, panels
 from engine.embedding.projection import pca
 from engine.runs.folder import RunFolder
+from engine.runs.lineage import records_before
 from engine.runs.runner import Runner
 from tests.analysis.test_run_table import forge
 from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
@@ -147,7 +148,7 @@ def test_a_fork_shows_its_parent_before_it_begins(root, finished):
     assert "before its fork: finished" in comparison.view_at("fork", 1).note
     shutil.rmtree(root / "fork" / "parent")  # a fork of an earlier version
     assert "begins at epoch 4" in comparison.view_at("fork", 1).note
-    assert comparison.parent_records(run_cache.run("fork")) == []
+    assert records_before(run_cache.run("fork")) == []
 
 
 def test_the_page_says_which_names_of_the_link_do_not_exist(pair):
