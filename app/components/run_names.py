@@ -21,8 +21,9 @@ MOST_SETTINGS = 3  # named beside the preset's
 def rows() -> list[Row]:
     """The visible runs as table rows, newest first, see `run_table.rows`; not for downloads."""
     active = {info.name: info.state for info in runs().active()}
+    names = set(runs().names())
     return run_table.rows(
-        runs().root, active, shown=lambda folder: runs().sees(run_table.name_of(folder))
+        runs().root, active, shown=lambda folder: run_table.name_of(folder) in names
     )
 
 

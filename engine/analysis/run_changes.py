@@ -150,7 +150,7 @@ def _live(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_words(setting: str, value: Any = "") -> str:
-    """A setting, and its value if given, in words: "K 20", "learning rate 0.05"."""
+    """A setting, and its value if given, in words: "K 20", "learning rate 0.05", "24 epochs"."""
     if isinstance(value, bool) or value is None:
         value = {True: "on", False: "off", None: "none"}[value]
     elif isinstance(value, float):
@@ -158,7 +158,8 @@ def in_words(setting: str, value: Any = "") -> str:
     elif isinstance(value, list | tuple):
         value = "of its own"
     name = "K" if setting == "k" else setting.replace("_", " ")
-    return f"{name} {registry.in_words(str(value))}".strip()
+    words = registry.in_words(str(value))
+    return f"{words} {name}".strip() if setting == "epochs" else f"{name} {words}".strip()
 
 
 def change_in_words(change: Change) -> str:

@@ -216,12 +216,17 @@ def _name_ends(fig: go.Figure, runs: Sequence[Curve], metric: str) -> None:
         if points and len(letter) <= 2:
             ends.append((points[-1][1], points[-1][0], letter, run_style(number)[0]))
     low, high = fig.layout.yaxis.range
-    gap, below = 0.08 * (high - low), -1.0
-    for y, x, letter, color in sorted(ends):
-        below = max(y, below + gap)
+    gap, above = 0.08 * (high - low), high
+    places: list[float] = []
+    for y, *_ in sorted(ends):
+        places.append(max(y, places[-1] + gap) if places else y)
+    for number in reversed(range(len(places))):  # none above the chart
+        places[number] = above = min(places[number], above)
+        above -= gap
+    for place, (_, x, letter, color) in zip(places, sorted(ends), strict=True):
         fig.add_annotation(
             x=x,
-            y=min(below, high),
+            y=place,
             text=f"<b>{plotly(letter)}</b>",
             font_color=color,
             showarrow=False,

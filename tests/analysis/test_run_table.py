@@ -13,9 +13,12 @@ from engine.files import write_json
 from tests.records import read_records, write_records
 
 
-def forge(template: Path, folder: Path, *, accuracy: float = 0.5, **settings) -> Path:
+def forge(
+    template: Path, folder: Path, *, accuracy: float = 0.5, arrays: bool = False, **settings
+) -> Path:
     """A copy of a run with other settings and another last test accuracy."""
-    shutil.copytree(template, folder, ignore=shutil.ignore_patterns("states", "arrays"))
+    left_out = ("states",) if arrays else ("states", "arrays")
+    shutil.copytree(template, folder, ignore=shutil.ignore_patterns(*left_out))
     info = json.loads((folder / "config.json").read_text())
     info["config"] |= settings
     info["rate_requested"] = info["config"]["rate"]
