@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import warm_up
-from app.components import history, live_updates
+from app.components import history, live_updates, run_names
 from app.components.page import guarded
 from app.server import endpoints, escaping
 from app.server.run_manager import runs
@@ -37,11 +37,11 @@ PAGES = [
 def path_line() -> None:
     """Show the selection: run > epoch > sample."""
     chosen = [("Run", "run"), ("epoch", "epoch"), ("sample", "sample")]
-    parts = [
-        f"{word} {escaping.markdown(url_state.get(name))}"
-        for word, name in chosen
-        if url_state.get(name) is not None
-    ]
+    parts = []
+    for word, name in chosen:
+        if (value := url_state.get(name)) is not None:
+            value = run_names.labels().get(value, value) if name == "run" else value
+            parts.append(f"{word} {escaping.markdown(value)}")
     lasso = url_state.get("lasso")
     if lasso:
         parts.append(f"{len(lasso):,} samples selected")

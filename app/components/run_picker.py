@@ -4,7 +4,7 @@ from typing import Literal
 
 import streamlit as st
 
-from app.components import live_updates
+from app.components import live_updates, run_names
 from app.components.messages import empty
 from app.server import escaping, run_cache
 from app.server.run_info import RunInfo
@@ -72,8 +72,7 @@ def pick_run(*, with_epochs: bool = True) -> str:
         put(run=chosen)
     info = runs().info(chosen)
     with st.container(horizontal=True, vertical_alignment="center", key="run-picker"):
-        # the options do not include the state: an option whose text changes loses the selection
-        st.selectbox("Run", runs().names(), label_visibility="collapsed", **bound("run"))
+        select_run("Run")
         state_badge(info)
         player_link(chosen)
     if info.state == "broken":
@@ -92,6 +91,18 @@ def player_link(name: str, beside: str | None = None, label: str = "Player") -> 
         icon=":material/slideshow:",
         query_params=link(run=name, against=beside),
         width="content",
+    )
+
+
+def select_run(label: str) -> None:
+    """The list of runs, by labels that say what differs; it selects the run of all pages."""
+    labels = run_names.labels()
+    st.selectbox(
+        label,
+        runs().names(),
+        format_func=lambda name: labels.get(name, name),
+        label_visibility="collapsed",
+        **bound("run"),
     )
 
 

@@ -17,6 +17,11 @@ def time_left(seconds: float | None) -> str:
     return "" if seconds is None else f", about {minutes(seconds)} left"
 
 
+def count(n: int, noun: str) -> str:
+    """A number of things: "1 run", "3 runs"."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """A share in [0, 1] as "97.7 %"; a dash if it is None."""
     return "–" if share is None else f"{100 * share:.{digits}f} %"

@@ -1,5 +1,7 @@
 """How many runs train at once and how many one visitor may have; the teacher changes both."""
 
+from collections.abc import Callable
+
 from app.server.run_info import RunsError
 from app.server.run_jobs import Job
 from app.server.storage import Storage
@@ -11,7 +13,8 @@ class Limits:
     with another setting of the same limit.
 
     slots: runs that train at once. per_visitor, per_address, most_queued: runs that one visitor,
-    all visitors of one address, and all visitors may have queued or running; not for teachers.
+    all visitors of one address, and all visitors may have queued or running; not for teachers. Runs
+    that were requested together, such as the seeds of one setting, count as one.
     """
 
     def __init__(self, slots: int, per_visitor: int, per_address: int, most_queued: int):
@@ -36,13 +39,13 @@ class Limits:
     def check(self, live: list[Job], visitor: Visitor) -> None:
         """Raise RunsError if the visitor, its address or the server has reached its limit."""
         counted = [
-            (sum(job.owner == visitor.id for job in live), self.per_visitor, "you have"),
+            (_n(live, lambda job: job.owner == visitor.id), self.per_visitor, "you have"),
             (
-                sum(job.request.get("from") == visitor.address for job in live),
+                _n(live, lambda job: job.request.get("from") == visitor.address),
                 self.per_address,
                 "all at your network address together have",
             ),
-            (len(live), self.most_queued, "this server has"),
+            (_n(live, lambda job: True), self.most_queued, "this server has"),
         ]
         for number, most, who in counted:
             if number >= most:
@@ -50,3 +53,8 @@ class Limits:
                     f"{who} {number} runs queued or running: allowed are {most} at once; wait for "
                     "one to end, or stop one"
                 )
+
+
+def _n(live: list[Job], counts: Callable[[Job], bool]) -> int:
+    """The number of jobs that count; a group is one."""
+    return len({job.group or job.name for job in live if counts(job)})

@@ -28,6 +28,7 @@ class RunInfo:
     owner: str = ""
     pinned: bool = False
     unwatched: float = 0.0  # seconds since a page last showed it; 0 unless active
+    group: str = ""  # of runs that were requested together
 
     @property
     def active(self) -> bool:

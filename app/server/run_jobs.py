@@ -41,6 +41,11 @@ class Job:
         return self.request["visitor"]
 
     @property
+    def group(self) -> str:
+        """What it was requested with; "" if alone. Limits count a group as one run."""
+        return self.request.get("group", "")
+
+    @property
     def pinned(self) -> bool:
         """Whether the run trains unwatched."""
         return self.request["pinned"]

@@ -1,7 +1,8 @@
 """The runs of this server: queued, training, ended. There is one manager per process."""
 
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,13 @@ from app.server.storage import storage_of
 from app.server.visible_runs import runs
 from app.server.visitors import EVERYONE, Visitor
 from engine.config import RunConfig
+from engine.runs.annotation import write_annotation
+from engine.runs.folder import open_run
+from engine.runs.forks import fork_config, repeats_parent
 
 PATIENCE = 6.0  # seconds that runs have to finish their batch when the server shuts down
 DAY = 86400.0  # seconds
+MOST_TOGETHER = 40  # runs of one request
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
 
 
@@ -100,10 +105,39 @@ class RunManager(RunReader):
     ) -> str:
         """Queue a fork of a run after an epoch, with other settings; returns its name.
 
-        Raises RunsError, ConfigError, or StoreError if that epoch has no saved network.
+        Raises RunsError, ConfigError, or StoreError if that epoch has no saved network. A fork that
+        would only repeat its parent is refused.
         """
-        self.folder(parent)
+        run = open_run(self.folder(parent))
+        if repeats_parent(run, epoch, fork_config(run, epoch, **settings)):
+            raise RunsError(
+                f"a fork of {parent} after epoch {epoch} with the same settings would train what "
+                f"{parent} trained: change K, alpha or another setting first"
+            )
         return self._add("fork", visitor, pinned, parent=parent, epoch=epoch, knobs=settings)
+
+    def submit_together(self, configs: Sequence[RunConfig], *, visitor: Visitor) -> list[str]:
+        """Queue several runs as one request, which limits count as one; returns their names.
+
+        All are queued, or none. Raises RunsError at the visitor's limit, and for more runs than
+        MOST_TOGETHER.
+        """
+        if not 1 <= len(configs) <= MOST_TOGETHER:
+            raise RunsError(f"{len(configs)} runs at once: allowed are 1 to {MOST_TOGETHER}")
+        group, names = secrets.token_hex(4), list[str]()
+        with self._queue.lock:
+            self._check_alone()
+            if not visitor.teacher:
+                self.limits.check(self._queue.live(), visitor)
+            try:
+                for config in configs:
+                    settings = config.model_dump(mode="json")
+                    names.append(self._put("new", visitor, False, config=settings, group=group))
+            except BaseException:
+                for name in names:
+                    self._queue.withdraw(name)
+                raise
+        return names
 
     def resume(self, name: str, visitor: Visitor) -> None:
         """Queue a run that ended early, to continue after its last epoch.
@@ -177,13 +211,32 @@ class RunManager(RunReader):
             self._check_owner(name, visitor)
             self._queue.pin(name, on)
 
+    def stop_group(self, group: str, visitor: Visitor) -> None:
+        """Stop the runs of one request. Raises RunsError."""
+        with self._queue.lock:
+            for job in self._queue.live():
+                if group and job.group == group:
+                    self.stop(job.name, visitor)
+
+    def annotate(self, name: str, visitor: Visitor, title: str, note: str) -> None:
+        """Give a run a title and a note, "" for none; its folder keeps its name.
+
+        Raises RunsError, ConfigError for a text that is too long, StoreError.
+        """
+        self._check_owner(name, visitor)
+        write_annotation(self.folder(name), title, note)
+
+    def may_delete(self, name: str, visitor: Visitor) -> bool:
+        """Whether a visitor may delete a run: its owner, unless it has none, and the teacher."""
+        return visitor.teacher or self.access.owner(name) == visitor.id
+
     def delete(self, name: str, visitor: Visitor) -> None:
-        """Delete an ended run; for teachers only.
+        """Delete an ended run; for its owner and teachers.
 
         Raises RunsError, also if something could not be removed.
         """
-        if not visitor.teacher:
-            raise RunsError(f"{name} can be deleted by the teacher only")
+        if not self.may_delete(name, visitor):
+            raise RunsError(f"{name} can be deleted by its owner and the teacher only")
         with self._queue.lock:
             self._check_alone()
             if self.info(name).active:
@@ -263,13 +316,17 @@ class RunManager(RunReader):
             self._check_alone()
             if not visitor.teacher:
                 self.limits.check(self._queue.live(), visitor)
-            owner = visitor.id
-            if kind == "resume":  # its owner does not change
-                owner = self.access.owner(request["name"]) or owner
-            request |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
-            teachers = visitor.teacher and kind != "resume"
-            kept = "teacher" if teachers else "pinned" if pinned else None
-            return self._queue.submit(request, kept)
+            return self._put(kind, visitor, pinned, **request)
+
+    def _put(self, kind: str, visitor: Visitor, pinned: bool, **request: Any) -> str:
+        """Queue a request that is within the limits."""
+        owner = visitor.id
+        if kind == "resume":  # its owner does not change
+            owner = self.access.owner(request["name"]) or owner
+        request |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
+        teachers = visitor.teacher and kind != "resume"
+        kept = "teacher" if teachers else "pinned" if pinned else None
+        return self._queue.submit(request, kept)
 
 
 @st.cache_resource(show_spinner=False)

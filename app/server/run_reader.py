@@ -11,6 +11,7 @@ from app.server.lease import Lease
 from app.server.limits import Limits
 from app.server.run_info import RunInfo, RunsError, not_found
 from app.server.visitors import Visitor
+from engine.config import RunConfig
 from engine.errors import StoreError
 from engine.files import printable
 from engine.runs import listing
@@ -50,6 +51,15 @@ class RunReader:
                 return self._queue.info(job)
         pinned = self.storage.table("kept").get(name) == "pinned"
         return info_on_disk(self.root, name, self.access.owner(name), pinned)
+
+    def config(self, name: str) -> RunConfig | None:
+        """The settings of a run, which may have no folder yet; None where they cannot be read."""
+        with self._queue.lock:
+            if (job := self._queue.jobs.get(name)) is not None:
+                return job.runner.config
+        with contextlib.suppress(StoreError):
+            return open_run(self.folder(name)).config
+        return None
 
     def active(self) -> list[RunInfo]:
         """Runs with a slot, then those paused without one, then those that wait."""

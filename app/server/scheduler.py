@@ -69,6 +69,7 @@ class Scheduler:
             message=job.message,
             owner=job.owner,
             pinned=job.pinned,
+            group=job.group,
             unwatched=self._clock() - job.watched if state in LIVE_STATES else 0.0,
         )
 

@@ -3,7 +3,7 @@
 Pages do not import the manager of the runs; `run_manager` connects it here when it is imported.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -44,6 +44,7 @@ class VisibleRuns:
     share_link, revoke, link_key, private = map(
         _gated, ("share_link", "revoke", "link_key", "private")
     )
+    config, annotate, may_delete = map(_gated, ("config", "annotate", "may_delete"))
 
     def sees(self, name: str) -> bool:
         """Whether the visitor may see a run."""
@@ -80,6 +81,12 @@ class VisibleRuns:
         """Queue a new run, see `RunManager.submit`. Raises RunsError, also for another's data."""
         self._check_data(config.dataset)
         return self._runs.submit(config, **options)
+
+    def submit_together(self, configs: "Sequence[RunConfig]", **options: Any) -> list[str]:
+        """Queue runs as one request, see `RunManager.submit_together`. Raises RunsError."""
+        for config in configs:
+            self._check_data(config.dataset)
+        return self._runs.submit_together(configs, **options)
 
     def fork(self, parent: str, epoch: int, **options: Any) -> str:
         """Queue a fork, see `RunManager.fork`. Raises RunsError, also for another's private run."""
@@ -124,7 +131,7 @@ class VisibleRuns:
 
 # attributes of RunManager that say nothing about a single run
 OPEN = (
-    *("root", "slots", "per_visitor", "limit", "trains_here", "refusal"),
+    *("root", "slots", "per_visitor", "limit", "trains_here", "refusal", "stop_group"),
     *("share", "shared", "last_cleanup", "keep_days", "keep_bytes"),
 )
 

@@ -98,7 +98,12 @@ PARAMS: dict[str, Param] = {
     "against": Param(entry=True),  # the run beside the one that Player shows
     "fool": flag(),  # Player gives wrong labels by hand
     "metric": Param(),  # the fourth curve of Compare
-    "like": Param(""),  # words that filter its table of runs
+    "seeds": flag(),  # Compare shows means over seeds
+    "each_seed": flag(),  # and the curve of each seed
+    "seed_metric": choice("test_last", "test_best", "labels_right", "memorized", "auroc"),
+    "mixed": flag(),  # sweeps include forks and runs changed while they trained
+    "like": Param(""),  # words that filter the table of runs
+    "marked": Param((), names_from, ",".join, "names of runs, separated by commas"),  # on Runs
     "sweep": Param(entry=True),  # the folder whose heat maps Compare shows
     "sweep_of": Param(),
     "sweep_metric": Param(),

@@ -7,10 +7,11 @@ Runs that share a seed share the noise and the initial weights, so seeds are blo
 within seeds are tested, each by a paired t-test with its own variance. Several settings against one
 reference are corrected by Holm's steps with Sidak's bound, the best against all others by Sidak's
 bound over all pairs. Differences are assumed to be near normal, which a handful of seeds cannot
-show. Dunnett's and Tukey's tests (scipy.stats.dunnett, tukey_hsd) are not used: they assume equal
-variances, and here the standard deviation of accuracy is up to 23 times as large in one setting as
-in another; with such values and five seeds, Dunnett's test on blocks has a family-wise error rate
-of 9 to 14 %.
+show. Dunnett's test (scipy.stats.dunnett) is not used: it assumes equal variances, and here the
+standard deviation of accuracy is up to 23 times as large in one setting as in another; with such
+values and five seeds, Dunnett's test on blocks has a family-wise error rate of 9 to 14 %. For the
+same reason all pairs of several settings are compared by the form of Tukey's test for unequal
+variances (Games and Howell 1976), which needs no common seeds.
 """
 
 from __future__ import annotations
@@ -97,6 +98,36 @@ def against_best(frame: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
     table["p"] = 1 - (1 - _paired_p(table)) ** (k * (k - 1) / 2)
     table["clear"] = table["p"] < 1 - CONFIDENCE
     return table
+
+
+def all_pairs(frame: pd.DataFrame, axis: str, metric: str) -> pd.DataFrame:
+    """All pairs of values of a column, by Tukey's test for unequal variances (Games and Howell).
+
+    frame: columns axis and metric, a row per value and seed; a value needs two seeds. Returns a row
+    per pair: first, second, mean (second minus first), low and high (ends of the 95 % interval,
+    simultaneous over all pairs), p (corrected for all pairs), clear: p < 0.05.
+    """
+    import pandas as pd
+    from scipy.stats import tukey_hsd  # late: importing SciPy takes a while
+
+    groups = {
+        key: values.to_numpy(float)
+        for key, values in frame.dropna(subset=[metric]).groupby(axis, sort=False)[metric]
+        if len(values) > 1
+    }
+    columns = ["first", "second", "mean", "low", "high", "p", "clear"]
+    if len(groups) < 2:
+        return pd.DataFrame(columns=columns)
+    with np.errstate(divide="ignore", invalid="ignore"):  # groups without any spread
+        test = tukey_hsd(*groups.values(), equal_var=False)
+        ends = test.confidence_interval(CONFIDENCE)
+    keys, rows = list(groups), []
+    for j in range(len(keys)):
+        for i in range(j):
+            p = float(test.pvalue[j, i])
+            numbers = [float(x[j, i]) for x in (test.statistic, ends.low, ends.high)]
+            rows.append([keys[i], keys[j], *numbers, p, p < 1 - CONFIDENCE])
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _paired_p(table: pd.DataFrame) -> pd.Series:

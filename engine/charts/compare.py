@@ -205,4 +205,4 @@ def _holes(heat: go.Heatmap) -> go.Scatter:
 
 
 def _count(n: int) -> str:
-    return "one run" if n == 1 else f"mean of {n} runs"
+    return "one seed" if n == 1 else f"mean of {n} seeds"

@@ -22,7 +22,8 @@ METHODS = {  # titles, in the order that gives them their colors
     "mixnn-elr": "MixNN, ELR's loss", "mixnn-plus": "MixNN+", "ssr": "SSR",
 }  # fmt: skip
 GRID = dict(gridcolor="rgba(128,128,128,0.22)", zerolinecolor="rgba(128,128,128,0.35)")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+# with gaps so short that no peak falls into one
+DASHES = ("solid", "6px,3px", "2px,3px", "8px,3px,2px,3px", "12px,3px")
 
 
 class OutcomeStyle(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from engine.analysis.label_issues import LabelIssues, label_issues
 from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcomes
-from engine.analysis.run_table import differing_settings, settings_of
+from engine.analysis.run_changes import differing_settings, settings_of
 from engine.analysis.statistics import interval
 from engine.analysis.summary import summary
 from engine.charts import escaping

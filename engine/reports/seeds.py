@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from engine.analysis.run_table import MACHINE_SETTINGS, settings_of
+from engine.analysis.run_changes import MACHINE_SETTINGS, settings_of
 from engine.errors import StoreError
 from engine.runs.folder import RunFolder
 

@@ -47,6 +47,16 @@ NOT_LOGGED = {
     "panel_features": ("features", "features"),
 }
 NOT_RECORDED = "not recorded"  # data set, network, ... of a recorded loop
+# settings of a recorded run, where the loop names no others
+RECORDED_SETTINGS = dict(
+    method="ce",
+    preset="plain",
+    noise="none",
+    augment="none",
+    warmup=0,
+    correction_start=0,
+    learning_rate_min=0.0,
+)
 UNKNOWN_VALUES = {"prediction": -1, "confidence": np.nan}  # in a sample's history
 MOST_OPEN = 256  # runs that `open_run` keeps; 300 records of one take 1 MB
 UNREADABLE = (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -161,7 +171,7 @@ class RunFolder:
         """Folders that may hold a fork's parent, its own copy first; none for other runs."""
         if self.info["parent"] is None or self.alone:
             return []
-        recorded = Path(self.info["parent"]["run"])
+        recorded = self.folder / self.info["parent"]["run"]  # absolute in earlier versions
         return [self.folder / schema.PARENT_COPY, recorded, self.folder.parent / recorded.name]
 
     @property

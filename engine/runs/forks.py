@@ -40,6 +40,21 @@ def fork_config(run: RunFolder, epoch: int, **changes: Any) -> RunConfig:
     return config
 
 
+def repeats_parent(run: RunFolder, epoch: int, config: RunConfig) -> bool:
+    """Whether a fork after an epoch with these settings would only train what its parent did.
+
+    The parent may be changed while it trains: then keeping the settings of the epoch is a change.
+    """
+    later = [record for record in run.epochs if record["epoch"] > epoch]
+    held = [run.config.changed(**record["settings"]) for record in later]
+    held = held or [run.config.changed(**run.epochs[-1]["settings"])]
+    return all(_with_noise_seed(config) == _with_noise_seed(one) for one in held)
+
+
+def _with_noise_seed(config: RunConfig) -> RunConfig:
+    return config if config.noise_seed is not None else config.changed(noise_seed=config.seed)
+
+
 def require_own_loop(run: RunFolder) -> None:
     """Raise StoreError for a run that a loop of one's own trained, see `RunFolder.is_recorded`."""
     if run.is_recorded:

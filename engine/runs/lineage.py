@@ -4,13 +4,14 @@ A fork contains its parent up to the epoch it was forked from, in its own subfol
 is a run folder, too, and contains the parent's own parent. So the fork is complete whatever happens
 to its parent. Arrays are hard links, which take room only once the parent is deleted, and at most
 what it took; on file systems without links they are copies. Forks of earlier versions contain
-nothing: their parent is searched at its recorded path, then next to the fork.
+nothing: their parent is searched at its recorded path, then next to the fork. The recorded path is
+relative to the fork, so that both can be moved together.
 """
 
 import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,6 +31,21 @@ def label_parent(run: "RunFolder") -> "RunFolder | None":
         if parent and np.array_equal(parent.labels["given"], run.labels["given"]):
             return parent
     return None
+
+
+def records_before(run: "RunFolder") -> list[dict[str, Any]]:
+    """The records of the epochs before a fork, from those of its parents that still exist."""
+    parent = label_parent(run)
+    if parent is None:
+        return []
+    return [
+        r for r in [*records_before(parent), *parent.epochs] if r["epoch"] < run.info["first_epoch"]
+    ]
+
+
+def reference(parent: Path, epoch: int, fork: Path) -> dict[str, Any]:
+    """What a fork records of its parent: the path from the fork's folder, and the last epoch."""
+    return {"run": os.path.relpath(parent.resolve(), fork.resolve()), "epoch": epoch}
 
 
 def copy_parent(parent: "RunFolder", epoch: int, folder: Path) -> None:

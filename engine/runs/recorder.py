@@ -20,7 +20,7 @@ import numpy as np
 
 from engine.config import LIVE, RunConfig, configure, registry
 from engine.errors import ConfigError, DataError
-from engine.runs.folder import NOT_RECORDED
+from engine.runs.folder import NOT_RECORDED, RECORDED_SETTINGS
 from engine.runs.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from engine.training.noisy_labels import NoisyLabels
     from engine.training.snapshot import Snapshot
 
-# of a recorded run, where the loop names no others
-SETTINGS = dict(
-    method="ce",
-    preset="plain",
-    noise="none",
-    augment="none",
-    warmup=0,
-    correction_start=0,
-    learning_rate_min=0.0,
-)
 ROUNDING = (
     1e-2  # by which rows of probabilities or weights may miss the sum 1, as in half precision
 )
@@ -78,7 +68,7 @@ class Recorder:
         digest = hashlib.sha256(text.encode()).hexdigest()[:12]
         data, given, true = _data(images, labels, true_labels, classes)
         known = NOT_RECORDED if images is None else _dataset(data, Path(folder).parent)
-        shown: dict[str, Any] = SETTINGS | settings
+        shown: dict[str, Any] = RECORDED_SETTINGS | settings
         loss = f"custom:{name}@{digest}"
         config = configure(**shown | dict(dataset=known, loss=loss, epochs=epochs or 1))
         part = {"setting": "loss", "kind": "loops", "name": name, "hash": digest, "source": text}

@@ -55,7 +55,8 @@ class RunWriter:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             what = "already holds a run" if (folder / "config.json").exists() else "is not empty"
             raise StoreError(f"{folder} {what}: resume it, or choose another folder")
-        info = _info(state, parent, parts_of(state.config) if parts is None else parts)
+        info = _info(state, parts_of(state.config) if parts is None else parts)
+        info["parent"] = parent and lineage.reference(parent[0].folder, parent[1], folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             lock = _lock(folder)
@@ -246,8 +247,8 @@ def torch_save(value: dict[str, Any], path: Path) -> None:
         raise
 
 
-def _info(state: "State", parent: Fork | None, parts: list[dict[str, str]]) -> dict[str, Any]:
-    """The content of config.json."""
+def _info(state: "State", parts: list[dict[str, str]]) -> dict[str, Any]:
+    """The content of config.json but for the parent."""
     from engine.hardware import hardware_info
 
     data, labels = state.data, state.noisy_labels
@@ -263,7 +264,7 @@ def _info(state: "State", parent: Fork | None, parts: list[dict[str, str]]) -> d
         "threads": state.threads,
         "first_epoch": state.epoch + 1,
         "k_max": min(max(state.config.k, K_ROOM), data.n - 1),
-        "parent": parent and {"run": str(parent[0].folder.resolve()), "epoch": parent[1]},
+        "parent": None,
         "rate_requested": labels.rate_requested,
         "rate_actual": labels.rate_actual,
         "data": {

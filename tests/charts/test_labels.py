@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from plotly.colors import sample_colorscale
+from scipy import stats
 
 from engine.analysis import label_changes
 from engine.analysis.label_changes import LabelFlips
@@ -253,3 +254,34 @@ def test_curves_leave_out_what_is_not_there_and_join_a_fork_to_its_parent():
     assert not curves.metric_curves([curves.Curve("A", records)], "val_accuracy").data[0].x
     frame = curves.metric_table([curves.Curve("A", records)], ["memorized"])
     assert frame["memorized"].isna().tolist() == [False, False, True, False, False]
+
+
+def test_seeds_are_a_mean_in_a_band_and_each_on_wish():
+    values = {0: [0.2, 0.9], 1: [0.3, 0.8], 2: [0.1, 0.85]}
+    seeds = {
+        seed: [{"epoch": e, "metrics": {"test_accuracy": v}} for e, v in enumerate(of_seed)]
+        for seed, of_seed in values.items()
+    }
+    run = curves.Curve("A MixNN", seeds[0], seeds=seeds)
+    band, mean = curves.metric_curves([run], "test_accuracy").data
+    assert list(mean.y) == pytest.approx([0.2, 0.85])
+    half = stats.t.ppf(0.975, 2) * np.std(list(values.values()), axis=0, ddof=1) / np.sqrt(3)
+    ends = [0.2 + half[0], 0.85 + half[1], 0.85 - half[1], max(0.2 - half[0], 0)]
+    assert list(band.y) == pytest.approx(ends)
+    each = curves.metric_curves([run], "test_accuracy", each_seed=True).data
+    assert [tuple(line.y) for line in each[1:4]] == [tuple(v) for v in values.values()]
+    assert curves.metric_table([run])["seed"].tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_the_axis_holds_the_end_of_the_curves_and_their_letters_stay_apart():
+    line = lambda name, end: curves.Curve(  # noqa: E731
+        name,
+        [{"epoch": e, "metrics": {"memorized": v}} for e, v in enumerate([0.1, 0.5, end, end])],
+    )
+    fig = curves.metric_curves([line("A x", 0.97), line("B x", 0.972)], "memorized")
+    low, high = fig.layout.yaxis.range
+    assert 0.4 < low < 0.97 < high <= 1.02
+    first, second = fig.layout.annotations
+    assert [first.text, second.text] == ["<b>A</b>", "<b>B</b>"]
+    assert second.y - first.y >= 0.079 * (high - low)
+    assert fig.layout.legend.y < 0, "below the axis, not under the tool bar"

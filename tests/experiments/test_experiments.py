@@ -15,6 +15,7 @@ from engine.__main__ import main
 from engine.analysis.label_issues import label_issues
 from engine.analysis.statistics import (
     against_best,
+    all_pairs,
     describe_difference,
     differences,
     format_mean,
@@ -187,6 +188,31 @@ def test_means_and_words():
 
 
 # --- what is measured
+
+
+def test_all_pairs_are_those_of_games_and_howell():
+    values = {"a": [0.9, 0.92, 0.91, 0.9], "b": [0.7, 0.6, 0.8], "c": [0.9, 0.95, 0.88, 0.9, 0.91]}
+    rows = [{"run": key, "x": x} for key, xs in values.items() for x in xs]
+    frame = pd.DataFrame([*rows, {"run": "one seed", "x": 0.5}])
+    found = all_pairs(frame, "run", "x").set_index(["first", "second"])
+    assert list(found.index) == [("a", "b"), ("a", "c"), ("b", "c")]
+    for (first, second), row in found.iterrows():
+        a, b = np.array(values[first]), np.array(values[second])
+        parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+        freedom = sum(parts) ** 2 / sum(
+            p**2 / (len(x) - 1) for p, x in zip(parts, (a, b), strict=True)
+        )
+        error = np.sqrt(sum(parts) / 2)
+        difference = b.mean() - a.mean()
+        p = stats.studentized_range.sf(abs(difference) / error, 3, freedom)
+        half = stats.studentized_range.ppf(0.95, 3, freedom) * error
+        assert row["mean"] == pytest.approx(difference)
+        assert row["p"] == pytest.approx(p, abs=1e-6)
+        assert (row["low"], row["high"]) == pytest.approx(
+            (difference - half, difference + half), abs=1e-4
+        )
+        assert row["clear"] == (p < 0.05)
+    assert all_pairs(frame[frame["run"] == "a"], "run", "x").empty
 
 
 def test_features_of_separate_classes_and_of_none():

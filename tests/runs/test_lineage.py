@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app.views.compare import comparison
 from engine.analysis import label_changes, sample_history
 from engine.analysis.label_issues import label_issues
 from engine.embedding import projection
@@ -71,7 +70,7 @@ def known(folder: Path) -> dict:
         "proposed": [issues.proposed, issues.probability],
         "sample": [sample_history.sample_history(run, n, len(run.epochs)) for n in (3, 17)],
         "before": sample_history.state_before(run, 0, np.arange(9)),
-        "compare": comparison.parent_records(run),
+        "compare": lineage.records_before(run),
         "map": read_map(folder, 2, first),
     }
     shutil.rmtree(folder / "maps")

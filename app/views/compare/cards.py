@@ -59,11 +59,11 @@ def box(head: str, body: str) -> str:
 def line_sample(number: int) -> str:
     """HTML of a short piece of a run's line, in its color and dash."""
     color, dash, _ = curves.run_style(number)
-    gaps = {"solid": "", "dash": "7 4", "dot": "2 4", "dashdot": "8 3 2 3", "longdash": "12 4"}
+    gaps = "" if dash == "solid" else dash.replace("px", "").replace(",", " ")
     svg = (
         '<svg xmlns="http://www.w3.org/2000/svg" width="34" height="10">'
         f'<line x1="0" y1="5" x2="34" y2="5" stroke="{color}" stroke-width="3" '
-        f'stroke-dasharray="{gaps[dash]}"/></svg>'
+        f'stroke-dasharray="{gaps}"/></svg>'
     )
     url = "data:image/svg+xml;base64," + b64encode(svg.encode()).decode()
     return f'<img src="{url}" alt="" style="vertical-align:middle">'

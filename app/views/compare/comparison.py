@@ -8,34 +8,19 @@ import numpy as np
 
 from app.server import escaping, run_cache
 from app.server.visible_runs import runs
-from engine.analysis import run_table
+from engine.analysis import run_changes
 from engine.charts.curves import Curve
 from engine.charts.theme import METHODS
-from engine.config import METHOD_DEFAULTS, RunConfig, registry
-from engine.runs.folder import NOT_RECORDED, RunFolder
-from engine.runs.lineage import label_parent
-from engine.runs.recorder import SETTINGS
+from engine.config import METHOD_DEFAULTS
+from engine.runs.folder import RunFolder
+from engine.runs.lineage import label_parent, records_before
 
 MAX_RUNS = 6  # that color, dash and symbol distinguish
 LETTERS = "ABCDEFGH"
-IN_SHORT_NAMES = {  # setting -> its name before the value
-    "k": "K",
-    "alpha": "alpha",
-    "rate": "rate",
-    "seed": "seed",
-    "dataset": "",
-    "noise": "",
-}
-SETTING_NAMES = IN_SHORT_NAMES | {
-    "dataset": "data set",
-    "noise": "noise model",
-    "rate": "noise rate",
-    "noise_seed": "noise seed",
-    "margin_type": "margin type",
-    "human_labels": "human labels",
-    "correction_start": "correction start",
-    "learning_rate": "learning rate",
-}
+IN_SHORT_NAMES = ("k", "alpha", "rate", "seed", "dataset", "noise")  # settings, by importance
+
+
+SETTING_NAMES = {"dataset": "data set", "noise": "noise model", "rate": "noise rate"}
 
 
 @dataclass(frozen=True)
@@ -51,45 +36,58 @@ class EpochView:
 
 
 def short_names(names: list[str]) -> list[str]:
-    """ "A MixNN, K 5": a letter, the method, and settings that differ among its runs."""
-    configs = [run_cache.run(name).config for name in names]
-    methods = [METHODS.get(config.method, config.method) for config in configs]
+    """ "A MixNN, K 5": a letter, the method, and settings that differ among its runs.
+
+    A fork, and a run that was changed while it trained, says so.
+    """
+    opened = [run_cache.run(name) for name in names]
+    methods = [METHODS.get(run.config.method, run.config.method) for run in opened]
+    used = [run_changes.settings_in_use(run) for run in opened]
     short = []
-    for number, (config, method) in enumerate(zip(configs, methods, strict=True)):
-        same_method = [c for c, m in zip(configs, methods, strict=True) if m == method]
+    for number, (run, method, settings) in enumerate(zip(opened, methods, used, strict=True)):
+        same = [other for other, m in zip(used, methods, strict=True) if m == method]
+        differing = run_changes.differing_settings(same)
         words = [
-            f"{label} {getattr(config, setting):g}" if label else str(getattr(config, setting))
-            for setting, label in IN_SHORT_NAMES.items()
-            if len({getattr(other, setting) for other in same_method}) > 1
-        ]
-        short.append(f"{LETTERS[number]} {', '.join([method, *words[:2]])}")
+            run_changes.in_words("" if name in ("dataset", "noise") else name, settings[name])
+            for name in IN_SHORT_NAMES
+            if name in differing and name in settings
+        ][:2]
+        words += ["fork"] if run.info["parent"] else []
+        words += ["changed"] if run_changes.live_changes(run.config, run.epochs) else []
+        short.append(f"{LETTERS[number]} {', '.join([method, *words])}")
     return short
 
 
 def differences(names: list[str]) -> list[str]:
-    """The settings that differ, one phrase of Markdown each: "**K**: A 5, B 15"."""
-    configs = [run_cache.run(name).config for name in names]
-    differing = run_table.differing_settings([_settings(run_cache.run(name)) for name in names])
+    """What differs, one phrase of Markdown each: "**K**: A 5, B 15".
+
+    Only settings that have an effect on a run, of at least two runs; then forks, and settings that
+    were changed during the training.
+    """
+    opened = [run_cache.run(name) for name in names]
+    used = [run_changes.settings_in_use(run) for run in opened]
+    differing = run_changes.differing_settings(used)
     phrases = []
-    if METHOD_DEFAULTS.keys() & set(differing):
-        phrases.append(_phrase("method", [METHODS.get(c.method, c.method) for c in configs]))
-    for name, values in differing.items():
+    methods = [METHODS.get(run.config.method, run.config.method) for run in opened]
+    if len(set(methods)) > 1 or METHOD_DEFAULTS.keys() & differing.keys():
+        phrases.append(_phrase("method", dict(enumerate(methods))))
+    for name in differing:
         if name == "noise_matrix":
             phrases.append("**noise matrix**: different")
         elif name not in METHOD_DEFAULTS:
-            phrases.append(_phrase(SETTING_NAMES.get(name, name.replace("_", " ")), values))
+            values = {n: _text(one[name]) for n, one in enumerate(used) if name in one}
+            title = SETTING_NAMES.get(name, run_changes.in_words(name))
+            phrases.append(_phrase(title, values))
+    forks = {n: run_changes.fork_of(run) for n, run in enumerate(opened)}
+    words = {n: f"after epoch {fork.epoch}" for n, fork in forks.items() if fork}
+    changes = {
+        n: ", ".join(map(run_changes.change_in_words, found))
+        for n, run in enumerate(opened)
+        if (found := run_changes.live_changes(run.config, run.epochs))
+    }
+    phrases += [_phrase("forked", words)] if words else []
+    phrases += [_phrase("changed while training", changes)] if changes else []
     return phrases
-
-
-def _settings(run: RunFolder) -> dict[str, Any]:
-    """The settings of a run; of a recorded loop those that were passed to the recorder."""
-    settings = run_table.settings_of(run.config)
-    if run.is_recorded:
-        usual = RunConfig().model_dump() | SETTINGS
-        for name in settings.keys() - {"dataset", "noise", "epochs", "loss", "seed"}:
-            if settings[name] == usual.get(name):
-                settings[name] = NOT_RECORDED
-    return settings
 
 
 def same_labels(names: list[str]) -> bool:
@@ -124,26 +122,20 @@ def _view_at(run: RunFolder, epoch: int) -> EpochView:
 def curve(name: str, short: str) -> Curve:
     """A run's records for a chart, with those of its parents before the fork."""
     run = run_cache.run(name)
-    return Curve(short, run.epochs, parent_records(run))
+    return Curve(short, run.epochs, records_before(run))
 
 
-def parent_records(run: RunFolder) -> list[dict[str, Any]]:
-    """The records of the epochs before a fork, from those of its parents that still exist."""
-    parent = label_parent(run)
-    if parent is None:
-        return []
-    return [
-        r for r in [*parent_records(parent), *parent.epochs] if r["epoch"] < run.info["first_epoch"]
-    ]
+def seed_curve(members: dict[int, str], name: str, short: str) -> Curve:
+    """The mean over the seeds of a run for a chart; members: seed -> finished run."""
+    records = {seed: run_cache.records(run) for seed, run in members.items()}
+    return Curve(short, run_cache.records(name), seeds=records)
 
 
-def _phrase(setting: str, values: list[Any]) -> str:
-    """ "**K**: A 5, B 15"."""
-    by_run = ", ".join(f"{LETTERS[number]} {_text(value)}" for number, value in enumerate(values))
+def _phrase(setting: str, values: dict[int, str]) -> str:
+    """ "**K**: A 5, B 15"; values: by the number of the run."""
+    by_run = ", ".join(f"{LETTERS[n]} {escaping.markdown(value)}" for n, value in values.items())
     return f"**{setting}**: {by_run}"
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "none" if value is None else escaping.markdown(registry.in_words(value))
+    return run_changes.in_words("", value)

@@ -2,9 +2,11 @@
 
 import streamlit as st
 
+from app.components import run_list, run_names
 from app.components.page import head
 from app.server.visible_runs import runs
-from app.views.compare import all_runs, choice, side_by_side, sweeps
+from app.state.url_state import put
+from app.views.compare import choice, comparison, side_by_side, sweeps
 from engine.analysis import run_table
 
 
@@ -30,7 +32,8 @@ def main() -> None:
     active = {info.name: info.state for info in runs().active()}
     rows = run_table.rows(runs().root, active, shown=runs().sees_folder)
     names = choice.chosen_runs(rows)
-    choice.choose(rows, names)
+    labels = run_names.labels(rows)
+    choice.choose(rows, names, labels)
     if not rows:
         st.info(
             "There is no run yet. The button above trains a pair to compare; it takes half a "
@@ -39,11 +42,17 @@ def main() -> None:
         return
     names, waiting = side_by_side.ready(names)
     if names:
-        side_by_side.show(names, waiting)
+        side_by_side.show(names, waiting, rows)
     elif waiting:
         side_by_side.wait(waiting)
-    all_runs.show(rows, names + waiting)
+    st.subheader("All runs", anchor=False)
+    run_list.table(rows, labels, names + waiting, compare_marked)
     sweeps.show()
+
+
+def compare_marked(names: list[str]) -> None:
+    """Compare the runs whose rows are marked."""
+    put(compare=tuple(names[: comparison.MAX_RUNS]))
 
 
 main()

@@ -57,7 +57,7 @@ def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bo
             f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
         figures.show(
-            curves.metric_curves(lines, metric, epoch=epoch),
+            curves.metric_curves(lines, metric, epoch=epoch, each_seed=get("each_seed")),
             f"compare-{metric}",
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {last}",
             data=lambda: curves.metric_table(lines),

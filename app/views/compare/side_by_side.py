@@ -10,7 +10,9 @@ from app.server import escaping, run_cache
 from app.server.visible_runs import runs
 from app.state import selection
 from app.state.url_state import get, put
-from app.views.compare import cards, comparison, panels
+from app.views.compare import cards, comparison, over_seeds, panels
+from engine.analysis.run_table import Row
+from engine.charts.curves import Curve
 from engine.errors import StoreError
 
 QUICK_UPDATE, SLOW_UPDATE = 1.5, 4.0  # seconds: of cards and curves; of losses and maps
@@ -42,8 +44,10 @@ def has_epochs(name: str) -> bool:
         return False
 
 
-def show(names: list[str], waiting: list[str]) -> None:
-    """The chosen runs at one epoch; waiting: those that have none yet."""
+def show(names: list[str], waiting: list[str], rows: list[Row]) -> None:
+    """The chosen runs at one epoch; waiting: those that have none yet. rows: of all runs."""
+    found = over_seeds.families(names, rows) if get("seeds") else {}
+    names = list(found) or names  # one of each setting
     differences(names)
     if len(names) == 2:
         run_picker.player_link(names[1], names[0], "Play these two")
@@ -53,21 +57,28 @@ def show(names: list[str], waiting: list[str]) -> None:
     if training and not follows:
         follow_button()
     short = dict(zip(names, comparison.short_names(names), strict=True))
+    members = [run for seeds in found.values() for run in seeds.values()]
 
     @st.fragment(key="compare-quick")
     @guarded
     def quick() -> None:
         with live_updates.turn():
-            before = progress(names, waiting)
+            before, n_done = progress(names, waiting), len(done(members))
             _, still_waiting = ready(names + waiting)
             epoch = run_cache.epochs(*names)[selection.row(*names)]
             cards.show(views_at(names, epoch), short, still_waiting)
-            lines = [comparison.curve(name, short[name]) for name in names]
-            panels.curve_panels(lines, epoch, training)
-            if training:
-                live_updates.poll("compare", lambda: changed(before), every=QUICK_UPDATE)
+            if found:
+                over_seeds.progress(found, short)
+            lines = lines_of(names, found, short)
+            panels.curve_panels(lines, epoch, training and not found)
+            if training or n_done < len(members):
+                live_updates.poll("compare", lambda: changed(before, n_done), every=QUICK_UPDATE)
 
-    def changed(before: list) -> str | None:
+    def changed(before: list, n_done: int) -> str | None:
+        mark_watched(members)
+        if found:  # the mean changes when a seed ends
+            active = any(runs().info(run).active for run in members)
+            return "app" if len(done(members)) != n_done or not active else None
         late = time.monotonic() - drawn > SLOW_UPDATE
         if any(map(has_epochs, waiting)) or not mark_watched(names + waiting):
             return "app"
@@ -76,10 +87,27 @@ def show(names: list[str], waiting: list[str]) -> None:
         return "compare-quick" if progress(names, waiting) != before else None
 
     quick()
+    if found:
+        over_seeds.tests(found, rows, short)
     epoch = run_cache.epochs(*names)[selection.row(*names)]
     views = views_at(names, epoch)
     panels.loss_panels(views, short)
     panels.map_panels(views, short)
+
+
+def lines_of(names: list[str], found: over_seeds.Families, short: dict[str, str]) -> list[Curve]:
+    """The curves of the chosen runs; found: of which several seeds are shown as one."""
+    lines = []
+    for name in names:
+        members = over_seeds.finished(found.get(name, {}))
+        several = comparison.seed_curve(members, name, short[name]) if len(members) > 1 else None
+        lines.append(several or comparison.curve(name, short[name]))
+    return lines
+
+
+def done(names: list[str]) -> list[str]:
+    """The runs that have ended."""
+    return [name for name in names if not runs().info(name).active]
 
 
 def differences(names: list[str]) -> None:

@@ -8,14 +8,14 @@ from app.components import figures, text
 from app.server.visible_runs import runs
 from app.state.url_state import bound, get
 from app.views.compare.panels import in_columns
-from engine.analysis import run_table
+from engine.analysis import run_table, sweeps
 from engine.charts import compare as charts
 
 
 def show() -> None:
     """The choice of a folder, of runs in it and of a metric, and their heat maps."""
     st.subheader("Sweeps: which K, alpha and noise?", anchor=False)
-    folders = run_table.sweep_folders(runs().root, shown=runs().sees_folder)
+    folders = sweeps.sweep_folders(runs().root, shown=runs().sees_folder)
     if not folders:
         st.markdown(
             "No folder of runs here differs in K, alpha or noise rate. Train some, and their "
@@ -26,17 +26,30 @@ def show() -> None:
     with first:
         folder = choice("Folder", "sweep", list(folders))
     rows = run_table.rows(folders[folder], shown=runs().sees_folder)
-    setups = run_table.sweeps_by_setup(rows)
+    done = [row for row in rows if row["state"] == "done"]
+    mixed = sum(not row["pure"] for row in done)
+    if mixed:
+        st.toggle(
+            f"Include {text.count(mixed, 'run')} forked or changed while training",
+            **bound("mixed"),
+            help="Their K and alpha are those of the last epoch only.",
+        )
+    setups = sweeps.sweeps_by_setup(rows, mixed=get("mixed"))
     if not setups:
-        st.markdown("None of its runs has finished yet.")
+        st.markdown(
+            "None of its runs has finished yet."
+            if not done
+            else "Its finished runs that were neither forked nor changed while they trained differ "
+            "in no K, alpha or noise rate."
+        )
         return
     with second:
         setup = choice("Runs", "sweep_of", list(setups))
     metrics = [m for m in run_table.METRICS if any(row[m] is not None for row in setups[setup])]
     with third:
         metric = choice("Number", "sweep_metric", metrics, run_table.METRICS.__getitem__)
-    n_unfinished = sum(row["state"] != "done" for row in rows)
-    heat_maps(setups[setup], metric, n_unfinished)
+    left_out = len(rows) - len(done), 0 if get("mixed") else mixed
+    heat_maps(setups[setup], metric, *left_out)
 
 
 def choice(
@@ -48,10 +61,10 @@ def choice(
     return st.selectbox(label, options, format_func=format_func, **widget) or selected
 
 
-def heat_maps(group: list[run_table.Row], metric: str, n_unfinished: int) -> None:
+def heat_maps(group: list[run_table.Row], metric: str, n_unfinished: int, n_mixed: int) -> None:
     """A heat map of a metric, one for each noise rate if K and alpha vary as well."""
-    cells, words = run_table.sweep_cells(group, metric), run_table.METRICS[metric]
-    st.markdown(run_table.sweep_caption(cells, words, n_unfinished))
+    cells, words = sweeps.sweep_cells(group, metric), run_table.METRICS[metric]
+    st.markdown(sweeps.sweep_caption(cells, words, n_unfinished, n_mixed))
     varying = [axis for axis in run_table.SWEEP_AXES if cells[axis].nunique() > 1]
     rates: list[float | None] = [None]
     if len(varying) == 3:

@@ -1,4 +1,4 @@
-"""Runs: the queue and the ended runs of this server, with a teacher's controls."""
+"""Runs: the queue and all runs of this server, with a teacher's controls."""
 
 import math
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from app.components import live_updates, page, run_picker
+from app.components import live_updates, page, run_list, run_names, run_picker
 from app.components.text import minutes, time_left
 from app.server import escaping
 from app.server.passcode import passcodes
@@ -15,9 +15,9 @@ from app.server.run_info import RunInfo
 from app.server.run_settings import GB
 from app.server.visible_runs import runs
 from app.server.visitors import TEACHER, Visitor, has_login, visitor
-from app.state.url_state import link
-
-MAX_LISTED = 50  # ended runs
+from app.state.url_state import get, link, put
+from app.views.runs import marked_runs
+from engine.analysis import run_table
 
 
 def passcode() -> None:
@@ -57,44 +57,38 @@ def login() -> None:
             st.button("Log in", key="login", icon=":material/login:", on_click=st.login)
 
 
-def row(info: RunInfo) -> None:
-    """A run with its state, details, and the buttons of its owner and the teacher."""
-    name = info.name
+def row(infos: list[RunInfo], labels: dict[str, str]) -> None:
+    """An active run, or several of one request, with its state and the buttons of its owner."""
+    info, name = infos[0], infos[0].name
+    allowed = runs().may_control(name, visitor())
     with st.container(horizontal=True, vertical_alignment="center"):
         run_picker.state_badge(info)
         st.page_link(
             "views/train/page.py",
-            label=escaping.markdown(name),
+            label=escaping.markdown(labels.get(name, name)),
             query_params=link(run=name, epoch=None),
         )
+        if len(infos) > 1:
+            n = len(infos) - 1
+            st.caption(f"and {n} more run{'s' * (n > 1)} of the same request")
         st.caption(details(info))
         st.space("stretch")
-        allowed = runs().may_control(name, visitor())
         if info.state != "queued":
-            button(
-                "Unpin" if info.pinned else "Pin",
-                "pin",
-                lambda name, me: runs().pin(name, me, not info.pinned),
-                name,
-                off=not allowed,
-                help="A pinned run continues when no one watches it, and is kept when old runs are "
-                "removed",
-            )
-        if info.active:
+            marked_runs.pin_button(info, "pin-active")
+        if len(infos) > 1:
+            button("Stop all", "stop-all", stop_group, info.group, off=not allowed)
+        else:
             button("Stop", "stop", runs().stop, name, off=not allowed)
-        elif visitor().teacher:
-            with st.popover("Delete"):
-                st.markdown(
-                    f"Delete **{escaping.markdown(name)}** and everything in it? "
-                    "This cannot be undone."
-                )
-                button("Delete permanently", "delete", runs().delete, name, type="primary")
+
+
+def stop_group(group: str, who: Visitor) -> None:
+    """Stop the runs of one request."""
+    runs().stop_group(group, who)
 
 
 def details(info: RunInfo) -> str:
     """Owner, progress and marks of a run, in Markdown."""
-    owner = escaping.markdown(info.owner[:4]) or "command line"
-    words = [f"visitor: {'yours' if info.owner == visitor().id else owner}"]
+    words = [run_list.owner_in_words(info.owner)]
     if info.state in ("running", "paused"):
         left = time_left(info.seconds_left)
         words.append(f"epoch {info.epoch} of {info.n_epochs - 1}{left}")
@@ -103,7 +97,7 @@ def details(info: RunInfo) -> str:
         words.append("pinned")
     if runs().private(info.name):
         words.append("private")
-    return " · ".join(words)
+    return escaping.markdown(" · ".join(words))
 
 
 def button(
@@ -135,8 +129,12 @@ def active() -> None:
         st.caption(f"{hidden} of them are private runs of other visitors.")
     elif not visible:
         st.caption("No run is training. Runs that are started appear here.")
+    labels = run_names.labels()
+    together: dict[str, list[RunInfo]] = {}
     for info in visible:
-        row(info)
+        together.setdefault(info.group or info.name, []).append(info)
+    for infos in together.values():
+        row(infos, labels)
 
 
 @page.guarded
@@ -191,11 +189,14 @@ if visitor().teacher:
         on_change=change_limits,
     )
 live_updates.poll("queue", lambda: None, every=2.0, draw=active)
-busy = {info.name for info in runs().active()}
-ended = [name for name in runs().names() if name not in busy]
-st.subheader(f"{len(ended)} ended", anchor=False)
+states = {info.name: info.state for info in runs().active()}
+rows = run_table.rows(runs().root, states, shown=runs().sees_folder)
+st.subheader(f"All runs: {len(rows)}", anchor=False)
 st.caption(retention())
-if len(ended) > MAX_LISTED:
-    st.caption(f"The newest {MAX_LISTED} are listed; Compare has them all.")
-for name in ended[:MAX_LISTED]:
-    row(runs().info(name))
+if rows:
+    names = run_names.labels(rows)
+    marked = [name for name in get("marked") if name in names]
+    actions = st.container()  # above the table, so that marking a row moves nothing below it
+    run_list.table(rows, names, marked, lambda chosen: put(marked=tuple(chosen)))
+    with actions:
+        marked_runs.show(rows, marked, names)

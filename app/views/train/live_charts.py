@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from app.server import run_cache
 from engine.analysis.diagnostics import Diagnosis, diagnose
 from engine.caching import once
+from engine.runs.lineage import records_before
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,26 +33,30 @@ CHARTS = {  # title -> (metric -> legend, note)
 
 
 @once(maxsize=16)
-def charts_of(name: str, created: str, n: int) -> dict[str, tuple[pa.Table, dict]]:
+def charts_of(name: str, created: str, n: int, alone: bool) -> dict[str, tuple[pa.Table, dict]]:
     """Data and Vega-Lite specification of each live chart after n epochs, by title.
 
     created: time of the run's creation, which tells it from a deleted run with the same name.
+    alone: whether the viewer may not see the run that it was forked from.
     """
     import pyarrow as pa  # late: before the first epoch there is nothing to draw
 
     from engine.charts import live_curves
 
     run, records = run_cache.run(name), run_cache.records(name)[:n]
-    config, first = run.config, run.info["first_epoch"]
+    config, forked = run.config, run.info["first_epoch"]
+    before = records_before(run)  # of a fork's parents
+    first = before[0]["epoch"] if before else forked
     epochs = (first, max(config.epochs - 1, first + 1))
-    marks = live_curves.events(
+    marks = [(forked, "forked here")] if before else []
+    marks += live_curves.events(
         records,
         config.warmup if config.mixing != "none" else 0,
         config.correction_start if config.correction != "none" else None,
     )
     charts = {STAGES: (live_curves.stage_rows(records), live_curves.stages_spec(epochs))}
     for title, (series, _) in CHARTS.items():
-        rows = live_curves.curve_rows(records, series, marks, epochs)
+        rows = live_curves.curve_rows([*before, *records], series, marks, epochs)
         if (rows["kind"] == live_curves.LINE).any():
             colors = ("#0072B2", "#D55E00") if len(series) > 1 else ("#0072B2",)
             charts[title] = rows, live_curves.curves_spec(series, epochs, colors)

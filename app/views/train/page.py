@@ -21,10 +21,10 @@ from app.components import (
 from app.server import escaping, run_cache
 from app.server.run_info import RunInfo
 from app.server.visible_runs import runs
-from app.state.url_state import bound, get, put
+from app.state.url_state import get, put
 from app.views.train.live_charts import CHARTS, STAGES, charts_of, diagnoses
 from app.views.train.run_controls import controls, live_settings, progress
-from app.views.train.variants import start, variants
+from app.views.train.variants import lineage, start, variants
 from engine.analysis.summary import newest_test
 from engine.config import RunConfig, configure
 from engine.runs.records import epochs_file
@@ -55,7 +55,8 @@ def numbers(name: str, records: list[dict[str, Any]], cells: list) -> None:
 
 def charts(name: str, records: list[dict[str, Any]]) -> None:
     """The live curves and the seconds of each stage."""
-    drawn = charts_of(name, run_cache.run(name).info["created"], len(records))
+    run = run_cache.run(name)
+    drawn = charts_of(name, run.info["created"], len(records), run.alone)
     cells = [*st.columns(2), *st.columns(2)]
     for cell, (title, (series, note)) in zip(cells, CHARTS.items(), strict=False):
         with cell.container(border=True):
@@ -129,7 +130,7 @@ def draw(name: str) -> None:
     runs().mark_watched(name)
     drawn = n_records(name)
     with st.container(horizontal=True, vertical_alignment="center", key="run-controls"):
-        st.selectbox("Run shown", runs().names(), label_visibility="collapsed", **bound("run"))
+        run_picker.select_run("Run shown")
         if get("run") != name:
             st.rerun()
         run_picker.state_badge(info)
@@ -232,6 +233,9 @@ if chosen is None:
 else:
     if get("run") != chosen:
         put(run=chosen)
+    readable = (runs().folder(chosen) / "config.json").exists()
+    if readable and runs().info(chosen).state != "broken":
+        lineage(chosen)
     watch(chosen)
     if runs().info(chosen).state != "broken" and (runs().folder(chosen) / "config.json").exists():
         variants(chosen)

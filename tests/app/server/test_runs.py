@@ -1,6 +1,7 @@
 """The manager of the runs: queue, slots, limits, owners, unwatched runs, restart."""
 
 import errno
+import itertools
 import os
 import shutil
 import threading
@@ -13,6 +14,7 @@ from app.server import run_folders
 from app.server.run_manager import RunManager, RunsError, Visitor
 from app.server.storage import StorageError
 from app.server.visible_runs import VisibleRuns
+from engine.analysis import run_table
 from engine.errors import ConfigError, StoreError
 from engine.runs.folder import RunFolder
 from engine.runs.writer import RunWriter
@@ -333,8 +335,12 @@ def test_a_fork_continues_its_parent(registry):
     wait_until(lambda: runs.info(child).state == "done")
     assert [record["epoch"] for record in RunFolder(runs.folder(child)).epochs] == [4, 5]
     assert RunFolder(runs.folder(child)).info["parent"]["epoch"] == 3
+    assert RunFolder(runs.folder(child)).info["parent"]["run"] == f"../{parent}"
     with pytest.raises(StoreError, match="epoch = 77"):
         runs.fork(parent, 77, visitor=BOB)
+    for same in ({}, {"k": 3}):
+        with pytest.raises(RunsError, match="with the same settings would train what"):
+            runs.fork(parent, 3, visitor=BOB, **same)
 
 
 def test_thirty_who_request_the_same_settings_share_one_run(registry):
@@ -402,7 +408,7 @@ def test_a_run_that_cannot_start_says_why_and_leaves_no_folder(registry):
     assert name in runs.names()
 
 
-def test_only_the_teacher_deletes_and_only_what_has_ended(registry):
+def test_its_owner_and_the_teacher_delete_a_run_once_it_has_ended(registry):
     runs = registry()
     name = runs.submit(LONG, visitor=ANN)
     wait_until(lambda: runs.info(name).epoch > 0)
@@ -410,11 +416,61 @@ def test_only_the_teacher_deletes_and_only_what_has_ended(registry):
         runs.delete(name, TEACHER)
     runs.stop(name, ANN)
     wait_until(lambda: runs.info(name).state == "stopped")
-    with pytest.raises(RunsError, match="by the teacher only"):
-        runs.delete(name, ANN)
-    runs.delete(name, TEACHER)
+    with pytest.raises(RunsError, match="by its owner and the teacher only"):
+        runs.delete(name, BOB)
+    runs.delete(name, ANN)
     assert not runs.folder(name).exists()
     assert name not in runs.names()
+
+
+def test_a_run_of_the_command_line_is_deleted_by_the_teacher_alone(registry, template):
+    runs = registry()
+    shutil.copytree(template, runs.root / "run")
+    with pytest.raises(RunsError, match="by its owner and the teacher only"):
+        runs.delete("run", ANN)
+    runs.delete("run", TEACHER)
+
+
+def test_a_title_belongs_to_its_owner(registry, template):
+    runs = registry()
+    shutil.copytree(template, runs.root / "run")
+    runs.storage.put("owners", "run", "ann")
+    with pytest.raises(RunsError, match="belongs to another visitor"):
+        runs.annotate("run", BOB, "mine", "")
+    runs.annotate("run", ANN, "first try", "too few epochs")
+    (row,) = run_table.rows(runs.root)
+    assert (row["name"], row["title"], row["note"]) == ("run", "first try", "too few epochs")
+
+
+def test_seeds_are_one_request_that_limits_count_as_one(registry):
+    runs = registry(per_visitor=2)
+    seeds = [LONG.changed(seed=seed) for seed in range(5)]
+    names = runs.submit_together(seeds, visitor=ANN)
+    assert len(set(names)) == len({runs.info(name).group for name in names}) + 4 == 5
+    runs.submit(LONG, visitor=ANN)
+    with pytest.raises(RunsError, match="you have 2 runs queued or running: allowed are 2"):
+        runs.submit_together(seeds, visitor=ANN)
+    runs.stop_group(runs.info(names[0]).group, ANN)
+    wait_until(lambda: sum(info.owner == "ann" for info in runs.active()) == 1)
+    with pytest.raises(RunsError, match="41 runs at once: allowed are 1 to 40"):
+        runs.submit_together([LONG] * 41, visitor=ANN)
+
+
+def test_of_a_request_all_runs_are_queued_or_none(registry, monkeypatch):
+    runs = registry()
+    runs.submit(LONG, visitor=BOB)
+    real, calls = runs._queue._make_runner, itertools.count(1)
+
+    def third_fails(root, request):
+        if next(calls) == 3:
+            raise StoreError("the disk is full")
+        return real(root, request)
+
+    monkeypatch.setattr(runs._queue, "_make_runner", third_fails)
+    with pytest.raises(StoreError, match="the disk is full"):
+        runs.submit_together([LONG.changed(seed=seed) for seed in (5, 6, 7)], visitor=ANN)
+    assert not [info for info in runs.active() if info.owner == "ann"]
+    assert not [name for name in runs.names() if "seed5" in name or "seed6" in name]
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "/etc", ".owners.json", "a/b"])

@@ -5,17 +5,20 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from app.server import run_cache
 from app.server.run_manager import runs
-from app.views.compare import comparison, panels
+from app.views.compare import comparison, over_seeds, panels
+from engine.analysis import run_table
 from engine.embedding.projection import pca
 from engine.runs.folder import RunFolder
+from engine.runs.lineage import records_before
 from engine.runs.runner import Runner
 from tests.analysis.test_run_table import forge
 from tests.app.conftest import ANYONE, app, n_epochs, texts, wait_until
 from tests.conftest import quick_digits
-from tests.records import keep_epochs
+from tests.records import keep_epochs, read_records, write_records
 
 QUICK = dict(limit="200", epochs="4", warmup="1", correction_start="2")
 
@@ -83,16 +86,31 @@ def test_the_button_trains_both_on_the_same_noise_and_opens_them(root):
     assert "exactly the same given labels" in texts(at)
 
 
+def test_a_pair_that_exists_is_shown_and_not_trained_again(root, pair):
+    ce, mixnn = pair
+    settings = dict(seed="1", k="3", warmup="1", correction_start="2", limit="200")
+    at = page(**settings, epochs="6")
+    at.button(key="start-pair").click().run()
+    first, second = at.query_params["compare"].split(",")
+    assert first != ce  # that one has four epochs
+    assert second == mixnn
+    wait_until(lambda: runs().info(first).state == "done")
+    at.button(key="start-pair").click().run()
+    assert at.query_params["compare"] == f"{first},{second}"
+    assert len(runs().names()) == 3
+
+
 def test_half_a_pair_is_not_queued(root, monkeypatch):
     monkeypatch.setenv("MIXNN_PER_VISITOR", "1")
     at = page(**QUICK | {"epochs": "5000"})
     at.button(key="start-pair").click().run()
+    assert not at.error, "the pair is one request"
+    names = set(runs().names())
+    at.session_state["choices"]["epochs"] = 4000
+    at.run()
+    at.button(key="start-pair").click().run()
     assert "allowed are 1" in at.error[0].value
-    assert all(
-        not runs().info(name).active or runs().info(name).state != "queued"
-        for name in runs().names()
-    )
-    assert "compare" not in at.query_params or "," not in at.query_params["compare"]
+    assert set(runs().names()) == names
 
 
 def test_invalid_settings_are_named(root):
@@ -140,14 +158,18 @@ def test_a_fork_shows_its_parent_before_it_begins(root, finished):
     assert "before its fork: finished" in cards(at)
     assert "noise seed" not in texts(at)  # the fork names it, its parent leaves it to the seed
     assert cards(at).count(metric(root / finished, 1, "test_accuracy")) == 2
-    assert comparison.short_names(names) == ["A MixNN, K 3, alpha 0.8", "B MixNN, K 1, alpha 0.5"]
+    assert comparison.short_names(names) == [
+        "A MixNN, K 3, alpha 0.8",
+        "B MixNN, K 1, alpha 0.5, fork",
+    ]
+    assert "**forked**: B after epoch 3" in texts(at)
     assert [r["epoch"] for r in comparison.curve("fork", "B").before] == [0, 1, 2, 3]
     assert [r["epoch"] for r in comparison.curve("fork", "B").records] == [4, 5]
     shutil.rmtree(root / finished)
     assert "before its fork: finished" in comparison.view_at("fork", 1).note
     shutil.rmtree(root / "fork" / "parent")  # a fork of an earlier version
     assert "begins at epoch 4" in comparison.view_at("fork", 1).note
-    assert comparison.parent_records(run_cache.run("fork")) == []
+    assert records_before(run_cache.run("fork")) == []
 
 
 def test_the_page_says_which_names_of_the_link_do_not_exist(pair):
@@ -237,7 +259,93 @@ def test_a_sweep_folder_gets_its_heat_map(root, template):
     assert at.selectbox(key="w-sweep").value == "grid"
     charts = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
     (heat,) = [t for chart in charts for t in chart["data"] if t["type"] == "heatmap"]
-    assert heat["customdata"] == [["70.0 %<br>one run", "90.0 %<br>one run"]]
+    assert heat["customdata"] == [["70.0 %<br>one seed", "90.0 %<br>one seed"]]
     at.selectbox(key="w-sweep_metric").set_value("memorized").run()
     assert not at.error
     assert "Memorized: 2 finished runs" in texts(at)
+
+
+def test_a_sweep_leaves_out_forks_and_steered_runs_until_they_are_included(root, template):
+    for k in (1, 5):
+        forge(template, root / f"k{k}", k=k, accuracy=0.9, arrays=True)
+    forge(template, root / "steered", k=1, accuracy=0.5, arrays=True)
+    records = read_records(root / "steered")
+    for record in records[3:]:
+        record["settings"]["k"] = 5
+    write_records(root / "steered", records)
+    at = page()
+    assert "2 finished runs in 2 cells" in texts(at)
+    assert "1 run forked or changed while training, left out" in texts(at)
+    assert "K 1 → 5 at epoch 3" in frame(at)["changed"].tolist()
+    at.toggle(key="w-mixed").set_value(True).run()
+    assert "3 finished runs in 2 cells" in texts(at)
+    assert "1 run repeat a seed, which counts once" in texts(at)
+
+
+def test_only_settings_with_an_effect_differ(root, template):
+    forge(template, root / "a", k=3, arrays=True)
+    forge(template, root / "ce", mixing="none", correction="none", k=20, arrays=True)
+    text = texts(page(compare="a,ce"))
+    assert "**method**: A MixNN, B cross-entropy" in text
+    assert "**K**:" not in text
+    forge(template, root / "b", k=20, arrays=True)
+    assert "**K**: A 3, C 20" in texts(page(compare="a,ce,b"))
+
+
+@pytest.fixture
+def seeds(root, template):
+    """Three seeds of MixNN and of cross-entropy, one of K 9; MixNN is clearly better."""
+    for seed in range(3):
+        own = dict(seed=seed, arrays=True)
+        forge(template, root / f"mixnn{seed}", accuracy=0.95 + 0.01 * seed, **own)
+        ce = dict(mixing="none", correction="none")
+        forge(template, root / f"ce{seed}", accuracy=0.7 + 0.012 * seed, **own, **ce)
+    forge(template, root / "k9", seed=0, k=9, accuracy=0.9, arrays=True)
+
+
+def test_means_over_seeds_with_a_test_in_words(seeds):
+    rows = run_table.rows(runs().root)
+    found = over_seeds.families(["ce0", "mixnn1", "mixnn2", "k9"], rows)
+    assert found == {
+        "ce0": {0: "ce0", 1: "ce1", 2: "ce2"},
+        "mixnn1": {0: "mixnn0", 1: "mixnn1", 2: "mixnn2"},
+        "k9": {0: "k9"},
+    }
+    at = page(compare="ce0,mixnn1", seeds="1", epoch="5")
+    assert not at.error
+    (table,) = [t.value for t in at.dataframe if "In words" in t.value.columns]
+    ce, mixnn = table.to_dict("records")
+    assert ce["In words"] == "the reference"
+    assert mixnn["Mean [95 % interval]"].startswith("96.0 % [93.5, 98.5], n = 3")
+    differences = [0.25, 0.248, 0.246]
+    assert mixnn["Difference to A cross-entropy"].startswith(f"+{100 * np.mean(differences):.1f}")
+    p = stats.ttest_1samp(differences, 0).pvalue
+    assert p < 0.001
+    assert mixnn["In words"] == "significantly higher (p < 0.001)"
+
+
+def test_a_difference_by_chance_is_not_significant(root, template):
+    for seed, (a, b) in enumerate([(0.9, 0.91), (0.92, 0.9), (0.91, 0.93)]):
+        forge(template, root / f"a{seed}", seed=seed, accuracy=a, arrays=True)
+        forge(template, root / f"b{seed}", seed=seed, k=9, accuracy=b, arrays=True)
+    at = page(compare="a0,b0", seeds="1")
+    (table,) = [t.value for t in at.dataframe if "In words" in t.value.columns]
+    assert table["In words"][1].startswith("not significantly different (p = 0.")
+
+
+def test_repeat_trains_only_the_seeds_that_are_missing(root):
+    config = quick_digits(epochs=2, warmup=0, correction_start=0, limit=100, seed=0)
+    first = runs().submit(config, visitor=ANYONE)
+    wait_until(lambda: runs().info(first).state == "done")
+    at = page(compare=first)
+    at.button(key="repeat").click().run()
+    assert not at.error
+    assert at.query_params["seeds"] == "1"
+    wait_until(lambda: len(runs().names()) == 5 and not runs().active())
+    found = run_table.rows(root)
+    assert sorted(row["seed"] for row in found) == [0, 1, 2, 3, 4]
+    assert len({row["family"] for row in found}) == 1
+    at.run()
+    assert "5 seeds" in texts(at)
+    at.button(key="repeat").click().run()
+    assert len(runs().names()) == 5

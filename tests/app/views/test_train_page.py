@@ -5,6 +5,7 @@ import json
 import pytest
 
 from app.server.run_manager import runs
+from app.views.train.live_charts import charts_of
 from engine.analysis.summary import summary
 from engine.charts import live_curves
 from engine.runs.folder import RunFolder
@@ -162,6 +163,36 @@ def test_a_fork_with_another_method(finished, root):
     run = RunFolder(root / name)
     assert run.config.method == "ce"
     assert [record["epoch"] for record in run.epochs] == [3, 4, 5]
+
+
+def test_a_fork_with_another_k_names_its_parent_and_draws_its_curve(finished, root):
+    at = app("train", run=finished)
+    at.select_slider(key=f"fork-epoch-{finished}").set_value(2).run()
+    at.button(key="fork").click().run()
+    assert "with the same settings would train what finished trained" in texts(at)
+    at.slider(key=f"other-k-{finished}").set_value(9).run()
+    at.slider(key=f"other-alpha-{finished}").set_value(0.5).run()
+    at.button(key="fork").click().run()
+    name = at.query_params["run"]
+    wait_until(lambda: runs().info(name).state == "done")
+    run = RunFolder(root / name)
+    assert (run.config.k, run.config.alpha) == (9, 0.5)
+    assert run.info["parent"] == {"run": "../finished", "epoch": 2}
+    at.run()
+    assert "Fork after epoch 2, K 3 → 9, alpha 0.8 → 0.5" in texts(at).replace("*", "")
+    rows, _ = charts_of(name, run.info["created"], 3, False)["How good is the network?"]
+    lines = [row for row in rows.to_pylist() if row["kind"] == live_curves.LINE]
+    assert [row["epoch"] for row in lines] == [0, 1, 2, 3, 4, 5]
+    assert lines[0]["value"] == RunFolder(root / finished).epochs[0]["metrics"]["test_accuracy"]
+    assert "forked here" in [row["text"] for row in rows.to_pylist()]
+    assert "Forks of this run" in texts(app("train", run=finished))
+
+
+def test_a_new_run_with_nothing_changed_is_refused(finished):
+    at = app("train", run=finished)
+    at.button(key="beside").click().run()
+    assert "Nothing is changed" in at.error[0].value
+    assert runs().names() == [finished]
 
 
 def test_a_failed_run_says_why_and_offers_to_resume(failed):
