@@ -48,6 +48,7 @@ class DataChecks:
     counts: np.ndarray  # (n_classes,) int64, training images of each class
     conflicts: tuple[Conflict, ...]
     findings: tuple[tuple[str, str], ...]
+    left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that was not read
 
 
 def check_data(data: Data) -> DataChecks:
@@ -78,6 +79,7 @@ def check_data(data: Data) -> DataChecks:
         counts,
         conflicts,
         tuple(sorted(findings, key=lambda finding: finding[0] != "warn")),
+        data.left_out,
     )
 
 

@@ -36,6 +36,7 @@ class Data:
     true_labels: Tensor | None = None  # (N,) int64, None where the truth is not known
     ids: tuple[str, ...] | None = None  # one per training sample; None: the row number
     notes: tuple[str, ...] = ()  # each repair made while loading, in one sentence
+    left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that is not read
 
     @property
     def n(self) -> int:
