@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from app.components import figures, images
@@ -17,6 +18,8 @@ from engine.charts import review as charts
 from engine.data import load
 from engine.data.layout import says_loss
 from engine.errors import StoreError
+
+SIDES = (32, 48, 64, 96, 128, 160, 224)  # pixels
 
 
 def show() -> None:
@@ -39,6 +42,7 @@ def show() -> None:
     left, middle, right = st.columns([5, 4, 4], gap="medium")
     with left:
         findings(checks, examples, upload.notes)
+        left_out(dict([*upload.left_out, *checks.left_out]))
     with middle:
         fig = charts.class_counts(list(checks.classes), checks.counts)
         st.markdown("**Images of each class**")
@@ -80,6 +84,21 @@ def findings(
         )
 
 
+def left_out(files: dict[str, str]) -> None:
+    """A list of all files that were left out. files: name -> reason."""
+    if not files:
+        return
+    with st.expander(f"All files that were left out ({len(files):,})", icon=":material/list:"):
+        st.dataframe(
+            pd.DataFrame({"file": list(files), "reason": list(files.values())}),
+            hide_index=True,
+            key="left-out",
+            height=min(36 * len(files) + 38, 330),
+            alt="Files that were left out, and why",
+        )
+        st.caption("Step 4 hands them back as they came.")
+
+
 def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
     """A few settings, the time it takes, and the button."""
     with st.container(border=True, key="tuned"):
@@ -99,6 +118,15 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
             key="thorough",
             format_func={True: "Thorough", False: "Quick"}.__getitem__,
         )
+        size = st.selectbox(
+            "Longest side of the images",
+            [None, *sizes(checks.shape)],
+            key="size",
+            format_func=lambda side: side_name(checks.shape, side),
+            help="Automatic follows the median width and height of the training images, shrunk to "
+            "64 pixels. Larger images show finer details, and take time and memory by the square "
+            "of their side.",
+        )
         fit = "pad"
         if any("of another aspect ratio" in text for _, text in checks.findings):
             fit = st.segmented_control(
@@ -111,6 +139,8 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
                 help="Pad keeps the whole image, with black borders. Crop cuts two sides.",
             )
         left = estimated_seconds(dataset, at) * (1 if thorough else 0.5)
+        _, height, width = checks.shape
+        left *= 1 if size is None else size**2 / (height * width)
         st.caption(
             f"About **{minutes(left)}** on this machine. Your labels are used unchanged: no noise "
             "is added."
@@ -118,10 +148,21 @@ def start(dataset: str, at: float, checks: data_checks.DataChecks) -> None:
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
             config = data_checks.suggested_settings(
                 load(dataset), mirror=mirror, thorough=bool(thorough)
-            ).changed(image_fit=fit)
+            ).changed(image_fit=fit, image_size=size)
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()
+
+
+def sizes(shape: tuple[int, int, int]) -> list[int]:
+    """The sides in pixels that can be chosen for images whose common shape is (C, H, W)."""
+    return [side for side in SIDES if side != max(shape[1:])]
+
+
+def side_name(shape: tuple[int, int, int], side: int | None) -> str:
+    """A side in words; None is the common size."""
+    _, height, width = shape
+    return f"Automatic: {width} x {height}" if side is None else f"{side} pixels"
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking every image")
