@@ -60,8 +60,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{path} cannot be written: a name in it is not UTF-8") from error
     except OSError as error:
         reason = error.strerror or error
+        source = error.filename
+        if source is not None and not str(source).startswith(str(temporary)):
+            reason = f"{source}: {reason}"  # of what is copied
         raise StoreError(f"{path} cannot be written: {reason}") from error
     finally:
         with contextlib.suppress(OSError):

@@ -19,7 +19,7 @@ from engine.files import printable, read_json, write_json
 
 log = logging.getLogger(__name__)
 FORMAT = 1
-KINDS = ("keep", "change", "skip")
+KINDS = ("keep", "change", "skip", "remove")
 COLUMNS = "sample, kind, label, at, by"
 
 

@@ -417,6 +417,14 @@ def test_a_data_set_that_has_changed_is_refused(tmp_path):
         forms.write(bundle, "zip", tmp_path / "a.zip")
 
 
+def test_a_copy_of_a_folder_is_not_written_into_it(folder):
+    root = Path(folder.run.config.dataset.partition(":")[2])
+    before = read(root)
+    with pytest.raises(StoreError, match="is in the folder of the data set"):
+        forms.write(folder, "zip", root / "repaired.zip")
+    assert read(root) == before
+
+
 # Whole or not at all
 
 

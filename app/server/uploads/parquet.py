@@ -6,17 +6,21 @@ prints the rows as JSON; with "labels", [row, label or null] pairs, the changed 
 """
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from app.server.uploads.jobs import ROOT, environment
 from app.server.uploads.limits import Limits
 from app.server.uploads.safe_zip import UploadError, shown
 from engine.data import tables
 from engine.errors import DataError
 
+log = logging.getLogger(__name__)
+REFUSED = 2  # exit status
 COMMAND = [sys.executable, "-m", "app.server.uploads.parquet"]
 
 
@@ -46,18 +50,25 @@ def _asked(raw: bytes, request: dict[str, Any]) -> bytes:
     head = json.dumps(request.get("labels")).encode() + b"\n"
     try:
         ended = subprocess.run(
-            command, input=head + raw, capture_output=True, check=False, timeout=limits.seconds
+            command,
+            cwd=ROOT,
+            env=environment(),
+            input=head + raw,
+            capture_output=True,
+            check=False,
+            timeout=limits.seconds,
         )
     except subprocess.TimeoutExpired:
         raise DataError(f"{shown(request['name'])} takes too long to read") from None
+    errors = ended.stderr.decode(errors="replace").strip()
+    if ended.returncode == REFUSED:
+        raise DataError(errors)
     if ended.returncode:
-        lines = ended.stderr.decode(errors="replace").strip().splitlines()
-        raise DataError(lines[-1] if ended.returncode == 2 and lines else _failed(request["name"]))
+        log.error("reading a table ended with %s: %s", ended.returncode, errors)
+        raise DataError(
+            f"{shown(request['name'])} cannot be read within the limits of uploads; save it as CSV"
+        )
     return ended.stdout
-
-
-def _failed(name: str) -> str:
-    return f"{shown(name)} cannot be read within the limits of an upload; save it as CSV"
 
 
 def main(request: dict[str, Any], content: bytes) -> bytes:
@@ -78,4 +89,4 @@ if __name__ == "__main__":
         sys.stdout.buffer.write(main(json.loads(sys.argv[1]), sys.stdin.buffer.read()))
     except (DataError, UploadError) as error:
         print(error, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(REFUSED)

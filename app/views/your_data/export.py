@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -90,12 +91,13 @@ def _originals(bundle: Bundle, path: Path | None) -> Iterator[Originals | None]:
         members = dict(zip(paths, archive.members, strict=True))
         targets = place(archive, members, parquet.read_rows).targets
         yield {
-            "/".join(target): (
-                "/".join(own),
-                lambda member=members[own]: b"".join(archive.chunks(member)),
-            )
+            "/".join(target): ("/".join(own), partial(_content, archive, members[own]))
             for own, target in targets.items()
         }
+
+
+def _content(archive: safe_zip.Archive, member: zipfile.ZipInfo) -> bytes:
+    return b"".join(archive.chunks(member))
 
 
 def write_upload(

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
@@ -21,6 +21,8 @@ from engine.errors import DataError, ImageError, StoreError
 from engine.runs.forks import data_of
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from engine.analysis.label_issues import LabelIssues
     from engine.data import Data
     from engine.runs.folder import RunFolder
@@ -126,18 +128,18 @@ class Bundle:
         n_train = sum(file.part == "train" for file in listing.files)  # they come first
         rows = matched([file.id for file in listing.files[:n_train]], self.ids)
         rows += [None] * (len(listing.files) - n_train)
+        whole = self.run.config.limit is None  # then what the run lacks could not be decoded
         names = Names()
         for file, row in zip(listing.files, rows, strict=True):
             given = self.classes.index(listing.classes[file.label])
-            if row is None and not _opens(file.source):
+            if row is None and ((whole and file.part == "train") or not _opens(file.source)):
                 continue
             original = (self.originals or {}).get(file.id)
             if original is not None:
                 path, read = original
                 source = None
             elif isinstance(file.source, bytes):
-                content = file.source
-                path, source, read = file.id, None, lambda content=content: content
+                path, source, read = file.id, None, partial(bytes, file.source)
             else:
                 source, read = file.source, file.source.read_bytes
                 path = file.id if is_image((file.id,)) else source.name
@@ -159,7 +161,7 @@ class Bundle:
                 label, given = self._labels(row, int(labels[i]))
                 name = self.ids[i] if part == "train" else f"{part}-{i}"
                 path = f"{part}/{name.zfill(width) if name.isdecimal() else name}.png"
-                read = lambda image=images[i]: as_png(image.numpy())  # noqa: E731
+                read = partial(_png_of, images[i])
                 yield Sample(name, part, path, None, read, label, given, row)
 
     def _labels(self, row: int | None, loaded: int) -> tuple[int | None, int]:
@@ -239,6 +241,10 @@ def as_png(image: np.ndarray) -> bytes:
     out = io.BytesIO()
     Image.fromarray(image[0] if len(image) == 1 else image.transpose(1, 2, 0)).save(out, "PNG")
     return out.getvalue()
+
+
+def _png_of(image: "Tensor") -> bytes:
+    return as_png(image.numpy())
 
 
 def _opens(source: Path | bytes) -> bool:

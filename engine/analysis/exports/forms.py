@@ -56,10 +56,18 @@ def _files(
     writer: Callable[[Bundle, sinks.FolderSink | sinks.ZipSink], None],
 ) -> Callable[[Bundle, Path], None]:
     def to_sink(bundle: Bundle, path: Path) -> None:
+        _check_outside(bundle, path)
         with sinks.opened(path) as sink:
             writer(bundle, sink)
 
     return to_sink
+
+
+def _check_outside(bundle: Bundle, path: Path) -> None:
+    """Raise StoreError where a copy of a folder would be in the folder itself."""
+    root = Path(bundle.run.config.dataset.partition(":")[2]).expanduser().resolve()
+    if bundle.family == "folder" and path.resolve().is_relative_to(root):
+        raise StoreError(f"{path} is in the folder of the data set, {root}: name another place")
 
 
 def _text(writer: Callable[[Bundle, Path, Path], None]) -> Callable[[Bundle, Path], None]:

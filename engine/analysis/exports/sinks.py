@@ -6,21 +6,10 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
 
 from engine.data.layout import is_image
 from engine.errors import StoreError
 from engine.files import written_whole
-
-
-class Sink(Protocol):
-    """Where files are written to, by paths relative to it."""
-
-    def add(self, name: str, content: Path | bytes) -> None:
-        """Write a file: a copy of another one, or bytes."""
-
-    def file(self, name: str) -> "Iterator[Path]":  # a context manager
-        """A path to write a large file to, which becomes the file of this name."""
 
 
 class FolderSink:

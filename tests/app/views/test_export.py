@@ -279,28 +279,21 @@ def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
     assert sorted(unpacked(out)) == names
 
 
-@pytest.mark.parametrize("form", ["huggingface", "fiftyone", "labelstudio", "manifest"])
-def test_other_forms_of_an_upload_hold_its_files_as_they_came(tmp_path, form):
+def test_other_forms_of_an_upload_hold_its_files_as_they_came(tmp_path):
     """The server itself keeps a webp as PNG; removed images are left out."""
     webp = io.BytesIO()
     Image.new("RGB", (9, 9)).save(webp, "WEBP", lossless=True)
-    about = registry.receive(
-        zipped({**pets("x/"), "x/cat/b.webp": webp.getvalue()}), "x.zip", tmp_path
+    files = pets("x/") | {"x/cat/b.webp": webp.getvalue()}
+    run = ran(tmp_path, registry.receive(zipped(files), "x.zip", tmp_path).dataset)
+    removed, given = run.labels["ids"].tolist().index("train/cat/0.png"), run.labels["given"]
+    table, tasks, fiftyone, hub = (
+        exported(run, given, tmp_path, form, [removed])
+        for form in ("manifest", "labelstudio", "fiftyone", "huggingface")
     )
-    run = ran(tmp_path, about.dataset)
-    removed = run.labels["ids"].tolist().index("train/cat/0.png")
-    raw = exported(run, run.labels["given"], tmp_path, form, [removed])
-    if form == "manifest":
-        paths = [line.partition(",")[0] for line in raw.decode().splitlines()]
-        assert paths == ["path", "x/cat/1.png", "x/cat/2.png", "x/cat/b.webp", "x/dog/0.png",
-                         "x/dog/1.png", "x/dog/2.png"]  # fmt: skip
-    elif form == "labelstudio":
-        images = [task["data"]["image"] for task in json.loads(raw)]
-        assert images[3] == "/data/local-files/?d=x/cat/b.webp"
-    elif form == "fiftyone":
-        assert unpacked(io.BytesIO(raw))["train/data/x/cat/b.webp"] == webp.getvalue()
-    else:
-        table = parquet.read_table(io.BytesIO(unpacked(io.BytesIO(raw))["data/train.parquet"]))
-        images = {row["path"]: row["bytes"] for row in table["image"].to_pylist()}
-        assert images["x/cat/b.webp"] == webp.getvalue()
-        assert "x/cat/0.png" not in images
+    paths = [line.partition(",")[0] for line in table.decode().splitlines()]
+    assert paths == ["path", *sorted(files)[1:]]
+    assert json.loads(tasks)[3]["data"]["image"] == "/data/local-files/?d=x/cat/b.webp"
+    assert unpacked(io.BytesIO(fiftyone))["train/data/x/cat/b.webp"] == webp.getvalue()
+    rows = parquet.read_table(io.BytesIO(unpacked(io.BytesIO(hub))["data/train.parquet"]))
+    images = {row["path"]: row["bytes"] for row in rows["image"].to_pylist()}
+    assert images == {name: files[name] for name in sorted(files)[1:]}
