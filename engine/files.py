@@ -13,8 +13,9 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, TextIO, overload
@@ -41,6 +42,43 @@ def write_text(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write a file or folder to, which takes the place of `path` when the block ends.
+
+    If the block fails, what it wrote is removed and `path` stays as it was; after a kill, too, only
+    a file or folder NAME.tmp beside it remains. A folder may replace an empty one only. Raises
+    StoreError where `path` cannot be written.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise StoreError(f"{path} is a folder with files in it: name a new one")
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        _remove(temporary)
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except UnicodeEncodeError as error:
+        raise StoreError(f"{path} cannot be written: a name in it is not UTF-8") from error
+    except OSError as error:
+        reason = error.strerror or error
+        source = error.filename
+        if source is not None and not str(source).startswith(str(temporary)):
+            reason = f"{source}: {reason}"  # of what is copied
+        raise StoreError(f"{path} cannot be written: {reason}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it exists."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:
@@ -96,9 +134,22 @@ def raw_cell(value: Any) -> Any:
     return value[1:] if escaped else value
 
 
-def write_rows(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
+def write_rows(file: TextIO, rows: Iterable[Sequence[Any]], delimiter: str = ",") -> None:
     """Write rows, including the header, into a file opened with newline=""."""
-    csv.writer(file).writerows([safe_cell(cell) for cell in row] for row in rows)
+    csv.writer(file, delimiter=delimiter).writerows(
+        [safe_cell(cell) for cell in row] for row in rows
+    )
+
+
+def joined(texts: Iterable[str]) -> str:
+    """Texts as one cell, separated by semicolons; those that hold one are in quotes, as in a CSV.
+
+    >>> joined(["a", "b;c"])
+    'a;"b;c"'
+    """
+    out = io.StringIO(newline="")
+    csv.writer(out, delimiter=";", lineterminator="").writerow(list(texts))
+    return out.getvalue()
 
 
 def rows_text(rows: Iterable[Sequence[Any]]) -> str:

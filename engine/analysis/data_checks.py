@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +49,7 @@ def check_data(data: Data, run: RunFolder | None = None) -> Report:
             f"The true labels are included: {100 * wrong:.1f} % of the given labels differ from "
             "them."
         )
-    return check_samples(
+    report = check_samples(
         samples,
         dataset=data.name,
         sizes=_file_sizes(data, samples),
@@ -57,6 +58,7 @@ def check_data(data: Data, run: RunFolder | None = None) -> Report:
         run=run,
         notes=tuple(notes),
     )
+    return replace(report, left_out=data.left_out)
 
 
 def check_samples(

@@ -59,19 +59,31 @@ def show(*, run: str, as_json: bool) -> int:
     return 0
 
 
-def export(*, run: str, out: str) -> int:
-    """Write the given labels of a run, and the proposed changes, as CSV."""
-    from engine.analysis import label_export
+def export(*, run: str, out: str, form: str, decisions: str | None, accept: str) -> int:
+    """Write the labels of a run, with decisions and proposed changes, in one of several forms."""
+    from engine.analysis import review
+    from engine.analysis.exports import forms
+    from engine.analysis.exports.bundle import Bundle
     from engine.analysis.label_issues import label_issues
     from engine.runs.folder import RunFolder
 
-    issues = label_issues(RunFolder(run))
+    opened, least = RunFolder(run), inputs.probability("accept", accept)
+    forms.check_suffix(form, Path(out))
+    if decisions is None:
+        decided = review.stored_decisions(opened)
+    else:
+        decided = {} if decisions == "none" else review.read_decisions(Path(decisions), opened)
+    issues = label_issues(opened)
     if issues.warning:
         print(f"warning: {issues.warning}", file=sys.stderr, flush=True)
-    n_issues = label_export.export(RunFolder(run), out, issues)
+    final = review.final_labels(issues, decided, least)
+    forms.write(Bundle(opened, issues, final), form, Path(out))
+    by_decision, unseen, removed = final.counts(issues.given)
     n_proposed = int((issues.proposed != issues.given).sum())
     print(
-        f"{issues.estimate()}\nwrote {out}: {n_issues} label issues, {n_proposed} changes proposed"
+        f"{issues.estimate()}\nwrote {out}: {len(issues.flagged)} label issues, {n_proposed} "
+        f"changes proposed; labels changed: {unseen} as proposed, {by_decision} by {len(decided)} "
+        f"decisions; {removed} images removed"
     )
     return 0
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from engine.runs.folder import open_run
+from engine.runs.folder import LEFT_OUT, open_run
 
 if TYPE_CHECKING:
     from engine.runs.progress import Progress
@@ -68,6 +68,8 @@ def _watch(runner: "Runner", shown: int) -> None:
             records = open_run(runner.folder).epochs if runner.ready else []
             if runner.ready and not noted:
                 print_notes(open_run(runner.folder).info["data"]["notes"])
+                if (runner.folder / LEFT_OUT).exists():
+                    print_notes([f"all files that were left out are in {runner.folder / LEFT_OUT}"])
                 noted = True
             for record in records[shown:]:
                 tqdm.write(_epoch_line(record), file=sys.stderr)

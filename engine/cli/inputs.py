@@ -62,6 +62,21 @@ def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, li
     return {name: [value] for name, value in base.model_dump().items() if name not in replaced}
 
 
+def probability(option: str, text: str) -> float | None:
+    """A number from 0.8, the least probability of proposed changes, to 1; None for "none"."""
+    from engine.analysis.label_issues import MIN_PROBABILITY
+
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not MIN_PROBABILITY <= value <= 1:
+        raise refused(option, text, f"{MIN_PROBABILITY:g} to 1, or none")
+    return value
+
+
 def refused(option: str, value: Any, allowed: str) -> "ConfigError":
     """The error of an option that another one excludes."""
     from engine.errors import ConfigError

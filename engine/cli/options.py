@@ -135,8 +135,39 @@ def fork(parser: argparse.ArgumentParser) -> None:
 
 def export(parser: argparse.ArgumentParser) -> None:
     """Options of `export`."""
+    _describe(
+        parser,
+        "Labels are those of the decisions; labels without a decision get the proposed change, if "
+        "there is one. Files that do not change are copied byte for byte.",
+    )
     _add_run(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="CSV file to write")
+    forms = "csv npz folders zip manifest cleanlab labelstudio fiftyone huggingface croissant"
+    parser.add_argument(
+        "--as",
+        dest="form",
+        metavar="FORM",
+        default="csv",
+        help=f"{' | '.join(forms.split())} (default: csv)",
+    )
+    parser.add_argument(
+        "--out",
+        required=True,
+        metavar="PATH",
+        help="file; of folders, fiftyone, huggingface and croissant a new folder or a .zip",
+    )
+    parser.add_argument(
+        "--decisions",
+        metavar="FILE",
+        help="CSV with the columns sample (or id), decision (keep | change | remove | skip) and "
+        "label; or none (default: those made in the app, review.json of the run)",
+    )
+    parser.add_argument(
+        "--accept",
+        metavar="P",
+        default="0.8",
+        help="least probability of a proposed change that nobody has decided on, 0.8 to 1; or none "
+        "(default: 0.8)",
+    )
 
 
 def check(parser: argparse.ArgumentParser) -> None:

@@ -96,6 +96,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "npz": _SMALL_COLOR,
     "folder": _SMALL_COLOR,
     "manifest": _SMALL_COLOR,
+    "labelstudio": _SMALL_COLOR,
     "hf": _SMALL_COLOR,
 }
 

@@ -38,6 +38,7 @@ class Data:
     val_ids: tuple[str, ...] | None = None  # of the validation and test samples
     test_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()  # each repair made while loading, in one sentence
+    left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that is not read
 
     @property
     def n(self) -> int:

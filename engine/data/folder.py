@@ -1,13 +1,12 @@
 """Image files in class folders, train/<class>/... or <class>/...: decoded to one size."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from engine.data import image_files, layout, manifest, tables
-from engine.data.image_files import File, Settings
+from engine.data.image_files import File, Listing, Settings
 from engine.data.images import FORMATS
-from engine.data.layout import PARTS
-from engine.data.parts import Arrays, check_parts, some
+from engine.data.parts import Arrays, Notes, some
 from engine.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,21 +23,49 @@ def load(request: "Request") -> "Data":
 
 
 def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # noqa: B008 - frozen
-    """Read the images in path/train/<class>/, val/ and test/, or in path/<class>/.
+    """Read the images in path/train/<class>/, val/ and test/, or in path/<class>/; see `found_in`.
 
-    Classes and parts are found by `layout.arrange`; ids are paths relative to path. Images are
-    (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W), see `image_files.decode`. Notes
-    count and name every file that is not read. Raises DataError where there is no readable image
-    to train on, and where the images would not fit into memory.
+    Images are (N, 1, H, W) uint8 where every file is gray, else (N, 3, H, W), see
+    `image_files.decode`. Raises DataError where there is no readable image to train on, and where
+    the images would not fit into memory.
+    """
+    return image_files.arrays(name, found_in(path).listing, settings)
+
+
+def listing_of(request: "Request") -> Listing:
+    """The image files of the request's path."""
+    return found_in(request.path()).listing
+
+
+class Found(NamedTuple):
+    """What the files of a folder are; paths start at the folder."""
+
+    paths: list[layout.Path]  # of all files, sorted
+    arrangement: layout.Arrangement
+    labeled: list[tables.Labeled]  # where the labels are from tables
+    listing: Listing
+
+
+def found_in(path: Path) -> Found:
+    """The images of a folder, their parts and classes, found by `layout.arrange`, and the rest.
+
+    Without class folders the labels are from tables, as of Hugging Face's imagefolder. ids are
+    paths relative to path. Notes count and name every file that is not read. Raises DataError
+    where there is no image.
     """
     if not path.is_dir():
         raise DataError(f"{path} does not exist; folder:PATH needs a folder of class folders")
     folders: set[tuple[str, ...]] = set()
-    paths = list(layout.list_files(path, folders.add))
+    paths = sorted(layout.list_files(path, folders.add))
     found = layout.arrange(paths, f"{path}")
-    if len(found.classes) < 2 and (arrays := _from_tables(name, path, paths, found, settings)):
-        return arrays
-    notes = [*found.notes(), *_empty(folders, found)]
+    if len(found.classes) < 2:
+        notes = Notes()
+        labeled = tables.in_files(paths, lambda own: path.joinpath(*own).read_bytes(), notes)
+        if labeled:
+            return Found(paths, found, labeled, _from_tables(path, found, labeled, notes))
+        found.remarks += notes
+    notes = found.notes()
+    notes += _empty(folders, found)
     labels = {kind: label for label, kind in enumerate(found.classes)}
     files = [
         File(path.joinpath(*own), "/".join(own), part, labels[kind])
@@ -46,48 +73,18 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
     ]
     if not files:
         raise DataError(_nothing(path, found))
-    files, images = image_files.decode(files, f"{path}", settings, notes)
-    train, val, test = (image_files.part(part, files, images) for part in PARTS)
-    ids, val_ids, test_ids = (image_files.ids(part, files) for part in PARTS)
-    try:
-        if train is None:
-            raise DataError(f"{path} has no readable image to train on")
-        return check_parts(
-            name,
-            train,
-            test,
-            found.classes,
-            val=val,
-            ids=ids,
-            val_ids=val_ids,
-            test_ids=test_ids,
-            notes=notes,
-        )
-    except DataError as error:
-        raise DataError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
+    return Found(paths, found, [], Listing(f"{path}", files, found.classes, notes))
 
 
 def _from_tables(
-    name: str,
-    path: Path,
-    paths: list[layout.Path],
-    found: layout.Arrangement,
-    settings: Settings,
-) -> Arrays | None:
-    """The images that tables in the folder label, as of Hugging Face's imagefolder; None if none.
-
-    found: adds what was not used to its notes.
-    """
-    notes: list[str] = []
-    labeled = tables.in_files(paths, lambda own: path.joinpath(*own).read_bytes(), notes)
-    if not labeled:
-        found.remarks += notes
-        return None
+    path: Path, found: layout.Arrangement, labeled: list[tables.Labeled], notes: Notes
+) -> Listing:
+    """The images that tables in the folder label."""
     rows = [one.row._replace(id="/".join(one.path)) for one in labeled]
     sources = [path.joinpath(*one.path) for one in labeled]
     where = " and ".join(dict.fromkeys("/".join(one.table) for one in labeled))
-    notes += found.notes_on_files({one.table for one in labeled})
-    return manifest.arrays(name, rows, sources, where, settings, notes)
+    notes.add(found.notes_on_files({one.table for one in labeled}))
+    return manifest.listed(rows, sources, where, notes)
 
 
 def _empty(folders: set[tuple[str, ...]], found: layout.Arrangement) -> list[str]:

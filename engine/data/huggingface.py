@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.data import manifest
-from engine.data.image_files import Settings
+from engine.data import image_files, manifest
+from engine.data.image_files import Listing, Settings
 from engine.data.layout import PART_NAMES
-from engine.data.parts import Arrays, shown, some
+from engine.data.parts import Arrays, Notes, shown, some
 from engine.data.tables import Row
 from engine.errors import DataError
 
@@ -27,7 +27,17 @@ def load(request: "Request") -> "Data":
 
 
 def read(name: str, path: Path, own_name: str, settings: Settings) -> Arrays:
-    """Read a folder that save_to_disk wrote at path, or else the data set called own_name.
+    """Read what `listing` lists."""
+    return image_files.arrays(name, listing(name, path, own_name), settings)
+
+
+def listing_of(request: "Request") -> Listing:
+    """The images of the request's argument."""
+    return listing(request.name, request.path(), request.argument)
+
+
+def listing(name: str, path: Path, own_name: str) -> Listing:
+    """The images of a folder that save_to_disk wrote at path, or else of the data set own_name.
 
     The latter is downloaded by datasets into its own cache, unless its variable HF_HUB_OFFLINE is
     set. Parts are its splits; the label is the column of class labels, or one of LABELS. Image
@@ -50,7 +60,7 @@ def read(name: str, path: Path, own_name: str, settings: Settings) -> Arrays:
         ) from None
     splits = found if isinstance(found, dict) else {"train": found}
     rows: list[Row | None] = []
-    notes: list[str] = []
+    notes = Notes()
     for split, part in splits.items():
         if split.lower() in PART_NAMES:
             rows += list(_rows(part, split))
@@ -59,7 +69,7 @@ def read(name: str, path: Path, own_name: str, settings: Settings) -> Arrays:
     if n := sum(row is None for row in rows):
         notes.append(f"Left out {n:,} rows without an image or a label.")
     sources = [row and (row.content or Path(row.path)) for row in rows]
-    return manifest.arrays(name, rows, sources, shown(name), settings, notes)
+    return manifest.listed(rows, sources, shown(name), notes)
 
 
 def _rows(split: Any, name: str) -> Iterator[Row | None]:

@@ -15,9 +15,10 @@ from PIL import ExifTags, ImageOps
 
 from engine.data import memory, pixels
 from engine.data.images import JPEG, open_image
-from engine.data.parts import MOST_SHOWN, shown, some
+from engine.data.layout import PARTS
+from engine.data.parts import MOST_SHOWN, Arrays, Notes, check_parts, shown, some
 from engine.data.pixels import Size
-from engine.errors import ImageError
+from engine.errors import DataError, ImageError
 
 # Threads are faster from about 200 x 200 pixels on (500 x 500: 1.4 x as fast on two cores). On
 # smaller files they wait for each other more than they decode (32 x 32: 2.3 x as slow).
@@ -36,6 +37,15 @@ class File(NamedTuple):
     part: str
     label: int
     true_label: int = -1  # if it is not known
+
+
+class Listing(NamedTuple):
+    """The image files of a data set before they are decoded."""
+
+    where: str  # begins messages
+    files: list[File]  # of one part after the other
+    classes: list[str]
+    notes: Notes  # what was left out
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,7 @@ class Header(NamedTuple):
 
 
 def decode(
-    files: Sequence[File], where: str, settings: Settings, notes: list[str]
+    files: Sequence[File], where: str, settings: Settings, notes: Notes
 ) -> tuple[list[File], np.ndarray]:
     """The files that can be decoded, and their images (N, C, H, W) uint8, C 1 where all are gray.
 
@@ -99,7 +109,9 @@ def decode(
     kept = [row for row, (problem, _) in enumerate(results) if not problem]
     for to, row in enumerate(kept):  # in place: a copy could double the memory
         images[to] = images[row]
-    notes += left_out([(files[row].id, why) for row, (why, _) in enumerate(results) if why])
+    problems = [(files[row].id, why) for row, (why, _) in enumerate(results) if why]
+    notes += left_out(problems)
+    notes.left_out += problems
     _say_changes([headers[row] for row in kept], size, settings.image_fit, notes)
     if any(headers[row].deep for row in kept):
         notes.append(
@@ -111,7 +123,41 @@ def decode(
     return [files[row] for row in kept], images[: len(kept)]
 
 
-def part(name: str, files: list[File], images: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def arrays(name: str, listing: Listing, settings: Settings) -> Arrays:
+    """The decoded images of a listing, checked by `check_parts`.
+
+    True labels are used only if every training image has one. Raises DataError, whose message ends
+    with the notes.
+    """
+    where, _, classes, _ = listing
+    notes = Notes(listing.notes, listing.notes.left_out)
+    files, images = decode(listing.files, where, settings, notes)
+    train, val, test = (_part(part, files, images) for part in PARTS)
+    trained = [file for file in files if file.part == "train"]
+    true_labels = np.array([file.true_label for file in trained], dtype=np.int64)
+    n_known = int((true_labels >= 0).sum())
+    if 0 < n_known < len(true_labels):
+        notes.append(f"{where}: only {n_known:,} rows have a true label; none is used.")
+    try:
+        if train is None:
+            raise DataError(f"{where} has no readable image to train on")
+        return check_parts(
+            name,
+            train,
+            test,
+            classes,
+            val=val,
+            true_labels=true_labels if trained and n_known == len(trained) else None,
+            ids=_ids("train", files),
+            val_ids=_ids("val", files),
+            test_ids=_ids("test", files),
+            notes=notes,
+        )
+    except DataError as error:
+        raise DataError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
+
+
+def _part(name: str, files: list[File], images: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Images and labels (N,) int64 of one part, whose files are contiguous; None if it has none."""
     rows = [row for row, file in enumerate(files) if file.part == name]
     if not rows:
@@ -120,7 +166,7 @@ def part(name: str, files: list[File], images: np.ndarray) -> tuple[np.ndarray, 
     return images[rows[0] : rows[-1] + 1], labels
 
 
-def ids(name: str, files: list[File]) -> tuple[str, ...]:
+def _ids(name: str, files: list[File]) -> tuple[str, ...]:
     """The ids of one part's files."""
     return tuple(file.id for file in files if file.part == name)
 

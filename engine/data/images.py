@@ -25,6 +25,7 @@ SUFFIXES = {  # of image files, in lower case -> format
     ".avif": "AVIF",
     **dict.fromkeys((".heic", ".heif", ".hif"), "HEIF"),
 }
+EXTENSIONS = {form: suffix for suffix, form in reversed(SUFFIXES.items())} | {"MPO": ".jpg"}
 NEEDED = {  # format -> what reads it where this Pillow does not
     "AVIF": "Pillow 11.3 or later",
     "HEIF": "pillow-heif: pip install 'mixnn-lab[heic]'",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
 from engine.data.images import SUFFIXES
-from engine.data.parts import MOST_SHOWN, check_class_names, plain_class, shown, some
+from engine.data.parts import MOST_SHOWN, Notes, check_class_names, plain_class, shown, some
 from engine.errors import DataError
 
 PARTS = ("train", "val", "test")
@@ -50,15 +50,16 @@ class Arrangement:
         """The number of folders above the class folder of an image."""
         return self.layout.prefix.count("/") + (self.layout.parts is not None)
 
-    def notes(self) -> list[str]:
+    def notes(self) -> Notes:
         """One sentence for each reason why files are left out: how many, and the first names."""
-        return [*(f"{_sentence(*one)}." for one in self.left_out.items()), *self.remarks]
+        found = _notes(self.left_out)
+        found += self.remarks
+        return found
 
-    def notes_on_files(self, used: Collection[Path]) -> list[str]:
+    def notes_on_files(self, used: Collection[Path]) -> Notes:
         """The notes on files that are no images, except for those in used."""
         others = {why: self.left_out.get(why, []) for why in (HIDDEN, OTHER)}
-        kept = {why: [path for path in paths if path not in used] for why, paths in others.items()}
-        return [f"{_sentence(why, paths)}." for why, paths in kept.items() if paths]
+        return _notes({why: [p for p in paths if p not in used] for why, paths in others.items()})
 
 
 def arrange(paths: Iterable[Path], where: str) -> Arrangement:
@@ -215,6 +216,13 @@ def _check_names(where: str, names: Iterable[str]) -> None:
         [plain] = check_class_names(where, [name])
         if plain.startswith("."):
             raise DataError(f"{where}: the class name {plain[:40]!r} begins with a dot")
+
+
+def _notes(left_out: Mapping[Why, list[Path]]) -> Notes:
+    notes = Notes(f"{_sentence(why, paths)}." for why, paths in left_out.items() if paths)
+    for why, paths in left_out.items():
+        notes.leave_out(("/".join(path) for path in paths), why[0])
+    return notes
 
 
 def _sentence(why: Why, paths: list[Path]) -> str:

@@ -10,7 +10,7 @@ from PIL import Image
 from engine.data import memory
 from engine.data.image_files import Settings
 from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
-from engine.data.parts import Arrays, Part, check_class_names, check_parts, some
+from engine.data.parts import Arrays, Part, check_class_names, check_parts, plain_class, shown, some
 from engine.data.pixels import fitted
 from engine.errors import DataError
 
@@ -37,8 +37,9 @@ def load(request: "Request") -> "Data":
 def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # noqa: B008 - frozen
     """Read train_images and train_labels; val_*, test_*, train_true_labels, class_names if present.
 
-    Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), labels (N,) or (N, 1) from 0, or one-hot
-    (N, C). class_names are (C,) texts, or a table (C, 2) of numbers and names. Without them the
+    Images are (N, H, W), (N, H, W, 1) or (N, H, W, 3), labels (N,) or (N, 1) from 0, one-hot
+    (N, C), or texts (N,), which are the classes or occur in class_names. class_names are
+    (C,) texts, or a table (C, 2) of numbers and names. Without them the
     classes are the numbers 0 to the largest training label; if most of these have no image, only
     those that have. Repairs, each with a note: other integer images within 0..255 become uint8;
     float or bool images within 0..1 are scaled to 0..255; whole numbers stored as float become
@@ -68,13 +69,17 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
         labels = {part: labels for part, (_, labels) in arrays.items()}
         if true_labels is not None:
             labels["train_true"] = true_labels
+        numbers, classes = None, None
         if "class_names" in headers:
             numbers, classes = _class_names(path, _array(path, file, "class_names"))
-        else:
+    if any(values.dtype.kind == "U" for values in labels.values()):
+        labels, classes = _numbered(path, labels, classes, notes)
+    else:
+        if classes is None:
             numbers, classes = _numbers(path, labels, notes)
-    if numbers is not None:
-        labels = _renumbered(path, labels, numbers)
-        arrays = {part: (images, labels[part]) for part, (images, _) in arrays.items()}
+        if numbers is not None:
+            labels = _renumbered(path, labels, numbers)
+    arrays = {part: (images, labels[part]) for part, (images, _) in arrays.items()}
     try:
         return check_parts(
             name,
@@ -182,8 +187,10 @@ def _resized(images: np.ndarray, side: int, fit: str) -> np.ndarray:
 
 
 def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np.ndarray:
-    """(N,) or (N, 1) whole numbers, or one-hot (N, C) -> (N,) int64."""
+    """(N,) or (N, 1) whole numbers, or one-hot (N, C) -> (N,) int64; texts -> (N,) texts."""
     labels = _array(path, file, key)
+    if labels.dtype.kind in "US":
+        return _texts(path, key, labels)
     if labels.ndim == 2 and labels.shape[1] != 1:
         return _from_one_hot(path, key, labels, notes)
     labels = labels.reshape(-1)
@@ -203,6 +210,57 @@ def _labels(path: Path, file: zipfile.ZipFile, key: str, notes: list[str]) -> np
                 f"{LARGEST_LABEL:,} at most"
             )
     return labels.astype(np.int64)
+
+
+def _texts(path: Path, key: str, labels: np.ndarray) -> np.ndarray:
+    """(N,) or (N, 1) texts -> (N,) texts as they are displayed. Bytes are decoded as UTF-8."""
+    if labels.ndim == 2 and labels.shape[1] != 1:
+        raise DataError(
+            f"{path}: {key} has texts and the shape {labels.shape}; one label per image is needed, "
+            "(N,)"
+        )
+    try:
+        texts = np.char.decode(labels, "utf-8") if labels.dtype.kind == "S" else labels
+        different, places = np.unique(texts.reshape(-1), return_inverse=True)
+        names = [plain_class(name) for name in different.tolist()]
+    except (ValueError, SystemError):  # NumPy: a number that is not a character
+        raise DataError(f"{path}: {key} has bytes that are not UTF-8 text") from None
+    if "" in names:
+        row = int(np.argmax(places == names.index("")))
+        raise DataError(f"{path}: {key} has an empty text in row {row}; each image needs a label")
+    return np.array(names, dtype=np.str_)[places]
+
+
+def _numbered(
+    path: Path, labels: dict[str, np.ndarray], classes: list[str] | None, notes: list[str]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Texts as places (N,) int64 in the classes, by default those of the training part, sorted.
+
+    len(classes) for those of val and test that are no class.
+    """
+    if numbers := [part for part, values in labels.items() if values.dtype.kind != "U"]:
+        raise DataError(
+            f"{path}: {numbers[0]}_labels has numbers where other labels are texts; allowed are "
+            "numbers in all parts, or texts in all"
+        )
+    if classes is None:
+        known = np.concatenate([labels[part] for part in ("train", "train_true") if part in labels])
+        classes = check_class_names(f"{path}: train_labels", np.unique(known).tolist())
+    place_of = {name: place for place, name in enumerate(classes)}
+    places = {}
+    for part, values in labels.items():
+        unknown = sorted(set(values.tolist()) - set(place_of))
+        if unknown and part.startswith("train"):
+            row = int(np.argmax(values == unknown[0]))
+            raise DataError(
+                f"{path}: {part}_labels has {shown(unknown[0], 40)!r} in row {row}; allowed are "
+                f"the names in class_names: {some(classes)}"
+            )
+        if unknown:
+            notes.append(f"{part}_labels: {some(unknown)} occur in no training label.")
+        numbers_of = [place_of.get(name, len(classes)) for name in values.tolist()]
+        places[part] = np.array(numbers_of, dtype=np.int64)
+    return places, classes
 
 
 def _from_one_hot(path: Path, key: str, labels: np.ndarray, notes: list[str]) -> np.ndarray:

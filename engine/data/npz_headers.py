@@ -8,7 +8,7 @@ import numpy as np
 from engine.data.npy import Header, read_header
 from engine.errors import DataError
 
-KINDS = {"images": "biuf", "labels": "biuf", "names": "USiu"}  # NumPy's letters
+KINDS = {"images": "biuf", "labels": "biufUS", "names": "USiu"}  # NumPy's letters
 AT_ONCE = 1 << 20  # elements converted together
 MAX_CLASSES = 100_000
 MAX_NAME_BYTES = 16 << 20
@@ -29,7 +29,7 @@ def header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
     if kind not in KINDS[key.rpartition("_")[2]] or array.dtype.itemsize == 0:
         allowed = {
             "images": "allowed are uint8, integers within 0..255 and floats within 0..1",
-            "labels": "labels must be integers from 0",
+            "labels": "labels must be integers from 0, or texts",
             "names": "names must be texts of one character or more",
         }[key.rpartition("_")[2]]
         raise DataError(f"{path}: {key} is {array.dtype}; {allowed}")
@@ -108,5 +108,6 @@ def peak(key: str, header: Header, image_size: int | None = None) -> int:
         resized = header.shape[0] * n_channels * image_size**2 if image_size else 0
         return header.n_bytes + (0 if unconverted else header.size + each * at_once) + resized
     if key.endswith("_labels"):
-        return header.n_bytes + 32 * header.size  # int64, and the search for a wrong one
+        texts = 4 * header.n_bytes if header.dtype.kind in "US" else 0  # decoded and sorted
+        return header.n_bytes + texts + 32 * header.size  # int64, and the search for a wrong one
     return 4 * header.n_bytes + 200 * header.size  # texts, raw and normalized

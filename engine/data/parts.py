@@ -2,7 +2,7 @@
 
 import itertools
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,26 @@ MOST_SHOWN = 120  # characters of a path in a message
 DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # reorder a text
 
 Part = tuple[np.ndarray, np.ndarray]  # images (N, C, H, W) uint8 and labels (N,) int64
+
+
+class Notes(list[str]):
+    """What was repaired or left out while loading, in sentences; and each file that was left out.
+
+    left_out: name and reason of every file or row, of which the sentences name only the first.
+    """
+
+    def __init__(self, sentences: Iterable[str] = (), left_out: Iterable[tuple[str, str]] = ()):
+        super().__init__(sentences)
+        self.left_out = list(left_out)
+
+    def leave_out(self, names: Iterable[str], reason: str) -> None:
+        """Add files that are left out for one reason."""
+        self.left_out += [(name, reason) for name in names]
+
+    def add(self, others: "Notes") -> None:
+        """Add other notes, and the files that they are about."""
+        self += others
+        self.left_out += others.left_out
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +54,7 @@ class Arrays:
     val_ids: tuple[str, ...] | None = None
     test_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def check_parts(
@@ -58,6 +79,7 @@ def check_parts(
     0..n_classes-1.
     """
     images, labels = train
+    left_out = tuple(notes.left_out) if isinstance(notes, Notes) else ()
     notes = list(notes)
     for part, values in (("train", labels), ("train_true", true_labels)):
         if values is not None:
@@ -100,6 +122,7 @@ def check_parts(
         val_ids=other_ids["val"],
         test_ids=other_ids["test"],
         notes=tuple(notes),
+        left_out=left_out,
     )
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 IMAGE_SIZES = (8, 512)
 IMAGE_FITS = ("pad", "crop", "stretch")
-OWN = ("folder", "manifest", "hf", "npz")  # families of data of one's own, of images of any size
+# families of data of one's own, of images of any size
+OWN = ("folder", "manifest", "labelstudio", "hf", "npz")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,11 @@ DATASETS: dict[str, DataSet] = {
         "your own image files named with their labels in a .csv, .tsv, .jsonl or .parquet table",
         "engine.data.manifest",
     ),
+    "labelstudio": DataSet(
+        "labelstudio:FILE",
+        "your own image files as tasks of Label Studio (.json), with annotations and predictions",
+        "engine.data.labelstudio",
+    ),
     "hf": DataSet(
         "hf:PATH_OR_NAME",
         "a data set that Hugging Face's datasets saved, or that it downloads by name "
@@ -194,6 +200,15 @@ def load_data(config: "RunConfig") -> "Data":
         image_size=config.image_size,
         image_fit=config.image_fit,
     )
+
+
+def request_of(config: "RunConfig") -> Request:
+    """The data set that the settings of a run name, as a request to its module."""
+    name, _, argument = config.dataset.partition(":")
+    return Request(
+        config.dataset, argument, data_folder(), config.data_seed, config.image_size,
+        config.image_fit,
+    )  # fmt: skip
 
 
 def is_available(name: str, root: Path | None = None) -> bool:

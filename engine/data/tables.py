@@ -5,13 +5,14 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 from engine.data.layout import PART_NAMES, is_hidden, is_image
-from engine.data.parts import MOST_SHOWN, check_class_names, plain_class, shown, some
+from engine.data.parts import MOST_SHOWN, Notes, check_class_names, plain_class, shown, some
 from engine.errors import DataError
+from engine.files import raw_cell, safe_cell
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 # columns, by their names in lower case with _ for spaces; the first one that a table has counts
@@ -32,6 +33,10 @@ SPLIT = ("split", "part", "subset")
 TRUE_LABEL = ("true_label", "clean_label")
 ANNOTATOR = re.compile(r"(annotator|rater|label|vote)_?(\d+|[a-z]\w*)")  # label_1, annotator_ann
 DELIMITERS = ",;\t"
+NO_FILE = "row whose file is missing or not the only one of its name"  # why they are left out
+NO_LABEL = "row without an image or a label"
+TWICE = "row for an image that has one already"
+UNNAMED = "image that no table names"
 CELL = 1 << 20  # characters at most
 
 Path = tuple[str, ...]  # names of folders, and of the file
@@ -61,7 +66,8 @@ class Labeled(NamedTuple):
 def read_rows(raw: bytes, name: str) -> Rows:
     """The rows of a table by its file name's suffix; keys as in its head. Raises DataError.
 
-    All cells of a CSV are texts; a class called NA stays one.
+    All cells of a CSV are texts; a class called NA stays one. The apostrophe that `safe_cell` of
+    engine/files.py puts before a formula is removed.
     """
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".parquet":
@@ -73,7 +79,7 @@ def read_rows(raw: bytes, name: str) -> Rows:
     return _from_json_lines(text, name) if suffix == ".jsonl" else _from_csv(text, name)
 
 
-def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> list[Row | None]:
+def labeled(rows: Rows, name: str, notes: Notes, part: str = "train") -> list[Row | None]:
     """What each row says; None for those without a path or label, with a note.
 
     part: of rows without a column for it.
@@ -97,10 +103,10 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
     for number, row in enumerate(rows, 1):
         where = f"{name}, row {number}"
         if label is not None:
-            given = _text(row.get(label), where)
+            given = plain_label(row.get(label), where)
         else:
             votes = [v for c in voters for v in _votes(row.get(c), where)]
-            given, tied = _majority(votes)
+            given, tied = majority(votes)
             ties, n_voted = ties + tied, n_voted + bool(votes)
         source, content = _source(row.get(path), where)
         if source is None or given is None:
@@ -108,8 +114,8 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
             found.append(None)
             continue
         own_part = part if split is None else _part(row.get(split), where)
-        true_label = None if true is None else _text(row.get(true), where)
-        name_of = _text(row.get(own), where) if own is not None else None
+        true_label = None if true is None else plain_label(row.get(true), where)
+        name_of = plain_label(row.get(own), where) if own is not None else None
         found.append(Row(name_of or source, source, own_part, given, true_label, content))
     if n_voted:
         who = "annotators" if len(voters) == 1 else f"{len(voters)} annotators"
@@ -117,6 +123,7 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
             f"{name}: labels are the majority of {who}; {ties:,} of {n_voted:,} images without a "
             "majority have the label of the first."
         )
+    notes.leave_out([f"{name}, row {number}" for number in missing], NO_LABEL)
     if missing:
         notes.append(
             f"{name}: left out {len(missing):,} rows without a path or label: {some(missing)}."
@@ -134,13 +141,13 @@ def annotations(rows: Rows, name: str) -> tuple[tuple[str, ...], dict[str, list[
     for number, row in enumerate(rows, 1):
         where = f"{name}, row {number}"
         source = None if path is None else _source(row.get(path), where)[0]
-        key = (_text(row.get(own), where) if own is not None else None) or source
+        key = (plain_label(row.get(own), where) if own is not None else None) or source
         if key is None:
             continue
         cells = [row.get(column) for column in voters]
         if len(cells) == 1:  # a list of labels
             cells = cells[0] if isinstance(cells[0], list | tuple) else cells
-        found[key] = [_text(cell, where) for cell in cells]
+        found[key] = [plain_label(cell, where) for cell in cells]
     if len(voters) == 1:
         most = max(map(len, found.values()), default=0)
         return tuple(str(number) for number in range(1, most + 1)), found
@@ -167,12 +174,16 @@ def find(rows: Sequence[Row | None], files: Iterable[Path], folder: Path) -> lis
 
 
 def in_files(
-    files: Iterable[Path], read: Callable[[Path], bytes], notes: list[str]
+    files: Iterable[Path],
+    read: Callable[[Path], bytes],
+    notes: Notes,
+    read_rows: Callable[[bytes, str], Rows] = read_rows,
 ) -> list[Labeled]:
     """The images that tables among some files label, at most once each.
 
     Tables are those with the columns that `labeled` needs. The part is that of the column split,
     else of the table's folder or name (train/metadata.csv, train.csv). read: the content of a file.
+    read_rows: the rows of a table, given its content and name.
     """
     paths = sorted(path for path in files if not is_hidden(path))
     images = [path for path in paths if is_image(path)]
@@ -182,7 +193,7 @@ def in_files(
         if PurePosixPath(table[-1]).suffix.lower() not in SUFFIXES:
             continue
         name = "/".join(table)
-        own: list[str] = []
+        own = Notes()
         stem = PurePosixPath(table[-1]).stem.lower()
         parts = [PART_NAMES[n.lower()] for n in (*table[:-1], stem) if n.lower() in PART_NAMES]
         try:
@@ -194,21 +205,28 @@ def in_files(
         if not any(places):
             notes.append(f"{name} was not used: none of its rows names an image here.")
             continue
-        notes += [f"Labels are from {name}.", *own]
+        notes.append(f"Labels are from {name}.")
+        notes.add(own)
         pairs = [(row, path) for row, path in zip(rows, places, strict=True) if row]
-        if lost := [shown(row.path, MOST_SHOWN) for row, path in pairs if path is None]:
+        lost = [row.path for row, path in pairs if path is None]
+        notes.leave_out(lost, NO_FILE)
+        if lost:
             notes.append(
                 f"{name}: left out {len(lost):,} rows whose file is missing or not the only one of "
-                f"its name: {some(lost)}."
+                f"its name: {some([shown(path, MOST_SHOWN) for path in lost])}."
             )
-        if twice := [row.path for row, path in pairs if path in taken]:
+        twice = [row.path for row, path in pairs if path in taken]
+        notes.leave_out(twice, TWICE)
+        if twice:
             notes.append(f"{name}: left out {len(twice):,} rows for an image that has one already.")
         for number, (row, path) in enumerate(zip(rows, places, strict=True)):
             if row and path and path not in taken:
                 taken[path] = None
                 found.append(Labeled(table, number, row, path))
-    if unnamed := [shown("/".join(p), MOST_SHOWN) for p in images if found and p not in taken]:
-        notes.append(f"Left out {len(unnamed):,} images that no table names: {some(unnamed)}.")
+    if unnamed := ["/".join(path) for path in images if found and path not in taken]:
+        names = some([shown(path, MOST_SHOWN) for path in unnamed])
+        notes.append(f"Left out {len(unnamed):,} images that no table names: {names}.")
+        notes.leave_out(unnamed, UNNAMED)
     return found
 
 
@@ -223,16 +241,26 @@ def class_names(rows: Iterable[Row], where: str) -> list[str]:
     return check_class_names(where, ordered)
 
 
-def changed(raw: bytes, name: str, labels: dict[int, str]) -> bytes:
-    """The table with other labels, row (from 0) -> label; rows that have it stay as they came.
+def changed(raw: bytes, name: str, labels: Mapping[int, str | None]) -> bytes:
+    """The table with other labels, row (from 0) -> label; None removes the row.
 
-    Without a column of labels it gets one. For CSV, TSV and JSON Lines.
+    All other rows stay as they came, byte for byte; in Parquet, value for value. Without a column
+    of labels it gets one.
     """
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix == ".parquet":
+        return _changed_parquet(raw, labels)
     text = raw.decode("utf-8-sig")
     mark = "\ufeff" if raw.startswith(b"\xef\xbb\xbf") else ""
-    if PurePosixPath(name).suffix.lower() == ".jsonl":
+    if suffix == ".jsonl":
         return (mark + _changed_json_lines(text, labels)).encode()
     return (mark + _changed_csv(text, labels)).encode()
+
+
+def label_column(columns: Iterable[Any]) -> Any:
+    """The name of the column of labels as the table has it; None without one."""
+    plain = {_plain(column): column for column in columns}
+    return next((plain[kind] for kind in LABEL if kind in plain), None)
 
 
 class _Columns(NamedTuple):
@@ -277,7 +305,7 @@ def _from_csv(text: str, name: str) -> Rows:
     for number, row in enumerate(rows, 1):
         if len(row) != len(head):
             raise DataError(f"{name}, row {number} has {len(row)} cells, its head {len(head)}")
-    return [dict(zip(head, row, strict=True)) for row in rows]
+    return [dict(zip(head, map(raw_cell, row), strict=True)) for row in rows]
 
 
 def _delimiter(text: str) -> str:
@@ -313,18 +341,23 @@ def _from_parquet(raw: bytes, name: str) -> Rows:
 
 def with_class_names(rows: Rows, features: bytes | None) -> Rows:
     """The rows with names instead of numbers, where Hugging Face's description has the names."""
-    if features is None:
-        return rows
-    described = json.loads(features).get("info", {}).get("features", {})
-    for column, kind in described.items():
-        names = kind.get("names") if isinstance(kind, dict) else None
+    for column, names in class_label_names(features).items():
         for row in rows:
-            if names and isinstance(row[column], int) and 0 <= row[column] < len(names):
+            if isinstance(row[column], int) and 0 <= row[column] < len(names):
                 row[column] = names[row[column]]
     return rows
 
 
-def _text(value: Any, where: str) -> str | None:
+def class_label_names(features: bytes | None) -> dict[str, list[str]]:
+    """Column -> names of its classes, by Hugging Face's description of a table."""
+    if features is None:
+        return {}
+    described = json.loads(features).get("info", {}).get("features", {})
+    kinds = {column: kind for column, kind in described.items() if isinstance(kind, dict)}
+    return {column: kind["names"] for column, kind in kinds.items() if kind.get("names")}
+
+
+def plain_label(value: Any, where: str) -> str | None:
     """A cell as a text; None where it is empty. Raises DataError on several values in one cell."""
     if isinstance(value, list | tuple) and len(value) == 1:
         value = value[0]
@@ -348,10 +381,10 @@ def _source(value: Any, where: str) -> tuple[str | None, bytes | None]:
 
 def _votes(value: Any, where: str) -> list[str]:
     values = value if isinstance(value, list | tuple) else [value]
-    return [text for v in values if (text := _text(v, where)) is not None]
+    return [text for v in values if (text := plain_label(v, where)) is not None]
 
 
-def _majority(votes: list[str]) -> tuple[str | None, bool]:
+def majority(votes: Sequence[str]) -> tuple[str | None, bool]:
     """The most frequent vote, and whether several are; then it is the first vote."""
     counts = Counter(votes).most_common(2)
     tied = len(counts) == 2 and counts[0][1] == counts[1][1]
@@ -359,7 +392,7 @@ def _majority(votes: list[str]) -> tuple[str | None, bool]:
 
 
 def _part(value: Any, where: str) -> str:
-    text = _text(value, where)
+    text = plain_label(value, where)
     part = PART_NAMES.get((text or "train").lower())
     if part is None:
         raise DataError(
@@ -368,11 +401,11 @@ def _part(value: Any, where: str) -> str:
     return part
 
 
-def _changed_json_lines(text: str, labels: dict[int, str]) -> str:
+def _changed_json_lines(text: str, labels: Mapping[int, str | None]) -> str:
     out, number = [], 0
     for line in text.splitlines(keepends=True):
         if line.strip():
-            out.append(_changed_line(line, labels.get(number)))
+            out.append(_changed_line(line, labels.get(number)) if number in labels else line)
             number += 1
         else:
             out.append(line)
@@ -380,10 +413,12 @@ def _changed_json_lines(text: str, labels: dict[int, str]) -> str:
 
 
 def _changed_line(line: str, label: str | None) -> str:
+    """A line with this label; empty for None."""
+    if label is None:
+        return ""
     row = json.loads(line)
-    columns = {_plain(column): column for column in row}
-    column = next((columns[kind] for kind in LABEL if kind in columns), "label")
-    if label is None or _text(row.get(column), "") == label:
+    column = label_column(row) or "label"
+    if plain_label(row.get(column), "") == label:
         return line
     is_number = isinstance(row.get(column), int) and label.lstrip("-").isdigit()
     end = line[len(line.rstrip("\r\n")) :]
@@ -391,30 +426,72 @@ def _changed_line(line: str, label: str | None) -> str:
     return json.dumps(new, ensure_ascii=False) + end
 
 
-def _changed_csv(text: str, labels: dict[int, str]) -> str:
+def _changed_csv(text: str, labels: Mapping[int, str | None]) -> str:
     delimiter = _delimiter(text)
     lines = io.StringIO(text, newline="").readlines()
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     head = next(reader)
     end = lines[0][len(lines[0].rstrip("\r\n")) :] or "\n"
-    columns = {_plain(column): place for place, column in reversed(list(enumerate(head)))}
-    place = next((columns[kind] for kind in LABEL if kind in columns), None)
+    column = label_column(reversed(head))  # the first of several
+    place = None if column is None else head.index(column)
 
     def written(cells: list[str]) -> str:
         out = io.StringIO(newline="")
         csv.writer(out, delimiter=delimiter, lineterminator=end).writerow(cells)
         return out.getvalue()
 
+    own = {}  # label -> the cell that the table itself has for it
+    if place is not None:
+        rows = csv.reader(lines[reader.line_num :], delimiter=delimiter, strict=True)
+        own = {_label_in(row[place]): row[place].strip() for row in rows if row}
     before = reader.line_num
     out = ["".join(lines[:before]) if place is not None else written([*head, "label"])]
     number = 0
     for row in reader:
         raw, before = "".join(lines[before : reader.line_num]), reader.line_num
-        if row and place is None:
-            raw = written([*row, labels.get(number, "")])
-        elif row and number in labels and labels[number] != plain_class(row[place or 0]):
-            assert place is not None  # else it is the case above
-            raw = written([*row[:place], labels[number], *row[place + 1 :]])
+        label = labels.get(number, "")
+        if row and label is None:
+            raw = ""
+        elif row and place is None:
+            raw = written([*row, safe_cell(label or "")])
+        elif row and label and place is not None and label != _label_in(row[place]):
+            cell = own.get(label, safe_cell(label))
+            raw = written([*row[:place], cell, *row[place + 1 :]])
         out.append(raw)
         number += bool(row)
     return "".join(out)
+
+
+def _label_in(cell: str) -> str:
+    return plain_class(raw_cell(cell))
+
+
+def _changed_parquet(raw: bytes, labels: Mapping[int, str | None]) -> bytes:
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    table = parquet.read_table(pyarrow.BufferReader(raw))
+    column = label_column(table.column_names)
+    names = class_label_names((table.schema.metadata or {}).get(b"huggingface")).get(column, [])
+    if column is None:
+        values: list[Any] = [None] * table.num_rows
+        kind = pyarrow.string()
+    else:
+        values, kind = table[column].to_pylist(), table.schema.field(column).type
+    for number, label in labels.items():
+        if label is not None and plain_label(values[number], "") != label:
+            is_number = pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)
+            values[number] = names.index(label) if label in names else label
+            if is_number and isinstance(values[number], str):
+                values[number] = int(label)
+    new = pyarrow.array(values, kind)
+    if column is None:
+        table = table.append_column("label", new)
+    else:
+        place = table.column_names.index(column)
+        table = table.set_column(place, table.schema.field(column), new)
+    removed = {number for number, label in labels.items() if label is None}
+    table = table.take([i for i in range(table.num_rows) if i not in removed])
+    out = io.BytesIO()
+    parquet.write_table(table, out)
+    return out.getvalue()

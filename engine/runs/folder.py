@@ -6,6 +6,7 @@
     arrays/*.npy    see schema.ARRAYS; row r belongs to record r, rows beyond the records are unused
     states/E.pt     network, optimizer and generators after epoch E, for resume and fork
     status.json     how the run ended, or "running"
+    left_out.csv    every file of the data set that was not read, and why; where there are some
     lock            held by the process that writes
     parent/         in a fork: its parent up to the epoch it was forked from, a run folder, too
 
@@ -39,6 +40,7 @@ from engine.runs.records import RecordFile, epochs_file
 from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS
 
 FORMAT = 2  # 1: the records are in epochs.json
+LEFT_OUT = "left_out.csv"
 FORMATS = (1, 2)  # that can be read
 # Arrays that a recorded loop may lack: what they are, and the argument of `Recorder.log`.
 NOT_LOGGED = {

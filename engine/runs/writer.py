@@ -16,9 +16,9 @@ from filelock import FileLock, Timeout
 from engine import __version__
 from engine.config import RunConfig, registry
 from engine.errors import StoreError
-from engine.files import write_json, write_text
+from engine.files import rows_text, write_json, write_text
 from engine.runs import lineage, records
-from engine.runs.folder import FORMAT, RunFolder
+from engine.runs.folder import FORMAT, LEFT_OUT, RunFolder
 from engine.runs.schema import ARRAYS, BY_RANK, OPTIONAL_ARRAYS, PARENT_COPY
 from engine.training.snapshot import Snapshot
 
@@ -69,6 +69,8 @@ class RunWriter:
                 np.savez(file, **_labels(state))  # type: ignore[arg-type]  # its stub forbids names
             if parent is not None:
                 lineage.copy_parent(*parent, folder)
+            if left_out := state.data.left_out:
+                write_text(folder / LEFT_OUT, rows_text([("file", "reason"), *left_out]))
             write_text(folder / "epochs.jsonl", "")
             write_json(folder / "config.json", info)
         except BaseException as error:

@@ -250,7 +250,7 @@ def test_npz_optional_arrays_are_used_and_others_left_alone(tmp_path):
         ),
         ({"train_labels": np.arange(12) % 3 + 0.5}, "contains 0.5"),
         ({"train_labels": np.full(12, np.nan)}, "contains nan"),
-        ({"train_labels": np.array(["a", "b"] * 6)}, "labels must be integers"),
+        ({"train_labels": np.array([["a", "b"]] * 12)}, "one label per image is needed"),
         ({"train_labels": np.zeros((12, 2, 1))}, r"shape \(12, 2, 1\); one label per image"),
         ({"train_labels": np.array([0, None] * 6)}, "not of plain numbers"),
         ({"train_images": random_images(12, 5, 4, 2)}, r"\(12, 5, 4, 2\); allowed are \(N, H, W\)"),

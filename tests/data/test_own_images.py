@@ -384,6 +384,19 @@ def test_class_names_as_a_table_of_numbers_and_names(tmp_path, flip, kind):
     assert found.labels.tolist() == [0, 1, 2] * 4
 
 
+@pytest.mark.parametrize("kind", ["U", "S"])
+def test_texts_are_labels_and_their_classes_are_sorted(tmp_path, kind):
+    given = np.array(["NA", "caf\u00e9 ", "=1+1"] * 4)
+    labels = given if kind == "U" else np.char.encode(given, "utf-8")
+    found = data.load(save(tmp_path, train_labels=labels))
+    assert found.classes == ("=1+1", "NA", "caf\u00e9")
+    assert found.labels.tolist() == [1, 2, 0] * 4
+    names = np.array(["caf\u00e9", "NA", "=1+1", "x"])
+    found = data.load(save(tmp_path, train_labels=labels[:, None], class_names=names))
+    assert found.labels.tolist() == [1, 0, 2] * 4
+    assert found.classes == ("caf\u00e9", "NA", "=1+1", "x")
+
+
 def image(value: float, row: int) -> np.ndarray:
     images = np.full((12, 8, 8), 0.5, np.float32)
     images[row, 1, 2] = value
@@ -405,6 +418,19 @@ MULTI[:, 3] = MULTI[5, 9] = 1
         (dict(train_labels=np.full((12, 3), 1 / 3)), "0.333.* in row 0; allowed are one class"),
         (dict(train_labels=np.zeros((12, 3), int)), "row 0 has no label"),
         (dict(train_labels=np.arange(12) % 3 + 0.5), "contains 0.5 in row 0"),
+        (dict(train_labels=np.array(["a", ""] * 6)), "has an empty text in row 1"),
+        (
+            dict(train_labels=np.array(["a", "b"] * 6), class_names=np.array(["a", "c"])),
+            "has 'b' in row 1; allowed are the names in class_names: a, c",
+        ),
+        (
+            dict(
+                train_labels=np.array(["a", "b"] * 6),
+                test_labels=np.arange(12) % 2,
+                test_images=np.zeros((12, 8, 8), np.uint8),
+            ),
+            "test_labels has numbers where other labels are texts",
+        ),
         (dict(class_names=np.array(["a", "b"])), r"0\.\.1, since class_names has 2 names"),
         (dict(class_names=np.full((3, 3), "a")), "numbers and names"),
         (dict(class_names=np.array([["a", "b"], ["c", "d"]])), "none of them has the numbers"),

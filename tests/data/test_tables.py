@@ -146,6 +146,86 @@ def test_only_changed_rows_of_a_table_change():
     )
 
 
+def test_every_file_that_is_left_out_is_listed_with_its_reason(tmp_path):
+    """The notes name only the first ones."""
+    files = {f"{k}/{i}.png": blob(i) for k in "ab" for i in range(3)}
+    lost = {f"a/{i}.psd": b"x" for i in range(40)} | {"b/bad.png": b"x", "stray.png": blob()}
+    found = data.load(write(tmp_path / "folders", files | lost))
+    assert {name for name, _ in found.left_out} == set(lost)
+    reasons = dict(found.left_out)
+    assert reasons["a/7.psd"] == "file that is no image by its name"
+    assert reasons["stray.png"] == "image outside the class folders"
+    assert "is no JPEG" in reasons["b/bad.png"]
+    photos(tmp_path / "table", ["a.png", "b.png", "c.png"])
+    table = tmp_path / "table/labels.csv"
+    table.write_text(HEAD + "a.png,x,,\nb.png,y,,\nlost.png,x,,\n,x,,\nc.png,z,val,\n")
+    reasons = dict(data.load(f"manifest:{table}").left_out)
+    assert reasons["lost.png"].startswith("row whose file is missing")
+    assert reasons["labels.csv, row 4"] == "row without an image or a label"
+    assert reasons["c.png"] == "image whose class has no training image"
+    unlisted = data.load(f"folder:{tmp_path / 'table'}").left_out
+    assert not {"a.png", "b.png"} & {name for name, _ in unlisted}
+
+
+JSON_MIN = [
+    {"image": "/data/upload/3/1a2b3c4d-a.png", "id": 1, "choice": "cat"},
+    {"image": "s3://bucket/deep/b.png?x=1", "id": 2, "choice": ["dog"]},
+]
+
+
+def chosen(name: str, **more) -> dict:
+    return {"result": [{"type": "choices", "value": {"choices": [name]}}], **more}
+
+
+def test_tasks_of_label_studio(tmp_path):
+    photos(tmp_path, ["a.png", "deep/b.png", "c.png", "d.png", "e.png"])
+    (tmp_path / "min.json").write_text(json.dumps(JSON_MIN))
+    found = data.load(f"labelstudio:{tmp_path / 'min.json'}")
+    assert [found.classes[label] for label in found.labels] == ["cat", "dog"]
+    local = "/data/local-files/?d="
+    tasks = [
+        {"data": {"image": f"{local}a.png"}, "annotations": [chosen("cat"), chosen("dog"),
+                                                              chosen("dog")]},
+        {"data": {"image": f"{local}deep%2Fb.png"}, "annotations": [
+            chosen("dog"), chosen("cat", ground_truth=True)]},
+        {"data": {"image": "c.png", "split": "val"}, "annotations": [],
+         "predictions": [chosen("cat", score=0.2), chosen("dog", score=0.9)]},
+        {"data": {"image": "d.png", "id": 7}, "annotations": [chosen("cat")]},
+        {"data": {"image": "e.png"}, "annotations": [chosen("cat", was_cancelled=True)]},
+        {"data": {"image": "http://x.org/missing.png"}, "annotations": [chosen("cat")]},
+    ]  # fmt: skip
+    (tmp_path / "tasks.json").write_text(json.dumps(tasks))
+    found = data.load(f"labelstudio:{tmp_path / 'tasks.json'}")
+    assert [found.classes[label] for label in found.labels] == ["dog", "cat", "cat"]
+    assert found.ids == ("a.png", "deep/b.png", "7")
+    assert found.val_labels.tolist() == [found.classes.index("dog")]
+    assert "1 tasks without an annotation have the label of their prediction" in notes(found)
+    reasons = dict(found.left_out)
+    assert reasons["tasks.json, task 5"] == "task that was skipped"
+    assert "missing.png" in reasons
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ("{}", "is no list of tasks"),
+        ("[", "is no JSON"),
+        ([{"data": {"image": "a.png"}, "annotations": [
+            {"result": [{"type": "choices", "value": {"choices": ["a", "b"]}}]}]}],
+         "task 1 has .*one label per image is needed"),
+        ([{"data": {"image": "a.png", "split": "dev"}, "annotations": [chosen("cat")]}],
+         "task 1 has the split 'dev'; allowed are train, val and test"),
+        ([{"data": {"image": "data:image/png;base64,???"}, "annotations": [chosen("cat")]}],
+         "no data URI in base64"),
+    ],
+)  # fmt: skip
+def test_tasks_that_cannot_be_used_say_why(tmp_path, tasks, message):
+    path = tmp_path / "tasks.json"
+    path.write_text(tasks if isinstance(tasks, str) else json.dumps(tasks))
+    with pytest.raises(DataError, match=message):
+        data.load(f"labelstudio:{path}")
+
+
 def test_parquet_of_the_hub_holds_images_and_names(tmp_path):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -75,6 +75,14 @@ def test_a_rare_class_is_not_swallowed():
     assert found.by_class[0] < 5
 
 
+@pytest.mark.parametrize("own", [0.0, 0.2, 0.5])
+def test_two_images_of_a_rare_class_are_no_proof_of_wrong_labels(own):
+    """Below 1, label issues propose no change. own: share of their neighbors of the same class."""
+    given = np.r_[np.zeros(2000, int), np.ones(2, int)]
+    votes = np.where(given[:, None] == 1, [1 - own, own], [1, 0]).astype(np.float32)
+    assert estimate_noise(votes, given).interval[0] < 1
+
+
 def test_the_probability_of_the_true_class_is_calibrated():
     true, given, votes = problem(0.4)
     posterior = true_class_probability(

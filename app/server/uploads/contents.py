@@ -4,7 +4,6 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path as FilePath
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -24,7 +23,7 @@ from engine.data.image_files import left_out
 from engine.data.images import BYTES_PER_PIXEL, FORMATS, JPEG, open_image
 from engine.data.layout import Arrangement, Layout, arrange
 from engine.data.npy import read_header
-from engine.data.parts import check_class_names, plain_class
+from engine.data.parts import Notes, check_class_names, plain_class
 from engine.data.pixels import converted, is_deep, levels, value_range
 from engine.data.tables import Labeled
 from engine.errors import DataError, ImageError
@@ -45,7 +44,7 @@ class Placed(NamedTuple):
 
     layout: Layout
     targets: dict[Path, Path]  # path in the zip -> part, class folder, and the path below
-    notes: list[str]
+    notes: Notes
     found: Arrangement
     labeled: list[Labeled] | None = None  # where the labels are from tables
 
@@ -81,7 +80,7 @@ def check_arrays(archive: Archive, report: Report) -> None:
 
 def unpack_images(
     archive: Archive, folder: FilePath, limits: Limits, report: Report
-) -> tuple[Layout, list[str]]:
+) -> tuple[Layout, Notes]:
     """Write the images to folder/train/<class>/ and so on; returns their layout, and notes.
 
     The zip may contain <class>/... or train/<class>/..., both also inside outer folders, or images
@@ -90,7 +89,8 @@ def unpack_images(
     limits of this process, and stored as PNG, so that the server itself only ever decodes these
     two. Raises UploadError.
     """
-    names, notes = archive.names()
+    names, guessed = archive.names()
+    notes = Notes(guessed)
     members: dict[Path, zipfile.ZipInfo] = {}
     for member, name in zip(archive.members, names, strict=True):
         path = parts(name)
@@ -101,7 +101,7 @@ def unpack_images(
         placed = place(archive, members)
     except DataError as error:
         raise UploadError(f"{error}") from None
-    notes += placed.notes
+    notes.add(placed.notes)
     if not placed.targets:
         raise UploadError(
             " ".join(
@@ -139,15 +139,20 @@ def unpack_images(
                 "PNG, which is the most allowed; save them as JPEG first"
             )
     notes += left_out(problems)
+    notes.left_out += problems
     if len(problems) == len(placed.targets):
         raise UploadError(" ".join(["it has no readable image.", *notes]).removesuffix("."))
     return placed.layout, notes
 
 
-def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
+def place(
+    archive: Archive,
+    members: dict[Path, zipfile.ZipInfo],
+    read_rows: Callable[[bytes, str], tables.Rows] = tables.read_rows,
+) -> Placed:
     """Where the images of a zip are unpacked to, by its folders, or else by a table in it.
 
-    Raises DataError.
+    read_rows: reads a table; outside the sandbox that of `parquet`. Raises DataError.
     """
     found = arrange([path for path in members if path], "it")
     if len(found.classes) >= 2:
@@ -163,8 +168,8 @@ def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
             raise DataError(f"the tables have more than {MOST_TABLES // MB} MB in all")
         return b"".join(archive.chunks(members[path]))
 
-    notes: list[str] = []
-    labeled = tables.in_files([p for p in members if p and _is_text(p)], content, notes)
+    notes = Notes()
+    labeled = tables.in_files([path for path in members if path], content, notes, read_rows)
     if not labeled:
         found.remarks += notes
         targets = {path: (part, *path[found.depth :]) for path, (part, _) in found.images.items()}
@@ -173,14 +178,9 @@ def place(archive: Archive, members: dict[Path, zipfile.ZipInfo]) -> Placed:
         if "/" in kind or "\\" in kind or kind.startswith("."):
             raise DataError(f"the class name {shown(kind, 40)!r} cannot be the name of a folder")
     check_class_names("it", sorted({one.row.label for one in labeled}))
-    notes += found.notes_on_files({one.table for one in labeled})
+    notes.add(found.notes_on_files({one.table for one in labeled}))
     targets = {one.path: (one.row.part, one.row.label, *one.path) for one in labeled}
     return Placed(Layout(), targets, notes, found, labeled)
-
-
-def _is_text(path: Path) -> bool:
-    """Whether a file is no table of a form that is read by a library."""
-    return PurePosixPath(path[-1]).suffix.lower() != ".parquet"
 
 
 def check_counts(n_classes: int, n: int) -> None:

@@ -110,6 +110,17 @@ def _too_long(limits: Limits) -> str:
     )
 
 
+def environment() -> dict[str, str]:
+    """The variables of a process with limits: none that is secret, no path to other programs.
+
+    One thread, and no reserve of address space, which is limited.
+    """
+    kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    memory = {"ARROW_DEFAULT_MEMORY_POOL": "system"}
+    return kept | threads | memory | {"PYTHONUTF8": "1", "PATH": ""}
+
+
 class _Process:
     """The process of one upload and its output."""
 
@@ -120,14 +131,11 @@ class _Process:
             "limits": asdict(limits),
             "smallest": SMALLEST_SIDE,
         }
-        threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
-        # no secret of the server's environment, and no path to other programs
-        kept = {name: os.environ[name] for name in NEEDED if name in os.environ}
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             [*COMMAND, json.dumps(request)],
             cwd=ROOT,
-            env=kept | threads | {"PYTHONUTF8": "1", "PATH": ""},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=self._errors,

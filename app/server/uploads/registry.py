@@ -62,6 +62,7 @@ class Upload:
     form: str  # "npz", "folder" or "manifest"
     dataset: str
     notes: tuple[str, ...] = ()  # what was left out, in one sentence each
+    left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that was left out
     layout: Layout = Layout()  # of a folder
     at: float = 0.0  # when it was checked; a folder of the server may change
 
@@ -164,7 +165,12 @@ def find(key: str, root: Path) -> Upload | None:
         about = read_json(path)
         path.touch()
         return Upload(
-            **about | {"notes": tuple(about["notes"]), "layout": Layout(**about["layout"])}
+            **about
+            | {
+                "notes": tuple(about["notes"]),
+                "left_out": tuple((str(name), str(why)) for name, why in about.get("left_out", ())),
+                "layout": Layout(**about["layout"]),
+            }
         )
     except (StoreError, OSError, TypeError, KeyError):
         return None
@@ -287,4 +293,7 @@ def _unpack(own: Path, later: Path, name: str, job: Job) -> Upload:
     result = jobs.run(own, name, job)
     dataset = f"{result['form']}:{later.resolve() / result['file']}"
     layout = Layout(**result["layout"] or {})
-    return Upload(later.name, name, result["form"], dataset, tuple(result["notes"]), layout)
+    left_out = tuple((name, why) for name, why in result["left_out"])
+    return Upload(
+        later.name, name, result["form"], dataset, tuple(result["notes"]), left_out, layout
+    )

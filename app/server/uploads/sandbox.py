@@ -31,6 +31,7 @@ from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
 from engine.data import folder, manifest, npz
 from engine.data.image_files import Settings
 from engine.data.memory import MB
+from engine.data.parts import Notes
 from engine.errors import DataError
 
 MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
@@ -41,7 +42,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) -> dict[str, Any]:
-    """Check own/.file and unpack it there; returns form, file (its name), notes and layout.
+    """Check own/.file and unpack it there; returns form, file, notes, left_out, layout.
 
     name: of the upload, for messages. smallest: fewest pixels of an image's shorter side. Raises
     UploadError.
@@ -52,7 +53,7 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
     if not zipfile.is_zipfile(path):
         raise UploadError("it is neither an .npz file nor a .zip file")
     form, layout = "npz", None
-    notes: list[str] = []
+    notes = Notes()
     with opened(path) as archive:
         if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
             check_arrays(archive, report)
@@ -66,7 +67,13 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
     except UploadError as error:  # what was left out may be the reason
         raise UploadError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
     packed = None if layout is None else asdict(layout)
-    return {"form": form, "file": path.name, "notes": notes, "layout": packed}
+    return {
+        "form": form,
+        "file": path.name,
+        "notes": notes,
+        "left_out": notes.left_out,
+        "layout": packed,
+    }
 
 
 def check(

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from app.components import downloads, figures
@@ -23,6 +24,8 @@ from engine.errors import EngineError
 from engine.reports.check import Urls, check_page, thumbnails
 from engine.runs.folder import open_run
 from engine.runs.forks import data_of
+
+SIDES = (32, 48, 64, 96, 128, 160, 224)  # pixels
 
 
 def show() -> None:
@@ -46,6 +49,7 @@ def show() -> None:
     with left:
         st.caption(escaping.markdown(report.evidence, escaping.MOST_ERROR))
         uploaded(upload.notes, report)
+        left_out(dict([*upload.left_out, *report.left_out]))
         check_cards.show(report, urls)
     with right:
         start(upload.dataset, upload.at, report)
@@ -96,6 +100,21 @@ def save(report: Report, urls: Urls, name: str) -> None:
         )
 
 
+def left_out(files: dict[str, str]) -> None:
+    """A list of all files that were left out. files: name -> reason."""
+    if not files:
+        return
+    with st.expander(f"All files that were left out ({len(files):,})", icon=":material/list:"):
+        st.dataframe(
+            pd.DataFrame({"file": list(files), "reason": list(files.values())}),
+            hide_index=True,
+            key="left-out",
+            height=min(36 * len(files) + 38, 330),
+            alt="Files that were left out, and why",
+        )
+        st.caption("Step 4 hands them back as they came.")
+
+
 def start(dataset: str, at: float, report: Report) -> None:
     """A few settings, the time it takes, and the button."""
     with st.container(border=True, key="tuned"):
@@ -115,6 +134,15 @@ def start(dataset: str, at: float, report: Report) -> None:
             key="thorough",
             format_func={True: "Thorough", False: "Quick"}.__getitem__,
         )
+        size = st.selectbox(
+            "Longest side of the images",
+            [None, *sizes(report.shape)],
+            key="size",
+            format_func=lambda side: side_name(report.shape, side),
+            help="Automatic follows the median width and height of the training images, shrunk to "
+            "64 pixels. Larger images show finer details, and take time and memory by the square "
+            "of their side.",
+        )
         fit = "pad"
         if any("of another aspect ratio" in note for note in report.notes):
             fit = st.segmented_control(
@@ -127,6 +155,8 @@ def start(dataset: str, at: float, report: Report) -> None:
                 help="Pad keeps the whole image, with black borders. Crop cuts two sides.",
             )
         left = estimated_seconds(dataset, at) * (1 if thorough else 0.5)
+        _, height, width = report.shape
+        left *= 1 if size is None else size**2 / (height * width)
         st.caption(
             f"About **{minutes(left)}** on this machine. Your labels are used unchanged: no noise "
             "is added."
@@ -134,10 +164,21 @@ def start(dataset: str, at: float, report: Report) -> None:
         if st.button("Find wrong labels", type="primary", icon=":material/search:", key="find"):
             config = suggestions.suggested_settings(
                 load(dataset), mirror=mirror, thorough=bool(thorough)
-            ).changed(image_fit=fit)
+            ).changed(image_fit=fit, image_size=size)
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()
+
+
+def sizes(shape: tuple[int, ...]) -> list[int]:
+    """The sides in pixels that can be chosen for images whose common shape is (C, H, W)."""
+    return [side for side in SIDES if side != max(shape[1:])]
+
+
+def side_name(shape: tuple[int, ...], side: int | None) -> str:
+    """A side in words; None is the common size."""
+    _, height, width = shape
+    return f"Automatic: {width} x {height}" if side is None else f"{side} pixels"
 
 
 def _run_on(dataset: str) -> tuple[str | None, int]:

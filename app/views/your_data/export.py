@@ -1,268 +1,148 @@
-"""Export of reviewed labels: in the format of the upload (npz or class folders), or as a table."""
+"""Export of reviewed labels as one file: the data set in any form, class folders as a zip."""
 
 import io
-import shutil
+import tempfile
 import zipfile
-from collections.abc import Collection
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
-
-from app.server.decisions import Decision
-from app.server.uploads import safe_zip
+from app.server.uploads import parquet, safe_zip
 from app.server.uploads.contents import place
 from app.server.uploads.paths import FOLDER, INCOMING
-from app.server.uploads.registry import of_dataset
+from app.server.uploads.registry import Upload, of_dataset
 from app.server.uploads.safe_zip import MB
-from engine.analysis.label_export import format_share
-from engine.analysis.label_issues import LabelIssues
-from engine.data import Data, tables
-from engine.data.layout import Layout, arrange, list_files
-from engine.data.layout import moved as moved_paths
-from engine.data.tables import Labeled
+from engine.analysis.exports import forms, images
+from engine.analysis.exports.bundle import Bundle, Originals
+from engine.analysis.exports.sinks import ZipSink
+from engine.data import relabeling
+from engine.data.layout import Layout
 from engine.errors import StoreError
-from engine.files import rows_text
-from engine.runs.folder import RunFolder
 
-COLUMNS = (
-    "id", "given", "suggested", "probability", "proposed", "decision", "final", "is_label_issue",
-    "label_quality", "p_clean", "reason", "soft_label_argmax", "reviewed_at",
-)  # fmt: skip
-MAX_ZIP_BYTES = 1024 * MB  # of image files in one zip; larger data sets only have the table
+MAX_ZIP_BYTES = 1024 * MB  # of image files in one file; larger data sets only have the table
+FILES_ONLY = ("manifest",)  # forms that need image files
 
 
 class ExportError(StoreError):
     """A data set that cannot be exported in this format; the message says what to do."""
 
 
-def final_labels(
-    issues: LabelIssues, decisions: dict[int, Decision], accept: float | None = None
-) -> tuple[np.ndarray, list[str]]:
-    """Labels (N,) int64 after review, and how each was decided: keep, change, skip, remove, auto or
-    "". Of a sample to remove, which belongs to no class, the label is the given one.
+def own_form(bundle: Bundle) -> str:
+    """The form in which the data set can be uploaded again: zip of image files, else npz."""
+    return "zip" if bundle.has_files else "npz"
 
-    A sample without a decision keeps its given label (""), unless accept is a number in [0, 1]:
-    then it gets the proposed label ("auto") if the probability of that is at least accept.
+
+def offered(bundle: Bundle) -> dict[str, str]:
+    """The forms that a data set has, besides the table and its own: name -> description."""
+    without = ("csv", "folders", own_form(bundle), *(() if bundle.has_files else FILES_ONLY))
+    return {name: form.description for name, form in forms.FORMS.items() if name not in without}
+
+
+def suffix(bundle: Bundle, form: str) -> str:
+    """The suffix of the file that `contents` makes."""
+    if form == "manifest" and bundle.family == "manifest":
+        return Path(bundle.run.config.dataset).suffix.lower()
+    return ".csv" if form == "csv" else (*forms.FORMS[form].suffixes, ".zip")[0]
+
+
+def contents(bundle: Bundle, form: str, root: Path) -> bytes:
+    """A form of `forms.FORMS` as the content of one file.
+
+    root: folder of the runs and uploads. Raises ExportError if it is too large.
     """
-    final, how = issues.given.copy(), [""] * len(issues.given)
-    if accept is not None:
-        auto = (issues.proposed != final) & (issues.probability >= accept)
-        for sample in np.flatnonzero(auto).tolist():
-            final[sample], how[sample] = issues.proposed[sample], "auto"
-    for sample, decision in decisions.items():
-        final[sample], how[sample] = decision.label, decision.kind
-    return final, how
-
-
-def table(
-    classes: list[str],
-    ids: list[str],
-    issues: LabelIssues,
-    decisions: dict[int, Decision],
-    accept: float | None = None,
-) -> str:
-    """One row for every sample, as CSV with the COLUMNS; see engine/files.py."""
-    final, how = final_labels(issues, decisions, accept)
-    flagged = set(issues.flagged.tolist())
-    rows = (
-        (
-            name,
-            classes[issues.given[i]],
-            classes[issues.suggested[i]],
-            format_share(issues.probability[i]),
-            classes[issues.proposed[i]],
-            how[i],
-            "" if how[i] == "remove" else classes[final[i]],
-            str(i in flagged),
-            f"{issues.quality[i]:.6f}",
-            format_share(issues.p_clean[i]),
-            issues.reason(i, classes) if i in flagged else "",
-            classes[issues.soft_argmax[i]],
-            decisions[i].at if i in decisions else "",
-        )
-        for i, name in enumerate(ids)
-    )
-    return rows_text([COLUMNS, *rows])
-
-
-def data_set(
-    run: RunFolder, data: Data, final: np.ndarray, root: Path, removed: np.ndarray | None = None
-) -> bytes:
-    """The data set of a run with the labels final (N,), as a file in the format of the upload.
-
-    root: folder of the runs and uploads. removed: (N,) bool, samples with the decision "remove",
-    which are left out, except where a table lists the images. Raises ExportError if it is too large
-    for a zip.
-    """
-    left_out = np.zeros(len(final), bool) if removed is None else removed
-    family, _, text = run.config.dataset.partition(":")
-    path, out = Path(text).expanduser(), io.BytesIO()
-    if family == "npz":
-        # in a subset, the names of the samples are their rows in the file
-        rows = np.arange(len(final)) if data.ids is None else np.array(data.ids, dtype=np.int64)
-        write_npz(path, rows, data.labels.numpy(), final, out, rows[left_out])
-    elif family == "folder":
-        upload = of_dataset(run.config.dataset, root)
-        given = [data.classes[label] for label in data.labels.tolist()]
-        names = [data.classes[label] for label in final.tolist()]
-        files = zip(data.ids or (), given, names, strict=True)
-        moved = {file: new for file, old, new in files if old != new}
-        dropped = {file for file, gone in zip(data.ids or (), left_out, strict=True) if gone}
-        original = upload and root / FOLDER / upload.key / INCOMING
-        if original and original.is_file():
-            write_upload(original, moved, out, dropped=dropped)
+    upload = of_dataset(bundle.run.config.dataset, root)
+    original = upload and root / FOLDER / upload.key / INCOMING
+    out = io.BytesIO()
+    if form == "zip" and bundle.family == "folder" and upload and original:
+        if original.is_file():
+            write_upload(original, _changed(bundle), out)
         else:
-            write_folder(path, upload.layout if upload else None, moved, out, dropped=dropped)
-    else:
-        new_npz(data, final, out, left_out)
-    return out.getvalue()
+            write_older(bundle, upload, out)
+        return out.getvalue()
+    if bundle.listing is not None and form not in ("csv", "cleanlab", "manifest"):
+        files = [file.source for file in bundle.listing.files]
+        check_size(sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in files))
+    with tempfile.TemporaryDirectory() as folder, _originals(bundle, original) as originals:
+        path = Path(folder) / f"export{suffix(bundle, form)}"
+        home = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
+        home = home if bundle.family == "folder" else home.parent
+        forms.write(replace(bundle, originals=originals, root=home), form, path)
+        return path.read_bytes()
 
 
-def new_npz(data: Data, final: np.ndarray, out: BinaryIO, removed: np.ndarray) -> None:
-    """Write data to out in the MedMNIST layout, with final (N,) as its training labels.
-
-    removed: (N,) bool, training samples that are left out.
-    """
-    parts = {
-        "train": (data.images[~removed], final[~removed]),
-        "test": (data.test_images, data.test_labels.numpy()),
-    }
-    if data.val_images is not None and data.val_labels is not None:
-        parts["val"] = (data.val_images, data.val_labels.numpy())
-    arrays: dict[str, Any] = {}
-    for part, (images, labels) in parts.items():
-        if len(labels):
-            pixels = images.permute(0, 2, 3, 1).numpy()
-            arrays[f"{part}_images"] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-            arrays[f"{part}_labels"] = labels
-    arrays["class_names"] = np.array(data.classes)
-    np.savez_compressed(out, **arrays)
+def _changed(bundle: Bundle) -> dict[str, str | None]:
+    """Id -> new class of the images whose label changes; None if removed."""
+    assert bundle.listing is not None
+    loaded = {file.id: file.label for file in bundle.listing.files if file.part == "train"}
+    return images.changed_classes(bundle, loaded)
 
 
-def write_npz(
-    path: Path,
-    rows: np.ndarray,
-    given: np.ndarray,
-    final: np.ndarray,
-    out: BinaryIO,
-    removed: np.ndarray | None = None,
-) -> None:
-    """Copy the npz at path to out; only train_labels changes, to final (n,) in its rows (n,).
-
-    given: (n,) classes as loaded, in each of which some row is. All other arrays are copied byte by
-    byte; the labels keep their type, shape and numbers, which may be ids of classes, or one-hot.
-    removed: rows that are left out of all train_ arrays of this length.
-    """
-    name = "train_labels.npy"
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
-        with source.open(name) as file:
-            labels = np.lib.format.read_array(file, allow_pickle=False)
-        one_hot = labels.ndim == 2 and labels.shape[1] > 1
-        numbers = (labels.argmax(1) if one_hot else labels.reshape(-1))[rows]
-        number_of = np.arange(1 + max(given.max(), final.max())).astype(numbers.dtype)
-        number_of[given] = numbers  # of a class in the file
-        if one_hot:
-            labels[rows] = np.eye(labels.shape[1], dtype=labels.dtype)[number_of[final]]
-        else:
-            labels.reshape(-1)[rows] = number_of[final]
-        for member in source.infolist():
-            info = zipfile.ZipInfo(member.filename, member.date_time)
-            info.compress_type = member.compress_type
-            with target.open(info, "w", force_zip64=True) as to:
-                if member.filename == name:
-                    kept = labels if removed is None else np.delete(labels, removed, axis=0)
-                    np.lib.format.write_array(to, kept, allow_pickle=False)
-                elif removed is not None and len(removed) and member.filename.startswith("train_"):
-                    with source.open(member) as file:
-                        array = np.lib.format.read_array(file, allow_pickle=False)
-                    if array.shape[:1] == (len(labels),):
-                        array = np.delete(array, removed, axis=0)
-                    np.lib.format.write_array(to, array, allow_pickle=False)
-                else:
-                    with source.open(member) as file:
-                        shutil.copyfileobj(file, to, MB)
+@contextmanager
+def _originals(bundle: Bundle, path: Path | None) -> Iterator[Originals | None]:
+    """The images of an uploaded zip as they came: id -> path in the zip, and its content."""
+    if bundle.family != "folder" or path is None or not path.is_file():
+        yield None
+        return
+    with safe_zip.opened(path) as archive:
+        paths = [safe_zip.parts(name) for name in archive.names()[0]]
+        members = dict(zip(paths, archive.members, strict=True))
+        targets = place(archive, members, parquet.read_rows).targets
+        yield {
+            "/".join(target): ("/".join(own), partial(_content, archive, members[own]))
+            for own, target in targets.items()
+        }
 
 
-def write_folder(
-    base: Path,
-    layout: Layout | None,
-    moved: dict[str, str],
-    out: BinaryIO,
-    most: int = MAX_ZIP_BYTES,
-    dropped: Collection[str] = (),
-) -> None:
-    """Write a zip of all files under base to out, in the layout of an older upload if it has one.
-
-    moved: id of an image, its path under base -> its new class. dropped: ids of images that are
-    left out. Raises ExportError above `most` bytes.
-    """
-    paths = sorted(list_files(base))
-    check_size(sum(base.joinpath(*path).stat().st_size for path in paths), most)
-    found = arrange(paths, f"{base}")
-    new = moved_paths(found, {tuple(name.split("/")): kind for name, kind in moved.items()})
-    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED, strict_timestamps=False) as target:
-        for path in paths:
-            if "/".join(path) in dropped:
-                continue
-            target.write(base.joinpath(*path), _in_layout("/".join(new.get(path, path)), layout))
+def _content(archive: safe_zip.Archive, member: zipfile.ZipInfo) -> bytes:
+    return b"".join(archive.chunks(member))
 
 
 def write_upload(
-    path: Path,
-    moved: dict[str, str],
-    out: BinaryIO,
-    most: int = MAX_ZIP_BYTES,
-    dropped: Collection[str] = (),
+    path: Path, changed: Mapping[str, str | None], out: BinaryIO, most: int = MAX_ZIP_BYTES
 ) -> None:
     """Copy the uploaded zip at path to out; images get the folders of their new classes.
 
-    moved: id of an image, its path in the unpacked data set -> its new class. dropped: ids of
-    images that are left out, unless a table lists them. All other files are copied as they came.
-    Raises ExportError above `most` bytes.
+    changed: id of an image, its path in the unpacked data set -> its new class; None removes it.
+    All other files are copied as they came. Raises ExportError above `most` bytes.
     """
     with safe_zip.opened(path) as archive:
         check_size(sum(member.file_size for member in archive.members), most)
         paths = [safe_zip.parts(name) for name in archive.names()[0]]
-        placed = place(archive, dict(zip(paths, archive.members, strict=True)))
+        placed = place(archive, dict(zip(paths, archive.members, strict=True)), parquet.read_rows)
         by_id = {"/".join(target): path for path, target in placed.targets.items()}
-        classes = {by_id[name]: kind for name, kind in moved.items()}
-        labels = _labels_of_tables(placed.labeled or [], classes)
-        new = {} if placed.labeled else moved_paths(placed.found, classes)
+        classes = {by_id[name]: kind for name, kind in changed.items()}
+        new = relabeling.changes(placed.found, placed.labeled or [], classes)
         with zipfile.ZipFile(out, "w") as target:
-            gone = set() if placed.labeled else {by_id[name] for name in dropped}
             for member, own in zip(archive.members, paths, strict=True):
-                if own in gone:
+                own_target = new.paths.get(own, own)
+                if own_target is None:
                     continue
-                info = zipfile.ZipInfo("/".join(new.get(own, own)), member.date_time)
+                info = zipfile.ZipInfo("/".join(own_target), member.date_time)
                 info.compress_type = member.compress_type
                 with target.open(info, "w", force_zip64=True) as to:
-                    if own in labels:
+                    if own in new.tables:
                         raw = b"".join(archive.chunks(member))
-                        to.write(tables.changed(raw, own[-1], labels[own]))
+                        to.write(parquet.changed(raw, own[-1], new.tables[own]))
                     else:
                         for chunk in archive.chunks(member):
                             to.write(chunk)
 
 
-def _labels_of_tables(
-    labeled: list[Labeled], classes: dict[tuple[str, ...], str]
-) -> dict[tuple[str, ...], dict[int, str]]:
-    """The labels of the rows of each table of which some change: row -> label.
+def write_older(bundle: Bundle, upload: Upload, out: BinaryIO) -> None:
+    """Write a zip of an upload of an older server, which kept only the images, in its layout."""
 
-    A table without a column of labels gets one: then they are those of all rows.
-    """
-    labels: dict[tuple[str, ...], dict[int, str]] = {}
-    for one in labeled:
-        if one.path in classes:
-            labels[one.table] = {}
-    for one in labeled:
-        if one.table in labels:
-            labels[one.table][one.number] = classes.get(one.path, one.row.label)
-    return labels
+    class Renamed(ZipSink):
+        def add(self, name: str, content: Path | bytes) -> None:
+            super().add(_in_layout(name, upload.layout), content)
+
+    with zipfile.ZipFile(out, "w", strict_timestamps=False) as archive:
+        images.folders(bundle, Renamed(archive))
 
 
-def check_size(n_bytes: int, most: int) -> None:
+def check_size(n_bytes: int, most: int = MAX_ZIP_BYTES) -> None:
     """Raise ExportError where files take more than most bytes."""
     if n_bytes > most:
         raise ExportError(

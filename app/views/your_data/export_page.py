@@ -1,12 +1,14 @@
 """Step 4 of Your data: a summary of the decisions, and the files to download."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
 from app.components import downloads, run_picker, text
+from app.server import escaping
 from app.server.decisions import Decision
 from app.server.label_issues import issues_of
 from app.server.run_view import RunView
@@ -16,9 +18,22 @@ from app.server.visitors import visitor
 from app.state.url_state import bound, get, put
 from app.views.your_data import evidence, export
 from app.views.your_data.reviews import reviews_of
+from engine.analysis.exports.bundle import Bundle
+from engine.analysis.label_export import labels_csv
 from engine.analysis.label_issues import MIN_PROBABILITY, LabelIssues
-from engine.data import Data
-from engine.runs.folder import RunFolder
+from engine.analysis.review import AUTO, FinalLabels, final_labels
+from engine.errors import StoreError
+
+NAMES = {  # of the forms
+    "npz": "NumPy",
+    "zip": "Class folders",
+    "manifest": "Table",
+    "cleanlab": "cleanlab",
+    "labelstudio": "Label Studio",
+    "fiftyone": "FiftyOne",
+    "huggingface": "Hugging Face",
+    "croissant": "Croissant",
+}
 
 
 def show() -> None:
@@ -30,11 +45,11 @@ def show() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         accept = accept_unseen(issues, decisions)
-    final, how = export.final_labels(issues, decisions, accept)
+    final = final_labels(issues, decisions, accept)
     with right:
-        summary(view, issues, final, how)
-    files(view, issues, decisions, accept, final, np.array(how) == "remove")
-    changes(view, issues, final, how)
+        summary(view, issues, final)
+    files(view, issues, final)
+    changes(view, issues, final)
 
 
 def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float | None:
@@ -74,58 +89,51 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
     return accept
 
 
-def summary(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str]) -> None:
+def summary(view: RunView, issues: LabelIssues, final: FinalLabels) -> None:
     """How many labels change, and how many are right if the true labels are known."""
     st.markdown("**Summary**")
-    changed = final != issues.given
-    auto = np.array(how) == "auto"
+    by_you, unseen, removed = final.counts(issues.given)
     with st.container(horizontal=True, gap="large"):
-        st.metric("Labels changed", f"{changed.sum():,}", width="content")
-        st.metric("by you", f"{(changed & ~auto).sum():,}", width="content")
-        st.metric("unseen", f"{(changed & auto).sum():,}", width="content")
+        st.metric("Labels changed", f"{by_you + unseen:,}", width="content")
+        st.metric("by you", f"{by_you:,}", width="content")
+        st.metric("unseen", f"{unseen:,}", width="content")
+        if removed:
+            st.metric("Images removed", f"{removed:,}", width="content")
     true = view.labels.get("true")
-    if true is not None:
+    if true is not None and not final.removed.all():
+        right = (final.labels == true)[~final.removed].mean()
         st.caption(
             f"The true labels are known here: {text.percent((issues.given == true).mean())} of the "
-            f"given labels were right, {text.percent((final == true).mean())} are now."
+            f"given labels were right, {text.percent(right)} are now."
         )
 
 
-def files(
-    view: RunView,
-    issues: LabelIssues,
-    decisions: dict[int, Decision],
-    accept: float | None,
-    final: np.ndarray,
-    removed: np.ndarray,
-) -> None:
-    """The data set with the final labels, the table, and another round with them."""
-    name, run, classes, root = view.name, view.run, view.classes, runs().root
-    ids = [view.sample_name(i) for i in range(len(final))]
+def files(view: RunView, issues: LabelIssues, final: FinalLabels) -> None:
+    """The data set with the final labels, the table, other forms, and another round."""
+    name, run, root = view.name, view.run, runs().root
     data = evidence.images_of(view)
-    family = run.config.dataset.partition(":")[0]
-    suffix = "zip" if family == "folder" else "npz"
-    file_name = f"{name}-reviewed.{suffix}"
+    bundle = Bundle(run, issues, final, loaded=data)
+    own = None if data is None else export.own_form(bundle)
     again = False
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
-        if data is not None:
+        if own is not None:
             downloads.button(
-                f"The data set, reviewed (.{suffix})",
-                lambda: export.data_set(run, data, final, root, removed),
-                file_name,
+                f"The data set, reviewed (.{own})",
+                lambda: export.contents(bundle, own, root),
+                f"{name}-reviewed.{own}",
                 key="save-data",
                 type="primary",
                 icon=":material/folder_zip:",
             )
         downloads.button(
             "A table of all labels (.csv)",
-            lambda: export.table(classes, ids, issues, decisions, accept),
+            lambda: labels_csv(run, issues, final),
             f"{name}-labels.csv",
             mime="text/csv",
             key="save-table",
             icon=":material/table:",
         )
-        if data is not None and runs().may_control(name, visitor()):
+        if own is not None and runs().may_control(name, visitor()):
             again = st.button(
                 "Another round with these labels",
                 icon=":material/replay:",
@@ -135,34 +143,54 @@ def files(
             )
     st.caption(
         "The data set keeps the format of the upload: an npz with only the training labels "
-        "changed, or class folders with the files moved. The table lists for each sample the "
-        "given, suggested and final label, the decision, and when it was made."
+        "changed, or class folders with the files moved. Images that belong to no class are left "
+        "out. The table lists for each sample the given, suggested and final label, and the "
+        "decision."
     )
-    if removed.any():
-        st.caption(
-            f"{removed.sum():,} images that belong to no class are left out of the data set, "
-            "unless a table in it lists the images; the table of all labels says “remove”."
+    if own is not None:
+        other_forms(bundle, name, root)
+    if again and own is not None:
+        start_again(bundle, own, f"{name}-reviewed.{own}")
+
+
+def other_forms(bundle: Bundle, name: str, root: Path) -> None:
+    """A choice of the forms of other tools, and the button that saves the data set in one."""
+    offered = export.offered(bundle)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="other-forms"):
+        form = st.selectbox(
+            "In the form of another tool",
+            list(offered),
+            format_func=lambda form: f"{NAMES[form]}: {offered[form]}",
+            key="form",
+            width=440,
         )
-    if again and data is not None:
-        start_again(run, data, final, removed, file_name)
+        suffix = export.suffix(bundle, form)
+        downloads.button(
+            f"Save ({suffix})",
+            lambda: export.contents(bundle, form, root),
+            f"{name}-{form}{suffix}",
+            key="save-form",
+        )
 
 
-def start_again(
-    run: RunFolder, data: Data, final: np.ndarray, removed: np.ndarray, file_name: str
-) -> None:
+def start_again(bundle: Bundle, form: str, file_name: str) -> None:
     """Make an upload of the data set with the final labels, and go to step 2 with it."""
     root = runs().root
-    with st.spinner("Packing and checking"):
-        file = io.BytesIO(export.data_set(run, data, final, root, removed))
-        upload = registry.receive(file, file_name, root, owner=visitor().id)
+    try:
+        with st.spinner("Packing and checking"):
+            file = io.BytesIO(export.contents(bundle, form, root))
+            upload = registry.receive(file, file_name, root, owner=visitor().id)
+    except StoreError as error:
+        st.error(escaping.lines(error), icon=":material/block:")
+        return
     runs().claim(upload.key)
     put(upload=upload.key, step="check")
     st.rerun()
 
 
-def changes(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str]) -> None:
+def changes(view: RunView, issues: LabelIssues, final: FinalLabels) -> None:
     """The labels that change, to be checked once more."""
-    rows = np.flatnonzero(final != issues.given)
+    rows = np.flatnonzero((final.labels != issues.given) | final.removed)
     if not len(rows):
         st.info(
             "No label changes yet. Decide on some in step 3, or accept proposed changes unseen."
@@ -174,9 +202,12 @@ def changes(view: RunView, issues: LabelIssues, final: np.ndarray, how: list[str
             "image": evidence.thumbnails(evidence.images_of(view), shown),
             "sample": [view.sample_name(int(row)) for row in shown],
             "given": [classes[label] for label in issues.given[shown]],
-            "final": [classes[label] for label in final[shown]],
-            "decided": ["by you" if how[row] == "change" else "unseen" for row in shown.tolist()],
-            "likelihood": issues.pred_probs[shown, final[shown]],
+            "final": [
+                "(removed)" if final.removed[row] else classes[final.labels[row]]
+                for row in shown.tolist()
+            ],
+            "decided": ["unseen" if final.how[row] == AUTO else "by you" for row in shown.tolist()],
+            "likelihood": issues.pred_probs[shown, final.labels[shown]],
         }
     )
     st.markdown(f"**Labels that change** ({len(rows):,})")

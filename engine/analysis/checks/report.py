@@ -62,6 +62,7 @@ class Report:
     evidence: str  # what labels were judged by, one sentence
     checks: tuple[Check, ...]
     notes: tuple[str, ...]  # repairs made while loading
+    left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that was not read
 
     def __getitem__(self, kind: str) -> Check:
         return next(check for check in self.checks if check.kind == kind)

@@ -1,131 +1,28 @@
 """The exported data set has the format of the upload, and differs from it in labels only."""
 
-import csv
 import io
+import json
+import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from app.server.decisions import Decision
 from app.server.uploads import registry
-from app.server.uploads.contents import Layout
 from app.views.your_data import export
-from engine.analysis.label_issues import LabelIssues
+from engine.analysis.exports.bundle import Bundle
+from engine.analysis.label_issues import label_issues
+from engine.analysis.review import FinalLabels
 from engine.config import configure
 from engine.data import load
+from engine.data.relabeling import write_npz
 from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.server.test_uploads import arrays, pets, png, zipped
-
-
-def issues_of(given, suggested, proposed, probability) -> LabelIssues:
-    given, suggested = np.array(given), np.array(suggested)
-    likelihood = np.full((len(given), 3), 0.0)
-    likelihood[np.arange(len(given)), suggested] = 0.8
-    clean = np.linspace(0.1, 0.9, len(given))
-    clean[4] = np.nan
-    return LabelIssues(
-        given=given,
-        suggested=suggested,
-        pred_probs=likelihood,
-        p_clean=clean,
-        quality=clean / 2,
-        probability=np.array(probability),
-        flagged=np.arange(len(given)),
-        proposed=np.array(proposed),
-        soft_argmax=np.array([2, 2, 2, 2, 2]),
-        soft_weight=np.full(len(given), 0.6),
-        votes=likelihood,
-        noise=None,
-        warning=None,
-    )
-
-
-ISSUES = issues_of([0, 1, 2, 0, 1], [1, 1, 0, 2, 0], [1, 1, 0, 2, 1], [0.96, 0.8, 0.98, 0.99, 0.99])
-DECISIONS = {
-    0: Decision(0, "keep", 0, "2026-01-01T00:00:00+00:00"),
-    2: Decision(2, "change", 1, "2026-01-02T00:00:00+00:00"),
-}
-
-
-def test_only_decided_labels_change():
-    final, how = export.final_labels(ISSUES, DECISIONS)
-    assert final.tolist() == [0, 1, 1, 0, 1]
-    assert how == ["keep", "", "change", "", ""]
-    assert ISSUES.given.tolist() == [0, 1, 2, 0, 1]
-
-
-def test_unseen_changes_only_on_request_and_never_against_a_decision():
-    final, how = export.final_labels(ISSUES, DECISIONS, accept=0.95)
-    assert final.tolist() == [0, 1, 1, 2, 1]
-    assert how == ["keep", "", "change", "auto", ""]
-
-
-def test_a_suggestion_that_is_not_proposed_changes_nothing_unseen():
-    """However sure: sample 4 has a suggestion, and no proposal."""
-    final, how = export.final_labels(ISSUES, {}, accept=0.95)
-    assert final.tolist() == [1, 1, 0, 2, 1]
-    assert how == ["auto", "", "auto", "auto", ""]
-
-
-def test_what_belongs_to_no_class_is_left_out(tmp_path):
-    decisions = {1: Decision(1, "remove", 1, "2026-01-01T00:00:00+00:00")}
-    final, how = export.final_labels(ISSUES, decisions, accept=0.95)
-    assert how[1] == "remove"
-    assert final[1] == ISSUES.given[1]
-    rows = list(csv.DictReader(io.StringIO(export.table("abc", "vwxyz", ISSUES, decisions))))
-    assert (rows[1]["decision"], rows[1]["final"]) == ("remove", "")
-    before = dict(train_images=np.arange(5), train_labels=np.arange(5) % 3, extra=np.arange(5))
-    np.savez(tmp_path / "a.npz", **before)
-    out = io.BytesIO()
-    given = before["train_labels"]
-    export.write_npz(tmp_path / "a.npz", np.arange(5), given, given, out, np.array([1]))
-    after = np.load(io.BytesIO(out.getvalue()))
-    assert after["train_images"].tolist() == [0, 2, 3, 4]
-    assert after["train_labels"].tolist() == [0, 2, 0, 1]
-    assert after["extra"].tolist() == [0, 1, 2, 3, 4]
-
-
-def test_the_file_of_what_belongs_to_no_class_is_left_out(tmp_path):
-    about = registry.receive(zipped(pets()), "pets.zip", tmp_path)
-    base = Path(about.dataset.partition(":")[2])
-    gone = "train/cat/1.png"
-    for out in (outs := (io.BytesIO(), io.BytesIO())):
-        if out is outs[0]:
-            export.write_upload(original(about), {}, out, dropped={gone})
-        else:
-            export.write_folder(base, about.layout, {}, out, dropped={gone})
-    names = [set(zipfile.ZipFile(out).namelist()) for out in outs]
-    assert names[0] == set(pets()) - {"cat/1.png"}
-    assert len(names[1]) == len(pets()) - 1
-
-
-def test_the_table_has_everything():
-    text = export.table(["a", 'b,"', "ü"], ["x", "y", "z", "w", "v"], ISSUES, DECISIONS, 0.95)
-    rows = list(csv.DictReader(io.StringIO(text)))
-    assert [row["id"] for row in rows] == ["x", "y", "z", "w", "v"]
-    assert [row["final"] for row in rows] == ["a", 'b,"', 'b,"', "ü", 'b,"']
-    assert [row["decision"] for row in rows] == ["keep", "", "change", "auto", ""]
-    assert rows[4]["p_clean"] == ""  # not known
-    assert rows[2] == {
-        "id": "z",
-        "given": "ü",
-        "suggested": "a",
-        "probability": "0.980000",
-        "proposed": "a",
-        "decision": "change",
-        "final": 'b,"',
-        "p_clean": "0.500000",
-        "is_label_issue": "True",
-        "label_quality": "0.250000",
-        "reason": "The network sees a (80 %) rather than ü (0 %), and of the most similar images "
-        "80 % are labeled a, 0 % ü.",
-        "soft_label_argmax": "ü",
-        "reviewed_at": "2026-01-02T00:00:00+00:00",
-    }
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
@@ -135,9 +32,8 @@ def test_of_an_npz_only_the_labels_change(tmp_path, dtype):
         arrays(train_labels=labels, notes=np.array(["one", "two"]), extra=np.eye(3)).read()
     )
     out, final = io.BytesIO(), [2, 1, 0, 1, 1, 2]
-    export.write_npz(
-        tmp_path / "a.npz", np.arange(6), labels.ravel().astype(int), np.array(final), out
-    )
+    given = labels.ravel().astype(int)
+    write_npz(tmp_path / "a.npz", np.arange(6), given, np.array(final), "abc", out)
     out.seek(0)
     before, after = np.load(tmp_path / "a.npz"), np.load(out)
     assert before.files == after.files
@@ -152,7 +48,7 @@ def test_the_compression_is_kept(tmp_path):
     for save, kind in ((np.savez, zipfile.ZIP_STORED), (np.savez_compressed, zipfile.ZIP_DEFLATED)):
         save(tmp_path / "a.npz", train_images=np.zeros((2, 8, 8), np.uint8), train_labels=[0, 1])
         out = io.BytesIO()
-        export.write_npz(tmp_path / "a.npz", np.arange(2), np.array([0, 1]), np.array([1, 1]), out)
+        write_npz(tmp_path / "a.npz", np.arange(2), np.array([0, 1]), np.array([1, 1]), "abc", out)
         assert {m.compress_type for m in zipfile.ZipFile(out).infolist()} == {kind}
 
 
@@ -181,9 +77,12 @@ def test_in_folders_files_are_moved(tmp_path, prefix):
     expected = {k: v for k, v in files.items() if k != f"{prefix}cat/1.png"}
     expected[f"{prefix}dog/1-from-cat.png"] = files[f"{prefix}cat/1.png"]
     assert unpacked(out) == expected
-    older = io.BytesIO()  # of an upload whose zip was not kept
-    export.write_folder(base, about.layout, {"train/cat/1.png": "dog"}, older)
-    assert unpacked(older) == {k: v for k, v in expected.items() if "broken" not in k}
+    (base.parent / ".file").unlink()  # an older server did not keep the zip
+    run = ran(tmp_path, about.dataset)
+    final = run.labels["given"].copy()
+    final[run.labels["ids"].tolist().index("train/cat/1.png")] = 1
+    older = unpacked(io.BytesIO(exported(run, final, tmp_path)))
+    assert older == {k: v for k, v in expected.items() if "broken" not in k}
 
 
 def test_what_was_not_read_comes_back_as_it_came(tmp_path):
@@ -200,6 +99,25 @@ def test_what_was_not_read_comes_back_as_it_came(tmp_path):
     assert list(unpacked(out).items()) == [(names.get(k, k), v) for k, v in files.items()]
 
 
+def test_names_of_a_mac_come_back_right(tmp_path):
+    """They are UTF-8 without its mark."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in pets().items():
+            archive.writestr(name.replace("cat", "caf\u00e9"), content)
+    raw = out.getvalue()
+    for start in (b"PK\x03\x04", b"PK\x01\x02"):
+        at = 6 if start.endswith(b"\x04") else 8  # of the flags in a header
+        for place in [m.start() for m in re.finditer(re.escape(start), raw)]:
+            raw = raw[: place + at + 1] + b"\0" + raw[place + at + 2 :]
+    about = registry.receive(io.BytesIO(raw), "x.zip", tmp_path)
+    assert load(about.dataset).classes == ("caf\u00e9", "dog")
+    new = io.BytesIO()
+    export.write_upload(original(about), {"train/caf\u00e9/0.png": "dog"}, new)
+    names = ["caf\u00e9/1.png", "caf\u00e9/2.png", "dog/0-from-caf\u00e9.png"]
+    assert sorted(unpacked(new))[:3] == names
+
+
 def test_labels_from_a_table_come_back_in_the_table(tmp_path):
     table = b'file_name;label;note\r\n"0.png"; cat ;1\r\n1.png;"dog";2\r\n2.png;dog;3\r\n'
     files = {
@@ -211,9 +129,29 @@ def test_labels_from_a_table_come_back_in_the_table(tmp_path):
     run, data = ran(tmp_path, about.dataset), load(about.dataset)
     final = data.labels.numpy().copy()
     final[data.ids.index("train/dog/images/2.png")] = 0
-    out = export.data_set(run, data, final, tmp_path)
+    out = exported(run, final, tmp_path)
     expected = files | {"labels.csv": table.replace(b"2.png;dog", b"2.png;cat")}
     assert list(unpacked(io.BytesIO(out)).items()) == list(expected.items())
+
+
+def test_a_parquet_table_of_labels_comes_back_as_parquet(tmp_path):
+    """Read and written by other processes."""
+    table = io.BytesIO()
+    rows = {
+        "file_name": ["0.png", "1.png", "2.png"],
+        "label": ["cat", "dog", "dog"],
+        "x": [1, 2, 3],
+    }
+    parquet.write_table(pa.table(rows), table)
+    files = {"labels.parquet": table.getvalue(), **{f"{i}.png": png(9 * i) for i in range(3)}}
+    about = registry.receive(zipped(files), "x.zip", tmp_path)
+    assert "Labels are from labels.parquet." in about.notes
+    out = io.BytesIO()
+    export.write_upload(original(about), {"train/dog/2.png": "cat", "train/dog/1.png": None}, out)
+    found = unpacked(out)
+    again = parquet.read_table(io.BytesIO(found.pop("labels.parquet"))).to_pydict()
+    assert again == {"file_name": ["0.png", "2.png"], "label": ["cat", "cat"], "x": [1, 3]}
+    assert found == {"0.png": png(0), "2.png": png(18)}
 
 
 def test_a_folder_of_the_server_comes_back_whole(tmp_path):
@@ -225,7 +163,7 @@ def test_a_folder_of_the_server_comes_back_whole(tmp_path):
     data = load(run.config.dataset)
     final = data.labels.numpy().copy()
     final[data.ids.index("cat/deep/9.png")] = 1
-    out = export.data_set(run, data, final, tmp_path)
+    out = exported(run, final, tmp_path)
     assert unpacked(io.BytesIO(out)) == {
         name.replace("cat/deep", "dog/deep"): content for name, content in files.items()
     }
@@ -238,7 +176,7 @@ def test_ids_of_classes_and_one_hot_labels_come_back_as_such(tmp_path):
         (tmp_path / "a.npz").write_bytes(arrays(train_labels=labels).read())
         assert load(f"npz:{tmp_path / 'a.npz'}").labels.tolist() == given.tolist()
         out = io.BytesIO()
-        export.write_npz(tmp_path / "a.npz", np.arange(6), given, final, out)
+        write_npz(tmp_path / "a.npz", np.arange(6), given, final, "abc", out)
         out.seek(0)
         assert (np.load(out)["train_labels"] == expected).all()
 
@@ -272,6 +210,15 @@ def test_too_large_for_a_zip(tmp_path):
         export.write_upload(original(about), {}, io.BytesIO(), most=100)
 
 
+def exported(run: RunFolder, final, root: Path, form: str = "", removed=()) -> bytes:
+    """The data set of a run with these labels (N,), by default in its own form."""
+    issues = label_issues(run)
+    gone = np.isin(np.arange(len(final)), removed)
+    labels = FinalLabels(np.asarray(final), gone, ["change"] * len(final), [""] * len(final))
+    bundle = Bundle(run, issues, labels)
+    return export.contents(bundle, form or export.own_form(bundle), root)
+
+
 SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)
 
 
@@ -287,7 +234,7 @@ def test_a_run_of_an_npz_subset_writes_into_the_right_rows(tmp_path):
     run = ran(tmp_path, about.dataset, limit=3)
     data = load(about.dataset, limit=3)
     rows = [int(name) for name in data.ids]
-    out = np.load(io.BytesIO(export.data_set(run, data, np.array([2, 2, 1]), tmp_path)))
+    out = np.load(io.BytesIO(exported(run, np.array([2, 2, 1]), tmp_path)))
     expected = load(about.dataset).labels.numpy().copy()
     expected[rows] = [2, 2, 1]
     assert out["train_labels"].ravel().tolist() == expected.tolist()
@@ -298,7 +245,7 @@ def test_a_run_of_folders_moves_the_right_files(tmp_path):
     run, data = ran(tmp_path, about.dataset), load(about.dataset)
     final = data.labels.numpy().copy()
     final[data.ids.index("train/cat/2.png")] = 1
-    names = zipfile.ZipFile(io.BytesIO(export.data_set(run, data, final, tmp_path))).namelist()
+    names = zipfile.ZipFile(io.BytesIO(exported(run, final, tmp_path))).namelist()
     assert sorted(names) == [
         "cat/0.png",
         "cat/1.png",
@@ -313,7 +260,7 @@ def test_built_in_data_becomes_an_npz_that_can_be_trained_on(tmp_path):
     run = ran(tmp_path, "digits", limit=40, batch_size=16)
     data = load("digits", limit=40)
     final = np.roll(data.labels.numpy(), 1)
-    (tmp_path / "again.npz").write_bytes(export.data_set(run, data, final, tmp_path))
+    (tmp_path / "again.npz").write_bytes(exported(run, final, tmp_path))
     again = load(f"npz:{tmp_path / 'again.npz'}")
     assert again.labels.tolist() == final.tolist()
     assert again.images.equal(data.images)
@@ -323,9 +270,30 @@ def test_built_in_data_becomes_an_npz_that_can_be_trained_on(tmp_path):
 
 def test_a_class_stored_as_on_a_mac_is_one_folder_in_the_zip(tmp_path):
     base = tmp_path / "photos"
-    for home in ("train/cafe\u0301/1.png", "train/dog/1.png"):
+    for home in ("cafe\u0301/1.png", "dog/1.png", "dog/2.png"):
         (base / home).parent.mkdir(parents=True, exist_ok=True)
-        (base / home).write_bytes(png(home.count("dog")))
-    out = io.BytesIO()
-    export.write_folder(base, Layout(), {"train/dog/1.png": "caf\u00e9"}, out)
-    assert sorted(unpacked(out)) == ["cafe\u0301/1-from-dog.png", "cafe\u0301/1.png"]
+        (base / home).write_bytes(png(len(home) + home.count("2")))
+    run = ran(tmp_path, f"folder:{base}")
+    out = io.BytesIO(exported(run, [0, 0, 1], tmp_path))
+    names = ["cafe\u0301/1-from-dog.png", "cafe\u0301/1.png", "dog/2.png"]
+    assert sorted(unpacked(out)) == names
+
+
+def test_other_forms_of_an_upload_hold_its_files_as_they_came(tmp_path):
+    """The server itself keeps a webp as PNG; removed images are left out."""
+    webp = io.BytesIO()
+    Image.new("RGB", (9, 9)).save(webp, "WEBP", lossless=True)
+    files = pets("x/") | {"x/cat/b.webp": webp.getvalue()}
+    run = ran(tmp_path, registry.receive(zipped(files), "x.zip", tmp_path).dataset)
+    removed, given = run.labels["ids"].tolist().index("train/cat/0.png"), run.labels["given"]
+    table, tasks, fiftyone, hub = (
+        exported(run, given, tmp_path, form, [removed])
+        for form in ("manifest", "labelstudio", "fiftyone", "huggingface")
+    )
+    paths = [line.partition(",")[0] for line in table.decode().splitlines()]
+    assert paths == ["path", *sorted(files)[1:]]
+    assert json.loads(tasks)[3]["data"]["image"] == "/data/local-files/?d=x/cat/b.webp"
+    assert unpacked(io.BytesIO(fiftyone))["train/data/x/cat/b.webp"] == webp.getvalue()
+    rows = parquet.read_table(io.BytesIO(unpacked(io.BytesIO(hub))["data/train.parquet"]))
+    images = {row["path"]: row["bytes"] for row in rows["image"].to_pylist()}
+    assert images == {name: files[name] for name in sorted(files)[1:]}

@@ -361,10 +361,34 @@ def test_lost_images_are_a_warning_and_other_ratios_can_be_cropped(root):
     assert "dog/bad.gif" in said
     assert "notes.txt" not in said
     assert "notes.txt" in texts(at)
+    assert [e.label for e in at.expander] == ["All files that were left out (2)"]
+    (note, why), (bad, reason) = at.dataframe[0].value.values.tolist()
+    assert (note, why) == ("notes.txt", "file that is no image by its name")
+    assert bad == "dog/bad.gif"
+    assert reason.startswith("is no JPEG, PNG")
     at.segmented_control(key="fit").set_value("crop").run()
+    assert at.selectbox(key="size").options[:2] == ["Automatic: 16 x 16", "32 pixels"]
+    at.selectbox(key="size").set_value(32).run()
     name = press(at, "find").query_params["run"]
     wait_until(lambda: not runs().info(name).active)
-    assert RunFolder(root / name).config.image_fit == "crop"
+    config = RunFolder(root / name).config
+    assert (config.image_fit, config.image_size) == ("crop", 32)
+    assert "bad.gif" in (root / name / "left_out.csv").read_text()
+    at = app("your_data", step="take", run=name)
+    offered = [option.partition(":")[0] for option in at.selectbox(key="form").options]
+    assert offered == ["NumPy", "Table", "cleanlab", "Label Studio", "FiftyOne", "Hugging Face",
+                       "Croissant"]  # fmt: skip
+    at.selectbox(key="form").set_value("labelstudio").run()
+    assert not at.exception
+
+
+def test_removed_images_are_counted_and_left_out(finished):
+    decide.reviews_of(finished).decide(0, "remove", int(issues_of(RunView(finished)).given[0]))
+    at = app("your_data", step="take", run=finished)
+    assert [m.value for m in at.metric] == ["0", "0", "0", "1"]
+    assert at.dataframe[0].value["final"].tolist() == ["(removed)"]
+    offered = [option.partition(":")[0] for option in at.selectbox(key="form").options]
+    assert "Table" not in offered  # arrays are no files
 
 
 def test_the_example_is_one_click(root):
