@@ -62,6 +62,7 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     own.process.kill()  # perhaps with some of them on their way
     decide(range(8, 30))
     tab.locator(".saved", has_text="kept in this browser").wait_for(timeout=60_000)
+    own.process.wait()
     own = own_server(port)
     saved(tab)
     assert stored(own.root) == expected
@@ -76,6 +77,7 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     own.process.kill()
     decide([28])
     tab.close()  # with a decision that no server has
+    own.process.wait()
     own = own_server(port)
     again = tab.context.new_page()
     go(again, own, "your_data", **WALL)

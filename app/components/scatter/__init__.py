@@ -22,8 +22,8 @@ HERE = Path(__file__).resolve().parent
 PLAYER = Path(engine.reports.__file__).resolve().parent / "player"
 # one module in the browser: later files use what earlier ones define; two are the player's
 SCRIPTS = (
-    HERE / "payload.js", PLAYER / "view.js", PLAYER / "raster.js", HERE / "paint.js",
-    HERE / "overlay.js", HERE / "gestures.js", HERE / "scatter.js",
+    HERE / "payload.js", PLAYER / "view.js", PLAYER / "raster.js", HERE / "images.js",
+    HERE / "paint.js", HERE / "overlay.js", HERE / "gestures.js", HERE / "scatter.js",
 )  # fmt: skip
 WRONG, SELECTED = 1, 2  # bits of the flags, as in scatter.js
 REVISION = "map.revision"  # of the session: of the last lasso received from the browser

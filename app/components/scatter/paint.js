@@ -65,6 +65,7 @@ function paintMarks(state, resized) {
   const [radius] = sizeOf(state);
   const spot = (i) => view.toScreen(x[i], y[i]);
   pen.lineCap = "round";
+  paintImages(pen, state);
   for (const [i, weight] of sample < 0 ? [] : links) {
     const [from, to] = [spot(sample), spot(i)];
     line(pen, from, to, 1.5 + 7 * weight, css(state.background));

@@ -20,6 +20,8 @@ class State {
     this.hovered = -1;
     this.sent = 0; // revision of the selection last sent to Python
     this.requested = new Set(); // numbers of the sprite sheets requested
+    this.sheets = new Map(); // URL of a sprite sheet -> the image
+    this.showsImages = false;
     this.reducedMotion = matchMedia("(prefers-reduced-motion: reduce)");
     this.stops = [listenToGestures(this.over, () => this.tool === "lasso", this.gestures())];
     const sizes = new ResizeObserver(() => this.draw());
@@ -30,6 +32,7 @@ class State {
       button.onclick = () => this.use(button.dataset.tool);
     }
     this.use("move");
+    this.find("[data-tool=images]").setAttribute("aria-pressed", false);
   }
 
   // New data or a new theme.
@@ -48,6 +51,7 @@ class State {
     }
     this.updateTheme();
     fillLegend(this);
+    this.find("[data-tool=images]").hidden = !this.data.header.thumbnails;
     const { alt, note } = this.data.header;
     this.over.setAttribute("aria-label", alt);
     this.find(".note").textContent = note;
@@ -143,6 +147,10 @@ class State {
       for (const name of ["move", "lasso"]) {
         this.find(`[data-tool=${name}]`).setAttribute("aria-pressed", name === tool);
       }
+    } else if (tool === "images") {
+      this.showsImages = !this.showsImages;
+      this.find("[data-tool=images]").setAttribute("aria-pressed", this.showsImages);
+      this.draw(true);
     } else if (tool === "save") {
       saveImage(this);
     } else {
@@ -176,6 +184,7 @@ class State {
     if (pans[key] && this.view.touched) this.changeView(() => this.view.pan(...pans[key]));
     else if (key === "+" || key === "=") this.changeView(() => this.view.zoomAt(1.4, w / 2, h / 2));
     else if (key === "-") this.changeView(() => this.view.zoomAt(1 / 1.4, w / 2, h / 2));
+    else if (key === "i") this.use("images");
     else if (key === "0") this.changeView(() => this.view.reset());
     else if (key === "Escape" && this.nChosen) this.choose(new Uint8Array(this.x.length));
     else return false;
