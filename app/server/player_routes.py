@@ -6,6 +6,7 @@ runs grows: a request names the bytes that it has and gets those that follow. It
 a page issued to its visitor, and each request checks again what this visitor may see.
 """
 
+import asyncio
 import base64
 import contextlib
 import functools
@@ -18,8 +19,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import anyio
 import streamlit as st
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +38,9 @@ from app.server.visitors import Visitor, acting_as, visitor
 from engine.errors import EngineError
 from engine.reports.bundle import bundle
 
+if TYPE_CHECKING:
+    from engine.runs.folder import RunFolder
+
 PLAYER = Path(engine.reports.__file__).resolve().parent / "player"
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "digits.recording"
 FOLDER = "recordings"  # first part of the addresses
@@ -49,7 +53,6 @@ COMMON = {"X-Content-Type-Options": "nosniff"}
 BINARY = {**COMMON, "Content-Encoding": "identity"}
 
 _SECRET = secrets.token_bytes(32)
-_limiter = anyio.CapacityLimiter(4)  # requests that read run folders at once
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ async def serve_runs(request: Request) -> Response:
     known, at = request.query_params.get("id", ""), request.query_params.get("at", "0")
     if not (at.isascii() and at.isdecimal() and len(at) < 12):
         return _refused(400, f"at = {at[:20]!r}: allowed is a number of bytes")
-    return await anyio.to_thread.run_sync(next_bytes, *holder, known, int(at), limiter=_limiter)
+    return await asyncio.to_thread(next_bytes, *holder, known, int(at))
 
 
 def next_bytes(names: list[str], who: Visitor, known: str, at: int) -> Response:
@@ -163,10 +166,11 @@ def next_bytes(names: list[str], who: Visitor, known: str, at: int) -> Response:
             for info in infos:
                 if info.active:
                     runs().mark_watched(info.name)
-            begun = [run_cache.run(info.name) for info in infos if _has_begun(info)]
-            if not begun:
+            begun = {info.name: run for info in infos if (run := _begun(info))}
+            soon = any(info.state == "running" and info.name not in begun for info in infos)
+            if not begun or soon and not known:
                 return _nothing_yet(infos)
-            recording = recordings.of(begun)
+            recording = recordings.of([*begun.values()])
             at = at if known == recording.id else 0
             content, ended = recording.since(at)
     except RunsError as error:
@@ -179,17 +183,21 @@ def next_bytes(names: list[str], who: Visitor, known: str, at: int) -> Response:
     return Response(content, 200, headers, "application/octet-stream")
 
 
-def _has_begun(info: RunInfo) -> bool:
-    return (runs().folder(info.name) / "config.json").is_file()
+def _begun(info: RunInfo) -> "RunFolder | None":
+    """The run if it has an epoch."""
+    if not (runs().folder(info.name) / "config.json").is_file():
+        return None
+    run = run_cache.run(info.name)
+    return run if run.epochs else None
 
 
 def _nothing_yet(infos: Sequence[RunInfo]) -> Response:
-    """What runs without a folder wait for, or why they never got one."""
+    """What runs without an epoch wait for, or why they never got one."""
     waiting = [info for info in infos if info.active]
     if not waiting:
         reason = next((info.message for info in infos if info.message), "")
         return _refused(404, reason or "This run ended before its first epoch")
-    text = "The training is being prepared …"
+    text = "The first epoch is being trained …"
     if all(info.state == "queued" for info in waiting):
         ahead = min(info.position for info in waiting) - 1
         order = "it is next" if ahead < 1 else f"runs ahead: {ahead}"

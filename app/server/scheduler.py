@@ -88,9 +88,13 @@ class Scheduler:
 
     def _start_next(self) -> None:
         used = {job.slot for job in self.jobs.values() if job.has_slot}
+        preparing = {job.slot for job in self.jobs.values() if job.started and job.unsaved}
         for job in self.waiting():
+            if job.slot in preparing:
+                continue  # runs that share a slot are prepared one after the other
             if job.slot not in used and len(used) >= self.limits.slots:
                 continue
+            preparing.add(job.slot)
             used.add(job.slot)
             self._served[job.owner] = max(self._served.values(), default=0) + 1
             job.watched = max(job.watched, self._clock())

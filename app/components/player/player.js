@@ -101,8 +101,10 @@ class View {
     if (this.gone(turn)) return null;
     const wait = response.headers.get("X-Recording-Wait");
     if (response.status !== 200) {
-      if (!this.id) this.say(new TextDecoder().decode(bytes));
-      if (FINAL.includes(response.status)) return null;
+      const final = FINAL.includes(response.status);
+      // an earlier recording stays until there is something to show instead
+      if (!this.id && (final || !this.player)) this.say(new TextDecoder().decode(bytes));
+      if (final) return null;
       return wait === null ? RETRY : Number(wait);
     }
     const id = response.headers.get("X-Recording");

@@ -39,7 +39,7 @@ def test_start_trains_a_pair_on_the_same_wrong_labels_and_finds_it_again(root):
     at = app("home", **TINY)
     at.button(key="start").click().run()
     names = shown(at)
-    wait_until(lambda: states(names) == {"done"})
+    wait_until(lambda: states(names) == {"done"}, 180)  # two runs, and all imports
     plain, other = (RunFolder(root / name) for name in names)
     assert [plain.config.method, other.config.method] == ["ce", "mixnn"]
     assert (plain.labels["given"] == other.labels["given"]).all()
