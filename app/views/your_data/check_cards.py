@@ -78,7 +78,7 @@ def wall(items: list[Item], urls: Urls, *, pixelated: bool) -> None:
         cells.append(
             f'<figure style="margin:0;width:{140 if len(shown) > 1 else 112}px">{pictures}'
             '<figcaption style="font-size:13px;line-height:1.3;overflow-wrap:anywhere">'
-            f"<b>{labels}</b><br>{escaping.html(item.text)}"
+            f"<b>labeled {labels}</b><br>{escaping.html(item.text)}"
             f'<br><span style="opacity:0.7">{names}</span></figcaption></figure>'
         )
     st.html(f'<div style="display:flex;flex-wrap:wrap;gap:12px">{"".join(cells)}</div>')
