@@ -569,6 +569,7 @@ class State {
     else if (bottom > scroller.scrollTop + scroller.clientHeight) {
       scroller.scrollTop = isFirst ? top : bottom + GAP - scroller.clientHeight;
     }
+    scroller.scrollIntoView({ block: "nearest" });
     this.controls.foot.scrollIntoView({ block: "nearest" });
     this.tiles.draw();
   }
