@@ -12,6 +12,8 @@ from app.server import escaping, run_cache
 from app.state.url_state import link
 from engine.runs.folder import StoreError
 
+SMALL = 64  # pixels of a side
+
 
 def picture(image: np.ndarray, caption: str = "", *, size: int = 160, alt: str = "") -> None:
     """One image (H, W, C) uint8, or float in [0, 255], enlarged without smoothing.
@@ -42,7 +44,7 @@ def wall(
         lines = "<br>".join(escaping.html(line) for line in caption.split("\n"))
         cells.append(
             f'<figure style="margin:0;width:{size}px"><img src="{data_url(image)}" alt="{alt}" '
-            f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:pixelated;'
+            f'style="width:{size}px;height:{size}px;object-fit:contain;image-rendering:{rendering(image)};'
             f'border-radius:4px;{frame}"><figcaption style="font-size:13px;line-height:1.25;'
             f'padding-top:5px;text-align:center;overflow-wrap:anywhere">{lines}</figcaption></figure>'
         )
@@ -84,6 +86,11 @@ def linked_wall(
                 st.page_link(
                     "views/sample/page.py", label=f"#{index}", query_params=link(sample=int(index))
                 )
+
+
+def rendering(image: np.ndarray) -> str:
+    """The CSS image-rendering of an image (H, W, C): small ones show their pixels."""
+    return "pixelated" if max(image.shape[:2]) <= SMALL else "auto"
 
 
 def data_url(image: np.ndarray) -> str:

@@ -27,6 +27,8 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
     "fork": (commands.fork, options.fork),
     "show": (commands.show, options.run_and_json),
     "export": (commands.export, options.export),
+    "issues": (commands.issues, options.issues),
+    "features": (commands.features, options.features),
     "map": (commands.embed, options.map),
     "publish": (commands.publish, options.publish),
     "datasets": (commands.datasets, options.nothing),

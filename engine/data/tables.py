@@ -81,7 +81,7 @@ def labeled(rows: Rows, name: str, notes: list[str], part: str = "train") -> lis
     Labels of several annotators become the majority, the first one's where there is none. Raises
     DataError on missing columns, on unknown parts and on several labels in one cell.
     """
-    columns = {_plain(column): column for row in rows for column in row}
+    columns = {plain(column): column for row in rows for column in row}
     path, label, split, true, own = (
         next((columns[kind] for kind in kinds if kind in columns), None)
         for kinds in (PATH, LABEL, SPLIT, TRUE_LABEL, ID)
@@ -219,7 +219,7 @@ def changed(raw: bytes, name: str, labels: dict[int, str]) -> bytes:
     return (mark + _changed_csv(text, labels)).encode()
 
 
-def _plain(column: object) -> str:
+def plain(column: object) -> str:
     return str(column).strip().lower().replace(" ", "_").replace("-", "_")
 
 
@@ -341,7 +341,7 @@ def _changed_json_lines(text: str, labels: dict[int, str]) -> str:
 
 def _changed_line(line: str, label: str | None) -> str:
     row = json.loads(line)
-    columns = {_plain(column): column for column in row}
+    columns = {plain(column): column for column in row}
     column = next((columns[kind] for kind in LABEL if kind in columns), "label")
     if label is None or _text(row.get(column), "") == label:
         return line
@@ -357,7 +357,7 @@ def _changed_csv(text: str, labels: dict[int, str]) -> str:
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     head = next(reader)
     end = lines[0][len(lines[0].rstrip("\r\n")) :] or "\n"
-    columns = {_plain(column): place for place, column in reversed(list(enumerate(head)))}
+    columns = {plain(column): place for place, column in reversed(list(enumerate(head)))}
     place = next((columns[kind] for kind in LABEL if kind in columns), None)
 
     def written(cells: list[str]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from app.components.images import data_url
+from app.components.images import data_url, rendering
 from app.server import escaping
 from engine.analysis import sample_history
 from engine.charts import theme
@@ -84,7 +84,7 @@ def image_html(pixels: np.ndarray, alt: str, size: int) -> str:
     """An image (H, W, C) as HTML, size pixels wide and high."""
     return (
         f'<img src="{data_url(pixels)}" alt="{escaping.html(alt)}" '
-        f'style="width:{size}px;height:{size}px">'
+        f'style="width:{size}px;height:{size}px;image-rendering:{rendering(pixels)}">'
     )
 
 

@@ -133,7 +133,7 @@ def check_data(dataset: str, at: float) -> tuple[data_checks.DataChecks, dict[in
     data = load(dataset)
     checks = data_checks.check_data(data)
     rows = [rows[0] for rows, _ in checks.conflicts[: data_checks.MAX_SHOWN_CONFLICTS]]
-    return checks, {row: data.take([row])[0].permute(1, 2, 0).numpy() for row in rows}
+    return checks, {row: data.pictures([row])[0] for row in rows}
 
 
 @st.cache_data(max_entries=8, show_spinner="Timing a few steps on this machine")
