@@ -5,8 +5,9 @@
 `configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
 snapshot of each epoch, `RunFolder` reads a run folder, and `play` shows one in a notebook.
 `register` and `load_plugin` bring in a loss, network or other part of your own, `from_arrays` and
-`from_dataset` your own data, `Recorder` the results of your own training loop. Each is imported
-when it is first used.
+`from_dataset` your own data, `Recorder` the results of your own training loop. `MixNNClassifier`
+and `find_label_issues` are the method as users of scikit-learn and cleanlab know it. Each is
+imported when it is first used.
 """
 
 from importlib import import_module
@@ -14,30 +15,36 @@ from typing import Any
 
 __version__ = "0.1.0"
 __all__ = [
+    "MixNNClassifier",
     "Recorder",
     "RunFolder",
     "__version__",
     "configure",
+    "find_label_issues",
     "from_arrays",
     "from_dataset",
     "load",
     "load_data",
     "load_plugin",
     "play",
+    "prepare_state",
     "register",
     "train",
 ]
 
 _MODULES = {
+    "MixNNClassifier": "engine.estimator",
     "Recorder": "engine.runs.recorder",
     "RunFolder": "engine.runs.folder",
     "configure": "engine.config",
+    "find_label_issues": "engine.estimator",
     "from_arrays": "engine.data",
     "from_dataset": "engine.data",
     "load": "engine.data",
     "load_data": "engine.data",
     "load_plugin": "engine.config.registry",
     "play": "engine.reports.notebook",
+    "prepare_state": "engine.training.train",
     "register": "engine.config.registry",
     "train": "engine.training.train",
 }

@@ -5,9 +5,12 @@ from engine.data import from_arrays as from_arrays
 from engine.data import from_dataset as from_dataset
 from engine.data import load as load
 from engine.data import load_data as load_data
+from engine.estimator import MixNNClassifier as MixNNClassifier
+from engine.estimator import find_label_issues as find_label_issues
 from engine.reports.notebook import play as play
 from engine.runs.folder import RunFolder as RunFolder
 from engine.runs.recorder import Recorder as Recorder
+from engine.training.train import prepare_state as prepare_state
 from engine.training.train import train as train
 
 __version__: str

@@ -23,6 +23,8 @@ from engine.errors import DeviceError
 _THREADS = torch.get_num_threads()
 
 
+# Networks with so little work that numbers in float32 by one thread are the fastest, or nearly so
+SMALL = ("small", "linear", "mlp")
 COMPILES_IN_THREADS = 2, 14  # version of torch
 # Images from which on compiling saves several times what it costs; on a GPU not measured yet
 COMPILE_FROM = {"cpu": 1_000_000, "cuda": 10_000_000}
@@ -58,7 +60,7 @@ def choose_precision(name: str, network: str, device: torch.device) -> str:
     """
     if name != "auto":
         return name
-    if network == "small":
+    if network in SMALL:
         return "float32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
@@ -76,7 +78,7 @@ def choose_compile(name: str, network: str, device: torch.device, n_images: int)
     """
     if name != "auto":
         return name
-    long = network != "small" and n_images >= COMPILE_FROM[device.type]
+    long = network not in SMALL and n_images >= COMPILE_FROM[device.type]
     return "default" if long and can_compile(device) else "none"
 
 
@@ -101,7 +103,7 @@ def choose_threads(number: int, network: str) -> int:
     With so little work, threads mostly wait for each other: on two idle cores, two threads gain a
     few percent, and next to any other load they make a run many times slower.
     """
-    return number or (1 if network == "small" else min(_THREADS, cores()))
+    return number or (1 if network in SMALL else min(_THREADS, cores()))
 
 
 def limit_threads(number: int) -> None:

@@ -12,6 +12,7 @@ from app.server import escaping, run_cache, streamlit_internals
 from app.state.url_state import link
 from engine.runs.folder import StoreError
 
+SMALL = 64  # pixels of a side
 LARGEST_SIDE = 64  # pixels of a thumbnail in a sprite sheet
 PNG_UP_TO = 16  # pixels; JPEG would blur images this small
 _smooth = st.components.v2.component(
@@ -69,7 +70,7 @@ def wall(
         alt = escaping.html(alts[number] if alts else caption)
         lines = "<br>".join(escaping.html(line) for line in caption.split("\n"))
         cells.append(
-            f'<figure style="margin:0;width:{size}px"><img class="pixels" src="{data_url(image)}" '
+            f'<figure style="margin:0;width:{size}px"><img{pixels(image)} src="{data_url(image)}" '
             f'alt="{alt}" style="width:{size}px;height:{size}px;object-fit:contain;'
             f'border-radius:4px;{frame}"><figcaption style="font-size:13px;line-height:1.25;'
             f'padding-top:5px;text-align:center;overflow-wrap:anywhere">{lines}</figcaption></figure>'
@@ -112,6 +113,11 @@ def linked_wall(
                 st.page_link(
                     "views/sample/page.py", label=f"#{index}", query_params=link(sample=int(index))
                 )
+
+
+def pixels(image: np.ndarray) -> str:
+    """The class attribute of an image (H, W, C): small ones show their pixels, see style.css."""
+    return ' class="pixels"' if max(image.shape[:2]) <= SMALL else ""
 
 
 def data_url(image: np.ndarray) -> str:

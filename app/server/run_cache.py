@@ -115,8 +115,15 @@ def pixels(name: str, indices: np.ndarray | list[int]) -> np.ndarray:
 
 def pixels_of(run: RunFolder, indices: np.ndarray | Sequence[int]) -> np.ndarray:
     """Training images of an open run: (n, H, W, C) uint8, C 1 or 3. Raises StoreError."""
-    chosen = np.asarray(indices, dtype=np.int64)
-    return data_of(run).take(chosen).permute(0, 2, 3, 1).numpy()
+    return data_of(run).pictures(indices)
+
+
+def inputs_of(run: RunFolder, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+    """What the network gets of training samples: (n, C, H, W) float32, images in 0..255 or rows.
+
+    Raises StoreError.
+    """
+    return data_of(run).take(indices).float().numpy()
 
 
 def class_names(name: str) -> list[str]:
@@ -167,5 +174,6 @@ def _dataset(dataset: str, arguments: tuple, stamp: tuple[int, ...]) -> Data:
 def _arguments(config: RunConfig) -> tuple[str, tuple]:
     """The name and the other arguments of `load` for the data set of a run, in a hashable form."""
     names = {"limit": "limit", "data_seed": "seed", "image_size": "image_size",
-             "image_fit": "image_fit"}  # fmt: skip
+             "image_fit": "image_fit", "backbone": "backbone",
+             "backbone_weights": "backbone_weights"}  # fmt: skip
     return config.dataset, tuple((to, getattr(config, name)) for name, to in names.items())

@@ -45,6 +45,10 @@ class RunView:
         """Training images (n, H, W, C) uint8. Raises StoreError if they are missing."""
         return run_cache.pixels_of(self.run, samples)
 
+    def inputs(self, samples: Sequence[int] | np.ndarray) -> np.ndarray:
+        """What the network gets of training samples, (n, C, H, W) float32. Raises StoreError."""
+        return run_cache.inputs_of(self.run, samples)
+
     def sample_name(self, sample: int) -> str:
         """The name of a sample in its data set: its file name, or its index."""
         ids = self.labels.get("ids")

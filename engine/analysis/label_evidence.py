@@ -75,16 +75,35 @@ def mean_pred_probs(epochs: list[RunEpoch]) -> np.ndarray:
             total += rest[:, None]
             total[rows, given] += own - rest
             continue
-        prediction = epoch.run.row("prediction", epoch.row)
-        confidence = epoch.run.row("confidence", epoch.row)
-        other = (prediction != given) & (not epoch.corrects)  # the loss says more than confidence
-        own = np.where(other, np.exp(-epoch.run.row("loss", epoch.row)), 0)
-        own = np.minimum(own, 1 - confidence)
-        rest = (1 - confidence - own) / np.maximum(n_classes - 1 - other, 1)
-        total += rest[:, None]
-        total[rows, prediction] += confidence - rest
-        total[rows[other], given[other]] += (own - rest)[other]
+        add_pred_probs(
+            total,
+            epoch.run.row("prediction", epoch.row),
+            epoch.run.row("confidence", epoch.row),
+            None if epoch.corrects else epoch.run.row("loss", epoch.row),
+            given,
+        )
     return total / len(epochs)
+
+
+def add_pred_probs(
+    total: np.ndarray,
+    prediction: np.ndarray,
+    confidence: np.ndarray,
+    loss: np.ndarray | None,
+    given: np.ndarray,
+) -> None:
+    """Add to total (N, C) the probabilities that prediction, confidence and loss of an epoch say.
+
+    loss: (N,) of the given labels; None where it is of others.
+    """
+    rows, n_classes = np.arange(len(given)), total.shape[1]
+    other = (prediction != given) & (loss is not None)  # the loss says more than confidence
+    own = np.where(other, np.exp(0 if loss is None else -loss), 0)
+    own = np.minimum(own, 1 - confidence)
+    rest = (1 - confidence - own) / np.maximum(n_classes - 1 - other, 1)
+    total += rest[:, None]
+    total[rows, prediction] += confidence - rest
+    total[rows[other], given[other]] += (own - rest)[other]
 
 
 def log_likelihood(epochs: list[RunEpoch]) -> np.ndarray:

@@ -19,6 +19,7 @@ from engine.analysis.label_evidence import (
 )
 from engine.errors import StoreError
 from engine.method.noise_estimate import (
+    TINY,
     NoiseEstimate,
     estimate_noise,
     n_voters,
@@ -47,6 +48,7 @@ class LabelIssues:
     soft_weight: np.ndarray  # (N,) its weight
     noise: NoiseEstimate | None  # how many labels are wrong; None where that is not known
     warning: str | None  # why no change is proposed, one sentence
+    judge: str = "network"  # whose probabilities they are, in sentences
 
     def confidence(self) -> np.ndarray:
         """(N,) in [0, 1], the network's probability of the suggested label, not calibrated."""
@@ -77,9 +79,11 @@ class LabelIssues:
         given, other = int(self.given[sample]), int(self.suggested[sample])
         network, votes = self.pred_probs[sample], self.votes[sample]
         text = (
-            f"The network sees {classes[other]} ({_percent(network[other])}) rather than "
+            f"The {self.judge} sees {classes[other]} ({_percent(network[other])}) rather than "
             f"{classes[given]} ({_percent(network[given])})"
         )
+        if self.judge != "network":
+            return f"{text}."
         if np.isnan(votes[given]):
             return f"{text}; no similar images are known."
         return (
@@ -88,8 +92,25 @@ class LabelIssues:
         )
 
 
-def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
-    """Find label issues from a run folder alone. at: row of the epoch, by default the newest.
+@dataclass(frozen=True, eq=False)
+class Judgment:
+    """What the evidence says of N given labels; the fields of the same names in `LabelIssues`."""
+
+    suggested: np.ndarray
+    quality: np.ndarray
+    probability: np.ndarray
+    flagged: np.ndarray
+    proposed: np.ndarray
+    noise: NoiseEstimate | None
+
+
+def label_issues(
+    run: RunFolder, at: int | None = None, probabilities: np.ndarray | None = None
+) -> LabelIssues:
+    """Find label issues from a run folder. at: row of the epoch, by default the newest.
+
+    probabilities: (N, C) of a model of one's own, preferably out-of-sample, rows sum to 1. They
+    count as much as the network: the geometric mean of both.
 
     All evidence is from the epochs before correction (see `evidence_epochs`), so what correction
     did to the labels cannot confirm itself: the network's probability of the given label, averaged
@@ -114,13 +135,65 @@ def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
     soft_argmax = soft.argmax(1)
     spoken = judged or epochs[-1:]
     pred_probs, votes = mean_pred_probs(spoken), neighbor_votes(spoken)
-    voted = np.isfinite(votes[:, 0])
-
-    smoothed = _smoothed(votes, n_voters(*votes.shape))
     likelihood = np.exp(log_likelihood(judged)) if judged else pred_probs[rows, given]
+    if probabilities is not None:
+        pred_probs = _geometric_mean(pred_probs, probabilities)
+        likelihood = np.sqrt(likelihood * probabilities[rows, given])
+    found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged))
+    return LabelIssues(
+        given=given,
+        pred_probs=pred_probs,
+        votes=votes,
+        p_clean=_p_clean(before, len(given)),
+        soft_argmax=soft_argmax,
+        soft_weight=soft[rows, soft_argmax],
+        warning=_warning(bool(judged), found.noise, bool((found.proposed != given).any())),
+        **vars(found),
+    )
+
+
+def probability_issues(given: np.ndarray, probabilities: np.ndarray) -> LabelIssues:
+    """Find label issues from predicted probabilities alone, without a run.
+
+    given: (N,) int64. probabilities: (N, C), preferably out-of-sample, rows sum to 1. They take the
+    place of network and neighbors in `label_issues`.
+    """
+    n, rows = len(given), np.arange(len(given))
+    likelihood = probabilities[rows, given]
+    found = judge(given, probabilities, probabilities, likelihood, smooth=False)
+    return LabelIssues(
+        given=given,
+        pred_probs=probabilities,
+        votes=np.full(probabilities.shape, np.nan, np.float32),
+        p_clean=np.full(n, np.nan, np.float32),
+        soft_argmax=given,
+        soft_weight=np.ones(n, np.float32),
+        judge="model",
+        warning=_warning(True, found.noise, bool((found.proposed != given).any())),
+        **vars(found),
+    )
+
+
+def judge(
+    given: np.ndarray,
+    pred_probs: np.ndarray,
+    votes: np.ndarray,
+    likelihood: np.ndarray,
+    *,
+    estimated: bool = True,
+    smooth: bool = True,
+) -> Judgment:
+    """Judge given labels (N,) int64 by network and neighbors, see `label_issues`.
+
+    pred_probs, votes: (N, C), rows sum to 1; votes nan where unknown. likelihood: (N,) in [0, 1],
+    the probability of the given label. estimated: whether votes tell how many labels are wrong.
+    smooth: votes are of a few neighbors.
+    """
+    rows, voted = np.arange(len(given)), np.isfinite(votes[:, 0])
+    smoothed = _smoothed(votes, n_voters(*votes.shape)) if smooth else votes
     suggested = (pred_probs * smoothed).argmax(1)
     quality = _by_class(np.sqrt(likelihood * smoothed[rows, given]), given, suggested == given)
-    noise = estimate_noise(votes, given) if judged and voted.any() else None
+    noise = estimate_noise(votes, given) if estimated and voted.any() else None
     flagged, probability, proposed = rows[:0], np.full(len(given), np.nan), given
     if noise is not None:
         flagged = _most_suspicious(quality, given, suggested != given, noise.by_class)
@@ -129,21 +202,13 @@ def label_issues(run: RunFolder, at: int | None = None) -> LabelIssues:
         change = np.isin(rows, flagged) & (probability >= MIN_PROBABILITY)
         change &= (pred_probs.argmax(1) == suggested) & (noise.interval[0] >= 1)
         proposed = np.where(change, suggested, given)
-    return LabelIssues(
-        given=given,
-        suggested=suggested,
-        pred_probs=pred_probs,
-        votes=votes,
-        probability=probability,
-        p_clean=_p_clean(before, len(given)),
-        quality=quality,
-        flagged=flagged,
-        proposed=proposed,
-        soft_argmax=soft_argmax,
-        soft_weight=soft[rows, soft_argmax],
-        noise=noise,
-        warning=_warning(judged, noise, bool((proposed != given).any())),
-    )
+    return Judgment(suggested, quality, probability, flagged, proposed, noise)
+
+
+def _geometric_mean(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of probabilities (N, C), rows sum to 1."""
+    mean = np.sqrt(a.clip(TINY) * b.clip(TINY))
+    return (mean / mean.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _percent(share: float) -> str:
@@ -187,8 +252,8 @@ def _p_clean(before: list[RunEpoch], n: int) -> np.ndarray:
     return before[-1].run.row("clean", before[-1].row)
 
 
-def _warning(judged: list[RunEpoch], noise: NoiseEstimate | None, proposes: bool) -> str | None:
-    """Why nothing is proposed."""
+def _warning(judged: bool, noise: NoiseEstimate | None, proposes: bool) -> str | None:
+    """Why nothing is proposed. judged: whether there was evidence on the given labels."""
     if proposes:
         return None
     text = "No label change is proposed:"

@@ -88,6 +88,75 @@ def export(*, run: str, out: str, form: str, decisions: str | None, accept: str)
     return 0
 
 
+def issues(
+    *,
+    run: str | None,
+    probabilities: str | None,
+    dataset: str | None,
+    labels: str | None,
+    out: str | None,
+    top: int,
+) -> int:
+    """Rank the label issues of a run, of predicted probabilities of your own, or of both."""
+    from engine.analysis import own_probabilities as own
+    from engine.analysis.label_issues import label_issues, probability_issues
+    from engine.cli.console import print_table
+    from engine.runs.folder import RunFolder
+
+    if run is not None:
+        opened = RunFolder(run)
+        given, classes = opened.labels["given"], opened.info["data"]["classes"]
+        names = opened.labels.get("ids")
+    else:
+        given, classes, names = inputs.labels(dataset, labels, probabilities)
+    ids = [str(i) for i in range(len(given))] if names is None else [str(name) for name in names]
+    found = None
+    if probabilities is not None:
+        found = own.read_probabilities(probabilities, classes, len(given))
+    if run is not None:
+        result = label_issues(opened, probabilities=found)
+    else:
+        assert found is not None, "inputs.labels has seen to it"
+        result = probability_issues(given, found)
+    if result.warning:
+        print(f"warning: {result.warning}", file=sys.stderr, flush=True)
+    print(result.estimate())
+    rows = [("sample", "given", "suggested", "quality", "decision")]
+    decisions = result.decisions()
+    for i in result.flagged[:top].tolist():
+        kinds = classes[result.given[i]], classes[result.suggested[i]]
+        rows.append((ids[i], *kinds, f"{result.quality[i]:.3f}", decisions[i]))
+    print_table(rows)
+    if out is not None:
+        own.write_issues(result, classes, ids, out)
+        n_proposed = int((result.proposed != result.given).sum())
+        print(f"wrote {out}: {len(result.flagged)} label issues, {n_proposed} changes proposed")
+    return 0
+
+
+def features(
+    *,
+    dataset: str,
+    backbone: str,
+    weights: str | None,
+    out: str,
+    image_size: int | None,
+    image_fit: str,
+    device: str,
+) -> int:
+    """Write the features of images by a pretrained network, and their labels beside them."""
+    from engine.data import backbone as networks
+    from engine.data import load
+    from engine.data.registry import IMAGE_FILES, data_folder
+
+    if image_size is None and dataset.partition(":")[0] in IMAGE_FILES:
+        image_size = networks.image_size(backbone)
+    data = load(dataset, image_size=image_size, image_fit=image_fit)
+    n, d = networks.write_features(data, backbone, weights, Path(out), data_folder(), device)
+    print(f"wrote {out}: {n:,} rows of {d} features; train --dataset features:{out} takes it")
+    return 0
+
+
 def publish(*, runs: list[str], out: str, folder: bool, recording: bool) -> int:
     """Write runs as a page that opens without a server."""
     from engine.reports import publish as pages

@@ -1,9 +1,12 @@
 """Settings from the command line: text, files and matrices, converted for `configure`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from engine.config import RunConfig
     from engine.errors import ConfigError
 
@@ -101,3 +104,27 @@ def _read_matrix(path: Path) -> list[list[float]]:
             f"noise_matrix = {str(path)!r}: allowed is a text file, one row of numbers per line "
             f"({error})"
         ) from None
+
+
+def labels(
+    dataset: str | None, file: str | None, probabilities: str | None
+) -> tuple["np.ndarray", Sequence[str], Sequence[str] | None]:
+    """Labels (N,) int64, class names, and ids where known, of a data set or a file.
+
+    Raises ConfigError and DataError.
+    """
+    from engine.errors import ConfigError
+
+    if probabilities is None:
+        raise ConfigError("issues needs a RUN, or --probabilities FILE with --dataset or --labels")
+    if (dataset is None) == (file is None):
+        raise ConfigError("--probabilities without a RUN needs one of --dataset and --labels")
+    if dataset is not None:
+        from engine.data import load
+
+        data = load(dataset)
+        return data.labels.numpy(), data.classes, data.ids
+    from engine.data.features import read_labels
+
+    assert file is not None
+    return read_labels(Path(file))

@@ -6,6 +6,8 @@ from types import MappingProxyType
 
 from engine.cli.inputs import BENCH_DATASET
 
+SHORT = {"backbone_weights": ("--weights",)}  # further names of options
+
 
 def train(parser: argparse.ArgumentParser) -> None:
     """Options of `train`."""
@@ -189,6 +191,55 @@ def check(parser: argparse.ArgumentParser) -> None:
     _add_plugin(parser)
 
 
+def issues(parser: argparse.ArgumentParser) -> None:
+    """Options of `issues`."""
+    _describe(
+        parser,
+        "With a run, its network and neighbors count as much as the probabilities. Without one, "
+        "--dataset or --labels has the labels. Probabilities should be out-of-sample, such as "
+        "those of scikit-learn's cross_val_predict.",
+    )
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run folder")
+    parser.add_argument(
+        "--probabilities",
+        metavar="FILE",
+        help="(N, C) probabilities in an .npy or .npz file, or a table with a column per class",
+    )
+    parser.add_argument("--dataset", metavar="DATA", help="data set whose training labels they are")
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="labels in the order of the probabilities: an .npy file of numbers from 0, or a table",
+    )
+    parser.add_argument("--out", metavar="FILE", help="CSV file to write, one row per label")
+    parser.add_argument(
+        "--top", type=int, metavar="N", default=10, help="issues to print (default: 10)"
+    )
+
+
+def features(parser: argparse.ArgumentParser) -> None:
+    """Options of `features`."""
+    parser.add_argument("dataset", metavar="DATA", help="data set of images, see `datasets`")
+    parser.add_argument(
+        "--backbone", metavar="timm:NAME", required=True, help="network of the library timm"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="its weights, .pth or .safetensors; or the word pretrained, which lets timm download "
+        "its own (nothing is downloaded otherwise)",
+    )
+    parser.add_argument("--out", metavar="FILE", required=True, help=".npy file to write")
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        metavar="V",
+        help="side in pixels to which image files are reduced first (default: the network's)",
+    )
+    parser.add_argument("--image-fit", metavar="V", default="pad", help="pad | crop | stretch")
+    parser.add_argument("--device", metavar="V", default="auto", help="auto | cpu | cuda")
+
+
 def publish(parser: argparse.ArgumentParser) -> None:
     """Options of `publish`."""
     _describe(
@@ -330,6 +381,8 @@ def _add_settings(
             words += f", tuned: {' or '.join(tuned)}" if tuned else ""
         groups[group_of(name)].add_argument(
             f"--{name.replace('_', '-')}",
+            *SHORT.get(name, ()),
+            dest=name,
             metavar="V",
             help=f"{field.description} ({words})".replace("%", "%%"),
         )

@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
     "show": (commands.show, options.run_and_json),
     "check": (data_commands.check, options.check),
     "export": (commands.export, options.export),
+    "issues": (commands.issues, options.issues),
+    "features": (commands.features, options.features),
     "map": (commands.embed, options.map),
     "publish": (commands.publish, options.publish),
     "datasets": (commands.datasets, options.nothing),

@@ -86,6 +86,19 @@ _SMALL_COLOR = dict(
     learning_rate=0.05,
     weight_decay=5e-4,
 )
+# One layer: two of them memorized wrong labels sooner on digits, a table and generated embeddings
+_FEATURES = dict(
+    network="linear",
+    augment="none",
+    epochs=20,
+    warmup=3,
+    correction_start=8,
+    k=5,
+    alpha=0.8,
+    batch_size=64,
+    learning_rate=0.02,
+    weight_decay=5e-4,
+)
 PRESETS: dict[str, dict[str, Any]] = {
     "digits": _SMALL_GRAY,
     "mnist": _SMALL_GRAY | dict(padding=2, epochs=20, batch_size=128),
@@ -98,6 +111,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "manifest": _SMALL_COLOR,
     "labelstudio": _SMALL_COLOR,
     "hf": _SMALL_COLOR,
+    "features": _FEATURES,
 }
 
 

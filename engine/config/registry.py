@@ -85,6 +85,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "both": f"{_METHOD}.votes:clean_by_both",
     },
     "networks": {
+        "linear": "engine.models.networks:linear",
+        "mlp": "engine.models.networks:mlp",
         "small": "engine.models.networks:small",
         "resnet9-w16": "engine.models.networks:resnet9_w16",
         "resnet9": "engine.models.networks:resnet9",

@@ -3,10 +3,15 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from engine.config import registry
 from engine.errors import ConfigError
 
 if TYPE_CHECKING:
     from engine.config.settings import RunConfig
+
+# settings of samples that are rows of numbers
+NO_AUGMENTATION = dict(augment="none", randaugment=0, cutout=0, jitter=0, flip_average="none")
+FOR_ROWS = ("auto", "linear", "mlp")
 
 
 def validate_k(config: "RunConfig", n: int) -> None:
@@ -19,6 +24,21 @@ def validate_k(config: "RunConfig", n: int) -> None:
         where, most = f"inside batches of {size}", size - 1
     if config.k > most:
         raise ConfigError(f"k = {config.k}: allowed is 1 to {most} {where}")
+
+
+def validate_rows(config: "RunConfig") -> None:
+    """Raise ConfigError for settings that need images, for samples that are rows of numbers."""
+    for name, value in NO_AUGMENTATION.items():
+        given = getattr(config, name)
+        if given != value and not registry.is_custom(given):
+            raise ConfigError(
+                f"{name} = {given!r}: allowed is {value!r} for features, which are no images"
+            )
+    if config.network not in FOR_ROWS and not registry.is_custom(config.network):
+        raise ConfigError(
+            f"network = {config.network!r}: allowed are {', '.join(FOR_ROWS)} and networks of your "
+            "own for features, which are no images"
+        )
 
 
 def is_tested(config: "RunConfig", epoch: int) -> bool:

@@ -30,11 +30,14 @@ SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
 # Settings that a fork cannot change: they determine the network and its images.
-FIXED_IN_FORK = ("dataset", "limit", "image_size", "image_fit", "data_seed", "network")
+FIXED_IN_FORK = (
+    "dataset", "limit", "image_size", "image_fit", "backbone", "backbone_weights", "data_seed",
+    "network",
+)  # fmt: skip
 # Settings that determine the labels, together with the seed of the noise.
 LABEL_SETTINGS = (
-    "dataset", "limit", "image_size", "image_fit", "data_seed", "noise", "rate", "noise_matrix",
-    "margin_type", "human_labels",
+    "dataset", "limit", "image_size", "image_fit", "backbone", "backbone_weights", "data_seed",
+    "noise", "rate", "noise_matrix", "margin_type", "human_labels",
 )  # fmt: skip
 # Values of a setting beside the parts of engine.config.registry.
 _BESIDE_PARTS = {"early_loss": ("same",), "network": ("auto",)}
@@ -79,6 +82,14 @@ class RunConfig(BaseModel):
         "pad",
         description="how images of another aspect ratio get that size: black borders, cut at two "
         "sides, or distorted (also, the common size is then the most common one)",
+    )
+    backbone: str | None = _data(
+        None,
+        pattern=r"^timm:[\w.]{1,100}$",
+        description="pretrained network, timm:NAME, whose features take the place of the images",
+    )
+    backbone_weights: str | None = _data(
+        None, description="file with its weights; pretrained: timm downloads its own"
     )
     data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"
@@ -181,6 +192,11 @@ class RunConfig(BaseModel):
     neighbor_backend: Literal["auto", "exact", "ivf", "hnsw"] = _method(
         "auto", description="how neighbors are searched"
     )
+    neighbor_metric: Literal["l2", "cosine"] = _method(
+        "l2",
+        description="what is near: by Euclidean distance, or by the angle between two feature "
+        "vectors, as usual for embeddings",
+    )
     early_mixing: Literal["neighbors", "mixup", "none"] = _method(
         "neighbors",
         description="what mixing `neighbors` does between warmup and correction_start "
@@ -215,7 +231,9 @@ class RunConfig(BaseModel):
     elr_beta: float = _method(0.7, ge=0, le=1, description="momentum of ELR's targets (Liu 2020)")
     elr_lambda: float = _method(3.0, ge=0, description="weight of ELR's regularizer")
     network: str = _network(
-        "auto", description="network; auto: small up to 28 pixels, resnet9-w16 above"
+        "auto",
+        description="network; auto: small up to 28 pixels, resnet9-w16 above, linear for "
+        "rows of numbers",
     )
     augment: str = _network(
         "crop-flip", description="augmentation: none, random shift, random shift and mirror"
@@ -425,7 +443,8 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
     if preset == "reference":
         rate = _validated({"rate": rate}).rate
-    base = preset_settings(preset, str(settings.get("dataset", "digits")), rate)
+    dataset = "features" if settings.get("backbone") else settings.get("dataset", "digits")
+    base = preset_settings(preset, str(dataset), rate)
     return _validated((row | base if method == "mixnn" else base | row) | settings)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from engine.config import registry
 from engine.data.base import Data, as_data
 from engine.data.parts import Part, check_class_names, check_parts
+from engine.data.values import as_array, as_images
 from engine.errors import DataError, StoreError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 FAMILY = "arrays:"
 FOLDER = "data"  # beside the run folders
-SIDES = (1, 3)  # numbers of channels
 
 
 def load(request: "Request") -> Data:
@@ -64,9 +64,10 @@ def from_arrays(
     """A data set from arrays or tensors in memory.
 
     images: (N, H, W), (N, H, W, C) or (N, C, H, W), C 1 or 3; uint8, other integers in 0..255, or
-    floats in [0, 1]. labels: (N,) integers from 0, right or wrong. classes: their names, by default
-    the numbers. test, val: images and labels, as the first two. true_labels: (N,), where the right
-    labels are known. ids: a name for each training image. Raises DataError.
+    floats in [0, 1]; or rows of numbers (N, D), such as features. labels: (N,) integers from 0,
+    right or wrong. classes: their names, by default the numbers. test, val: images and labels,
+    as the first two. true_labels: (N,), where the right labels are known. ids: a name for each
+    training image. Raises DataError.
 
     >>> data = from_arrays(np.zeros((4, 8, 8)), [0, 1, 0, 1], classes=["cat", "dog"])
     >>> data.shape, data.classes
@@ -124,13 +125,15 @@ def store(data: Data, root: Path) -> str:
     """
     path = (root / FOLDER / f"{data.fingerprint()}.npz").resolve()
     arrays = {"train_true_labels": data.true_labels, "class_names": np.array(data.classes)}
+    kind = "features" if data.is_rows else "images"
     for part, images, labels in (
         ("train", data.images, data.labels),
         ("val", data.val_images, data.val_labels),
         ("test", data.test_images, data.test_labels),
     ):
         if images is not None and len(images):
-            arrays |= {f"{part}_images": images.permute(0, 2, 3, 1), f"{part}_labels": labels}
+            values = images.flatten(1) if data.is_rows else images.permute(0, 2, 3, 1)
+            arrays |= {f"{part}_{kind}": values, f"{part}_labels": labels}
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
         if not path.exists():
@@ -142,7 +145,7 @@ def store(data: Data, root: Path) -> str:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise StoreError(f"the images cannot be written to {path}: {error}") from None
-    return f"npz:{path}"
+    return f"{'features' if data.is_rows else 'npz'}:{path}"
 
 
 def _present(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -150,7 +153,7 @@ def _present(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _part(part: str, images: Any, labels: Any) -> Part:
-    return _images(part, images), _labels(part, labels)
+    return as_images(part, images), _labels(part, labels)
 
 
 def _labels(part: str, labels: Any) -> np.ndarray:
@@ -161,40 +164,6 @@ def _labels(part: str, labels: Any) -> np.ndarray:
             "numbers (N,)"
         )
     return values.astype(np.int64)
-
-
-def _images(part: str, images: Any) -> np.ndarray:
-    """Any of the layouts of `from_arrays` -> (N, C, H, W) uint8. Raises DataError."""
-    values = as_array(images)
-    if values.ndim == 3:
-        values = values[:, None]
-    elif values.ndim == 4 and values.shape[1] not in SIDES and values.shape[3] in SIDES:
-        values = values.transpose(0, 3, 1, 2)
-    if values.ndim != 4 or values.shape[1] not in SIDES or values.dtype.kind not in "biuf":
-        raise DataError(
-            f"{part} images have type {values.dtype} and shape {as_array(images).shape}: allowed "
-            "are numbers (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels"
-        )
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    top = 255 if values.dtype.kind in "iu" else 1
-    if values.size and not (values.min() >= 0 and values.max() <= top):  # false for nan
-        raise DataError(
-            f"{part} images are {values.dtype} from {values.min():g} to {values.max():g}: allowed "
-            "are integers in 0..255 and floats in [0, 1], without normalization"
-        )
-    return np.ascontiguousarray(np.round(values * (255 / top)).astype(np.uint8))
-
-
-def as_array(values: Any) -> np.ndarray:
-    """A NumPy array of an array, a list or a tensor on any device."""
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        values = values.float() if "bfloat16" in str(values.dtype) else values
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"these values are no array: {error}") from None
 
 
 def _items(dataset: Any, image: str, label: str) -> tuple[np.ndarray, np.ndarray]:

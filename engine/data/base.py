@@ -1,19 +1,40 @@
 """The form in which every data set is passed to the engine."""
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engine.data.parts import Arrays, Part, check_parts
+from engine.data.values import as_images
+from engine.errors import DataError
 
 # Images processed together: a large set needs no second copy, and a busy machine no long waits for
 # threads (with 512, CIFAR-10 took 5 s instead of 0.4 s).
 CHUNK = 4096
+SMALLEST_STD = 1e-6  # of a column, relative to its mean; below, it counts as constant
+PICTURE_SHAPE = (3, 64, 64)  # of a heat map
+# of values by the number of standard deviations from the mean: blue, white, orange (Okabe and Ito)
+BELOW, ABOVE = np.array([0, 114, 178]), np.array([213, 94, 0])
+
+
+class Pictures(Protocol):
+    """What a page shows for samples that are rows of numbers."""
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one picture."""
+
+    def pictures(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:
+        """Pictures (n, H, W, C) uint8 of the training samples at indices (n,)."""
+
+    def subset(self, rows: np.ndarray) -> "Pictures":
+        """Those of these training rows (n,) alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +44,9 @@ class Data:
     Images are (N, C, H, W) uint8 with C 1 or 3, labels (N,) int64 in 0..n_classes-1 as loaded,
     right or wrong. A class may have no training sample; every class in the test and validation
     parts has one.
+
+    Samples may also be rows of D numbers (features, tables): an image of D channels and one pixel,
+    (N, D, 1, 1) float32 or float16. So everything that holds for a channel holds for a column.
     """
 
     name: str  # as passed to load(), e.g. "digits" or "npz:/x/y.npz"
@@ -39,6 +63,7 @@ class Data:
     test_ids: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()  # each repair made while loading, in one sentence
     left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that is not read
+    shown: Pictures | None = None  # the pictures of rows; None: they are drawn as heat maps
 
     @property
     def n(self) -> int:
@@ -56,9 +81,45 @@ class Data:
         _, channels, height, width = self.images.shape
         return channels, height, width
 
+    @property
+    def is_rows(self) -> bool:
+        """Whether samples are rows of numbers, not images."""
+        return self.images.is_floating_point()
+
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what `pictures` returns for one sample."""
+        if not self.is_rows:
+            return self.shape
+        return self.shown.picture_shape if self.shown is not None else PICTURE_SHAPE
+
+    def pictures(self, indices: Tensor | np.ndarray | Sequence[int]) -> np.ndarray:
+        """What a page shows for training samples: (n, H, W, C) uint8, C 1 or 3.
+
+        The images themselves; for rows the pictures that they came with, or heat maps.
+        """
+        if self.shown is not None:
+            return self.shown.pictures(np.asarray(indices, dtype=np.int64))
+        taken = self.take(indices).cpu()
+        if self.is_rows:
+            return heat_maps(taken.flatten(1).float().numpy(), *self._plain_stats)
+        return taken.permute(0, 2, 3, 1).numpy()
+
     def take(self, indices: Tensor | np.ndarray | Sequence[int]) -> Tensor:
         """Training images at indices (B,), as (B, C, H, W) uint8 on the images' device."""
         return self.images.index_select(0, torch.as_tensor(indices, device=self.images.device))
+
+    def converted(self, values: Any) -> Tensor:
+        """Further images (B, C, H, W), or rows, from arrays in any layout of `from_arrays`.
+
+        Raises DataError where they are not of this set's shape.
+        """
+        images = torch.from_numpy(as_images("these", values))
+        if images.shape[1:] != self.images.shape[1:]:
+            raise DataError(
+                f"images of shape {tuple(images.shape[1:])}: allowed is {self.shape}, as trained on"
+            )
+        return images
 
     def to(self, device: torch.device | str) -> "Data":
         """The same data with every tensor on device; tensors already on it are not copied."""
@@ -80,13 +141,17 @@ class Data:
             labels=self.labels[index],
             true_labels=None if self.true_labels is None else self.true_labels[index],
             ids=tuple(str(row) if self.ids is None else self.ids[row] for row in rows.tolist()),
+            shown=None if self.shown is None else self.shown.subset(rows),
         )
 
     def channel_stats(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (C,) float32 of the training pixels, in units of 0..1.
+        """Mean and standard deviation (C,) float32 of the training images divided by 255.
 
-        The deviation is at least one gray level (1/255), so that dividing by it is safe.
+        So those of pixels are in units of 0..1. The deviation is at least one gray level (1/255);
+        that of a constant column of rows is 1/255. Dividing by it is safe.
         """
+        if self.is_rows:
+            return self._column_stats()
         counts = torch.zeros(self.shape[0], 256, dtype=torch.float64)
         for chunk in self.images.split(CHUNK):
             # counts of gray levels are exact, so the same on every device and number of threads
@@ -97,6 +162,23 @@ class Data:
         mean = share @ level
         std = (share @ level.square() - mean.square()).clamp(min=0).sqrt()
         return mean.float(), std.clamp(min=1 / 255).float()
+
+    @functools.cached_property
+    def _plain_stats(self) -> tuple[np.ndarray, np.ndarray]:
+        mean, std = self.channel_stats()
+        return mean.numpy(), std.numpy()
+
+    def _column_stats(self) -> tuple[Tensor, Tensor]:
+        """`channel_stats` of rows, in two passes: the first is exact for a constant column."""
+        total = torch.zeros(self.shape[0], dtype=torch.float64)
+        for chunk in self.images.split(CHUNK):
+            total += chunk.flatten(1).double().sum(0).cpu()
+        mean, squares = total / self.n, torch.zeros_like(total)
+        for chunk in self.images.split(CHUNK):
+            squares += (chunk.flatten(1).double() - mean.to(chunk.device)).square().sum(0).cpu()
+        std = (squares / self.n).sqrt()
+        std = torch.where(std > SMALLEST_STD * mean.abs().clamp(min=SMALLEST_STD), std, 1.0)
+        return (mean / 255).float(), (std / 255).float()
 
     def fingerprint(self) -> str:
         """16 hex digits that change if an image or a label of the training or test part changes."""
@@ -148,3 +230,22 @@ def as_data(arrays: Arrays) -> Data:
 def _as_arrays(part: tuple[Tensor, Tensor]) -> Part:
     images, labels = part
     return images.numpy(), labels.numpy()
+
+
+def heat_maps(values: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """Rows (n, D) as square pictures (n, H, W, 3) uint8, one cell for each number, row by row.
+
+    Blue is two standard deviations or more below the mean of its column, white the mean, orange
+    above. mean, std: (D,) of the columns, divided by 255 as `Data.channel_stats` has them.
+    """
+    _, height, width = PICTURE_SHAPE
+    n, d = values.shape
+    side = max(1, int(np.ceil(np.sqrt(d))))
+    level = np.zeros((n, -(-d // side) * side))
+    level[:, :d] = ((values / 255 - mean) / std / 2).clip(-1, 1)
+    cells = level.reshape(n, -1, side)
+    rows = np.arange(height) * cells.shape[1] // height
+    columns = np.arange(width) * side // width
+    level = cells[:, rows][:, :, columns, None]
+    colors = 255 + np.where(level < 0, (255 - BELOW) * level, (ABOVE - 255) * level)
+    return colors.round().astype(np.uint8)

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 IMAGE_SIZES = (8, 512)
 IMAGE_FITS = ("pad", "crop", "stretch")
-# families of data of one's own, of images of any size
-OWN = ("folder", "manifest", "labelstudio", "hf", "npz")
+# families of one's own images, of any size
+OWN_IMAGES = ("folder", "manifest", "labelstudio", "hf", "npz")
+BACKBONE = "engine.data.backbone"  # imported when it is needed
+IMAGE_FILES = ("folder", "manifest", "labelstudio", "hf")
+OWN = (*OWN_IMAGES, "features")  # families of data of one's own
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,12 @@ DATASETS: dict[str, DataSet] = {
         "your own image files as tasks of Label Studio (.json), with annotations and predictions",
         "engine.data.labelstudio",
     ),
+    "features": DataSet(
+        "features:FILE",
+        "rows of numbers instead of images, such as embeddings, in an .npy, .npz or .parquet file, "
+        "or a table",
+        "engine.data.features",
+    ),
     "hf": DataSet(
         "hf:PATH_OR_NAME",
         "a data set that Hugging Face's datasets saved, or that it downloads by name "
@@ -140,14 +149,18 @@ def load(
     seed: int = 0,
     image_size: int | None = None,
     image_fit: str = "pad",
+    backbone: str | None = None,
+    backbone_weights: str | None = None,
 ) -> "Data":
     """Load a data set by its name in DATASETS.
 
     root: the folder of downloads, by default the environment variable MIXNN_DATA or data/ in the
     project. limit: size of a stratified subset of the training samples, with at least one per
     class; the test part stays complete. seed: of that subset, and for shapes of the images.
-    image_size, for OWN data sets only: height and width of all images in pixels. image_fit: how
-    images get that size, or the common one of a folder: "pad", "crop" or "stretch". Raises
+    image_size, for OWN_IMAGES only: height and width of all images in pixels. image_fit: how
+    images get that size, or the common one of a folder: "pad", "crop" or "stretch". backbone,
+    backbone_weights: a pretrained network and its weights, whose features take the place of the
+    images, see `backbone`; image files then get the size that it expects. Raises
     DataError, which names what is wrong and what is allowed.
     """
     key, colon, argument = name.partition(":")
@@ -163,19 +176,30 @@ def load(
         raise DataError(f"{key!r} takes no argument: {':' + argument!r} is one too many")
     if image_size is not None:
         low, high = IMAGE_SIZES
-        if key not in OWN or not low <= image_size <= high:
+        if key not in OWN_IMAGES or not low <= image_size <= high:
             raise DataError(
                 f"image_size {image_size} with {name!r}: allowed are {low} to {high} pixels, with "
-                f"{', '.join(f'{family}:' for family in OWN)} only"
+                f"{', '.join(f'{family}:' for family in OWN_IMAGES)} only"
             )
+    if backbone is not None and image_size is None and key in IMAGE_FILES:
+        image_size = import_module(BACKBONE).image_size(backbone)
     if image_fit not in IMAGE_FITS:
         raise DataError(f"image_fit {image_fit!r}: allowed are {', '.join(IMAGE_FITS)}")
     try:
         data = entry.load(Request(name, argument, data_folder(root), seed, image_size, image_fit))
     except OSError as error:  # a name too long, a path that may not be read
         raise DataError(f"{shown(name)!r} cannot be read: {error.strerror or error}") from None
-    if limit is None:
+    data = data if limit is None else _limited(data, limit, seed)
+    if backbone is None:
         return data
+    made: Data = import_module(BACKBONE).features_of(
+        data, backbone, backbone_weights, data_folder(root)
+    )
+    return made
+
+
+def _limited(data: "Data", limit: int, seed: int) -> "Data":
+    """A stratified subset of the training samples."""
     n_classes = len(data.labels.unique())
     if limit < n_classes:
         raise DataError(f"limit {limit} is less than one sample for each of {n_classes} classes")
@@ -199,6 +223,8 @@ def load_data(config: "RunConfig") -> "Data":
         seed=config.data_seed,
         image_size=config.image_size,
         image_fit=config.image_fit,
+        backbone=config.backbone,
+        backbone_weights=config.backbone_weights,
     )
 
 

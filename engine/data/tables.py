@@ -259,7 +259,7 @@ def changed(raw: bytes, name: str, labels: Mapping[int, str | None]) -> bytes:
 
 def label_column(columns: Iterable[Any]) -> Any:
     """The name of the column of labels as the table has it; None without one."""
-    plain = {_plain(column): column for column in columns}
+    plain = {plain_column(column): column for column in columns}
     return next((plain[kind] for kind in LABEL if kind in plain), None)
 
 
@@ -276,7 +276,7 @@ class _Columns(NamedTuple):
 
 def _columns(rows: Rows, with_lists: bool = False) -> _Columns:
     """with_lists: a column "labels" holds annotators' labels also beside one of labels."""
-    columns = {_plain(column): column for row in rows for column in row}
+    columns = {plain_column(column): column for row in rows for column in row}
     found = [
         next((columns[kind] for kind in kinds if kind in columns), None)
         for kinds in (PATH, LABEL, SPLIT, TRUE_LABEL, ID)
@@ -287,7 +287,8 @@ def _columns(rows: Rows, with_lists: bool = False) -> _Columns:
     return _Columns(*found, voters)
 
 
-def _plain(column: object) -> str:
+def plain_column(column: object) -> str:
+    """A column's name in lower case with _ for spaces."""
     return str(column).strip().lower().replace(" ", "_").replace("-", "_")
 
 

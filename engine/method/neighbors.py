@@ -20,23 +20,32 @@ HNSW_M, HNSW_EF_CONSTRUCTION, HNSW_EF = 16, 100, 150
 TARGET_RECALL, RECALL_SAMPLE_SIZE, MAX_CANDIDATE_SHARE = 0.995, 1024, 0.6
 # Entries of a matrix in memory at a time: 32 MB of float32, near a CPU's cache size, or 512 MB.
 CHUNK_ENTRIES = {"cpu": 2**23, "cuda": 2**27}
+# Numbers from which on candidates are searched among principal components: 512 MB as float32; how
+# many of them at least, and how many times as many candidates.
+MOST_ENTRIES, FEWEST_COLUMNS, CANDIDATES = 2**27, 64, 4
+CHUNK_ROWS = 2**14
 BLOCK_COLUMNS = 64  # columns represented by their lowest score
 # Candidates in addition to k: rounding may swap near ties, which exact distances resolve.
 SPARE_CANDIDATES = 8
 
 
 def nearest(
-    features: Tensor, k: int, *, backend: str = "auto", seed: int = 0
+    features: Tensor, k: int, *, backend: str = "auto", seed: int = 0, metric: str = "l2"
 ) -> tuple[Tensor, Tensor]:
     """The k nearest other samples of each sample, nearest first, by Euclidean distance.
 
-    features: (N, D) float, on the CPU or a GPU. k: 1 to N - 1. backend: "exact" (all distances by
-    matrix product), "ivf" (approximate, an inverted file: distances to the samples of near clusters
-    only, of as many as a recall of TARGET_RECALL took among some samples), "hnsw" (approximate,
-    hnswlib), both on the CPU, "auto" (the fastest for this size and device). A sample is never its
-    own neighbor; its exact duplicates are, at distance 0. Of equal distances the lower index is
-    first. Returns indices (N, k) int64 and distances (N, k) float32, on the device of features.
-    Raises ValueError for k, backend or features that are not allowed.
+    metric: "l2", or "cosine", the Euclidean distance of the rows scaled to length 1, which orders
+    them by their angle. A large table in half precision is never copied as a whole: candidates are
+    searched among its first principal components, more of them, then compared by all columns.
+
+    features: (N, D) float32 or float16, on the CPU or a GPU. k: 1 to N - 1. backend: "exact" (all
+    distances by matrix product), "ivf" (approximate, an inverted file: distances to the samples
+    of near clusters only, of as many as a recall of TARGET_RECALL took among some samples),
+    "hnsw" (approximate, hnswlib), both on the CPU, "auto" (the fastest for this size and
+    device). A sample is never its own neighbor; its exact duplicates are, at distance 0. Of
+    equal distances the lower index is first. Returns indices (N, k) int64 and distances (N, k)
+    float32, on the device of features. Raises ValueError for k, backend or features that are
+    not allowed.
     """
     if features.ndim != 2:
         raise ValueError(f"features of shape {tuple(features.shape)}: allowed is (N, D)")
@@ -46,7 +55,7 @@ def nearest(
             f"k = {k}: allowed is 1 to {n - 1}, "
             f"since {n} samples have {n - 1} neighbors each at most"
         )
-    if not torch.isfinite(features).all():
+    if not all(torch.isfinite(chunk).all() for chunk in features.split(CHUNK_ROWS)):
         raise ValueError("features have entries that are not finite: has the training diverged?")
     backends = {"exact": _exact, "ivf": _ivf, "hnsw": _hnsw}
     if backend == "auto":
@@ -54,9 +63,36 @@ def nearest(
         backend = large if n >= IVF_FROM and features.device.type == "cpu" else "exact"
     if backend not in backends:
         raise ValueError(f"backend = {backend!r}: allowed are auto, {', '.join(backends)}")
-    features = features.detach().float()
-    candidates = backends[backend](features, k, seed)
-    return _rank(features, candidates.to(features.device), k)
+    features = features.detach()
+    if features.numel() > MOST_ENTRIES and features.device.type == "cpu":
+        reduced = _principal_components(features, max(MOST_ENTRIES // n, FEWEST_COLUMNS), metric)
+        candidates = backends[backend](reduced, min(CANDIDATES * k, n - 1), seed)
+        del reduced
+    else:
+        features = comparable(features, metric)
+        candidates = backends[backend](features, k, seed)
+    return _rank(features, candidates.to(features.device), k, metric)
+
+
+def comparable(features: Tensor, metric: str) -> Tensor:
+    """Rows (N, D) as float32, whose Euclidean distances are those of the metric."""
+    features = features.float()
+    return torch.nn.functional.normalize(features, dim=1) if metric == "cosine" else features
+
+
+def _principal_components(features: Tensor, number: int, metric: str) -> Tensor:
+    """(N, number) float32: the projection on the directions of the largest variance."""
+    n, d = features.shape
+    chunks = features.split(CHUNK_ROWS)
+    total, squares = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d)
+    shift = comparable(chunks[0], metric).mean(0)  # near the mean: float32 keeps its digits
+    for chunk in chunks:
+        rows = comparable(chunk, metric) - shift
+        total += rows.sum(0).double()
+        squares += rows.T @ rows
+    mean = (total / n).float()
+    axes = torch.linalg.eigh(squares / n - mean[:, None] * mean)[1][:, -min(number, d) :]
+    return torch.cat([(comparable(chunk, metric) - shift - mean) @ axes for chunk in chunks])
 
 
 def _exact(features: Tensor, k: int, seed: int) -> Tensor:
@@ -201,15 +237,22 @@ def _assign(points: Tensor, centers: Tensor) -> Tensor:
     return torch.cat([(_queries(some) @ centers.T).min(1).indices for some in points.split(rows)])
 
 
-def _rank(features: Tensor, candidates: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def _rank(
+    features: Tensor, candidates: Tensor, k: int, metric: str = "l2"
+) -> tuple[Tensor, Tensor]:
     """The k nearest of each sample's candidates (N, at least k), by exact distances."""
+    half = features.dtype != torch.float32  # otherwise they are comparable already
     candidates = candidates.sort(1).values  # equal distances: the lower index first
     rows = max(
         CHUNK_ENTRIES[features.device.type] // 4 // (candidates.shape[1] * features.shape[1]), 1
     )
     indices, distances = [], []
     for some, near in zip(features.split(rows), candidates.split(rows), strict=True):
-        lengths = torch.linalg.vector_norm(some[:, None] - features[near], dim=2)
+        others = features[near]
+        if half:
+            some, others = comparable(some, metric), comparable(others.flatten(0, 1), metric)
+            others = others.view(*near.shape, -1)
+        lengths = torch.linalg.vector_norm(some[:, None] - others, dim=2)
         lengths, order = lengths.sort(dim=1, stable=True)
         indices.append(near.gather(1, order[:, :k]))
         distances.append(lengths[:, :k])

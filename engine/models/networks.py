@@ -1,5 +1,6 @@
 """The built-in networks, and any network of one's own, freshly initialized."""
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from engine.models.layers import Conv, Mean, NormAct
 
+HIDDEN = 256  # units of the network mlp
 _building = threading.Lock()
 
 
@@ -29,10 +31,20 @@ def build(
 
 
 def choose(network: str, shape: tuple[int, int, int]) -> str:
-    """The network for images (C, H, W); "auto" is "small" up to 28 pixels, else "resnet9-w16"."""
+    """The network for images (C, H, W); "auto" is "small" up to 28 pixels, else "resnet9-w16".
+
+    For rows of numbers, which have one pixel, it is "linear".
+    """
     if network != "auto":
         return network
+    if is_rows(shape):
+        return "linear"
     return "small" if max(shape[1:]) <= 28 else "resnet9-w16"
+
+
+def is_rows(shape: tuple[int, int, int]) -> bool:
+    """Whether samples of this shape (C, H, W) are rows of C numbers, not images."""
+    return shape[1:] == (1, 1)
 
 
 class Network(nn.Module):
@@ -91,6 +103,18 @@ def _checked(network: nn.Module, shape: tuple[int, int, int], n_classes: int) ->
             "with features (2, D)"
         )
     return network.train(training)
+
+
+def linear(channels: int, n_classes: int, shape: tuple[int, int, int]) -> Network:
+    """Logistic regression: one linear layer, whose input is the features."""
+    return Network(nn.Flatten(), nn.Linear(math.prod(shape), n_classes))
+
+
+def mlp(channels: int, n_classes: int, shape: tuple[int, int, int]) -> Network:
+    """Two linear layers with a normalization and ReLU between them; 256 features."""
+    hidden = nn.Linear(math.prod(shape), HIDDEN, bias=False)
+    body = nn.Sequential(nn.Flatten(), hidden, nn.BatchNorm1d(HIDDEN), nn.ReLU())
+    return Network(body, nn.Linear(HIDDEN, n_classes))
 
 
 def small(channels: int, n_classes: int) -> Network:

@@ -27,14 +27,14 @@ def sprite_sheet(data: "Data", samples: np.ndarray) -> tuple[bytes, dict[str, An
 
     columns = int(np.ceil(np.sqrt(len(samples))))
     width, height = _size(data, min(LARGEST_SIDE, LARGEST_SHEET // columns))
-    mode = "L" if data.shape[0] == 1 else "RGB"
+    mode = "L" if data.picture_shape[0] == 1 else "RGB"
     sheet = Image.new(mode, (columns * width, -(-len(samples) // columns) * height))
     for start in range(0, len(samples), CHUNK):
         for number, image in enumerate(_pictures(data, samples[start : start + CHUNK]), start):
             row, column = divmod(number, columns)
             sheet.paste(_resized(image, (width, height)), (column * width, row * height))
     content, kind = _encoded(sheet, max(width, height))
-    smooth = max(data.shape[1:]) > PNG_UP_TO
+    smooth = max(data.picture_shape[1:]) > PNG_UP_TO
     return content, dict(type=kind, width=width, height=height, columns=columns, smooth=smooth)
 
 
@@ -51,13 +51,13 @@ def image_urls(data: "Data", samples: np.ndarray) -> list[str]:
 def _pictures(data: "Data", samples: np.ndarray) -> list["Image.Image"]:
     from PIL import Image
 
-    pixels = data.take(samples).permute(0, 2, 3, 1).cpu().numpy()
+    pixels = data.pictures(samples)
     return [Image.fromarray(p[..., 0] if p.shape[-1] == 1 else p) for p in pixels]
 
 
 def _size(data: "Data", most: int) -> tuple[int, int]:
     """Width and height of an image, reduced to at most so many pixels."""
-    _, height, width = data.shape
+    _, height, width = data.picture_shape
     share = min(1.0, most / max(height, width))
     return max(1, round(width * share)), max(1, round(height * share))
 

@@ -12,6 +12,7 @@ from engine.data import load_data
 from engine.errors import StoreError
 from engine.hardware import choose_threads, threads
 from engine.method.augmentation import normalize
+from engine.method.neighbors import comparable
 from engine.models.inference import forward
 from engine.runs.folder import RunFolder
 
@@ -30,12 +31,15 @@ class Predictor:
     precision: str  # "float32" or "bf16", as trained
     threads: int
     mirrored: bool = False  # average over an image and its horizontal flip, as in training
+    metric: str = "l2"  # the run's neighbor_metric
 
     def predict_proba(self, images: Tensor | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Class probabilities and features of images (B, C, H, W), uint8 or float in [0, 255].
 
-        Returns probabilities (B, n_classes) float32, rows sum to 1, and features (B, D) float32.
-        Raises ValueError for images of another shape, or beyond [0, 255].
+        Of a run on rows of D numbers: of rows (B, D, 1, 1), any finite numbers. Returns
+        probabilities (B, n_classes) float32, rows sum to 1, and features (B, D) float32 as they
+        are compared in the search for neighbors: of rows, themselves. Raises ValueError for images
+        of another shape, or beyond [0, 255].
         """
         images = torch.as_tensor(images)
         if images.ndim != 4 or tuple(images.shape[1:]) != self.shape or not len(images):
@@ -43,7 +47,10 @@ class Predictor:
                 f"images of shape {tuple(images.shape)}: allowed is (B, {str(self.shape)[1:]}"
             )
         low, high = images.min().item(), images.max().item()
-        if not 0 <= low <= high <= 255:  # false for nan, too
+        if models.is_rows(self.shape):
+            if not np.isfinite([low, high]).all():
+                raise ValueError(f"numbers from {low:g} to {high:g}: allowed are finite ones")
+        elif not 0 <= low <= high <= 255:  # false for nan, too
             raise ValueError(f"pixels from {low:g} to {high:g}: allowed is 0 to 255")
         with torch.no_grad(), threads(self.threads):
             outputs = [self._predict(chunk) for chunk in images.split(BATCH)]
@@ -51,9 +58,10 @@ class Predictor:
         return probabilities, features
 
     def _predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        images = normalize(images, self.mean, self.std)
-        logits, features = forward(self.model, images, self.precision, mirrored=self.mirrored)
-        return logits.softmax(1), features
+        inputs = normalize(images, self.mean, self.std)
+        logits, features = forward(self.model, inputs, self.precision, mirrored=self.mirrored)
+        features = images.flatten(1) if models.is_rows(self.shape) else features
+        return logits.softmax(1), comparable(features, self.metric)
 
 
 def load_predictor(run: RunFolder, epoch: int) -> Predictor:
@@ -78,7 +86,17 @@ def load_predictor(run: RunFolder, epoch: int) -> Predictor:
     mean, std = channel_stats(run)
     n_threads = choose_threads(run.config.threads, info["network"])
     mirrored = run.config.flip_average == "all"
-    return Predictor(epoch, network, mean, std, shape, packed["precision"], n_threads, mirrored)
+    return Predictor(
+        epoch,
+        network,
+        mean,
+        std,
+        shape,
+        packed["precision"],
+        n_threads,
+        mirrored,
+        run.config.neighbor_metric,
+    )
 
 
 def predict_proba(

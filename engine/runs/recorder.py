@@ -239,8 +239,9 @@ def _data(
     images: Any, labels: Any, true_labels: Any, classes: list[str] | None
 ) -> tuple["Data", np.ndarray, np.ndarray | None]:
     """The data set, its given labels (N,), and the true ones where they are known."""
-    from engine.data.arrays import as_array, from_arrays
+    from engine.data.arrays import from_arrays
     from engine.data.base import Data
+    from engine.data.values import as_array
 
     if isinstance(images, Data):
         own = images.labels.cpu().numpy()
@@ -286,7 +287,7 @@ def _checked(
     """
     if values is None:
         return None
-    from engine.data.arrays import as_array
+    from engine.data.values import as_array
 
     array = as_array(values)
     words = "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"

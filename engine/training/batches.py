@@ -132,14 +132,38 @@ def _nearest_partners(
         if evaluation.neighbors is not None and config.k <= evaluation.neighbors.shape[1]:
             assert evaluation.distances is not None
             found = evaluation.neighbors, evaluation.distances
-            return found[0][:, : config.k].clone(), found[1][:, : config.k].clone()
-        return nearest(features, config.k, backend=config.neighbor_backend, seed=config.seed)
+        else:
+            found = nearest_samples(state, features, config.k)
+        return found[0][:, : config.k].clone(), found[1][:, : config.k].clone()
     neighbors = torch.empty(n, config.k, dtype=torch.int64, device=device)
     distances = torch.empty(n, config.k, device=device)
     for batch in batches:
-        positions, distances[batch] = nearest(features[batch], config.k, backend="exact")
+        positions, distances[batch] = nearest(
+            features[batch], config.k, backend="exact", metric=config.neighbor_metric
+        )
         neighbors[batch] = batch[positions]
     return neighbors, distances
+
+
+def nearest_samples(state: "State", features: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of the whole set (N, k) and their distances, by features (N, D).
+
+    Samples that are rows have the same neighbors in every epoch: they are searched once, for the
+    most that the settings need.
+    """
+    config, found = state.config, state.nearest_rows
+    if found is None or found[0].shape[1] < k:
+        most = max(k, config.k) if state.data.is_rows and config.mixing == "neighbors" else k
+        found = nearest(
+            features,
+            most,
+            backend=config.neighbor_backend,
+            seed=config.seed,
+            metric=config.neighbor_metric,
+        )
+        if state.data.is_rows:
+            state.nearest_rows = found
+    return found[0][:, :k], found[1][:, :k]
 
 
 def _replace_by_random(

@@ -42,12 +42,12 @@ def cross_val_predict_proba(
     plain cross-entropy under a one-cycle learning rate, in float32.
 
     labels: (N,) integers in 0..C-1, right or wrong; data's own are not used. n_folds: 2 to N.
-    epochs, batch_size, learning_rate (the highest): of each training. network: as the setting of
-    that name. augmentation: as the setting augment; "auto" is crop-flip for color images, shift for
-    gray. threads: as the setting. on: the device. on_progress: called after every batch with the
-    batches done and their number in all; it may raise to end the work. Returns (N, C) float32; rows
-    sum to 1. The same arguments give the same result with the same number of CPU threads. Raises
-    ValueError.
+    epochs, batch_size, learning_rate (the highest): of each training. network: as the setting
+    of that name. augmentation: as the setting augment; "auto" is crop-flip for color images,
+    shift for gray, none for rows. threads: as the setting. on: the device. on_progress: called
+    after every batch with the batches done and their number in all; it may raise to end the
+    work. Returns (N, C) float32; rows sum to 1. The same arguments give the same result with
+    the same number of CPU threads. Raises ValueError.
     """
     data, labels = data.to(on), np.asarray(labels, dtype=np.int64)
     if labels.shape != (data.n,):
@@ -59,7 +59,8 @@ def cross_val_predict_proba(
     network = models.choose(network, data.shape)
     factory = registry.function("networks", network)
     if augmentation == "auto":
-        augmentation = "crop-flip" if data.shape[0] == 3 else "shift"
+        color = "crop-flip" if data.shape[0] == 3 else "shift"
+        augmentation = "none" if data.is_rows else color
     learner = _Learner(data, torch.from_numpy(labels), batch_size, augmentation)
     folds = stratified_folds(labels, n_folds, seed)
     parts = [torch.from_numpy(np.flatnonzero(folds != fold)) for fold in range(n_folds)]

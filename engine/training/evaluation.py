@@ -13,24 +13,25 @@ from engine.config import is_tested, registry
 from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
-from engine.method.neighbors import nearest
 from engine.method.noise_estimate import TINY, estimate_noise, n_voters, true_class_probability
 from engine.method.soft_labels import align, ema_update, one_hot, refine, relabel, sharpen
 from engine.method.votes import neighbor_votes, vote_for
 from engine.models import EVALUATION_BATCH
 from engine.models.inference import forward
-from engine.training.batches import described
+from engine.training.batches import described, nearest_samples
 
 if TYPE_CHECKING:
     from engine.training.control import Control
     from engine.training.state import State
+
+ROWS = 4096  # in a batch of rows of numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """The outputs of a network in evaluation mode for the whole training set."""
 
-    features: Tensor  # (N, D) float32
+    features: Tensor  # (N, D) float32; of samples that are rows, themselves, float32 or float16
     prediction: Tensor  # (N,) int32
     confidence: Tensor  # (N,) float32, the probability of the prediction
     loss: Tensor  # (N,) float32, cross-entropy against the current hard label
@@ -63,6 +64,8 @@ def evaluate(
         probabilities = logits.softmax(1)
         confidence, prediction = probabilities.max(1)
         total += probabilities.sum(0)
+        if state.data.is_rows:
+            features = features[:, :0]  # a second table of N x D is not needed
         own = [features, prediction.int(), confidence]
         if correct:
             target = probabilities
@@ -83,7 +86,12 @@ def evaluate(
     features, prediction, confidence, loss, *rest = (
         torch.cat(column) for column in zip(*parts, strict=True)
     )
-    if not torch.stack([torch.isfinite(part).all() for part in (features, confidence)]).all():
+    if state.data.is_rows:  # finite, as their loader has checked
+        features = state.data.images.flatten(1)
+        finite = torch.isfinite(confidence).all()
+    else:
+        finite = torch.stack([torch.isfinite(part).all() for part in (features, confidence)]).all()
+    if not finite:
         raise TrainingError(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
@@ -94,9 +102,7 @@ def evaluate(
     corrected = config.correction != "none" and epoch >= config.correction_start
     voters = 0 if corrected or n <= len(state.panel) else min(n_voters(n, n_classes), n - 1)
     if k or voters:
-        near, apart = nearest(
-            features, max(k, voters), backend=config.neighbor_backend, seed=config.seed
-        )
+        near, apart = nearest_samples(state, features, max(k, voters))
         neighbors, distances = (near[:, :k], apart[:, :k]) if k else (near, apart)
         if voters:
             shares = neighbor_votes(_given(state), near[:, :voters], n_classes, balanced=False)
@@ -225,6 +231,7 @@ def predict(
     height, width = images.shape[-2:]
     # as many pixels in a batch of large images as in one of 64 x 64
     size = EVALUATION_BATCH[state.device.type] * 64 * 64 // max(64 * 64, height * width)
+    size = ROWS if state.data.is_rows else size
     chunks = images.split(max(size, 1))
     for number, chunk in enumerate(chunks):
         chunk = normalize(chunk, state.mean, state.std)

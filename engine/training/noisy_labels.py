@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine import models
+from engine import hardware, models
 from engine.config import LABEL_SETTINGS, OLDER_VALUES, SMALLEST_SIDE, RunConfig, registry
 from engine.data import human
 from engine.data.registry import data_folder, stratified_sample
@@ -69,7 +69,7 @@ def make_noisy_labels(
     called while the networks behind the noise `margin` are trained, with batches done and batches
     in all; it may raise to end that.
     """
-    if min(data.shape[1:]) < SMALLEST_SIDE:
+    if not data.is_rows and min(data.shape[1:]) < SMALLEST_SIDE:
         raise ConfigError(
             f"images of {data.shape[1]} x {data.shape[2]} pixels: allowed are sides of "
             f"{SMALLEST_SIDE} or more (set image_size for images of a folder or npz)"
@@ -271,4 +271,4 @@ def _margin_probabilities(
 
 def _n_threads(data: "Data") -> int:
     """CPU threads of the margin networks: the same on every machine, since sums depend on it."""
-    return 1 if models.choose("auto", data.shape) == "small" else MARGIN_THREADS
+    return 1 if models.choose("auto", data.shape) in hardware.SMALL else MARGIN_THREADS

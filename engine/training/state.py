@@ -81,6 +81,8 @@ class State:
         # (C,) float32, the mean prediction of the last evaluation
         self.shares: Tensor | None = None
         self.clean: Tensor | None = None  # (N,) float32, P(clean) after the last epoch
+        # neighbors (N, k) and distances of samples that are rows, the same in every epoch
+        self.nearest_rows: tuple[Tensor, Tensor] | None = None
         self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
         uses_elr = "elr" in (config.loss, config.early_loss)
         self.memory = torch.zeros_like(self.soft) if uses_elr else None  # ELR's targets

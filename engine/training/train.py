@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import LIVE, RunConfig, corrects, registry, validate_k
+from engine.config import LIVE, RunConfig, corrects, registry, validate_k, validate_rows
 from engine.errors import TrainingError
 from engine.hardware import session, threads
 from engine.method import optimization
 from engine.method.augmentation import distort, normalize, randaugment
 from engine.method.mixing import weighted_sum
 from engine.method.mixture import CleanFit
+from engine.method.neighbors import comparable
 from engine.method.soft_labels import ema_update
 from engine.training.batches import Partners, described, draw_batches, find_partners
 from engine.training.control import Control, Stopwatch
@@ -135,6 +136,8 @@ def prepare_state(
     state_dict, see `make_noisy_labels`. Raises ConfigError or NoiseError.
     """
     validate_k(config, data.n)
+    if data.is_rows:
+        validate_rows(config)
     registry.require(config.model_dump())
     on_progress = partial(control.report_progress, 0, "margins") if control else None
     return State(
@@ -278,7 +281,7 @@ def make_snapshot(
         neighbors=partners.neighbors.int(),
         distances=partners.distances,
         weights=partners.weights,
-        panel_features=evaluation.features[state.panel],
+        panel_features=comparable(evaluation.features[state.panel], state.config.neighbor_metric),
     )
     arrays = {
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()

@@ -26,7 +26,7 @@ def described(name: str, n: int) -> dict[str, Any]:
     numbers = range(-(-n // PER_SHEET))
     included = [i < AT_ONCE or (name, i) in requested for i in numbers]
     created = run_cache.run(name).info["created"]
-    height, width = run_cache.data(name).shape[1:]
+    height, width = run_cache.data(name).picture_shape[1:]
     return {
         "urls": [_url(name, created, i) if has else None for i, has in enumerate(included)],
         "per": PER_SHEET,

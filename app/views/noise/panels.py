@@ -139,7 +139,7 @@ def wrong_samples(
     if name is not None:
         images.linked_wall(name, rows, captions)
     elif data is not None:
-        images.wall(data.take(rows).permute(0, 2, 3, 1).numpy(), captions, size=80)
+        images.wall(data.pictures(rows), captions, size=80)
 
 
 def without_truth(labels: LabelNoise) -> None:

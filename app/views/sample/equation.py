@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from app.components.images import data_url
+from app.components.images import data_url, pixels
 from app.server import escaping
 from engine.analysis import sample_history
 from engine.charts import theme
@@ -80,10 +80,10 @@ def term(sign: str, image: str, above: str, below: str) -> str:
     )
 
 
-def image_html(pixels: np.ndarray, alt: str, size: int) -> str:
+def image_html(image: np.ndarray, alt: str, size: int) -> str:
     """An image (H, W, C) as HTML, size pixels wide and high."""
     return (
-        f'<img class="pixels" src="{data_url(pixels)}" alt="{escaping.html(alt)}" '
+        f'<img{pixels(image)} src="{data_url(image)}" alt="{escaping.html(alt)}" '
         f'style="width:{size}px;height:{size}px">'
     )
 

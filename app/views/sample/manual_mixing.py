@@ -67,8 +67,8 @@ def _candidates(sample: Sample, trained: sample_history.Mix) -> sample_history.M
     features = None
     earlier = sample.records[max(sample.row - 1, 0)]["epoch"]
     if sample.index not in sample.run.labels["panel"] and earlier in sample.run.checkpoints():
-        pixels = sample.view.pixels([sample.index])
-        features = networks.network(sample.name, earlier).predict_proba(_batch(pixels))[1][0]
+        inputs = sample.view.inputs([sample.index])
+        features = networks.network(sample.name, earlier).predict_proba(inputs)[1][0]
     return sample_history.mixing_candidates(
         sample.run, sample.records, sample.row, sample.index, most, features
     )
@@ -151,7 +151,9 @@ def _result(sample: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None
     except StoreError as error:
         st.info(escaping.lines(error))
         return
-    (plain, of_mixed), _ = network.predict_proba(_batch(np.stack([pixels[0], mixed])))
+    inputs = sample.view.inputs(mix.parts)
+    mixed = np.tensordot(mix.weights, inputs, 1).astype(np.float32)
+    (plain, of_mixed), _ = network.predict_proba(np.stack([inputs[0], mixed]))
     with left:
         st.markdown(
             f"The network predicts **{_top(sample, plain)}** for the plain image and "
@@ -183,8 +185,3 @@ def _top(sample: Sample, shares: np.ndarray) -> str:
 def _whole(weights: np.ndarray) -> tuple[int, ...]:
     """Weights as the sliders have them, whole numbers up to 100."""
     return tuple(np.rint(100 * weights).astype(int).tolist())
-
-
-def _batch(pixels: np.ndarray) -> np.ndarray:
-    """Images (B, H, W, C) as the network takes them, (B, C, H, W) float32."""
-    return np.ascontiguousarray(np.moveaxis(pixels, -1, 1), np.float32)

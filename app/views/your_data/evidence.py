@@ -57,7 +57,7 @@ def thumbnails(images: Data | None, rows: np.ndarray) -> list[str]:
     """Training images of rows (n,) as data URLs for a table; empty texts without images."""
     if images is None:
         return [""] * len(rows)
-    return [data_url(pixels) for pixels in images.take(rows).permute(0, 2, 3, 1).numpy()]
+    return [data_url(pixels) for pixels in images.pictures(rows)]
 
 
 def image(
@@ -74,7 +74,7 @@ def image(
     if images is not None:
         pixels, smooth = _original(view, sample)
         if pixels is None:
-            pixels = images.take([sample])[0].permute(1, 2, 0).numpy()
+            pixels = images.pictures([sample])[0]
         kind = "" if smooth else ' class="pixels"'
         st.html(
             f'<img{kind} src="{data_url(pixels)}" alt="Sample {sample}, given label '
@@ -118,7 +118,7 @@ def neighbors(view: RunView, issues: LabelIssues, sample: int, images: Data | No
     colors = np.select(
         [labels == best, labels == given], [theme.CLEAN, theme.WRONG], default="#8A94A0"
     )
-    pixels = images.take(nearest).permute(0, 2, 3, 1).numpy()
+    pixels = images.pictures(nearest)
     wall(
         pixels,
         [classes[label] for label in labels],

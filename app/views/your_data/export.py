@@ -38,7 +38,8 @@ def own_form(bundle: Bundle) -> str:
 def offered(bundle: Bundle) -> dict[str, str]:
     """The forms that a data set has, besides the table and its own: name -> description."""
     without = ("csv", "folders", own_form(bundle), *(() if bundle.has_files else FILES_ONLY))
-    return {name: form.description for name, form in forms.FORMS.items() if name not in without}
+    kinds = forms.OF_ROWS if not bundle.has_files and bundle.data.is_rows else forms.FORMS
+    return {name: forms.FORMS[name].description for name in kinds if name not in without}
 
 
 def suffix(bundle: Bundle, form: str) -> str:

@@ -85,7 +85,9 @@ def samples_of(data: "Data", labels: np.ndarray | None = None) -> Samples:
     parts["test"] = (data.test_images, data.test_labels.cpu().numpy(), data.test_ids)
     return Samples(
         {
-            name: Part(own, images=images.cpu().numpy(), ids=ids)
+            name: Part(own, rows=images.cpu().flatten(1).float().numpy(), ids=ids)
+            if data.is_rows
+            else Part(own, images=images.cpu().numpy(), ids=ids)
             for name, (images, own, ids) in parts.items()
             if name == "train" or len(own)
         },

@@ -26,6 +26,11 @@ def write(bundle: Bundle, form: str, path: Path) -> None:
     if not bundle.run.epochs:
         raise StoreError(f"{bundle.run.folder} has no epoch yet: there is nothing to export")
     check_suffix(form, path)
+    if form not in OF_ROWS and not bundle.has_files and bundle.data.is_rows:
+        raise StoreError(
+            f"{bundle.run.folder} is on rows of numbers, the form {form} needs images: allowed are "
+            f"{', '.join(OF_ROWS)}"
+        )
     FORMS[form].write(bundle, path)
 
 
@@ -78,6 +83,7 @@ def _text(writer: Callable[[Bundle, Path, Path], None]) -> Callable[[Bundle, Pat
     return to_file
 
 
+OF_ROWS = ("csv", "npz", "cleanlab")  # forms that need no images
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 FORMS: dict[str, Form] = {
     "csv": Form("a table of all labels, why they are doubted and what was decided", (), _csv),

@@ -37,7 +37,8 @@ def npz(bundle: Bundle, out: BinaryIO) -> None:
 def new_npz(data: "Data", final: np.ndarray, keep: np.ndarray, out: BinaryIO) -> None:
     """Write data in the MedMNIST layout, with the training labels final (N,) where keep (N,).
 
-    train_ids has the ids of the training images, if they have some.
+    Rows of numbers are written as the arrays that `features:` reads. train_ids (of rows: ids) has
+    the ids of the training samples, if they have some.
     """
     arrays: dict[str, Any] = {}
     parts = {
@@ -47,12 +48,15 @@ def new_npz(data: "Data", final: np.ndarray, keep: np.ndarray, out: BinaryIO) ->
     }
     for part, (images, labels, chosen) in parts.items():
         if images is not None and labels is not None and len(labels):
-            pixels = images.permute(0, 2, 3, 1).numpy()[chosen]
-            arrays[f"{part}_images"] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+            if data.is_rows:
+                arrays[f"{part}_features"] = images.flatten(1).numpy()[chosen]
+            else:
+                pixels = images.permute(0, 2, 3, 1).numpy()[chosen]
+                arrays[f"{part}_images"] = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
             arrays[f"{part}_labels"] = np.asarray(labels)[chosen]
     arrays["class_names"] = np.array(data.classes)
     if data.ids is not None:
-        arrays["train_ids"] = np.array(data.ids)[keep]
+        arrays["ids" if data.is_rows else "train_ids"] = np.array(data.ids)[keep]
     np.savez_compressed(out, **arrays)
 
 
