@@ -152,6 +152,7 @@ def curves_spec(
     only_marks = [{"filter": f"datum.kind == '{MARK}'"}]
     only_names = [{"filter": f"datum.kind == '{NAME}'"}]
     gray = {"tooltip": None, "color": TEXT_GRAY}
+    size = {"expr": "clamp(width / 42, 12, 18)"}  # pixels, larger on a projector
     return {
         "height": HEIGHT,
         "layer": [
@@ -164,7 +165,8 @@ def curves_spec(
                 {
                     "transform": [*only_marks, {"filter": f"datum.side == '{side}'"}],
                     "mark": gray
-                    | {"type": "text", "align": align, "dx": shift, "baseline": "bottom"},
+                    | {"type": "text", "align": align, "dx": shift, "baseline": "bottom"}
+                    | {"fontSize": size},
                     "encoding": {"x": x, "y": y, "text": {"field": "text"}},
                 }
                 for side, align, shift in (("right", "left", 4), ("left", "right", -4))
@@ -189,6 +191,7 @@ def curves_spec(
                     "dx": 9,
                     "lineBreak": "\n",
                     "fontWeight": 600,
+                    "fontSize": size,
                 },
                 "encoding": {"x": x, "y": y, "color": color, "text": {"field": "text"}},
             },
