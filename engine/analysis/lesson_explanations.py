@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcomes
-from engine.metrics import auroc, mean_true
+from engine.analysis.loss_analysis import roc_curve
 
 MIN_DROP = 0.03  # of test accuracy below its best epoch, 11 of 360 images: less is chance
 MAX_POOR_ACCURACY = 0.5  # of a network that "stays poor"
@@ -89,13 +89,15 @@ def explain_losses(
     loss, late_loss: (N,) cross-entropy of the given labels; clean: (N,) P(clean); wrong: (N,) bool,
     with some right and some wrong labels.
     """
-    early_auroc, late_auroc = auroc(loss, wrong), auroc(late_loss, wrong)
-    if early_auroc is None or late_auroc is None:
+    early, late = roc_curve(-loss, wrong), roc_curve(-late_loss, wrong)
+    if early is None or late is None:
         raise ValueError("the losses cannot be compared: all labels are right, or all are wrong")
+    early_auroc, late_auroc = early.auroc, late.auroc
     is_large, is_small = early_auroc >= MIN_AUROC, early_auroc <= 1 - MIN_AUROC
     outcome = "large" if is_large else "small" if is_small else "spread"
     flagged = clean < 0.5
-    precision, recall = mean_true(wrong[flagged]), mean_true(flagged[wrong])
+    precision = float(wrong[flagged].mean()) if flagged.any() else None
+    recall = float(flagged[wrong].mean())
     second = (
         "Two Gaussian components fitted to the losses flag no label here."
         if precision is None or recall is None
