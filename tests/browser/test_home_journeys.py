@@ -61,7 +61,7 @@ def test_home_plays_by_itself_and_a_pair_grows_in_it(visit, own_server):
     other = visit("", on=server, pair=",".join(names))  # shared with somebody else
     seen = last(other)
     wait_until(lambda: last(other) > seen)
-    tab.get_by_text("Both are done").wait_for()
+    tab.get_by_text("Both are done").wait_for(timeout=300_000)
     wait_until(lambda: last(tab) == 59)
     tab.get_by_role("link", name="Compare", exact=True).last.click()
     tab.wait_for_url("**/compare?**")
