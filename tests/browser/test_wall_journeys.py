@@ -11,7 +11,7 @@ from engine.analysis.label_issues import label_issues
 from engine.analysis.review_order import by_pair, doubt_of
 from engine.runs.folder import RunFolder
 from tests.app.conftest import wait_until
-from tests.browser.conftest import go
+from tests.browser.conftest import PATIENCE, go
 
 pytestmark = pytest.mark.slow
 WALL = dict(step="review", run="finished", desk_view="wall")
@@ -53,10 +53,18 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     def decide(numbers) -> None:
         for number in numbers:
             label = number % 10
-            tab.keyboard.press("a")
-            tab.keyboard.press(str(label))
             for sample in groups[number]:
                 expected[sample] = ("keep" if given[sample] == label else "change", label)
+            for _ in range(5):
+                tab.keyboard.press("a")
+                tab.keyboard.press(str(label))
+                if tab.locator(".numbers").inner_text().startswith(f"{len(expected)} of"):
+                    break
+                tab.keyboard.press(
+                    "Escape"
+                )  # Streamlit's notice of the lost connection has the keys
+            else:
+                raise AssertionError(tab.locator(".numbers").inner_text())
 
     decide(range(8))
     own.process.kill()  # perhaps with some of them on their way
@@ -80,6 +88,7 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     own.process.wait()
     own = own_server(port)
     again = tab.context.new_page()
+    again.set_default_timeout(PATIENCE)
     go(again, own, "your_data", **WALL)
     ready(again)
     saved(again)

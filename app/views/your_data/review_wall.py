@@ -1,6 +1,5 @@
 """The wall of step 3: labels are reviewed in groups, see `app.components.wall`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -106,7 +105,7 @@ def _packed(key: str, side: int, _book: Book) -> bytes:
     return _book.packed()
 
 
-def _sheet_url(name: str, key: str, number: int, samples: Sequence[int] | np.ndarray) -> str:
+def _sheet_url(name: str, key: str, number: int, samples: np.ndarray) -> str:
     content = _sheet(name, key, number, samples)
     return images.hosted(content, images.kind_of(content), f"wall-{key}-{number}")
 
