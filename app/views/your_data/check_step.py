@@ -162,7 +162,9 @@ def sizes(shape: tuple[int, int, int]) -> list[int]:
 def side_name(shape: tuple[int, int, int], side: int | None) -> str:
     """A side in words; None is the common size."""
     _, height, width = shape
-    return f"Automatic: {width} x {height}" if side is None else f"{side} pixels"
+    if side is None:
+        return f"Automatic: {width} \N{MULTIPLICATION SIGN} {height}"
+    return f"{side} pixels"
 
 
 @st.cache_resource(max_entries=8, show_spinner="Checking every image")
