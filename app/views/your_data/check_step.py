@@ -178,7 +178,9 @@ def sizes(shape: tuple[int, ...]) -> list[int]:
 def side_name(shape: tuple[int, ...], side: int | None) -> str:
     """A side in words; None is the common size."""
     _, height, width = shape
-    return f"Automatic: {width} x {height}" if side is None else f"{side} pixels"
+    if side is None:
+        return f"Automatic: {width} \N{MULTIPLICATION SIGN} {height}"
+    return f"{side} pixels"
 
 
 def _run_on(dataset: str) -> tuple[str | None, int]:

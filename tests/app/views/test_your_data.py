@@ -367,7 +367,7 @@ def test_lost_images_are_a_warning_and_other_ratios_can_be_cropped(root):
     assert bad == "dog/bad.gif"
     assert reason.startswith("is no JPEG, PNG")
     at.segmented_control(key="fit").set_value("crop").run()
-    assert at.selectbox(key="size").options[:2] == ["Automatic: 16 x 16", "32 pixels"]
+    assert at.selectbox(key="size").options[:2] == ["Automatic: 16 × 16", "32 pixels"]
     at.selectbox(key="size").set_value(32).run()
     name = press(at, "find").query_params["run"]
     wait_until(lambda: not runs().info(name).active)
