@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.browser.conftest import go
+from tests.browser.conftest import PATIENCE, go
 from tests.browser.test_page_journeys import PAGES
 
 MAX_SHIFT = 0.1  # "good" by Google's Web Vitals
@@ -14,6 +14,7 @@ new PerformanceObserver((list) => {
 """
 STREAMLITS_OWN = {  # rule of axe -> elements that Streamlit draws and that no option changes
 }
+STILL = "document.getAnimations().every((one) => one.playState !== 'running')"
 COMPLETE = """
 document.querySelector('.stApp')?.getAttribute('data-test-script-state') !== 'running'
   && !document.querySelector('[data-testid=stSkeleton], [data-testid=stAppSkeleton]')
@@ -26,6 +27,7 @@ def violations(tab, theme: str) -> list[str]:
 
     tab.emulate_media(color_scheme=theme)
     tab.wait_for_timeout(300)
+    tab.wait_for_function(STILL)  # colors fade over
     options = {} if theme == "light" else {"runOnly": ["color-contrast"]}  # all else is the same
     found = Axe().run(tab, options=options).response["violations"]
     return [
@@ -39,6 +41,7 @@ def violations(tab, theme: str) -> list[str]:
 @pytest.mark.slow
 def test_no_page_jumps_or_has_a_barrier(visit, server):
     tab = visit("runs")
+    tab.set_default_timeout(3 * PATIENCE)  # every part of every page
     tab.add_init_script(SHIFTS)
     shifts, barriers = {}, {}
     for page in PAGES:
