@@ -126,7 +126,7 @@ def data_frame(rows: list[run_table.Row], labels: dict[str, str]) -> pd.DataFram
     names = frame["name"].tolist()
     infos = [runs().info(name) for name in names]
     frame["run"] = [
-        "\u2003" * (depth - 1) + "└ " * (depth > 0) + labels.get(row["name"], row["name"])
+        "\u2003" * (depth - 1) + "└ " * (depth > 0) + str(labels.get(row["name"], row["name"]))
         for row, depth in ordered
     ]
     frame["owner"] = [owner_in_words(info.owner) for info in infos]

@@ -171,7 +171,7 @@ def setup_of(config: RunConfig, without: Iterable[str]) -> str:
 def _blank(name: str, state: str) -> Row:
     empty = dict.fromkeys(COLUMNS)
     texts = dict.fromkeys(("title", "note", "parent", "changed", "message", "setup", "family"), "")
-    others = dict(config=None, settings=None, beside={}, changes=[], fork=None, pure=False)
+    others: Row = dict(config=None, settings=None, beside={}, changes=[], fork=None, pure=False)
     return empty | texts | others | {"name": name, "state": state}
 
 

@@ -80,7 +80,8 @@ def sweep_cells(group: list[Row], metric: str) -> pd.DataFrame:
     frame = pd.DataFrame(group)[[*keys, metric]].astype(float)
     frame[list(SWEEP_AXES)] = frame[list(SWEEP_AXES)].fillna(0.0)
     frame = frame.dropna()
-    cells = means(frame.groupby(keys, as_index=False)[metric].mean(), SWEEP_AXES, [metric])
+    by_seed = frame.groupby(keys)[[metric]].mean().reset_index()
+    cells = means(by_seed, SWEEP_AXES, [metric])
     counts = frame.groupby(list(SWEEP_AXES), as_index=False).size()
     return cells.merge(counts.rename(columns={"size": "n_runs"}), on=list(SWEEP_AXES))
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from engine.analysis.statistics import INTERVAL_COLUMNS, interval
+from engine.analysis.statistics import INTERVAL_COLUMNS, format_mean, interval
 from engine.charts.escaping import plotly
 from engine.charts.theme import DASHES, OKABE_ITO, SYMBOLS, epoch_line, figure
 
@@ -107,7 +107,7 @@ def metric_table(runs: Sequence[Curve], metrics: Sequence[str] = tuple(METRICS))
             {"run": run.name, "seed": seed, "epoch": record["epoch"]}
             | {name: record["metrics"].get(name) for name in metrics}
             for run in runs
-            for seed, records in (run.seeds or {None: run.records}).items()
+            for seed, records in (run.seeds.items() or [(None, run.records)])
             for record in records
         ],
         columns=["run", "seed", "epoch", *metrics],
@@ -173,10 +173,8 @@ def _draw_seeds(
                 hovertemplate=_hover(f"{run.name}, seed {seed}"),
             )
     text = [
-        f"{100 * row.mean:.1f} %"
-        + ("" if pd.isna(row.low) else f" [{100 * row.low:.1f}, {100 * row.high:.1f}]")
-        + f", {row.n} seed{'' if row.n == 1 else 's'}"
-        for row in means.itertuples()
+        f"{format_mean(row).rpartition(', n')[0]}, {row['n']} seed{'s' * (row['n'] != 1)}"
+        for row in means.to_dict("records")
     ]
     fig.add_scatter(
         x=means["epoch"],

@@ -7,7 +7,7 @@ from tests.browser.conftest import go, settled
 from tests.browser.test_train_journeys import button, start, state
 from tests.records import read_records
 
-QUICK = dict(limit="100", epochs="4", warmup="1", correction_start="2", k="3")
+QUICK = dict(limit="100", epochs="3", warmup="0", correction_start="1", k="3")
 
 
 @pytest.mark.slow
