@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 BATCH = 4096
 STEPS, SMALLEST = 16, 16  # batches of an epoch at least, unless they had fewer samples than that
+FLOATS = [np.float64, np.float32, np.float16]
 SMALL_SIDE = 28  # pixels up to which images have the settings of digits
 
 
@@ -88,7 +89,7 @@ class MixNNClassifier(ClassifierMixin, BaseEstimator):
                 f"fit got {', '.join(fit_params)}: allowed are X and y. MixNN weighs samples by "
                 "the probability that their labels are clean"
             )
-        X, y = self._checked(X, y)  # noqa: N806
+        X, y = self._checked_pair(X, y)  # noqa: N806
         self.classes_, given = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(f"y has one class, {self.classes_[0]!r}: two are needed")
@@ -129,19 +130,18 @@ class MixNNClassifier(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(1)
         return self.classes_[best]
 
-    def _checked(self, X: Any, y: Any = None) -> Any:  # noqa: N803
-        """X, and y if it is given, as arrays, checked as scikit-learn does."""
-        images = np.ndim(X) in (3, 4) if not hasattr(X, "toarray") else False
-        if images and y is None:
+    def _checked(self, X: Any) -> np.ndarray:  # noqa: N803
+        """X of predictions as an array, checked as scikit-learn does."""
+        if _are_images(X):
             return check_array(X, allow_nd=True, dtype=None)
-        if images:
+        return validate_data(self, X, dtype=FLOATS, reset=False)
+
+    def _checked_pair(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:  # noqa: N803
+        """X and y of `fit` as arrays, checked as scikit-learn does."""
+        if _are_images(X):
             X, y = check_X_y(X, y, allow_nd=True, dtype=None)  # noqa: N806
-        elif y is None:
-            return validate_data(self, X, dtype=[np.float64, np.float32, np.float16], reset=False)
         else:
-            X, y = validate_data(  # noqa: N806
-                self, X, y, dtype=[np.float64, np.float32, np.float16], ensure_min_samples=2
-            )
+            X, y = validate_data(self, X, y, dtype=FLOATS, ensure_min_samples=2)  # noqa: N806
         check_classification_targets(y)
         return X, y
 
@@ -174,6 +174,11 @@ class MixNNClassifier(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _are_images(X: Any) -> bool:  # noqa: N803
+    shape = np.shape(X) if isinstance(X, list | tuple) else getattr(X, "shape", ())
+    return len(shape) in (3, 4)
 
 
 class _Evidence:

@@ -118,4 +118,4 @@ def test_results_in_the_form_of_cleanlab(noisy):
 
 @slow
 def test_scikit_learns_own_checks():
-    check_estimator(MixNNClassifier(epochs=12, warmup=2, correction_start=8, random_state=0))
+    check_estimator(MixNNClassifier(epochs=8, warmup=2, correction_start=6, random_state=0))

@@ -52,7 +52,7 @@ def as_array(values: Any) -> np.ndarray:
 
 
 def checked(values: np.ndarray, where: str) -> np.ndarray:
-    """(N, D) numbers of any kind as float32, or float16 where they are that or very many.
+    """(N, D) numbers of any kind as float32, or float16 where they are very many.
 
     Raises DataError, which begins with where, on another shape, and on numbers that are not finite.
     """
@@ -60,12 +60,8 @@ def checked(values: np.ndarray, where: str) -> np.ndarray:
         raise DataError(
             f"{where} has type {values.dtype} and shape {values.shape}; allowed are numbers (N, D)"
         )
-    half = values.dtype == np.float16 or values.size > HALF_FROM
-    out = (
-        values
-        if values.dtype in (np.float16, np.float32) and half != (values.dtype == np.float32)
-        else np.empty(values.shape, np.float16 if half else np.float32)
-    )
+    kind = np.dtype(np.float16 if values.size > HALF_FROM else np.float32)
+    out = values if values.dtype == kind else np.empty(values.shape, kind)
     n_rows = max(1, CHUNK // values.shape[1])
     for start in range(0, len(values), n_rows):
         chunk = values[start : start + n_rows]
@@ -78,7 +74,7 @@ def checked(values: np.ndarray, where: str) -> np.ndarray:
             )
         if out is not values:
             largest = float(np.abs(chunk).max())
-            if half and largest > LARGEST_HALF:
+            if kind == np.float16 and largest > LARGEST_HALF:
                 raise DataError(
                     f"{where} has {largest:g}; {values.size:,} numbers are kept in half precision, "
                     f"up to {LARGEST_HALF:,.0f}: scale them first"

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from engine.config import registry
 from engine.errors import TrainingError
+from engine.hardware import choose_threads, threads
 from engine.method.mixing import EPSILON, mixup_partners
 from engine.method.neighbors import nearest
 
@@ -154,13 +155,16 @@ def nearest_samples(state: "State", features: Tensor, k: int) -> tuple[Tensor, T
     config, found = state.config, state.nearest_rows
     if found is None or found[0].shape[1] < k:
         most = max(k, config.k) if state.data.is_rows and config.mixing == "neighbors" else k
-        found = nearest(
-            features,
-            most,
-            backend=config.neighbor_backend,
-            seed=config.seed,
-            metric=config.neighbor_metric,
-        )
+        # a search that happens once is worth all cores
+        n_threads = choose_threads(config.threads, "") if state.data.is_rows else state.threads
+        with threads(n_threads):
+            found = nearest(
+                features,
+                most,
+                backend=config.neighbor_backend,
+                seed=config.seed,
+                metric=config.neighbor_metric,
+            )
         if state.data.is_rows:
             state.nearest_rows = found
     return found[0][:, :k], found[1][:, :k]
