@@ -156,7 +156,8 @@ def modality(mixture: dict[str, Any]) -> str:
     """
     if ashman_d(mixture) < MIN_ASHMAN_D:
         return "one"
-    components = component_densities(mixture, np.linspace(*mixture["means"], 101))
+    low, high = mixture["means"]
+    components = component_densities(mixture, np.linspace(low, high, 101))
     if components is None:  # a component without width is a peak of its own
         return "two"
     total = components.sum(0)

@@ -64,7 +64,8 @@ def _placed(marks: list[tuple[int, str]], epochs: tuple[int, int]) -> list[Row]:
     """A row for each event: at the right of its line, or at the left near the end of the axis, on
     the lowest level that is free there."""
     per_letter = 6.5 / PLOT_WIDTH * (epochs[1] - epochs[0])  # in epochs
-    right, left = [], []
+    right: list[tuple[int, str, float, float]] = []
+    left: list[tuple[int, str, float, float]] = []
     for epoch, text in sorted(marks):
         width = per_letter * (len(text) + 2)
         fits = epoch + width <= epochs[1]

@@ -155,7 +155,8 @@ def _features(
 
 def _vectors(cells: Sequence[Any], where: str) -> np.ndarray:
     """A column of lists as (N, D) float32. Raises DataError."""
-    if not isinstance(cells, np.ndarray):
+    values: Any = cells
+    if not isinstance(values, np.ndarray):
         rows = [_as_list(cell) for cell in cells]
         lengths = sorted({0 if row is None else len(row) for row in rows})
         if len(lengths) > 1:
@@ -163,14 +164,14 @@ def _vectors(cells: Sequence[Any], where: str) -> np.ndarray:
                 f"{where} has lists of {some(lengths)} numbers; allowed is one length for all"
             )
         try:
-            cells = np.array(rows, dtype=np.float32)
+            values = np.array(rows, dtype=np.float32)
         except (TypeError, ValueError):
             raise DataError(f"{where} has lists of others than numbers") from None
-    finite = np.isfinite(cells).all(1)
+    finite = np.isfinite(values).all(1)
     if not finite.all():
         row = int(np.argmin(finite)) + 1
         raise DataError(f"{where}, row {row} has a number that is not finite")
-    return np.ascontiguousarray(cells, dtype=np.float32)
+    return np.ascontiguousarray(values, dtype=np.float32)
 
 
 def _numbers(cells: Sequence[Any]) -> np.ndarray | None:

@@ -39,7 +39,8 @@ def changes(
     removed: dict[Own, Own | None] = {path: None for path, kind in classes.items() if kind is None}
     if not labeled:
         others = {path: kind for path, kind in classes.items() if kind is not None}
-        return Changes(removed | layout.moved(found, others), {})
+        removed.update(layout.moved(found, others))
+        return Changes(removed, {})
     rows: dict[Own, dict[int, str | None]] = {}
     for one in labeled:
         if one.path in classes:

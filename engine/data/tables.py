@@ -144,9 +144,9 @@ def annotations(rows: Rows, name: str) -> tuple[tuple[str, ...], dict[str, list[
         key = (plain_label(row.get(own), where) if own is not None else None) or source
         if key is None:
             continue
-        cells = [row.get(column) for column in voters]
-        if len(cells) == 1:  # a list of labels
-            cells = cells[0] if isinstance(cells[0], list | tuple) else cells
+        cells: list[Any] = [row.get(column) for column in voters]
+        if len(cells) == 1 and isinstance(cells[0], list | tuple):  # a list of labels
+            cells = list(cells[0])
         found[key] = [plain_label(cell, where) for cell in cells]
     if len(voters) == 1:
         most = max(map(len, found.values()), default=0)
@@ -277,14 +277,15 @@ class _Columns(NamedTuple):
 def _columns(rows: Rows, with_lists: bool = False) -> _Columns:
     """with_lists: a column "labels" holds annotators' labels also beside one of labels."""
     columns = {plain_column(column): column for row in rows for column in row}
-    found = [
+    path, label, split, true, own = (
         next((columns[kind] for kind in kinds if kind in columns), None)
         for kinds in (PATH, LABEL, SPLIT, TRUE_LABEL, ID)
-    ]
-    voters = [c for plain, c in columns.items() if ANNOTATOR.fullmatch(plain) and c not in found]
-    if (found[1] is None or (with_lists and not voters)) and "labels" in columns:
+    )
+    used = {path, label, split, true, own}
+    voters = [c for plain, c in columns.items() if ANNOTATOR.fullmatch(plain) and c not in used]
+    if (label is None or (with_lists and not voters)) and "labels" in columns:
         voters = [columns["labels"]]
-    return _Columns(*found, voters)
+    return _Columns(path, label, split, true, own, voters)
 
 
 def plain_column(column: object) -> str:
