@@ -6,6 +6,7 @@ imports what it needs, so that one that only reads starts without PyTorch.
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from engine.cli import inputs
 from engine.errors import StoreError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from engine.runs.runner import Runner
 
 
@@ -103,6 +106,7 @@ def issues(
     from engine.cli.console import print_table
     from engine.runs.folder import RunFolder
 
+    names: Sequence[str] | np.ndarray | None
     if run is not None:
         opened = RunFolder(run)
         given, classes = opened.labels["given"], opened.info["data"]["classes"]

@@ -54,7 +54,9 @@ def features_of(
             if getattr(data, part) is not None
         }
         _keep(path, arrays)
-    tensors = {part: torch.from_numpy(rows)[:, :, None, None] for part, rows in arrays.items()}
+    tensors: dict[str, Any] = {
+        part: torch.from_numpy(rows)[:, :, None, None] for part, rows in arrays.items()
+    }
     note = f"Features: {tensors['images'].shape[1]} numbers per image by {backbone}."
     return replace(data, **tensors, shown=data, notes=(*data.notes, note))
 
@@ -79,8 +81,8 @@ def write_features(
         if features is None or labels is None or not len(labels):
             continue
         values.append(features.flatten(1).numpy())
-        own = split == "train" and data.ids is not None
-        columns["id"] += data.ids if own else [f"{split} {i}" for i in range(len(labels))]
+        ids = data.ids if split == "train" else None
+        columns["id"] += ids or [f"{split} {i}" for i in range(len(labels))]
         columns["label"] += [data.classes[label] for label in labels.tolist()]
         columns["split"] += [split] * len(labels)
     if data.true_labels is not None:
@@ -100,7 +102,8 @@ def write_features(
 
 def image_size(backbone: str) -> int:
     """The side in pixels of the images that a network was trained on. Raises DataError."""
-    return int(_create(_name(backbone), pretrained=False).pretrained_cfg["input_size"][-1])
+    network: Any = _create(_name(backbone), pretrained=False)
+    return int(network.pretrained_cfg["input_size"][-1])
 
 
 def load_network(name: str, weights: str | None) -> nn.Module:
@@ -194,14 +197,11 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
 
 
 @torch.no_grad()
-def _features(network: nn.Module, images: Tensor, device: str) -> np.ndarray:
-    """(N, D) float32 of images (N, C, H, W) uint8, each resized to what the network expects."""
+def _features(network: Any, images: Tensor, device: str) -> np.ndarray:
+    """(N, D) float32 of images (N, C, H, W) uint8, resized to what a network of timm expects."""
     config = network.pretrained_cfg
-    channels, height, width = config["input_size"]  # type: ignore[index]
-    mean, std = (
-        torch.tensor(config[key], device=device)[:, None, None]  # type: ignore[index]
-        for key in ("mean", "std")
-    )
+    channels, height, width = config["input_size"]
+    mean, std = (torch.tensor(config[key], device=device)[:, None, None] for key in ("mean", "std"))
     network.to(device)
     chunks = []
     for chunk in images.split(BATCH):

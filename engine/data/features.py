@@ -110,7 +110,7 @@ def read_labels(path: Path) -> tuple[np.ndarray, list[str], tuple[str, ...] | No
         with open(path, "rb") as file:
             ((numbers,), classes) = _numbered([_array(file, str(path))], None, str(path))
         return numbers, classes, None
-    table = read_table(path, [], features=False)
+    table = read_table(path, Notes(), features=False)
     rows = [row for row in table.rows if row is not None]
     if len(rows) < len(table.rows):
         row = next(i for i, row in enumerate(table.rows, 1) if row is None)
@@ -138,7 +138,9 @@ def _from_npy(path: Path, notes: Notes) -> Rows:
     return _from_table(table._replace(values=values), beside, notes)
 
 
-def _same_length(values: np.ndarray, labels: Sequence, path: Path, beside: Path) -> None:
+def _same_length(
+    values: np.ndarray, labels: Sequence | np.ndarray, path: Path, beside: Path
+) -> None:
     if len(values) != len(labels):
         raise DataError(
             f"{path.name} has {len(values):,} rows and {beside.name} {len(labels):,}: one label "

@@ -66,7 +66,7 @@ def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bo
 
 def live_panel(lines: list[curves.Curve], metric: str) -> None:
     """A metric of all runs as a chart that grows with them."""
-    rows = [
+    rows: list[live_curves.Row] = [
         (live_curves.LINE, r["epoch"], line.name, r["metrics"][metric], "", "")
         for line in lines
         for r in [*line.before, *line.records]

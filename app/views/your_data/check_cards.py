@@ -1,6 +1,7 @@
 """The report of all checks as cards: one per check, the worst first, with its worst samples."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 import streamlit as st
 
@@ -9,7 +10,8 @@ from engine.analysis.checks.report import Check, Item, Report, Table
 
 MOST_ITEMS = 6  # of a card, until it is opened
 MOST_ROWS = 12  # of a table
-STATES = {  # severity -> word, icon, color of the badge
+Color = Literal["red", "orange", "blue", "green", "gray"]
+STATES: dict[str, tuple[str, str, Color]] = {  # severity -> word, icon, color of the badge
     "error": ("Problem", ":material/error:", "red"),
     "warning": ("Warning", ":material/warning:", "orange"),
     "note": ("Note", ":material/info:", "blue"),

@@ -55,7 +55,7 @@ def contents(bundle: Bundle, form: str, root: Path) -> bytes:
     root: folder of the runs and uploads. Raises ExportError if it is too large.
     """
     upload = of_dataset(bundle.run.config.dataset, root)
-    original = upload and root / FOLDER / upload.key / INCOMING
+    original = root / FOLDER / upload.key / INCOMING if upload else None
     out = io.BytesIO()
     if form == "zip" and bundle.family == "folder" and upload and original:
         if original.is_file():

@@ -39,7 +39,8 @@ def space_of(samples: Samples) -> Space:
     from engine.method.neighbors import nearest
 
     if samples.has_images:
-        parts = [image_features(part.images) for part in samples.parts.values()]
+        images = [part.images for part in samples.parts.values() if part.images is not None]
+        parts = [image_features(one) for one in images]
     else:
         parts = [torch.as_tensor(part.rows).float() for part in samples.parts.values()]
     raw = torch.cat(parts)
@@ -77,7 +78,8 @@ def _features(images: "Tensor") -> "Tensor":
     by_cell = histograms / (histograms.norm(dim=1, keepdim=True) + 0.01)
     whole = histograms.flatten(1)
     whole = whole / (whole.norm(dim=1, keepdim=True) + EPSILON)
-    thumbnail = adaptive_avg_pool2d(x, [min(s, THUMBNAIL) for s in x.shape[2:]])
+    height, width = (min(side, THUMBNAIL) for side in x.shape[2:])
+    thumbnail = adaptive_avg_pool2d(x, (height, width))
     return torch.cat([by_cell.flatten(1), 3 * whole, thumbnail.flatten(1)], 1)
 
 

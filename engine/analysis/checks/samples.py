@@ -68,7 +68,11 @@ class Samples:
         return Sample(name, row, own, self.classes[self.labels[index]])
 
     def item(
-        self, indices: Sequence[int], text: str, score: float, suggested: int | None = None
+        self,
+        indices: Sequence[int] | np.ndarray,
+        text: str,
+        score: float,
+        suggested: int | None = None,
     ) -> Item:
         """A finding about some samples."""
         samples = tuple(self.sample(int(index)) for index in indices)

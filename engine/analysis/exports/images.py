@@ -46,6 +46,7 @@ def new_npz(data: "Data", final: np.ndarray, keep: np.ndarray, out: BinaryIO) ->
         "val": (data.val_images, data.val_labels, slice(None)),
         "test": (data.test_images, data.test_labels, slice(None)),
     }
+    chosen: Any
     for part, (images, labels, chosen) in parts.items():
         if images is not None and labels is not None and len(labels):
             if data.is_rows:
