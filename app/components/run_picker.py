@@ -1,8 +1,10 @@
 """The selection of a run, its state as a badge, and what a page shows before the first epoch."""
 
+import contextlib
 from typing import Literal
 
 import streamlit as st
+from streamlit.errors import StreamlitPageNotFoundError
 
 from app.components import live_updates, run_names
 from app.components.messages import empty
@@ -84,14 +86,18 @@ def pick_run(*, with_epochs: bool = True) -> str:
 
 
 def player_link(name: str, beside: str | None = None, label: str = "Player") -> None:
-    """A link to the player of a run, or of two, at the selected epoch and sample."""
-    st.page_link(
-        "views/player/page.py",
-        label=label,
-        icon=":material/slideshow:",
-        query_params=link(run=name, against=beside),
-        width="content",
-    )
+    """A link to the player of a run, or of two, at the selected epoch and sample.
+
+    None where a page runs by itself, without the others.
+    """
+    with contextlib.suppress(StreamlitPageNotFoundError):
+        st.page_link(
+            "views/player/page.py",
+            label=label,
+            icon=":material/slideshow:",
+            query_params=link(run=name, against=beside),
+            width="content",
+        )
 
 
 def select_run(label: str) -> None:

@@ -61,7 +61,7 @@ def choices_of(at) -> dict:
 
 
 def test_stepping_through_the_epochs(finished):
-    at = app("losses", run=finished)
+    at = app("losses", run=finished, epoch=5)
     assert "Epoch **5**" in texts(at)
     at.button(key="epoch-back").click().run()
     at.button(key="epoch-back").click().run()

@@ -223,8 +223,8 @@ def test_a_sweep_has_a_map_per_rate_and_words_where_no_run_is():
     holes = [trace for trace in fig.data if trace.type == "scatter"]
     assert len(heats) == 2
     assert np.array_equal(heats[0].z, [[0.9, np.nan], [np.nan, 0.8]], equal_nan=True)
-    assert heats[0].customdata[0][0] == "90.0 % ± 1.0 (standard deviation)<br>mean of 2 runs"
-    assert heats[0].customdata[1][1] == "80.0 %<br>one run"
+    assert heats[0].customdata[0][0] == "90.0 % ± 1.0 (standard deviation)<br>mean of 2 seeds"
+    assert heats[0].customdata[1][1] == "80.0 %<br>one seed"
     assert [len(hole.x) for hole in holes] == [2, 3]
     assert set(holes[1].text) == {"no run"}
     alone = compare.sweep_heatmap(cells, "Test accuracy", rate=0.4)

@@ -153,6 +153,7 @@ def _result(sample: Sample, mix: sample_history.Mix, pixels: np.ndarray) -> None
         return
     inputs = sample.view.inputs(mix.parts)
     mixed = np.tensordot(mix.weights, inputs, 1).astype(np.float32)
+    mixed = np.clip(mixed, inputs.min(0), inputs.max(0))  # rounding may lead beyond all of them
     (plain, of_mixed), _ = network.predict_proba(np.stack([inputs[0], mixed]))
     with left:
         st.markdown(

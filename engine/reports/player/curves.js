@@ -10,7 +10,7 @@ import { percent, plainRun, shortName } from "./words.js";
 /** @typedef {import("./scene.js").Events} Events */
 
 const CHARTS = [
-  { metric: "test_accuracy", title: "New images classified right" },
+  { metric: "test_accuracy", title: "New images right" },
   { metric: "memorized", title: "Wrong labels memorized" },
 ];
 

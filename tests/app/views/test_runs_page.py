@@ -16,7 +16,7 @@ from tests.analysis.test_run_table import forge
 from tests.app.conftest import app, texts, wait_until
 from tests.records import read_records, write_records
 
-SHARED = "200 of digits, symmetric 0.4, seed 0"
+SHARED = "200 of digits, symmetric 40 %, seed 0"
 
 
 @pytest.fixture
