@@ -369,11 +369,13 @@ def test_lost_images_are_a_warning_and_other_ratios_can_be_cropped(root):
     at.segmented_control(key="fit").set_value("crop").run()
     assert at.selectbox(key="size").options[:2] == ["Automatic: 16 × 16", "32 pixels"]
     at.selectbox(key="size").set_value(32).run()
-    name = press(at, "find").query_params["run"]
+    at = press(at, "find")
+    name = at.query_params["run"]
     wait_until(lambda: not runs().info(name).active)
     config = RunFolder(root / name).config
     assert (config.image_fit, config.image_size) == ("crop", 32)
-    at = app("your_data", step="take", run=name)
+    at.query_params["step"] = "take"
+    at.run()
     offered = [option.partition(":")[0] for option in at.selectbox(key="form").options]
     assert offered == ["NumPy", "Table", "cleanlab", "Label Studio", "FiftyOne", "Hugging Face",
                        "Croissant"]  # fmt: skip
