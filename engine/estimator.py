@@ -31,7 +31,7 @@ class MixNNClassifier(ClassifierMixin, BaseEstimator):
     Parameters are the settings of a run (`engine.configure`) that matter most; None is the value
     that is tuned for rows or images. settings: any others, by name. loss, weights, clean, network,
     augment: the name of a built-in part, or a part of your own, as of `engine.train`. random_state:
-    None, an int or a RandomState; None is drawn anew in each fit.
+    None, an int or a RandomState; None draws one in each fit.
 
     Attributes after `fit`: classes_ (C,); clean_probability_ (N,) in [0, 1], that the given label
     is right; corrected_labels_ (N,), y with the proposed changes; neighbors_ (N, k) int64, the

@@ -27,7 +27,7 @@ def test_the_time_is_estimated_for_all_epochs_and_images(n, monkeypatch):
     data = blobs(n=n, n_test=30)
     config = suggestions.suggested_settings(data, mirror=False)
 
-    class Told:
+    class Log:
         seconds = {"training": 2.0, "evaluation": 1.0}
 
     trained = []

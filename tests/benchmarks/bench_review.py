@@ -100,7 +100,7 @@ def orders(run: RunFolder, found: LabelIssues) -> dict[str, np.ndarray]:
 
 
 def learned(found: LabelIssues, wrong: np.ndarray, step: int = 100, start: int = 300) -> np.ndarray:
-    """The order of a reviewer whose decisions rank the rest anew after each `step`."""
+    """The order of a reviewer whose decisions rank the rest again after each `step`."""
     from sklearn.linear_model import LogisticRegression
 
     n, n_classes = found.pred_probs.shape
