@@ -33,7 +33,7 @@ def test_the_time_is_estimated_for_all_epochs_and_images(n, monkeypatch):
     trained = []
     monkeypatch.setattr(
         "engine.training.train.train",
-        lambda config, few: trained.append((config, few)) or [0, Told],
+        lambda config, few: trained.append((config, few)) or [0, Log],
     )
     few_n = min(n, suggestions.N_TIMED_IMAGES)
     expected = config.epochs * (3.0 * n / few_n + 1.0 * 30 / few_n)

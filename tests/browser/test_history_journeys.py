@@ -60,7 +60,7 @@ def test_back_returns_to_the_sample_before_at_once(visit):
     tab = visit("sample", run="finished", epoch="6", search="all", sample="3")
     number = tab.get_by_role("spinbutton", name="Sample", exact=True)
     wait_until(lambda: number.input_value() == "3")
-    tab.get_by_role("button", name="Next").click()
+    tab.get_by_role("button", name="Next Shortcut N").click()
     tab.wait_for_url(lambda url: "sample=4" in url)
     back(tab)  # within a second of the click
     wait_until(lambda: number.input_value() == "3")
