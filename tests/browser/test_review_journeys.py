@@ -96,10 +96,10 @@ def test_three_labels_by_key_and_the_same_npz_comes_back(visit, own_server, tmp_
     np.testing.assert_array_equal(after["train_images"], images)
     np.testing.assert_array_equal(after["extra"], np.eye(3))
     rows = list(csv.DictReader(io.StringIO(saved(tab, "save-table").decode())))
-    how = {int(row["id"]): row["decision"] for row in rows if row["decision"]}
+    how = {int(r["sample"]): r["decision"] for r in rows if r["reviewed"] == "True"}
     changed = "change" if true[first] != labels[first] else "keep"
     assert how == {first: changed, kept: "keep", skipped: "skip"}
-    assert [int(row["final"]) for row in rows] == expected.tolist()
+    assert [int(row["corrected_label"]) for row in rows] == expected.tolist()
 
 
 @pytest.mark.slow
