@@ -110,7 +110,7 @@ def test_two_browsers_at_once(visit, own_server):
     hers = start(ann)
     wait_for_epochs(server, hers, 2)
     his = start(bob)
-    bob.get_by_text("Waiting in the queue").wait_for()
+    bob.get_by_text("it is the next one").wait_for()
     bob.goto(f"{server.url}/?run={hers}")
     settled(bob)
     state(bob, "running")
