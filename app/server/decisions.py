@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from app.server.storage import storage_of
+from engine.analysis.review import KINDS, REVIEW
 from engine.errors import StoreError
 from engine.files import printable, read_json, write_json
 
 log = logging.getLogger(__name__)
 FORMAT = 1
-KINDS = ("keep", "change", "skip", "remove")
 MAX_SOURCES = 100  # browsers whose last step is remembered, of each run
 COLUMNS = "sample, kind, label, at, by"
 
@@ -57,7 +57,7 @@ class Reviews:
     """
 
     def __init__(self, folder: Path, n_samples: int, n_classes: int):
-        self.path = folder / "review.json"
+        self.path = folder / REVIEW
         self.n_samples, self.n_classes = n_samples, n_classes
         self._run, self._storage = printable(folder.name), storage_of(folder.parent)
 
@@ -195,7 +195,7 @@ def has_decisions(folder: Path) -> bool:
     storage, run = storage_of(folder.parent), printable(folder.name)
     if run in storage.table("reviews"):
         return bool(storage.read("SELECT 1 FROM decisions WHERE run = ? LIMIT 1", run))
-    path = folder / "review.json"
+    path = folder / REVIEW
     if not path.exists():
         return False
     try:

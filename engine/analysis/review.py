@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from engine.runs.folder import RunFolder
 
 KEEP, CHANGE, REMOVE, SKIP, AUTO = "keep", "change", "remove", "skip", "auto"
-KINDS = (KEEP, CHANGE, REMOVE, SKIP)  # of decisions; remove: belongs to no class
+KINDS = (KEEP, CHANGE, SKIP, REMOVE)  # of decisions; remove: belongs to no class
 UNDECIDED = ("", "review", AUTO)  # in the column decision of a table
 SAMPLE = ("sample", "id")  # columns of a table of decisions, the first one that it has counts
 LABEL = ("label", "corrected_label", "final")

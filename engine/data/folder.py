@@ -10,16 +10,7 @@ from engine.data.parts import Arrays, Notes, some
 from engine.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.data.base import Data
     from engine.data.registry import Request
-
-
-def load(request: "Request") -> "Data":
-    """What `read` reads from the request's path, as a Data."""
-    from engine.data.base import as_data  # late: torch
-
-    settings = Settings(request.image_size, request.image_fit)
-    return as_data(read(request.name, request.path(), settings))
 
 
 def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # noqa: B008 - frozen

@@ -4,31 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.data import image_files, manifest
-from engine.data.image_files import Listing, Settings
+from engine.data import manifest
+from engine.data.image_files import Listing
 from engine.data.layout import PART_NAMES
-from engine.data.parts import Arrays, Notes, shown, some
+from engine.data.parts import Notes, shown, some
 from engine.data.tables import Row
 from engine.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.data.base import Data
     from engine.data.registry import Request
 
 LABELS = ("label", "labels", "fine_label", "class", "category")
-
-
-def load(request: "Request") -> "Data":
-    """What `read` reads from the request's argument, as a Data."""
-    from engine.data.base import as_data  # late: torch
-
-    settings = Settings(request.image_size, request.image_fit)
-    return as_data(read(request.name, request.path(), request.argument, settings))
-
-
-def read(name: str, path: Path, own_name: str, settings: Settings) -> Arrays:
-    """Read what `listing` lists."""
-    return image_files.arrays(name, listing(name, path, own_name), settings)
 
 
 def listing_of(request: "Request") -> Listing:

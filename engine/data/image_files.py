@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, ImageOps
@@ -19,6 +19,10 @@ from engine.data.layout import PARTS
 from engine.data.parts import MOST_SHOWN, Arrays, Notes, check_parts, shown, some
 from engine.data.pixels import Size
 from engine.errors import DataError, ImageError
+
+if TYPE_CHECKING:
+    from engine.data.base import Data
+    from engine.data.registry import Request
 
 # Threads are faster from about 200 x 200 pixels on (500 x 500: 1.4 x as fast on two cores). On
 # smaller files they wait for each other more than they decode (32 x 32: 2.3 x as slow).
@@ -121,6 +125,14 @@ def decode(
     if n := sum(results[row][1] for row in kept):
         notes.append(f"Put a white background behind {_count(n, 'transparent image')}.")
     return [files[row] for row in kept], images[: len(kept)]
+
+
+def load(request: "Request", listing: Listing) -> "Data":
+    """The decoded images of a listing as the data set of a request. Raises DataError."""
+    from engine.data.base import as_data  # late: torch
+
+    settings = Settings(request.image_size, request.image_fit)
+    return as_data(arrays(request.name, listing, settings))
 
 
 def arrays(name: str, listing: Listing, settings: Settings) -> Arrays:

@@ -11,16 +11,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from engine.data import image_files, manifest, tables
-from engine.data.image_files import Listing, Settings
+from engine.data import manifest, tables
+from engine.data.image_files import Listing
 from engine.data.layout import PART_NAMES
 from engine.data.memory import check_fits
-from engine.data.parts import Arrays, Notes, shown, some
+from engine.data.parts import Notes, shown, some
 from engine.data.tables import Row
 from engine.errors import DataError
 
 if TYPE_CHECKING:
-    from engine.data.base import Data
     from engine.data.registry import Request
 
 IMAGE = ("image", "img", "image_url", "url", "photo")  # keys of a task's data
@@ -28,25 +27,12 @@ LABEL = ("choice", *tables.LABEL)  # keys of JSON-MIN
 UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # Label Studio puts it before the name of an upload
 
 
-def load(request: "Request") -> "Data":
-    """What `read` reads from the request's path, as a Data."""
-    from engine.data.base import as_data  # late: torch
-
-    settings = Settings(request.image_size, request.image_fit)
-    return as_data(read(request.name, request.path(), settings))
-
-
-def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # noqa: B008 - frozen
-    """Read what `listing` lists."""
-    return image_files.arrays(name, listing(path, settings), settings)
-
-
 def listing_of(request: "Request") -> Listing:
     """The image files of the request's path."""
     return listing(request.path())
 
 
-def listing(path: Path, settings: Settings = Settings()) -> Listing:  # noqa: B008 - frozen
+def listing(path: Path) -> Listing:
     """The images of the tasks in a JSON file.
 
     The label of a task is the choice of its annotations: the majority, or those marked as ground
@@ -57,7 +43,7 @@ def listing(path: Path, settings: Settings = Settings()) -> Listing:  # noqa: B0
     """
     if path.suffix.lower() != ".json" or not path.is_file():
         raise DataError(f"{path} is no .json file; labelstudio:FILE needs one of Label Studio")
-    check_fits(f"{path}: reading it", 8 * path.stat().st_size, settings.most_memory)
+    check_fits(f"{path}: reading it", 8 * path.stat().st_size)
     try:
         tasks = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """The data sets by name, what each one is, and load(), which loads one."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +17,14 @@ from engine.errors import DataError
 if TYPE_CHECKING:
     from engine.config import RunConfig
     from engine.data.base import Data
+    from engine.data.image_files import Listing
 
 IMAGE_SIZES = (8, 512)
 IMAGE_FITS = ("pad", "crop", "stretch")
 # families of one's own images, of any size
 OWN_IMAGES = ("folder", "manifest", "labelstudio", "hf", "npz")
 BACKBONE = "engine.data.backbone"  # imported when it is needed
+DECODER = "engine.data.image_files"  # likewise
 IMAGE_FILES = ("folder", "manifest", "labelstudio", "hf")
 OWN = (*OWN_IMAGES, "features")  # families of data of one's own
 
@@ -52,7 +55,8 @@ class Request:
 class DataSet:
     """One data set, or one family of them. Counts are None where they depend on the user's files.
 
-    module: dotted name of the module whose load(request) loads it; imported when that is needed.
+    module: dotted name of the module whose load(request) loads it, or whose listing_of(request)
+    names its image files; imported when that is needed.
     """
 
     usage: str
@@ -66,8 +70,17 @@ class DataSet:
 
     def load(self, request: Request) -> "Data":
         """Load the data set. Raises DataError and OSError."""
-        data: Data = import_module(self.module).load(request)
+        data: Data
+        if self.listing_of is None:
+            data = import_module(self.module).load(request)
+        else:
+            data = import_module(DECODER).load(request, self.listing_of(request))
         return data
+
+    @property
+    def listing_of(self) -> Callable[[Request], "Listing"] | None:
+        """Returns the image files of a request; None where the data set is of arrays."""
+        return getattr(import_module(self.module), "listing_of", None)
 
 
 def _published(

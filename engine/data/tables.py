@@ -335,7 +335,7 @@ def _from_parquet(raw: bytes, name: str) -> Rows:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(pyarrow.BufferReader(raw))
+        table = parquet.ParquetFile(pyarrow.BufferReader(raw)).read(use_threads=False)
     except (pyarrow.ArrowException, OSError) as error:
         raise DataError(f"{name} is no Parquet file: {str(error)[:100]}") from None
     return with_class_names(table.to_pylist(), (table.schema.metadata or {}).get(b"huggingface"))
@@ -472,7 +472,7 @@ def _changed_parquet(raw: bytes, labels: Mapping[int, str | None]) -> bytes:
     import pyarrow
     import pyarrow.parquet as parquet
 
-    table = parquet.read_table(pyarrow.BufferReader(raw))
+    table = parquet.ParquetFile(pyarrow.BufferReader(raw)).read(use_threads=False)
     column = label_column(table.column_names)
     names = class_label_names((table.schema.metadata or {}).get(b"huggingface")).get(column, [])
     if column is None:

@@ -1,4 +1,4 @@
-"""The report of all checks: planted problems are found, clean digits are not accused."""
+"""The report of all checks: planted problems are found, no false positives on clean digits."""
 
 import json
 import re

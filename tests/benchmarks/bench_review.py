@@ -4,7 +4,7 @@
         [--epochs 25] [--folds 0] [--parts reviewer browser] [--out assets/results/review.json]
 
 reviewer: someone who looks at images in an order, sees the truth and gives each the right label.
-Share of the wrong labels mended after 5 to 30 % of the images, and images needed for 80 % of them,
+Share of the wrong labels corrected after 5 to 30 % of the images; images needed for 80 % of them,
 by the order of the wall ("doubt", "pairs", "look-alikes") and by others: P(the label is wrong), the
 network's out-of-fold probabilities (--folds; 0: left out), and a logistic regression on the
 evidence that learns from each 100 decisions ("learned", which the wall does not do). "expected":
@@ -79,7 +79,7 @@ def reached(order: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
     """What a reviewer finds who looks at images (N,) in an order. wrong: (N,) bool."""
     found = np.cumsum(wrong[order]) / wrong.sum()
     return {
-        "mended": {f"{s:g}": float(found[int(len(order) * s) - 1]) for s in SHARES},
+        "corrected": {f"{s:g}": float(found[int(len(order) * s) - 1]) for s in SHARES},
         "share_for_80_percent": float((np.searchsorted(found, GOAL) + 1) / len(order)),
     }
 

@@ -5,7 +5,6 @@ component (the .js files here) updates positions and colors in place.
 """
 
 import base64
-import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import streamlit as st
 
 import engine.reports
+from app.components import packed_arrays
 from app.components.scatter.coloring import Coloring, Labels
 
 HERE = Path(__file__).resolve().parent
@@ -123,13 +123,7 @@ def packed(picture: Picture, revision: int) -> bytes:
     }
     if labels.true is not None:
         arrays["true"] = labels.true.astype(np.int16)
-    table, parts, offset = {}, [], 0
-    for name, array in arrays.items():
-        table[name] = (str(array.dtype), offset, array.size)
-        parts.append(array.tobytes().ljust(-(-array.nbytes // 8) * 8, b"\0"))
-        offset += len(parts[-1])
     header = {
-        "arrays": table,
         "revision": revision,
         "layout": picture.layout_name,
         "box": [*low.tolist(), *size.tolist()],
@@ -139,6 +133,4 @@ def packed(picture: Picture, revision: int) -> bytes:
     }
     same = ("points", "view", "sample", "links", "thumbnails", "note", "alt", "file")
     header |= {name: getattr(picture, name) for name in same}
-    text = json.dumps(header).encode()
-    text = text.ljust(len(text) + -(4 + len(text)) % 8)
-    return b"".join([len(text).to_bytes(4, "little"), text, *parts])
+    return packed_arrays.packed(header, arrays)

@@ -5,7 +5,6 @@ server has acknowledged them (ledger.js; `app.server.decisions.Reviews.receive`)
 connection they are sent again, and each is applied once.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.server.decisions import KINDS, Decision, Step
+from app.components import packed_arrays
+from app.server.decisions import Decision, Step
+from engine.analysis.review import KINDS
 from engine.analysis.review_order import Grouping
 from engine.reports.bundle import bundle
 
@@ -48,8 +49,7 @@ class Book:
     side: int  # pixels of an image in it
 
     def packed(self) -> bytes:
-        """The bytes that book.js reads: u32 length of a JSON header | header | arrays, each padded
-        to 8 bytes."""
+        """The bytes that book.js reads."""
         arrays = {
             "samples": self.samples.astype(np.int32),
             "given": self.given.astype(np.int32),
@@ -60,21 +60,13 @@ class Book:
         for number, grouping in enumerate(self.groupings.values()):
             for name in ("order", "sizes", "given", "suggested"):
                 arrays[f"{name}{number}"] = getattr(grouping, name).astype(np.int32)
-        table, parts, offset = {}, [], 0
-        for name, array in arrays.items():
-            table[name] = (str(array.dtype), offset, array.size)
-            parts.append(array.tobytes().ljust(-(-array.nbytes // 8) * 8, b"\0"))
-            offset += len(parts[-1])
         header = {
             "run": self.run,
             "classes": list(self.classes),
             "groupings": list(self.groupings),
             "sheets": {"per": self.per_sheet, "columns": self.columns, "side": self.side},
-            "arrays": table,
         }
-        text = json.dumps(header).encode()
-        text = text.ljust(len(text) + -(4 + len(text)) % 8)
-        return b"".join([len(text).to_bytes(4, "little"), text, *parts])
+        return packed_arrays.packed(header, arrays)
 
 
 @dataclass(frozen=True, eq=False)

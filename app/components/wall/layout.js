@@ -57,23 +57,24 @@ export class Layout {
    * @param {number} y
    */
   rowAt(y) {
-    let [low, high] = [0, this.rows.length - 1];
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if (this.rows[middle].top <= y) low = middle;
-      else high = middle - 1;
-    }
-    return low;
+    return this.lastRow(({ top }) => top <= y);
   }
 
   /** Index of the row of a cell: the last one that starts at it or before it.
    * @param {number} cell
    */
   rowOf(cell) {
+    return this.lastRow(({ start }) => start <= cell);
+  }
+
+  /** Index of the last row that fits, or 0: rows that fit come first.
+   * @param {(row: Row) => boolean} fits
+   */
+  lastRow(fits) {
     let [low, high] = [0, this.rows.length - 1];
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if (this.rows[middle].start <= cell) low = middle;
+      if (fits(this.rows[middle])) low = middle;
       else high = middle - 1;
     }
     return low;

@@ -7,6 +7,7 @@ prints the rows as JSON; with "labels", [row, label or null] pairs, the changed 
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -85,8 +86,12 @@ def main(request: dict[str, Any], content: bytes) -> bytes:
 
 
 if __name__ == "__main__":
+    status = 0
     try:
         sys.stdout.buffer.write(main(json.loads(sys.argv[1]), sys.stdin.buffer.read()))
     except (DataError, UploadError) as error:
         print(error, file=sys.stderr)
-        sys.exit(REFUSED)
+        status = REFUSED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # without destructors: Arrow's threads sometimes abort the process at its end

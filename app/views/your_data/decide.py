@@ -14,6 +14,15 @@ from app.state.url_state import get, put
 from app.views.your_data.reviews import check_owner, reviews_of
 from engine.analysis.label_issues import LabelIssues
 
+DECISIONS = {  # that keep the given label: key, icon, meaning
+    "keep": ("K", ":material/check:", "The given label is right"),
+    "skip": ("S", ":material/skip_next:", "I cannot tell: keep the given label"),
+    "remove": (
+        "X",
+        ":material/delete:",
+        "It belongs to no class: leave it out of the exported data set",
+    ),
+}
 MAX_CHOICES = 9  # labels that have a key
 MAX_CHARACTERS = 48  # of small buttons that fit into one line
 SMALL = (
@@ -60,36 +69,17 @@ def choices(view: RunView, issues: LabelIssues, sample: int) -> None:
 
 def _keep_skip_undo(name: str, sample: int, given: int, disabled: bool) -> None:
     with st.container(horizontal=True, gap="small", key="desk-keys"):
-        st.button(
-            "Keep",
-            key=f"keep-{sample}",
-            shortcut="K",
-            on_click=decide,
-            args=(name, sample, given, given),
-            icon=":material/check:",
-            disabled=disabled,
-            help="The given label is right",
-        )
-        st.button(
-            "Skip",
-            key=f"skip-{sample}",
-            shortcut="S",
-            on_click=decide,
-            args=(name, sample, given, given, "skip"),
-            icon=":material/skip_next:",
-            disabled=disabled,
-            help="I cannot tell: keep the given label",
-        )
-        st.button(
-            "Remove",
-            key=f"remove-{sample}",
-            shortcut="X",
-            on_click=decide,
-            args=(name, sample, given, given, "remove"),
-            icon=":material/delete:",
-            disabled=disabled,
-            help="It belongs to no class: leave it out of the exported data set",
-        )
+        for kind, (key, icon, meaning) in DECISIONS.items():
+            st.button(
+                kind.capitalize(),
+                key=f"{kind}-{sample}",
+                shortcut=key,
+                on_click=decide,
+                args=(name, sample, given, given, kind),
+                icon=icon,
+                disabled=disabled,
+                help=meaning,
+            )
         st.button(
             "Undo",
             key=f"undo-{sample}",

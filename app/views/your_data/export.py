@@ -107,13 +107,16 @@ def write_upload(
     """Copy the uploaded zip at path to out; images get the folders of their new classes.
 
     changed: id of an image, its path in the unpacked data set -> its new class; None removes it.
-    All other files are copied as they came. Raises ExportError above `most` bytes.
+    All other files are copied as they came. Raises ExportError above `most` bytes, and for an id
+    that is not found again.
     """
     with safe_zip.opened(path) as archive:
         check_size(sum(member.file_size for member in archive.members), most)
         paths = [safe_zip.parts(name) for name in archive.names()[0]]
         placed = place(archive, dict(zip(paths, archive.members, strict=True)), parquet.read_rows)
         by_id = {"/".join(target): path for path, target in placed.targets.items()}
+        if lost := [name for name in changed if name not in by_id]:  # a table could not be read
+            raise ExportError(" ".join([f"{lost[0]} is not found in the upload.", *placed.notes]))
         classes = {by_id[name]: kind for name, kind in changed.items()}
         new = relabeling.changes(placed.found, placed.labeled or [], classes)
         with zipfile.ZipFile(out, "w") as target:

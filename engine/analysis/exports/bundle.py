@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from importlib import import_module
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -94,18 +93,18 @@ class Bundle:
         from engine.data.registry import DATASETS
 
         entry = DATASETS.get(self.family)
-        return entry is not None and hasattr(import_module(entry.module), "listing_of")
+        return entry is not None and entry.listing_of is not None
 
     @cached_property
     def listing(self) -> Listing | None:
         """The image files of the data set; None where it has none. Raises StoreError."""
         from engine.data.registry import DATASETS, request_of
 
-        if not self.has_files:
+        entry = DATASETS.get(self.family)
+        if entry is None or entry.listing_of is None:
             return None
-        module = import_module(DATASETS[self.family].module)
         try:
-            found: Listing = module.listing_of(request_of(self.run.config))
+            found = entry.listing_of(request_of(self.run.config))
         except (DataError, OSError) as error:
             raise StoreError(f"{self.run.config.dataset} cannot be read: {error}") from None
         known = {file.id for file in found.files if file.part == "train"}

@@ -7,7 +7,7 @@ import { FeatureMap } from "./map.js";
 import { Decoder } from "./recording.js";
 import { describe, members } from "./selection.js";
 import { Sprites } from "./sprites.js";
-import { palette } from "./theme.js";
+import { fitted, palette } from "./theme.js";
 import { Wall } from "./wall.js";
 import { count, percent, plural } from "./words.js";
 
@@ -19,7 +19,6 @@ import { count, percent, plural } from "./words.js";
  * @property {(edits: [number, number][]) => void} onTrain  rows in the data set and wrong labels
  */
 
-const NARROW = 760; // CSS pixels below which the panels stand in one column
 const ZOOM = 2.4; // images that are clicked one by one are larger
 
 export class Labeler {
@@ -222,12 +221,7 @@ export class Labeler {
   /** Size and colors, as of the player. */
   fit() {
     if (!this.scene) return;
-    const { clientWidth: width, clientHeight: height } = this.root;
-    const narrow = width < NARROW;
-    this.root.classList.toggle("narrow", narrow);
-    const unit = narrow ? 14 : Math.min(Math.max(0.0052 * width + 0.0095 * height, 12), 22);
-    this.root.style.setProperty("--u", `${unit}px`);
-    this.scene.colors = palette(this.root, unit);
+    this.scene.colors = fitted(this.root);
     this.changed();
   }
 

@@ -14,7 +14,7 @@ import { FeatureMap } from "./map.js";
 import { Decoder } from "./recording.js";
 import { describe, members } from "./selection.js";
 import { Sprites } from "./sprites.js";
-import { palette } from "./theme.js";
+import { fitted, palette } from "./theme.js";
 import { Transport } from "./transport.js";
 import { FEW, Verdicts } from "./verdicts.js";
 import { Wall } from "./wall.js";
@@ -41,7 +41,6 @@ import { closing, count, moment, scoreSentence } from "./words.js";
 
 const WHOLE_MS = 14_000; // of a recording at normal speed
 const [FASTEST_MS, SLOWEST_MS] = [110, 520]; // of an epoch
-const NARROW = 760; // CSS pixels below which the panels stand in one column
 const SPOKEN_MS = 2500; // between two announcements while it plays
 
 /** What `mount` returns. */
@@ -222,12 +221,7 @@ export class Player {
   /** Size and colors: the text grows with the player. */
   fit() {
     if (!this.scene) return;
-    const { clientWidth: width, clientHeight: height } = this.root;
-    const narrow = width < NARROW;
-    this.root.classList.toggle("narrow", narrow);
-    const unit = narrow ? 14 : Math.min(Math.max(0.0052 * width + 0.0095 * height, 12), 22);
-    this.root.style.setProperty("--u", `${unit}px`);
-    this.scene.colors = palette(this.root, unit);
+    this.scene.colors = fitted(this.root);
     this.changed();
   }
 

@@ -22,6 +22,21 @@ import { STATE_NAMES } from "./labels.js";
 
 export const SHAPES = [DISC, CROSS, DIAMOND, SQUARE, TRIANGLE, RING, DISC]; // by state
 
+const NARROW = 760; // CSS pixels below which the panels are in one column
+
+/**
+ * Fits the size of the text to that of an element; its colors.
+ * @param {HTMLElement} root
+ */
+export function fitted(root) {
+  const { clientWidth: width, clientHeight: height } = root;
+  const narrow = width < NARROW;
+  root.classList.toggle("narrow", narrow);
+  const unit = narrow ? 14 : Math.min(Math.max(0.0052 * width + 0.0095 * height, 12), 22);
+  root.style.setProperty("--u", `${unit}px`);
+  return palette(root, unit);
+}
+
 /**
  * @param {HTMLElement} root
  * @param {number} unit

@@ -152,6 +152,8 @@ def test_a_parquet_table_of_labels_comes_back_as_parquet(tmp_path):
     again = parquet.read_table(io.BytesIO(found.pop("labels.parquet"))).to_pydict()
     assert again == {"file_name": ["0.png", "2.png"], "label": ["cat", "cat"], "x": [1, 3]}
     assert found == {"0.png": png(0), "2.png": png(18)}
+    with pytest.raises(export.ExportError, match="train/dog/7.png is not found in the upload"):
+        export.write_upload(original(about), {"train/dog/7.png": "cat"}, io.BytesIO())
 
 
 def test_a_folder_of_the_server_comes_back_whole(tmp_path):
