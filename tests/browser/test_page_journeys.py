@@ -101,7 +101,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
     run = RunFolder(server.root / "finished")
     row = 11
     corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
-    tab = visit("sample", run="finished", epoch=str(row), search="corrected")
+    tab = visit("sample", run="finished", epoch=str(row), search="corrected", part="mix")
     tab.wait_for_url(lambda url: "sample=" in url)
     sample = int(re.search(r"sample=(\d+)", tab.url)[1])
     assert corrected[sample]
@@ -126,7 +126,8 @@ def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path)
     matrix[3, 3], matrix[3, 8] = 0.5, 0.5
     path = tmp_path / "matrix.csv"
     np.savetxt(path, matrix, delimiter=",")
-    tab = visit("noise", run="finished", limit="300", epochs="3", warmup="1", correction_start="2")
+    settings = dict(limit="300", epochs="3", warmup="1", correction_start="2")
+    tab = visit("noise", run="finished", part="matrix", **settings)
     tab.get_by_role("button", name="Load a CSV").click()
     tab.locator("input[type=file]").set_input_files(path)
     table = tab.get_by_role("grid", include_hidden=True)

@@ -57,9 +57,11 @@ def flips(labels: LabelView) -> None:
         labels.flips,
         labels.true,
         (first, labels.records[-1]["epoch"]),
-        chosen=labels.epoch,
         begins=labels.correction_start,
     )
     figures.show(
-        fig, f"{labels.name}-flips", alt="Bars: how many labels flipped in each epoch, by outcome"
+        fig,
+        f"{labels.name}-flips",
+        alt="Bars: how many labels flipped in each epoch, by outcome",
+        over_epochs=True,
     )
