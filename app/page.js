@@ -16,6 +16,13 @@
     }
   }
 
+  // Streamlit gives what receives files both a name and the role of a mere decoration.
+  function nameDropZones() {
+    for (const zone of document.querySelectorAll('[data-testid="stFileUploaderDropzone"][role="presentation"]')) {
+      zone.setAttribute("role", "group");
+    }
+  }
+
   // A tool bar is one stop of the Tab key; the arrow keys go through its buttons.
   const toolButtons = (bar) => [...bar.querySelectorAll("button")];
   function joinToolBars() {
@@ -60,7 +67,7 @@
   function soon() {
     if (due) return;
     due = true;
-    setTimeout(() => { due = false; nameHelpButtons(); joinToolBars(); markEpochs(); }, 100);
+    setTimeout(() => { due = false; nameHelpButtons(); nameDropZones(); joinToolBars(); markEpochs(); }, 100);
   }
   new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
 

@@ -80,8 +80,13 @@ def press(tab, key: str, words: str) -> None:
 def test_keys_walk_through_the_epochs(visit):
     tab = visit("losses", run="finished", epoch="8")
     tab.get_by_text("Epoch 8 of 11").wait_for()
+    chart = tab.locator(".js-plotly-plot", has=tab.locator(".epoch-line"))
+    chart.evaluate("chart => { chart.drawnBefore = true; }")
+    at = tab.locator(".epoch-line").bounding_box()["x"]
     press(tab, "ArrowLeft", "Epoch 7 of 11")
     press(tab, "ArrowLeft", "Epoch 6 of 11")
+    wait_until(lambda: tab.locator(".epoch-line").bounding_box()["x"] < at - 10)
+    assert chart.evaluate("chart => chart.drawnBefore"), "the chart was drawn again"
     press(tab, "ArrowRight", "Epoch 7 of 11")
     tab.keyboard.press("Space")
     tab.get_by_text("Epoch 11 of 11").wait_for()

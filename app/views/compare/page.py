@@ -43,18 +43,17 @@ def main() -> None:
         )
         return
     names, waiting = side_by_side.ready(names)
-    views, short = {}, {}
     if names:
-        views, short = side_by_side.show(names, waiting, rows)
+        shown = side_by_side.show(names, waiting, rows)
     elif waiting:
         side_by_side.wait(waiting)
     of_names = {"losses": "Losses", "maps": "Maps"} if names else {}
     first = "sweeps" if get("sweep") else "runs" if get("like") else None
     part = parts(of_names | ALWAYS, first)
     if part == "losses":
-        panels.loss_panels(views, short)
+        panels.loss_panels(*shown)
     elif part == "maps":
-        panels.map_panels(views, short)
+        panels.map_panels(*shown)
     elif part == "runs":
         st.subheader("All runs", anchor=False)
         run_list.table(rows, labels, names + waiting, compare_marked)
