@@ -37,7 +37,6 @@ def legend(shown: tuple[LabelOutcome, ...], truth_known: bool) -> None:
     spans = "".join(
         '<span><span style="display:inline-block;width:14px;'
         f"height:14px;background:{theme.OUTCOMES[outcome].color};border-radius:3px;"
-        f"outline:{charts.OUTLINES[outcome][1]}px solid {charts.OUTLINES[outcome][0]};"
         'vertical-align:-2px;margin-right:6px"></span>'
         f"{theme.OUTCOMES[outcome].mark} {charts.outcome_meaning(outcome, truth_known)}</span>"
         for outcome in shown
