@@ -1,5 +1,5 @@
-// What Streamlit's pages lack in the browser: names of help buttons, charts as vector images,
-// images smoothed as chosen, a phone's menu that closes.
+// What Streamlit's pages lack in the browser: names of help buttons, tool bars by key, the selected
+// epoch on charts, charts as vector images, images smoothed as chosen, a phone's menu that closes.
 (() => {
   const PHONE = 768; // CSS pixels; below it Streamlit shows the navigation as a menu
 
@@ -16,13 +16,60 @@
     }
   }
 
+  // Streamlit gives what receives files both a name and the role of a mere decoration.
+  function nameDropZones() {
+    for (const zone of document.querySelectorAll('[data-testid="stFileUploaderDropzone"][role="presentation"]')) {
+      zone.setAttribute("role", "group");
+    }
+  }
+
+  // A tool bar is one stop of the Tab key; the arrow keys go through its buttons.
+  const toolButtons = (bar) => [...bar.querySelectorAll("button")];
+  function joinToolBars() {
+    for (const bar of document.querySelectorAll('[data-testid="stElementToolbar"]:not([role])')) {
+      bar.setAttribute("role", "toolbar");
+      for (const button of toolButtons(bar).slice(1)) button.tabIndex = -1;
+    }
+  }
+  document.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const bar = step && event.target.closest?.('[data-testid="stElementToolbar"]');
+    if (!bar) return;
+    const buttons = toolButtons(bar);
+    buttons.at((buttons.indexOf(event.target) + step) % buttons.length).focus();
+    event.preventDefault();
+    event.stopPropagation(); // the arrow keys also step through the epochs
+  }, true);
+
+  // The selected epoch on charts over the epochs, see app/components/figures.py: a line on top,
+  // which moves while the chart stays as it is.
+  function markEpochs() {
+    const epoch = parseInt(document.querySelector(".st-key-scrubber strong")?.textContent);
+    for (const plot of document.querySelectorAll(".js-plotly-plot")) {
+      if (plot.layout?.meta?.over_epochs && plot._fullLayout?.xaxis) markEpoch(plot, epoch);
+    }
+  }
+
+  function markEpoch(plot, epoch) {
+    let line = plot.querySelector(":scope > .epoch-line");
+    if (!line) {
+      line = plot.appendChild(document.createElement("div"));
+      line.className = "epoch-line";
+      plot.on("plotly_afterplot", soon); // zoomed, or of another width
+    }
+    const { xaxis, _size: { t, h } } = plot._fullLayout;
+    const x = xaxis.d2p(epoch);
+    line.hidden = !(x >= -1 && x <= xaxis._length + 1);
+    if (!line.hidden) Object.assign(line.style, { left: `${xaxis._offset + x}px`, top: `${t}px`, height: `${h}px` });
+  }
+
   let due = false;
   function soon() {
     if (due) return;
     due = true;
-    setTimeout(() => { due = false; nameHelpButtons(); }, 200);
+    setTimeout(() => { due = false; nameHelpButtons(); nameDropZones(); joinToolBars(); markEpochs(); }, 100);
   }
-  new MutationObserver(soon).observe(document, { childList: true, subtree: true });
+  new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
 
   // Saves the chart before the button as the camera in its tool bar does, in another format.
   function saveVector(button) {

@@ -24,15 +24,19 @@ def show(
     alt: str,
     data: pd.DataFrame | Callable | None = None,
     of: str = "",
+    over_epochs: bool = False,
     **options,
 ) -> Any:
-    """A chart that can be saved as PNG (in its toolbar), and as CSV and SVG (buttons below).
+    """A chart that can be saved as PNG (in its toolbar), and as CSV and SVG (beside it).
 
     name: of the files, after `of`, the run and epoch. alt: alternative text. data: its numbers, or
-    a function that returns them; by default the figure's own points. options: of st.plotly_chart,
-    whose result is returned.
+    a function that returns them; by default the figure's own points. over_epochs: page.js marks the
+    selected epoch on it, so that a step does not draw it again. options: of st.plotly_chart, whose
+    result is returned.
     """
     file = f"{of}-{name}" if of else name
+    if over_epochs:
+        fig.update_layout(meta={"over_epochs": True})
     config = {
         "displaylogo": False,
         "displayModeBar": True,
@@ -40,12 +44,13 @@ def show(
         "modeBarButtonsToRemove": ["autoScale2d", "zoomIn2d", "zoomOut2d"],
     }
     options = {"key": f"chart-{name}", "alt": alt, "config": config} | options
-    selected = st.plotly_chart(fig, **options)
-    with st.container(horizontal=True, gap="small", key=f"save-{name}"):
-        save_csv(name, data if data is not None else lambda: points(fig), file)
-        label = html.escape(f"Save as SVG: {alt}", quote=True)
-        # page.js saves the picture; no class of Streamlit's own buttons, which ask the server
-        st.html(f'<button class="save-svg" type="button" aria-label="{label}">SVG</button>')
+    with st.container(gap=None, key=f"figure-{name}"):
+        selected = st.plotly_chart(fig, **options)
+        with st.container(horizontal=True, gap=None, width="content", key=f"save-{name}"):
+            save_csv(name, data if data is not None else lambda: points(fig), file)
+            label = html.escape(f"Save as SVG: {alt}", quote=True)
+            # page.js saves the picture; no class of Streamlit's own buttons, which ask the server
+            st.html(f'<button class="save-svg" type="button" aria-label="{label}">SVG</button>')
     return selected
 
 

@@ -1,11 +1,14 @@
 """The parts of every page: its head with the terms it uses, its errors and its empty state."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from app.components.glossary import GLOSSARY, word
 from app.components.messages import empty, explain, guarded
+from app.state.url_state import bound, get
 
-__all__ = ["empty", "explain", "guarded", "head", "word"]
+__all__ = ["empty", "explain", "guarded", "head", "parts", "word"]
 
 
 def head(title: str, sentence: str, *terms: str) -> None:
@@ -18,3 +21,21 @@ def head(title: str, sentence: str, *terms: str) -> None:
                 for term in terms:
                     st.markdown(f"**{term}** {GLOSSARY[term]}")
     st.markdown(sentence)
+
+
+def parts(titles: Mapping[str, str], first: str | None = None) -> str:
+    """A choice of the parts of a page; returns the key of the one to draw, the others cost nothing.
+
+    titles: key in the URL -> title. first: the key that is chosen where the URL names none of them,
+    by default the first one.
+    """
+    chosen = get("part") if get("part") in titles else first or next(iter(titles))
+    st.segmented_control(
+        "Part of the page",
+        list(titles),
+        format_func=titles.__getitem__,
+        required=True,
+        label_visibility="collapsed",
+        **bound("part", chosen, instead=True),
+    )
+    return chosen

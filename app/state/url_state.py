@@ -79,6 +79,7 @@ PARAMS: dict[str, Param] = {
         MAX_PACKED,
     ),
     # how a page shows it
+    "part": Param(),  # which of a page's parts is shown, see `page.parts`
     "shuffle": Param(0, whole, words="a whole number from 0"),  # seed of a random search
     "find": Param(""),  # part of a sample's name
     "mix": Param(None, weights, lambda v: "-".join(map(str, v)), "weights 0 to 100, like 60-30-10"),

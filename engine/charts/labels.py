@@ -12,10 +12,6 @@ from engine.analysis.label_outcomes import LabelOutcome, outcomes
 from engine.charts.escaping import plotly
 from engine.charts.theme import HIGHLIGHT, OUTCOMES, SEQUENTIAL, epoch_line, figure, stripes
 
-OUTLINES = dict.fromkeys(LabelOutcome, ("rgba(0,0,0,0)", 0.0)) | {  # of flows: color, pixels
-    LabelOutcome.HARMED: ("#7A2E00", 2.0),
-    LabelOutcome.CHANGED: ("#B9A7FF", 1.0),
-}
 MAX_FLOW_CLASSES = 12  # in a flow; the rest is one node
 MAX_CLASSES_WITH_NUMBERS = 12  # classes up to which cells show numbers
 
@@ -82,10 +78,7 @@ def label_flow(
                 target=[left[c] + len(used) for c in target.tolist()],
                 value=counts.tolist(),
                 color=colors,
-                line=dict(  # so that outcomes differ without color, too
-                    color=[OUTLINES[kind][0] for kind in kinds],
-                    width=[OUTLINES[kind][1] for kind in kinds],
-                ),
+                line_width=0,  # one width and color for all: Plotly draws an array of them black
                 customdata=words,
                 hovertemplate="given %{source.label}, now %{target.label}: %{value}<br>"
                 "%{customdata}<extra></extra>",

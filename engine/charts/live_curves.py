@@ -218,7 +218,7 @@ def stages_spec(epochs: tuple[int, int]) -> dict[str, Any]:
         "field": "stage",
         "type": "nominal",
         "sort": list(STAGES),
-        "legend": {"orient": "top", "title": None, "labelLimit": 0, "columns": 4},
+        "legend": {"orient": "top", "title": None, "labelLimit": 0, "columns": 3},
         "scale": {"domain": list(STAGES), "range": list(OKABE_ITO[: len(STAGES)])},
     }
     return {

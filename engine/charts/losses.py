@@ -223,14 +223,14 @@ def trajectories(
     outcomes: Sequence[int],
     *,
     memorized: Sequence[bool] | None = None,
-    now: int,
+    now: int | None = None,
     y: str,
     probability: bool,
 ) -> go.Figure:
     """Values (R, S) of S samples over R epochs, in the color of the outcome of each one's label.
 
     outcomes: (S,) values of LabelOutcome. memorized: (S,) which wrong labels the network predicts;
-    their lines are thicker.
+    their lines are thicker. now: the epoch to mark.
     """
     fig = theme.figure(height=380, x="epoch", y=y)
     fig.update_layout(margin_t=TOP_MARGIN, legend=LEGEND_BELOW)
@@ -254,7 +254,8 @@ def trajectories(
     fig.update_yaxes(range=[-0.04 * high, 1.05 * high])
     span = max(epochs[-1] - epochs[0], 1)
     fig.update_xaxes(range=[epochs[0] - 0.02 * span, epochs[-1] + 0.02 * span])
-    theme.epoch_line(fig, now, "", theme.HIGHLIGHT)
+    if now is not None:
+        theme.epoch_line(fig, now, "", theme.HIGHLIGHT)
     fig.update_layout(hovermode="closest")
     return fig
 

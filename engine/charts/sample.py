@@ -61,7 +61,7 @@ def sample_history(
     epochs: np.ndarray,
     history: dict[str, np.ndarray],
     classes: Sequence[str],
-    epoch: int,
+    epoch: int | None = None,
     true: np.ndarray | None = None,
 ) -> go.Figure:
     """A sample over R epochs, in rows: loss, P(clean), soft label, neighbors.
@@ -89,7 +89,8 @@ def sample_history(
     fig.update_xaxes(range=[epochs[0] - 0.5, epochs[-1] + 0.5], **grid)
     fig.update_xaxes(title_text="epoch", tickformat="d", row=len(heights))
     fig.update_yaxes(**grid)
-    fig.add_vline(epoch, line=dict(color=theme.MUTED, width=2, dash="dash"))
+    if epoch is not None:
+        fig.add_vline(epoch, line=dict(color=theme.MUTED, width=2, dash="dash"))
     fig.update_annotations(x=0, xanchor="left", font_size=14)
     fig.update_layout(
         height=sum(heights) + 32 * len(heights) + 70,

@@ -80,8 +80,13 @@ def press(tab, key: str, words: str) -> None:
 def test_keys_walk_through_the_epochs(visit):
     tab = visit("losses", run="finished", epoch="8")
     tab.get_by_text("Epoch 8 of 11").wait_for()
+    chart = tab.locator(".js-plotly-plot", has=tab.locator(".epoch-line"))
+    chart.evaluate("chart => { chart.drawnBefore = true; }")
+    at = tab.locator(".epoch-line").bounding_box()["x"]
     press(tab, "ArrowLeft", "Epoch 7 of 11")
     press(tab, "ArrowLeft", "Epoch 6 of 11")
+    wait_until(lambda: tab.locator(".epoch-line").bounding_box()["x"] < at - 10)
+    assert chart.evaluate("chart => chart.drawnBefore"), "the chart was drawn again"
     press(tab, "ArrowRight", "Epoch 7 of 11")
     tab.keyboard.press("Space")
     tab.get_by_text("Epoch 11 of 11").wait_for()
@@ -101,7 +106,7 @@ def test_a_corrected_sample_is_inspected_and_mixed_by_hand(visit, server):
     run = RunFolder(server.root / "finished")
     row = 11
     corrected = run.array("soft")[row].argmax(1) != run.labels["given"]
-    tab = visit("sample", run="finished", epoch=str(row), search="corrected")
+    tab = visit("sample", run="finished", epoch=str(row), search="corrected", part="mix")
     tab.wait_for_url(lambda url: "sample=" in url)
     sample = int(re.search(r"sample=(\d+)", tab.url)[1])
     assert corrected[sample]
@@ -126,7 +131,8 @@ def test_an_own_noise_matrix_is_loaded_used_and_trained(visit, server, tmp_path)
     matrix[3, 3], matrix[3, 8] = 0.5, 0.5
     path = tmp_path / "matrix.csv"
     np.savetxt(path, matrix, delimiter=",")
-    tab = visit("noise", run="finished", limit="300", epochs="3", warmup="1", correction_start="2")
+    settings = dict(limit="300", epochs="3", warmup="1", correction_start="2")
+    tab = visit("noise", run="finished", part="matrix", **settings)
     tab.get_by_role("button", name="Load a CSV").click()
     tab.locator("input[type=file]").set_input_files(path)
     table = tab.get_by_role("grid", include_hidden=True)

@@ -21,11 +21,11 @@ def test_a_run_is_forked_with_another_k_renamed_and_repeated_with_five_seeds(vis
     tab.keyboard.press("End")
     settled(tab)
     button(tab, "Fork").click()
-    tab.get_by_text("K 3 → 20").first.wait_for()
+    tab.get_by_text("K 3 → 99").first.wait_for()
     tab.get_by_text("are those of").wait_for()
     state(tab, "done")
     (fork,) = {p.name for p in server.root.iterdir() if p.is_dir()} - {name}
-    assert read_records(server.root / fork)[0]["settings"]["k"] == 20
+    assert read_records(server.root / fork)[0]["settings"]["k"] == 99
 
     go(tab, server, "runs", marked=name)
     tab.get_by_role("textbox", name="Title").fill("my first run")

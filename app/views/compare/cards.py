@@ -51,8 +51,8 @@ def run_card(name: str, short: str, number: int, view: EpochView) -> str:
 def box(head: str, body: str) -> str:
     """HTML of a box; head and body are HTML."""
     return (
-        '<div style="border:1px solid rgba(128,128,128,.4);border-radius:8px;padding:8px 14px;'
-        f'min-width:250px;max-width:100%;overflow-wrap:anywhere">{head}<div>{body}</div></div>'
+        '<div style="border:1px solid rgba(128,128,128,.4);border-radius:8px;padding:8px 12px;'
+        f'font-size:15px;min-width:250px;max-width:100%;overflow-wrap:anywhere">{head}<div>{body}</div></div>'
     )
 
 

@@ -61,7 +61,7 @@ def choose(rows: list[run_table.Row], names: list[str], labels: dict[str, str]) 
             [row["name"] for row in rows],
             format_func=lambda name: labels.get(name, name),
             max_selections=MAX_RUNS,
-            placeholder="Choose runs, or mark rows in the table below",
+            placeholder="Choose runs, or mark rows of “All runs” below",
             **widget,
         )
         if names:

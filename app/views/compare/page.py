@@ -3,11 +3,13 @@
 import streamlit as st
 
 from app.components import run_list, run_names
-from app.components.page import head
+from app.components.page import head, parts
 from app.server.visible_runs import runs
-from app.state.url_state import put
-from app.views.compare import choice, comparison, side_by_side, sweeps
+from app.state.url_state import get, put
+from app.views.compare import choice, comparison, panels, side_by_side, sweeps
 from engine.analysis import run_table
+
+ALWAYS = {"runs": "All runs", "sweeps": "Sweeps"}  # parts of the page without chosen runs as well
 
 
 def main() -> None:
@@ -42,12 +44,21 @@ def main() -> None:
         return
     names, waiting = side_by_side.ready(names)
     if names:
-        side_by_side.show(names, waiting, rows)
+        shown = side_by_side.show(names, waiting, rows)
     elif waiting:
         side_by_side.wait(waiting)
-    st.subheader("All runs", anchor=False)
-    run_list.table(rows, labels, names + waiting, compare_marked)
-    sweeps.show()
+    of_names = {"losses": "Losses", "maps": "Maps"} if names else {}
+    first = "sweeps" if get("sweep") else "runs" if get("like") else None
+    part = parts(of_names | ALWAYS, first)
+    if part == "losses":
+        panels.loss_panels(*shown)
+    elif part == "maps":
+        panels.map_panels(*shown)
+    elif part == "runs":
+        st.subheader("All runs", anchor=False)
+        run_list.table(rows, labels, names + waiting, compare_marked)
+    else:
+        sweeps.show()
 
 
 def compare_marked(names: list[str]) -> None:

@@ -25,7 +25,7 @@ ALWAYS = ("test_accuracy", "memorized", "label_accuracy")  # the first three cur
 MAX_IN_LEGEND = 14  # classes
 
 
-def curve_panels(lines: list[curves.Curve], epoch: int, training: bool) -> None:
+def curve_panels(lines: list[curves.Curve], training: bool) -> None:
     """Four curves; the visitor chooses what the fourth shows."""
     others = [metric for metric in curves.METRICS if metric not in ALWAYS]
     fourth = get("metric") if get("metric") in others else "fit_clean"
@@ -42,10 +42,10 @@ def curve_panels(lines: list[curves.Curve], epoch: int, training: bool) -> None:
                 )
             else:
                 st.markdown(f"**{curves.METRICS[metric].capitalize()}**")
-            curve_panel(lines, metric, epoch, training)
+            curve_panel(lines, metric, training)
 
 
-def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bool) -> None:
+def curve_panel(lines: list[curves.Curve], metric: str, training: bool) -> None:
     """A metric of all runs over the epochs. training: whether any of them still trains."""
     values = [r["metrics"].get(metric) for line in lines for r in line.records]
     if all(value is None for value in values):
@@ -57,8 +57,9 @@ def curve_panel(lines: list[curves.Curve], metric: str, epoch: int, training: bo
             f"{line.name} {text.percent(line.records[-1]['metrics'].get(metric))}" for line in lines
         )
         figures.show(
-            curves.metric_curves(lines, metric, epoch=epoch, each_seed=get("each_seed")),
+            curves.metric_curves(lines, metric, each_seed=get("each_seed")),
             f"compare-{metric}",
+            over_epochs=True,
             alt=f"{curves.METRICS[metric]} over the epochs; at the end: {last}",
             data=lambda: curves.metric_table(lines),
         )

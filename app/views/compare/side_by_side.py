@@ -44,8 +44,13 @@ def has_epochs(name: str) -> bool:
         return False
 
 
-def show(names: list[str], waiting: list[str], rows: list[Row]) -> None:
-    """The chosen runs at one epoch; waiting: those that have none yet. rows: of all runs."""
+def show(
+    names: list[str], waiting: list[str], rows: list[Row]
+) -> tuple[dict[str, comparison.EpochView], dict[str, str]]:
+    """The chosen runs at one epoch; waiting: those that have none yet. rows: of all runs.
+
+    Returns the view and the short name of each run shown.
+    """
     found = over_seeds.families(names, rows) if get("seeds") else {}
     names = list(found) or names  # one of each setting
     differences(names)
@@ -70,7 +75,7 @@ def show(names: list[str], waiting: list[str], rows: list[Row]) -> None:
             if found:
                 over_seeds.progress(found, short)
             lines = lines_of(names, found, short)
-            panels.curve_panels(lines, epoch, training and not found)
+            panels.curve_panels(lines, training and not found)
             if training or n_done < len(members):
                 live_updates.poll("compare", lambda: changed(before, n_done), every=QUICK_UPDATE)
 
@@ -90,9 +95,7 @@ def show(names: list[str], waiting: list[str], rows: list[Row]) -> None:
     if found:
         over_seeds.tests(found, rows, short)
     epoch = run_cache.epochs(*names)[selection.row(*names)]
-    views = views_at(names, epoch)
-    panels.loss_panels(views, short)
-    panels.map_panels(views, short)
+    return views_at(names, epoch), short
 
 
 def lines_of(names: list[str], found: over_seeds.Families, short: dict[str, str]) -> list[Curve]:

@@ -1,7 +1,6 @@
 """Home: what happens to wrong labels? A recording that plays by itself, and a pair to train."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -196,10 +195,10 @@ def follow(names: Sequence[str]) -> None:
     live_updates.poll("pair", changed, every=UPDATE_SECONDS, draw=draw)
 
 
-st.html(Path(__file__).with_name("home.css"))
 head()
 chosen = pair.shown()
 if missing := [name for name in get("pair") if name not in {run.name for run in chosen}]:
     st.warning(f"Not on this server: {escaping.markdown(', '.join(missing))}")
-play(chosen)
+with st.container(key="home-stage"):
+    play(chosen)
 below(chosen, try_it())

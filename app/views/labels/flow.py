@@ -37,7 +37,6 @@ def legend(shown: tuple[LabelOutcome, ...], truth_known: bool) -> None:
     spans = "".join(
         '<span><span style="display:inline-block;width:14px;'
         f"height:14px;background:{theme.OUTCOMES[outcome].color};border-radius:3px;"
-        f"outline:{charts.OUTLINES[outcome][1]}px solid {charts.OUTLINES[outcome][0]};"
         'vertical-align:-2px;margin-right:6px"></span>'
         f"{theme.OUTCOMES[outcome].mark} {charts.outcome_meaning(outcome, truth_known)}</span>"
         for outcome in shown
@@ -57,9 +56,11 @@ def flips(labels: LabelView) -> None:
         labels.flips,
         labels.true,
         (first, labels.records[-1]["epoch"]),
-        chosen=labels.epoch,
         begins=labels.correction_start,
     )
     figures.show(
-        fig, f"{labels.name}-flips", alt="Bars: how many labels flipped in each epoch, by outcome"
+        fig,
+        f"{labels.name}-flips",
+        alt="Bars: how many labels flipped in each epoch, by outcome",
+        over_epochs=True,
     )

@@ -3,10 +3,19 @@
 import streamlit as st
 
 from app.components import epoch_slider, run_picker
-from app.components.page import head
+from app.components.page import head, parts
 from app.server.run_view import RunView
+from app.state.url_state import get
 from app.views.labels import change_list, flow, matrices, summary
 from app.views.labels.label_table import LabelView
+
+PARTS = {  # key in the URL -> title, what draws it
+    "flips": ("Label flips", flow.flips),
+    "harmed": ("Harmed labels", change_list.harmed),
+    "changes": ("All changes", change_list.listing),
+    "predictions": ("Predictions", matrices.predictions),
+    "noise": ("Estimated noise", matrices.transitions),
+}
 
 
 def main() -> None:
@@ -33,11 +42,9 @@ def main() -> None:
             flow.flow(labels)
         with right:
             matrices.confusion(labels)
-        flow.flips(labels)
-        change_list.harmed(labels)
-        change_list.listing(labels)
-        matrices.predictions(labels)
-        matrices.transitions(labels)
+        titles = {key: title for key, (title, _) in PARTS.items()}
+        part = parts(titles, "changes" if get("changes") != "all" else None)
+        PARTS[part][1](labels)
     else:
         matrices.confusion(labels)
         matrices.predictions(labels)

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 
 from app.components import epoch_slider, run_picker
-from app.components.page import head
+from app.components.page import head, parts
 from app.server import escaping, run_cache
 from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
@@ -141,9 +141,9 @@ def show(run: RunFolder, name: str, row: int, names: Sequence[str]) -> None:
             f"Right and wrong refer to the labels of this epoch: {n_given:,} given labels were "
             f"wrong, {int(wrong.sum()):,} are wrong after the corrections so far."
         )
-    st.subheader("Losses of single samples", anchor=False)
-    trajectories(run, name, row)
-    st.subheader("Losses by class", anchor=False)
+    if parts({"samples": "Single samples", "classes": "By class"}) == "samples":
+        trajectories(run, name)
+        return
     if wrong is not None:
         st.markdown(
             "The AUROC is next to each class, the hardest class comes first. The marker is the "

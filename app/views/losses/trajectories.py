@@ -19,11 +19,8 @@ MAX_LINES = 12
 N_EPOCHS = 6  # epochs that decide which samples are typical
 
 
-def trajectories(run: RunFolder, name: str, row: int) -> None:
-    """A line per sample over the epochs, colored by label outcome, and the samples' images.
-
-    row: of the epoch that is marked.
-    """
+def trajectories(run: RunFolder, name: str) -> None:
+    """A line per sample over the epochs, colored by label outcome, and the samples' images."""
     controls(len(run.labels["given"]))
     records = run_cache.records(name)
     codes, learned = outcomes_at_end(str(run.folder), run.info["created"], len(records))
@@ -40,7 +37,7 @@ def trajectories(run: RunFolder, name: str, row: int) -> None:
     flags = [False] * len(samples) if learned is None else learned[samples].tolist()
     groups = [charts.outcome_name(*pair) for pair in zip(of_samples, flags, strict=True)]
     labels = [in_short(run, name, int(i)) for i in samples]
-    chart(run, records, row, samples, labels, of_samples, flags, groups)
+    chart(run, records, samples, labels, of_samples, flags, groups)
     meanings(of_samples, run.labels.get("true") is not None)
     captions = [f"{label}\n{group}" for label, group in zip(labels, groups, strict=True)]
     colors = [theme.OUTCOMES[LabelOutcome(code)].color for code in of_samples]
@@ -78,7 +75,6 @@ def controls(n: int) -> None:
 def chart(
     run: RunFolder,
     records: list[dict],
-    row: int,
     samples: np.ndarray,
     labels: list[str],
     codes: Sequence[int],
@@ -97,7 +93,6 @@ def chart(
         names,
         codes,
         memorized=flags,
-        now=epochs[row],
         y=shown,
         probability=get("lines") == "clean",
     )
@@ -106,7 +101,8 @@ def chart(
     figures.show(
         fig,
         "loss-course",
-        of=f"{run.folder.name}-epoch{epochs[row]}",
+        of=run.folder.name,
+        over_epochs=True,
         data=table,
         alt=f"{shown} of {len(samples)} samples over {len(records)} epochs: "
         + ", ".join(f"{n} ({g})" for n, g in zip(names, groups, strict=True)),

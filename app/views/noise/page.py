@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import live_updates, run_picker
 from app.components.glossary import GLOSSARY
-from app.components.page import head
+from app.components.page import head, parts
 from app.components.settings_form import noise_details, noise_kinds, settings
 from app.server import escaping, run_cache
 from app.server.visible_runs import runs
@@ -182,7 +182,7 @@ def page() -> None:
         format_func=lambda option: options[option],
     )
     labels: LabelNoise | None
-    name, data, config = None, None, None
+    name, data, config, part = None, None, None, "matrix"
     if get("noise_of") == "run" and runs().names():
         labels, name = of_run()
         names, config = labels.names, run_cache.run(name).config
@@ -197,10 +197,14 @@ def page() -> None:
             panels.without_truth(labels)
         else:
             panels.matrices(labels, labels.observed)
-            panels.class_rates(labels, labels.observed)
-            if labels.actual:
+            options = {"wrong": "Wrong labels"} if labels.actual else {}
+            part = parts(options | {"classes": "Rates by class", "matrix": "Your own matrix"})
+            if part == "classes":
+                panels.class_rates(labels, labels.observed)
+            elif part == "wrong":
                 panels.wrong_samples(labels, labels.true, name, data)
-    matrix_editor.editor(names, None if labels is None else labels.matrix, config)
+    if part == "matrix":
+        matrix_editor.editor(names, None if labels is None else labels.matrix, config)
 
 
 page()

@@ -57,7 +57,7 @@ BOXES = {"green": st.success, "red": st.error, "orange": st.warning, "blue": st.
 
 
 def show(sample: Sample, *, narrow: bool = False, key: str = "") -> None:
-    """The whole card. narrow: for half the page. key: distinguishes two cards on a page."""
+    """A sample at its epoch. narrow: for half the page. key: tells two cards on a page apart."""
     outcome_box(sample)
     if missing := sample.run.not_logged("prediction"):
         st.info(escaping.lines(missing), icon=":material/info:")
@@ -80,7 +80,10 @@ def show(sample: Sample, *, narrow: bool = False, key: str = "") -> None:
                 equation.show(sample, mix, sample.pixels(mix.parts), size=size)
             neighbor_links(mix, key)
         label_chart(sample, mix, key)
-    st.subheader("Over the epochs", anchor=False)
+
+
+def over_epochs(sample: Sample, key: str) -> None:
+    """The history of a sample, and what it was mixed with. key: as for `show`."""
     history_chart(sample, key)
     frequent_neighbors(sample)
 
@@ -225,19 +228,18 @@ def label_chart(sample: Sample, mix: sample_history.Mix | None, key: str) -> Non
 def history_chart(sample: Sample, key: str) -> None:
     """Loss, P(clean), soft label and neighbors over the epochs."""
     epochs = np.array([record["epoch"] for record in sample.records])
-    fig = charts.sample_history(
-        epochs, sample.history, sample.classes, sample.epoch, sample.true_labels
-    )
+    fig = charts.sample_history(epochs, sample.history, sample.classes, true=sample.true_labels)
     n_moved = int(sample.history["label_changed"].sum())
     alt = (
-        f"Loss, P(clean), soft label and neighbors of {sample.title} over {len(epochs)} epochs, "
-        f"epoch {sample.epoch} marked; its corrected label changed {n_moved} times."
+        f"Loss, P(clean), soft label and neighbors of {sample.title} over {len(epochs)} "
+        f"epochs; its corrected label changed {n_moved} times."
     )
     figures.show(
         fig,
         f"{sample.name}-history{key}-{sample.index}",
         alt=alt,
         data=lambda: table(sample, epochs),
+        over_epochs=True,
         key=f"history{key}",
     )
 

@@ -44,8 +44,15 @@ def main() -> None:
         )
         return
     say_missing_images(view)
-    cards(view, sample)
-    manual_mixing.mix_by_hand(name, view.row, sample)
+    shown = samples_shown(view, sample)
+    cards(shown, sample, view.n)
+    options = {"epochs": "Over the epochs", "mix": "Mix by hand"}
+    if page.parts(options, "mix" if get("mix") else None) == "mix":
+        manual_mixing.mix_by_hand(name, view.row, sample)
+        return
+    for column, (key, one) in zip(st.columns(len(shown), gap="large"), shown.items(), strict=True):
+        with column:
+            card.over_epochs(one, key)
 
 
 def chosen_sample(view: RunView) -> int | None:
@@ -71,17 +78,29 @@ def say_missing_images(view: RunView) -> None:
         )
 
 
-def cards(view: RunView, sample: int) -> None:
-    """The card of the sample, or those of two samples next to each other."""
-    if get("beside") is None:
-        card.show(Sample(view, sample))
+def samples_shown(view: RunView, sample: int) -> dict[str, Sample]:
+    """The sample and, if chosen, a second one; by the suffix of the keys of what is drawn of it."""
+    shown, other = {"": Sample(view, sample)}, get("beside")
+    if other is not None:
+        shown["-beside"] = Sample(view, min(other, view.n - 1))
+    return shown
+
+
+def cards(shown: dict[str, Sample], sample: int, n: int) -> None:
+    """The card of the sample, or those of two samples next to each other. n: of the run."""
+    if len(shown) == 1:
+        card.show(shown[""])
         return
     left, right = st.columns(2, gap="large")
     with left:
         st.number_input("First sample", value=sample, width=160, key="first", disabled=True)
-        card.show(Sample(view, sample), narrow=True)
+        card.show(shown[""], narrow=True)
     with right:
-        second_card(view)
+        other = shown["-beside"].index
+        if other != get("beside"):
+            st.warning(f"beside = {get('beside')}: allowed is 0 to {n - 1}")
+        st.number_input("Second sample", 0, n - 1, width=160, **bound("beside", shown=other))
+        card.show(shown["-beside"], narrow=True, key="-beside")
 
 
 def second_sample_button(sample: int, n: int) -> None:
@@ -96,16 +115,6 @@ def second_sample_button(sample: int, n: int) -> None:
         )
     else:
         st.button("One sample", icon=":material/close:", on_click=put, kwargs={"beside": None})
-
-
-def second_card(view: RunView) -> None:
-    """The card of the second sample, with a field to choose it."""
-    other, n = get("beside"), view.n
-    if other >= n:
-        st.warning(f"beside = {other}: allowed is 0 to {n - 1}")
-        other = n - 1
-    st.number_input("Second sample", 0, n - 1, width=160, **bound("beside", shown=other))
-    card.show(Sample(view, other), narrow=True, key="-beside")
 
 
 main()

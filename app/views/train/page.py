@@ -150,7 +150,8 @@ def draw(name: str) -> None:
 def results(info: RunInfo) -> None:
     """Numbers, diagnoses and charts of a run with records; settings that can change live."""
     records = run_cache.records(info.name)
-    cells = st.columns([1, 1, 1, 1, 1.3, 1.3])
+    with st.container(key="run-numbers"):
+        cells = st.columns([1, 1, 1, 1, 1.3, 1.3])
     numbers(info.name, records, cells[:4])
     live_settings(info, run_cache.run(info.name).config, records[-1]["settings"], cells[4:])
     warnings(info.name, records)

@@ -94,7 +94,7 @@ def live_settings(info: RunInfo, config: RunConfig, latest: dict[str, Any], cell
         cells[0].slider(
             "K from the next epoch on",
             1,
-            min(20, run_cache.run(name).info["k_max"]),
+            run_cache.run(name).info["k_max"],
             latest["k"],
             key=f"live-k-{name}",
             disabled=off,

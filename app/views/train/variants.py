@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app.components import page, run_names, seeds
+from app.components.settings_form import MAX_K
 from app.server import escaping, run_cache
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
@@ -116,7 +117,10 @@ def shown_settings(run: RunFolder) -> dict[str, Any]:
     base = config.varied(**wanted)
     unused = unused_settings(base)
     for (setting, slider), column in zip(SLIDERS.items(), columns[1:], strict=True):
-        limits = {"correction_start": (config.warmup, config.epochs), "k": (1, max(20, config.k))}
+        limits = {
+            "correction_start": (config.warmup, config.epochs),
+            "k": (1, max(min(MAX_K, len(run.labels["given"]) - 1), config.k)),
+        }
         low, high = limits.get(setting, (0.0, 1.0))
         value = column.slider(
             value=min(max(getattr(base, setting), low), high),

@@ -49,7 +49,7 @@ def choices(view: RunView, issues: LabelIssues, sample: int) -> None:
             key = f"pick-{sample}-{number}"
             mark = " (given)" if label == given else ""
             st.button(
-                f"**{escaping.markdown(classes[label])}**{mark} :gray[{_percent(likely[label])}]",
+                f"**{escaping.markdown(classes[label])}**{mark} :gray[· {_percent(likely[label])}]",
                 key=key,
                 width="stretch",
                 shortcut=keys[label],

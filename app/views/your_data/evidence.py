@@ -35,10 +35,9 @@ def estimate(issues: LabelIssues) -> None:
         st.warning(f"{issues.estimate()} {issues.warning}", icon=":material/warning:")
     else:
         counts = Counter(issues.decisions().tolist())
-        st.info(
+        st.caption(
             f"{issues.estimate()} A change is proposed for {counts[CHANGE]:,} labels; "
-            f"{counts[REVIEW]:,} more should be reviewed.",
-            icon=":material/monitoring:",
+            f"{counts[REVIEW]:,} more should be reviewed."
         )
 
 

@@ -181,7 +181,7 @@ def test_the_page_says_which_names_of_the_link_do_not_exist(pair):
 
 def test_marked_rows_are_the_runs_compared(pair, root, template):
     shutil.copytree(template, root / "third")
-    at = page(compare="ce")
+    at = page(compare="ce", part="runs")
     names = frame(at)["name"].tolist()
     marked = at.session_state["runs-table"]["selection"]["rows"]
     assert [names[row] for row in marked] == ["ce"]
@@ -254,7 +254,7 @@ def test_a_sweep_folder_gets_its_heat_map(root, template):
     for k, accuracy in ((1, 0.7), (5, 0.9)):
         forge(template, root / "grid" / f"k{k}", k=k, accuracy=accuracy)
     shutil.copytree(template, root / "plain")
-    at = page()
+    at = page(part="sweeps")
     assert "2 finished runs in 2 cells" in texts(at)
     assert at.selectbox(key="w-sweep").value == "grid"
     charts = [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
@@ -273,10 +273,10 @@ def test_a_sweep_leaves_out_forks_and_steered_runs_until_they_are_included(root,
     for record in records[3:]:
         record["settings"]["k"] = 5
     write_records(root / "steered", records)
-    at = page()
+    assert "K 1 → 5 at epoch 3" in frame(page(part="runs"))["changed"].tolist()
+    at = page(part="sweeps")
     assert "2 finished runs in 2 cells" in texts(at)
     assert "1 run forked or changed while training, left out" in texts(at)
-    assert "K 1 → 5 at epoch 3" in frame(at)["changed"].tolist()
     at.toggle(key="w-mixed").set_value(True).run()
     assert "3 finished runs in 2 cells" in texts(at)
     assert "1 run repeat a seed, which counts once" in texts(at)

@@ -67,7 +67,7 @@ def frame(at):
 def test_the_most_confused_pairs_are_those_counted_by_hand(finished, root):
     stored = RunFolder(root / finished)
     true, given = stored.labels["true"], stored.labels["given"]
-    at = app("labels", run=finished)
+    at = page(run=finished, part="predictions")
     tables = [table.value for table in at.table]
     predicted = np.array(stored.array("prediction")[-1])
     for table, column, taken_for in zip(
@@ -124,7 +124,7 @@ def test_a_finished_run_in_numbers(root, finished):
 
 
 def test_the_list_holds_every_change_with_its_flips(root, finished):
-    table = frame(page(run=finished))
+    table = frame(page(run=finished, part="changes"))
     run = RunFolder(root / finished)
     soft, given, true = run.array("soft"), run.labels["given"], run.labels["true"]
     now = soft[-1].argmax(1)
@@ -149,7 +149,7 @@ def test_an_earlier_epoch_shows_its_own_labels(root, finished):
     run = RunFolder(root / finished)
     changed = [int((soft.argmax(1) != run.labels["given"]).sum()) for soft in run.array("soft")]
     epoch = next(e for e in range(7) if 0 < changed[e] < changed[-1])
-    at = page(run=finished, epoch=epoch)
+    at = page(run=finished, epoch=epoch, part="changes")
     assert len(frame(at)) == changed[epoch]
     assert frame(at)["last_flip"].max() <= epoch
 
@@ -190,8 +190,8 @@ def test_harmed_labels_are_shown_with_image_and_link(root, finished):
     run = RunFolder(root / finished)
     sample = int(np.flatnonzero(run.labels["given"] == run.labels["true"])[7])
     harm_label(root / finished, sample)
-    at = page(run=finished)
-    assert "Harmed: right labels that are wrong now" in [h.value for h in at.subheader][3]
+    at = page(run=finished, part="harmed")
+    assert "Harmed: right labels that are wrong now" in at.subheader[-1].value
     links = [link for link in at.get("page_link") if link.proto.label == f"Sample {sample}"]
     assert f"sample={sample}" in links[0].proto.query_string
     walls = [element.proto.body for element in at.get("html") if "<figure" in element.proto.body]
@@ -217,17 +217,17 @@ def test_links_of_earlier_versions_show_the_same_list(finished, old, now):
 
 
 def test_a_marked_row_is_the_chosen_sample(root, finished):
-    at = page(run=finished)
+    at = page(run=finished, part="changes")
     sample = int(frame(at)["sample"].iloc[2])
     at.session_state["changes-table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
-    at = page(run=finished, sample=sample)
+    at = page(run=finished, sample=sample, part="changes")
     links = [link.proto.label for link in at.get("page_link")]
     assert f"Sample {sample}" in links
     assert at.session_state["changes-table"]["selection"]["rows"] == [2]
 
 
 def test_labels_are_saved_as_of_the_epoch(root, finished, tmp_path):
-    at = page(run=finished)
+    at = page(run=finished, part="changes")
     assert "All labels, CSV" in [button.proto.label for button in at.get("download_button")]
     run = RunFolder(root / finished)
     export(run, tmp_path / "labels.csv")
@@ -276,7 +276,7 @@ def test_the_noise_is_estimated_from_the_corrections(root, finished):
     given, true = run.labels["given"], run.labels["true"]
     now = run.array("soft")[-1].argmax(1)
     gap = np.abs(observed_matrix(now, given, 10) - run.labels["matrix_actual"]).mean()
-    text = texts(page(run=finished))
+    text = texts(page(run=finished, part="noise"))
     assert f"**{100 * (now != given).mean():.1f} %** of the given labels are wrong" in text
     assert f"In truth it is **{100 * (true != given).mean():.1f} %**" in text
     assert f"differ by {100 * gap:.1f} points" in text
@@ -287,9 +287,9 @@ def test_without_true_labels_it_shows_what_is_possible(root, finished):
     with np.load(path) as file:
         kept = {name: file[name] for name in file.files if name not in ("true", "matrix_actual")}
     np.savez(path, **kept)
-    at = page(run=finished)
+    at = page(run=finished, part="changes")
     assert not at.error
-    text = texts(at)
+    text = texts(at) + texts(page(run=finished, part="noise"))
     assert "true labels are not known" in text
     assert "true labels of this data are not known" in text
     assert "true transition matrix of this data is not known" in text
@@ -323,9 +323,9 @@ def test_missing_images_leave_the_rest(root, finished):
     path.write_text(json.dumps(info))
     run = RunFolder(root / finished)
     harm_label(root / finished, int(np.flatnonzero(run.labels["given"] == run.labels["true"])[0]))
-    at = page(run=finished)
+    assert "have changed since it was trained" in texts(page(run=finished, part="harmed"))
+    at = page(run=finished, part="changes")
     assert not at.error
-    assert "have changed since it was trained" in texts(at)
     assert len(frame(at)) > 1
 
 
@@ -334,7 +334,7 @@ def test_a_fork_shows_the_flips_before_it(root, finished):
     runner.run()
     assert runner.status.state == "done", runner.status.error
     assert "fork" in runs().names()
-    table = frame(page(run="fork"))
+    table = frame(page(run="fork", part="changes"))
     assert table["first_flip"].min() < 5
     shutil.rmtree(root / finished)
-    assert frame(page(run="fork"))["sample"].tolist() == table["sample"].tolist()
+    assert frame(page(run="fork", part="changes"))["sample"].tolist() == table["sample"].tolist()

@@ -283,7 +283,7 @@ def edit(at, row: int, **cells: float) -> None:
 
 
 def test_the_table_becomes_the_noise_of_the_next_run(finished):
-    at = app("noise", run=finished)
+    at = app("noise", run=finished, part="matrix")
     edit(at, 2, **{"2": 0.5, "7": 0.18})
     click(at, "Use this matrix")
     kept = at.session_state[url_state.CHOICES]
@@ -297,7 +297,7 @@ def test_the_table_becomes_the_noise_of_the_next_run(finished):
 
 
 def test_a_row_that_does_not_sum_to_one_is_named_and_normalized(finished):
-    at = app("noise", run=finished)
+    at = app("noise", run=finished, part="matrix")
     edit(at, 4, **{"4": 0.04})
     assert "Row 4 sums to 0.4: it must be 1." in texts(at)
     assert next(b for b in at.button if b.label == "Use this matrix").disabled

@@ -113,7 +113,7 @@ def test_missing_images(root, unknown, tmp_path):
     info = json.loads(config.read_text())
     info["config"]["dataset"] = f"npz:{tmp_path / 'gone.npz'}"
     config.write_text(json.dumps(info))
-    at = page(run=unknown, sample=3)
+    at = page(run=unknown, sample=3, part="mix")
     assert "cannot be shown" in texts(at)
     assert "image not available" in html(at)
     assert "there is nothing to mix" in texts(at)
@@ -123,8 +123,8 @@ def test_missing_images(root, unknown, tmp_path):
 
 
 def test_the_page_says_when_a_network_is_not_kept(run):
-    kept = page(run="moving", sample=3, epoch=4)
-    other = page(run="moving", sample=3, epoch=3)
+    kept = page(run="moving", sample=3, epoch=4, part="mix")
+    other = page(run="moving", sample=3, epoch=3, part="mix")
     assert "is not kept" not in texts(kept)
     assert "The network of epoch 3 is not kept: this is the one of epoch 2" in texts(other)
 
@@ -132,7 +132,7 @@ def test_the_page_says_when_a_network_is_not_kept(run):
 def test_no_network_at_all(root, finished):
     for path in (root / finished / "states").glob("*.pt"):
         path.unlink()
-    at = page(run=finished, sample=3)
+    at = page(run=finished, sample=3, part="mix")
     assert "keeps no network" in texts(at)
 
 
@@ -249,7 +249,7 @@ def test_a_neighbor_opens(run):
 
 
 def test_by_hand_starts_from_the_epochs_own_mix(run):
-    at = page(run="moving", sample=17, epoch=4)
+    at = page(run="moving", sample=17, epoch=4, part="mix")
     weights = run.array("weights")[4, :4, 17]
     for i, weight in enumerate(weights):
         assert at.slider(key=f"w-mix-{i}").value == round(100 * float(weight))
@@ -257,7 +257,7 @@ def test_by_hand_starts_from_the_epochs_own_mix(run):
 
 
 def test_sliders_mix_and_the_network_predicts(run):
-    at = page(run="moving", sample=17, epoch=4)
+    at = page(run="moving", sample=17, epoch=4, part="mix")
     at.slider(key="w-mix-k").set_value(1).run()
     at.slider(key="w-mix-0").set_value(20).run()
     at.slider(key="w-mix-1").set_value(60).run()
@@ -275,7 +275,7 @@ def test_sliders_mix_and_the_network_predicts(run):
 
 
 def test_more_neighbors_than_the_epoch_used(run):
-    at = page(run="moving", sample=17, epoch=4)
+    at = page(run="moving", sample=17, epoch=4, part="mix")
     at.slider(key="w-mix-k").set_value(6).run()
     assert len(chosen(at, "mix").split("-")) == 7
     assert "The first 3 are the epoch's own; the others are the nearest" in texts(at)
@@ -300,7 +300,7 @@ def test_another_sample_resets_the_weights(run):
 
 @pytest.mark.parametrize("bad", ["20-x", "101-3", "-1", ""])
 def test_invalid_weights_in_a_link(run, bad):
-    at = page(run="moving", sample=17, mix=bad)
+    at = page(run="moving", sample=17, mix=bad, part="mix")
     assert bad == "" or "weights 0 to 100" in texts(at)
     assert at.slider(key="w-mix-k").value == 3
 
@@ -309,11 +309,11 @@ def test_features_of_a_sample_outside_the_panel_come_from_the_network(root):
     Runner.new(quick_digits(panel_size=20, epochs=3), root / "panel").run()
     run = RunFolder(root / "panel")
     outside = next(i for i in range(200) if i not in run.labels["panel"])
-    at = page(run="panel", sample=outside, epoch=0)
+    at = page(run="panel", sample=outside, epoch=0, part="mix")
     assert at.slider(key="w-mix-k").value == 3
     for path in (root / "panel" / "states").glob("*.pt"):
         path.unlink()
-    at = page(run="panel", sample=outside, epoch=0)
+    at = page(run="panel", sample=outside, epoch=0, part="mix")
     assert "There is nothing to mix with" in texts(at)
 
 

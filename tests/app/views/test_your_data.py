@@ -293,7 +293,7 @@ def test_the_summary_counts_the_changes(sound):
     at = app("your_data", step="take", run=sound)
     assert [m.value for m in at.metric] == ["0", "0", "0"]
     assert not at.warning
-    assert issues.estimate() in at.info[0].value
+    assert issues.estimate() in at.caption[0].value
     sample = int(issues.flagged[0])
     assert issues.proposed[sample] != issues.given[sample]
     reviews.decide(sample, "change", int(issues.given[sample] + 1) % 3)
