@@ -38,7 +38,9 @@ class LabelIssues:
     given: np.ndarray  # (N,) int64
     suggested: np.ndarray  # (N,) int64, the most likely class by network and neighbors
     pred_probs: np.ndarray  # (N, C) float32, rows sum to 1, the network's average probabilities
-    votes: np.ndarray  # (N, C) float32, of the neighbors' given labels; nan where unknown
+    # (N, C) float32, rows sum to 1, of the neighbors' given labels or of the linear classifier
+    # (setting vote_from); nan where unknown
+    votes: np.ndarray
     probability: np.ndarray  # (N,) in [0, 1], that `suggested` is the true class; nan where unknown
     p_clean: np.ndarray  # (N,) of the given label, before correction; nan where not known
     quality: np.ndarray  # (N,) in [0, 1], a score: the higher, the more likely is the given label
@@ -49,6 +51,7 @@ class LabelIssues:
     noise: NoiseEstimate | None  # how many labels are wrong; None where that is not known
     warning: str | None  # why no change is proposed, one sentence
     judge: str = "network"  # whose probabilities they are, in sentences
+    voter: str = "neighbors"  # whose votes they are, a value of the setting vote_from
 
     def confidence(self) -> np.ndarray:
         """(N,) in [0, 1], the network's probability of the suggested label, not calibrated."""
@@ -86,6 +89,16 @@ class LabelIssues:
             return f"{text}."
         if np.isnan(votes[given]):
             return f"{text}; no similar images are known."
+        if self.voter == "linear":
+            return (
+                f"{text}, and a linear classifier fitted to all other labels sees {classes[other]} "
+                f"({_percent(votes[other])}) rather than {classes[given]} "
+                f"({_percent(votes[given])})."
+                if votes[other] > votes[given]
+                else f"{text}; a linear classifier fitted to all other labels does not "
+                f"({classes[given]} {_percent(votes[given])}, {classes[other]} "
+                f"{_percent(votes[other])})."
+            )
         return (
             f"{text}, and of the most similar images {_percent(votes[other])} are labeled "
             f"{classes[other]}, {_percent(votes[given])} {classes[given]}."
@@ -114,8 +127,9 @@ def label_issues(
 
     All evidence is from the epochs before correction (see `evidence_epochs`), so what correction
     did to the labels cannot confirm itself: the network's probability of the given label, averaged
-    over epochs, and the given labels of the nearest neighbors. Their geometric mean, relative to
-    that of the labels of its class which they confirm, is `quality`.
+    over epochs, and the given labels of the nearest neighbors or, with vote_from linear, a
+    classifier fitted without the label. Their geometric mean, relative to that of the labels of
+    its class which they confirm, is `quality`.
 
     `noise` estimates how many labels of each class are wrong. As many are flagged, those with the
     lowest quality, where network and neighbors together contradict the label. `proposed` differs
@@ -148,6 +162,7 @@ def label_issues(
         soft_argmax=soft_argmax,
         soft_weight=soft[rows, soft_argmax],
         warning=_warning(bool(judged), found.noise, bool((found.proposed != given).any())),
+        voter=run.config.vote_from,
         **vars(found),
     )
 

@@ -94,7 +94,7 @@ _USED: dict[str, Callable[["RunConfig"], bool]] = {  # settings -> whether they 
     "correction_interval correction_source sharpen align": lambda c: c.correction != "none",
     "relabel_threshold": lambda c: c.correction in ("relabel", "posterior"),
     "relabel_vote": lambda c: c.correction == "relabel",
-    "vote_k": lambda c: c.votes,
+    "vote_k": lambda c: c.votes and c.vote_from == "neighbors",
     "gce_q": lambda c: "gce" in _losses(c),
     "sce_a sce_b": lambda c: "sce" in _losses(c),
     "elr_beta elr_lambda": lambda c: "elr" in _losses(c),

@@ -173,6 +173,11 @@ class RunConfig(BaseModel):
         le=1000,
         description="nearest neighbors that vote on a label; at most half an average class",
     )
+    vote_from: Literal["neighbors", "linear"] = _method(
+        "neighbors",
+        description="what votes on a label: the labels of its nearest neighbors; or a linear "
+        "classifier on features of image patches, fitted to all labels but this one",
+    )
     sampling: Literal["uniform", "clean", "selected"] = _method(
         "uniform",
         description="how an epoch's samples are drawn after warm-up: each once; by P(clean); or "
@@ -383,7 +388,7 @@ class RunConfig(BaseModel):
 
     @property
     def votes(self) -> bool:
-        """Whether the nearest neighbors vote on labels."""
+        """Whether there is a vote on labels."""
         relabels = self.correction == "relabel" and self.relabel_vote
         return relabels or "posterior" in self.correction or self.clean_from in ("vote", "both")
 

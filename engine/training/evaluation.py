@@ -96,20 +96,35 @@ def evaluate(
             f"the network's outputs are no longer finite in epoch {epoch}: try a learning_rate "
             f"below {config.learning_rate:g}"
         )
-    neighbors = distances = votes = None
-    n, n_classes = state.data.n, state.data.n_classes
-    k = min(config.vote_k, max(1, n // (2 * n_classes))) if config.votes else 0
     corrected = config.correction != "none" and epoch >= config.correction_start
-    voters = 0 if corrected or n <= len(state.panel) else min(n_voters(n, n_classes), n - 1)
+    neighbors, distances, votes = _neighbors_and_votes(state, features, count=not corrected)
+    if from_given:
+        loss = _correct_given(state, given, labels, features, neighbors, loss, *rest)
+    return Evaluation(features, prediction, confidence, loss, neighbors, distances, votes)
+
+
+def _neighbors_and_votes(
+    state: "State", features: Tensor, *, count: bool
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Neighbors (N, k), distances (N, k) and `Snapshot.votes` (N, C), as far as they are needed.
+
+    count: whether the votes on the given labels are.
+    """
+    config, n, n_classes = state.config, state.data.n, state.data.n_classes
+    linear = config.vote_from == "linear"
+    k = min(config.vote_k, max(1, n // (2 * n_classes))) if config.votes and not linear else 0
+    stored = count and not linear and n > len(state.panel)
+    voters = min(n_voters(n, n_classes), n - 1) if stored else 0
+    neighbors = distances = votes = None
     if k or voters:
         near, apart = nearest_samples(state, features, max(k, voters))
         neighbors, distances = (near[:, :k], apart[:, :k]) if k else (near, apart)
         if voters:
             shares = neighbor_votes(_given(state), near[:, :voters], n_classes, balanced=False)
             votes = (shares * voters).round().to(torch.uint8)
-    if from_given:
-        loss = _correct_given(state, given, labels, features, neighbors, loss, *rest)
-    return Evaluation(features, prediction, confidence, loss, neighbors, distances, votes)
+    if count and linear:
+        votes = (state.linear_votes() * 255).round().to(torch.uint8)
+    return neighbors, distances, votes
 
 
 def _correct_given(
@@ -130,15 +145,11 @@ def _correct_given(
     """
     config, n_classes = state.config, state.data.n_classes
     if config.correction == "relabel":
-        votes = None
-        if config.relabel_vote:
-            assert neighbors is not None
-            votes = neighbor_votes(labels, neighbors, n_classes)
+        votes = _votes(state, labels, neighbors) if config.relabel_vote else None
         corrected = relabel(given, likeliest, sure, config.relabel_threshold, votes)
         state.soft = one_hot(corrected, n_classes, state.soft.dtype)
     elif config.correction in ("posterior", "soft-posterior"):
-        assert neighbors is not None
-        votes = neighbor_votes(given, neighbors, n_classes, balanced=False)
+        votes = _votes(state, given, neighbors, balanced=False)
         predictions, posterior = state.soft, _posterior(state, votes)
         if config.correction == "posterior":
             sure, best = posterior.max(1)
@@ -187,8 +198,7 @@ def _clean_probability(
     """
     name, vote = state.config.clean_from, None
     if name in ("vote", "both"):
-        assert neighbors is not None
-        vote = vote_for(labels, neighbor_votes(labels, neighbors, state.data.n_classes))
+        vote = vote_for(labels, _votes(state, labels, neighbors))
     clean = registry.function("clean", name)(
         losses, labels=labels, features=features, epoch=state.epoch + 1, mixture=mixture, vote=vote
     )
@@ -202,6 +212,19 @@ def _clean_probability(
             )
         clean = clean.float()
     return clean
+
+
+def _votes(
+    state: "State", labels: Tensor, neighbors: Tensor | None, *, balanced: bool = True
+) -> Tensor:
+    """The vote (N, C) on labels (N,), by the setting vote_from; see `neighbor_votes`."""
+    if state.config.vote_from == "neighbors":
+        assert neighbors is not None
+        return neighbor_votes(labels, neighbors, state.data.n_classes, balanced=balanced)
+    votes = state.linear_votes()
+    if balanced:
+        votes = votes / _given(state).bincount(minlength=votes.shape[1]).clamp(min=1)
+    return votes / votes.sum(1, keepdim=True)
 
 
 def _given(state: "State") -> Tensor:

@@ -34,6 +34,7 @@ class Snapshot:
     distances: np.ndarray  # (N, K) float32, Euclidean in feature space; nan for random partners
     weights: np.ndarray  # (N, K+1) float32, own weight first, rows sum to 1
     panel_features: np.ndarray | None  # (P, D) float32, of the samples of NoisyLabels.panel
-    # (N, C) uint8, how many of the nearest neighbors among all samples were given each class; None
-    # where the panel holds all samples, and once labels are corrected
+    # (N, C) uint8, how many of the nearest neighbors among all samples were given each class, or
+    # 255 times the linear classifier's probability (setting vote_from); None once labels are
+    # corrected, and for neighbors where the panel holds all samples
     votes: np.ndarray | None

@@ -11,6 +11,8 @@ from engine import hardware, models
 from engine.config import RunConfig, registry
 from engine.errors import ConfigError
 from engine.method import optimization
+from engine.method.leave_one_out import leave_one_out
+from engine.method.patch_features import patch_features, standardized
 from engine.method.soft_labels import ema_update, one_hot
 from engine.models.averaging import WeightAverage
 
@@ -83,6 +85,7 @@ class State:
         self.clean: Tensor | None = None  # (N,) float32, P(clean) after the last epoch
         # neighbors (N, k) and distances of samples that are rows, the same in every epoch
         self.nearest_rows: tuple[Tensor, Tensor] | None = None
+        self._linear_votes: Tensor | None = None
         self.losses: list[Tensor] = []  # the last loss_history normalized losses, (N,) each
         uses_elr = "elr" in (config.loss, config.early_loss)
         self.memory = torch.zeros_like(self.soft) if uses_elr else None  # ELR's targets
@@ -100,6 +103,19 @@ class State:
         prediction = prediction / prediction.sum(1, keepdim=True)
         moved = ema_update(self.memory[batch], prediction, self.config.elr_beta)
         self.memory[batch] = moved.to(self.memory.dtype)
+
+    def linear_votes(self) -> Tensor:
+        """The vote of a linear classifier on the given labels, see `leave_one_out` (N, C)."""
+        if self._linear_votes is None:
+            images = self.data.images
+            features = (
+                standardized(images.flatten(1).float())
+                if self.data.is_rows
+                else patch_features(images, seed=self.config.seed)
+            )
+            given = torch.from_numpy(self.noisy_labels.given).to(self.device)
+            self._linear_votes = leave_one_out(features, given, self.data.n_classes)
+        return self._linear_votes
 
     def optimizer_step(self) -> None:
         """Update the weights by their gradients, then their moving average."""
