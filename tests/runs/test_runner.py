@@ -604,11 +604,11 @@ def test_the_wait_for_the_writer_is_a_stage_of_the_epoch(tmp_path, data, monkeyp
     real = RunWriter.write
 
     def slow(self, snapshot, packed):
-        time.sleep(0.3)
+        time.sleep(3)  # longer than an epoch takes on a busy machine
         real(self, snapshot, packed)
 
     monkeypatch.setattr(RunWriter, "write", slow)
-    run = finish(Runner.new(quick(epochs=3), tmp_path / "run", data=data))
+    run = finish(Runner.new(quick(epochs=2), tmp_path / "run", data=data))
     waits = [record["seconds"]["writing"] for record in run.epochs]
-    assert waits[0] < 0.1
-    assert all(wait > 0.1 for wait in waits[1:])
+    assert waits[0] < waits[1]
+    assert waits[1] > 0.1

@@ -24,7 +24,8 @@ from tests.hostile_files import BOMB, Case
 
 MARKER = Path("/tmp/mixnn-postscript-ran")
 CASES = list(hostile.cases(str(MARKER)))
-SMALL = [case for case in CASES if case.size != BOMB]
+# every third: tests/benchmarks/hostile_uploads.py uploads all of them to a server
+SMALL = [case for case in CASES if case.size != BOMB][::3]
 BOMBS = [case for case in CASES if case.size == BOMB]
 NO_SENTENCE = re.compile(r"Traceback|\w+Error\b|\w+Exception\b|Errno|0x[0-9a-f]{6}|in its log")
 BUDGET_MB = 700
@@ -53,7 +54,7 @@ def check_sentence(refusal: str) -> None:
     assert len(refusal) < 1000
 
 
-@pytest.mark.parametrize("case", some(SMALL, 3))
+@pytest.mark.parametrize("case", some(SMALL, 1))
 def test_each_is_refused_with_a_reason_or_accepted(case, tmp_path):
     """In this process; the other one runs the same function."""
     own = tmp_path / "outer" / "own"
@@ -73,7 +74,7 @@ def test_each_is_refused_with_a_reason_or_accepted(case, tmp_path):
     assert outside == [tmp_path / "outer"]
 
 
-@pytest.mark.parametrize("case", some(BOMBS, 3) + some(SMALL[::25], 3))
+@pytest.mark.parametrize("case", some(BOMBS, 3) + some(SMALL[::10], 3))
 def test_nothing_is_left_over_and_memory_stays_below_the_budget(case, tmp_path, monkeypatch):
     monkeypatch.setenv("MIXNN_UPLOAD_MEMORY_MB", str(BUDGET_MB))
     job = Job()
