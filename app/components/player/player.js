@@ -68,7 +68,7 @@ class View {
       if (this.gone(turn)) return;
       this.script = script;
       addStyle(this.root, script.style);
-      if (bytes) this.show(bytes, { autoplay: this.data.autoplay });
+      if (bytes) this.adopt() || this.show(bytes, { autoplay: this.data.autoplay });
       else await this.follow(turn);
     } catch (error) {
       if (!this.gone(turn)) this.say(String(error.message ?? error));
@@ -126,15 +126,35 @@ class View {
       this.player = this.script.label(this.host, bytes, { theme: this.theme, onTrain });
       return;
     }
-    this.player = this.script.mount(this.host, bytes, {
-      ...options,
+    this.player = this.script.mount(this.host, bytes, { ...options, ...this.options() });
+  }
+
+  options() {
+    return {
       theme: this.theme,
       start: this.data.start,
       onMove: (place) => this.moved(place),
       address: false,
       keys: false,
       onPick: (_, sample) => this.data.picks && this.send("pick", sample),
-    });
+    };
+  }
+
+  // Takes over the player that the page has shown of this recording since before it had loaded
+  // (app/first_picture.html), as it plays; whether there is one.
+  adopt() {
+    const first = document.getElementById("first-picture");
+    const player = first?.dataset.recording === this.data.file ? first.player : null;
+    if (!player) return false;
+    this.player?.destroy();
+    this.player = player;
+    Object.assign(player.options, this.options());
+    this.host.replaceChildren(player.root);
+    const main = this.host.getRootNode().host.closest("[data-testid=stMain]");
+    if (main) main.scrollTop = first.scrollTop;
+    first.player = null;
+    first.remove();
+    return true;
   }
 
   say(text) {
