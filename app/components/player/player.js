@@ -140,8 +140,8 @@ class View {
     };
   }
 
-  // Takes over the player that the page has shown of this recording since before it had loaded
-  // (app/first_picture.html), as it plays; whether there is one.
+  // Takes over the player of this recording that was shown before the page had loaded
+  // (app/first_picture.html), and plays it; whether there is one.
   adopt() {
     const first = document.getElementById("first-picture");
     const player = first?.dataset.recording === this.data.file ? first.player : null;
@@ -149,6 +149,7 @@ class View {
     this.player?.destroy();
     this.player = player;
     Object.assign(player.options, this.options());
+    player.ready.then(() => this.data.autoplay && !player.calm.matches && player.toggle(true));
     this.host.replaceChildren(player.root);
     const main = this.host.getRootNode().host.closest("[data-testid=stMain]");
     if (main) main.scrollTop = first.scrollTop;
