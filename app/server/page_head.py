@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 BODY = "mixnn.body"  # key of a request's scope: HTML for the beginning of the body
+LATER = (b'<script type="module" crossorigin src=', b'<script type="module" crossorigin data-src=')
 CONDITIONS = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
 OUTDATED = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}  # after the change
 
@@ -14,8 +15,9 @@ OUTDATED = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}  # a
 class PageHead:
     """ASGI middleware: adds <style> and <script> to the head of every HTML page.
 
-    Its body begins with the HTML that the request's scope has under BODY, if any. style, script:
-    files. Other responses are passed on unchanged.
+    If the request's scope has HTML under BODY, the body begins with it, and this HTML starts the
+    scripts of the page, which have `data-src` instead of `src`. style, script: files. Other
+    responses are passed on unchanged.
     """
 
     def __init__(self, app: Any, style: Path, script: Path):
@@ -48,7 +50,8 @@ class PageHead:
                 if message.get("more_body"):
                     return
                 whole = body.replace(b"</head>", self.tags + b"</head>", 1)
-                whole = whole.replace(b"<body>", b"<body>" + first, 1)
+                if first:
+                    whole = whole.replace(*LATER).replace(b"<body>", b"<body>" + first, 1)
                 kept = [(n, v) for n, v in start["headers"] if n.lower() not in OUTDATED]
                 kept.append((b"content-length", str(len(whole)).encode()))
                 await send(start | {"headers": kept})
