@@ -41,11 +41,11 @@ def moves(tab) -> None:
 def unfinished(tab) -> Iterator[None]:
     """Home without its own player, whose component Streamlit gets only afterwards."""
     held = []
-    tab.route("**/BidiComponent*.js", held.append)
+    tab.route("**/BidiComponent*.js", lambda route: held.append(route))
     yield
-    tab.unroute("**/BidiComponent*.js")
     for route in held:
         route.continue_()
+    tab.unroute("**/BidiComponent*.js")
 
 
 @pytest.mark.slow
