@@ -14,7 +14,7 @@ const CHARTS = [
   { metric: "test_accuracy", title: "New images right" },
   { metric: "memorized", title: "Wrong labels memorized" },
 ];
-const LOW = 6; // units; a chart that is less high has no room for names at its lines
+const LOW = 7; // units; a chart that is less high has no room for names at its lines
 const AXIS = 0.8; // units that the last chart has more, for the words below it
 
 export class Curves {
