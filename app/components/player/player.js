@@ -68,8 +68,9 @@ class View {
       if (this.gone(turn)) return;
       this.script = script;
       addStyle(this.root, script.style);
-      if (bytes) this.adopt() || this.show(bytes, { autoplay: this.data.autoplay });
-      else await this.follow(turn);
+      const adopted = this.adopt();
+      if (bytes && !adopted) this.show(bytes, { autoplay: this.data.autoplay });
+      else if (!bytes) await this.follow(turn);
     } catch (error) {
       if (!this.gone(turn)) this.say(String(error.message ?? error));
     }
@@ -140,21 +141,25 @@ class View {
     };
   }
 
-  // Takes over the player of this recording that was shown before the page had loaded
-  // (app/first_picture.html), and plays it; whether there is one.
+  // Takes over the player that was shown before the page had loaded (app/first_picture.html), if it
+  // has this recording, and plays it; whether there is one.
   adopt() {
-    const first = document.getElementById("first-picture");
-    const player = first?.dataset.recording === this.data.file ? first.player : null;
-    if (!player) return false;
+    const picture = document.getElementById("first-picture");
+    if (!picture) return false;
+    const { player, scrollTop } = picture;
+    picture.player = null;
+    picture.remove();
+    if (!player || picture.dataset.recording !== this.data.file) {
+      player?.destroy();
+      return false;
+    }
     this.player?.destroy();
     this.player = player;
     Object.assign(player.options, this.options());
-    player.ready.then(() => this.data.autoplay && !player.calm.matches && player.toggle(true));
     this.host.replaceChildren(player.root);
     const main = this.host.getRootNode().host.closest("[data-testid=stMain]");
-    if (main) main.scrollTop = first.scrollTop;
-    first.player = null;
-    first.remove();
+    if (main) main.scrollTop = scrollTop;
+    player.ready.then(() => this.data.autoplay && !player.calm.matches && player.toggle(true));
     return true;
   }
 
