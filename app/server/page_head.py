@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 BODY = "mixnn.body"  # key of a request's scope: HTML for the beginning of the body
-LATER = (b'<script type="module" crossorigin src=', b'<script type="module" crossorigin data-src=')
+HELD = {  # Streamlit's scripts and styles, which BODY starts
+    b" crossorigin src=": b" crossorigin data-src=",
+    b" crossorigin href=": b" crossorigin data-href=",
+}
 CONDITIONS = {b"accept-encoding", b"if-none-match", b"if-modified-since", b"range"}
 OUTDATED = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}  # after the change
 
@@ -15,9 +18,9 @@ OUTDATED = {b"content-length", b"etag", b"last-modified", b"accept-ranges"}  # a
 class PageHead:
     """ASGI middleware: adds <style> and <script> to the head of every HTML page.
 
-    If the request's scope has HTML under BODY, the body begins with it, and this HTML starts the
-    scripts of the page, which have `data-src` instead of `src`. style, script: files. Other
-    responses are passed on unchanged.
+    If the request's scope has HTML under BODY, the body begins with it, and what the page loads has
+    `data-src` for `src` and `data-href` for `href`, until this HTML loads it. style, script: files.
+    Other responses are passed on unchanged.
     """
 
     def __init__(self, app: Any, style: Path, script: Path):
@@ -51,7 +54,9 @@ class PageHead:
                     return
                 whole = body.replace(b"</head>", self.tags + b"</head>", 1)
                 if first:
-                    whole = whole.replace(*LATER).replace(b"<body>", b"<body>" + first, 1)
+                    for loaded, held in HELD.items():
+                        whole = whole.replace(loaded, held)
+                    whole = whole.replace(b"<body>", b"<body>" + first, 1)
                 kept = [(n, v) for n, v in start["headers"] if n.lower() not in OUTDATED]
                 kept.append((b"content-length", str(len(whole)).encode()))
                 await send(start | {"headers": kept})

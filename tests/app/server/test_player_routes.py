@@ -27,7 +27,7 @@ ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("head", teacher=True
 RUNS = "/recordings/runs"
 APP = Path(player_routes.__file__).parents[1]
 HTML = {"accept": "text/html"}
-PAGE = "<html><head></head><body><div id='root'></div></body></html>"
+PAGE = '<html><head><script crossorigin src="a.js"></script></head><body></body></html>'
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +210,12 @@ def test_home_loads_the_player_early_and_the_recording_if_it_shows_it(bare):
 
 
 def test_only_home_without_parameters_is_drawn_before_it_has_loaded(bare, monkeypatch, tmp_path):
-    picture = lambda path: 'id="first-picture"' in bare.get(path, headers=HTML).text  # noqa: E731
+    def picture(path: str) -> bool:
+        page = bare.get(path, headers=HTML).text
+        shown = 'id="first-picture"' in page
+        assert (' data-src="a.js"' if shown else ' src="a.js"') in page  # it starts the scripts
+        return shown
+
     assert picture("/")
     for path in ("/?pair=a,b", "/?embed=true", "/?k=3", "/train", "/recordings"):
         assert not picture(path)
