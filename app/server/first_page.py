@@ -1,13 +1,24 @@
-"""The bare address of the server: older links lead to Train, and the player is loaded early."""
+"""The bare address of the server: older links lead to Train, and the player is shown early."""
 
+import html
 from collections.abc import Callable, Container
+from pathlib import Path
+from string import Template
 from urllib.parse import parse_qsl
 
+import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.server import player_routes
+from app.server import page_head, player_routes
+
+TITLE = "MixNN Lab"
+ABOUT = (
+    "Learning with noisy labels: plain training memorizes wrong labels, MixNN finds and corrects "
+    "them."
+)
+PICTURE = Path(__file__).resolve().parents[1] / "first_picture.html"
 
 
 class FirstPage:
@@ -15,7 +26,8 @@ class FirstPage:
 
     Once Train was the page of the bare address: a link with one of `elsewhere`, such as /?run=a, is
     redirected to it. In all other cases the response tells the browser what Home needs, which then
-    loads it together with Streamlit's own scripts instead of after them.
+    loads it together with Streamlit's own scripts instead of after them. Without any parameter the
+    page shows the shipped recording at once (first_picture.html).
 
     elsewhere: returns the parameters that Home does not have. base: see server.baseUrlPath.
     """
@@ -34,6 +46,9 @@ class FirstPage:
             await RedirectResponse(f"{self._base}/train?{query}")(scope, receive, send)
             return
 
+        if not query:
+            scope = {**scope, page_head.BODY: _picture()}
+
         async def send_with_links(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 200:
                 MutableHeaders(scope=message)["Link"] = _links("pair" not in names)
@@ -48,3 +63,23 @@ def _links(with_recording: bool) -> str:
     if with_recording:
         links += [f"<{file.path}>; rel=preload; as=fetch; crossorigin" for file in recordings]
     return ", ".join(links)
+
+
+def _picture() -> str:
+    """What is drawn until the page itself has loaded; empty without a recording."""
+    script, *recordings = player_routes.files()
+    if not recordings:
+        return ""
+    names = {"backgroundColor": "", "textColor": "_text"}
+    colors = {
+        theme + suffix: st.get_option(f"theme.{theme}.{option}")
+        for theme in ("light", "dark")
+        for option, suffix in names.items()
+    }
+    return Template(PICTURE.read_text()).substitute(
+        colors,
+        script=script.path,
+        recording=recordings[0].path,
+        title=html.escape(TITLE),
+        about=html.escape(ABOUT),
+    )

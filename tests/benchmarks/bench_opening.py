@@ -1,31 +1,34 @@
-"""The opening page: seconds from the server's first answer until the player is drawn, and sizes.
+"""The opening page: seconds until the player's first picture, and until the whole page.
 
-    python tests/benchmarks/bench_opening.py --out assets/results/opening.json [--repeat 5]
+    python tests/benchmarks/bench_opening.py --out assets/results/opening.json [--repeat 12]
+        [--against ../other-checkout]
 
-Each time a new server and a browser without a cache, 1280 x 720, on a bare address. answers: from
-the start of the process until it answers. picture: from that answer until the player's first
-picture is drawn, by the browser's own clock from the start of the navigation. again: the same for a
-second visit with a warm cache. train: until the Train page shows its heading and Start, on the same
-server and by a new visitor, for comparison: Streamlit's own part. Needs a quiet machine: the load
-averages before and after are in the result.
+A browser without a cache, 1280 x 720, opens the bare address of a server that is running. picture:
+from the start of the navigation, by the browser's own clock, until the player is drawn and a frame
+was painted. page: until the page has its Start button and the player is in its place. again: the
+same in another tab, with a warm cache. The first visit to a new server, which still imports
+libraries, is `first` and not among them. bytes: of the player's files, as sent and as read.
+
+--against: other checkouts, which are visited in turns with this one, so that what else the machine
+does meets all of them. The load averages, of one minute, are in the result.
 """
 
 import os
 import tempfile
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import torch
 from common import finish, options
-from served import server
+from served import server_process
 from viewers import spread
 
 from engine.hardware import hardware_info
-from tests.browser.conftest import CHROMIUM, FLAGS
+from tests.browser.conftest import CHROMIUM, FLAGS, ROOT
 
-# milliseconds from the start of the navigation until the player is ready and a frame was painted
-PICTURE = """() => new Promise((resolve) => {
+# each resolves to milliseconds since the start of the navigation
+FIND = """(condition) => new Promise((resolve) => {
     const find = (root) => {
         for (const node of root.querySelectorAll("*")) {
             if (node.matches(".mixnn-player.ready")) return node;
@@ -35,67 +38,73 @@ PICTURE = """() => new Promise((resolve) => {
         return null;
     };
     const look = () => {
-        if (!find(document)) requestAnimationFrame(look);
+        if (!(%s)) requestAnimationFrame(look);
         else requestAnimationFrame(() => resolve(performance.now()));
     };
     look();
 })"""
+PICTURE = FIND % "find(document)"
+PAGE = (
+    FIND
+    % """document.querySelector(".st-key-start button")?.checkVisibility() &&
+    find(document.querySelector("#root"))"""
+)
 SIZES = """() => performance.getEntriesByType("resource")
     .filter(({name}) => name.includes("/recordings/"))
     .map(({name, encodedBodySize, decodedBodySize}) =>
         [new URL(name).pathname.split("-")[0], encodedBodySize, decodedBodySize])"""
 
 
-def first_visit(browser, root: Path) -> dict[str, Any]:
-    """One server: its start, a first visit, a second one, and Train."""
-    begun = time.perf_counter()
-    with server(root) as url:
-        result: dict[str, Any] = {"answers": time.perf_counter() - begun}
-        context = browser.new_context(viewport={"width": 1280, "height": 720})
-        for name in ("picture", "again"):
-            tab = context.new_page()
-            tab.goto(url, wait_until="commit")
-            result[name] = tab.evaluate(PICTURE) / 1000
-            result["sizes"] = {file: sizes for file, *sizes in tab.evaluate(SIZES)}
-            if name == "picture":
-                result["loaded"] = result["sizes"]
-            tab.close()
-        context.close()
-        tab = browser.new_page(viewport={"width": 1280, "height": 720})
-        start = time.perf_counter()
-        tab.goto(f"{url}/train", wait_until="commit")
-        tab.locator("[data-testid='stHeading']").first.wait_for(state="visible")
-        tab.get_by_role("button", name="Start", exact=True).wait_for(state="visible")
-        result["train"] = time.perf_counter() - start
+def opening(browser, url: str) -> dict[str, Any]:
+    """A new browser's visit, and another one with what it has kept."""
+    result: dict[str, Any] = {"load": os.getloadavg()[0]}
+    context = browser.new_context(viewport={"width": 1280, "height": 720})
+    for name in ("", "_again"):
+        tab = context.new_page()
+        tab.goto(url, wait_until="commit")
+        result[f"picture{name}"] = tab.evaluate(PICTURE) / 1000
+        result[f"page{name}"] = tab.evaluate(PAGE) / 1000
+        result.setdefault("bytes", {file: sizes for file, *sizes in tab.evaluate(SIZES)})
         tab.close()
+    context.close()
     return result
+
+
+def summary(visits: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the visits to one server, the first of which is apart."""
+    first, *others = visits
+    names = ("picture", "page", "picture_again", "page_again", "load")
+    result: dict[str, Any] = {name: spread([visit[name] for visit in others]) for name in names}
+    return result | {"first": first}
 
 
 def main() -> None:
     from playwright.sync_api import sync_playwright
 
     parser = options(__doc__)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--repeat", type=int, default=12)
+    parser.add_argument("--against", type=Path, nargs="*", default=[])
     args = parser.parse_args()
     machine = hardware_info(torch.device("cpu")) | {"load_before": os.getloadavg()}
-    visits = []
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    projects = {"this": ROOT} | {path.name: path.resolve() for path in args.against}
+    visits: dict[str, list[dict[str, Any]]] = {name: [] for name in projects}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        playwright = stack.enter_context(sync_playwright())
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
-        for number in range(args.repeat):
-            root = Path(folder) / f"runs-{number}"
-            root.mkdir()
-            visits.append(first_visit(browser, root) | {"load": os.getloadavg()[0]})
-            print(visits[-1])
-        browser.close()
-    results: dict[str, Any] = {
-        name: spread([visit[name] for visit in visits])
-        for name in ("answers", "picture", "again", "train")
-    }
-    # bytes as sent and as read, by file
-    results |= {"sizes": visits[0]["loaded"], "loads": [visit["load"] for visit in visits]}
-    finish(
-        "opening", machine | {"load_after": os.getloadavg()}, {"n": args.repeat}, results, args.out
-    )
+        stack.callback(browser.close)
+        urls = {}
+        for name, project in projects.items():
+            (root := folder / name).mkdir()
+            running = stack.enter_context(server_process(root, project=project))
+            urls[name] = running.url
+        for _ in range(1 + args.repeat):
+            for name, url in urls.items():
+                visits[name].append(opening(browser, url))
+                print(name, visits[name][-1], flush=True)
+    results = {name: summary(each) for name, each in visits.items()}
+    measured_on = machine | {"load_after": os.getloadavg()}
+    finish("opening", measured_on, {"n": args.repeat}, results, args.out)
 
 
 if __name__ == "__main__":

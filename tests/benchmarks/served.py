@@ -13,7 +13,7 @@ from engine.files import read_json
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
-from tests.browser.conftest import Server, serve  # noqa: E402
+from tests.browser.conftest import ROOT, Server, serve  # noqa: E402
 from tests.records import read_records
 
 
@@ -61,9 +61,9 @@ def server(root: Path) -> Iterator[str]:
 
 
 @contextmanager
-def server_process(root: Path, **environment: str) -> Iterator[Server]:
-    """The same; gives the server with its process."""
-    running = serve(root, **environment)
+def server_process(root: Path, project: Path = ROOT, **environment: str) -> Iterator[Server]:
+    """The same of a checkout; gives the server with its process."""
+    running = serve(root, project=project, **environment)
     try:
         yield running
     finally:

@@ -48,17 +48,19 @@ class Server:
             self.process.kill()
 
 
-def serve(root: Path, folder: Path = ROOT, port: int = 0, **environment: str) -> Server:
+def serve(
+    root: Path, folder: Path = ROOT, port: int = 0, project: Path = ROOT, **environment: str
+) -> Server:
     """Start the app over a runs root, from a working folder, and wait until it answers.
 
-    port: 0 is any free one.
+    port: 0 is any free one. project: the checkout whose app it is.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", port))
         port = probe.getsockname()[1]
     command = [
-        sys.executable, "-m", "streamlit", "run", str(ROOT / "app" / "main.py"),
+        sys.executable, "-m", "streamlit", "run", str(project / "app" / "main.py"),
         "--server.port", str(port), "--server.address", "127.0.0.1",
     ]  # fmt: skip
     log = open(root.parent / f"{root.name}.log", "ab")  # noqa: SIM115 - the process writes it

@@ -1,9 +1,13 @@
 """Journeys over the opening page: it plays by itself, and a pair of one's own grows in it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 from tests.app.conftest import wait_until
 from tests.browser.conftest import go, settled
+from tests.browser.test_looks_journeys import MAX_SHIFT, SHIFTS
 from tests.records import read_records
 
 TINY = dict(limit="300", epochs="60", warmup="1", correction_start="2", k="3")
@@ -33,11 +37,23 @@ def moves(tab) -> None:
     )
 
 
+@contextmanager
+def unfinished(tab) -> Iterator[None]:
+    """Home without its own player, whose component Streamlit gets only afterwards."""
+    held = []
+    tab.route("**/BidiComponent*.js", lambda route: held.append(route))
+    yield
+    for route in held:
+        route.continue_()
+    tab.unroute("**/BidiComponent*.js")
+
+
 @pytest.mark.slow
 def test_home_plays_by_itself_and_a_pair_grows_in_it(visit, own_server):
     server = own_server()
     tab = visit("", on=server)
     moves(tab)
+    assert tab.locator("#first-picture").count() == 0
     assert last(tab) == 29
     box = tab.locator(".mixnn-player").bounding_box()
     assert box["y"] + box["height"] <= 720  # all of it, without scrolling
@@ -77,8 +93,18 @@ def test_home_stands_still_for_whoever_prefers_it_and_fits_a_phone(chromium, ser
         viewport={"width": 390, "height": 844}, reduced_motion="reduce", color_scheme="dark"
     )
     tab = context.new_page()
-    go(tab, server)
-    tab.locator(".mixnn-player.ready[data-theme=dark]").wait_for()
+    tab.add_init_script(SHIFTS)
+    with unfinished(tab):
+        tab.goto(server.url)
+        tab.locator("#first-picture .mixnn-player.ready[data-theme=dark]").wait_for()
+        tab.locator("[data-testid=stHeading]").wait_for()
+        early = [tab.locator(name).first.bounding_box() for name in ("h2", ".mixnn-player")]
+    settled(tab)
+    tab.locator("#root .mixnn-player.ready[data-theme=dark]").wait_for()
+    assert tab.locator("#first-picture").count() == 0
+    late = [tab.locator(name).first.bounding_box() for name in ("h2", ".mixnn-player")]
+    assert late == [pytest.approx(box, abs=1.5) for box in early]
+    assert tab.evaluate("window.shifts") < MAX_SHIFT
     first = epoch(tab)
     tab.wait_for_timeout(1500)
     assert epoch(tab) == first
@@ -88,4 +114,10 @@ def test_home_stands_still_for_whoever_prefers_it_and_fits_a_phone(chromium, ser
     tab.keyboard.press("ArrowRight")  # keys that no widget takes are the player's
     moved = tab.locator(f".mixnn-player[data-epoch='{first + 1}']")
     moved.wait_for()
+    with unfinished(tab):
+        tab.set_viewport_size({"width": 1280, "height": 720})
+        tab.goto(server.url)
+        tab.locator("#first-picture .mixnn-player.ready").wait_for()
+        tab.get_by_role("link", name="Runs", exact=True).click()
+        tab.locator("#first-picture").wait_for(state="detached")  # it is of Home alone
     context.close()

@@ -68,8 +68,9 @@ class View {
       if (this.gone(turn)) return;
       this.script = script;
       addStyle(this.root, script.style);
-      if (bytes) this.show(bytes, { autoplay: this.data.autoplay });
-      else await this.follow(turn);
+      const adopted = this.adopt();
+      if (bytes && !adopted) this.show(bytes, { autoplay: this.data.autoplay });
+      else if (!bytes) await this.follow(turn);
     } catch (error) {
       if (!this.gone(turn)) this.say(String(error.message ?? error));
     }
@@ -126,15 +127,40 @@ class View {
       this.player = this.script.label(this.host, bytes, { theme: this.theme, onTrain });
       return;
     }
-    this.player = this.script.mount(this.host, bytes, {
-      ...options,
+    this.player = this.script.mount(this.host, bytes, { ...options, ...this.options() });
+  }
+
+  options() {
+    return {
       theme: this.theme,
       start: this.data.start,
       onMove: (place) => this.moved(place),
       address: false,
       keys: false,
       onPick: (_, sample) => this.data.picks && this.send("pick", sample),
-    });
+    };
+  }
+
+  // Takes over the player that was shown before the page had loaded (app/first_picture.html), if it
+  // has this recording, and plays it; whether there is one.
+  adopt() {
+    const picture = document.getElementById("first-picture");
+    if (!picture) return false;
+    const { player, scrollTop } = picture;
+    picture.player = null;
+    picture.remove();
+    if (!player || picture.dataset.recording !== this.data.file) {
+      player?.destroy();
+      return false;
+    }
+    this.player?.destroy();
+    this.player = player;
+    Object.assign(player.options, this.options());
+    this.host.replaceChildren(player.root);
+    const main = this.host.getRootNode().host.closest("[data-testid=stMain]");
+    if (main) main.scrollTop = scrollTop;
+    player.ready.then(() => this.data.autoplay && !player.calm.matches && player.toggle(true));
+    return true;
   }
 
   say(text) {

@@ -8,6 +8,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app.components import live_updates, page, player, settings_in_words, text
 from app.components.glossary import GLOSSARY
 from app.server import escaping, player_routes
+from app.server.first_page import ABOUT, TITLE
 from app.server.run_info import RunInfo
 from app.server.visible_runs import runs
 from app.state.url_state import bound, get, link, put
@@ -15,7 +16,7 @@ from app.views.home import pair
 from engine.config import METHOD_NOTES, RunConfig
 from engine.errors import ConfigError
 
-HEIGHT = "max(500px, calc(100dvh - 12.6rem))"  # the title above and the line below stay visible
+HEIGHT = "var(--home-player)"  # of style.css, as that of the first picture
 UPDATE_SECONDS = 1.4
 METHODS_HELP = "Trained at the same time as cross-entropy, on the same wrong labels.\n" + "\n".join(
     f"- **{words}**: {METHOD_NOTES[name]}" for name, words in pair.METHODS.items()
@@ -29,11 +30,8 @@ CLOSER = {  # page -> what it shows of a pair, in the order of the navigation
 def head() -> None:
     """The product's name, and what it is about."""
     with st.container(horizontal=True, vertical_alignment="center", key="home-head"):
-        st.header("MixNN Lab", anchor=False, width="content")
-        st.markdown(
-            "Learning with noisy labels: plain training memorizes wrong labels, MixNN finds and "
-            "corrects them."
-        )
+        st.header(TITLE, anchor=False, width="content")
+        st.markdown(ABOUT)
 
 
 def play(chosen: Sequence[RunInfo]) -> None:

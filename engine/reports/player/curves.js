@@ -1,5 +1,6 @@
 // @ts-check
-// Curves over the epochs: test accuracy and memorization of each run, labeled at the line.
+// Curves over the epochs: test accuracy and memorization of each run, labeled at the line, or beside
+// the title where a chart is low.
 
 import { curve, lines } from "./bands.js";
 import { button, element, panel, setText, Surface } from "./dom.js";
@@ -13,6 +14,8 @@ const CHARTS = [
   { metric: "test_accuracy", title: "New images right" },
   { metric: "memorized", title: "Wrong labels memorized" },
 ];
+const LOW = 7; // units; a chart that is less high has no room for names at its lines
+const AXIS = 0.8; // units that the last chart has more, for the words below it
 
 export class Curves {
   /** @param {Events} on */
@@ -57,10 +60,12 @@ export class Curves {
         epochs.some(({ metrics }) => typeof metrics[metric] === "number"),
       ),
     );
-    const height = this.surface.height / Math.max(shown.length, 1);
-    shown.forEach((chart, i) =>
-      this.chart(scene, chart, i * height, height, i === shown.length - 1),
-    );
+    const axis = AXIS * scene.colors.unit;
+    const height = (this.surface.height - axis) / Math.max(shown.length, 1);
+    shown.forEach((chart, i) => {
+      const last = i === shown.length - 1;
+      this.chart(scene, chart, i * height, last ? height + axis : height, last);
+    });
   }
 
   /** With several seeds: how many, and whether each of them is drawn.
@@ -86,7 +91,11 @@ export class Curves {
     const { pen } = this.surface;
     const { left, right } = this.area;
     const { unit } = colors;
-    const [ceiling, floor] = [top + 2.9 * unit, top + height - (last ? 1.7 : 0.9) * unit];
+    const isLow = height < (last ? LOW + AXIS : LOW) * unit;
+    const [ceiling, floor] = [
+      top + (isLow ? 2 : 2.9) * unit,
+      top + height - (last ? 0.9 + AXIS : 0.9) * unit,
+    ];
     pen.textAlign = "left";
     pen.textBaseline = "top";
     pen.font = `600 ${unit}px ${colors.font}`;
@@ -124,16 +133,14 @@ export class Curves {
       this.band(points, color(number), x, y);
       if (this.every) this.seeds(each, color(number), x, y);
     });
-    const heads = runs.map((run, number) => {
-      const head = this.line(scene, number, drawn[number].points, x, y);
-      return { ...head, text: shortName(run), number };
-    });
-    this.names(
-      scene,
-      heads.filter((head) => !Number.isNaN(head.value)),
-      ceiling,
-      floor,
-    );
+    const heads = runs
+      .map((run, number) => {
+        const head = this.line(scene, number, drawn[number].points, x, y);
+        return { ...head, text: shortName(run), plain: number === plainRun(runs) };
+      })
+      .filter(({ value }) => !Number.isNaN(value));
+    if (isLow) this.beside(title, scene, heads, top + 2);
+    else this.names(scene, heads, ceiling, floor);
   }
 
   /**
@@ -152,7 +159,8 @@ export class Curves {
     pen.textBaseline = "middle";
     pen.textAlign = "right";
     pen.lineWidth = 1;
-    for (const v of [low, (low + 1) / 2, 1]) {
+    const room = (floor - ceiling) / 2 > colors.unit;
+    for (const v of room ? [low, (low + 1) / 2, 1] : [low, 1]) {
       pen.strokeStyle = colors.line;
       pen.beginPath();
       pen.moveTo(left, Math.round(y(v)) + 0.5);
@@ -265,14 +273,52 @@ export class Curves {
     pen.setLineDash([]);
     pen.globalAlpha = 1;
     const head = past.at(-1);
-    if (head) {
-      pen.fillStyle = color;
-      pen.beginPath();
-      if (plain) pen.rect(x(head[0]) - 4, y(now) - 4, 8, 8);
-      else pen.arc(x(head[0]), y(now), 4.5, 0, 2 * Math.PI);
-      pen.fill();
-    }
+    if (head) this.mark(x(head[0]), y(now), color, plain);
     return { x: head ? x(head[0]) : NaN, y: y(now), value: now, color };
+  }
+
+  /**
+   * Where a run is now.
+   * @param {number} x
+   * @param {number} y
+   * @param {string} color
+   * @param {boolean} plain
+   */
+  mark(x, y, color, plain) {
+    const { pen } = this.surface;
+    pen.fillStyle = color;
+    pen.beginPath();
+    if (plain) pen.rect(x - 4, y - 4, 8, 8);
+    else pen.arc(x, y, 4.5, 0, 2 * Math.PI);
+    pen.fill();
+  }
+
+  /**
+   * Values at the right end of the title's line, with names if there is room for them.
+   * @param {string} title
+   * @param {Scene} scene
+   * @param {{value: number, color: string, text: string, plain: boolean}[]} heads
+   * @param {number} top
+   */
+  beside(title, { colors }, heads, top) {
+    const { pen } = this.surface;
+    const { unit } = colors;
+    pen.font = `600 ${unit}px ${colors.font}`;
+    pen.textBaseline = "top";
+    pen.textAlign = "right";
+    const values = heads.map(({ value }) => percent(value));
+    const named = heads.map(({ text }, i) => `${text} ${values[i]}`);
+    const wide = (/** @type {string} */ text) => pen.measureText(text).width + 1.6 * unit;
+    let right = this.surface.width;
+    const room = right - wide(title);
+    const texts = named.reduce((sum, text) => sum + wide(text), 0) < room ? named : values;
+    for (let i = heads.length - 1; i >= 0; i--) {
+      const { color, plain } = heads[i];
+      pen.fillStyle = color;
+      pen.fillText(texts[i], right, top);
+      right -= wide(texts[i]);
+      this.mark(right + unit, top + 0.5 * unit, color, plain);
+    }
   }
 
   /**

@@ -122,8 +122,10 @@ export class Histogram {
     pen.font = `${size}px ${colors.font}`;
     pen.textBaseline = "middle";
     pen.lineWidth = 1;
-    const ticks = [10, 100, 1000, 10_000].filter((n) => n <= tallest);
-    for (const n of [0, ...ticks]) {
+    let below = Infinity; // where the last number stands; one that would touch it is left out
+    for (const n of [0, 10, 100, 1000, 10_000]) {
+      if (n > tallest || below - y(n) < size) continue;
+      below = y(n);
       pen.strokeStyle = colors.line;
       pen.beginPath();
       pen.moveTo(left, Math.round(y(n)) + 0.5);

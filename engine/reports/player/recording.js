@@ -247,10 +247,12 @@ const parse = (bytes) => JSON.parse(new TextDecoder().decode(bytes));
  * @returns {Promise<Uint8Array>}
  */
 async function inflate(bytes) {
-  const part = /** @type {Uint8Array<ArrayBuffer>} */ (bytes);
-  const stream = new Blob([part]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const stream = new DecompressionStream("deflate");
+  const writer = stream.writable.getWriter(); // the stream of a Blob takes four times as long
+  const written = [writer.write(/** @type {Uint8Array<ArrayBuffer>} */ (bytes)), writer.close()];
   try {
-    return new Uint8Array(await new Response(stream).arrayBuffer());
+    const [content] = await Promise.all([new Response(stream.readable).arrayBuffer(), ...written]);
+    return new Uint8Array(content);
   } catch {
     throw new Error("The recording is damaged: a block cannot be decompressed.");
   }

@@ -1,16 +1,18 @@
 """The player's addresses: cached files by hash; recordings of runs for whoever may see them."""
 
 import gzip
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from app.server import endpoints, first_page, player_routes, recordings, run_cache
+from app.server.page_head import PageHead
 from app.server.player_routes import AT, ID, PASS, WAIT
 from app.server.run_info import RunsError
 from app.server.run_manager import runs
@@ -23,6 +25,9 @@ from tests.app.conftest import ANYONE, n_epochs, wait_until
 
 ANN, BOB, TEACHER = Visitor("ann"), Visitor("bob"), Visitor("head", teacher=True)
 RUNS = "/recordings/runs"
+APP = Path(player_routes.__file__).parents[1]
+HTML = {"accept": "text/html"}
+PAGE = '<html><head><script crossorigin src="a.js"></script></head><body></body></html>'
 
 
 @pytest.fixture(scope="module")
@@ -179,8 +184,11 @@ def test_a_pair_trains_in_one_slot(root):
 @pytest.fixture(scope="module")
 def bare():
     app = Starlette(
-        routes=[Route("/{page:path}", lambda request: PlainTextResponse("page"))],
-        middleware=[Middleware(first_page.FirstPage, elsewhere=lambda: {"run", "epoch"})],
+        routes=[Route("/{page:path}", lambda request: HTMLResponse(PAGE))],
+        middleware=[
+            Middleware(first_page.FirstPage, elsewhere=lambda: {"run", "epoch"}),
+            Middleware(PageHead, style=APP / "style.css", script=APP / "page.js"),
+        ],
     )
     return TestClient(app, follow_redirects=False)
 
@@ -199,3 +207,18 @@ def test_home_loads_the_player_early_and_the_recording_if_it_shows_it(bare):
     assert player_routes.shipped().path in links
     assert player_routes.shipped().path not in bare.get("/?pair=a,b").headers["link"]
     assert "link" not in bare.get("/train?run=a").headers
+
+
+def test_only_home_without_parameters_is_drawn_before_it_has_loaded(bare, monkeypatch, tmp_path):
+    def picture(path: str) -> bool:
+        page = bare.get(path, headers=HTML).text
+        shown = 'id="first-picture"' in page
+        assert (' data-src="a.js"' if shown else ' src="a.js"') in page  # it starts the scripts
+        return shown
+
+    assert picture("/")
+    for path in ("/?pair=a,b", "/?embed=true", "/?k=3", "/train", "/recordings"):
+        assert not picture(path)
+    monkeypatch.setattr(player_routes, "SHIPPED", tmp_path / "missing")
+    player_routes.shipped.cache_clear()
+    assert not picture("/")
