@@ -77,15 +77,20 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
 def enlarge(fig: go.Figure, by: float) -> None:
     """Enlarge texts, margins, lines and markers of a figure, for a projector; its width is free."""
     layout = fig.layout
-    fig.update_layout(
+    size = by * layout.font.size
+    fig.update_layout(  # Streamlit's theme sets every size that is not explicit
         height=0.8 * by * layout.height,
-        font_size=by * layout.font.size,
+        font_size=size,
+        legend_font_size=size,
         margin={side: by * (layout.margin[side] or 0) for side in "lrtb"},
         annotations=[
-            note.update(font_size=by * (note.font.size or layout.font.size), xshift=note.xshift)
+            note.update(font_size=by * (note.font.size or layout.font.size))
             for note in layout.annotations
         ],
     )
+    fig.update_xaxes(tickfont_size=size, title_font_size=size)
+    fig.update_yaxes(tickfont_size=size, title_font_size=size)
+    fig.update_traces(textfont_size=size, selector=dict(type="bar"))
     for trace in fig.select_traces(dict(type="scatter")):
         trace.update(
             line_width=by * (trace.line.width or 2), marker_size=by * (trace.marker.size or 6)

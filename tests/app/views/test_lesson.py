@@ -152,6 +152,18 @@ def test_an_answer_starts_the_run_and_shows_its_progress(lesson):
     assert n_epochs(runs().folder(where.name)) == 6
 
 
+def test_the_curve_of_a_run_is_drawn_while_it_trains(lesson, monkeypatch):
+    monkeypatch.setattr(
+        "app.views.lesson.class_session.settings", lambda name, **_: quick_digits(epochs=5000)
+    )
+    at = predict(app("lesson"), 1)
+    (name,) = runs().names()
+    wait_until(lambda: runs().info(name).epoch > 1)
+    at.run()
+    assert "Test accuracy so far" in texts(at)
+    assert at.get("vega_lite_chart") or at.get("arrow_vega_lite_chart")
+
+
 def test_students_who_press_the_same_button_share_one_run(lesson):
     for _ in range(5):
         predict(app("lesson"), 1)
