@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from app.components import figures, live_updates, page
-from app.server import class_answers, escaping
+from app.server import class_answers, classes, escaping
 from app.server.class_answers import AGAIN, NAME
 from app.server.classes import Class, doorkeeper
 from app.server.visible_runs import runs
+from app.server.visitors import visitor
 from app.views.lesson.steps import PERCENT, STEPS, Step
 from engine.analysis.lesson_explanations import Explanation
 
@@ -98,11 +99,15 @@ def draw(bars: Sequence[Bar]) -> None:
     st.html(f'<ul class="class-bars">{"".join(rows)}</ul>')
 
 
-def show(step: Step, finding: Explanation | None, one: Class, *, full: bool = False) -> None:
-    """The answers of the class to a step, updated while the page is open.
+class Part(NamedTuple):
+    """A part of a page that changes with its class: what it shows, and how it is drawn."""
 
-    full: in all their words, also while there are none.
-    """
+    read: Callable[[], Any]
+    draw: Callable[[], None]
+
+
+def answers(step: Step, finding: Explanation | None, one: Class, *, full: bool = False) -> Part:
+    """The answers of the class to a step. full: in all their words, also while there are none."""
 
     def lines() -> None:
         bars = bars_of(step, finding, one, full=full)
@@ -114,7 +119,64 @@ def show(step: Step, finding: Explanation | None, one: Class, *, full: bool = Fa
         st.markdown(f"**{answers_in_words(n)} of class {one.code}**{again}")
         draw(bars)
 
-    _live(f"class-bars-{step.number}", lambda: counts_of(one, step), lines)
+    return Part(lambda: counts_of(one, step), lines)
+
+
+def present(one: Class, *, named: bool = False) -> Part:
+    """How many are present, at which step, and how many of them have answered.
+
+    named: also who, in a class that asks for names.
+    """
+
+    def lines() -> None:
+        here = doorkeeper().present(one.code)
+        done = sum(answered for _, answered in here.values())
+        people = "1 student is" if len(here) == 1 else f"{len(here)} students are"
+        st.markdown(f"**{people} here**, {done} of them answered")
+        if not one.together and one.phase == "lesson" and here:
+            at = [step for step, _ in here.values()]
+            draw([Bar(f"at step {s.number}", at.count(s.number)) for s in STEPS])
+        if named and one.names and here:
+            given = class_answers.of_class(runs().root, one.code)
+            words = [
+                f"{given.get(me, {}).get(NAME, 'no name yet')} {'✓' if answered else '…'}"
+                for me, (_, answered) in here.items()
+            ]
+            st.caption(escaping.markdown(", ".join(sorted(words)), 4000))
+
+    return Part(lambda: doorkeeper().present(one.code), lines)
+
+
+def live(one: Class, *parts: Part, step: int = 0, answered: bool = False) -> None:
+    """Draw parts, again whenever they change, and the whole page when the class has moved on.
+
+    The visitor counts as present at a step, except for the teacher. Call it once on a page: of two
+    that ask the server at the same moment, the browser may lose one.
+    """
+    me = class_answers.token(one.code, visitor().id)
+
+    def note() -> None:
+        if visitor().id != one.owner:
+            doorkeeper().note(one.code, me, step, answered)
+
+    @st.fragment(key="class-live")
+    @page.guarded
+    def drawn() -> None:
+        with live_updates.turn():
+            before = [part.read() for part in parts]
+            for part in parts:
+                part.draw()
+
+        def changed() -> str | None:
+            note()
+            if classes.find(runs().root, one.code) != one:
+                return "app"
+            return None if [part.read() for part in parts] == before else "class-live"
+
+        live_updates.poll("class-poll", changed, every=2.0)
+
+    note()
+    drawn()
 
 
 def save(step: Step, finding: Explanation, one: Class) -> None:
@@ -125,46 +187,3 @@ def save(step: Step, finding: Explanation, one: Class) -> None:
         return pd.DataFrame(bars_of(step, finding, one), columns=columns)
 
     figures.save_csv(f"answers-{step.number}", table)
-
-
-def present(one: Class, *, named: bool = False) -> None:
-    """How many are present, at which step, and how many of them have answered.
-
-    named: also who, in a class that asks for names.
-    """
-
-    def read() -> dict[str, tuple[int, bool]]:
-        return doorkeeper().present(one.code)
-
-    def lines() -> None:
-        here = read()
-        n = len(here)
-        done = sum(answered for _, answered in here.values())
-        people = "1 student is" if n == 1 else f"{n} students are"
-        st.markdown(f"**{people} here**, {done} of them answered")
-        if not one.together and one.phase == "lesson" and here:
-            at = [step for step, _ in here.values()]
-            draw([Bar(f"at step {s.number}", at.count(s.number)) for s in STEPS])
-        if named and one.names and here:
-            answers = class_answers.of_class(runs().root, one.code)
-            words = [
-                f"{answers.get(me, {}).get(NAME, 'no name yet')} {'✓' if answered else '…'}"
-                for me, (_, answered) in here.items()
-            ]
-            st.caption(escaping.markdown(", ".join(sorted(words)), 4000))
-
-    _live("class-present", read, lines)
-
-
-def _live(key: str, read: Callable[[], Any], draw: Callable[[], None]) -> None:
-    """Draw something, and again whenever what it shows has changed."""
-
-    @st.fragment(key=key)
-    @page.guarded
-    def drawn() -> None:
-        with live_updates.turn():
-            before = read()
-            draw()
-            live_updates.poll(f"{key}-poll", lambda: None if read() == before else key, every=2.0)
-
-    drawn()

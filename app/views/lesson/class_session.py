@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app.components import live_updates, page
+from app.components import page
 from app.components.page import word
 from app.server import class_answers, classes, escaping
 from app.server.class_answers import AGAIN, AnswersError
@@ -67,23 +67,6 @@ def enter(text: str) -> None:
 def leave() -> None:
     """Leave the class: the lesson continues without it."""
     put(class_code=None, lesson_view=None)
-
-
-def token(one: Class) -> str:
-    """The visitor's token in a class."""
-    return class_answers.token(one.code, visitor().id)
-
-
-def watch(one: Class, step: int, answered: bool) -> None:
-    """Count the visitor as present, and draw the page again when its class has moved on."""
-
-    def changed() -> str | None:
-        if visitor().id != one.owner:
-            doorkeeper().note(one.code, token(one), step, answered)
-        return None if classes.find(runs().root, one.code) == one else "app"
-
-    changed()
-    live_updates.poll("class-state", changed, every=2.0)
 
 
 # --- one's own answers

@@ -5,7 +5,7 @@ import streamlit as st
 from app.components.page import head
 from app.server.class_answers import AGAIN
 from app.server.classes import Class
-from app.views.lesson import class_session, join_link
+from app.views.lesson import class_charts, class_session, join_link
 from app.views.lesson.class_results import score_of
 from app.views.lesson.steps import STEPS
 
@@ -36,4 +36,4 @@ def show(one: Class) -> None:
             icon=":material/arrow_forward:",
             query_params=run,
         )
-    class_session.watch(one, len(STEPS), True)
+    class_charts.live(one, step=len(STEPS), answered=True)

@@ -27,7 +27,6 @@ def show(one: Class | None) -> None:
             invitation(one)
         else:
             question(one, step)
-        class_session.watch(one, 0, False)
 
 
 def invitation(one: Class) -> None:
@@ -47,7 +46,7 @@ def invitation(one: Class) -> None:
             f'<div class="projector-join">{image}<div><p>{escaping.html(short)}</p>'
             f'<p class="class-code">{escaping.html(one.code)}</p></div></div>'
         )
-    class_charts.present(one)
+    class_charts.live(one, class_charts.present(one))
 
 
 def question(one: Class, step: Step) -> None:
@@ -56,15 +55,15 @@ def question(one: Class, step: Step) -> None:
     given = step.number in one.given
     names = class_session.finished_runs(step) if given else None
     if names is None:
-        class_charts.show(step, None, one, full=True)
+        bars = class_charts.answers(step, None, one, full=True)
+        class_charts.live(one, bars, class_charts.present(one))
         state = "Voting is open" if one.takes_prediction(step.number) else "Voting is closed"
         st.html(f'<p class="projector-foot">{state} · code <b>{escaping.html(one.code)}</b></p>')
-        class_charts.present(one)
         return
     finding = finding_of(step.number, names)
     left, right = st.columns([2, 3], gap="large")
     with left:
-        class_charts.show(step, finding, one)
+        class_charts.live(one, class_charts.answers(step, finding, one))
         st.html(f"<p class=projector-result>{escaping.html(step.words_of(finding.outcome))}</p>")
     with right, st.container(key="projector-reveal"), figures.enlarged(LARGER):
         ANSWER_VIEWS[step.number](names, finding)

@@ -8,7 +8,7 @@ from app.server.class_answers import AFTER, BEFORE
 from app.server.classes import Class
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
-from app.views.lesson import class_session, waiting
+from app.views.lesson import class_charts, class_session, waiting
 from app.views.lesson.questions import QUESTIONS, UNKNOWN
 
 
@@ -27,7 +27,7 @@ def show(one: Class) -> None:
             "“I do not know” is a good answer where it is true.",
         )
         form(one, offset)
-    class_session.watch(one, 0, offset + 1 in mine)
+    class_charts.live(one, answered=offset + 1 in mine)
 
 
 def form(one: Class, offset: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from app.components.page import head
 from app.server.class_answers import AGAIN
@@ -29,14 +30,18 @@ def show(one: Class | None) -> None:
     mine = answers()
     answered = step.number in mine
     shown = answered if one is None else one.shows_result(step.number, answered)
-    if st.session_state.get(REOPENED) == step.number or not (answered or shown):
-        question(step, one)
-    elif one is None or shown:
-        result(step, one)
-    else:
-        locked_in(step, one)
+    place = st.container()
+    parts: list[class_charts.Part] = []
+    with place:
+        if st.session_state.get(REOPENED) == step.number or not (answered or shown):
+            question(step, one)
+        elif one is None or shown:
+            place, parts = result(step, one)
+        else:
+            locked_in(step, one)
     if one is not None:
-        class_session.watch(one, step.number, answered)
+        with place:
+            class_charts.live(one, *parts, step=step.number, answered=answered)
     if together:
         st.caption(LEADS)
     else:
@@ -164,11 +169,14 @@ def locked_in(step: Step, one: Class) -> None:
         waiting.digits(class_session.config_of("plain"))
 
 
-def result(step: Step, one: Class | None) -> None:
-    """The charts and the explanation, once the runs are done."""
+def result(step: Step, one: Class | None) -> tuple[DeltaGenerator, list[class_charts.Part]]:
+    """The charts and the explanation, once the runs are done.
+
+    Returns the answers of the class, to be drawn live, and where.
+    """
     names = class_session.finished_runs(step)
     if names is None:
-        return
+        return st.container(), []
     finding = finding_of(step.number, names)
     left, right = st.columns([3, 2], gap="medium")
     with left:
@@ -179,9 +187,11 @@ def result(step: Step, one: Class | None) -> None:
             for sentence in finding.sentences:
                 st.markdown(unbroken(sentence))
         page_link(step, names["mixnn" if "mixnn" in names else "plain"])
-        if one is not None:
-            class_charts.show(step, finding, one)
-            class_charts.save(step, finding, one)
+        place = st.container()
+        if one is None:
+            return place, []
+        class_charts.save(step, finding, one)
+        return place, [class_charts.answers(step, finding, one)]
 
 
 def unbroken(sentence: str) -> str:

@@ -122,10 +122,7 @@ def lead(one: Class) -> None:
         preparation()
     with right:
         leading(one, step)
-        if one.phase == "lesson":
-            live(one, step)
-        else:
-            class_charts.present(one, named=True)
+        live(one, step)
     if one.phase in ("after", "end"):
         outcome(one)
     exports(one)
@@ -246,10 +243,13 @@ def _reveal(one: Class, step: Step) -> None:
 
 def live(one: Class, step: Step) -> None:
     """Who is where, and the answers to the step; they update themselves."""
-    class_charts.present(one, named=True)
+    here = class_charts.present(one, named=True)
+    if one.phase != "lesson":
+        class_charts.live(one, here)
+        return
     names = class_session.done_runs(step)
     finding = None if names is None else finding_of(step.number, names)
-    class_charts.show(step, finding, one)
+    class_charts.live(one, here, class_charts.answers(step, finding, one))
     if finding is not None:
         st.caption(f"The result: {step.words_of(finding.outcome)}")
 
