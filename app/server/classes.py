@@ -36,6 +36,10 @@ class ClassError(AnswersError):
     """Something that a class, or this visitor in it, may not do; the message says why."""
 
 
+class NoClassError(ClassError):
+    """A code that no class has."""
+
+
 @dataclass(frozen=True)
 class Class:
     """The state of a class. Steps are numbers, 1 to 6."""
@@ -230,7 +234,7 @@ class Doorkeeper:
                 self._wrong[name] = times  # last: the oldest is dropped first
                 if len(self._wrong) > MOST_REMEMBERED:
                     del self._wrong[next(iter(self._wrong))]
-        raise ClassError(f"There is no class {code} on this server: check the code")
+        raise NoClassError(f"There is no class {code} on this server: check the code")
 
     def _count(self, name: str) -> int:
         after = time.monotonic() - 60 * MINUTES

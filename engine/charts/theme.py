@@ -90,7 +90,7 @@ def enlarge(fig: go.Figure, by: float) -> None:
     )
     fig.update_xaxes(tickfont_size=size, title_font_size=size)
     fig.update_yaxes(tickfont_size=size, title_font_size=size)
-    fig.update_traces(textfont_size=size, selector=dict(type="bar"))
+    fig.update_traces(textfont_size=size, constraintext="none", selector=dict(type="bar"))
     for trace in fig.select_traces(dict(type="scatter")):
         trace.update(
             line_width=by * (trace.line.width or 2), marker_size=by * (trace.marker.size or 6)

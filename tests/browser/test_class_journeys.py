@@ -101,6 +101,7 @@ def test_a_class_from_start_to_end(visit, own_server):
     ann.get_by_role("heading", name="The end").wait_for()
     ann.get_by_text("of your first predictions came true").wait_for()
     teacher.get_by_text("Before and after").wait_for()
+    settled(teacher)
     with teacher.expect_download() as download:
         teacher.locator(".st-key-class-csv button").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))

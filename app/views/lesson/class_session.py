@@ -8,7 +8,7 @@ from app.components import page
 from app.components.page import word
 from app.server import class_answers, classes, escaping
 from app.server.class_answers import AGAIN, AnswersError
-from app.server.classes import Class, doorkeeper
+from app.server.classes import Class, NoClassError, doorkeeper
 from app.server.run_info import RunInfo
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
@@ -20,6 +20,7 @@ from engine.analysis.lesson_explanations import Explanation
 from engine.config import RunConfig
 
 ANSWERS, ERROR = "lesson.mine", "lesson.trouble"  # of the session
+WRONG = "lesson.wrong"  # of the session: a code that no class has, and the error
 JOINED, REOPENED = "lesson.class", "lesson.again"  # the code it has joined; a step asked again
 SKIPPED = ""  # the answer to a step that was skipped
 
@@ -34,9 +35,14 @@ def current() -> Class | None:
         return None
     if st.session_state.get(JOINED) == code and (one := classes.find(runs().root, code)):
         return one
+    wrong = st.session_state.get(WRONG)
     try:
+        if wrong is not None and wrong[0] == code:  # one link is one try, however often it is drawn
+            raise wrong[1]
         one = doorkeeper().find(runs().root, code, visitor())
     except AnswersError as error:
+        if isinstance(error, NoClassError):
+            st.session_state[WRONG] = code, error
         page.explain(error)
         return None
     st.session_state[JOINED] = code

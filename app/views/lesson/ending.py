@@ -19,7 +19,7 @@ def show(one: Class) -> None:
     for step in STEPS:
         first = mine.get(step.number)
         finding = found.get(step.number)
-        mark = "·" if finding is None or not first else "✓" if finding.is_correct(first) else "✗"
+        mark = "○" if finding is None or not first else "✓" if finding.is_correct(first) else "✗"
         lines.append(f"- {mark} **{step.title}.** {step.learned}")
         second = mine.get(step.number + AGAIN)
         if second and finding is not None and finding.is_correct(second) and mark != "✓":
