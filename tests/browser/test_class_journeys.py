@@ -87,11 +87,13 @@ def test_a_class_from_start_to_end(visit, own_server):
     # neither a walk through the pages nor a restart of the server loses anything
     teacher.get_by_role("link", name="Runs", exact=True).click()
     teacher.get_by_text("You are the teacher here").wait_for()
+    settled(teacher)
+    teacher.get_by_role("link", name="Lesson", exact=True).click()
+    assert teacher.locator(".class-code").inner_text() == code
     port = int(server.url.rpartition(":")[2])
     server.stop()
     server = own_server(port, MIXNN_PASSCODE=PASSCODE)
-    go(teacher, server, "runs", class_code=code, lesson_view="teacher")
-    teacher.get_by_role("link", name="Lesson", exact=True).click()
+    go(teacher, server, "lesson", class_code=code, lesson_view="teacher")
     assert teacher.locator(".class-code").inner_text() == code
     go(ann, server, "lesson", guide="1", class_code=code)
     ann.get_by_text("You said: It rises to the end").wait_for()
