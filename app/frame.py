@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from app import warm_up
-from app.components import history, live_updates, run_names
+from app.components import history, live_updates, passcode_form, run_names
 from app.components.page import guarded
 from app.server import endpoints, escaping
 from app.server.run_manager import runs
@@ -75,6 +75,7 @@ def main() -> None:
     history.steps(url_state.PARAMS)
     page, guide = navigation()
     page_begins()
+    passcode_form.recall()
     home = page.url_path == ""
     url_state.sync(pair.ADDRESS if home else None)
     for problem in url_state.problems():

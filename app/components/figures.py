@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +17,19 @@ from engine.files import frame_csv
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+
+_factor: ContextVar[float] = ContextVar("factor", default=1.0)
+
+
+@contextmanager
+def enlarged(by: float) -> Iterator[None]:
+    """Context in which `show` enlarges texts and lines, and leaves out the buttons below."""
+    token = _factor.set(by)
+    try:
+        yield
+    finally:
+        _factor.reset(token)
 
 
 def show(
@@ -34,6 +49,11 @@ def show(
     selected epoch on it, so that a step does not draw it again. options: of st.plotly_chart, whose
     result is returned.
     """
+    if (by := _factor.get()) != 1:
+        from engine.charts import theme  # late: it imports Plotly
+
+        theme.enlarge(fig, by)
+        return st.plotly_chart(fig, key=f"chart-{name}", alt=alt, config={"displayModeBar": False})
     file = f"{of}-{name}" if of else name
     if over_epochs:
         fig.update_layout(meta={"over_epochs": True})

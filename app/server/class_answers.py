@@ -1,7 +1,9 @@
-"""Anonymous answers of a class in the lesson; see `storage`, table `answers`.
+"""Answers of a class in the lesson; see `storage`, table `answers`.
 
-A changed answer replaces the earlier one. A token only identifies the same browser within one
-class: it is a hash of the browser's random token and the class code.
+They are stored by the number of a question: 1 to 6 are the first predictions of the steps, others
+are counted apart from these (AGAIN, BEFORE, AFTER, NAME). A token only identifies the same browser
+within one class: it is a hash of the browser's random token and the class code. Which answer is
+allowed when: `classes`.
 """
 
 import hashlib
@@ -17,6 +19,9 @@ CODE_WORDS = "letters, digits and hyphens, at most 24"
 MOST_BYTES = 1 << 20  # of one class: about ten thousand answers
 ROW_BYTES = 60  # of an answer in addition to its text
 MOST_CLASSES = 1000
+NAME = 0  # the question for a name, in a class that asks for one
+AGAIN, BEFORE, AFTER = 100, 200, 300  # added to the number of a question: an answer that was given
+# after the result was seen, and answers to the questions before and after the lesson
 
 
 class AnswersError(EngineError, ValueError):
@@ -40,8 +45,13 @@ def token(code: str, visitor: str) -> str:
     return hashlib.sha256(f"answers/{code}/{visitor}".encode()).hexdigest()[:16]
 
 
-def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
-    """Store an answer, replacing an earlier one. Raises AnswersError, StorageError."""
+def record(
+    root: Path, code: str, step: int, answer: str, token: str, *, keep: bool = False
+) -> None:
+    """Store an answer. keep: an earlier one stays, instead of being replaced.
+
+    Raises AnswersError, StorageError.
+    """
     code = class_code(code)
     with storage_of(root).transaction() as connection:
         ((size, of_all),) = connection.execute(
@@ -57,17 +67,20 @@ def record(root: Path, code: str, step: int, answer: str, token: str) -> None:
             raise AnswersError(
                 f"too many answers of {code} are stored: a teacher has to clear them"
             )
-        row = code, step, token, answer
+        replaced = "SET answer = excluded.answer WHERE answer <> excluded.answer"
         connection.execute(
-            "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET answer = excluded.answer WHERE answer <> excluded.answer",
-            row,
+            "INSERT INTO answers VALUES (?, ?, ?, ?) ON CONFLICT DO "
+            + ("NOTHING" if keep else f"UPDATE {replaced}"),
+            (code, step, token, answer),
         )
 
 
 def counts(root: Path, code: str, step: int) -> Counter[str]:
-    """Number of visitors per answer to a step. Raises AnswersError, StorageError."""
-    query = "SELECT answer, count(*) FROM answers WHERE class = ? AND step = ? GROUP BY answer"
+    """Visitors per answer to a question, without empty ones. Raises AnswersError, StorageError."""
+    query = (
+        "SELECT answer, count(*) FROM answers WHERE class = ? AND step = ? AND answer <> '' "
+        "GROUP BY answer"
+    )
     return Counter(dict(storage_of(root).read(query, class_code(code), step)))
 
 
@@ -75,6 +88,15 @@ def mine(root: Path, code: str, token: str) -> dict[int, str]:
     """The answers of one token: step -> answer. Raises AnswersError, StorageError."""
     query = "SELECT step, answer FROM answers WHERE class = ? AND token = ?"
     return dict(storage_of(root).read(query, class_code(code), token))
+
+
+def of_class(root: Path, code: str) -> dict[str, dict[int, str]]:
+    """All answers of a class: token -> question -> answer. Raises AnswersError, StorageError."""
+    answers: dict[str, dict[int, str]] = {}
+    query = "SELECT token, step, answer FROM answers WHERE class = ? ORDER BY token, step"
+    for token, question, answer in storage_of(root).read(query, class_code(code)):
+        answers.setdefault(token, {})[question] = answer
+    return answers
 
 
 def clear(root: Path, code: str) -> None:

@@ -1,16 +1,20 @@
 """The teacher's passcode: a global limit on guesses, and turns that no one else can take away."""
 
+import hashlib
 import hmac
 import ipaddress
 import logging
 import math
 import os
 import random
+import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import streamlit as st
 
@@ -30,6 +34,7 @@ MOST_PER_ADDRESS = 40  # browsers that wait at one address
 MOST_WAITING = 300  # browsers of all addresses that wait
 MOST_REMEMBERED = 10_000  # cookies, addresses, neighborhoods; the oldest are dropped
 MOST_TEACHERS = 100
+UNLOCKED = 12 * 3600.0  # seconds for which a browser stays the teacher's
 
 
 @dataclass
@@ -54,6 +59,10 @@ class Passcode:
     fewer than 400 in ten minutes. Browsers that gave the right passcode before have turns of their
     own, until ten wrong tries in a row.
 
+    A browser that gave the right passcode is the teacher's for UNLOCKED seconds, also after a
+    reload or a restart of the server, until it is locked; Streamlit's cookie, by which it is known,
+    ends with the browser.
+
     A browser that tries gets a place, and turns rotate: first among neighborhoods (IPv6 /48, IPv4
     /16), then among their addresses (IPv6 /64), then among the cookies of an address. Next is the
     one without a turn so far or with the oldest one; of equals, the first to arrive. Tries of
@@ -65,7 +74,8 @@ class Passcode:
     total (one of them loses its place then), or among very many neighborhoods.
 
     clock: a monotonic clock in seconds. teachers: cookies that gave the passcode before; remember:
-    called with their new list. Every method may be called from any thread.
+    called with their new list. unlocked: cookie -> until when it is the teacher's, in seconds since
+    1970; keep: called with the new table. Every method may be called from any thread.
     """
 
     def __init__(
@@ -74,9 +84,12 @@ class Passcode:
         clock: Callable[[], float] = time.monotonic,
         teachers: Sequence[str] = (),
         remember: Callable[[list[str]], None] = lambda _: None,
+        unlocked: Mapping[str, float] = MappingProxyType({}),
+        keep: Callable[[dict[str, float]], None] = lambda _: None,
     ):
         self._secret, self._clock = secret, clock
         self._teachers, self._remember = list(teachers), remember
+        self._unlocked, self._keep = dict(unlocked), keep
         self._lock = threading.Lock()
         self._places: dict[str, _Place] = {}  # by cookie, in the order of their coming
         self._last: dict[str, float] = {}  # neighborhood, address or cookie -> its last turn
@@ -98,6 +111,7 @@ class Passcode:
             _keep(self._tries, me, tries)
             if self._secret and hmac.compare_digest(guess.encode(), self._secret.encode()):
                 self._know([*(t for t in self._teachers if t != me), me][-MOST_TEACHERS:])
+                self._unlock(me, time.time() + UNLOCKED)
                 del self._tries[me]
                 return ""
             if me in self._teachers and len(tries) == PER_MINUTE:  # the passcode has changed
@@ -110,6 +124,20 @@ class Passcode:
             self._count(now),
         )
         return "That is not the passcode."
+
+    def is_unlocked(self, visitor: Visitor) -> bool:
+        """Whether a browser gave the right passcode, within UNLOCKED seconds."""
+        return self._unlocked.get(visitor.id, 0.0) > time.time()
+
+    def lock(self, visitor: Visitor) -> None:
+        """End it that a browser is the teacher's."""
+        with self._lock:
+            self._unlock(visitor.id, 0.0)
+
+    def _unlock(self, cookie: str, until: float) -> None:
+        others = {c: t for c, t in self._unlocked.items() if c != cookie and t > time.time()}
+        self._unlocked = dict([*others.items(), (cookie, until)][-MOST_TEACHERS:])
+        self._keep(self._unlocked)
 
     def _know(self, teachers: list[str]) -> None:
         """Set the browsers that gave the right passcode, newest last."""
@@ -212,11 +240,22 @@ def _neighborhood(address: str) -> str:
 @st.cache_resource(show_spinner=False)
 def passcodes() -> Passcode:
     """The server's passcode, from MIXNN_PASSCODE; teachers' browsers are in its storage."""
-    manager = visible_runs.manager()
+    manager, secret = visible_runs.manager(), os.environ.get("MIXNN_PASSCODE", "")
 
-    def remember(teachers: list[str]) -> None:
+    def remember(key: str, value: Any) -> None:
         if manager.trains_here:
-            manager.storage.put("teachers", "browsers", teachers)
+            manager.storage.put("teachers", key, value)
 
-    teachers = manager.storage.table("teachers").get("browsers", [])
-    return Passcode(os.environ.get("MIXNN_PASSCODE", ""), teachers=teachers, remember=remember)
+    known = manager.storage.table("teachers")
+    salt, digest = known.get("passcode", (secrets.token_hex(16), ""))
+    now = hashlib.scrypt(secret.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1).hex()
+    if not hmac.compare_digest(now, digest):  # the passcode has changed: nobody is unlocked
+        remember("unlocked", {})
+        remember("passcode", [salt, now])
+    return Passcode(
+        secret,
+        teachers=known.get("browsers", []),
+        remember=lambda browsers: remember("browsers", browsers),
+        unlocked=known.get("unlocked", {}) if now == digest and secret else {},
+        keep=lambda unlocked: remember("unlocked", unlocked),
+    )

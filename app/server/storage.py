@@ -10,15 +10,17 @@
         reviews  run -> format of its decisions, if they are in `decisions`
         received run -> the last step of each browser that decides on its labels; see `decisions`
         tidied   at, old, large: the last cleanup
-        teachers browsers -> [the visitors who entered the right passcode, newest last]
+        teachers browsers -> [the visitors who entered the right passcode, newest last]; unlocked ->
+                 visitor -> until when it is the teacher; passcode -> salt and scrypt hash
+        classes  code -> the state of a class in the lesson; see `classes`
         imported file of an older server -> SHA-256 of its imported content
     queue        requests of runs without a run folder, in order of arrival
     answers      of a class in the lesson; see `class_answers`
     decisions    on labels, oldest first; see `decisions`
     sample_sets  long selections in the URL, by hash
 
-Only the server that holds the lease writes entries and the queue; answers, decisions (with reviews
-and received) and sample sets may come from any server over the folder.
+Only the server that holds the lease writes entries and the queue; classes, answers, decisions (with
+reviews and received) and sample sets may come from any server over the folder.
 
 Write-ahead log (WAL): readers never wait for a writer, and `kill -9` loses nothing committed.
 synchronous=FULL: a commit is on disk before it counts, so that no private run becomes public by a

@@ -15,6 +15,7 @@ from engine.analysis.label_outcomes import LabelOutcome, outcome_counts, outcome
 from engine.analysis.loss_analysis import roc_curve
 
 MIN_DROP = 0.03  # of test accuracy below its best epoch, 11 of 360 images: less is chance
+MIN_RECOVERY = 0.1  # of test accuracy after its lowest epoch, from which it "rises again"
 MAX_POOR_ACCURACY = 0.5  # of a network that "stays poor"
 MIN_AUROC = 0.8  # of the losses, from which wrong labels have "large" losses
 MAX_GUESS_ERROR = 5  # percentage points by which a guess may be off
@@ -44,12 +45,15 @@ class Explanation:
 
 
 def explain_early_learning(records: Sequence[dict]) -> Explanation:
-    """Step 1, plain training: does test accuracy rise, peak, or stay poor?"""
+    """Step 1, plain training: does test accuracy rise, peak, dip in between, or stay poor?"""
     tests = [record["metrics"]["test_accuracy"] for record in records]
     best = int(np.argmax(tests))
+    low = best + int(np.argmin(tests[best:]))
     first, last = records[best]["metrics"], records[-1]["metrics"]
     fall = tests[best] - tests[-1]
-    outcome = "flat" if tests[best] < MAX_POOR_ACCURACY else "peak" if fall >= MIN_DROP else "rise"
+    ends = "peak" if fall >= MIN_DROP else "rise"
+    dips = tests[best] - tests[low] >= MIN_DROP and tests[-1] - tests[low] >= MIN_RECOVERY
+    outcome = "flat" if tests[best] < MAX_POOR_ACCURACY else "dip" if dips else ends
     memorized = percent(last["memorized"])
     third = (
         f"By the end it predicted {memorized} of the wrong labels: it had memorized them."
@@ -64,20 +68,21 @@ def explain_early_learning(records: Sequence[dict]) -> Explanation:
         "flat": "In this run so many labels were wrong that the network never learned the digits; "
         "less noise shows early learning more clearly.",
     }
+    between = f"{percent(tests[low])} after epoch {records[low]['epoch']}, " if dips else ""
     return Explanation(
         outcome,
         (
             f"Test accuracy was {percent(tests[best])} after epoch {records[best]['epoch']}, the "
-            f"best one, and {percent(tests[-1])} after epoch {records[-1]['epoch']}.",
+            f"best one, {between}and {percent(tests[-1])} after epoch {records[-1]['epoch']}.",
             f"At its best it predicted {percent(first['fit_clean'])} of the right labels, but only "
             f"{percent(first['memorized'])} of the wrong ones."
             if first["memorized"] < first["fit_clean"] / 2
             else f"At its best it predicted {percent(first['fit_clean'])} of the right labels and "
             f"{percent(first['memorized'])} of the wrong ones.",
             third,
-            fourth[outcome],
+            fourth[ends if outcome == "dip" else outcome],
         ),
-        {"best": best, "fall": fall},
+        {"best": best, "fall": fall, "as_good": [ends] if outcome == "dip" else []},
     )
 
 

@@ -212,25 +212,3 @@ def result_bars(names: Sequence[str], test: Sequence[float], labels: Sequence[fl
 def wrapped_lines(text: str) -> str:
     """A long name in lines that leave room for the bars on a phone."""
     return "<br>".join(textwrap.wrap(text, 20))
-
-
-def answer_bars(words: Sequence[str], counts: Sequence[int], right: Sequence[bool]) -> go.Figure:
-    """How many of a class gave each answer; the outcome is marked by color and a check mark."""
-    fig = theme.figure(height=96 + 40 * len(words), x="answers")
-    names = [
-        wrapped_lines(f"✓ {text}" if hit else text) for text, hit in zip(words, right, strict=True)
-    ]
-    fig.add_bar(
-        x=list(counts),
-        y=names,
-        orientation="h",
-        text=list(counts),
-        textposition="outside",
-        marker_color=[theme.OKABE_ITO[2] if hit else theme.MUTED for hit in right],
-        cliponaxis=False,
-        hovertemplate="%{y}: %{x}<extra></extra>",
-    )
-    fig.update_xaxes(range=[0, 1.15 * max(*counts, 1)], tickformat="d", nticks=6)
-    fig.update_yaxes(autorange="reversed", automargin=True)
-    fig.update_layout(margin=dict(t=40, b=40))
-    return fig

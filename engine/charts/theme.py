@@ -74,6 +74,29 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
     return go.Figure(layout=shared).update_layout(**layout)
 
 
+def enlarge(fig: go.Figure, by: float) -> None:
+    """Enlarge texts, margins, lines and markers of a figure, for a projector; its width is free."""
+    layout = fig.layout
+    size = by * layout.font.size
+    fig.update_layout(  # Streamlit's theme sets every size that is not explicit
+        height=0.8 * by * layout.height,
+        font_size=size,
+        legend_font_size=size,
+        margin={side: by * (layout.margin[side] or 0) for side in "lrtb"},
+        annotations=[
+            note.update(font_size=by * (note.font.size or layout.font.size))
+            for note in layout.annotations
+        ],
+    )
+    fig.update_xaxes(tickfont_size=size, title_font_size=size)
+    fig.update_yaxes(tickfont_size=size, title_font_size=size)
+    fig.update_traces(textfont_size=size, constraintext="none", selector=dict(type="bar"))
+    for trace in fig.select_traces(dict(type="scatter")):
+        trace.update(
+            line_width=by * (trace.line.width or 2), marker_size=by * (trace.marker.size or 6)
+        )
+
+
 def stripes(shape: str) -> dict:
     """White hatching over a bar's color, so that bars differ by more than color."""
     return dict(shape=shape, fillmode="overlay", fgcolor="white", fgopacity=0.9, size=6)

@@ -7,10 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from app.server.storage import storage_of
-from app.views.lesson.steps import settings
 from engine.runs.folder import RunFolder
-from engine.runs.runner import Runner
 from tests.app.conftest import wait_until
 from tests.browser.conftest import finished_run, go, settled
 from tests.browser.test_train_journeys import button, start, wait_for_epochs
@@ -191,51 +188,3 @@ def test_a_picture_is_saved_as_png(visit, tmp_path):
         chart.locator(".modebar-btn[data-title*='ownload']").first.click()
     caught.value.save_as(tmp_path / "chart.png")
     assert (tmp_path / "chart.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-
-
-def lay_ready(root, *names: str) -> None:
-    """Put small runs where the server expects the lesson's own."""
-    for name in names:
-        config = settings(name).changed(limit=200, epochs=6)
-        runner = Runner.new(config, root / name)
-        runner.run()
-        assert runner.status.state == "done", runner.status.error
-    keys = {json.dumps(settings(n).model_dump(mode="json"), sort_keys=True): n for n in names}
-    storage_of(root).replace("shared", keys)
-
-
-@pytest.mark.slow
-def test_the_lesson_from_start_to_end(visit, own_server):
-    """Three runs are trained as a class would see it; the last step's other four lie there."""
-    server = own_server(MIXNN_SLOTS="2")
-    lay_ready(server.root, "many", "alpha0", "alpha1", "quiet")
-    tab = visit("lesson", on=server)
-    for number in range(1, 7):
-        tab.get_by_role("heading", name=f"{number}. ").wait_for()
-        answer = tab.locator(".st-key-lesson-result")
-        answer.wait_for(state="detached")  # predict first; the last step's answer disappears
-        if number % 2:
-            tab.locator(".st-key-lesson-skip button").click()
-        else:
-            radios = tab.get_by_role("radio")
-            if radios.count():
-                tab.locator("[data-testid='stRadio'] label", has=radios).nth(1).click()
-            lock = tab.locator(".st-key-lesson-lock button")
-            wait_until(lock.is_enabled)
-            lock.click()
-        answer.wait_for(timeout=180_000)
-        sentences = tab.locator(".st-key-lesson-result [data-testid='stMarkdown']")
-        wait_until(lambda: sentences.count() == 4)  # noqa: B023
-        if number < 6:
-            tab.locator(".st-key-lesson-next button").click()
-    assert "lesson=6" in tab.url
-    trained = {path.parent.name for path in server.root.glob("digits-*/status.json")}
-    assert len(trained) == 3
-
-
-def test_a_teachers_link_hides_the_controls(visit):
-    tab = visit("lesson", guide="1", lesson="3")
-    tab.get_by_role("heading", name="3. ").wait_for()
-    assert tab.get_by_role("link", name="Train", exact=True).count() == 0
-    assert tab.get_by_text("Other noise, another run").count() == 0
-    settled(tab)

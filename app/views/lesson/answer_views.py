@@ -1,4 +1,4 @@
-"""The charts of the lesson's steps: each shows runs (kind -> name) and returns the explanation."""
+"""The charts of the lesson's steps, of its runs (kind -> name) and its explanation."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ from app.components import figures
 from app.components.images import wall
 from app.server import escaping, run_cache
 from app.state.url_state import get, put
+from app.views.lesson.findings import before_correction, first_mixing, is_wrong
 from app.views.lesson.steps import RUN_WORDS
 from engine.analysis import lesson_explanations
 from engine.analysis.diagnostics import diagnose
@@ -22,10 +23,9 @@ MAX_IMAGES = 8  # of changed labels
 Series = dict[str, tuple[Sequence[float], str]]  # words -> values, color
 
 
-def show_early_learning(names: dict[str, str]) -> Explanation:
+def show_early_learning(names: dict[str, str], finding: Explanation) -> None:
     """Step 1: test accuracy, and right and wrong labels predicted, over the epochs."""
     records = run_cache.records(names["plain"])
-    finding = lesson_explanations.explain_early_learning(records)
     epochs = [record["epoch"] for record in records]
     series: Series = {
         words: ([record["metrics"][metric] for record in records], color)
@@ -40,21 +40,16 @@ def show_early_learning(names: dict[str, str]) -> Explanation:
         "early-learning",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
-    return finding
 
 
-def show_losses(names: dict[str, str]) -> Explanation:
+def show_losses(names: dict[str, str], finding: Explanation) -> None:
     """Step 2: losses of right and wrong labels, early and after plain training."""
     mixnn, plain = names["mixnn"], names["plain"]
     records = run_cache.records(mixnn)
-    row = max(run_cache.run(mixnn).config.correction_start - 1, 0)  # labels have not changed yet
+    row, last = before_correction(mixnn), len(run_cache.records(plain)) - 1
     wrong = is_wrong(mixnn)
-    loss, clean, scaled = (
-        run_cache.values(mixnn, a, row) for a in ("loss", "clean", "scaled_loss")
-    )
-    last = len(run_cache.records(plain)) - 1
-    late, late_scaled = (run_cache.values(plain, a, last) for a in ("loss", "scaled_loss"))
-    finding = lesson_explanations.explain_losses(loss, clean, wrong, late, records[row]["epoch"])
+    scaled = run_cache.values(mixnn, "scaled_loss", row)
+    late_scaled = run_cache.values(plain, "scaled_loss", last)
     st.markdown(
         f"**After epoch {records[row]['epoch']}**, with the two Gaussian components that MixNN fits"
     )
@@ -69,15 +64,12 @@ def show_losses(names: dict[str, str]) -> Explanation:
         "losses-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )
-    return finding
 
 
-def show_neighbors(names: dict[str, str]) -> Explanation:
+def show_neighbors(names: dict[str, str], finding: Explanation) -> None:
     """Step 3: a wrongly labeled image, its neighbors, and how many show the same digit."""
     run = names["mixnn"]
     row, neighbors, weights = first_mixing(run)
-    labels = run_cache.run(run).labels
-    finding = lesson_explanations.explain_neighbors(neighbors, labels["given"], labels["true"])
     sample = example(run)
     st.markdown(
         f"Image {sample} shows a **{shown_name(run, 'true', sample)}**, its label says "
@@ -91,18 +83,13 @@ def show_neighbors(names: dict[str, str]) -> Explanation:
         "neighbors-same",
         alt="Bars: how many neighbors show the same digit. " + finding.sentences[0],
     )
-    return finding
 
 
-def show_mixing(names: dict[str, str]) -> Explanation:
+def show_mixing(names: dict[str, str], finding: Explanation) -> None:
     """Step 4: a wrongly labeled image, the weights of its mix, and the mixed label."""
     run = names["mixnn"]
     row, neighbors, weights = first_mixing(run)
-    labels = run_cache.run(run).labels
     soft = run_cache.values(run, "soft", row - 1)
-    finding = lesson_explanations.explain_mixing(
-        weights, neighbors, soft, labels["given"], labels["true"]
-    )
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -129,18 +116,14 @@ def show_mixing(names: dict[str, str]) -> Explanation:
         "own-weights",
         alt="Bars: " + finding.sentences[0],
     )
-    return finding
 
 
-def show_correction(names: dict[str, str]) -> Explanation:
+def show_correction(names: dict[str, str], finding: Explanation) -> None:
     """Step 5: labels right and test accuracy over the epochs, and some changed labels."""
     mixnn, plain = names["mixnn"], names["plain"]
     records, others = run_cache.records(mixnn), run_cache.records(plain)
     labels = run_cache.run(mixnn).labels
     corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
-    finding = lesson_explanations.explain_correction(
-        records, others, labels["given"], corrected, labels["true"]
-    )
     series: Series = {
         "labels right": ([r["metrics"]["label_accuracy"] for r in records], theme.OKABE_ITO[1]),
         "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], theme.CLEAN),
@@ -155,7 +138,6 @@ def show_correction(names: dict[str, str]) -> Explanation:
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
     changed_labels(mixnn, labels["given"], corrected, labels["true"])
-    return finding
 
 
 def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
@@ -187,12 +169,11 @@ def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.
     )
 
 
-def show_failures(names: dict[str, str]) -> Explanation:
+def show_failures(names: dict[str, str], finding: Explanation) -> None:
     """Step 6: test accuracy and right labels of all runs, and their diagnoses."""
     records: dict[str, Sequence[dict[Any, Any]]] = {
         name: run_cache.records(run) for name, run in names.items()
     }
-    finding = lesson_explanations.explain_failures(records)
     last = {name: epochs[-1]["metrics"] for name, epochs in records.items()}
     figures.show(
         charts.result_bars(
@@ -211,10 +192,9 @@ def show_failures(names: dict[str, str]) -> Explanation:
         text = "; ".join(f"**{one.name}**. {one.evidence}" for one in found) or "none"
         lines.append(f"- {RUN_WORDS[name]}: {text}")
     st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
-    return finding
 
 
-ANSWER_VIEWS: dict[int, Callable[[dict[str, str]], Explanation]] = {
+ANSWER_VIEWS: dict[int, Callable[[dict[str, str], Explanation], None]] = {
     1: show_early_learning,
     2: show_losses,
     3: show_neighbors,
@@ -222,19 +202,6 @@ ANSWER_VIEWS: dict[int, Callable[[dict[str, str]], Explanation]] = {
     5: show_correction,
     6: show_failures,
 }
-
-
-def is_wrong(run: str) -> np.ndarray:
-    """(N,) bool: given labels that are wrong."""
-    labels = run_cache.run(run).labels
-    return labels["given"] != labels["true"]
-
-
-def first_mixing(run: str) -> tuple[int, np.ndarray, np.ndarray]:
-    """The first row with mixing, its neighbors (N, K) and weights (N, K+1)."""
-    row = next(i for i, record in enumerate(run_cache.records(run)) if record["n_neighbors"])
-    neighbors, _, weights = run_cache.run(run).mixing_of(row)
-    return row, neighbors, weights
 
 
 def example(run: str) -> int:

@@ -7,7 +7,7 @@ engine/analysis/lesson_explanations.py.
 from dataclasses import dataclass, field
 
 from app.server.class_answers import CODE_WORDS, class_code
-from app.state.parameters import Param, between, one_number
+from app.state.parameters import Param, between, choice, one_number
 from engine.config import RunConfig, configure
 
 RATES = (0.2, 0.4, 0.6)
@@ -19,6 +19,7 @@ PERCENT = "percent"  # a question that is answered by a slider from 0 to 100
 PARAMS = {  # of the URL
     "lesson": Param(1, between(1, 6), words="a step, 1 to 6", entry=True),
     "class_code": Param(None, class_code, words=CODE_WORDS),  # whose answers are collected
+    "lesson_view": choice("student", "teacher", "projector"),
     "lesson_rate": Param(RATE, one_number(*RATES), words=" | ".join(map(str, RATES))),
     "lesson_seed": Param(0, between(SEEDS[0], SEEDS[-1]), words=f"0 to {SEEDS[-1]}"),
 }
@@ -56,14 +57,15 @@ class Step:
     words: tuple[str, ...]  # of the glossary
     options: dict[str, str] = field(default_factory=dict)
     page: tuple[str, str] = ("", "")  # where to continue: its folder and the link's text
+    learned: str = ""  # what to remember, in a sentence
 
     @property
     def kind(self) -> str:
         return "choice" if self.options else PERCENT
 
     def words_of(self, answer: str) -> str:
-        """An answer or an outcome as the page shows it."""
-        return self.options[answer] if self.options else f"{answer} %"
+        """An answer or an outcome as the page shows it; that of an earlier version is unchanged."""
+        return self.options.get(answer, answer) if self.options else f"{answer} %"
 
     def takes(self, answer: str) -> bool:
         """Whether an answer, such as one of an earlier visit, is valid."""
@@ -85,9 +87,11 @@ STEPS = (
         {
             "rise": "It rises to the end: more training, better results",
             "peak": "It rises first and falls later",
+            "dip": "It rises, falls, then rises again, in part or in full",
             "flat": "It stays low from the start: wrong labels prevent learning",
         },
         ("train", "Watch a run while it trains"),
+        learned="A network first learns what most labels agree on; wrong ones it memorizes later.",
     ),
     Step(
         2,
@@ -103,6 +107,7 @@ STEPS = (
             "small": "At small losses: the network trusts the labels it was given",
         },
         ("losses", "Move through the epochs"),
+        learned="Early in training, a large loss is a sign of a wrong label.",
     ),
     Step(
         3,
@@ -118,6 +123,7 @@ STEPS = (
             "few": "0 or 1: neighbors follow the wrong label",
         },
         ("sample", "See this image at all epochs"),
+        learned="Images that a network finds similar usually show the same thing.",
     ),
     Step(
         4,
@@ -134,6 +140,7 @@ STEPS = (
             "neighbors": "Its neighbors: hardly any is left for the image itself",
         },
         ("sample", "Mix by hand"),
+        learned="Averaged with its neighbors, a doubtful image gets a label that is mostly right.",
     ),
     Step(
         5,
@@ -144,6 +151,7 @@ STEPS = (
         ("mixnn", "plain"),
         ("correction", "alpha", "corrected label", "label recovery"),
         page=("labels", "See every label that changed"),
+        learned="A network stopped from memorizing can correct most labels, and harms a few.",
     ),
     Step(
         6,
@@ -162,6 +170,7 @@ STEPS = (
             "none": "None of them costs anything",
         },
         ("compare", "Compare the runs side by side"),
+        learned="Each setting assumes something about the data: change one at a time and measure.",
     ),
 )
 

@@ -1,48 +1,21 @@
 """Runs: the queue and all runs of this server, with a teacher's controls."""
 
 import math
-import os
 from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
-from app.components import live_updates, page, run_list, run_names, run_picker
+from app.components import live_updates, page, passcode_form, run_list, run_names, run_picker
 from app.components.text import minutes, time_left
 from app.server import escaping
-from app.server.passcode import passcodes
 from app.server.run_info import RunInfo
 from app.server.run_settings import GB
 from app.server.visible_runs import runs
-from app.server.visitors import TEACHER, Visitor, has_login, visitor
+from app.server.visitors import Visitor, has_login, visitor
 from app.state.url_state import get, link, put
 from app.views.runs import marked_runs
 from engine.analysis import run_table
-
-
-def passcode() -> None:
-    """The form for the teacher's passcode, and whether this visitor is the teacher."""
-    secret = os.environ.get("MIXNN_PASSCODE", "")
-    if visitor().teacher:
-        st.success(
-            "You are the teacher here: you can view, control and stop every run.",
-            icon=":material/school:",
-        )
-        return
-    with st.expander("I am the teacher", icon=":material/key:"):
-        if not secret:
-            st.markdown(
-                "Start the server with the environment variable `MIXNN_PASSCODE` to use this."
-            )
-            return
-        with st.form("passcode", border=False):
-            entered = st.text_input("Passcode", type="password")
-            if st.form_submit_button("Unlock"):
-                refusal = passcodes().unlock(entered, visitor())
-                if not refusal:
-                    st.session_state[TEACHER] = True
-                    st.rerun()
-                st.error(refusal)
 
 
 def login() -> None:
@@ -171,7 +144,7 @@ page.head(
     "fork",
     "epoch",
 )
-passcode()
+passcode_form.form()
 login()
 for problem in runs().problems:
     st.warning(escaping.lines(problem))

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Callable
 
 import pytest
+import streamlit as st
 
 from app.server import passcode, visible_runs
 from app.server.passcode import KEPT, LONGEST, Passcode
-from app.server.run_manager import RunManager
+from app.server.run_manager import RunManager, runs
 from app.server.visitors import Visitor, network
 
 WRONG = "That is not the passcode."
@@ -203,3 +204,26 @@ def test_failures_are_logged_with_time_and_address(clock, caplog):
     assert "wrong passcode from 192.0.2.7" in caplog.text
     assert "20" in caplog.text
     assert "wrong'" not in caplog.text
+
+
+def test_a_browser_stays_unlocked_until_locked_or_the_passcode_changes(root, monkeypatch):
+    me, other = Visitor("me"), Visitor("other")
+    monkeypatch.setenv("MIXNN_PASSCODE", "owl")
+    assert not passcode.passcodes().unlock("owl", me)
+
+    def restart() -> passcode.Passcode:
+        runs().close()
+        st.cache_resource.clear()
+        return passcode.passcodes()
+
+    assert restart().is_unlocked(me)
+    assert not restart().is_unlocked(other)
+    passcode.passcodes().lock(me)
+    assert not restart().is_unlocked(me)
+    assert not passcode.passcodes().unlock("owl", me)
+    assert restart().is_unlocked(me)
+    monkeypatch.setenv("MIXNN_PASSCODE", "another")
+    assert not restart().is_unlocked(me)
+    monkeypatch.setattr(passcode, "UNLOCKED", -1.0)
+    assert not passcode.passcodes().unlock("another", me)
+    assert not passcode.passcodes().is_unlocked(me)
