@@ -11,7 +11,7 @@ import { corrects, count, plural, runName, unbroken } from "./words.js";
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./scene.js").Events} Events */
 
-export const FEW = 200; // wrong labels that are listed one by one
+export const FEW = 40; // wrong labels that are listed one by one
 const BESIDE = ["given", "other", "moved"]; // kinds of facts that are no reason
 
 /** How many given labels are wrong, as far as is known.
