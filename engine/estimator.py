@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 from engine import configure, from_arrays, prepare_state, train
 from engine.analysis.label_evidence import add_pred_probs
 from engine.analysis.label_issues import Judgment, judge
+from engine.config import votes_linearly
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,6 +191,7 @@ class _Evidence:
         before = max(1, min(before, config.epochs))
         self.judged_epochs = range(before // 2, before)
         self.before, self.given = before, given
+        self.voter = "linear" if votes_linearly(config, n) else "neighbors"
         self.pred_probs = np.zeros((n, n_classes), np.float32)
         self.votes = np.zeros((n, n_classes), np.float32)
         self.loss = np.zeros(n, np.float32)
@@ -214,7 +216,8 @@ class _Evidence:
         n = len(self.judged_epochs)
         with np.errstate(invalid="ignore"):
             votes = self.votes / self.votes.sum(1, keepdims=True)
-        return judge(self.given, self.pred_probs / n, votes, np.exp(-self.loss / n))
+        likelihood = np.exp(-self.loss / n)
+        return judge(self.given, self.pred_probs / n, votes, likelihood, voter=self.voter)
 
 
 def find_label_issues(

@@ -17,6 +17,7 @@ from engine.analysis.label_evidence import (
     mean_pred_probs,
     neighbor_votes,
 )
+from engine.config import votes_linearly
 from engine.errors import StoreError
 from engine.method.noise_estimate import (
     TINY,
@@ -153,7 +154,8 @@ def label_issues(
     if probabilities is not None:
         pred_probs = _geometric_mean(pred_probs, probabilities)
         likelihood = np.sqrt(likelihood * probabilities[rows, given])
-    found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged))
+    voter = "linear" if votes_linearly(run.config, len(given)) else "neighbors"
+    found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged), voter=voter)
     return LabelIssues(
         given=given,
         pred_probs=pred_probs,
@@ -162,7 +164,7 @@ def label_issues(
         soft_argmax=soft_argmax,
         soft_weight=soft[rows, soft_argmax],
         warning=_warning(bool(judged), found.noise, bool((found.proposed != given).any())),
-        voter=run.config.vote_from,
+        voter=voter,
         **vars(found),
     )
 
@@ -197,18 +199,19 @@ def judge(
     *,
     estimated: bool = True,
     smooth: bool = True,
+    voter: str = "neighbors",
 ) -> Judgment:
     """Judge given labels (N,) int64 by network and neighbors, see `label_issues`.
 
     pred_probs, votes: (N, C), rows sum to 1; votes nan where unknown. likelihood: (N,) in [0, 1],
     the probability of the given label. estimated: whether votes tell how many labels are wrong.
-    smooth: votes are of a few neighbors.
+    smooth: votes are of a few neighbors, or as uncertain. voter: see `estimate_noise`.
     """
     rows, voted = np.arange(len(given)), np.isfinite(votes[:, 0])
     smoothed = _smoothed(votes, n_voters(*votes.shape)) if smooth else votes
     suggested = (pred_probs * smoothed).argmax(1)
     quality = _by_class(np.sqrt(likelihood * smoothed[rows, given]), given, suggested == given)
-    noise = estimate_noise(votes, given) if estimated and voted.any() else None
+    noise = estimate_noise(votes, given, voter) if estimated and voted.any() else None
     flagged, probability, proposed = rows[:0], np.full(len(given), np.nan), given
     if noise is not None:
         flagged = _most_suspicious(quality, given, suggested != given, noise.by_class)

@@ -29,7 +29,15 @@ def suggested_settings(data: Data, *, mirror: bool, thorough: bool = True) -> Ru
     base = configure(dataset="digits" if small else data.name, preset="auto")
     settings = {
         name: getattr(base, name)
-        for name in ("network", "k", "alpha", "learning_rate", "weight_decay", "batch_size")
+        for name in (
+            "network",
+            "k",
+            "alpha",
+            "learning_rate",
+            "weight_decay",
+            "batch_size",
+            "vote_from",
+        )
     }
     # a batch of large images takes as much memory as one of 64 x 64 pixels, and smaller steps
     batch_scale = min(1.0, FULL_BATCH_PIXELS / (data.shape[1] * data.shape[2]))

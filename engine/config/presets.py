@@ -43,6 +43,12 @@ _METHODS: dict[str, dict[str, Any]] = {
     "sce": dict(loss="sce", warmup=0),
 }
 METHODS = {name: METHOD_DEFAULTS | row for name, row in _METHODS.items()}
+# MixNN+ with the votes of a linear classifier, as presets of photographs have it: soft labels are
+# the probabilities of all classes, and random partners by P(clean) take the place of the nearest
+# (tests/benchmarks/bench_photographs.py)
+PLUS_ON_PHOTOGRAPHS: dict[str, Any] = dict(
+    correction="soft-posterior", sampling="uniform", random_share=1.0
+)
 
 METHOD_NOTES = {
     "ce": "plain cross-entropy: the baseline that memorizes wrong labels",
@@ -85,6 +91,7 @@ _SMALL_COLOR = dict(
     batch_size=64,
     learning_rate=0.05,
     weight_decay=5e-4,
+    vote_from="linear",
 )
 # One layer: two of them memorized wrong labels sooner on digits, a table and generated embeddings
 _FEATURES = dict(
@@ -113,6 +120,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "hf": _SMALL_COLOR,
     "features": _FEATURES,
 }
+
+
+def method_settings(method: str, preset: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a method of METHODS beside those of a preset."""
+    row = METHODS[method]
+    if method == "mixnn-plus" and preset.get("vote_from") == "linear":
+        # the votes need no network, so that correction begins early
+        return row | PLUS_ON_PHOTOGRAPHS | dict(warmup=5, correction_start=10)
+    return row
 
 
 def preset_settings(preset: str, dataset: str, rate: float) -> dict[str, Any]:

@@ -23,7 +23,14 @@ from engine.config.messages import (
     named_values,
 )
 from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
-from engine.config.presets import METHOD_DEFAULTS, METHODS, PRESET_NAMES, preset_settings
+from engine.config.presets import (
+    METHOD_DEFAULTS,
+    METHODS,
+    PLUS_ON_PHOTOGRAPHS,
+    PRESET_NAMES,
+    method_settings,
+    preset_settings,
+)
 from engine.errors import ConfigError
 
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
@@ -176,7 +183,8 @@ class RunConfig(BaseModel):
     vote_from: Literal["neighbors", "linear"] = _method(
         "neighbors",
         description="what votes on a label: the labels of its nearest neighbors; or a linear "
-        "classifier on features of image patches, fitted to all labels but this one",
+        "classifier on features of image patches, fitted to all labels but this one (for up to "
+        "100,000 labels)",
     )
     sampling: Literal["uniform", "clean", "selected"] = _method(
         "uniform",
@@ -381,7 +389,8 @@ class RunConfig(BaseModel):
         if custom := list(dict.fromkeys(filter(registry.is_custom, parts))):
             return " + ".join(map(registry.in_words, custom)).replace("+ custom: ", "+ ")
         own = {name: getattr(self, name) for name in METHOD_DEFAULTS}
-        for name, row in METHODS.items():
+        photographs = METHODS["mixnn-plus"] | PLUS_ON_PHOTOGRAPHS
+        for name, row in (*METHODS.items(), ("mixnn-plus", photographs)):
             if own.items() <= row.items():
                 return name
         return "custom"
@@ -417,7 +426,7 @@ class RunConfig(BaseModel):
         """
         base: dict[str, Any] = {}
         if method is not None:
-            row = METHODS[_known_method(method)]
+            row = method_settings(_known_method(method), {"vote_from": self.vote_from})
             base = {name: row[name] for name in METHOD_DEFAULTS}
         if settings.get("noise", self.noise) != "matrix":
             base["noise_matrix"] = None
@@ -443,13 +452,14 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
     none. Raises ConfigError; its message names the setting, its value and what is allowed.
     """
     settings = _named_parts(settings)
-    row = METHODS[_known_method(method)]
+    method = _known_method(method)
     preset = _known("preset", PRESET_ALIASES.get(preset, preset), PRESET_NAMES)
     rate = settings.get("rate", RunConfig.model_fields["rate"].default)
     if preset == "reference":
         rate = _validated({"rate": rate}).rate
     dataset = "features" if settings.get("backbone") else settings.get("dataset", "digits")
     base = preset_settings(preset, str(dataset), rate)
+    row = method_settings(method, base)
     return _validated((row | base if method == "mixnn" else base | row) | settings)
 
 

@@ -111,7 +111,7 @@ def _labels(true: np.ndarray, noise: str, rows: np.ndarray, rng: np.random.Gener
 
 def config_of(path: Path, case: str, seed: int, threads: int) -> RunConfig:
     """The settings of a run on the file of a case."""
-    own = PRESETS["digits"] if case.startswith(("digits", "rare")) else {"vote_from": "linear"}
+    own = PRESETS["digits"] if case.startswith(("digits", "rare")) else {}
     return configure(dataset=f"npz:{path}", noise="none", seed=seed, threads=threads, **own)
 
 

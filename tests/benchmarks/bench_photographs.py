@@ -20,6 +20,7 @@ from common import CIFAR10_ON_CPU, finish, options
 
 from engine.analysis.statistics import differences, means
 from engine.config import RunConfig, configure
+from engine.config.presets import PLUS_ON_PHOTOGRAPHS
 from engine.data import load_data
 from engine.experiments.cifar10.configs import NOISES
 from engine.hardware import choose_device, hardware_info
@@ -30,19 +31,14 @@ SETTINGS = CIFAR10_ON_CPU | dict(test_interval=10)
 NEEDS: dict[str, dict[str, Any]] = {
     "mixnn": dict(warmup=10, early_mixing="mixup", correction_start=40, align="uniform"),
     "mixnn-elr": dict(warmup=10, early_mixing="mixup", correction_start=40, align="uniform"),
-    "mixnn-plus": dict(
-        warmup=8,
-        correction_start=15,
-        correction="soft-posterior",
-        sampling="uniform",
-        random_share=1.0,
-    ),
+    "mixnn-plus": dict(warmup=8, correction_start=15, vote_from="linear", **PLUS_ON_PHOTOGRAPHS),
     "ssr": dict(correction_start=8),
 }
 COMPARED = ("ce", "mixup", "elr", "ssr", "mixnn", "mixnn-elr", "mixnn-plus")
 BASELINES = ("ce", "mixup", "elr")
 # parts that an ablation takes from MixNN+
 ABLATIONS: dict[str, dict[str, Any]] = {
+    "votes of the nearest neighbors": dict(vote_from="neighbors"),
     "P(clean) of the mixture alone": dict(clean_from="mixture"),
     "P(clean) of the votes alone": dict(clean_from="vote"),
     "samples drawn by P(clean)": dict(sampling="clean"),

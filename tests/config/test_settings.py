@@ -173,7 +173,8 @@ def test_older_names_still_mean_the_same_and_are_written_under_the_new_one():
 
 def test_folders_of_older_runs_keep_their_names():
     """As a sweep named them when the network was called `fast`, to be found there again."""
-    made = run_name(configure(dataset="shapes:500", network="resnet9-w16", rate=0.2))
+    older = dict(network="resnet9-w16", rate=0.2, vote_from="neighbors")
+    made = run_name(configure(dataset="shapes:500", **older))
     assert made == "shapes-500-mixnn-symmetric0.2-seed0-7a482e22"
 
 
