@@ -63,7 +63,7 @@ def test_a_run_is_played_published_and_fooled(visit, server, chromium, tmp_path)
     tab.wait_for_url(re.compile(r"run=npz-labels-by-hand"), timeout=2 * PATIENCE)
     tab.locator(".verdict").nth(2).wait_for(timeout=2 * PATIENCE)
     name = re.search(r"run=([^&]+)", tab.url)[1]
-    tab.get_by_text("✓ done").wait_for(timeout=2 * PATIENCE)
+    tab.locator(".stMarkdownBadge", has_text="done").first.wait_for(timeout=2 * PATIENCE)
     assert tab.locator(".verdict").count() == 3
 
     run = RunFolder(server.root / name)
