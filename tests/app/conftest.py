@@ -80,7 +80,8 @@ def template_unknown(tmp_path_factory) -> Path:
     data = load("digits", limit=200)
     images, labels = data.images[:, 0].numpy(), data.labels.numpy()
     np.savez(folder / "own.npz", train_images=images, train_labels=labels)
-    config = quick_digits(dataset=f"npz:{folder / 'own.npz'}", noise="none", limit=None)
+    own = dict(dataset=f"npz:{folder / 'own.npz'}", noise="none", limit=None)
+    config = quick_digits(**own, vote_from="neighbors")  # which doubt some labels after 3 epochs
     runner = Runner.new(config, folder / "unknown")
     runner.run()
     assert runner.status.state == "done", runner.status.error
