@@ -209,7 +209,7 @@ def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_pag
     assert tab.locator(".detail h2").inner_text().startswith(f"Image {names[neighbor]} ")
     assert fragment(tab)["sample"] == str(recording.samples[neighbor])
     tab.keyboard.press("Escape")
-    assert tab.locator(".detail").is_hidden()
+    tab.locator(".detail").wait_for(state="hidden")
 
     # the wall by keyboard
     tab.locator(".scroller").focus()
