@@ -1,5 +1,7 @@
 """Features of images, learned without labels: how near their patches are to typical ones."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,12 +19,15 @@ CHUNK = 50  # images in memory at a time as patches
 
 
 @torch.no_grad()
-def patch_features(images: Tensor, *, seed: int = 0) -> Tensor:
+def patch_features(
+    images: Tensor, *, seed: int = 0, on_progress: Callable[[int, int], None] | None = None
+) -> Tensor:
     """Features (N, D) float32, D = 4 x 256, with mean 0 and std 1, of images (N, C, H, W) uint8.
 
     Patches are whitened and clustered by k-means; a feature is how near the patches in one quarter
     of an image are to one centroid, on average. Fewer centroids where there are few patches. On
-    the device of the images. Source: Coates, Lee and Ng 2011.
+    the device of the images. on_progress: called with images done and images in all; it may raise
+    to end that. Source: Coates, Lee and Ng 2011.
     """
     from sklearn.cluster import MiniBatchKMeans  # late: importing it takes a while
     from sklearn.decomposition import PCA
@@ -60,7 +65,9 @@ def patch_features(images: Tensor, *, seed: int = 0) -> Tensor:
     centroids = torch.from_numpy(clusters.cluster_centers_).to(device, torch.float32)
     grid = (size[0] - patch + 1, size[1] - patch + 1)
     features = []
-    for chunk in images.split(CHUNK):
+    for number, chunk in enumerate(images.split(CHUNK)):
+        if on_progress is not None:
+            on_progress(number * CHUNK, n)
         white = (patches(chunk) - mean) @ rotation
         distances = torch.cdist(white, centroids)
         near = (distances.mean(2, keepdim=True) - distances).clamp(min=0)

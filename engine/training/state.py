@@ -1,6 +1,6 @@
 """The state of a run between two epochs, and how it is stored and restored."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,14 +104,17 @@ class State:
         moved = ema_update(self.memory[batch], prediction, self.config.elr_beta)
         self.memory[batch] = moved.to(self.memory.dtype)
 
-    def linear_votes(self) -> Tensor:
-        """The vote of a linear classifier on the given labels, see `leave_one_out` (N, C)."""
+    def linear_votes(self, on_progress: Callable[[int, int], None] | None = None) -> Tensor:
+        """The vote of a linear classifier on the given labels, see `leave_one_out` (N, C).
+
+        on_progress: of `patch_features`, for the first call.
+        """
         if self._linear_votes is None:
             images = self.data.images
             features = (
                 standardized(images.flatten(1).float())
                 if self.data.is_rows
-                else patch_features(images, seed=self.config.seed)
+                else patch_features(images, seed=self.config.seed, on_progress=on_progress)
             )
             given = torch.from_numpy(self.noisy_labels.given).to(self.device)
             self._linear_votes = leave_one_out(features, given, self.data.n_classes)

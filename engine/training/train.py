@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from engine import metrics
-from engine.config import LIVE, RunConfig, corrects, registry, validate_k, validate_rows
+from engine.config import (
+    LIVE,
+    RunConfig,
+    corrects,
+    registry,
+    validate_k,
+    validate_rows,
+    votes_linearly,
+)
 from engine.errors import TrainingError
 from engine.hardware import session, threads
 from engine.method import optimization
@@ -70,6 +78,9 @@ def train(
     evaluation = None  # the last one; a resumed run has to evaluate again
 
     first = state.epoch + 1
+    if first < config.epochs and votes_linearly(config, state.data.n):
+        with threads(state.threads):
+            state.linear_votes(partial(control.report_progress, first, "votes"))
 
     for epoch in range(first, state.config.epochs):
         deterministic = state.config.deterministic

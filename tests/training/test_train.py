@@ -14,8 +14,10 @@ from engine.config import METHODS, configure, corrects, reference_preset
 from engine.data.base import assemble
 from engine.errors import ConfigError, TrainingError
 from engine.hardware import session
+from engine.method.leave_one_out import leave_one_out
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
+from engine.method.patch_features import patch_features
 from engine.training.batches import draw_batches
 from engine.training.control import Control, Stopped
 from engine.training.evaluation import predict
@@ -371,7 +373,7 @@ def test_every_method_learns_clean_blobs_and_repeats_itself(method, data):
     + [dict(weight_ema=0.9), dict(align="given", sharpen=0.5), dict(cutout=3, jitter=0.2)]
     + [dict(randaugment=0.5), dict(correction="refine", clean_from="vote", vote_k=7)]
     + [dict(correction="relabel", relabel_threshold=0.6), dict(correction="soft-posterior")]
-    + [dict(unmixed_forward=True)],
+    + [dict(unmixed_forward=True), dict(vote_from="linear", method="mixnn-plus")],
     ids=lambda settings: settings.get("method") or next(iter(settings)),
 )
 def test_a_stored_state_continues_bit_by_bit(settings, data, tmp_path):
@@ -388,6 +390,32 @@ def test_a_stored_state_continues_bit_by_bit(settings, data, tmp_path):
     assert [s.epoch for s in rest] == [3, 4, 5]
     for first, second in zip(whole[3:], rest, strict=True):
         assert_same(first, second)
+
+
+def test_a_linear_vote_on_given_labels_begins_the_run_and_can_be_stopped(data):
+    config = quick(method="mixnn-plus", vote_from="linear", correction="soft-posterior")
+
+    class Stopping(Control):
+        def report_progress(self, epoch, stage, done, total):
+            seen.append(stage)
+            if stage == stop_at:
+                self.stop()
+            super().report_progress(epoch, stage, done, total)
+
+    seen, stop_at = [], "votes"
+    with pytest.raises(Stopped):
+        next(train(config, data, control=Stopping()))
+    assert seen == ["votes"]
+    seen, stop_at = [], ""
+    first, *_, last = train(config, data, control=Stopping())
+    votes = leave_one_out(
+        patch_features(data.images, seed=config.seed),
+        torch.from_numpy(prepare_state(config, data).noisy_labels.given),
+        data.n_classes,
+    )
+    assert np.abs(first.votes / 255 - votes.numpy()).max() <= 1 / 255
+    assert last.votes is None  # labels have been corrected
+    assert first.votes.dtype == np.uint8
 
 
 def test_three_runs_at_once_are_three_runs_alone(data):
