@@ -17,7 +17,7 @@ from engine.analysis.label_evidence import (
     mean_pred_probs,
     neighbor_votes,
 )
-from engine.config import votes_linearly
+from engine.config import RunConfig, votes_linearly
 from engine.errors import StoreError
 from engine.method.noise_estimate import (
     TINY,
@@ -154,7 +154,7 @@ def label_issues(
     if probabilities is not None:
         pred_probs = _geometric_mean(pred_probs, probabilities)
         likelihood = np.sqrt(likelihood * probabilities[rows, given])
-    voter = "linear" if votes_linearly(run.config, len(given)) else "neighbors"
+    voter = voter_of(run.config, len(given))
     found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged), voter=voter)
     return LabelIssues(
         given=given,
@@ -167,6 +167,11 @@ def label_issues(
         voter=voter,
         **vars(found),
     )
+
+
+def voter_of(config: RunConfig, n: int) -> str:
+    """Who votes on the n labels of a run, a value of the setting vote_from."""
+    return "linear" if votes_linearly(config, n) else "neighbors"
 
 
 def probability_issues(given: np.ndarray, probabilities: np.ndarray) -> LabelIssues:

@@ -193,6 +193,9 @@ def precision_at(suspicion: np.ndarray, wrong: np.ndarray, recalls: np.ndarray) 
     return np.array([precision[recall >= r - 1e-12].max() for r in recalls])
 
 
+VOTES = {"neighbors": "neighbors' labels", "linear": "the linear vote"}  # by vote_from
+
+
 def _suspicions(mixnn: RunFolder, ce: RunFolder | None) -> dict[str, tuple[np.ndarray, float]]:
     """Finder -> suspicion of each given label (N,), and its computing time in seconds.
 
@@ -201,7 +204,7 @@ def _suspicions(mixnn: RunFolder, ce: RunFolder | None) -> dict[str, tuple[np.nd
     given = mixnn.labels["given"]
     before = epochs_before_correction(epoch_history(mixnn, len(mixnn.epochs) - 1))
     issues = label_issues(mixnn)
-    votes = issues.votes[np.arange(len(given)), given]
+    votes, voted = issues.votes[np.arange(len(given)), given], VOTES[issues.voter]
     n_before = max(1, len(before))
     n_warm = max(1, mixnn.config.warmup)
     early = _seconds(mixnn, n_before)
@@ -211,7 +214,10 @@ def _suspicions(mixnn: RunFolder, ce: RunFolder | None) -> dict[str, tuple[np.nd
         OURS: (1 - issues.quality, early),  # from the epochs before correction alone
         "MixNN, P(clean) before correction": (1 - mixnn.array("clean")[n_before - 1], early),
         # nan: no neighbor is known
-        "MixNN, neighbors' labels before correction": (1 - np.nan_to_num(votes, nan=0.5), early),
+        f"MixNN, {VOTES[issues.voter]} before correction": (
+            1 - np.nan_to_num(votes, nan=0.5),
+            early,
+        ),
         "mean loss before correction": (loss[:n_before].mean(0), early),
         "loss after warm-up": (loss[n_warm - 1], _seconds(mixnn, n_warm)),
         CLEANLAB: (1 - self_confidence, seconds),

@@ -51,5 +51,5 @@ def test_no_name_leads_or_calls_out(strange, visit):
 def test_an_address_of_no_page_is_answered_politely(strange, visit):
     server, _ = strange
     tab = visit("no_such_page", on=server)
-    assert "More settings" in tab.inner_text("body")  # of Home
+    tab.get_by_text("More settings").first.wait_for()  # of Home
     assert "not" in tab.inner_text("[role=dialog]").lower()

@@ -415,7 +415,7 @@ def detected(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MIXNN_DATA", str(root))
         patch.setattr(detection, "FOLD_EPOCHS", 1)
-        results = trained("detection", root / "runs", noise="human")
+        results = trained("detection", root / "runs", noise="human", vote_from="neighbors")
         yield results, load("detection").evaluate(results)
 
 
@@ -518,7 +518,7 @@ def test_kinds_of_noise_on_photographs_are_told_apart(cifar, tmp_path):
     for method, sentence in zip(("mixnn", "mixnn-plus"), sorted(findings.answers), strict=True):
         assert sentence.startswith(f"{method} against ce, from least to most")
         assert sentence.count("human") == 3
-    assert "human worse, 25 % wrong" in str(FIGURES["noise-kinds"](findings.tables)["final"])
+    assert "human worse, 25 % wrong" in FIGURES["noise-kinds"](findings.tables)["final"].to_json()
 
 
 @pytest.mark.slow
