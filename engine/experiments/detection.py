@@ -214,10 +214,7 @@ def _suspicions(mixnn: RunFolder, ce: RunFolder | None) -> dict[str, tuple[np.nd
         OURS: (1 - issues.quality, early),  # from the epochs before correction alone
         "MixNN, P(clean) before correction": (1 - mixnn.array("clean")[n_before - 1], early),
         # nan: no neighbor is known
-        f"MixNN, {VOTES[issues.voter]} before correction": (
-            1 - np.nan_to_num(votes, nan=0.5),
-            early,
-        ),
+        f"MixNN, {voted} before correction": (1 - np.nan_to_num(votes, nan=0.5), early),
         "mean loss before correction": (loss[:n_before].mean(0), early),
         "loss after warm-up": (loss[n_warm - 1], _seconds(mixnn, n_warm)),
         CLEANLAB: (1 - self_confidence, seconds),
