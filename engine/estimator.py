@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, va
 
 from engine import configure, from_arrays, prepare_state, train
 from engine.analysis.label_evidence import add_pred_probs
-from engine.analysis.label_issues import Judgment, judge, voter_of
+from engine.analysis.label_issues import Judgment, judge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,7 +190,7 @@ class _Evidence:
         before = max(1, min(before, config.epochs))
         self.judged_epochs = range(before // 2, before)
         self.before, self.given = before, given
-        self.voter = voter_of(config, n)
+        self.voter = config.voter(n)
         self.pred_probs = np.zeros((n, n_classes), np.float32)
         self.votes = np.zeros((n, n_classes), np.float32)
         self.loss = np.zeros(n, np.float32)

@@ -1,6 +1,7 @@
 """The parts of every page: its head with the terms it uses, its errors and its empty state."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
@@ -8,7 +9,7 @@ from app.components.glossary import GLOSSARY, word
 from app.components.messages import empty, explain, guarded
 from app.state.url_state import bound, get
 
-__all__ = ["empty", "explain", "guarded", "head", "parts", "word"]
+__all__ = ["empty", "explain", "guarded", "head", "parts", "switch", "word"]
 
 
 def head(title: str, sentence: str, *terms: str) -> None:
@@ -30,12 +31,20 @@ def parts(titles: Mapping[str, str], first: str | None = None) -> str:
     by default the first one.
     """
     chosen = get("part") if get("part") in titles else first or next(iter(titles))
+    switch("Part of the page", titles, **bound("part", chosen, instead=True))
+    return chosen
+
+
+def switch(label: str, titles: Mapping[Any, str], **options: Any) -> None:
+    """Buttons of which one is always on. label: for screen readers. titles: value -> text.
+
+    options: of st.segmented_control, such as what `url_state.bound` returns.
+    """
     st.segmented_control(
-        "Part of the page",
+        label,
         list(titles),
         format_func=titles.__getitem__,
         required=True,
         label_visibility="collapsed",
-        **bound("part", chosen, instead=True),
+        **options,
     )
-    return chosen

@@ -122,7 +122,7 @@ def neighbor_votes(epochs: list[RunEpoch]) -> np.ndarray:
     features of each epoch: among all samples in a run that stores votes (see `Snapshot.votes`),
     else among those whose features are stored (see `NoisyLabels.panel`); for others than these,
     those it was mixed with in these epochs. Rows of samples without a neighbor are nan, all others
-    sum to 1.
+    sum to 1. With vote_from linear, the stored votes are the linear classifier's probabilities.
     """
     run, every = epochs[-1].run, -(-len(epochs) // MAX_VOTES)
     epochs = epochs[::-every][::-1]  # the newest among them

@@ -31,8 +31,8 @@ def export(
     it has them:
 
     - sample: file name or row number; given_label
-    - predicted_label: the class that network and neighbors suggest, and its probability by the
-      neighbors' labels and the estimated noise
+    - predicted_label: the class that network and votes suggest, and its probability by the votes
+      and the estimated noise
     - decision: "change" (to corrected_label), "remove" (belongs to no class), "skip", "review"
       (look at it) or "keep"
     - corrected_label: the label of `final`, by default with all proposed changes; empty if removed

@@ -17,7 +17,6 @@ from engine.analysis.label_evidence import (
     mean_pred_probs,
     neighbor_votes,
 )
-from engine.config import RunConfig, votes_linearly
 from engine.errors import StoreError
 from engine.method.noise_estimate import (
     TINY,
@@ -92,13 +91,9 @@ class LabelIssues:
             return f"{text}; no similar images are known."
         if self.voter == "linear":
             return (
-                f"{text}, and a linear classifier fitted to all other labels sees {classes[other]} "
-                f"({_percent(votes[other])}) rather than {classes[given]} "
-                f"({_percent(votes[given])})."
-                if votes[other] > votes[given]
-                else f"{text}; a linear classifier fitted to all other labels does not "
-                f"({classes[given]} {_percent(votes[given])}, {classes[other]} "
-                f"{_percent(votes[other])})."
+                f"{text}; by a linear classifier fitted to all other labels it is "
+                f"{_percent(votes[other])} {classes[other]}, {_percent(votes[given])} "
+                f"{classes[given]}."
             )
         return (
             f"{text}, and of the most similar images {_percent(votes[other])} are labeled "
@@ -154,8 +149,8 @@ def label_issues(
     if probabilities is not None:
         pred_probs = _geometric_mean(pred_probs, probabilities)
         likelihood = np.sqrt(likelihood * probabilities[rows, given])
-    voter = voter_of(run.config, len(given))
-    found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged), voter=voter)
+    who = run.config.voter(len(given))
+    found = judge(given, pred_probs, votes, likelihood, estimated=bool(judged), voter=who)
     return LabelIssues(
         given=given,
         pred_probs=pred_probs,
@@ -164,14 +159,9 @@ def label_issues(
         soft_argmax=soft_argmax,
         soft_weight=soft[rows, soft_argmax],
         warning=_warning(bool(judged), found.noise, bool((found.proposed != given).any())),
-        voter=voter,
+        voter=who,
         **vars(found),
     )
-
-
-def voter_of(config: RunConfig, n: int) -> str:
-    """Who votes on the n labels of a run, a value of the setting vote_from."""
-    return "linear" if votes_linearly(config, n) else "neighbors"
 
 
 def probability_issues(given: np.ndarray, probabilities: np.ndarray) -> LabelIssues:
@@ -289,6 +279,6 @@ def _warning(judged: bool, noise: NoiseEstimate | None, proposes: bool) -> str |
             f"{text} there may be no wrong label at all, or only labels of classes that look alike."
         )
     return (
-        f"{text} network and neighbors are not sure enough of another class for any label. "
-        "Check each label before you change it."
+        f"{text} another class is not probable enough for any label. Check each label before you "
+        "change it."
     )

@@ -12,7 +12,7 @@ from engine.config.presets import (
     PRESETS,
     reference_preset,
 )
-from engine.config.rules import corrects, is_tested, validate_k, validate_rows, votes_linearly
+from engine.config.rules import corrects, is_tested, validate_k, validate_rows
 from engine.config.settings import (
     FIXED_IN_FORK,
     GROUPS,
@@ -33,5 +33,4 @@ __all__ = [
     "NETWORK_ALIASES", "OLDER_VALUES", "PRESETS", "PRESET_ALIASES", "PRESET_NAMES",
     "SMALLEST_SIDE", "RunConfig", "allowed", "choices", "configure", "corrects", "did_you_mean",
     "group_of", "is_tested", "reference_preset", "unknown", "validate_k", "validate_rows",
-    "votes_linearly",
 ]  # fmt: skip

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
 
 # settings of samples that are rows of numbers
 NO_AUGMENTATION = dict(augment="none", randaugment=0, cutout=0, jitter=0, flip_average="none")
-MOST_VOTED_LINEARLY = 100_000  # labels: features of more images would take 1 GB and more
 FOR_ROWS = ("auto", "linear", "mlp")
 
 
@@ -40,11 +39,6 @@ def validate_rows(config: "RunConfig") -> None:
             f"network = {config.network!r}: allowed are {', '.join(FOR_ROWS)} and networks of your "
             "own for features, which are no images"
         )
-
-
-def votes_linearly(config: "RunConfig", n: int) -> bool:
-    """Whether a linear classifier votes on n labels, see vote_from; else neighbors do."""
-    return config.vote_from == "linear" and n <= MOST_VOTED_LINEARLY
 
 
 def is_tested(config: "RunConfig", epoch: int) -> bool:

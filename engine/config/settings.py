@@ -33,6 +33,7 @@ from engine.config.presets import (
 )
 from engine.errors import ConfigError
 
+MOST_VOTED_LINEARLY = 100_000  # labels: features of more images would take 1 GB and more
 SMALLEST_SIDE = 8  # pixels; the networks halve an image three times
 # Settings that may change while a run trains; a change takes effect at the next epoch.
 LIVE = ("k", "alpha", "correction", "correction_start")
@@ -400,6 +401,10 @@ class RunConfig(BaseModel):
         """Whether there is a vote on labels."""
         relabels = self.correction == "relabel" and self.relabel_vote
         return relabels or "posterior" in self.correction or self.clean_from in ("vote", "both")
+
+    def voter(self, n: int) -> str:
+        """Who votes on n labels, a value of vote_from."""
+        return "neighbors" if n > MOST_VOTED_LINEARLY else self.vote_from
 
     @property
     def warnings(self) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from engine import metrics
-from engine.config import is_tested, registry, votes_linearly
+from engine.config import is_tested, registry
 from engine.errors import TrainingError
 from engine.method.augmentation import normalize
 from engine.method.mixture import CleanFit, fit_clean_probability, normalize_losses
@@ -111,7 +111,7 @@ def _neighbors_and_votes(
     count: whether the votes on the given labels are.
     """
     config, n, n_classes = state.config, state.data.n, state.data.n_classes
-    linear = votes_linearly(config, n)
+    linear = config.voter(n) == "linear"
     k = min(config.vote_k, max(1, n // (2 * n_classes))) if config.votes and not linear else 0
     stored = count and not linear and n > len(state.panel)
     voters = min(n_voters(n, n_classes), n - 1) if stored else 0
@@ -177,8 +177,7 @@ def _posterior(state: "State", votes: Tensor) -> Tensor:
     """
     given = state.noisy_labels.given
     shares, predictions = votes.cpu().numpy(), state.soft.float().cpu().numpy()
-    linear = votes_linearly(state.config, state.data.n)
-    noise = estimate_noise(shares, given, "linear" if linear else "neighbors")
+    noise = estimate_noise(shares, given, state.config.voter(state.data.n))
     if noise.interval[0] < 1:
         return one_hot(_given(state), state.data.n_classes)
     found = true_class_probability(shares, predictions, given, noise)
@@ -219,7 +218,7 @@ def _votes(
     state: "State", labels: Tensor, neighbors: Tensor | None, *, balanced: bool = True
 ) -> Tensor:
     """The vote (N, C) on labels (N,), by the setting vote_from; see `neighbor_votes`."""
-    if not votes_linearly(state.config, state.data.n):
+    if state.config.voter(state.data.n) == "neighbors":
         assert neighbors is not None
         return neighbor_votes(labels, neighbors, state.data.n_classes, balanced=balanced)
     votes = state.linear_votes()

@@ -19,7 +19,6 @@ from engine.config import (
     registry,
     validate_k,
     validate_rows,
-    votes_linearly,
 )
 from engine.errors import TrainingError
 from engine.hardware import session, threads
@@ -78,7 +77,7 @@ def train(
     evaluation = None  # the last one; a resumed run has to evaluate again
 
     first = state.epoch + 1
-    if first < config.epochs and votes_linearly(config, state.data.n):
+    if first < config.epochs and config.voter(state.data.n) == "linear":
         with threads(state.threads):
             state.linear_votes(partial(control.report_progress, first, "votes"))
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app.components import downloads, figures
 from app.components.images import smooth_toggle, wall
-from app.components.page import word
+from app.components.page import switch, word
 from app.server import escaping
 from app.server.label_issues import issues_of
 from app.state.url_state import bound, get, link, put
@@ -131,14 +131,7 @@ def filtered(labels: LabelView, table: pd.DataFrame) -> pd.DataFrame:
     if truth_known:
         titles = {key: outcome_title(LabelOutcome[key.upper()]) for key in FILTERS}
         titles = {"all": "All changes"} | titles
-        st.segmented_control(
-            "Which",
-            list(titles),
-            required=True,
-            format_func=titles.__getitem__,
-            label_visibility="collapsed",
-            **bound("changes"),
-        )
+        switch("Which", titles, **bound("changes"))
     words = [outcome.word for outcome in charts.changed_outcomes(truth_known)]
     if truth_known and get("changes") != "all":
         words = [get("changes")]

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from app.components import figures
+from app.components.page import switch
 from app.components.text import percent
 from app.server import escaping
 from app.server.label_issues import issues_of
@@ -23,15 +24,8 @@ def confusion(labels: LabelView) -> None:
     if labels.true is None:
         st.info("The true labels of this data are not known, so neither is which labels are right.")
         return
-    titles = {"before": "As given", "after": f"Corrected, epoch {labels.epoch}"}
-    st.segmented_control(
-        "Labels",
-        ["after", "before"],
-        label_visibility="collapsed",
-        required=True,
-        format_func=titles.__getitem__,
-        **bound("confusion"),
-    )
+    titles = {"after": f"Corrected, epoch {labels.epoch}", "before": "As given"}
+    switch("Labels", titles, **bound("confusion"))
     after = get("confusion") == "after"
     shown = labels.corrected if after else labels.given
     n = len(labels.classes)

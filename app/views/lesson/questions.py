@@ -35,7 +35,7 @@ QUESTIONS = (
         (
             "It has found the wrong labels and left them out",
             "It has replaced the wrong labels by the right ones",
-            "It has learned the wrong labels by heart",
+            "It has memorized the wrong labels",
             "That cannot happen: wrong labels cannot be learned",
         ),
         2,

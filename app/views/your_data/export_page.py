@@ -67,8 +67,8 @@ def accept_unseen(issues: LabelIssues, decisions: dict[int, Decision]) -> float 
         value=get("accept") is not None,
         key=key,
         help="Without it, only the labels you decided on change. A change is proposed for labels "
-        "among those estimated to be wrong, where the labels of the most similar images give "
-        f"another class a probability of at least {MIN_PROBABILITY:g} and the network predicts it.",
+        "among those estimated to be wrong, where another class has a probability of at least "
+        f"{MIN_PROBABILITY:g} and the network predicts it.",
         disabled=issues.warning is not None,
         on_change=lambda: put(accept=MIN_PROBABILITY if st.session_state[key] else None),
     )

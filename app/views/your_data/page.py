@@ -1,7 +1,5 @@
 """Your data: which of my labels are wrong?"""
 
-import streamlit as st
-
 from app.components import page
 from app.state.url_state import bound, get
 from app.views.your_data import check_step, export_page, review_step, upload_step
@@ -28,14 +26,8 @@ def main() -> None:
     )
     default = "check" if get("upload") else "review" if get("run") else "bring"
     step = get("step") or default
-    st.segmented_control(
-        "Step",
-        list(STEPS),
-        format_func=lambda key: STEPS[key][0],
-        required=True,
-        label_visibility="collapsed",
-        **bound("step", step),
-    )
+    titles = {key: title for key, (title, _) in STEPS.items()}
+    page.switch("Step", titles, **bound("step", step))
     STEPS[step][1]()
 
 

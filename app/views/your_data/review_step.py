@@ -37,14 +37,7 @@ def show() -> None:
         st.warning(f"This run {ENDED_EARLY[info.state]}: {escaping.lines(info.message)}.")
         st.page_link("views/train/page.py", label="Resume it on Train", query_params=link(run=name))
     run_picker.need_epochs(info)
-    st.segmented_control(
-        "Review",
-        list(VIEWS),
-        format_func=VIEWS.__getitem__,
-        required=True,
-        label_visibility="collapsed",
-        **bound("desk_view"),
-    )
+    page.switch("Review", VIEWS, **bound("desk_view"))
     # The wall is no fragment: after a restart of the server the browser sends the decisions that
     # wait before the page has run again, and Streamlit would drop a message for a fragment then.
     (review_all if get("desk_view") == "wall" else review)(name)
