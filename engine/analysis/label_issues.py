@@ -91,9 +91,8 @@ class LabelIssues:
             return f"{text}; no similar images are known."
         if self.voter == "linear":
             return (
-                f"{text}; by a linear classifier fitted to all other labels it is "
-                f"{_percent(votes[other])} {classes[other]}, {_percent(votes[given])} "
-                f"{classes[given]}."
+                f"{text}; a linear classifier fitted to all other labels gives {classes[other]} "
+                f"({_percent(votes[other])}) and {classes[given]} ({_percent(votes[given])})."
             )
         return (
             f"{text}, and of the most similar images {_percent(votes[other])} are labeled "

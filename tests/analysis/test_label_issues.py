@@ -134,7 +134,11 @@ def test_a_reason_names_both_classes_and_their_shares(run):
     text = found.reason(sample, classes)
     share = found.pred_probs[sample, found.suggested[sample]]
     assert f"sees {other} ({100 * share:.0f} %)" in text
-    assert f"{100 * found.votes[sample, found.given[sample]]:.0f} % {given}." in text
+    own = f"{100 * found.votes[sample, found.given[sample]]:.0f} %"
+    assert f"{own} {given}." in text
+    text = replace(found, voter="linear").reason(sample, classes)
+    assert "a linear classifier fitted to all other labels gives" in text
+    assert text.endswith(f"and {given} ({own}).")
     kept = int(np.setdiff1d(np.arange(120), found.flagged)[0])
     assert found.reason(kept, classes) == ""
 
