@@ -110,9 +110,9 @@ def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
             if st.button("Try UMAP again", icon=":material/refresh:", key="umap-again"):
                 mapper.request(folder, dims, again=True)
             return
-        instead = "PCA" if shown.kind == "pca" else "the newest epoch that is ready"
-        what = "UMAP is warming up (about 10 seconds)" if state == "warming up" else "UMAP"
-        st.progress(min(done / n, 1.0), f"{what}: {done} of {n} epochs. Shown so far: {instead}.")
+        instead = "PCA" if shown.kind == "pca" else "the newest that is ready"
+        ready = "starts in about 10 s" if state == "warming up" else f"{min(done, n)} of {n} epochs"
+        st.caption(f"UMAP: {ready}. Shown so far: {instead}.", width="content")
 
     def changed() -> str | None:
         mapper.request(folder, dims)
@@ -243,11 +243,13 @@ by, kind, dims = controls("true" in kept)
 if dims == 3:
     row = hold_still(name, row, kind)
 shown = find_layout(name, row, kind, dims)
-if kind == "umap":
-    follow_mapper(name, row, dims, shown)
 view = RunView(name, shown.row)
 labels = labels_of(view, panel)
-st.markdown(sentence(shown, labels))
+# one row, so that nothing moves when UMAP is ready
+with st.container(horizontal=True, vertical_alignment="top"):
+    st.markdown(sentence(shown, labels), width="content")
+    if kind == "umap":
+        follow_mapper(name, row, dims, shown)
 left, right = st.columns([11, 4], gap="medium")
 with left:
     draw(view, by, shown, labels, panel)
