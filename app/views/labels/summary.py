@@ -23,7 +23,7 @@ def show(labels: LabelView) -> None:
         return
     truth_known = labels.true is not None
     st.markdown(label_changes.outcome_summary(labels.counts, labels.epoch, truth_known=truth_known))
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, key="label-numbers"):
         numbers(labels)
 
 

@@ -100,7 +100,8 @@ def watch(name: str, info: RunInfo, other: str | None) -> None:
         put(epoch=epoch, sample=sample)
 
     start = {"epoch": get("epoch"), "sample": get("sample")}
-    player.show(names, key="player-" + "-".join(names), start=start, on_move=moved)
+    with st.container(key="stage"):
+        player.show(names, key="player-" + "-".join(names), start=start, on_move=moved)
     if info.active:
         before = info.state
 
