@@ -42,7 +42,7 @@ OUTCOMES: dict[LabelOutcome, OutcomeStyle] = {
     LabelOutcome.MISSED: OutcomeStyle("#E69F00", ".", "dot", "diamond", "○"),
     LabelOutcome.HARMED: OutcomeStyle(WRONG, "x", "dashdot", "x", "✕"),
     LabelOutcome.KEPT: OutcomeStyle(MUTED, "", "solid", "circle", "●"),
-    LabelOutcome.CHANGED: OutcomeStyle("#CC79A7", "-", "longdash", "triangle-up", "→"),
+    LabelOutcome.CHANGED: OutcomeStyle("#B07AE0", "-", "longdash", "triangle-up", "→"),
 }
 
 

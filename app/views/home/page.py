@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from app.components import live_updates, page, player, settings_in_words, text
 from app.components.glossary import GLOSSARY
+from app.components.settings_form import MAX_K
 from app.server import escaping, player_routes
 from app.server.first_page import ABOUT, TITLE
 from app.server.run_info import RunInfo
@@ -87,10 +88,10 @@ def try_it() -> str:
         setting("K", GLOSSARY["K"] + live, 180).slider(
             "K",
             1,
-            20,
+            MAX_K,
             disabled=base.mixing != "neighbors",
             label_visibility="collapsed",
-            **acting("k", base.k, (1, 20), lambda: pair.change("k")),
+            **acting("k", base.k, (1, MAX_K), lambda: pair.change("k")),
         )
         setting("Alpha", GLOSSARY["alpha"] + live, 220).slider(
             "Alpha",
