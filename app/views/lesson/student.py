@@ -26,6 +26,8 @@ def show(one: Class | None) -> None:
     stepper(step)
     head(f"{step.number}. {step.title}", scene(step, one), *step.words)
     pictures = st.container(key="lesson-digits") if step.number == 1 else None
+    if pictures is not None:
+        pictures.empty()  # a container without elements takes no room
     class_session.show_error()
     mine = answers()
     answered = step.number in mine
