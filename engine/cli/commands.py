@@ -63,14 +63,18 @@ def show(*, run: str, as_json: bool) -> int:
 
 
 def export(*, run: str, out: str, form: str, decisions: str | None, accept: str) -> int:
-    """Write the labels of a run, with decisions and proposed changes, in one of several forms."""
+    """Write the labels of a run, or its curves for an experiment tracker, in one of many forms."""
     from engine.analysis import review
-    from engine.analysis.exports import forms
+    from engine.analysis.exports import forms, trackers
     from engine.analysis.exports.bundle import Bundle
     from engine.analysis.label_issues import label_issues
     from engine.runs.folder import RunFolder
 
     opened, least = RunFolder(run), inputs.probability("accept", accept)
+    if form in trackers.TRACKERS:
+        trackers.write(opened, form, Path(out))
+        print(f"wrote {out}: {trackers.TRACKERS[form].description}, {len(opened.epochs)} epochs")
+        return 0
     forms.check_suffix(form, Path(out))
     if decisions is None:
         decided = review.stored_decisions(opened)

@@ -140,10 +140,14 @@ def export(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Labels are those of the decisions; labels without a decision get the proposed change, if "
-        "there is one. Files that do not change are copied byte for byte.",
+        "there is one. Files that do not change are copied byte for byte. The last four forms have "
+        "the epochs instead of the labels: metrics, histograms, mixed images, features.",
     )
     _add_run(parser)
-    forms = "csv npz folders zip manifest cleanlab labelstudio fiftyone huggingface croissant"
+    forms = (
+        "csv npz folders zip manifest cleanlab labelstudio fiftyone huggingface croissant "
+        "metrics tensorboard mlflow wandb-offline"
+    )
     parser.add_argument(
         "--as",
         dest="form",
@@ -155,7 +159,8 @@ def export(parser: argparse.ArgumentParser) -> None:
         "--out",
         required=True,
         metavar="PATH",
-        help="file; of folders, fiftyone, huggingface and croissant a new folder or a .zip",
+        help="file; of folders, fiftyone, huggingface and croissant a new folder or a .zip; of "
+        "tensorboard, mlflow and wandb-offline a new folder",
     )
     parser.add_argument(
         "--decisions",

@@ -8,6 +8,7 @@ from typing import BinaryIO
 from engine.analysis import label_export
 from engine.analysis.exports import annotation, hubs, images, sinks
 from engine.analysis.exports.bundle import Bundle
+from engine.analysis.exports.trackers import TRACKERS
 from engine.errors import StoreError
 from engine.files import written_whole
 
@@ -37,7 +38,7 @@ def write(bundle: Bundle, form: str, path: Path) -> None:
 def check_suffix(form: str, path: Path) -> None:
     """Raise StoreError where a form is unknown, or the name of its file ends otherwise."""
     if form not in FORMS:
-        raise StoreError(f"form {form!r}: allowed are {', '.join(FORMS)}")
+        raise StoreError(f"form {form!r}: allowed are {', '.join([*FORMS, *TRACKERS])}")
     suffixes = FORMS[form].suffixes
     if suffixes and path.suffix.lower() not in suffixes:
         raise StoreError(
