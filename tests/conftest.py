@@ -1,9 +1,14 @@
 """What several tests need: the golden numbers, tiny data and settings, runs in some states."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
+
+# tiny arrays: two threads would spend their time waiting for each other. Read at the import of
+# NumPy, scikit-learn and torch
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest
@@ -14,9 +19,6 @@ from engine.data import Data
 from engine.data.base import assemble
 from engine.runs.runner import Runner
 from tests.records import keep_epochs
-
-# tiny arrays: two threads would spend their time waiting for each other
-torch.set_num_threads(1)
 
 slow = pytest.mark.slow  # not run by default, see pyproject.toml
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -2,6 +2,7 @@
 
 import contextlib
 import html
+import json
 import re
 import shutil
 import sqlite3
@@ -15,7 +16,11 @@ import streamlit as st
 from app.server.escaping import JOINER
 from app.server.run_manager import Visitor, runs
 from app.server.storage import PATIENCE, Storage
+from app.server.uploads import jobs, sandbox
+from app.server.uploads.limits import Limits
+from app.server.uploads.paths import INCOMING
 from app.views.map import layouts
+from engine.config import SMALLEST_SIDE
 from engine.data import load
 from engine.runs.runner import Runner
 from tests.conftest import quick_digits
@@ -49,7 +54,8 @@ def mapper(monkeypatch) -> NoMapper:
 @pytest.fixture(scope="session", autouse=True)
 def scanned_once():
     """AppTest would read what every installed package says of itself once for each app it opens,
-    and compile every page for each time it is drawn: that took longer than the pages."""
+    compile every page for each time it is drawn, and look a thousand times a second whether it is
+    drawn: that took longer than the pages."""
     from streamlit.components.v2 import manifest_scanner
     from streamlit.runtime.scriptrunner.script_cache import ScriptCache
     from streamlit.testing.v1 import app_test, local_script_runner
@@ -59,7 +65,27 @@ def scanned_once():
         patch.setattr(manifest_scanner, "scan_component_manifests", lambda: found)
         for module in (app_test, local_script_runner):
             patch.setattr(module, "ScriptCache", lambda: compiled)
+
+        def wait(runner, timeout=3):
+            runner._script_thread.join(timeout)
+            asked(runner, 0.1)
+
+        asked = local_script_runner.require_widgets_deltas
+        patch.setattr(local_script_runner, "require_widgets_deltas", wait)
         yield
+
+
+@pytest.fixture
+def unpacked_here(monkeypatch) -> None:
+    """Uploads are unpacked by the function that their process runs, without starting a process."""
+
+    def run(own: Path, name: str, job: jobs.Job) -> dict:
+        jobs._renew(own, (own / INCOMING).rename(own.parent / INCOMING))
+        with np.errstate(all="ignore"):
+            taken = sandbox.unpack(own, name, Limits(), SMALLEST_SIDE, lambda *_: job.check())
+        return json.loads(json.dumps(taken))
+
+    monkeypatch.setattr(jobs, "run", run)
 
 
 @pytest.fixture

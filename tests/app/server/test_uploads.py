@@ -67,7 +67,8 @@ def leftovers(root: Path) -> list[str]:
 
 
 @pytest.fixture
-def root(tmp_path) -> Path:
+def root(tmp_path, unpacked_here) -> Path:
+    """A folder of runs; test_jobs.py and test_hostile.py unpack in processes."""
     (tmp_path / "runs").mkdir()
     return tmp_path / "runs"
 

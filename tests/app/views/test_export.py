@@ -24,6 +24,8 @@ from engine.runs.folder import RunFolder
 from engine.runs.runner import Runner
 from tests.app.server.test_uploads import arrays, pets, png, zipped
 
+pytestmark = pytest.mark.usefixtures("unpacked_here")
+
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float32])
 def test_of_an_npz_only_the_labels_change(tmp_path, dtype):
