@@ -490,14 +490,20 @@ def killed_after(folder: Path, epochs: int, config, data, monkeypatch, changes=N
     monkeypatch.undo()
 
 
+@pytest.fixture(scope="module")
+def every_third(tmp_path_factory) -> RunFolder:
+    """A finished run of eight epochs that wrote its state after every third."""
+    config = quick(k=2, epochs=8, checkpoint_every=3, state_interval=100)
+    return finish(Runner.new(config, tmp_path_factory.mktemp("third") / "whole", data=blobs()))
+
+
 @pytest.mark.parametrize("killed", [1, 2, 3, 5, 6, 7])
 def test_a_run_that_writes_its_state_every_few_epochs_resumes_to_the_same(
-    killed, tmp_path, data, monkeypatch
+    killed, tmp_path, data, monkeypatch, every_third
 ):
-    config = quick(k=2, epochs=8, checkpoint_every=3, state_interval=100)
-    whole = finish(Runner.new(config, tmp_path / "whole", data=data))
+    whole = every_third
     assert whole.checkpoints() == [0, 7]
-    killed_after(tmp_path / "run", killed, config, data, monkeypatch)
+    killed_after(tmp_path / "run", killed, whole.config, data, monkeypatch)
     run = RunFolder(tmp_path / "run")
     assert (len(run.epochs), run.status["state"]) == (killed, "interrupted")
     newest = {1: 0, 2: 0, 3: 2, 5: 2, 6: 5, 7: 5}[killed]

@@ -74,18 +74,27 @@ def received(root, content: bytes, name: str = "mine.npz"):
     return registry.receive(io.BytesIO(content), name, root)
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The folders of "sound" and "silent", to be copied."""
+    folder = tmp_path_factory.mktemp("trained")
+    early = dict(method="selc", warmup=0, correction_start=0)
+    for name, settings in (("sound", dict(alpha=0.7, k=3)), ("silent", early)):
+        Runner.new(of_blobs(folder, **settings), folder / name).run()
+    return folder
+
+
 @pytest.fixture
-def sound(root, tmp_path) -> str:
+def sound(root, trained) -> str:
     """A finished run of which some label changes are proposed."""
-    Runner.new(of_blobs(tmp_path, alpha=0.7, k=3), root / "sound").run()
+    shutil.copytree(trained / "sound", root / "sound")
     return "sound"
 
 
 @pytest.fixture
-def silent(root, tmp_path) -> str:
+def silent(root, trained) -> str:
     """A finished run that corrected labels from the first epoch on: nothing speaks of them."""
-    config = of_blobs(tmp_path, method="selc", warmup=0, correction_start=0)
-    Runner.new(config, root / "silent").run()
+    shutil.copytree(trained / "silent", root / "silent")
     return "silent"
 
 
@@ -271,6 +280,7 @@ def test_a_review_file_that_is_broken(finished, root):
     assert (root / finished / "review.json").read_text() == "{"
 
 
+@pytest.mark.usefixtures("unpacked_here")
 def test_missing_images_leave_the_labels(root, template):
     about = received(root, wrong_digits(100))
     shutil.copytree(template, root / "gone")
@@ -406,6 +416,7 @@ def test_the_example_is_one_click(root):
         (zipped({"cat/1.png": b"x"}).read(), "no readable"),
     ],
 )
+@pytest.mark.usefixtures("unpacked_here")
 def test_a_refused_upload_says_why_and_the_page_continues(root, content, reason, monkeypatch):
     at = app("your_data")
     receive, received = registry.receive, []
@@ -506,6 +517,7 @@ def test_the_folder_box_exists_only_if_allowed(root, tmp_path, monkeypatch):
     assert "cannot be read" in at.error[0].value
 
 
+@pytest.mark.usefixtures("unpacked_here")
 def test_the_page_says_the_limit_of_runs(root, monkeypatch):
     about = received(root, wrong_digits(100))
     at = app("your_data", upload=about.key, step="check")
@@ -514,6 +526,7 @@ def test_the_page_says_the_limit_of_runs(root, monkeypatch):
     assert "allowed are 0 at once" in at.error[0].value
 
 
+@pytest.mark.usefixtures("unpacked_here")
 def test_names_are_shown_literally(root):
     files = {"**bold** :red[x]/1.png": pets()["cat/0.png"], "b/1.png": pets()["cat/1.png"]}
     about = received(root, zipped(files).read(), "![x](http://x)`.zip")
