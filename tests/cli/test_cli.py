@@ -47,16 +47,16 @@ def test_train_prints_one_json_object(tmp_path, capsys):
     assert numbers["test_accuracy_best"] >= numbers["test_accuracy_last"]
 
 
-def test_a_line_per_epoch_and_a_closing_table(tmp_path):
-    command = [sys.executable, "-m", "engine", "train", *QUICK, "--out", str(tmp_path / "run")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert [line[:9] for line in ended.stderr.splitlines() if line.startswith("epoch ")] == [
+def test_a_line_per_epoch_and_a_closing_table(tmp_path, capsys):
+    assert main(["train", *QUICK, "--out", str(tmp_path / "run")]) == 0
+    printed = capsys.readouterr()
+    assert [line[:9] for line in printed.err.splitlines() if line.startswith("epoch ")] == [
         "epoch   0",
         "epoch   1",
         "epoch   2",
         "epoch   3",
     ]
-    assert "label_accuracy_corrected" in ended.stdout
+    assert "label_accuracy_corrected" in printed.out
 
 
 def test_show_reads_a_run(run, capsys):
