@@ -149,7 +149,7 @@ def n_epochs(folder: Path) -> int:
     return len(read_records(folder))
 
 
-def wait_until(true, seconds: float = 60.0) -> None:
+def wait_until(true, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "waited in vain"

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from engine.config import configure
 from engine.runs.runner import Runner
@@ -28,7 +29,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 120_000  # milliseconds
 PASSCODE = "open sesame"
 
 
@@ -98,12 +99,34 @@ def chromium(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory, chromium) -> Iterator[Server]:
+def finished_folder(tmp_path_factory) -> Path:
+    """The folder of `finished_run`, to be copied; trained once for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    root.mkdir(exist_ok=True)
+    with FileLock(root / "lock"):
+        if not (root / "made").exists():
+            finished_run(root)
+            (root / "made").touch()
+    return root / "finished"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, chromium, finished_folder) -> Iterator[Server]:
     """The app, started from another folder, over a root that holds the run "finished"."""
     root = tmp_path_factory.mktemp("server") / "runs"
-    root.mkdir()
-    finished_run(root)
+    shutil.copytree(finished_folder, root / "finished")
     server = serve(root, folder=root, MIXNN_SLOTS="2", MIXNN_PASSCODE=PASSCODE)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def open_server(tmp_path_factory, chromium) -> Iterator[Server]:
+    """The app without a passcode: anyone decides on a run without an owner."""
+    root = tmp_path_factory.mktemp("open") / "runs"
+    root.mkdir()
+    server = serve(root)
     yield server
     server.stop()
 

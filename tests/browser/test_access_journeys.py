@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.browser.conftest import PASSCODE, go
+from tests.browser.conftest import go
 from tests.browser.test_review_journeys import digits, learn
 
 PAGES = ("train", "noise", "losses", "map", "sample", "labels", "compare", "your_data", "runs")
@@ -16,13 +16,13 @@ def everything(tab) -> str:
 
 
 @pytest.mark.slow
-def test_what_ann_brought_is_hers_until_she_shares_it(visit, own_server, tmp_path):
+def test_what_ann_brought_is_hers_until_she_shares_it(visit, server, tmp_path):
     images, labels, _ = digits()
     np.savez(tmp_path / "pets.npz", train_images=images, train_labels=labels, class_names=CLASSES)
-    server = own_server(MIXNN_PASSCODE=PASSCODE)
+    before = set(server.root.iterdir())
     ann, bob = visit(on=server), visit(on=server)
     learn(ann, server, tmp_path / "pets.npz")
-    name = next(p.name for p in server.root.iterdir() if p.name.startswith("npz"))
+    (name,) = (path.name for path in set(server.root.glob("npz*")) - before)
     assert "zebra" in everything(ann)
     for page in PAGES:
         go(bob, server, page, run=name, compare=name, step="review")

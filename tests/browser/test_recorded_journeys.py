@@ -8,14 +8,13 @@ from tests.runs.test_recorder import plain_torch
 
 
 @pytest.mark.slow
-def test_every_page_opens_a_recorded_loop(visit, own_server):
-    server = own_server()
-    plain_torch(server.root / "loop")
-    tab = visit("", on=server, run="loop")
+def test_every_page_opens_a_recorded_loop(visit, open_server):
+    plain_torch(open_server.root / "loop")
+    tab = visit("", on=open_server, run="loop")
     tab.get_by_text("custom: plain-torch").first.wait_for()
     for page in PAGES[1:]:
         only = {"map": {"layout": "pca"}, "compare": {"compare": "loop"}}.get(page, {})
-        go(tab, server, page, run="loop", sample="3", **only)
+        go(tab, open_server, page, run="loop", sample="3", **only)
         text = tab.locator("[data-testid=stMain]").inner_text()
         assert "Unexpected error" not in text, page
         if page == "map":

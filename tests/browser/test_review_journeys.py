@@ -2,6 +2,7 @@
 
 import csv
 import io
+import shutil
 import zipfile
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.data import load
-from tests.browser.conftest import finished_run, go, settled
+from tests.browser.conftest import go, settled
 
 N = 300
 
@@ -27,9 +28,9 @@ def learn(tab, server, path) -> None:
     """Upload a file, choose the quick check, and wait for the review."""
     go(tab, server, "your_data", step="bring")
     tab.set_input_files("input[type=file]", path)
-    tab.get_by_text("Quick", exact=True).click(timeout=60_000)
+    tab.get_by_text("Quick", exact=True).click()
     tab.get_by_role("button", name="Find wrong labels").click()
-    tab.get_by_text("What does it show?").wait_for(timeout=120_000)
+    tab.get_by_text("What does it show?").wait_for()
     settled(tab)
 
 
@@ -130,12 +131,10 @@ def test_class_folders_come_back_with_the_file_moved(visit, server, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_reviewers_at_once_keep_each_others_decisions(visit, own_server):
-    server = own_server()  # without a passcode anyone decides on a run without an owner
-    finished_run(server.root)
-    one, two = visit(on=server), visit(on=server)
+def test_two_reviewers_at_once_keep_each_others_decisions(visit, open_server, finished_folder):
+    run = shutil.copytree(finished_folder, open_server.root / "reviewed").name
+    one, two = (visit("your_data", on=open_server, step="review", run=run) for _ in range(2))
     for tab in (one, two):
-        go(tab, server, "your_data", step="review", run="finished")
         tab.get_by_text("What does it show?").wait_for()
     a = press(one, "k")
     b = press(two, "s")  # still showed the same image, and decides on it later

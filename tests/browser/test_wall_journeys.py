@@ -9,12 +9,13 @@ import pytest
 from app.server.decisions import Reviews
 from engine.analysis.label_issues import label_issues
 from engine.analysis.review_order import by_pair, doubt_of
+from engine.files import read_json, write_json
 from engine.runs.folder import RunFolder
 from tests.app.conftest import wait_until
 from tests.browser.conftest import PATIENCE, go
 
 pytestmark = pytest.mark.slow
-WALL = dict(step="review", run="finished", desk_view="wall")
+WALL = dict(step="review", desk_view="wall")
 
 
 def groups_of(folder) -> list[list[int]]:
@@ -35,19 +36,21 @@ def saved(tab) -> None:
     tab.locator(".saved", has_text="✓ Saved").wait_for(timeout=180_000)
 
 
-def stored(root) -> dict[int, tuple[str, int]]:
-    latest = Reviews(root / "finished", 500, 10).latest()
+def stored(folder) -> dict[int, tuple[str, int]]:
+    latest = Reviews(folder, 500, 10).latest()
     return {sample: (d.kind, d.label) for sample, d in latest.items()}
 
 
-def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_server, server):
+def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(
+    visit, own_server, finished_folder
+):
     own = own_server()
-    shutil.copytree(server.root / "finished", own.root / "finished")
+    folder = shutil.copytree(finished_folder, own.root / "finished")
     port = int(own.url.rpartition(":")[2])
-    given = RunFolder(own.root / "finished").labels["given"]
-    groups = groups_of(own.root / "finished")
+    given = RunFolder(folder).labels["given"]
+    groups = groups_of(folder)
     expected: dict[int, tuple[str, int]] = {}
-    tab = visit("your_data", on=own, **WALL)
+    tab = visit("your_data", on=own, run="finished", **WALL)
     ready(tab)
 
     def decide(numbers) -> None:
@@ -69,18 +72,18 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     decide(range(8))
     own.process.kill()  # perhaps with some of them on their way
     decide(range(8, 30))
-    tab.locator(".saved", has_text="kept in this browser").wait_for(timeout=60_000)
+    tab.locator(".saved", has_text="kept in this browser").wait_for()
     own.process.wait()
     own = own_server(port)
     saved(tab)
-    assert stored(own.root) == expected
+    assert stored(folder) == expected
     for number in (29, 28):
         tab.keyboard.press("u")
         for sample in groups[number]:
             del expected[sample]
     tab.wait_for_timeout(300)
     saved(tab)
-    assert stored(own.root) == expected
+    assert stored(folder) == expected
 
     own.process.kill()
     decide([28])
@@ -89,19 +92,21 @@ def test_groups_by_key_and_nothing_is_lost_when_the_server_is_killed(visit, own_
     own = own_server(port)
     again = tab.context.new_page()
     again.set_default_timeout(PATIENCE)
-    go(again, own, "your_data", **WALL)
+    go(again, own, "your_data", run="finished", **WALL)
     ready(again)
     saved(again)
-    wait_until(lambda: stored(own.root) == expected)
+    wait_until(lambda: stored(folder) == expected)
     again.keyboard.press("u")  # also after a reload
-    wait_until(lambda: len(stored(own.root)) == len(expected) - len(groups[28]))
+    wait_until(lambda: len(stored(folder)) == len(expected) - len(groups[28]))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 720), (390, 844)])
-def test_click_range_drag_preview_remove_and_open(visit, own_server, server, width, height):
-    own = own_server()
-    shutil.copytree(server.root / "finished", own.root / "finished")
-    tab = visit("your_data", on=own, width=width, height=height, **WALL)
+def test_click_range_drag_preview_remove_and_open(
+    visit, open_server, finished_folder, width, height
+):
+    folder = shutil.copytree(finished_folder, open_server.root / f"wall-{width}")
+    where = dict(on=open_server, run=folder.name, width=width, height=height)
+    tab = visit("your_data", **where, **WALL)
     ready(tab)
     tab.get_by_role("button", name="Doubt", exact=True).click()
     tiles = tab.get_by_role("gridcell")
@@ -128,34 +133,26 @@ def test_click_range_drag_preview_remove_and_open(visit, own_server, server, wid
     assert re.search(
         r"Expected mistakes in it: (about|fewer than) [\d.]+ of 2", dialog.inner_text()
     )
-    assert stored(own.root) == {}
+    assert stored(folder) == {}
     tab.keyboard.press("Enter")
-    wait_until(lambda: len(stored(own.root)) == 2)
-    assert stored(own.root)[sample] == ("change", other)
+    wait_until(lambda: len(stored(folder)) == 2)
+    assert stored(folder)[sample] == ("change", other)
     tab.locator(".tile.decided").first.wait_for()
     assert f"changed to {other}" in tiles.first.get_attribute("aria-label")
     tab.keyboard.press("x")
-    wait_until(lambda: len(stored(own.root)) == 3)
-    assert sorted(kind for kind, _ in stored(own.root).values()) == ["change", "change", "remove"]
+    wait_until(lambda: len(stored(folder)) == 3)
+    assert sorted(kind for kind, _ in stored(folder).values()) == ["change", "change", "remove"]
     tab.keyboard.press("o")
     tab.get_by_text("What does it show?").wait_for()
 
 
-def test_names_by_others_are_text(visit, own_server, server):
+def test_names_by_others_are_text(visit, open_server, finished_folder):
     """A class whose name is markup is shown as it is."""
-    own = own_server()
-    finished_run_named(own.root, server.root / "finished")
-    tab = visit("your_data", on=own, **WALL)
+    folder = shutil.copytree(finished_folder, open_server.root / "named")
+    config = read_json(folder / "config.json")
+    config["data"]["classes"][0] = '<img src=x onerror="window.acted=1">'
+    write_json(folder / "config.json", config)
+    tab = visit("your_data", on=open_server, run=folder.name, **WALL)
     ready(tab)
     assert "<img src=x onerror=" in tab.locator(".classes").inner_text()
     assert tab.evaluate("window.acted") is None
-
-
-def finished_run_named(root, template) -> None:
-    from engine.files import read_json, write_json
-
-    shutil.copytree(template, root / "finished")
-    path = root / "finished" / "config.json"
-    config = read_json(path)
-    config["data"]["classes"][0] = '<img src=x onerror="window.acted=1">'
-    write_json(path, config)
