@@ -82,7 +82,7 @@ def test_hover_shows_a_card_and_a_click_chooses_the_sample(visit):
 
 
 @pytest.mark.slow
-def test_a_lasso_fills_the_table_stands_in_the_url_and_escape_clears_it(visit):
+def test_a_lasso_fills_the_table_stands_in_the_url_and_keys_clear_it_and_zoom(visit):
     tab = visit("map", run="finished", epoch=5, layout="pca")
     canvas(tab)
     draw_lasso(tab, *WHOLE)
@@ -98,11 +98,6 @@ def test_a_lasso_fills_the_table_stands_in_the_url_and_escape_clears_it(visit):
     tab.keyboard.press("Escape")
     tab.wait_for_url(lambda url: "lasso=" not in url)
     wait_until(lambda: described(tab)[1] == 0)
-
-
-@pytest.mark.slow
-def test_keys_zoom_and_reset(visit):
-    tab = visit("map", run="finished", epoch=5, layout="pca")
     canvas(tab).focus()
     for _ in range(3):
         tab.keyboard.press("+")

@@ -9,7 +9,7 @@ import pytest
 
 from engine.runs.folder import RunFolder
 from tests.app.conftest import wait_until
-from tests.browser.conftest import finished_run, go, settled
+from tests.browser.conftest import go, settled
 from tests.browser.test_train_journeys import button, start, wait_for_epochs
 
 PAGES = (
@@ -29,6 +29,14 @@ PAGES = (
 
 def too_wide(tab, width: int) -> list[float]:
     """Right ends in pixels, of the page and of its charts, that lie beyond the window's."""
+    for _ in range(20):  # charts take their width a moment after the page is drawn
+        if not (wide := _too_wide(tab, width)):
+            break
+        tab.wait_for_timeout(250)
+    return wide
+
+
+def _too_wide(tab, width: int) -> list[float]:
     ends = [tab.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")]
     pictures = tab.locator("[data-testid='stPlotlyChart'], [data-testid='stVegaLiteChart']")
     boxes = [pictures.nth(i).bounding_box() for i in range(pictures.count())]
@@ -37,26 +45,11 @@ def too_wide(tab, width: int) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height", "theme"), [(390, 844, "dark"), (1280, 720, "light")])
-def test_every_page_fits_a_phone_and_a_projector(visit, server, width, height, theme):
-    tab = visit(width=width, height=height, theme=theme)
+def test_every_page_fits_a_phone(visit, server):  # and a projector: test_looks_journeys
+    tab = visit(width=390, height=844, theme="dark")
     for page in PAGES:
         go(tab, server, page, run="finished", epoch="6", sample="3")
-        for _ in range(20):  # charts take their width a moment after the page is drawn
-            if not (wide := too_wide(tab, width)):
-                break
-            tab.wait_for_timeout(250)
-        assert not wide, page
-
-
-@pytest.mark.slow
-def test_a_deep_link_restores_the_view_as_the_first_thing_a_server_sees(visit, own_server):
-    server = own_server()
-    finished_run(server.root)
-    tab = visit("losses", on=server, run="finished", epoch="3", sample="17")
-    tab.get_by_text("Epoch 3 of 11").wait_for()
-    tab.get_by_text("sample 17", exact=False).first.wait_for()
-    assert "epoch=3" in tab.url
+        assert not too_wide(tab, 390), page
 
 
 def press(tab, key: str, words: str) -> None:
@@ -74,7 +67,7 @@ def press(tab, key: str, words: str) -> None:
 
 
 @pytest.mark.slow
-def test_keys_walk_through_the_epochs(visit):
+def test_keys_walk_through_the_epochs_and_the_picture_is_saved_as_png(visit):
     tab = visit("losses", run="finished", epoch="8")
     tab.get_by_text("Epoch 8 of 11").wait_for()
     chart = tab.locator(".js-plotly-plot", has=tab.locator(".epoch-line"))
@@ -88,6 +81,10 @@ def test_keys_walk_through_the_epochs(visit):
     tab.keyboard.press("Space")
     tab.get_by_text("Epoch 11 of 11").wait_for()
     tab.wait_for_url(lambda url: "epoch=11" in url)
+    chart.hover()
+    with tab.expect_download() as caught:
+        chart.locator(".modebar-btn[data-title*='ownload']").first.click()
+    assert caught.value.path().read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
 
 
 def test_what_is_chosen_goes_along_to_the_next_page_and_back(visit):
@@ -176,15 +173,3 @@ def test_the_numbers_of_a_picture_are_saved(visit, server, tmp_path):
     records = RunFolder(server.root / "finished").epochs
     said = [float(row["metrics.test_accuracy"]) for row in rows]
     assert said == pytest.approx([record["metrics"]["test_accuracy"] for record in records])
-
-
-@pytest.mark.slow
-def test_a_picture_is_saved_as_png(visit, tmp_path):
-    tab = visit("losses", run="finished", epoch="6")
-    chart = tab.locator("[data-testid='stPlotlyChart']").first
-    chart.wait_for()
-    chart.hover()
-    with tab.expect_download() as caught:
-        chart.locator(".modebar-btn[data-title*='ownload']").first.click()
-    caught.value.save_as(tmp_path / "chart.png")
-    assert (tmp_path / "chart.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
