@@ -10,7 +10,9 @@ import numpy as np
 
 
 def read_records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "epochs.jsonl").read_text().splitlines()]
+    """Of complete lines: a run may be writing the next one."""
+    text = (folder / "epochs.jsonl").read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def write_records(folder: Path, records: list[dict[str, Any]]) -> None:
