@@ -49,8 +49,8 @@ def unfinished(tab) -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_home_plays_by_itself_and_a_pair_grows_in_it(visit, own_server):
-    server = own_server()
+def test_home_plays_by_itself_and_a_pair_grows_in_it(visit, open_server):
+    server = open_server
     tab = visit("", on=server)
     moves(tab)
     assert tab.locator("#first-picture").count() == 0
