@@ -4,7 +4,6 @@ TensorBoard, MLflow and Weights & Biases are extras, each written by its own lib
 table for anything else. Epochs are the steps. A fork has the epochs after its parent's.
 """
 
-import csv
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from engine.analysis.review import sample_ids
 from engine.analysis.sample_history import mixed_image, training_mix
 from engine.errors import StoreError
-from engine.files import written_whole
+from engine.files import frame_csv, written_whole
 from engine.runs.folder import RunFolder
 from engine.runs.forks import data_of
 
@@ -142,13 +142,11 @@ def write(run: RunFolder, form: str, path: Path) -> None:
 
 def _metrics(tracked: Tracked, path: Path) -> None:
     rows = [
-        {"epoch": r["epoch"], "phase": r["phase"]} | tracked.scalars(r) for r in tracked.records
+        {"epoch": record["epoch"], "phase": record["phase"]} | tracked.scalars(record)
+        for record in tracked.records
     ]
-    columns = dict.fromkeys(column for row in rows for column in row)
-    with written_whole(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
+    with written_whole(path) as temporary:
+        frame_csv(pd.DataFrame(rows), temporary)
 
 
 def _tensorboard(tracked: Tracked, path: Path) -> None:
@@ -193,10 +191,10 @@ def _sprites(tracked: Tracked) -> Any:
 
 def _mlflow(tracked: Tracked, path: Path) -> None:
     """A folder with MLflow's database and the images. It names its own place, so it cannot move."""
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param
-
     with _new_folder(path):
+        from mlflow import MlflowClient
+        from mlflow.entities import Metric, Param
+
         client = MlflowClient(tracking_uri=f"sqlite:///{path.resolve()}/mlflow.db")
         place = (path.resolve() / "artifacts").as_uri()
         experiment = client.create_experiment("MixNN Lab", artifact_location=place)
@@ -215,9 +213,9 @@ def _mlflow(tracked: Tracked, path: Path) -> None:
 
 def _wandb(tracked: Tracked, path: Path) -> None:
     """A folder that `wandb sync` sends; nothing is sent here."""
-    import wandb
-
     with _new_folder(path):
+        import wandb
+
         own = dict(
             x_disable_stats=True,
             x_disable_meta=True,
@@ -272,7 +270,7 @@ def _one_line(text: str) -> str:
 
 
 TRACKERS: dict[str, Tracker] = {
-    "metrics": Tracker("a table of all epochs", ".csv", "csv", _metrics),
+    "metrics": Tracker("a table of all epochs", ".csv", "pandas", _metrics),
     "tensorboard": Tracker("a log folder of TensorBoard", "", "tensorboard", _tensorboard),
     "mlflow": Tracker("a database of MLflow with its images", "", "mlflow", _mlflow),
     "wandb-offline": Tracker("an offline run of Weights & Biases", "", "wandb", _wandb),
