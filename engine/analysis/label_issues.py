@@ -28,7 +28,7 @@ from engine.method.noise_estimate import (
 from engine.runs.folder import RunFolder
 
 DECISIONS = KEEP, CHANGE, REVIEW = "keep", "change", "review"
-MIN_PROBABILITY = 0.8  # of the suggested class, from which a change is proposed
+MIN_PROBABILITY = 0.6  # of the suggested class, from which a change is proposed
 
 
 @dataclass(frozen=True, eq=False)

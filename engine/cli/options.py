@@ -171,9 +171,9 @@ def export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accept",
         metavar="P",
-        default="0.8",
-        help="least probability of a proposed change that nobody has decided on, 0.8 to 1; or none "
-        "(default: 0.8)",
+        default="0.6",
+        help="least probability of a proposed change that nobody has decided on, 0.6 to 1; or none "
+        "(default: 0.6)",
     )
 
 

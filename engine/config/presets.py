@@ -79,6 +79,7 @@ _SMALL_GRAY = dict(
     batch_size=64,
     learning_rate=0.05,
     weight_decay=5e-4,
+    vote_from="neighbors",
 )
 _SMALL_COLOR = dict(
     network="resnet9-w16",

@@ -18,6 +18,7 @@ from app.server.uploads import jobs, paths, registry, turns
 from app.views.your_data import decide
 from app.views.your_data.reviews import reviews_of
 from app.views.your_data.upload_step import UPLOAD
+from engine.analysis.label_issues import MIN_PROBABILITY
 from engine.data import load
 from engine.files import read_json
 from engine.runs.folder import RunFolder
@@ -310,7 +311,7 @@ def test_the_summary_counts_the_changes(sound):
     at.run()
     assert [m.value for m in at.metric] == ["1", "1", "0"]
     at.toggle(key="accept-on").set_value(True).run()
-    assert at.query_params["accept"] == "0.8"
+    assert at.query_params["accept"] == str(MIN_PROBABILITY)
     n_auto = int((issues.proposed != issues.given).sum()) - 1
     assert n_auto > 3
     assert [m.value for m in at.metric] == [str(1 + n_auto), "1", str(n_auto)]
