@@ -5,7 +5,9 @@ with decisions on labels, runs that wait or train (here or on the command line),
 that are kept or wait, and links to other folders.
 """
 
+import contextlib
 import logging
+import math
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,9 +127,18 @@ def _parent(path: Path) -> str | None:
 
 
 def _written(folder: Path) -> float:
-    """When a run was last written, in seconds since 1970; without files its folder's time."""
-    times = [(folder / name).stat().st_mtime for name in FILES if (folder / name).exists()]
-    return max(times, default=folder.stat().st_mtime)
+    """When a run was last written, in seconds since 1970; without files its folder's time.
+
+    Infinity if the folder has just been removed.
+    """
+    for paths in ([folder / name for name in FILES], [folder]):
+        times = []
+        for path in paths:
+            with contextlib.suppress(OSError):
+                times.append(path.stat().st_mtime)
+        if times:
+            return max(times)
+    return math.inf
 
 
 def _size(folder: Path) -> int:

@@ -15,7 +15,7 @@ TRAINS_AGAIN = 20.0  # seconds of training that end a pause; fewer would be a tr
 MOST_PARKED = 4  # runs that stay paused in memory without a slot
 
 
-@dataclass
+@dataclass(eq=False)
 class Job:
     """A run of this process; `request` is all that a restart needs to queue it again."""
 

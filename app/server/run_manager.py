@@ -28,7 +28,7 @@ from engine.runs.forks import fork_config, repeats_parent
 
 PATIENCE = 6.0  # seconds that runs have to finish their batch when the server shuts down
 DAY = 86400.0  # seconds
-MOST_TOGETHER = 40  # runs of one request
+MOST_TOGETHER = 250  # runs of one request, as of an experiment
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
 
 
@@ -130,12 +130,13 @@ class RunManager(RunReader):
             if not visitor.teacher:
                 self.limits.check(self._queue.live(), visitor)
             try:
-                for config in configs:
-                    settings = config.model_dump(mode="json")
-                    names.append(self._put("new", visitor, False, config=settings, group=group))
+                with self.storage.transaction():  # one write to the disk for all
+                    for config in configs:
+                        request = {"config": config.model_dump(mode="json"), "group": group}
+                        names.append(self._put("new", visitor, False, save=False, **request))
+                    self._queue.save()
             except BaseException:
-                for name in names:
-                    self._queue.withdraw(name)
+                self._queue.drop(*names)
                 raise
         return names
 
@@ -214,9 +215,12 @@ class RunManager(RunReader):
     def stop_group(self, group: str, visitor: Visitor) -> None:
         """Stop the runs of one request. Raises RunsError."""
         with self._queue.lock:
-            for job in self._queue.live():
-                if group and job.group == group:
-                    self.stop(job.name, visitor)
+            jobs = [job for job in self._queue.live() if group and job.group == group]
+            for job in jobs:
+                self._check_owner(job.name, visitor)
+                if job.started:
+                    job.runner.stop()
+            self._queue.withdraw(*(job.name for job in jobs if not job.started))
 
     def annotate(self, name: str, visitor: Visitor, title: str, note: str) -> None:
         """Give a run a title and a note, "" for none; its folder keeps its name.
@@ -318,15 +322,17 @@ class RunManager(RunReader):
                 self.limits.check(self._queue.live(), visitor)
             return self._put(kind, visitor, pinned, **request)
 
-    def _put(self, kind: str, visitor: Visitor, pinned: bool, **request: Any) -> str:
-        """Queue a request that is within the limits."""
+    def _put(
+        self, kind: str, visitor: Visitor, pinned: bool, *, save: bool = True, **request: Any
+    ) -> str:
+        """Queue a request that is within the limits. save: see `RunQueue.submit`."""
         owner = visitor.id
         if kind == "resume":  # its owner does not change
             owner = self.access.owner(request["name"]) or owner
         request |= {"kind": kind, "visitor": owner, "pinned": pinned, "from": visitor.address}
         teachers = visitor.teacher and kind != "resume"
         kept = "teacher" if teachers else "pinned" if pinned else None
-        return self._queue.submit(request, kept)
+        return self._queue.submit(request, kept, save=save)
 
 
 @st.cache_resource(show_spinner=False)

@@ -46,10 +46,11 @@ class RunQueue(Scheduler):
             job = self.jobs.get(name)
             return None if job is None else job.runner.config.dataset
 
-    def submit(self, request: dict[str, Any], kept: str | None = None) -> str:
+    def submit(self, request: dict[str, Any], kept: str | None = None, *, save: bool = True) -> str:
         """Queue what a request describes; returns the run's name.
 
-        kept: why it is never cleaned up ("pinned" or "teacher"), else None. Raises StorageError if
+        kept: why it is never cleaned up ("pinned" or "teacher"), else None. save: False: the caller
+        stores the queue, in a transaction around several calls. Raises StorageError if
         that cannot be written: nothing is queued then, and no folder remains.
         """
         reserved = request["kind"] != "resume"
@@ -62,7 +63,8 @@ class RunQueue(Scheduler):
                 self.storage.put("owners", job.name, job.owner)
                 if kept:
                     self.storage.put("kept", job.name, kept)
-                self.save()
+                if save:
+                    self.save()
         except StorageError:
             del self.jobs[job.name]
             if replaced is not None:
@@ -119,12 +121,20 @@ class RunQueue(Scheduler):
                 job.request["pinned"] = before
             raise
 
-    def withdraw(self, name: str) -> None:
-        """Remove a run that has not started from the queue, with its reserved folder."""
-        del self.jobs[name]
-        if run_folders.release(run_folders.folder_of(self.root, name)):
-            self.storage.forget(name)
-        self.save()
+    def withdraw(self, *names: str) -> None:
+        """Remove runs that have not started from the queue, with their reserved folders."""
+        gone = self.drop(*names)
+        with self.storage.transaction():
+            for name in gone:
+                self.storage.forget(name)
+            self.save()
+
+    def drop(self, *names: str) -> list[str]:
+        """Like `withdraw`, for runs that are not stored; returns those whose folders are gone."""
+        for name in names:
+            del self.jobs[name]
+        folders = {name: run_folders.folder_of(self.root, name) for name in names}
+        return [name for name, folder in folders.items() if run_folders.release(folder)]
 
     def shut_down(self, patience: float, *, save: bool) -> None:
         """Stop all training and wait for it, at most `patience` seconds; the queue stays stored."""

@@ -186,7 +186,8 @@ class Storage:
         """Remove everything about a run."""
         with self.transaction() as connection:
             for kind in ("owners", "links", "kept", "reviews", "received"):
-                self.put(kind, run, None)
+                connection.execute("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, run))
+                self._tables.pop(kind, None)
             for key in [key for key, name in self.table("shared").items() if name == run]:
                 self.put("shared", key, None)
             connection.execute("DELETE FROM decisions WHERE run = ?", (run,))

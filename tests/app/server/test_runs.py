@@ -452,8 +452,8 @@ def test_seeds_are_one_request_that_limits_count_as_one(registry):
         runs.submit_together(seeds, visitor=ANN)
     runs.stop_group(runs.info(names[0]).group, ANN)
     wait_until(lambda: sum(info.owner == "ann" for info in runs.active()) == 1)
-    with pytest.raises(RunsError, match="41 runs at once: allowed are 1 to 40"):
-        runs.submit_together([LONG] * 41, visitor=ANN)
+    with pytest.raises(RunsError, match="251 runs at once: allowed are 1 to 250"):
+        runs.submit_together([LONG] * 251, visitor=ANN)
 
 
 def test_of_a_request_all_runs_are_queued_or_none(registry, monkeypatch):
