@@ -26,10 +26,16 @@ MIXED_HELP = (
 
 def existing(config: RunConfig, rows: Sequence[Row]) -> str | None:
     """The run of these settings and this seed, finished or in the queue; None if there is none."""
-    family = setup_of(config, {"seed"})
-    found = [row for row in rows if _seed_of(row, family) == config.seed]
-    found.sort(key=lambda row: row["state"] != "done")  # a finished one, then the newest
-    return found[0]["name"] if found else None
+    return found([config], rows)[0]
+
+
+def found(configs: Sequence[RunConfig], rows: Sequence[Row]) -> list[str | None]:
+    """The run of each of the settings, see `existing`."""
+    known: dict[tuple[str, int | None], str] = {}
+    for row in sorted(rows, key=lambda row: row["state"] != "done"):  # finished ones, then newest
+        if family := _family_of(row):
+            known.setdefault((family, _seed_of(row, family)), row["name"])
+    return [known.get((setup_of(config, {"seed"}), config.seed)) for config in configs]
 
 
 def family(name: str, rows: Sequence[Row]) -> dict[int, str]:
@@ -56,10 +62,15 @@ def repeat(configs: Sequence[RunConfig]) -> list[str]:
     """
     rows = run_names.rows()
     wanted = [[with_seed(config, seed) for seed in SEEDS] for config in configs]
-    missing = [one for seeds in wanted for one in seeds if existing(one, rows) is None]
+    known = [found(seeds, rows) for seeds in wanted]
+    missing = [
+        one
+        for seeds, names in zip(wanted, known, strict=True)
+        for one, name in zip(seeds, names, strict=True)
+        if name is None
+    ]
     new = iter(runs().submit_together(missing, visitor=visitor()) if missing else [])
-    names = [[existing(one, rows) or next(new) for one in seeds] for seeds in wanted]
-    return [seeds[0] for seeds in names]
+    return [[name or next(new) for name in names][0] for names in known]
 
 
 def with_seed(config: RunConfig, seed: int) -> RunConfig:

@@ -50,7 +50,10 @@ class Access:
         """Whether a visitor may see the run in a folder below the root, for example of a sweep."""
         if folder.parent == self.root:
             return self.sees(folder.name, who)
-        dataset = dataset_of(folder)
+        return self.sees_results(dataset_of(folder), who)
+
+    def sees_results(self, dataset: str | None, who: Visitor) -> bool:
+        """Whether a visitor may see what has no owner and was measured on a data set."""
         hidden = dataset is None or is_own(dataset) or os.environ.get("MIXNN_PRIVATE") == "1"
         return not hidden or who.teacher or not has_teacher()
 

@@ -58,6 +58,10 @@ class VisibleRuns:
             note_read(folder.name)
         return visible
 
+    def sees_results(self, dataset: str | None) -> bool:
+        """Whether the visitor may see results without an owner that were measured on a data set."""
+        return self._runs.access.sees_results(dataset, self.who)
+
     def names(self) -> list[str]:
         """Names of the visible runs, newest first."""
         return [name for name in self._runs.names() if self.sees(name)]

@@ -95,6 +95,8 @@ PARAMS: dict[str, Param] = {
     "noise_of": choice("run", "settings"),
     "given_class": _whole,
     "draw": Param(0, whole, words="a whole number from 0"),  # seed of the shown mislabeled samples
+    "experiment": Param(entry=True),  # which one Compare shows; all: their list; None: runs
+    "result": Param(),  # of that experiment, see `experiment_results.of`
     "compare": Param((), names_from, ",".join, "names of runs, separated by commas", entry=True),
     "against": Param(entry=True),  # the run beside the one that Player shows
     "fool": flag(),  # Player gives wrong labels by hand

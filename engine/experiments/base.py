@@ -22,6 +22,7 @@ FORMS: dict[str, dict[str, Any]] = {
 }
 N_SEEDS = {"cifar10": 3, "cifar100": 3}
 DEFAULT_N_SEEDS = 5  # of every other data set
+MOST_ROWS = 5000  # longer tables are scatter plots of samples: plotted, not written
 QUICK_LIMIT = {"cifar10": 10_000, "cifar100": 10_000}  # images of the quick form, unless limit says
 
 

@@ -191,7 +191,7 @@ def representation(tables: Tables) -> Figures:
             title="Do samples stay with their true class in feature space?",
         )
     }
-    maps = tables["points"]
+    maps = tables.get("points", pd.DataFrame())  # too long to be stored
     for layout, words in (("umap", "UMAP"), ("pca", "PCA")):
         if len(maps) and (maps["layout"] == layout).any():
             figures[layout] = embedding_maps(

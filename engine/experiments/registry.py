@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from engine.experiments.base import Experiment, Findings, Plan, Results
 
 N_DIGITS = 5  # of the numbers in a table, after the decimal point
-MOST_ROWS = 5000  # longer tables are scatter plots of samples: plotted, not written
 
 
 @dataclass(frozen=True)
@@ -134,6 +133,7 @@ def _write_tables(tables: "dict[str, pd.DataFrame]", out: Path, stem: str) -> di
     """Write the short tables; returns table -> file name."""
     import numpy as np
 
+    from engine.experiments.base import MOST_ROWS
     from engine.runs.table import save_table
 
     names = {}

@@ -6,7 +6,7 @@ from app.components import run_list, run_names
 from app.components.page import head, parts
 from app.server.visible_runs import runs
 from app.state.url_state import get, put
-from app.views.compare import choice, comparison, panels, side_by_side, sweeps
+from app.views.compare import choice, comparison, experiments, panels, side_by_side, sweeps
 from engine.analysis import run_table
 
 ALWAYS = {"runs": "All runs", "sweeps": "Sweeps"}  # parts of the page without chosen runs as well
@@ -15,8 +15,10 @@ ALWAYS = {"runs": "All runs", "sweeps": "Sweeps"}  # parts of the page without c
 def main() -> None:
     head(
         "Does it help, and why?",
-        "Runs on the same images, side by side at the same epoch: how accurate they are, what they "
-        "memorize, and the features they learn.",
+        experiments.SENTENCE
+        if experiments.are_chosen()
+        else "Runs on the same images, side by side at the same epoch: how accurate they are, what "
+        "they memorize, and the features they learn.",
         "method",
         "cross-entropy",
         "test accuracy",
@@ -31,6 +33,10 @@ def main() -> None:
         "fork",
         "noise rate",
     )
+    experiments.choose()
+    if experiments.are_chosen():
+        experiments.show()
+        return
     active = {info.name: info.state for info in runs().active()}
     rows = run_table.rows(runs().root, active, shown=runs().sees_folder)
     names = choice.chosen_runs(rows)
