@@ -29,6 +29,7 @@ from app.server.visitors import Visitor
 SHIPPED = ROOT / "assets" / "results" / "experiments"
 POLL = 1.0  # seconds between two checks of the runs
 NICENESS = 10  # of the evaluation: pages and training have priority
+ENDED = ". The experiment ended; Start continues with what is missing"
 LIVE = ("training", "evaluating")
 
 
@@ -154,14 +155,17 @@ class Experiments:
 
     def _left(self, job: Job, names: set[str]) -> set[str]:
         """Which of these are not done. Raises RunsError if one ended otherwise, or was deleted."""
-        infos = {name: self._runs.info(job.runs[name]) for name in names}
-        for info in infos.values():
+        left = set()
+        for name in names:
+            try:
+                info = self._runs.info(job.runs[name])
+            except RunsError:
+                raise RunsError(f"{job.runs[name]} was stopped or deleted{ENDED}") from None
             if not info.active and info.state != "done":
-                raise RunsError(
-                    f"{info.name} is {info.state}: resume or delete it on Train and Runs, then "
-                    f"start the experiment again. {info.message}"
-                )
-        return {name for name, info in infos.items() if info.state != "done"}
+                raise RunsError(f"{info.name}: {info.state}, {info.message}{ENDED}")
+            if info.active:
+                left.add(name)
+        return left
 
     def _evaluate(self, job: Job) -> None:
         """Write the results. Raises RunsError with the reason of a failure."""

@@ -64,7 +64,8 @@ def show(name: str) -> None:
     shipped = stored.conclusions().get(name) if home == "shipped" else None
     tables = read_tables(folder_of(home), result)
     if shipped:
-        st.markdown(shipped.text)
+        with st.container(key="conclusions"):
+            st.markdown(shipped.text)
         st.caption(
             "From the project's README; tests are paired by seed and corrected for multiple "
             "comparisons."
@@ -112,8 +113,8 @@ def sentences(result: stored.Result, tables: dict[str, Any]) -> None:
     """The stored conclusions; those of older versions are said to be without correction."""
     if not all(isinstance(t, str) or stored.is_corrected(t) for t in tables.values()):
         st.warning(
-            "An older version wrote these sentences: what they call better, worse or not "
-            "significantly different is not corrected for multiple comparisons."
+            "An older version wrote this result: what its sentences and figures call better, worse "
+            "or not significantly different is not corrected for multiple comparisons."
         )
     if len(result.seeds) == 1:
         st.caption("One seed: neither intervals nor tests.")
@@ -166,7 +167,9 @@ def show_table(folder: Path, stem: str, result: stored.Result, tables: dict[str,
         st.caption(
             "Without its column `clear`: its tests were not corrected for multiple comparisons."
         )
-    st.dataframe(table, hide_index=True, height=360, key=f"numbers-{stem}-{name}")
+    st.dataframe(
+        table, hide_index=True, height=min(38 + 35 * len(table), 360), key=f"numbers-{stem}-{name}"
+    )
 
 
 def _again(folder: Path, stem: str, name: str) -> pd.DataFrame:

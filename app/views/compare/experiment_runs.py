@@ -22,17 +22,16 @@ UPDATE_SECONDS = 2.0
 
 def show(name: str) -> None:
     """The progress of the experiment if it is live, else the button that starts it."""
-    with st.container(border=True, key="experiment-runs"):
-        job = experiments().job(name)
-        if job is not None and job.live:
-            watch(job)
-            return
-        if job is not None and job.state == "failed":
-            st.error(escaping.lines(job.message), icon=":material/error:")
-        if runs().sees_results(DATASET):
-            offer(name)
-        else:
-            st.caption("All runs of this server are private: only its teacher starts experiments.")
+    job = experiments().job(name)
+    if job is not None and job.live:
+        watch(job)
+        return
+    if job is not None and job.state == "failed":
+        st.error(escaping.lines(job.message), icon=":material/error:")
+    if runs().sees_results(DATASET):
+        offer(name)
+    else:
+        st.caption("All runs of this server are private: only its teacher starts experiments.")
 
 
 def offer(name: str) -> None:
@@ -79,7 +78,10 @@ def found(plan: tuple[tuple[str, RunConfig], ...]) -> list[str | None]:
 def _ready(run: str) -> bool:
     """Whether the command line has trained a run, and the visitor may see it."""
     folder = experiments().cli_runs / run
-    return is_done(folder) and runs().sees_folder(folder)
+    try:
+        return is_done(folder) and runs().sees_folder(folder)
+    except EngineError:  # of another format, or damaged
+        return False
 
 
 def _what_starts(name: str, plan: tuple, existing: list[str | None]) -> str:
@@ -146,11 +148,17 @@ def watch(job: Job) -> None:
         key="stop-experiment",
         disabled=not experiments().may_stop(job, visitor()),
         help="Runs that are done are kept; Start continues with the others.",
-        on_click=page.guarded(experiments().stop),
-        args=(job.experiment, visitor()),
+        on_click=page.guarded(stop),
+        args=(job,),
     )
     with left:
         live_updates.poll("experiment", changed, every=UPDATE_SECONDS, draw=lambda: progress(job))
+
+
+def stop(job: Job) -> None:
+    """Stop an experiment. Raises RunsError if another visitor started it."""
+    experiments().stop(job.experiment, visitor())
+    put(result=None)
 
 
 def progress(job: Job) -> None:
@@ -160,11 +168,11 @@ def progress(job: Job) -> None:
         st.progress(1.0, f"All {job.n_runs} runs of {n} are done: they are evaluated now.")
         return
     own = set(job.runs.values())
-    active = [info for info in runs().active() if info.name in own and info.epoch]
-    training = [info for info in active if info.state == "running"]
+    begun = [i for i in runs().active() if i.name in own and i.state != "queued"]
+    training = [info for info in begun if info.state == "running"]
     labels = run_names.labels() if training else {}
     names = ", ".join(labels.get(info.name, info.name) for info in training)
-    done = job.n_done + sum(info.epoch / max(info.n_epochs, 1) for info in active)
+    done = job.n_done + sum(info.epoch / max(info.n_epochs, 1) for info in begun)
     st.progress(
         min(done / max(job.n_runs, 1), 1.0),
         f"{job.n_done} of {job.n_runs} runs of {n} are done{text.time_left(job.seconds_left)}. "

@@ -85,5 +85,7 @@ def opened(name: str) -> None:
             query_params=link(experiment=ALL, result=None),
             width="content",
         )
-    experiment_runs.show(name)
+    bar = st.container(border=True, key="experiment-runs")
     experiment_results.show(name)
+    with bar:  # last: after a start of the server it imports PyTorch
+        experiment_runs.show(name)
