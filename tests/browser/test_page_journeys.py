@@ -47,8 +47,8 @@ def _too_wide(tab, width: int) -> list[float]:
 @pytest.mark.slow
 def test_every_page_fits_a_phone(visit, server):  # and a projector: test_looks_journeys
     tab = visit(width=390, height=844, theme="dark")
-    for page in PAGES:
-        go(tab, server, page, run="finished", epoch="6", sample="3")
+    for page, more in [*((page, {}) for page in PAGES), ("compare", {"experiment": "detection"})]:
+        go(tab, server, page, run="finished", epoch="6", sample="3", **more)
         assert not too_wide(tab, 390), page
 
 

@@ -117,7 +117,7 @@ def sentences(result: stored.Result, tables: dict[str, Any]) -> None:
             "or not significantly different is not corrected for multiple comparisons."
         )
     if len(result.seeds) == 1:
-        st.caption("One seed: neither intervals nor tests.")
+        st.caption("One seed: there are no intervals, and no difference can be tested.")
     st.markdown(
         "\n".join(f"- {escaping.markdown(answer, MOST_CONCLUSION)}" for answer in result.answers)
         or "It has no conclusions."

@@ -87,13 +87,14 @@ def _ready(run: str) -> bool:
 def _what_starts(name: str, plan: tuple, existing: list[str | None]) -> str:
     """How many runs Start trains, how long that takes, and what it replaces."""
     missing = sum(
-        not run and not _ready(known) for (known, _), run in zip(plan, existing, strict=True)
+        not run and not _ready(sweeps) for (sweeps, _), run in zip(plan, existing, strict=True)
     )
+    known = len(plan) - missing
     if not missing:
-        words = f"All {len(plan)} runs exist: **Start** evaluates them."
+        words = f"All {known} runs are done or in the queue: **Start** evaluates them."
     else:
         words = f"**Start** trains {text.count(missing, 'run')} on {DATASET}"
-        words += f", {len(plan) - missing} of {len(plan)} exist" if missing < len(plan) else ""
+        words += f", {known} of {len(plan)} are done or in the queue" if known else ""
         words += _duration(name, missing)
     try:
         before = stored.read(experiments().results, f"{name}-{DATASET}")

@@ -165,7 +165,7 @@ def test_what_is_missing_is_trained_as_one_request_and_then_evaluated(
     plan = tuple((run_name(config), config) for config in configs)
     monkeypatch.setattr(experiment_runs, "planned", lambda name, n_seeds: plan)
     at = page("baseline")
-    assert "trains 1 run on digits, 1 of 2 exist" in texts(at)
+    assert "trains 1 run on digits, 1 of 2 are done" in texts(at)
     at.button(key="start-experiment").click().run()
     assert not at.error
     job = experiments().job("baseline")
@@ -175,7 +175,7 @@ def test_what_is_missing_is_trained_as_one_request_and_then_evaluated(
     assert len(runs().names()) == 2
     at.run()
     assert "Shown: digits, of this server" in texts(at)
-    assert "All 2 runs exist" in texts(at)
+    assert "All 2 runs are done" in texts(at)
     assert "Their results replace those of this server, of 5 seeds." in texts(at)
     assert [path.name for path in (root / "experiments/results").iterdir()] == [
         "baseline-digits.json"
