@@ -28,6 +28,7 @@ from engine.method.noise_estimate import (
 from engine.runs.folder import RunFolder
 
 DECISIONS = KEEP, CHANGE, REVIEW = "keep", "change", "review"
+MAX_DOUBTED = 0.01  # share of labels that are flagged where possibly none is wrong
 MIN_PROBABILITY = 0.6  # of the suggested class, from which a change is proposed
 
 
@@ -130,8 +131,8 @@ def label_issues(
     lowest quality, where network and neighbors together contradict the label. `proposed` differs
     from `given` only for flagged labels for which another class has a probability of at least
     MIN_PROBABILITY (see `true_class_probability`) and the network predicts that class, and nowhere
-    if there may be no wrong label at all; `warning` then says so. Raises StoreError for a run
-    without an epoch.
+    if there may be no wrong label at all; then at most MAX_DOUBTED are flagged, and `warning` says
+    so. Raises StoreError for a run without an epoch.
     """
     records = run.epochs
     if not records:
@@ -208,11 +209,14 @@ def judge(
     noise = estimate_noise(votes, given, voter) if estimated and voted.any() else None
     flagged, probability, proposed = rows[:0], np.full(len(given), np.nan), given
     if noise is not None:
-        flagged = _most_suspicious(quality, given, suggested != given, noise.by_class)
+        by_class, maybe_none = noise.by_class, noise.interval[0] < 1
+        if maybe_none and noise.n_wrong > MAX_DOUBTED * len(given):
+            by_class = by_class * (MAX_DOUBTED * len(given) / noise.n_wrong)
+        flagged = _most_suspicious(quality, given, suggested != given, by_class)
         posterior = true_class_probability(votes, pred_probs, given, noise)
         probability = posterior[rows, suggested]
         change = np.isin(rows, flagged) & (probability >= MIN_PROBABILITY)
-        change &= (pred_probs.argmax(1) == suggested) & (noise.interval[0] >= 1)
+        change &= (pred_probs.argmax(1) == suggested) & (not maybe_none)
         proposed = np.where(change, suggested, given)
     return Judgment(suggested, quality, probability, flagged, proposed, noise)
 
