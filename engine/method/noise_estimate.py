@@ -24,7 +24,7 @@ LAMBDA = 0.25  # of uniform shares, those that count
 # Right labels of which the image resembles no other of its class look wrong, too: of 2,000 photos
 # without a wrong label (CIFAR-10) 1.2 % by votes of neighbors and 3.6 and 5.0 % (two subsets) by
 # those of a linear classifier, of 5,000 3.8 %.
-OUTLIERS = {"neighbors": 0.01, "linear": 0.05}
+OUTLIERS = {"neighbors": 0.01, "linear": 0.04}
 MIN_ONE_WAY = 0.05  # share of a class's images that carry labels of another: less is no pattern
 MAX_POINTS = 400_000  # of the calibration
 POWERS = (0.25, 1.25)  # least and most sharpening
