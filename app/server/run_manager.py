@@ -20,7 +20,7 @@ from app.server.run_settings import GB
 from app.server.shutdown import at_shutdown
 from app.server.storage import storage_of
 from app.server.visible_runs import runs
-from app.server.visitors import EVERYONE, Visitor
+from app.server.visitors import EVERYONE, Visitor, has_teacher
 from engine.config import RunConfig
 from engine.runs.annotation import write_annotation
 from engine.runs.folder import open_run
@@ -28,7 +28,8 @@ from engine.runs.forks import fork_config, repeats_parent
 
 PATIENCE = 6.0  # seconds that runs have to finish their batch when the server shuts down
 DAY = 86400.0  # seconds
-MOST_TOGETHER = 250  # runs of one request, as of an experiment
+MOST_TOGETHER = 40  # runs of one request
+MOST_OF_TEACHER = 250  # the same of the teacher, or of anybody where there is none: an experiment
 __all__ = ["EVERYONE", "GB", "LIVE_STATES", "RunInfo", "RunManager", "RunsError", "Visitor", "runs"]
 
 
@@ -120,10 +121,11 @@ class RunManager(RunReader):
         """Queue several runs as one request, which limits count as one; returns their names.
 
         All are queued, or none. Raises RunsError at the visitor's limit, and for more runs than
-        MOST_TOGETHER.
+        MOST_TOGETHER or MOST_OF_TEACHER.
         """
-        if not 1 <= len(configs) <= MOST_TOGETHER:
-            raise RunsError(f"{len(configs)} runs at once: allowed are 1 to {MOST_TOGETHER}")
+        most = MOST_OF_TEACHER if visitor.teacher or not has_teacher() else MOST_TOGETHER
+        if not 1 <= len(configs) <= most:
+            raise RunsError(f"{len(configs)} runs at once: allowed are 1 to {most}")
         group, names = secrets.token_hex(4), list[str]()
         with self._queue.lock:
             self._check_alone()

@@ -24,7 +24,7 @@ from engine.experiments.base import (
     QUICK_LIMIT,
 )
 from engine.experiments.figures import FIGURES, Figures
-from engine.files import frame_csv, printable, raw_cell, read_json
+from engine.files import printable, raw_cell, read_json
 
 README = Path(__file__).with_name("README.md")
 MOST_BYTES = 8 << 20  # of one file
@@ -116,11 +116,6 @@ def is_corrected(frame: pd.DataFrame) -> bool:
     Older tables have `clear` without the corrected `p` from which it follows.
     """
     return "clear" not in frame or "p" in frame
-
-
-def table_csv(folder: Path, name: str) -> str:
-    """A table of a result as CSV that is safe to open in a spreadsheet. Raises StoreError."""
-    return frame_csv(table(folder, name))
 
 
 def picture(folder: Path, name: str) -> bytes:

@@ -111,7 +111,7 @@ def test_history_over_a_change_of_k(tmp_path, data):
 def test_readers_see_an_epoch_whole_or_not_at_all(tmp_path, data):
     """A reader that polls all the time never finds a record without its arrays."""
     folder = tmp_path / "run"
-    runner = Runner.new(quick(epochs=15), folder, data=data).start()
+    runner = Runner.new(quick(epochs=25), folder, data=data).start()
     counts, broken = set(), []
 
     def read_all():

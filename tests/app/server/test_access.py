@@ -136,9 +136,9 @@ def test_no_page_shows_a_private_run_to_a_stranger(private, template, with_publi
         shutil.copytree(template, runs().root / "public")
         hidden.remove(picture)
     for page, params in links_to(private).items():
-        parts = [more for more in parts_of(page) if more != {"step": "take"}]
-        for more in parts if with_public else parts[:1]:  # without any run no part is reached
-            seen_as_missing(page, params | more, private, hidden, picture)
+        for more in parts_of(page):
+            if more != {"step": "take"}:
+                seen_as_missing(page, params | more, private, hidden, picture)
         assert private not in everything(open_as(BOB, page, sample="0"))
     for step in ("take", "check", "bring"):
         theirs = everything(open_as(BOB, "your_data", run=private, step=step))

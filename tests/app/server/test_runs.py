@@ -442,7 +442,7 @@ def test_a_title_belongs_to_its_owner(registry, template):
     assert (row["name"], row["title"], row["note"]) == ("run", "first try", "too few epochs")
 
 
-def test_seeds_are_one_request_that_limits_count_as_one(registry):
+def test_seeds_are_one_request_that_limits_count_as_one(registry, monkeypatch):
     runs = registry(per_visitor=2)
     seeds = [LONG.changed(seed=seed) for seed in range(5)]
     names = runs.submit_together(seeds, visitor=ANN)
@@ -454,6 +454,9 @@ def test_seeds_are_one_request_that_limits_count_as_one(registry):
     wait_until(lambda: sum(info.owner == "ann" for info in runs.active()) == 1)
     with pytest.raises(RunsError, match="251 runs at once: allowed are 1 to 250"):
         runs.submit_together([LONG] * 251, visitor=ANN)
+    monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")  # now there is a teacher, who may do more
+    with pytest.raises(RunsError, match="41 runs at once: allowed are 1 to 40"):
+        runs.submit_together([LONG] * 41, visitor=ANN)
 
 
 def test_of_a_request_all_runs_are_queued_or_none(registry, monkeypatch):
