@@ -3,6 +3,7 @@
 import copy
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,6 +19,7 @@ from engine.method.leave_one_out import leave_one_out
 from engine.method.mixing import mixing_weights
 from engine.method.neighbors import nearest
 from engine.method.patch_features import patch_features
+from engine.training import evaluation
 from engine.training.batches import draw_batches
 from engine.training.control import Control, Stopped
 from engine.training.evaluation import predict
@@ -662,3 +664,16 @@ def test_soft_labels_by_bayes_rule_are_probabilities_of_all_classes(data):
     least = -np.log(soft.confidence)
     np.testing.assert_allclose(soft.loss[agrees], least[agrees], atol=1e-4, rtol=1e-3)
     assert (soft.loss[~agrees] > least[~agrees]).all()
+
+
+@pytest.mark.parametrize(("surely", "moves"), [(0.009, False), (0.011, True)])
+def test_labels_move_only_where_some_are_certainly_wrong(data, monkeypatch, surely, moves):
+    estimate = evaluation.estimate_noise
+
+    def certain(votes, given, voter):
+        found = estimate(votes, given, voter)
+        return replace(found, interval=(surely * len(given), found.interval[1]))
+
+    monkeypatch.setattr(evaluation, "estimate_noise", certain)
+    *_, last = train(quick(method="mixnn-plus", rate=0.3, epochs=4), data)
+    assert (last.metrics["changed_labels"] > 0) == moves
