@@ -1,19 +1,23 @@
 """Execute the notebooks in place, and keep what a code host can show and nothing else.
 
 python -m tests.execute_notebooks [NAME ...]       # 01_noise ...; all of them by default
-python -m tests.execute_notebooks --solved FOLDER  # copies with the hidden solutions as cells
+python -m tests.execute_notebooks --graded FOLDER  # copies that grade empty answers and solutions
 """
 
 import argparse
 import os
 import re
+import shutil
 import tempfile
 import time
 from pathlib import Path
 
 import nbformat
 
+from engine.reports.classkit import INSTRUCTOR, STUDENT, build
+
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+ANSWER, SOLUTION = "otter_answer_cell", "otter_assign_solution_cell"
 WIDGET, PNG = "application/vnd.jupyter.widget-view+json", "image/png"
 HIDDEN = re.compile(r"<details>.*?</details>", re.DOTALL)
 CODE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -27,11 +31,35 @@ def solutions(notebook) -> list[str]:
     ]
 
 
-def solved(notebook):
-    """A copy with the code of its solutions as cells at the end."""
-    copy = nbformat.from_dict(notebook)
-    copy.cells += [nbformat.v4.new_code_cell(code) for code in solutions(notebook)]
+def graded(student, instructor):
+    """A copy of a class kit's notebook that asserts its grades.
+
+    Empty answers get no point of any question, and the solutions all of them, hidden ones included.
+    """
+    answers = iter(cell.source for cell in student.cells if ANSWER in tags(cell))
+    copy = nbformat.from_dict(instructor)
+    copy.cells, number = [], 0
+    for cell in instructor.cells:
+        if cell.cell_type != "code" or SOLUTION not in tags(cell):
+            copy.cells.append(cell)
+            continue
+        number += 1
+        check = f'grader.check("exercise{number}")'
+        for source in (
+            next(answers),
+            f"assert {check}.score == 0",
+            cell.source,
+            f"assert {check}.passed_all, {check}.summary()",
+        ):
+            copy.cells.append(nbformat.v4.new_code_cell(source))
+    assert number
+    assert not list(answers)
     return copy
+
+
+def tags(cell) -> list[str]:
+    """The tags of a cell, those by otter-grader among them."""
+    return cell.metadata.get("tags", [])
 
 
 def execute(path: Path) -> None:
@@ -78,15 +106,18 @@ def run_of_the_app(root: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", help="stems of the files in notebooks/")
-    parser.add_argument("--solved", type=Path, metavar="FOLDER", help="write copies there instead")
+    parser.add_argument("--graded", type=Path, metavar="FOLDER", help="write copies there instead")
     options = parser.parse_args()
     paths = [
         p for p in sorted(FOLDER.glob("*.ipynb")) if p.stem in options.names or not options.names
     ]
-    if options.solved:
-        options.solved.mkdir(parents=True, exist_ok=True)
-        for path in paths:
-            nbformat.write(solved(nbformat.read(path, 4)), options.solved / path.name)
+    if options.graded:
+        kit = options.graded / "kit"
+        build(kit, options.names)
+        for path in sorted((kit / STUDENT).glob("*.ipynb")):
+            versions = (nbformat.read(kit / each / path.name, 4) for each in (STUDENT, INSTRUCTOR))
+            nbformat.write(graded(*versions), options.graded / path.name)
+        shutil.rmtree(kit)
         return
     with tempfile.TemporaryDirectory() as root:
         os.environ["MIXNN_RUNS"] = root

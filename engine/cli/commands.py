@@ -186,6 +186,17 @@ def publish(*, runs: list[str], out: str, folder: bool, recording: bool) -> int:
     return 0
 
 
+def classkit(*, dest: str, notebooks: list[str]) -> int:
+    """Write a class kit: student notebooks, solutions, autograder, slides and a handout."""
+    from engine.files import written_whole
+    from engine.reports.classkit import build
+
+    with written_whole(Path(dest)) as folder:
+        n = build(folder, notebooks, lambda name: print(name, file=sys.stderr, flush=True))
+    print(f"wrote {dest}: {n} notebook{'s' * (n != 1)}; start with {Path(dest) / 'README.md'}")
+    return 0
+
+
 def bench(
     *,
     images: int | None,

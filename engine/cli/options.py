@@ -267,6 +267,14 @@ def publish(parser: argparse.ArgumentParser) -> None:
     kind.add_argument("--recording", action="store_true", help="write the recording alone")
 
 
+def classkit(parser: argparse.ArgumentParser) -> None:
+    """Options of `classkit`."""
+    parser.add_argument("dest", metavar="DEST", help="new folder to write")
+    parser.add_argument(
+        "notebooks", metavar="NOTEBOOK", nargs="*", help="such as 01_noise; by default all"
+    )
+
+
 def map(parser: argparse.ArgumentParser) -> None:
     """Options of `map`."""
     from engine.embedding.maps import DIMS

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[Callable[..., int], Callable[[argparse.ArgumentParser]
     "features": (commands.features, options.features),
     "map": (commands.embed, options.map),
     "publish": (commands.publish, options.publish),
+    "classkit": (commands.classkit, options.classkit),
     "datasets": (commands.datasets, options.nothing),
     "methods": (commands.methods, options.nothing),
 }
