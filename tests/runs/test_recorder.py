@@ -76,6 +76,26 @@ def data_loader(folder):
             recorder.log(epoch, losses=losses, train_loss=losses.mean())
 
 
+def accelerated(folder):
+    """Hugging Face's accelerate, which wraps network, optimizer and batches."""
+    accelerate = pytest.importorskip("accelerate")
+    data, given = digits()
+    accelerator = accelerate.Accelerator(cpu=True)
+    rows = TensorDataset(data.images / 255, torch.from_numpy(given))
+    net = network()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5, momentum=0.9)
+    batches = DataLoader(rows, batch_size=32, shuffle=True)
+    net, optimizer, batches = accelerator.prepare(net, optimizer, batches)
+    recorder = Recorder(folder, data, given, epochs=EPOCHS, name="accelerated")
+    for epoch in range(EPOCHS):
+        for x, y in batches:
+            optimizer.zero_grad()
+            accelerator.backward(cross_entropy(net(x), y))
+            optimizer.step()
+        with torch.no_grad():
+            recorder.log(epoch, probabilities=net(data.images / 255).softmax(1))
+
+
 def partial_fit(folder):
     """scikit-learn, without images."""
     data, given = digits()
@@ -87,7 +107,7 @@ def partial_fit(folder):
         recorder.log(epoch, probabilities=model.predict_proba(x), features=x)
 
 
-@pytest.mark.parametrize("loop", [plain_torch, data_loader, partial_fit])
+@pytest.mark.parametrize("loop", [plain_torch, data_loader, accelerated, partial_fit])
 def test_a_loop_becomes_a_finished_run(loop, tmp_path):
     loop(tmp_path / "run")
     run = RunFolder(tmp_path / "run")
