@@ -16,6 +16,7 @@ from engine.errors import StoreError
 if TYPE_CHECKING:
     import numpy as np
 
+    from engine.config import RunConfig
     from engine.runs.runner import Runner
 
 
@@ -26,6 +27,7 @@ def train(
     config: str | None,
     method: str | None,
     preset: str | None,
+    dry_run: bool,
     **settings: Any,
 ) -> int:
     """Train one run and print its results."""
@@ -38,6 +40,8 @@ def train(
         made = configure(method=method or "mixnn", preset=preset or "auto", **changes)
     else:
         made = inputs.from_file(config, preset).varied(method=method, **changes)
+    if dry_run:
+        return _forecast(made, as_json)
     return _run(Runner.new(made, out or free_folder(made, Path("runs"))), as_json)
 
 
@@ -291,6 +295,24 @@ def _run(runner: "Runner", as_json: bool, shown: int = 0) -> int:
     if status in (0, INTERRUPTED) and runner.ready:
         _print_summary(runner.folder, as_json)  # the notes stand at the beginning
     return status
+
+
+def _forecast(config: "RunConfig", as_json: bool) -> int:
+    """Print what a run would take."""
+    from dataclasses import asdict
+
+    from engine.cli.console import print_table
+    from engine.data import load_data
+    from engine.profiling.forecast import forecast
+
+    found = forecast(config, load_data(config))
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return 0
+    print_table(found.rows(config))
+    if found.n_tried < found.n:
+        print(f"\nextrapolated from {found.n_tried:,} samples; nothing was kept")
+    return 0
 
 
 def _print_summary(run: Path | str, as_json: bool, with_notes: bool = False) -> None:

@@ -66,7 +66,7 @@ def axes_from_file(file: str | None, axes: dict[str, list[Any]]) -> dict[str, li
 
 
 def probability(option: str, text: str) -> float | None:
-    """A number from 0.8, the least probability of proposed changes, to 1; None for "none"."""
+    """A number from MIN_PROBABILITY, the least of proposed changes, to 1; None for "none"."""
     from engine.analysis.label_issues import MIN_PROBABILITY
 
     if text == "none":

@@ -15,6 +15,11 @@ def train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", metavar="RUN", help="run folder (default: a free name under runs/)"
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="say what would run, and about how much time, memory and disk it would take",
+    )
     _add_method_and_preset(parser)
     _add_config(parser)
     _add_plugin(parser)

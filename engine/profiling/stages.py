@@ -98,7 +98,7 @@ def measure(
         if profile:
             result["largest_costs"] = bench.largest_costs()
         bench.close()
-    result["peak_memory_mb"] = round(_peak_memory(state.device) / 1e6)
+    result["peak_memory_mb"] = round(peak_memory(state.device) / 1e6)
     return result
 
 
@@ -324,7 +324,7 @@ def peak_flops(device: torch.device, precision: str, n_sizes: int | None = None)
     return best
 
 
-def _peak_memory(device: torch.device) -> int:
+def peak_memory(device: torch.device) -> int:
     """Bytes of GPU memory, or on a CPU the peak memory of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)

@@ -8,7 +8,7 @@ import torch
 
 from engine.__main__ import main
 from engine.errors import ConfigError
-from engine.profiling import stages, steps
+from engine.profiling import forecast, stages, steps
 from engine.profiling.reference import ReferenceImplementation
 from tests.conftest import blobs, quick
 
@@ -150,3 +150,25 @@ def test_the_reference_implementation_learns_and_finds_nearest_samples():
     np.testing.assert_allclose(reference.soft.sum(1), 1, atol=1e-5)
     assert (reference.soft.argmax(1) == data.labels.numpy()).mean() > 0.9
     assert 0 <= reference.clean.min() < reference.clean.max() <= 1
+
+
+def test_a_dry_run_says_how_large_the_run_folder_becomes(tmp_path, monkeypatch, capsys):
+    options = ["--dataset", "digits", "--limit", "300", "--epochs", "6"]
+    options += ["--state-interval", "2", "--threads", "1"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(forecast, "N_TRIED", 150)  # half of them
+    assert main(["train", "--dry-run", "--json", *options]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert not list(tmp_path.iterdir()), "nothing is kept"
+    assert (said["n"], said["n_tried"], said["batches"]) == (300, 150, 5)
+    assert main(["train", "--out", "run", *options]) == 0
+    size = sum(file.stat().st_size for file in (tmp_path / "run").rglob("*") if file.is_file())
+    assert said["folder_bytes"] == pytest.approx(size, rel=0.2)
+    assert said["seconds"] > 0
+    assert said["memory_bytes"] > 50e6
+    capsys.readouterr()
+    assert main(["train", "--dry-run", *options]) == 0
+    words = capsys.readouterr().out
+    assert "6 epochs of 5 batches" in words
+    assert "extrapolated from 150 samples" in words
+    assert "3 states of the network" in words
