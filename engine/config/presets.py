@@ -123,6 +123,21 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
+# beside those of the data set, where the last block of a pretrained network is trained: it needs
+# few epochs, and its states are large
+FINE_TUNED: dict[str, Any] = dict(
+    epochs=10,
+    warmup=2,
+    correction_start=5,
+    k=5,
+    batch_size=32,
+    learning_rate=0.01,
+    vote_from="neighbors",
+    compile="none",
+    state_interval=10,
+)
+
+
 def method_settings(method: str, preset: dict[str, Any]) -> dict[str, Any]:
     """The settings of a method of METHODS beside those of a preset."""
     row = METHODS[method]

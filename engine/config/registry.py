@@ -33,6 +33,7 @@ from engine.errors import ConfigError
 GROUP = "mixnn_lab"  # of entry points: mixnn_lab.losses, mixnn_lab.weights, ...
 MOST_SOURCE = 100_000  # characters; the most that a run folder may hold
 NAME = r"[A-Za-z_][A-Za-z0-9_.-]{0,59}"
+PRETRAINED = re.compile(r"timm:[\w.]{1,100}")  # a network of timm that is fine-tuned
 CUSTOM = re.compile(rf"custom:({NAME})@([0-9a-f]{{12}})")  # a part of one's own in a setting
 
 
@@ -202,6 +203,11 @@ def is_custom(value: object) -> bool:
     return isinstance(value, str) and CUSTOM.fullmatch(value) is not None
 
 
+def is_pretrained(value: object) -> bool:
+    """Whether the value of the setting network names a network of timm."""
+    return isinstance(value, str) and PRETRAINED.fullmatch(value) is not None
+
+
 def in_words(value: Any) -> str:
     """The value of a setting for people: "custom: focal" for custom:focal@0123456789ab."""
     found = CUSTOM.fullmatch(value) if isinstance(value, str) else None
@@ -344,6 +350,9 @@ def _target(kind: str, value: str) -> Any:
     if value in BUILT_IN[kind]:
         module, _, attribute = BUILT_IN[kind][value].partition(":")
         return getattr(import_module(module), attribute)
+    if kind == "networks" and is_pretrained(value):
+        fine_tuned = import_module("engine.data.fine_tuning").fine_tuned
+        return functools.partial(fine_tuned, name=value)
     part, named = _parts.get((kind, value)), CUSTOM.fullmatch(value)
     if part is None and named:
         newest = find(kind, named[1])

@@ -24,6 +24,7 @@ from engine.config.messages import (
 )
 from engine.config.names import METHOD_ALIASES, NETWORK_ALIASES, PRESET_ALIASES
 from engine.config.presets import (
+    FINE_TUNED,
     METHOD_DEFAULTS,
     METHODS,
     PLUS_ON_PHOTOGRAPHS,
@@ -97,7 +98,9 @@ class RunConfig(BaseModel):
         description="pretrained network, timm:NAME, whose features take the place of the images",
     )
     backbone_weights: str | None = _data(
-        None, description="file with its weights; pretrained: timm downloads its own"
+        None,
+        description="file with the weights of that or of network; pretrained: timm downloads its "
+        "own",
     )
     data_seed: int = _data(
         0, ge=0, lt=2**32, description="seed of limit's subset and of generated data sets"
@@ -247,7 +250,8 @@ class RunConfig(BaseModel):
     network: str = _network(
         "auto",
         description="network; auto: small up to 28 pixels, resnet9-w16 above, linear for "
-        "rows of numbers",
+        "rows of numbers; timm:NAME: the last block of a pretrained network is trained, with "
+        "its weights in backbone_weights",
     )
     augment: str = _network(
         "crop-flip", description="augmentation: none, random shift, random shift and mirror"
@@ -346,7 +350,10 @@ class RunConfig(BaseModel):
     @classmethod
     def _known_part(cls, value: str, info: ValidationInfo) -> str:
         """Built-in parts, and parts of one's own by name and hash, known here or not."""
-        if value not in choices(str(info.field_name)) and not registry.is_custom(value):
+        name = str(info.field_name)
+        if name == "network" and registry.is_pretrained(value):
+            return value
+        if value not in choices(name) and not registry.is_custom(value):
             raise ValueError
         return value
 
@@ -464,6 +471,8 @@ def configure(*, method: str = "mixnn", preset: str = "auto", **settings: Any) -
         rate = _validated({"rate": rate}).rate
     dataset = "features" if settings.get("backbone") else settings.get("dataset", "digits")
     base = preset_settings(preset, str(dataset), rate)
+    if preset == "auto" and registry.is_pretrained(settings.get("network")):
+        base = base | FINE_TUNED
     row = method_settings(method, base)
     return _validated((row | base if method == "mixnn" else base | row) | settings)
 

@@ -46,7 +46,7 @@ def features_of(
     path = folder / "features" / f"{key.hexdigest()[:16]}.npz"
     arrays = _kept(path)
     if arrays is None:
-        network = load_network(name, weights)
+        network = load_network(backbone, weights)
         on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         arrays = {
             part: _features(network, getattr(data, part), on)
@@ -102,12 +102,19 @@ def write_features(
 
 def image_size(backbone: str) -> int:
     """The side in pixels of the images that a network was trained on. Raises DataError."""
-    network: Any = _create(_name(backbone), pretrained=False)
+    network: Any = create(backbone)
     return int(network.pretrained_cfg["input_size"][-1])
 
 
-def load_network(name: str, weights: str | None) -> nn.Module:
-    """timm's network of this name without its classifier, in evaluation mode. Raises DataError."""
+def create(backbone: str) -> nn.Module:
+    """timm's network of this name (timm:NAME), without its classifier. Raises DataError."""
+    return _create(_name(backbone), pretrained=False)
+
+
+def load_network(backbone: str, weights: str | None) -> nn.Module:
+    """The same with its weights, in evaluation mode. Raises DataError."""
+    name = _name(backbone)
+    _digest(name, weights)
     if weights == PRETRAINED:
         try:
             return _create(name, pretrained=True).eval()
@@ -200,21 +207,23 @@ def _state_dict(path: Path) -> Mapping[str, Tensor]:
 def _features(network: Any, images: Tensor, device: str) -> np.ndarray:
     """(N, D) float32 of images (N, C, H, W) uint8, resized to what a network of timm expects."""
     config = network.pretrained_cfg
-    channels, height, width = config["input_size"]
     mean, std = (torch.tensor(config[key], device=device)[:, None, None] for key in ("mean", "std"))
     network.to(device)
     chunks = []
     for chunk in images.split(BATCH):
-        pixels = chunk.to(device).float() / 255
-        if pixels.shape[1] != channels:
-            gray = pixels.mean(1, keepdim=True)
-            pixels = gray.expand(-1, channels, -1, -1)
-        if pixels.shape[2:] != (height, width):
-            pixels = functional.interpolate(
-                pixels, (height, width), mode="bicubic", antialias=True
-            ).clamp(0, 1)
+        pixels = image_batch(chunk.to(device).float() / 255, config["input_size"]).clamp(0, 1)
         chunks.append(network((pixels - mean) / std).flatten(1).float().cpu())
     return torch.cat(chunks).numpy() if chunks else np.empty((0, network.num_features), np.float32)
+
+
+def image_batch(images: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Images (B, C, H, W) float as a network expects them: size (C, H, W), of gray C times gray."""
+    channels, *sides = size
+    if images.shape[1] != channels:
+        images = images.mean(1, keepdim=True).expand(-1, channels, -1, -1)
+    if list(images.shape[2:]) != sides:
+        images = functional.interpolate(images, sides, mode="bicubic", antialias=True)
+    return images
 
 
 def _kept(path: Path) -> dict[str, np.ndarray] | None:

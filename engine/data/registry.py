@@ -229,12 +229,18 @@ def _entry(key: str) -> DataSet | None:
 
 
 def load_data(config: "RunConfig") -> "Data":
-    """The data set that the settings of a run name. Raises DataError."""
+    """The data set that the settings of a run name. Raises DataError.
+
+    Image files that a pretrained network is trained on get the size that it expects.
+    """
+    size, family = config.image_size, config.dataset.partition(":")[0]
+    if size is None and parts.is_pretrained(config.network) and family in IMAGE_FILES:
+        size = import_module(BACKBONE).image_size(config.network)
     return load(
         config.dataset,
         limit=config.limit,
         seed=config.data_seed,
-        image_size=config.image_size,
+        image_size=size,
         image_fit=config.image_fit,
         backbone=config.backbone,
         backbone_weights=config.backbone_weights,

@@ -1,7 +1,7 @@
 """The state of a run between two epochs, and how it is stored and restored."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ class State:
                 raise
             name = registry.in_words(self.network)
             raise ConfigError(f"network = {name!r}: {error}") from error
+        if registry.is_pretrained(self.network) and state_dict is None:
+            cast(Any, self.model).load_weights(config.backbone_weights)
         # faster for convolutions on CPUs and GPUs alike (tests/benchmarks/bench_precision.py)
         self.model.to(self.device).to(memory_format=torch.channels_last)
         self.compile = hardware.choose_compile(

@@ -7,9 +7,10 @@ from PIL import Image
 
 from engine.cli.parser import main
 from engine.config import configure
-from engine.data import backbone, load, load_data
+from engine.data import backbone, fine_tuning, load, load_data
 from engine.errors import ConfigError, DataError
 from engine.runs.folder import RunFolder
+from engine.runs.predictor import load_predictor
 
 timm = pytest.importorskip("timm")
 NAME = "test_byobnet"  # of timm's own tests: half a million weights, 160 x 160 pixels
@@ -74,6 +75,35 @@ def test_a_run_on_features_by_the_command_line(photos, weights, tmp_path):
     assert data.ids == tuple(run.labels["ids"].tolist())
 
 
+def test_the_last_block_of_a_pretrained_network_is_trained(photos, weights, tmp_path):
+    command = ["train", "--dataset", f"folder:{photos}", "--noise", "none", "--k", "2"]
+    command += ["--network", f"timm:{NAME}", "--image-size", "32", "--epochs", "2"]
+    command += ["--warmup", "1", "--correction-start", "1"]
+    assert main([*command, "--out", f"{tmp_path}/no"]) == 1  # nothing is downloaded
+    assert main([*command, "--weights", str(weights), "--out", f"{tmp_path}/run"]) == 0
+    run = RunFolder(tmp_path / "run")
+    assert run.info["network"] == f"timm:{NAME}"
+    before = torch.load(weights, weights_only=True)["state_dict"]
+    after = run.load_checkpoint(1)["model"]
+    changed = {
+        key.removeprefix("body.")
+        for key, value in after.items()
+        if key.startswith("body.") and not torch.equal(value, before[key.removeprefix("body.")])
+    }
+    assert changed, "the last block learns"
+    last = timm.create_model(NAME, num_classes=0).stages[-1]
+    names = {f"stages.{len(timm.create_model(NAME).stages) - 1}.{len(last) - 1}."}
+    assert all(key.startswith(tuple(names)) for key in changed), changed
+    # a network that is read again says the same
+    probabilities, _ = load_predictor(run, 1).predict_proba(load_data(run.config).images)
+    assert (probabilities.argmax(1) == run.array("prediction")[1]).all()
+
+
+def test_networks_without_known_blocks_are_refused():
+    with pytest.raises(DataError, match="Linear cannot be fine-tuned"):
+        fine_tuning.last_block(torch.nn.Linear(2, 2))
+
+
 @pytest.mark.parametrize(
     ("name", "given", "words"),
     [
@@ -105,4 +135,4 @@ def test_without_a_connection_the_error_names_the_file_to_bring(monkeypatch):
 
     monkeypatch.setattr(timm, "create_model", create_model)
     with pytest.raises(DataError, match="no route to host.*huggingface.co/timm.*--weights FILE"):
-        backbone.load_network(NAME, "pretrained")
+        backbone.load_network(f"timm:{NAME}", "pretrained")
