@@ -13,9 +13,9 @@ import numpy as np
 
 from engine.errors import StoreError
 
-MAGIC, VERSION = b"MIXNNREC", 1
+MAGIC, VERSION = b"MIXNNREC", 2
 HEAD, DATA, IMAGES, EPOCH, DONE = b"HEAD", b"DATA", b"IMGS", b"EPOC", b"DONE"
-SEEDS = b"SEED"
+SEEDS, NETWORK = b"SEED", b"NETW"
 TYPES = ("uint8", "uint16", "uint32")
 ALIGNMENT = 8  # bytes
 LOSS_RANGE = (1e-4, 1e2)  # of the codes 0 and 255; a step is 5.6 %
@@ -42,7 +42,10 @@ def blocks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise StoreError("it is no recording: the first bytes are not MIXNNREC")
     version = struct.unpack_from("<I", content, 8)[0]
     if version != VERSION:
-        raise StoreError(f"the recording has version {version}: this version reads {VERSION}")
+        raise StoreError(
+            f"the recording has version {version}: this software reads version {VERSION}; publish "
+            "the run again"
+        )
     at = 16
     while at + 8 <= len(content):
         kind, length = content[at : at + 4], struct.unpack_from("<I", content, at + 4)[0]
@@ -71,18 +74,21 @@ def pack(record: Mapping[str, Any], arrays: Arrays, before: Arrays | None = None
     before: arrays of the epoch before. Where one has the same shape and type, what is stored is the
     bitwise difference from it, which is mostly zero.
     """
-    table, parts, offset = {}, [], 0
+    table: dict[str, Any] = {}
+    parts: list[bytes] = []
+    offset = 0
     for name, values in arrays.items():
         last = (before or {}).get(name)
         xor = last is not None and (last.shape, last.dtype) == (values.shape, values.dtype)
         stored = values ^ last if xor else values
-        content = np.ascontiguousarray(stored, values.dtype.newbyteorder("<")).tobytes()
+        planes = _planes(stored)
         table[name] = dict(type=str(values.dtype), shape=values.shape, offset=offset, xor=xor)
-        parts.append(content + b"\0" * (-len(content) % ALIGNMENT))
-        offset += len(parts[-1])
+        padding = b"\0" * (-stored.nbytes % ALIGNMENT)
+        parts += [*planes, padding]
+        offset += stored.nbytes + len(padding)
     text = _json({**record, "arrays": table})
     text += b" " * (-(4 + len(text)) % ALIGNMENT)
-    return zlib.compress(b"".join([struct.pack("<I", len(text)), text, *parts]))
+    return _deflate([struct.pack("<I", len(text)) + text, *parts])
 
 
 def unpack(
@@ -98,15 +104,51 @@ def unpack(
         record = json.loads(content[4:start])
         arrays = {}
         for name, entry in record.pop("arrays").items():
-            kind = np.dtype(TYPES[TYPES.index(entry["type"])]).newbyteorder("<")
-            size = int(np.prod(entry["shape"]))
-            values = np.frombuffer(content, kind, size, start + entry["offset"])
-            arrays[name] = values.reshape(entry["shape"]).astype(entry["type"])
+            kind = np.dtype(TYPES[TYPES.index(entry["type"])])
+            size = int(np.prod(entry["shape"])) * kind.itemsize
+            values = np.frombuffer(content, np.uint8, size, start + entry["offset"])
+            arrays[name] = _from_planes(values, kind).reshape(entry["shape"])
             if entry["xor"]:
                 arrays[name] ^= before[record["run"]][name]
     except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
         raise StoreError(f"the recording is damaged: {error}") from None
     return record, arrays
+
+
+def _deflate(parts: Sequence[bytes]) -> bytes:
+    """A zlib stream of all parts, each by the strategy that makes it smallest.
+
+    Each part has Huffman codes of its own; where matches are rare, doing without them is better.
+    """
+    body = b"".join(
+        min((_segment(part, strategy) for strategy in _STRATEGIES), key=len)
+        for part in parts
+        if part
+    )
+    end = zlib.compressobj(wbits=-15).flush() + struct.pack(">I", zlib.adler32(b"".join(parts)))
+    return zlib.compress(b"")[:2] + body + end
+
+
+def _segment(part: bytes, strategy: int) -> bytes:
+    """Raw deflate blocks that end at a byte and refer to nothing before them."""
+    stream = zlib.compressobj(wbits=-15, strategy=strategy)
+    return stream.compress(part) + stream.flush(zlib.Z_SYNC_FLUSH)
+
+
+_STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)
+
+
+def _planes(values: np.ndarray) -> list[bytes]:
+    """The lowest bytes of all numbers, then the next ones: apart they compress better."""
+    content = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+    columns = content.view(np.uint8).reshape(-1, values.itemsize)
+    return [columns[:, byte].tobytes() for byte in range(values.itemsize)]
+
+
+def _from_planes(planes: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """The numbers of `_planes`, (size,)."""
+    content = np.ascontiguousarray(planes.reshape(kind.itemsize, -1).T)
+    return content.view(kind.newbyteorder("<")).ravel().astype(kind)
 
 
 def inflate(payload: bytes) -> bytes:

@@ -38,6 +38,10 @@ class Recording:
     epochs: list[list[RecordedEpoch]] = field(default_factory=list)  # by run
     ended: list[dict[str, Any] | None] = field(default_factory=list)  # by run: state and message
     seeds: list[list[dict[str, Any]]] = field(default_factory=list)  # by run: curves of other seeds
+    # by run: the record and the arrays of its network after the last epoch, float16 as uint16
+    networks: list[tuple[dict[str, Any], dict[str, np.ndarray]] | None] = field(
+        default_factory=list
+    )
 
 
 def read_recording(content: bytes) -> Recording:
@@ -56,6 +60,7 @@ def read_recording(content: bytes) -> Recording:
         epochs=[[] for _ in range(n_runs)],
         ended=[None] * n_runs,
         seeds=[[] for _ in range(n_runs)],
+        networks=[None] * n_runs,
     )
     for kind, payload in parts:
         if kind == layout.IMAGES:
@@ -67,6 +72,9 @@ def read_recording(content: bytes) -> Recording:
         elif kind == layout.SEEDS:
             block = layout.read_json_bytes(payload)
             recording.seeds[block["run"]] = block["seeds"]
+        elif kind == layout.NETWORK:
+            weights = layout.unpack(payload)
+            recording.networks[weights[0]["run"]] = weights
         elif kind == layout.DONE:
             end = layout.read_json_bytes(payload)
             recording.ended[end["run"]] = end

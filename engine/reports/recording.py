@@ -23,6 +23,7 @@ from engine.errors import StoreError
 from engine.reports import layout
 from engine.reports.images import sprite_sheet
 from engine.reports.names import public_name, titles
+from engine.reports.network import network_block
 from engine.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ class _RunRecorder:
             yield layout.block(layout.EPOCH, payload)
         if state["state"] in ENDED and state["state"] != self.ended:
             self.ended = state["state"]
+            if network := network_block(self.run, number):
+                yield network
             end = {"run": number, "state": self.ended, "message": state["message"]}
             yield layout.block(layout.DONE, layout.json_bytes(end))
 

@@ -202,6 +202,17 @@ def test_an_image_tells_its_story_and_leads_to_its_neighbors(published, open_pag
     weights = codes["weights"][place] / codes["weights"][place].sum() * 100.0
     shown = [float(text.split()[0]) for text in parts.locator("b").all_inner_texts()]
     assert np.abs(shown - weights).max() < 1
+    # by hand: the image alone is answered as both networks were recorded to answer at the end
+    tab.get_by_role("button", name="Mix by hand").click()
+    for number, slider in enumerate(tab.locator(".weight input").all()):
+        slider.fill("0" if number else "100")
+    answers = literal(tab.locator(".answers").inner_text())
+    for run, name in enumerate(("Plain training", "MixNN")):
+        last = recording.epochs[run][-1]
+        said, sure = re.search(rf"{name}.* says (\d), ([\d.]+) %", answers).groups()
+        assert int(said) == last.codes["prediction"][place]
+        assert abs(float(sure) - 100 * last.values("confidence")[place]) < 0.5
+    tab.get_by_role("button", name="Back to the story").click()
     heaviest = int(weights[1:].argmax())
     parts.nth(1 + heaviest).click()
     names = recording.head.get("ids", recording.samples)

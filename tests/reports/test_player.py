@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 
 from engine.reports.reader import Recording, read_recording
+from tests.reports.conftest import probabilities
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests" / "reports" / "player"
 SHIPPED = ROOT / "assets" / "digits.recording"
 NODE = shutil.which("node")
-# prints the sums of all arrays, weighted by place, and the stories of every sample in both runs
+# prints the sums of all arrays, weighted by place, the stories of every sample in both runs, and
+# what their networks say of an image
 SCRIPT = """
 import { readFileSync } from "node:fs";
 import { Decoder } from "./engine/reports/player/recording.js";
+import { Network } from "./engine/reports/player/network.js";
 import { story } from "./engine/reports/player/story.js";
 const recording = await new Decoder().push(readFileSync(process.argv[1]));
 const sum = (values) => {
@@ -32,7 +35,9 @@ const sums = recording.runs.map((run) => run.epochs.map(({ arrays }) =>
     Object.fromEntries(Object.entries(arrays).map(([name, values]) => [name, sum(values)]))));
 const stories = recording.runs.map((_, run) =>
     Array.from({ length: recording.n }, (_, place) => story(recording, run, place)));
-console.log(JSON.stringify({ sums, stories }));
+const image = (channel, pixel) => (37 * pixel) % 256;
+const answers = recording.runs.map(({ weights }) => new Network(weights).probabilities(image));
+console.log(JSON.stringify({ sums, stories, answers }));
 """
 
 pytestmark = pytest.mark.skipif(NODE is None, reason="no node")
@@ -72,6 +77,12 @@ def test_both_readers_read_the_same(computed, recording):
                 for name, codes in epoch.codes.items()
             }
             assert weighted == sums
+
+
+def test_the_networks_say_what_pytorch_computes(computed, recording):
+    image = ((37 * np.arange(64)) % 256).reshape(1, 1, 8, 8)
+    for network, answer in zip(recording.networks, computed["answers"], strict=True):
+        assert np.abs(probabilities(network, image)[0] - answer).max() < 1e-5
 
 
 def test_every_sentence_of_every_story_is_true(computed, recording):

@@ -19,9 +19,11 @@ from engine.reports import layout, recording
 from engine.reports.reader import Recording, read_recording
 from engine.reports.recording import RecordingWriter
 from engine.runs.folder import RunFolder
+from engine.runs.predictor import load_predictor
 from engine.runs.runner import Runner
 from tests.conftest import blobs, quick, quick_digits
 from tests.records import keep_epochs, read_records
+from tests.reports.conftest import probabilities
 
 SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "digits.recording"
 
@@ -131,6 +133,18 @@ def test_images_of_the_sheet_are_those_of_the_samples(runs, read):
         np.testing.assert_array_equal(cell, images[sample])
 
 
+def test_the_networks_say_what_those_of_the_runs_say(runs, read, tmp_path):
+    images = load_data(runs[0].config).images[:40].numpy().astype(np.float32)
+    mixed = 0.4 * images[:20] + 0.6 * images[20:]
+    for run, network in zip(runs, read.networks, strict=True):
+        answer = load_predictor(run, network[0]["epoch"]).predict_proba(mixed)[0]
+        assert np.abs(probabilities(network, mixed) - answer).max() < 0.01  # float16
+    # what cannot be computed or read leaves the recording without a network
+    folder = Path(shutil.copytree(runs[0].folder, tmp_path / "damaged"))
+    (folder / "states" / "5.pt").write_bytes(b"no network")
+    assert read_recording(RecordingWriter(RunFolder(folder)).to_bytes()).networks == [None]
+
+
 def test_a_recording_grows_without_changing_what_was_written(pair, tmp_path, content):
     folders = [Path(shutil.copytree(folder, tmp_path / folder.name)) for folder in pair]
     lines = [(folder / "epochs.jsonl").read_text() for folder in folders]
@@ -170,8 +184,8 @@ def test_a_part_of_a_recording_has_the_epochs_that_are_whole(content):
 def test_unknown_blocks_are_skipped_and_unknown_versions_refused(content):
     more = content + layout.block(b"NEWS", b"of a later version")
     assert len(read_recording(more).epochs[0]) == 6
-    newer = content[:8] + struct.pack("<I", 2) + content[12:]
-    with pytest.raises(StoreError, match="version 2: this version reads 1"):
+    newer = content[:8] + struct.pack("<I", 3) + content[12:]
+    with pytest.raises(StoreError, match="version 3: this software reads version 2"):
         read_recording(newer)
     with pytest.raises(StoreError, match="no recording"):
         read_recording(b"<!doctype html>" * 10)

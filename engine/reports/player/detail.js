@@ -4,6 +4,7 @@
 import { button, element, haloText, picture, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
 import { STATE_MEANINGS, STATE_NAMES } from "./labels.js";
+import { canMix, Mixer } from "./mixer.js";
 import { mixOf, story } from "./story.js";
 import { frame } from "./theme.js";
 import { corrects, percent, runName, unbroken } from "./words.js";
@@ -32,7 +33,12 @@ export class Detail {
     this.mix = element("div", "mix");
     const chart = element("div", "chart");
     this.surface = new Surface(chart, "P(clean) over the epochs");
-    this.root.append(head, this.top, this.facts, this.mixTitle, this.mix, chart);
+    this.byHand = button("by-hand", "Mix by hand", () => this.toggle());
+    this.mixer = new Mixer();
+    this.mixer.root.hidden = true;
+    const mixHead = element("div", "panel-head");
+    mixHead.append(this.mixTitle, this.byHand);
+    this.root.append(head, this.top, this.facts, mixHead, this.mix, this.mixer.root, chart);
     this.storyKey = "";
     this.rowKey = "";
     /** @type {Scene | null} */
@@ -51,6 +57,22 @@ export class Detail {
     });
   }
 
+  /** Weights by hand instead of the story, or the story again. */
+  toggle(on = this.mixer.root.hidden) {
+    if (!this.scene) return;
+    this.mixer.root.hidden = !on;
+    this.root.classList.toggle("mixing", on);
+    this.byHand.textContent = on ? "Back to the story" : "Mix by hand";
+    this.fillMix(this.scene);
+    if (on) this.openMixer(this.scene);
+  }
+
+  /** @param {Scene} scene */
+  openMixer(scene) {
+    this.mixTitle.textContent = "Move a weight";
+    this.mixer.open(scene, (place, size) => this.picture(scene, place, size));
+  }
+
   /** @param {Scene} scene */
   draw(scene) {
     this.scene = scene;
@@ -61,6 +83,7 @@ export class Detail {
     const storyKey = [sample, run, rows, version].join();
     if (storyKey !== this.storyKey) {
       this.storyKey = storyKey;
+      this.byHand.hidden = !canMix(scene);
       this.tell(scene);
     }
     const rowKey = `${storyKey} ${row}`;
@@ -68,6 +91,7 @@ export class Detail {
       this.rowKey = rowKey;
       this.fillSubject(scene);
       this.fillMix(scene);
+      if (!this.mixer.root.hidden) this.openMixer(scene);
     }
     this.drawChart(scene);
   }

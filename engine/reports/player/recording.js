@@ -3,7 +3,7 @@
 // engine/reports/README.md. A recording may grow: push what was appended to it.
 
 const MAGIC = "MIXNNREC";
-const VERSION = 1;
+const VERSION = 2;
 const TYPES = { uint8: Uint8Array, uint16: Uint16Array, uint32: Uint32Array };
 export const NO_PLACE = 65535; // no position on the map; a neighbor that is not recorded
 
@@ -41,6 +41,15 @@ export const NO_PLACE = 65535; // no position on the map; a neighbor that is not
  * @property {Seed[]} seeds  the same with other seeds, of which only curves are recorded
  * @property {number[]} quantiles  of Student's t at 97.5 %, by degrees of freedom from 1 on
  * @property {string} state  "" while it trains, else as in status.json
+ * @property {Weights} [weights]  of its network after the last epoch
+ *
+ * @typedef {object} Weights  See network.js.
+ * @property {number} epoch
+ * @property {[number, number, number]} shape  channels, height and width of an image
+ * @property {number[]} scale  by channel: pixels in 0..255 times scale plus offset are the input
+ * @property {number[]} offset
+ * @property {boolean[]} pooled  by convolution
+ * @property {Record<string, Codes>} arrays  float16
  *
  * @typedef {object} Seed
  * @property {string} name
@@ -147,6 +156,9 @@ export class Decoder {
     else if (kind === "SEED") {
       const { run, seeds, quantiles } = parse(content);
       Object.assign(this.recording.runs[run] ?? {}, { seeds, quantiles });
+    } else if (kind === "NETW") {
+      const { record, arrays } = unpack(content, []);
+      Object.assign(this.recording.runs[record.run] ?? {}, { weights: { ...record, arrays } });
     } else if (kind === "DONE") {
       const { run, state } = parse(content);
       if (this.recording.runs[run]) this.recording.runs[run].state = String(state);
@@ -225,11 +237,7 @@ function unpack(bytes, before) {
     const Kind = TYPES[/** @type {keyof typeof TYPES} */ (type)];
     if (!Kind) continue; // of a later version
     const size = shape.reduce((/** @type {number} */ a, /** @type {number} */ b) => a * b, 1);
-    const values = new Kind(
-      /** @type {ArrayBuffer} */ (bytes.buffer),
-      bytes.byteOffset + 4 + length + offset,
-      size,
-    );
+    const values = fromPlanes(bytes.subarray(4 + length + offset), new Kind(size));
     const last = xor && before[record.run][name];
     if (xor && !last) throw new Error(`The recording is damaged: ${name} has no epoch before.`);
     if (last) for (let i = 0; i < size; i++) values[i] ^= last[i];
@@ -237,6 +245,23 @@ function unpack(bytes, before) {
   }
   delete record.arrays;
   return { record, arrays };
+}
+
+/**
+ * Numbers whose bytes lie apart: the lowest ones of all, then the next.
+ * @param {Uint8Array} bytes
+ * @param {Codes} values  all 0
+ */
+function fromPlanes(bytes, values) {
+  const size = values.length;
+  if (values instanceof Uint8Array) values.set(bytes.subarray(0, size));
+  else {
+    for (let byte = 0; byte < values.BYTES_PER_ELEMENT; byte++) {
+      const [start, shift] = [byte * size, 8 * byte];
+      for (let i = 0; i < size; i++) values[i] |= bytes[start + i] << shift;
+    }
+  }
+  return values;
 }
 
 /** @param {Uint8Array} bytes */

@@ -76,6 +76,19 @@ export class Sprites {
    * @returns {ImageData | null}
    */
   mixed(parts) {
+    const sums = this.sum(parts);
+    if (!sums) return null;
+    const image = new ImageData(this.width, this.height);
+    for (let i = 0; i < sums.length; i++) image.data[i] = i % 4 === 3 ? 255 : Math.round(sums[i]);
+    return image;
+  }
+
+  /**
+   * The same as numbers in 0..255, RGBA by pixel.
+   * @param {{place: number, weight: number}[]} parts
+   * @returns {Float32Array | null}
+   */
+  sum(parts) {
     if (!this.sheet) return null;
     if (!this.pixels) {
       const canvas = document.createElement("canvas");
@@ -85,38 +98,16 @@ export class Sprites {
       pen.drawImage(this.sheet, 0, 0);
       this.pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
     }
-    return mix(
-      this.pixels,
-      this.sheet.width,
-      parts.map(({ place, weight }) => ({
-        corner: this.corner(place),
-        weight,
-      })),
-      this.width,
-      this.height,
-    );
-  }
-}
-
-/**
- * @param {Uint8ClampedArray} pixels  RGBA of the sheet
- * @param {number} stride  its width in pixels
- * @param {{corner: [number, number], weight: number}[]} parts
- * @param {number} width
- * @param {number} height
- */
-function mix(pixels, stride, parts, width, height) {
-  const sums = new Float32Array(4 * width * height);
-  for (const {
-    corner: [left, top],
-    weight,
-  } of parts) {
-    for (let y = 0; y < height; y++) {
-      const from = 4 * ((top + y) * stride + left);
-      for (let i = 0; i < 4 * width; i++) sums[4 * y * width + i] += weight * pixels[from + i];
+    const { pixels, width, height } = this;
+    const stride = this.sheet.width;
+    const sums = new Float32Array(4 * width * height);
+    for (const { place, weight } of parts) {
+      const [left, top] = this.corner(place);
+      for (let y = 0; y < height; y++) {
+        const from = 4 * ((top + y) * stride + left);
+        for (let i = 0; i < 4 * width; i++) sums[4 * y * width + i] += weight * pixels[from + i];
+      }
     }
+    return sums;
   }
-  const image = new ImageData(width, height);
-  for (let i = 0; i < sums.length; i++) image.data[i] = i % 4 === 3 ? 255 : Math.round(sums[i]);
-  return image;
 }

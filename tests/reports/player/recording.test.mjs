@@ -39,7 +39,7 @@ test("what is no recording is refused in words", async () => {
   );
   const later = Uint8Array.from(shipped.subarray(0, 200));
   later[8] = 9;
-  await assert.rejects(new Decoder().push(later), /version 9; this player reads version 1/);
+  await assert.rejects(new Decoder().push(later), /version 9; this player reads version 2/);
   const damaged = Uint8Array.from(shipped);
   damaged.fill(7, 40, 80);
   await assert.rejects(new Decoder().push(damaged), /damaged/);
