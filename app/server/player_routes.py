@@ -27,7 +27,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 import engine.reports
-from app.server import run_cache
+from app.server import maps, run_cache
 from app.server.endpoints import uploads
 from app.server.pacing import BEHIND, pace, turns
 from app.server.recordings import recordings
@@ -46,6 +46,8 @@ SHIPPED = Path(__file__).resolve().parents[2] / "assets" / "digits.recording"
 FOLDER = "recordings"  # first part of the addresses
 PASS = "X-Player-Pass"  # noqa: S105 - the name of a header
 ID, AT, WAIT = "X-Recording", "X-Recording-At", "X-Recording-Wait"  # headers of a response
+LATER = "X-Recording-Later"
+MAPS_EVERY = 4.0  # seconds between two requests of a viewer while maps are computed
 EVERY = 1.2  # seconds between two requests of one viewer, more under load
 FOREVER = "public, max-age=31536000, immutable"
 COMMON = {"X-Content-Type-Options": "nosniff"}
@@ -158,7 +160,8 @@ def next_bytes(names: list[str], who: Visitor, known: str, at: int) -> Response:
     """200 with the bytes from `at` on; 202 with a sentence while there is nothing to record yet.
 
     known: the id of the recording that the first `at` bytes are of; another one is sent whole. The
-    header WAIT, the seconds until the next request, is missing where nothing more will come.
+    header WAIT, the seconds until the next request, is missing where nothing more will come. LATER:
+    seconds after which a recording with better maps may take its place.
     """
     try:
         with acting_as(who), turns.turn(since=time.monotonic() + BEHIND):
@@ -173,12 +176,16 @@ def next_bytes(names: list[str], who: Visitor, known: str, at: int) -> Response:
             recording = recordings.of([*begun.values()])
             at = at if known == recording.id else 0
             content, ended = recording.since(at)
+            live = not ended or any(info.active for info in infos)
+            later = not live and maps.will_come([*begun.values()])
     except RunsError as error:
         return _refused(404, str(error))
     except EngineError as error:
         return _refused(422, str(error))
     headers = {ID: recording.id, AT: str(at), "Cache-Control": "no-store", **BINARY}
-    if not ended or any(info.active for info in infos):
+    if later:
+        headers[LATER] = f"{pace.seconds((who.id, *names), MAPS_EVERY):.2f}"
+    if live:
         headers[WAIT] = f"{pace.seconds((who.id, *names), EVERY):.2f}"
     return Response(content, 200, headers, "application/octet-stream")
 

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from app.server import run_cache
+from app.server import maps, run_cache
 from engine.errors import StoreError
 
 if TYPE_CHECKING:
@@ -54,7 +54,8 @@ class Recordings:
 
     def of(self, folders: "Sequence[RunFolder]") -> Growing:
         """The recording of these runs, which the visitor may see."""
-        key = tuple((str(f.folder), f.info["created"], f.alone) for f in folders)
+        runs = tuple((str(f.folder), f.info["created"], f.alone) for f in folders)
+        key = (*runs, maps.complete(folders))
         with self._lock:
             found = self._kept.pop(key, None) or Growing(folders)
             self._kept[key] = found

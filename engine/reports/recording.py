@@ -130,7 +130,7 @@ class _RunRecorder:
         self.places = np.full(run.info["data"]["n"], layout.NO_PLACE, np.uint16)
         self.places[samples] = np.arange(len(samples))
         self.most_neighbors = most_neighbors(run, len(samples))
-        self.has_maps = _has_maps(run)
+        self.has_maps = has_maps(run)
 
     def described(self) -> dict[str, Any]:
         """The run's part of the header."""
@@ -282,14 +282,13 @@ def _curves(number: int, others: Sequence[RunFolder]) -> dict[str, Any]:
     }
 
 
-def _has_maps(run: RunFolder) -> bool:
+def has_maps(run: RunFolder) -> bool:
     """Whether the run has ended and each epoch has a UMAP: maps of two kinds would jump."""
+    if run.status["state"] not in ENDED:
+        return False
     epochs = epoch_history(run, len(run.epochs) - 1)
-    return (
-        run.status["state"] in ENDED
-        and bool(epochs)
-        and all(read_map(e.run.folder, 2, e.record["epoch"]) is not None for e in epochs)
-    )
+    maps = (read_map(epoch.run.folder, 2, epoch.record["epoch"]) for epoch in epochs)
+    return bool(epochs) and all(layout is not None for layout in maps)
 
 
 def _require_comparable(first: RunFolder, *others: RunFolder) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import streamlit as st
 
+from app.server import maps
 from app.server.escaping import JOINER
 from app.server.run_manager import Visitor, runs
 from app.server.storage import PATIENCE, Storage
@@ -47,7 +48,8 @@ class NoMapper:
 def mapper(monkeypatch) -> NoMapper:
     """No process that warms up UMAP for each test that opens the Map page."""
     replacement = NoMapper()
-    monkeypatch.setattr(layouts, "mapper", lambda: replacement)
+    for module in (layouts, maps):
+        monkeypatch.setattr(module, "mapper", lambda: replacement)
     return replacement
 
 

@@ -114,10 +114,13 @@ class View {
       if (bytes.length) await this.player.append(bytes);
     } else if (!this.data.by_hand || !this.id) {
       const live = wait !== null;
+      const before = this.id ? this.player : undefined; // the same runs, with other maps
       [this.id, this.size] = [id, bytes.length];
-      this.show(bytes, { live, autoplay: this.data.autoplay && !live });
+      const autoplay = this.data.autoplay && !live && (!before || before.playing);
+      this.show(bytes, { live, autoplay, ...(before && { start: before.place() }) });
     }
-    return wait === null || this.data.by_hand ? null : Number(wait);
+    const next = wait ?? response.headers.get("X-Recording-Later");
+    return next === null || this.data.by_hand ? null : Number(next);
   }
 
   show(bytes, options) {
@@ -127,7 +130,7 @@ class View {
       this.player = this.script.label(this.host, bytes, { theme: this.theme, onTrain });
       return;
     }
-    this.player = this.script.mount(this.host, bytes, { ...options, ...this.options() });
+    this.player = this.script.mount(this.host, bytes, { ...this.options(), ...options });
   }
 
   options() {

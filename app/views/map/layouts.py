@@ -7,20 +7,13 @@ import streamlit as st
 from scipy.spatial import cKDTree
 
 from app.server import run_cache
-from app.server.shutdown import at_shutdown
+from app.server.maps import mapper
 from engine.embedding import projection
 from engine.embedding.maps import embedded_epochs, read_map
-from engine.embedding.worker import EmbeddingWorker
+
+__all__ = ["mapper"]
 
 NEAREST = 10  # points nearest on the map, whose labels are compared
-
-
-@st.cache_resource
-def mapper() -> EmbeddingWorker:
-    """The UMAP process of this server."""
-    process = EmbeddingWorker()
-    at_shutdown(process.close)
-    return process
 
 
 def pca(name: str, row: int, dims: int) -> np.ndarray:

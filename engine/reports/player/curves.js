@@ -11,8 +11,8 @@ import { percent, plainRun, shortName } from "./words.js";
 /** @typedef {import("./scene.js").Events} Events */
 
 const CHARTS = [
-  { metric: "test_accuracy", title: "New images right" },
-  { metric: "memorized", title: "Wrong labels memorized" },
+  { metric: "test_accuracy", title: "New images right", short: "New images right" },
+  { metric: "memorized", title: "Wrong labels memorized", short: "Memorized" },
 ];
 const LOW = 7; // units; a chart that is less high has no room for names at its lines
 const AXIS = 0.8; // units that the last chart has more, for the words below it
@@ -81,12 +81,12 @@ export class Curves {
 
   /**
    * @param {Scene} scene
-   * @param {{metric: string, title: string}} chart
+   * @param {{metric: string, title: string, short: string}} chart
    * @param {number} top
    * @param {number} height
    * @param {boolean} last
    */
-  chart(scene, { metric, title }, top, height, last) {
+  chart(scene, { metric, title, short }, top, height, last) {
     const { analysis, colors, time } = scene;
     const { pen } = this.surface;
     const { left, right } = this.area;
@@ -96,11 +96,6 @@ export class Curves {
       top + (isLow ? 2 : 2.9) * unit,
       top + height - (last ? 0.9 + AXIS : 0.9) * unit,
     ];
-    pen.textAlign = "left";
-    pen.textBaseline = "top";
-    pen.font = `600 ${unit}px ${colors.font}`;
-    pen.fillStyle = colors.ink;
-    pen.fillText(title, 0, top + 2);
     const { runs } = analysis.recording;
     const drawn = runs.map((run) => ({ points: curve(run, metric), each: lines(run, metric) }));
     const least = Math.min(
@@ -139,8 +134,13 @@ export class Curves {
         return { ...head, text: shortName(run), plain: number === plainRun(runs) };
       })
       .filter(({ value }) => !Number.isNaN(value));
-    if (isLow) this.beside(title, scene, heads, top + 2);
-    else this.names(scene, heads, ceiling, floor);
+    if (!isLow) this.names(scene, heads, ceiling, floor);
+    pen.font = `600 ${unit}px ${colors.font}`;
+    pen.textBaseline = "top";
+    const start = isLow ? this.beside(title, scene, heads, top + 2) : this.surface.width;
+    pen.textAlign = "left";
+    pen.fillStyle = colors.ink;
+    pen.fillText(pen.measureText(title).width < start ? title : short, 0, top + 2);
   }
 
   /**
@@ -294,7 +294,8 @@ export class Curves {
   }
 
   /**
-   * Values at the right end of the title's line, with names if there is room for them.
+   * Values at the right end of the title's line, with names if there is room for them; where they
+   * begin.
    * @param {string} title
    * @param {Scene} scene
    * @param {{value: number, color: string, text: string, plain: boolean}[]} heads
@@ -303,8 +304,6 @@ export class Curves {
   beside(title, { colors }, heads, top) {
     const { pen } = this.surface;
     const { unit } = colors;
-    pen.font = `600 ${unit}px ${colors.font}`;
-    pen.textBaseline = "top";
     pen.textAlign = "right";
     const values = heads.map(({ value }) => percent(value));
     const named = heads.map(({ text }, i) => `${text} ${values[i]}`);
@@ -319,6 +318,7 @@ export class Curves {
       right -= wide(texts[i]);
       this.mark(right + unit, top + 0.5 * unit, color, plain);
     }
+    return right;
   }
 
   /**

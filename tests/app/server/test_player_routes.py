@@ -11,9 +11,9 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from app.server import endpoints, first_page, player_routes, recordings, run_cache
+from app.server import endpoints, first_page, maps, player_routes, recordings, run_cache
 from app.server.page_head import PageHead
-from app.server.player_routes import AT, ID, PASS, WAIT
+from app.server.player_routes import AT, ID, LATER, PASS, WAIT
 from app.server.run_info import RunsError
 from app.server.run_manager import runs
 from app.server.visible_runs import VisibleRuns
@@ -68,18 +68,28 @@ def test_other_names_are_not_found(client, name):
     assert "root:" not in answer.text
 
 
-def test_a_finished_run_comes_whole_and_then_nothing_more(client, finished):
+def test_a_finished_run_comes_whole_and_again_with_better_maps(
+    client, finished, mapper, monkeypatch
+):
     pass_ = pass_of(ANYONE, finished)
     first = client.get(RUNS, headers=pass_)
     run = RunFolder(runs().folder(finished))
     assert first.content == RecordingWriter(run, data=run_cache.data_of(run)).to_bytes()
     assert first.headers[AT] == "0"
     assert WAIT not in first.headers
+    assert float(first.headers[LATER]) > 0  # until UMAP takes the place of PCA
+    assert (finished, 2, False) in mapper.requests
     assert first.headers["cache-control"] == "no-store"
     known = {"id": first.headers[ID], "at": str(len(first.content))}
     assert client.get(RUNS, params=known, headers=pass_).content == b""
     other = client.get(RUNS, params=known | {"id": "another"}, headers=pass_)
     assert (other.headers[AT], other.content) == ("0", first.content)
+    mapper.answer = ("failed", "no room on the disk")
+    assert LATER not in client.get(RUNS, params=known, headers=pass_).headers
+    monkeypatch.setattr(maps, "complete", lambda folders: True)
+    better = client.get(RUNS, params=known, headers=pass_)
+    assert better.headers[ID] != first.headers[ID]
+    assert LATER not in better.headers
 
 
 def test_a_run_that_trains_sends_what_it_appends_and_counts_as_watched(client, running):
