@@ -15,8 +15,8 @@ from app.server import page_head, player_routes
 
 TITLE = "MixNN Lab"
 ABOUT = (
-    "Learning with noisy labels: plain training memorizes wrong labels, MixNN finds and corrects "
-    "them."
+    "Some training labels are wrong. Plain training memorizes them; MixNN corrects them with the "
+    "help of similar images."
 )
 PICTURE = Path(__file__).resolve().parents[1] / "first_picture.html"
 

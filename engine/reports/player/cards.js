@@ -115,7 +115,8 @@ export class Cards {
     }
     fill(/** @type {HTMLElement} */ (big), percent(wrong / dataset.n), "of the labels are wrong");
     const what = dataset.name.includes(":") ? "images" : dataset.name; // else npz:mine.npz
-    setText(text, `${count(wrong)} of ${count(dataset.n)} ${what}; for example:`);
+    const examples = wrong ? ", for example labeled:" : "";
+    setText(text, `${count(wrong)} of ${count(dataset.n)} ${what}${examples}`);
     const given = recording.given[run];
     const bad = Array.from(given, (_, i) => i).filter((i) => given[i] !== truth[i]);
     const size = Math.round(2.9 * colors.unit);

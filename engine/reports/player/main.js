@@ -14,6 +14,7 @@ import { FeatureMap } from "./map.js";
 import { Decoder } from "./recording.js";
 import { describe, members } from "./selection.js";
 import { Sprites } from "./sprites.js";
+import { Tabs } from "./tabs.js";
 import { fitted, palette } from "./theme.js";
 import { Transport } from "./transport.js";
 import { FEW, Verdicts } from "./verdicts.js";
@@ -191,9 +192,17 @@ export class Player {
     const middle = element("div", "column middle");
     middle.append(this.map.root, this.histogram.root);
     const side = element("div", "column side");
-    const lower = (this.verdicts ?? this.confusion).root;
-    side.append(this.curves.root, lower, this.detail.root);
-    body.append(this.wall.root, middle, side);
+    const lower = this.verdicts ?? this.confusion;
+    side.append(this.curves.root, lower.root, this.detail.root);
+    const tabs = new Tabs(
+      [
+        ["Map", this.map],
+        ["Losses", this.histogram],
+        [this.verdicts ? "Wrong labels" : "Classes", lower],
+      ],
+      () => this.changed(),
+    );
+    body.append(this.wall.root, middle, side, tabs.root);
     this.root.replaceChildren(this.cards.root, body, this.transport.root, this.tip, this.live);
   }
 
@@ -277,6 +286,8 @@ export class Player {
     this.changed();
     this.settled();
     if (place >= 0 && this.root.classList.contains("narrow")) {
+      this.drawNow(); // so that the story is there to scroll to
+      if (this.tip) this.tip.hidden = true;
       this.detail?.root.scrollIntoView({
         block: "start",
         behavior: this.calm.matches ? "auto" : "smooth",
@@ -480,12 +491,13 @@ export class Player {
     this.root.classList.toggle("telling", scene.sample >= 0);
     this.detail?.draw(scene);
     this.wall?.draw(scene);
-    this.map?.draw(scene);
-    this.histogram?.draw(scene);
-    if (scene.sample < 0 || this.root.classList.contains("narrow")) {
-      this.curves?.draw(scene);
-      (this.verdicts ?? this.confusion)?.draw(scene);
+    const narrow = this.root.classList.contains("narrow");
+    const told = scene.sample >= 0 && !narrow; // the story takes the place of what is beside it
+    const seen = [this.map, this.histogram, ...(told ? [] : [this.verdicts ?? this.confusion])];
+    for (const panel of seen) {
+      if (!narrow || !panel?.root.classList.contains("behind")) panel?.draw(scene);
     }
+    if (!told) this.curves?.draw(scene);
     if (this.playing && performance.now() - this.spoken > SPOKEN_MS) {
       this.say(`Epoch ${epoch}. ${scoreSentence(analysis, epoch)}`);
     }
