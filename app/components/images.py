@@ -89,7 +89,7 @@ def linked_wall(
     marks: Sequence[str] | None = None,
 ) -> None:
     """Training images of a run, each with a link to its Sample page; only the links if the images
-    are missing.
+    are missing. One on a page; on a phone one row that scrolls.
 
     captions: plain text below each image; the link shows the sample's number.
     """
@@ -98,7 +98,7 @@ def linked_wall(
     except StoreError as error:
         st.caption(f"No images: {escaping.lines(error)}")
         images = None
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="linked-wall"):
         for place, (index, caption) in enumerate(zip(samples, captions, strict=True)):
             with st.container(width=size + 28, gap=None, horizontal_alignment="center"):
                 if images is None:
