@@ -239,11 +239,25 @@ def test_other_screens(published, open_page, width, height):
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     size = tab.evaluate("parseFloat(getComputedStyle(document.querySelector('.caption')).fontSize)")
     assert size >= (22 if width == 1920 else 14)
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")  # on paper: as wide as a page, light
+    player = tab.locator(".mixnn-player.printed[data-theme=dark]")
+    assert player.bounding_box()["width"] <= 690
+    assert "invert" in player.evaluate("(node) => getComputedStyle(node).filter")
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    tab.wait_for_selector(".mixnn-player[data-theme=auto]:not(.printed)")
     tab.locator(".card.run0").click()
     assert tab.locator(".mixnn-player").get_attribute("data-run") == "0"
     tab.locator(".wall canvas").last.click(position={"x": 8, "y": 8})
     assert tab.locator(".detail").is_visible()
     tab.keyboard.press("Escape")
+    matrix, losses = tab.locator(".confusion canvas"), tab.locator(".histogram canvas")
+    if width < 760:  # one of three panels at a time
+        assert not matrix.is_visible()
+        tab.get_by_role("button", name="Classes").click()
+        assert not losses.is_visible()
+    else:
+        assert losses.is_visible()
+    assert matrix.is_visible()
     tab.locator(".play").click()
     reaches(tab, len(published[1].epochs[1]) - 1)
     assert tab.locator(".caption").inner_text().startswith("After ")

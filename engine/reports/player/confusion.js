@@ -18,6 +18,7 @@ export class Confusion {
     this.on = on;
     const { root, body, head, note } = panel("confusion", "True class against");
     this.note = note;
+    this.title = head.firstElementChild;
     this.root = root;
     const choice = element("div", "choice");
     choice.setAttribute("role", "group");
@@ -118,6 +119,8 @@ export class Confusion {
     const key = [run, row, by, version].join();
     if (key === this.drawnKey && !resized) return;
     this.drawnKey = key;
+    const { truthKnown } = analysis.recording;
+    if (this.title) setText(this.title, `${truthKnown ? "True class" : "Given label"} against`);
     this.buttons.forEach((node, i) =>
       node.setAttribute("aria-pressed", String(CHOICES[i][0] === by)),
     );

@@ -52,16 +52,18 @@ export class Curves {
   /** @param {Scene} scene */
   draw(scene) {
     this.scene = scene;
-    this.fillHead(scene);
-    this.surface.fit();
-    this.surface.clear();
     const shown = CHARTS.filter(({ metric }) =>
       scene.analysis.recording.runs.some(({ epochs }) =>
         epochs.some(({ metrics }) => typeof metrics[metric] === "number"),
       ),
     );
+    this.root.hidden = !shown.length; // no test images, and the truth is not known
+    if (this.root.hidden) return;
+    this.fillHead(scene);
+    this.surface.fit();
+    this.surface.clear();
     const axis = AXIS * scene.colors.unit;
-    const height = (this.surface.height - axis) / Math.max(shown.length, 1);
+    const height = (this.surface.height - axis) / shown.length;
     shown.forEach((chart, i) => {
       const last = i === shown.length - 1;
       this.chart(scene, chart, i * height, last ? height + axis : height, last);

@@ -13,6 +13,7 @@ import { label } from "./labeler.js";
 import { FeatureMap } from "./map.js";
 import { Decoder } from "./recording.js";
 import { describe, members } from "./selection.js";
+import { fitPaper } from "./print.js";
 import { Sprites } from "./sprites.js";
 import { Tabs } from "./tabs.js";
 import { fitted, palette } from "./theme.js";
@@ -214,6 +215,7 @@ export class Player {
     const themed = () => this.fit();
     dark.addEventListener("change", themed);
     this.stops.push(() => dark.removeEventListener("change", themed));
+    this.stops.push(fitPaper(this.root));
     const target = this.options.keys === false ? this.root : document;
     const key = (/** @type {Event} */ event) => this.key(/** @type {KeyboardEvent} */ (event));
     target.addEventListener("keydown", key);
