@@ -3,7 +3,7 @@
 // the title where a chart is low.
 
 import { curve, lines } from "./bands.js";
-import { button, element, panel, setText, Surface } from "./dom.js";
+import { button, cut, element, panel, setText, Surface } from "./dom.js";
 import { listenToDrags } from "./scene.js";
 import { percent, plainRun, shortName } from "./words.js";
 
@@ -93,6 +93,7 @@ export class Curves {
     const { pen } = this.surface;
     const { left, right } = this.area;
     const { unit } = colors;
+    pen.font = `600 ${unit}px ${colors.font}`;
     const isLow = height < (last ? LOW + AXIS : LOW) * unit;
     const [ceiling, floor] = [
       top + (isLow ? 2 : 2.9) * unit,
@@ -133,7 +134,8 @@ export class Curves {
     const heads = runs
       .map((run, number) => {
         const head = this.line(scene, number, drawn[number].points, x, y);
-        return { ...head, text: shortName(run), plain: number === plainRun(runs) };
+        const text = cut(pen, shortName(run), 0.3 * this.surface.width);
+        return { ...head, text, plain: number === plainRun(runs) };
       })
       .filter(({ value }) => !Number.isNaN(value));
     if (!isLow) this.names(scene, heads, ceiling, floor);

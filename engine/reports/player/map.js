@@ -1,7 +1,7 @@
 // @ts-check
 // The map of features: similar images lie close together, the islands are the classes.
 
-import { element, haloLabel, panel, Surface } from "./dom.js";
+import { cut, element, haloLabel, panel, Surface } from "./dom.js";
 import { isWrong, RIGHT, KEPT } from "./labels.js";
 import { mixOf } from "./story.js";
 import { Raster } from "./raster.js";
@@ -213,7 +213,8 @@ export class FeatureMap {
       let x = left + width * (from[2 * c] * (1 - part) + to[2 * c] * part);
       let y = top + height * (from[2 * c + 1] * (1 - part) + to[2 * c + 1] * part);
       if (Number.isNaN(x)) return;
-      const w = pen.measureText(name).width;
+      const text = cut(pen, name, 0.35 * this.above.width);
+      const w = pen.measureText(text).width;
       x = Math.min(Math.max(x, w / 2), this.above.width - w / 2);
       for (let step = 0, wish = y; step < 12; step++) {
         y = wish + (step % 2 ? -1 : 1) * Math.ceil(step / 2) * 0.5 * size;
@@ -223,7 +224,7 @@ export class FeatureMap {
           break;
       }
       done.push({ x, y, w });
-      haloLabel(pen, name, x, y, colors.ink, colors.panel);
+      haloLabel(pen, text, x, y, colors.ink, colors.panel);
     });
   }
 

@@ -178,6 +178,15 @@ function checkPrologue(bytes) {
 }
 
 /**
+ * A text by others without what would break its line or turn the direction of what follows.
+ * @param {string} text
+ */
+export const visible = (text) =>
+  String(text)
+    .replace(/[\n\r\t\v\f\u0085\u2028\u2029]/g, " ")
+    .replace(/[\p{Cc}\p{Cs}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, "\ufffd");
+
+/**
  * @param {any} head
  * @param {Uint8Array} content
  * @returns {Recording}
@@ -186,11 +195,12 @@ function begin(head, content) {
   if (!head) throw new Error("The recording is damaged: its header is missing.");
   const { arrays } = unpack(content, []);
   const n = head.n_samples;
+  const { name, classes } = head.dataset;
   return {
-    dataset: head.dataset,
+    dataset: { ...head.dataset, name: visible(name), classes: classes.map(visible) },
     n,
     truthKnown: Boolean(head.truth_known && arrays.true),
-    ids: head.ids ?? null,
+    ids: head.ids?.map(visible) ?? null,
     images: head.images,
     sheet: null,
     lossRange: head.loss_range,
@@ -201,6 +211,8 @@ function begin(head, content) {
     truth: head.truth_known ? (arrays.true ?? null) : null,
     runs: head.runs.map((/** @type {any} */ run) => ({
       ...run,
+      name: visible(run.name),
+      title: visible(run.title),
       epochs: [],
       seeds: [],
       quantiles: [],

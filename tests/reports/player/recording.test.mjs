@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import test from "node:test";
 
-import { Decoder } from "../../../engine/reports/player/recording.js";
+import { Decoder, visible } from "../../../engine/reports/player/recording.js";
 
 const shipped = readFileSync(new URL("../../../assets/digits.recording", import.meta.url));
 
@@ -43,4 +43,8 @@ test("what is no recording is refused in words", async () => {
   const damaged = Uint8Array.from(shipped);
   damaged.fill(7, 40, 80);
   await assert.rejects(new Decoder().push(damaged), /damaged/);
+});
+
+test("names by others stay on their line and in their direction", () => {
+  assert.equal(visible("a\u202eb\nc\u0000<b>"), "a\ufffdb c\ufffd<b>");
 });
