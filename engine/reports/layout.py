@@ -19,7 +19,7 @@ SEEDS, NETWORK = b"SEED", b"NETW"
 TYPES = ("uint8", "uint16", "uint32")
 ALIGNMENT = 8  # bytes
 LOSS_RANGE = (1e-4, 1e2)  # of the codes 0 and 255; a step is 5.6 %
-MAP_STEPS, NO_PLACE = 4094, 65535  # steps along a side of the map; no position, no recorded sample
+MAP_STEPS, NO_PLACE = 1022, 65535  # steps along a side of the map; no position, no recorded sample
 MOST_BYTES = 2**30  # of one block, once decompressed
 SHARES = ("scaled_loss", "clean", "confidence", "soft_weight", "weights")  # in [0, 1]
 
