@@ -5,7 +5,7 @@
 import { element } from "./dom.js";
 import { Network } from "./network.js";
 import { mixOf } from "./story.js";
-import { percent, runName } from "./words.js";
+import { percent, runName, unbroken } from "./words.js";
 
 /** @typedef {import("./scene.js").Scene} Scene */
 /** @typedef {import("./story.js").Part} Part */
@@ -71,7 +71,7 @@ export class Mixer {
     const { recording } = scene.analysis;
     this.parts = offered(recording, scene.run, scene.row, scene.sample).map((part) => ({ ...part }));
     const { classes } = recording.dataset;
-    const size = Math.round(2.1 * scene.colors.unit);
+    const size = Math.round(1.75 * scene.colors.unit);
     const shown = this.parts.map((part, i) => {
       const row = element("label", "weight");
       const name = i ? classes[part.label] : "itself";
@@ -89,7 +89,7 @@ export class Mixer {
       return row;
     });
     this.rows.replaceChildren(...shown);
-    this.image.style.width = this.image.style.height = `${Math.round(4.2 * scene.colors.unit)}px`;
+    this.image.style.width = this.image.style.height = `${Math.round(4 * scene.colors.unit)}px`;
     this.mix(scene);
   }
 
@@ -142,11 +142,12 @@ export class Mixer {
 function answer(name, probabilities, classes, truth) {
   const [first, second] = probabilities.map((_, c) => c).sort((a, b) => probabilities[b] - probabilities[a]);
   const line = element("p");
-  const said = element("b", "", `${classes[first]}, ${percent(probabilities[first])}`);
+  const sure = (/** @type {number} */ c) => unbroken(`${classes[c]}, ${percent(probabilities[c])}`);
+  const said = element("b", "", sure(first));
   if (truth >= 0) said.className = first === truth ? "true" : "false";
   line.append(`${name} says `, said);
   if (probabilities[second] >= SECOND) {
-    line.append(`; ${classes[second]}, ${percent(probabilities[second])}`);
+    line.append(`; ${sure(second)}`);
   }
   return line;
 }
