@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from app.server import classes
 from app.server.storage import storage_of
+from app.server.visitors import Visitor
 from app.views.lesson.steps import RUNS, settings
 from engine.runs.runner import Runner
 from tests.browser.conftest import PASSCODE, go, settled
@@ -19,6 +21,9 @@ SMALLEST = """() => [...document.querySelectorAll('.st-key-projector *')].filter
   for (let q = e; q; q = q.parentElement) zoom *= parseFloat(getComputedStyle(q).zoom) || 1;
   return [zoom * parseFloat(getComputedStyle(e).fontSize), e.textContent.trim().slice(0, 40)];
 }).filter(([size]) => size < 28)"""
+
+SCROLLS = """() => { const main = document.querySelector('[data-testid=stMain]');
+  return main.scrollHeight - main.clientHeight; }"""
 
 
 def lay_ready(root) -> None:
@@ -83,6 +88,16 @@ def test_a_class_from_start_to_end(visit, own_server):
     ann.locator(".st-key-lesson-again button").click()
     choose(ann, 2)
     teacher.get_by_text("and 1 after the result was shown").wait_for()
+
+    # the projector shows the fullest results at a glance
+    leader = Visitor(classes.find(server.root, code).owner)
+    for step in (4, 5, 6):
+        classes.change(server.root, code, leader, step=step, given=(1, step))
+        wall.get_by_role("heading", name=f"{step}. ").wait_for()
+        wall.locator(".js-plotly-plot").wait_for()
+        assert not wall.evaluate(SMALLEST)
+        assert wall.evaluate(SCROLLS) == 0
+    classes.change(server.root, code, leader, step=1, given=(1,))
 
     # neither a walk through the pages nor a restart of the server loses anything
     teacher.get_by_role("link", name="Runs", exact=True).click()
