@@ -9,6 +9,7 @@ from app import warm_up
 from app.components import history, live_updates, passcode_form, run_names
 from app.components.page import guarded
 from app.server import endpoints, escaping
+from app.server.experiments import experiments
 from app.server.run_manager import runs
 from app.server.visitors import page_begins
 from app.state import url_state
@@ -86,6 +87,7 @@ def main() -> None:
         guarded(live_updates.in_turn)(page.run)
     if not guide and not home:
         path_line()
+    experiments()  # after a restart, those that were started continue
     warm_up.first_page_drawn()
 
 

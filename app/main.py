@@ -19,6 +19,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from app import warm_up  # noqa: E402
 from app.server import endpoints, first_page, player_routes  # noqa: E402
 from app.server.page_head import PageHead  # noqa: E402
+from app.server.streamlit_internals import send_pages_whole  # noqa: E402
 
 
 def not_home() -> set[str]:
@@ -33,6 +34,7 @@ def not_home() -> set[str]:
 async def lifespan(_: st.App) -> AsyncIterator[None]:
     """From the server's start, before the first visitor, to its end."""
     endpoints.uploads()
+    send_pages_whole()
     importing = warm_up.start()
     yield
     importing.join(LAST_IMPORT)

@@ -19,17 +19,20 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
-_factor: ContextVar[float] = ContextVar("factor", default=1.0)
+_enlarged: ContextVar[tuple[float, float] | None] = ContextVar("enlarged", default=None)
 
 
 @contextmanager
-def enlarged(by: float) -> Iterator[None]:
-    """Context in which `show` enlarges texts and lines, and leaves out the buttons below."""
-    token = _factor.set(by)
+def enlarged(by: float, height: float) -> Iterator[None]:
+    """Context in which `show` enlarges texts and lines, and leaves out the buttons below.
+
+    height: of each figure, in pixels.
+    """
+    token = _enlarged.set((by, height))
     try:
         yield
     finally:
-        _factor.reset(token)
+        _enlarged.reset(token)
 
 
 def show(
@@ -49,10 +52,10 @@ def show(
     selected epoch on it, so that a step does not draw it again. options: of st.plotly_chart, whose
     result is returned.
     """
-    if (by := _factor.get()) != 1:
+    if (size := _enlarged.get()) is not None:
         from engine.charts import theme  # late: it imports Plotly
 
-        theme.enlarge(fig, by)
+        theme.enlarge(fig, *size)
         return st.plotly_chart(fig, key=f"chart-{name}", alt=alt, config={"displayModeBar": False})
     file = f"{of}-{name}" if of else name
     if over_epochs:

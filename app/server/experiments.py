@@ -24,7 +24,8 @@ from app.server import escaping, visible_runs
 from app.server.run_info import RunsError
 from app.server.run_settings import ROOT
 from app.server.shutdown import at_shutdown
-from app.server.visitors import Visitor
+from app.server.visitors import Visitor, has_teacher
+from engine.errors import EngineError
 
 SHIPPED = ROOT / "assets" / "results" / "experiments"
 POLL = 1.0  # seconds between two checks of the runs
@@ -73,16 +74,39 @@ class Job:
         return each and each * (self.n_runs - self.n_done)
 
 
+def _stored(job: Job) -> dict[str, Any]:
+    """What a restart has to know of a job."""
+    ready = {name: str(folder) for name, folder in job.ready.items()}
+    return {
+        "experiment": job.experiment,
+        "seeds": list(job.seeds),
+        "owner": job.owner,
+        "group": job.group,
+        "runs": dict(job.runs),
+        "ready": ready,
+    }
+
+
+def _restored(stored: dict[str, Any]) -> Job:
+    ready = {name: Path(folder) for name, folder in stored["ready"].items()}
+    return Job(**stored | {"seeds": tuple(stored["seeds"]), "ready": ready})
+
+
 class Experiments:
     """The experiments that were started on this server, by name; the latest one of each counts.
 
-    runs: the `RunManager`. Methods may be called from any thread.
+    runs: the `RunManager`. Live ones are stored (entries "experiments") and followed again after a
+    restart, and so is who started a result (entries "results"). Methods may be called from any
+    thread.
     """
 
     def __init__(self, runs: Any):
         self._runs = runs
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
+        if runs.trains_here:
+            for stored in list(runs.storage.table("experiments").values()):
+                self._begin(_restored(stored))
 
     @property
     def results(self) -> Path:
@@ -106,9 +130,23 @@ class Experiments:
             before = self._jobs.get(job.experiment)
             if before is not None and before.live:
                 raise RunsError(f"the experiment {job.experiment} is {before.state} already")
-            self._jobs[job.experiment] = job
-        job.n_done = job.n_before = job.n_runs - len(self._left(job, set(job.runs)))
+            self._runs.storage.put("experiments", job.experiment, _stored(job))
+            self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        self._jobs[job.experiment] = job
         threading.Thread(target=self._follow, args=(job,), name="experiment", daemon=True).start()
+
+    def may_start(self, experiment: str, data: str, who: Visitor) -> bool:
+        """Whether a visitor may start an experiment, which replaces its result of this server.
+
+        data: the data set. Of a result, it is who started it, and the teacher; anybody where there
+        is no teacher and nobody is known to have started it.
+        """
+        if who.teacher or not (self.results / f"{experiment}-{data}.json").exists():
+            return True
+        owner = self._runs.storage.table("results").get(experiment)
+        return owner == who.id or (owner is None and not has_teacher())
 
     def may_stop(self, job: Job, who: Visitor) -> bool:
         """Whether a visitor may stop an experiment: who started it, and the teacher."""
@@ -123,6 +161,7 @@ class Experiments:
             raise RunsError(f"the experiment {experiment} was started by another visitor")
         job.state = "stopped"
         self._end(job)
+        self._runs.storage.put("experiments", experiment, None)
         self._runs.stop_group(job.group, who)
 
     def close(self) -> None:
@@ -138,20 +177,29 @@ class Experiments:
 
     def _follow(self, job: Job) -> None:
         try:
-            left = set(job.runs)
-            while left := self._left(job, left):
+            left = self._left(job, set(job.runs))
+            job.n_before = job.n_runs - len(left)
+            while left:
                 job.n_done = job.n_runs - len(left)
                 if job.stopped.wait(POLL):
                     return
+                left = self._left(job, left)
             job.n_done = job.n_runs
             if not job.stopped.is_set():
                 job.state = "evaluating"
                 self._evaluate(job)
+                with self._runs.storage.transaction():
+                    self._runs.storage.put("results", job.experiment, job.owner)
+                    self._runs.storage.put("experiments", job.experiment, None)
                 job.state = "done"
         except Exception as error:
             if not job.stopped.is_set():
                 job.message = escaping.without_paths(error, self._runs.root)
                 job.state = "failed"
+                with contextlib.suppress(
+                    EngineError
+                ):  # a full disk: it fails again after a restart
+                    self._runs.storage.put("experiments", job.experiment, None)
 
     def _left(self, job: Job, names: set[str]) -> set[str]:
         """Which of these are not done. Raises RunsError if one ended otherwise, or was deleted."""

@@ -24,6 +24,7 @@ except ImportError:
     _runtime = None  # type: ignore[assignment]  # absent
 
 THREAD = "ScriptRunner"  # prefix of the names of threads that run a page
+LATER, MOST_TRIES = 0.02, 250  # seconds until a fragment is requested again; five seconds at most
 
 
 def _context() -> Any | None:
@@ -64,3 +65,31 @@ def media_url(content: bytes, mimetype: str, name: str) -> str | None:
     """The URL path of a file that the server keeps in memory while this session exists."""
     manager = getattr(runtime(), "media_file_mgr", None)
     return None if manager is None else manager.add(content, mimetype, name)
+
+
+def send_pages_whole() -> None:
+    """Let a fragment wait until the page before it was sent; call it once, before the first page.
+
+    Streamlit starts a new script runner for a fragment as soon as that of the page has ended, and
+    drops what the page has drawn but the event loop has not passed on yet. On a busy server the
+    page then stays incomplete, or the browser reports a "Bad delta path index".
+    """
+    request = getattr(AppSession, "request_rerun", None)
+    if request is None:
+        return
+
+    def request_rerun(session: Any, client_state: Any, tries: int = 0) -> None:
+        waits = client_state and client_state.fragment_id and _has_ended(session)
+        if waits and tries < MOST_TRIES:
+            loop = session._event_loop
+            loop.call_later(LATER, request_rerun, session, client_state, tries + 1)
+        else:
+            request(session, client_state)
+
+    AppSession.request_rerun = request_rerun  # type: ignore[assignment,method-assign]
+
+
+def _has_ended(session: Any) -> bool:
+    """Whether a session has a script runner that takes no more requests."""
+    requests = getattr(getattr(session, "_scriptrunner", None), "_requests", None)
+    return getattr(getattr(requests, "_state", None), "name", "") == "STOP"

@@ -168,15 +168,21 @@ def bound(
     """key and on_change of a widget that shows and changes a value.
 
     shown: what to show if nothing is selected; with instead, in any case. within: the widget's
-    range; a link may exceed it. convert: the widget's value -> the value to store.
-
-    A value changed elsewhere is shown by a new widget, with a revision in its key: a browser may
-    still report the value of the old one, together with its next event.
+    range; a link may exceed it. convert: the widget's value -> the value to store. See `chosen`.
     """
     value = get(name)
     value = shown if value is None or instead else value
     if within is not None and value is not None:
         value = type(value)(min(max(value, within[0]), within[1]))
+    return chosen(name, value, lambda new: put(**{name: convert(new) if convert else new}))
+
+
+def chosen(name: str, value: Any, store: Callable[[Any], None]) -> dict:
+    """key and on_change of a widget that shows a value and stores what the visitor chooses.
+
+    A value changed elsewhere is shown by a new widget, with a revision in its key: a browser may
+    still report the value of the old one, together with its next event.
+    """
     versions = st.session_state.setdefault(SHOWN, {}).setdefault(name, {0: value})
     revision = next(reversed(versions))
     if versions[revision] != value:
@@ -190,7 +196,7 @@ def bound(
         value = st.session_state.get(key)
         if revision in versions and versions[revision] != value:
             versions[revision] = value
-            put(**{name: convert(value) if convert else value})
+            store(value)
 
     return {"key": key, "on_change": take}
 

@@ -265,8 +265,7 @@ def explain_failures(runs: dict[str, Sequence[dict]]) -> Explanation:
         "None of the changes cost more than chance in this run: try another seed or noise rate."
         if outcome == "none"
         else f"The most costly here is {RUN_NAMES[worst]}, with "
-        f"{percentage_points(costs[worst])} of test accuracy lost, and the diagnoses "
-        "below the bars name what a run shows by itself."
+        f"{percentage_points(costs[worst])} of test accuracy lost."
     )
     return Explanation(
         outcome,

@@ -74,15 +74,20 @@ def figure(*, height: int = 340, x: str = "", y: str = "", **layout) -> go.Figur
     return go.Figure(layout=shared).update_layout(**layout)
 
 
-def enlarge(fig: go.Figure, by: float) -> None:
-    """Enlarge texts, margins, lines and markers of a figure, for a projector; its width is free."""
+def enlarge(fig: go.Figure, by: float, height: float) -> None:
+    """Enlarge texts, margins, lines and markers of a figure, for a projector.
+
+    height: of the figure, in pixels; its width is free. The upper margin grows less: there is no
+    toolbar in it.
+    """
     layout = fig.layout
     size = by * layout.font.size
+    margin = {side: by * (layout.margin[side] or 0) for side in "lrtb"}
     fig.update_layout(  # Streamlit's theme sets every size that is not explicit
-        height=0.8 * by * layout.height,
+        height=height,
         font_size=size,
         legend_font_size=size,
-        margin={side: by * (layout.margin[side] or 0) for side in "lrtb"},
+        margin=margin | {"t": 0.6 * margin["t"]},
         annotations=[
             note.update(font_size=by * (note.font.size or layout.font.size))
             for note in layout.annotations

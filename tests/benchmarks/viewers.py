@@ -1,8 +1,8 @@
 """Visitors without a screen: Streamlit's protocol over a websocket, as its own front end speaks it.
 
-A Viewer requests pages, presses buttons, and polls as a browser does: some time after the
-component of app/components/live_updates.py came with a new serial number, and at every fragment's
-interval.
+A Viewer requests pages, fills in fields, presses buttons, and polls as a browser does: some time
+after the component of app/components/live_updates.py came with a new serial number, and at every
+fragment's interval.
 """
 
 import asyncio
@@ -17,6 +17,9 @@ from urllib.parse import urlencode
 from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from streamlit.proto.Slider_pb2 import Slider
+from streamlit.proto.WidgetStates_pb2 import WidgetState
+from streamlit.web.server.starlette.starlette_app_utils import generate_xsrf_token_string
 
 try:
     from websockets.asyncio.client import connect
@@ -45,6 +48,8 @@ class Viewer:
 
     socket: object
     buttons: dict[str, tuple[str, str]] = field(default_factory=dict)  # label or key -> ids
+    fields: dict[str, Any] = field(default_factory=dict)  # key -> message of a radio, slider, text
+    values: dict[str, WidgetState] = field(default_factory=dict)  # id -> what was filled in
     pages: list[str] = field(default_factory=list)  # addresses, the first page's is ""
     problems: list[str] = field(default_factory=list)  # errors that a page showed
     latencies: list[float] = field(default_factory=list)  # of polls, seconds
@@ -52,6 +57,7 @@ class Viewer:
 
     def __post_init__(self):
         self.query, self._page = "", ""
+        self._script = ""  # hash of the open page, which the browser sends once it knows it
         self._timers: dict[str, asyncio.Task] = {}  # of fragments, and of components by their ids
         self._intervals: dict[str, float] = {}
         self._serials: dict[str, int] = {}  # of components, as last received
@@ -59,15 +65,23 @@ class Viewer:
         self._due: dict[str, float] = {}  # component or fragment -> time of its unanswered request
         self._runs: dict[str, dict[str, float]] = {}  # script run -> what it answers
         self._drawn: asyncio.Future | None = None
+        self._polled: float | None = None  # when the newest poll was sent, until it is answered
+        self._begun = False  # whether the page that was asked for last has begun to come
         self._n_bytes = 0
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
     async def join(cls, url: str) -> "Viewer":
-        """Connect to the app at http://host:port."""
+        """Connect to the app at http://host:port, as a browser of its own."""
         address = url.replace("http", "ws", 1) + "/_stcore/stream"
         return cls(
-            await connect(address, subprotocols=["streamlit"], max_size=None, ping_interval=None)
+            await connect(
+                address,
+                subprotocols=["streamlit"],
+                additional_headers={"Cookie": f"_streamlit_xsrf={generate_xsrf_token_string()}"},
+                max_size=None,
+                ping_interval=None,
+            )
         )
 
     async def leave(self) -> None:
@@ -77,8 +91,17 @@ class Viewer:
 
     async def open(self, page: str, *, patience: float = PATIENCE, **query: str | int) -> Answer:
         """Go to a page ("" is the first one), without or with a link's choices."""
-        self._page, self.query = page, urlencode(query)
+        self._page, self._script, self.query = page, "", urlencode(query)
         return await self._whole(patience=patience)
+
+    def fill(self, field: str, value: str | int) -> None:
+        """Fill in a field by its key; the server learns it with the next request."""
+        found = self.fields[field]
+        state = self.values[found.id] = WidgetState(id=found.id)
+        if isinstance(found, Slider):
+            state.double_array_value.data.append(value)
+        else:
+            state.string_value = value
 
     async def press(self, button: str) -> Answer:
         """Press a button by its label or its key; raises KeyError where it is not there."""
@@ -91,7 +114,7 @@ class Viewer:
     async def _whole(self, message: BackMsg | None = None, patience: float = PATIENCE) -> Answer:
         message = message or BackMsg()
         self._drawn, self._n_bytes = asyncio.get_running_loop().create_future(), 0
-        start = time.perf_counter()
+        start, self._begun, self._polled = time.perf_counter(), False, None
         await self._send(message)
         done, _ = await asyncio.wait(
             {self._drawn, self._reader}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
@@ -105,7 +128,11 @@ class Viewer:
 
     async def _send(self, message: BackMsg) -> None:
         state = message.rerun_script
-        state.query_string, state.page_name = self.query, self._page
+        state.query_string, state.page_script_hash = self.query, self._script
+        if not self._script:
+            state.page_name = self._page
+        shown = [self.values[f.id] for f in self.fields.values() if f.id in self.values]
+        state.widget_states.widgets.extend(shown)
         await self.socket.send(message.SerializeToString())
 
     async def _read(self) -> None:
@@ -119,7 +146,9 @@ class Viewer:
         if not run.fragment_ids:
             self._stop_intervals()
             self.buttons.clear()
+            self.fields.clear()
             self._seen.clear()
+            self._begun = True
         fragments = run.fragment_ids or [f for f in self._due if f not in self._serials]
         self._runs[run.script_run_id] = {f: self._due.pop(f) for f in fragments if f in self._due}
 
@@ -130,16 +159,20 @@ class Viewer:
             self._due |= fragments
             return
         self.latencies += [now - then for then in fragments.values()]
+        polled, self._polled = self._polled, None
         if not message.metadata.run.fragment_ids:
+            self.on_page(None if polled is None else now - polled)
             for gone in self._serials.keys() - self._seen:  # the browser removes them now
                 del self._serials[gone]
                 self._timers.pop(gone).cancel()
                 self._due.pop(gone, None)
-        if self._drawn and not self._drawn.done() and not message.metadata.run.fragment_ids:
+        # Streamlit loses the end of a page if a poll comes in that moment: its fragment follows it
+        if self._drawn and not self._drawn.done() and self._begun:
             self._drawn.set_result(now)
 
     def _on_navigation(self, message: ForwardMsg) -> None:
         self.pages = [page.url_pathname for page in message.navigation.app_pages]
+        self._script = message.navigation.page_script_hash
 
     def _on_page_info_changed(self, message: ForwardMsg) -> None:
         self.query = message.page_info_changed.query_string
@@ -148,9 +181,14 @@ class Viewer:
         element = message.delta.new_element
         kind = element.WhichOneof("type")
         if kind == "button":
+            if element.button.disabled:
+                return
             ids = element.button.id, message.delta.fragment_id
             self.buttons[element.button.label] = ids
             self.buttons[element.button.id.split("-", 2)[-1]] = ids  # $$ID-hash-key
+        elif kind in ("radio", "slider", "text_input"):
+            found = getattr(element, kind)
+            self.fields[found.id.split("-", 2)[-1]] = found
         elif kind == "bidi_component" and element.bidi_component.component_name == LOOK:
             self._on_look(element.bidi_component, message.delta.fragment_id)
         elif kind == "exception":
@@ -182,8 +220,11 @@ class Viewer:
             id=f"$$STREAMLIT_INTERNAL_KEY_{component}__events",
             json_trigger_value=json.dumps([{"event": "poll", "value": data["serial"]}]),
         )
-        self._due[component] = time.perf_counter()
+        self._due[component] = self._polled = time.perf_counter()
         await self._send(message)
+
+    def on_page(self, seconds: float | None) -> None:
+        """Called for each complete page. seconds: since the poll that it answers, if it does."""
 
     def oldest(self) -> float:
         """Seconds that the oldest unanswered poll waits; 0 for none."""

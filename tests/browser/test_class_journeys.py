@@ -1,15 +1,27 @@
-"""A class: its teacher, two students and a projector, from the questions before to the end."""
+"""A class: its teacher, two students, ten without a screen and a projector, from the questions
+before the lesson to the end."""
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
+from app.server import classes
 from app.server.storage import storage_of
+from app.server.visitors import Visitor
 from app.views.lesson.steps import RUNS, settings
 from engine.runs.runner import Runner
 from tests.browser.conftest import PASSCODE, go, settled
+
+pytest.importorskip("psutil")
+pytest.importorskip("websockets")
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+
+import classroom  # noqa: E402
+
+CROWD = 10  # students without a screen
 
 SMALLEST = """() => [...document.querySelectorAll('.st-key-projector *')].filter(e =>
   e.getClientRects().length && e.closest('style') === null &&
@@ -19,6 +31,9 @@ SMALLEST = """() => [...document.querySelectorAll('.st-key-projector *')].filter
   for (let q = e; q; q = q.parentElement) zoom *= parseFloat(getComputedStyle(q).zoom) || 1;
   return [zoom * parseFloat(getComputedStyle(e).fontSize), e.textContent.trim().slice(0, 40)];
 }).filter(([size]) => size < 28)"""
+
+SCROLLS = """() => { const main = document.querySelector('[data-testid=stMain]');
+  return main.scrollHeight - main.clientHeight; }"""
 
 
 def lay_ready(root) -> None:
@@ -57,12 +72,13 @@ def test_a_class_from_start_to_end(visit, own_server):
     bob.get_by_text("In a class").click()
     bob.get_by_label("Class code").fill(code.upper())
     bob.get_by_role("button", name="Join the class").click()
-    teacher.get_by_text("2 students are here").wait_for()
+    crowd = classroom.Crowd(server.url, code, CROWD, think=1.0)
+    teacher.get_by_text(f"{CROWD + 2} students are here").wait_for()
     for student in (ann, bob):
         assert student.get_by_role("link", name="Train", exact=True).count() == 0
         student.get_by_role("button", name="Hand in").click()
         student.get_by_text("Thank you").wait_for()
-    teacher.get_by_text("2 of them answered").wait_for()
+    teacher.get_by_text(f"{CROWD + 2} of them answered").wait_for()
 
     # a prediction each, which the teacher sees without touching anything; then the result
     teacher.get_by_role("radio", name="Lesson", exact=True).click()
@@ -70,9 +86,9 @@ def test_a_class_from_start_to_end(visit, own_server):
         student.get_by_role("heading", name="1. Early learning").wait_for()
         choose(student, number)
         student.get_by_text("The result comes when your teacher shows it").wait_for()
-    teacher.get_by_text("2 answers of class").wait_for()
+    teacher.get_by_text(f"{CROWD + 2} answers of class").wait_for()
     go(wall, server, "lesson", guide="1", class_code=code, lesson_view="projector")
-    wall.get_by_text("2 answers of class").wait_for()
+    wall.get_by_text(f"{CROWD + 2} answers of class").wait_for()
     assert not wall.evaluate(SMALLEST)
     teacher.locator(".st-key-class-reveal button").click()
     for student in (ann, bob):
@@ -80,9 +96,22 @@ def test_a_class_from_start_to_end(visit, own_server):
     wall.locator(".projector-result").wait_for()
     wall.locator(".js-plotly-plot").wait_for()
     assert not wall.evaluate(SMALLEST)
+    crowd.wait(lambda student: 1 in student.results)
+    crowd.leave()
+    assert not crowd.problems()
     ann.locator(".st-key-lesson-again button").click()
     choose(ann, 2)
     teacher.get_by_text("and 1 after the result was shown").wait_for()
+
+    # the projector shows the fullest results at a glance
+    leader = Visitor(classes.find(server.root, code).owner)
+    for step in (4, 5, 6):
+        classes.change(server.root, code, leader, step=step, given=(1, step))
+        wall.get_by_role("heading", name=f"{step}. ").wait_for()
+        wall.locator(".js-plotly-plot").wait_for()
+        assert not wall.evaluate(SMALLEST)
+        assert wall.evaluate(SCROLLS) == 0
+    classes.change(server.root, code, leader, step=1, given=(1,))
 
     # neither a walk through the pages nor a restart of the server loses anything
     teacher.get_by_role("link", name="Runs", exact=True).click()
@@ -107,7 +136,8 @@ def test_a_class_from_start_to_end(visit, own_server):
     with teacher.expect_download() as download:
         teacher.locator(".st-key-class-csv button").click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
-    assert [row["kind"] for row in rows].count("prediction") == 2
+    assert [row["kind"] for row in rows].count("prediction") == CROWD + 2
     assert [row["kind"] for row in rows].count("answer after the result") == 1
-    assert [row["kind"] for row in rows].count("before the lesson") == 20
+    assert [row["kind"] for row in rows].count("before the lesson") == 10 * (CROWD + 2)
+    assert crowd.sent() <= classroom.stored(Path(download.value.path()))  # nothing was lost
     settled(teacher)

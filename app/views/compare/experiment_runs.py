@@ -7,6 +7,7 @@ import streamlit as st
 from app.components import live_updates, page, run_names, seeds, text
 from app.server import escaping
 from app.server.experiments import SHIPPED, Job, experiments
+from app.server.run_info import RunsError
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import put
@@ -28,10 +29,15 @@ def show(name: str) -> None:
         return
     if job is not None and job.state == "failed":
         st.error(escaping.lines(job.message), icon=":material/error:")
-    if runs().sees_results(DATASET):
-        offer(name)
-    else:
+    if not runs().sees_results(DATASET):
         st.caption("All runs of this server are private: only its teacher starts experiments.")
+    elif not experiments().may_start(name, DATASET, visitor()):
+        st.caption(
+            "Another visitor measured this experiment on this server: only they and the teacher "
+            "may replace its result."
+        )
+    else:
+        offer(name)
 
 
 def offer(name: str) -> None:
@@ -120,6 +126,8 @@ def _duration(name: str, n: int) -> str:
 
 def start(name: str, n_seeds: int) -> None:
     """Queue the runs that are missing as one request, and follow them. Raises RunsError."""
+    if not experiments().may_start(name, DATASET, visitor()):  # meanwhile
+        raise RunsError(f"another visitor has measured the experiment {name}: reload the page")
     plan = planned(name, n_seeds)
     known = dict(zip(dict(plan), found(plan), strict=True))
     ready = {run: experiments().cli_runs / run for run in known if not known[run] and _ready(run)}

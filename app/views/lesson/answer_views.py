@@ -43,24 +43,27 @@ def show_early_learning(names: dict[str, str], finding: Explanation) -> None:
 
 
 def show_losses(names: dict[str, str], finding: Explanation) -> None:
-    """Step 2: losses of right and wrong labels, early and after plain training."""
-    mixnn, plain = names["mixnn"], names["plain"]
-    records = run_cache.records(mixnn)
-    row, last = before_correction(mixnn), len(run_cache.records(plain)) - 1
-    wrong = is_wrong(mixnn)
+    """Step 2: losses of right and wrong labels early in training."""
+    mixnn = names["mixnn"]
+    records, row = run_cache.records(mixnn), before_correction(mixnn)
     scaled = run_cache.values(mixnn, "scaled_loss", row)
-    late_scaled = run_cache.values(plain, "scaled_loss", last)
     st.markdown(
         f"**After epoch {records[row]['epoch']}**, with the two Gaussian components that MixNN fits"
     )
     figures.show(
-        charts.loss_histogram(scaled, wrong, records[row]["mixture"], height=270),
+        charts.loss_histogram(scaled, is_wrong(mixnn), records[row]["mixture"], height=270),
         "losses-early",
         alt=f"Histogram of losses early. {finding.sentences[0]} {finding.sentences[1]}",
     )
+
+
+def show_late_losses(names: dict[str, str], finding: Explanation) -> None:
+    """Step 2, more: the losses after plain training."""
+    plain = names["plain"]
+    scaled = run_cache.values(plain, "scaled_loss", len(run_cache.records(plain)) - 1)
     st.markdown("**After plain training to the end**, for comparison")
     figures.show(
-        charts.loss_histogram(late_scaled, wrong, height=230),
+        charts.loss_histogram(scaled, is_wrong(plain), height=230),
         "losses-late",
         alt=f"Histogram of losses after plain training. {finding.sentences[2]}",
     )
@@ -86,10 +89,9 @@ def show_neighbors(names: dict[str, str], finding: Explanation) -> None:
 
 
 def show_mixing(names: dict[str, str], finding: Explanation) -> None:
-    """Step 4: a wrongly labeled image, the weights of its mix, and the mixed label."""
+    """Step 4: a wrongly labeled image, the weights of its mix, and those of all images."""
     run = names["mixnn"]
     row, neighbors, weights = first_mixing(run)
-    soft = run_cache.values(run, "soft", row - 1)
     sample = example(run)
     members = [sample, *neighbors[sample].tolist()]
     images = run_cache.pixels(run, members)
@@ -102,12 +104,6 @@ def show_mixing(names: dict[str, str], finding: Explanation) -> None:
     shares = [f"{100 * weight:.0f} %" for weight in weights[sample]]
     image_strip(run, members, shares, extra=(mixed, "mixed"))
     next_button(run)
-    label = lesson_explanations.mixed_labels(weights, neighbors, soft)[sample]
-    figures.show(
-        charts.label_bars(soft[sample], label, run_cache.class_names(run)),
-        "mixed-label",
-        alt="Bars: the label of this image before and after mixing.",
-    )
     numbers = finding.numbers
     figures.show(
         charts.own_weights(
@@ -118,12 +114,24 @@ def show_mixing(names: dict[str, str], finding: Explanation) -> None:
     )
 
 
+def show_mixed_label(names: dict[str, str], finding: Explanation) -> None:
+    """Step 4, more: the label of the image before and after mixing."""
+    run = names["mixnn"]
+    row, neighbors, weights = first_mixing(run)
+    soft, sample = run_cache.values(run, "soft", row - 1), example(run)
+    label = lesson_explanations.mixed_labels(weights, neighbors, soft)[sample]
+    st.markdown(f"The label of image {sample}, before and after mixing:")
+    figures.show(
+        charts.label_bars(soft[sample], label, run_cache.class_names(run)),
+        "mixed-label",
+        alt="Bars: the label of this image before and after mixing.",
+    )
+
+
 def show_correction(names: dict[str, str], finding: Explanation) -> None:
-    """Step 5: labels right and test accuracy over the epochs, and some changed labels."""
+    """Step 5: labels right and test accuracy over the epochs."""
     mixnn, plain = names["mixnn"], names["plain"]
     records, others = run_cache.records(mixnn), run_cache.records(plain)
-    labels = run_cache.run(mixnn).labels
-    corrected = run_cache.values(mixnn, "soft", len(records) - 1).argmax(1)
     series: Series = {
         "labels right": ([r["metrics"]["label_accuracy"] for r in records], theme.OKABE_ITO[1]),
         "test accuracy, MixNN": ([r["metrics"]["test_accuracy"] for r in records], theme.CLEAN),
@@ -137,11 +145,13 @@ def show_correction(names: dict[str, str], finding: Explanation) -> None:
         "correction",
         alt="Curves over the epochs. " + " ".join(finding.sentences[:3]),
     )
-    changed_labels(mixnn, labels["given"], corrected, labels["true"])
 
 
-def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.ndarray) -> None:
-    """Some labels that correction changed: corrected ones, and a few that are wrong now."""
+def show_changed_labels(names: dict[str, str], finding: Explanation) -> None:
+    """Step 5, more: some labels that correction changed, a few of which are wrong now."""
+    run = names["mixnn"]
+    given, true = (run_cache.run(run).labels[which] for which in ("given", "true"))
+    corrected = run_cache.values(run, "soft", len(run_cache.records(run)) - 1).argmax(1)
     codes = outcomes(given, true, corrected)
     bad = np.flatnonzero(np.isin(codes, (LabelOutcome.HARMED, LabelOutcome.CHANGED)))
     bad = bad[: MAX_IMAGES // 4]
@@ -170,7 +180,7 @@ def changed_labels(run: str, given: np.ndarray, corrected: np.ndarray, true: np.
 
 
 def show_failures(names: dict[str, str], finding: Explanation) -> None:
-    """Step 6: test accuracy and right labels of all runs, and their diagnoses."""
+    """Step 6: test accuracy and right labels of all runs."""
     records: dict[str, Sequence[dict[Any, Any]]] = {
         name: run_cache.records(run) for name, run in names.items()
     }
@@ -184,23 +194,34 @@ def show_failures(names: dict[str, str], finding: Explanation) -> None:
         "failures",
         alt="Bars of all runs. " + " ".join(finding.sentences[:3]),
     )
+
+
+def show_diagnoses(names: dict[str, str], finding: Explanation) -> None:
+    """Step 6, more: the diagnoses of all runs."""
     st.markdown("**Diagnoses of the runs**")
     lines = []
     for name, run in names.items():
-        folder = run_cache.run(run)
-        found = diagnose(folder.config, records[name], rate_actual=folder.info["rate_actual"])
+        folder, records = run_cache.run(run), run_cache.records(run)
+        found = diagnose(folder.config, records, rate_actual=folder.info["rate_actual"])
         text = "; ".join(f"**{one.name}**. {one.evidence}" for one in found) or "none"
         lines.append(f"- {RUN_WORDS[name]}: {text}")
     st.markdown("\n".join(lines).replace(" %", "\N{NO-BREAK SPACE}%"))
 
 
-ANSWER_VIEWS: dict[int, Callable[[dict[str, str], Explanation], None]] = {
+View = Callable[[dict[str, str], Explanation], None]
+ANSWER_VIEWS: dict[int, View] = {  # what answers the question, also on a projector
     1: show_early_learning,
     2: show_losses,
     3: show_neighbors,
     4: show_mixing,
     5: show_correction,
     6: show_failures,
+}
+MORE_VIEWS: dict[int, View] = {  # below it
+    2: show_late_losses,
+    4: show_mixed_label,
+    5: show_changed_labels,
+    6: show_diagnoses,
 }
 
 

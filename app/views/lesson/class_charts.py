@@ -15,6 +15,8 @@ from app.server.visitors import visitor
 from app.views.lesson.steps import PERCENT, STEPS, Step
 from engine.analysis.lesson_explanations import Explanation
 
+SHORT = 12  # characters of words that stand beside their bar, not above it
+
 
 class Bar(NamedTuple):
     """How many gave an answer first, and after they had seen the result; right: if it is known."""
@@ -96,7 +98,8 @@ def draw(bars: Sequence[Bar]) -> None:
             f'<span class="class-bar"><i style="width:{100 * bar.first / n:.0f}%"></i></span>'
             f"<b>{bar.first}</b>{later}</li>"
         )
-    st.html(f'<ul class="class-bars">{"".join(rows)}</ul>')
+    short = " class-short" * all(len(bar.words) <= SHORT for bar in bars)
+    st.html(f'<ul class="class-bars{short}">{"".join(rows)}</ul>')
 
 
 class Part(NamedTuple):

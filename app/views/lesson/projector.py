@@ -13,6 +13,14 @@ from app.views.lesson.findings import finding as finding_of
 from app.views.lesson.steps import STEPS, Step
 
 LARGER = 2.2  # the charts, whose smallest text has 13 px
+HEIGHTS = {
+    1: 640,
+    2: 640,
+    3: 380,
+    4: 340,
+    5: 640,
+    6: 720,
+}  # of the chart of a step: no page scrolls
 
 
 def show(one: Class | None) -> None:
@@ -65,7 +73,10 @@ def question(one: Class, step: Step) -> None:
     with left:
         class_charts.live(one, class_charts.answers(step, finding, one))
         st.html(f"<p class=projector-result>{escaping.html(step.words_of(finding.outcome))}</p>")
-    with right, st.container(key="projector-reveal"), figures.enlarged(LARGER):
+        st.markdown(finding.sentences[-1])  # the others are on the students' screens
+    with (
+        right,
+        st.container(key="projector-reveal"),
+        figures.enlarged(LARGER, HEIGHTS[step.number]),
+    ):
         ANSWER_VIEWS[step.number](names, finding)
-    for sentence in finding.sentences:
-        st.markdown(sentence.replace(" %", "\N{NO-BREAK SPACE}%"))

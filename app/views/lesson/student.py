@@ -10,7 +10,7 @@ from app.server.class_answers import AGAIN
 from app.server.classes import Class
 from app.state.url_state import get, link, put
 from app.views.lesson import class_charts, class_session, waiting
-from app.views.lesson.answer_views import ANSWER_VIEWS, example
+from app.views.lesson.answer_views import ANSWER_VIEWS, MORE_VIEWS, example
 from app.views.lesson.class_session import REOPENED, SKIPPED, answers
 from app.views.lesson.findings import finding as finding_of
 from app.views.lesson.steps import PERCENT, STEPS, Step
@@ -183,6 +183,8 @@ def result(step: Step, one: Class | None) -> tuple[DeltaGenerator, list[class_ch
     left, right = st.columns([3, 2], gap="medium")
     with left:
         ANSWER_VIEWS[step.number](names, finding)
+        if step.number in MORE_VIEWS:
+            MORE_VIEWS[step.number](names, finding)
     with right:
         compare(step, finding)
         with st.container(gap="small", key="lesson-result"):

@@ -11,7 +11,7 @@ from app.server import classes, escaping
 from app.server.classes import Class
 from app.server.visible_runs import runs
 from app.server.visitors import visitor
-from app.state.url_state import get, put
+from app.state.url_state import chosen, get, put
 from app.views.lesson import class_charts, class_results, class_session, join_link, waiting
 from app.views.lesson.class_session import attempt
 from app.views.lesson.findings import finding as finding_of
@@ -209,13 +209,7 @@ def _change(one: Class, **changes: Any) -> None:
 
 def _choice(one: Class, name: str, label: str, words: dict, *, select: bool = False) -> None:
     """A widget that shows and changes a field of the class. words: value -> words."""
-    key = f"class-{name}"
-    st.session_state[key] = getattr(one, name)
-    options: dict[str, Any] = dict(
-        format_func=words.__getitem__,
-        key=key,
-        on_change=lambda: _change(one, **{name: st.session_state[key]}),
-    )
+    options: dict[str, Any] = dict(format_func=words.__getitem__) | _kept(one, name)
     if select:
         st.selectbox(label, list(words), **options)
     else:
@@ -223,9 +217,12 @@ def _choice(one: Class, name: str, label: str, words: dict, *, select: bool = Fa
 
 
 def _toggle(one: Class, name: str, label: str) -> None:
-    key = f"class-{name}"
-    st.session_state[key] = getattr(one, name)
-    st.toggle(label, key=key, on_change=lambda: _change(one, **{name: bool(st.session_state[key])}))
+    st.toggle(label, **_kept(one, name))
+
+
+def _kept(one: Class, name: str) -> dict[str, Any]:
+    """key and on_change of a widget of a field of the class."""
+    return chosen(f"class-{name}", getattr(one, name), lambda value: _change(one, **{name: value}))
 
 
 def _button(one: Class, key: str, label: str, changes: dict, enabled: bool) -> None:

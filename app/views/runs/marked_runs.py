@@ -45,10 +45,14 @@ def show(rows: list[Row], names: list[str], labels: dict[str, str]) -> None:
 def open_links(names: list[str]) -> None:
     """Links to the pages that show the marked runs."""
     pages = [("compare", "Compare", "compare_arrows")]
+    if len(names) <= 2:
+        pages = [("player", "Player", "movie"), *pages]
     if len(names) == 1:
         pages = [("train", "Train", "play_circle"), ("sample", "Sample", "image_search"), *pages]
+    beside = names[0] if len(names) == 2 else None
+    compared = tuple(names[:MOST_COMPARED])
+    query = link(run=names[-1], against=beside, compare=compared, epoch=None)
     for name, title, icon in pages:
-        query = link(run=names[-1], compare=tuple(names[:MOST_COMPARED]), epoch=None)
         st.page_link(
             f"views/{name}/page.py",
             label=title,

@@ -4,8 +4,10 @@ import ast
 import builtins
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequests
 
 from app.server import streamlit_internals
 from app.views.map import thumbnails
@@ -45,6 +47,29 @@ def test_it_loads_where_all_are_missing(monkeypatch):
     assert not bare.on_page()
     assert bare.session_id() is bare.history_navigation() is bare.runtime() is None
     assert bare.browser_token("2|x") is bare.media_url(b"", "image/png", "a") is None
+
+
+def test_a_fragment_waits_until_the_page_before_it_was_sent(monkeypatch):
+    asked, later, ended = [], [], ScriptRequests()
+    ended.request_stop()
+
+    class Session:
+        _event_loop = SimpleNamespace(call_later=lambda _, *call: later.append(call))
+        _scriptrunner = SimpleNamespace(_requests=ended)
+
+        def request_rerun(self, client_state):
+            asked.append(client_state)
+
+    monkeypatch.setattr(streamlit_internals, "AppSession", Session)
+    streamlit_internals.send_pages_whole()
+    session, page, fragment = Session(), *(SimpleNamespace(fragment_id=i) for i in ("", "x"))
+    session.request_rerun(fragment)
+    session.request_rerun(page)
+    assert asked == [page]
+    Session._scriptrunner = None  # its last message has been passed on
+    again, *arguments = later.pop()
+    again(*arguments)
+    assert asked == [page, fragment]
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ def test_a_class_is_led_from_the_first_question_to_the_end(prepared):  # noqa: F
     predict(ann, 1, "dip")  # before the result: still a prediction
     assert "**1 answer of class" in texts(teacher.run())
     assert "2 students are here**, 1 of them answered" in texts(teacher)
-    teacher.toggle(key="class-voting").set_value(False).run()
+    teacher.toggle(key="w-class-voting").set_value(False).run()
     assert bob.run().button(key="lesson-lock").disabled
     assert "Voting is closed" in texts(bob)
     press(teacher, "class-reveal")
@@ -71,8 +71,9 @@ def test_a_class_is_led_from_the_first_question_to_the_end(prepared):  # noqa: F
     assert class_answers.counts(prepared, code, 1 + AGAIN) == {"dip": 1}
     press(teacher, "class-next")
     assert STEPS[1].question in texts(ann.run())
+    assert teacher.selectbox(key="w-class-step-1").value == 2  # a late event of the old one is lost
     assert not classes.find(prepared, code).shows_result(2, True)
-    at = teacher.segmented_control(key="class-phase").set_value("end").run()
+    at = teacher.segmented_control(key="w-class-phase").set_value("end").run()
     assert "Predictions" in [s.value for s in at.subheader]
     assert STEPS[0].learned in texts(ann.run())
     assert "of your first predictions came true" in texts(ann)
@@ -120,7 +121,7 @@ def test_ten_questions_before_and_after_show_the_gain(prepared):  # noqa: F811
         assert "Your answers are stored" in texts(ann)
 
     fill_in(BEFORE, 3)
-    teacher.segmented_control(key="class-phase").set_value("after").run()
+    teacher.segmented_control(key="w-class-phase").set_value("after").run()
     ann.run()
     fill_in(AFTER, 8)
     gains = class_results.gains(class_answers.of_class(prepared, code))

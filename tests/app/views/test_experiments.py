@@ -180,6 +180,12 @@ def test_what_is_missing_is_trained_as_one_request_and_then_evaluated(
     assert [path.name for path in (root / "experiments/results").iterdir()] == [
         "baseline-digits.json"
     ]
+    monkeypatch.setenv("MIXNN_PASSCODE", "open sesame")
+    other = page("baseline")
+    assert "only they and the teacher may replace its result" in texts(other)
+    assert "start-experiment" not in [button.key for button in other.button]
+    assert at.run().button(key="start-experiment")
+    assert not runs().storage.table("experiments")
 
 
 def test_a_live_experiment_is_watched_and_stopped(tiny, monkeypatch):
@@ -191,7 +197,11 @@ def test_a_live_experiment_is_watched_and_stopped(tiny, monkeypatch):
     job = experiments().job("baseline")
     assert len({runs().info(name).group for name in job.runs.values()}) == 1
     assert "0 of 2 runs of 5 seeds are done" in at.get("progress")[0].proto.text
+    experiments().close()
+    experiments.clear()  # as a restart of the server does
     assert "0 of 2 runs done" in texts(page("all"))
+    job = experiments().job("baseline")
+    at.run()
     assert at.button(key="stop-experiment").disabled is False
     at.button(key="stop-experiment").click().run()
     assert not at.error

@@ -111,6 +111,9 @@ def test_two_marked_runs_show_what_differs(root, template):
     table = at.dataframe[0].value
     assert table["Setting"].tolist() == ["K"]
     assert table.iloc[0, 1:].tolist() == ["3", "9"]
+    player = next(str(one.proto) for one in at.get("page_link") if "Player" in str(one.proto))
+    assert "against=a" in player
+    assert "run=b" in player
     table = app("runs", marked="a,ce").dataframe[0].value.set_index("Setting")
     assert table.loc["method"].tolist() == ["mixnn", "ce"]
     assert table.loc["K"].tolist() == ["3", "not used"]
