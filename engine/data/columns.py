@@ -84,7 +84,7 @@ def _from_parquet(path: Path) -> tuple[dict[str, Sequence[Any]], Rows]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.ParquetFile(path).read(use_threads=False)
         named = [name for name in table.column_names if is_reserved(name)]
         rows = table.select(named).to_pylist() if named else [{}] * len(table)
         rows = tables.with_class_names(rows, (table.schema.metadata or {}).get(b"huggingface"))
