@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def suggested_settings(data: Data, *, mirror: bool, thorough: bool = True) -> Ru
     )
 
 
-def _shorter(base: RunConfig, scale: float) -> dict[str, int]:
+def _shorter(base: RunConfig, scale: float) -> dict[str, Any]:
     """Settings of the length of a run, scaled."""
     return {
         "epochs": round(base.epochs * scale),

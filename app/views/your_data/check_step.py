@@ -125,8 +125,8 @@ def start(dataset: str, at: float, report: Report, *, rows: bool) -> None:
                 "A mirrored image still shows its class",
                 value=False,
                 key="mirror",
-                help="True for animals and most objects, not for letters, digits and road signs. The "
-                "network then trains on mirrored images as well.",
+                help="True for animals and most objects, not for letters, digits and road signs. "
+                "The network then trains on mirrored images as well.",
             )
         thorough = st.segmented_control(
             "How long",
