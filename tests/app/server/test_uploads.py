@@ -116,7 +116,7 @@ def test_an_npz_of_features_is_one_of_rows(root):
     ("name", "content", "words"),
     [
         ("a.csv", "file,label\n1.png,cat\n2.png,dog\n", "put both into one .zip"),
-        ("a.csv", "x,y\n1,2\n", "needed are path (or id) and label"),
+        ("a.csv", "x,y\n1,2\n", "has the columns x, y; the one of labels needs"),
         ("a.csv", "x,label\n1,a\n2,a\n", "two classes are needed"),
         ("a.parquet", "x,label\n1,a\n2,b\n", "is no Parquet file"),
         ("a.txt", "x", "nor a table (.csv, .tsv, .jsonl, .parquet)"),
