@@ -176,10 +176,8 @@ def test_an_unreadable_image_among_others_is_left_out(root):
     about = registry.receive(zipped(pets() | {"cat/bad.png": b"no image"}), "pets.zip", root)
     data = load(about.dataset)
     assert data.n == 6
-    assert about.notes == (
-        "Left out 1 file that cannot be decoded: cat/bad.png is no JPEG, PNG, WEBP, TIFF, BMP, GIF "
-        "or AVIF image.",
-    )
+    (note,) = about.notes
+    assert note.startswith("Left out 1 file that cannot be decoded: cat/bad.png is no JPEG, PNG, ")
 
 
 def test_photos_in_subfolders_and_of_any_format_are_images(root):
