@@ -11,6 +11,7 @@ import numpy as np
 from engine.data import tables
 from engine.data.parts import Notes, shown, some
 from engine.data.tables import Row, Rows
+from engine.data.values import in_words
 from engine.errors import DataError
 
 MOST_KINDS = 50  # different texts of a column that becomes features
@@ -231,13 +232,6 @@ def _as_list(cell: Any) -> list | None:
         except (ValueError, RecursionError):
             return None
     return list(cell) if isinstance(cell, list | tuple | np.ndarray) else None
-
-
-def in_words(value: Any) -> str:
-    """A cell as a short text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)[:200]
 
 
 def _image(row: Row | None, folder: Path) -> Path | None:

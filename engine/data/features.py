@@ -1,7 +1,7 @@
 """Features of one's own: rows of numbers instead of images, as embeddings and tables are."""
 
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -9,12 +9,13 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from engine.data import tables
-from engine.data.columns import Table, in_words, read_table
+from engine.data.columns import Table, read_table
 from engine.data.memory import check_fits
 from engine.data.npy import read_header
+from engine.data.npz_headers import FEATURES
 from engine.data.parts import Arrays, Notes, Part, check_class_names, check_parts, some
 from engine.data.tables import Row
-from engine.data.values import checked
+from engine.data.values import checked, in_words
 from engine.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 SPARSE = 10  # numbers without a row, beyond which labels are taken as ids of classes
 PARTS = ("train", "val", "test")
-FEATURES = ("features", "embeddings", "x")  # keys of an .npz, in lower case, after train_ or alone
 LABELS = ("labels", "y")
 CARD = ("card_columns", "card_cells")  # names (C,) and texts (N, C) of what is shown of a row
 ROW = "table_rows"  # (N,) the rows of the table that the training samples are from
@@ -101,12 +101,6 @@ def read(name: str, path: Path) -> tuple[Arrays, Rows]:
         notes=notes,
     )
     return arrays, rows
-
-
-def are_features(names: Iterable[str]) -> bool:
-    """Whether an .npz with arrays of these names has rows of features, and no images."""
-    keys = {name.removesuffix(".npy").lower().removeprefix("train_") for name in names}
-    return "images" not in keys and not keys.isdisjoint(FEATURES)
 
 
 def labels_key(path: Path) -> str:

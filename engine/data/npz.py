@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from engine.data import memory
-from engine.data.features import are_features
 from engine.data.image_files import Settings
-from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
+from engine.data.npz_headers import AT_ONCE, are_features, check_headers, header, peak
 from engine.data.parts import Arrays, Part, check_class_names, check_parts, plain_class, shown, some
 from engine.data.pixels import fitted
 from engine.errors import DataError

@@ -32,6 +32,7 @@ from engine.data import features, folder, manifest, npz, tables
 from engine.data.image_files import Settings
 from engine.data.layout import Layout
 from engine.data.memory import MB
+from engine.data.npz_headers import are_features
 from engine.data.parts import Arrays, Notes
 from engine.errors import DataError
 
@@ -63,7 +64,7 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
         if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
             check_arrays(archive, report)
             names = [member.filename for member in archive.members]
-            form = "features" if features.are_features(names) else "npz"
+            form = "features" if are_features(names) else "npz"
             path = path.rename(own / f"{plain}.npz")
         else:
             form = "folder"
