@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,10 @@ def suggested_settings(data: Data, *, mirror: bool, thorough: bool = True) -> Ru
 
     mirror: whether a mirrored image still shows its class. thorough: all epochs, else half.
     """
+    scale = 1.0 if thorough else 0.5
+    if data.is_rows:
+        own = configure(dataset=data.name, noise="none", rate=0.0)
+        return own.changed(**_shorter(own, scale), panel_size=min(data.n, MAX_PANEL_SIZE))
     small = max(data.shape[1:]) <= MAX_SMALL_SIDE
     # the numbers of the engine's presets for images of this size, as far as the size decides
     base = configure(dataset="digits" if small else data.name, preset="auto")
@@ -44,7 +48,6 @@ def suggested_settings(data: Data, *, mirror: bool, thorough: bool = True) -> Ru
     settings["batch_size"] = max(MIN_BATCH_SIZE, round(base.batch_size * batch_scale))
     settings["learning_rate"] = base.learning_rate * settings["batch_size"] / base.batch_size
     without_mirror = "none" if small else "shift"
-    scale = 1.0 if thorough else 0.5
     return configure(
         dataset=data.name,
         noise="none",
@@ -52,12 +55,19 @@ def suggested_settings(data: Data, *, mirror: bool, thorough: bool = True) -> Ru
         **settings,
         augment="crop-flip" if mirror else without_mirror,
         padding=2 if small else 4,
-        epochs=round(base.epochs * scale),
-        warmup=max(1, round(base.warmup * scale)),
-        correction_start=max(2, round(base.correction_start * scale)),
+        **_shorter(base, scale),
         panel_size=min(max(data.n, 2), MAX_PANEL_SIZE),
         state_interval=1 if small else 5,
     )
+
+
+def _shorter(base: RunConfig, scale: float) -> dict[str, Any]:
+    """Settings of the length of a run, scaled."""
+    return {
+        "epochs": round(base.epochs * scale),
+        "warmup": max(1, round(base.warmup * scale)),
+        "correction_start": max(2, round(base.correction_start * scale)),
+    }
 
 
 def estimated_seconds(data: Data, config: RunConfig) -> float:

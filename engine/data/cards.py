@@ -3,13 +3,17 @@
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from engine.data.columns import Table, in_words
 from engine.data.images import open_image
+from engine.data.values import in_words
 from engine.errors import ImageError
+
+if TYPE_CHECKING:
+    from engine.data.columns import Table
 
 SIDE = 128  # pixels of a picture
 LINE, MARGIN = 16, 6
@@ -22,7 +26,7 @@ class Cards:
 
     picture_shape = (3, SIDE, SIDE)
 
-    def __init__(self, table: Table, rows: np.ndarray):
+    def __init__(self, table: "Table", rows: np.ndarray):
         self.table, self.rows = table, rows
 
     def pictures(self, indices: np.ndarray | Sequence[int]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tables whose columns are numbers: which of them are features, and what the others say."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,13 @@ import numpy as np
 from engine.data import tables
 from engine.data.parts import Notes, shown, some
 from engine.data.tables import Row, Rows
+from engine.data.values import in_words
 from engine.errors import DataError
 
 MOST_KINDS = 50  # different texts of a column that becomes features
 MOST_SHOWN = 6  # columns on a card
+INDEX = ("", "index", "unnamed:_0", "__index_level_0__")  # names of columns that pandas writes
+DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+(e[+-]?\d+)?\s*", re.IGNORECASE)
 RESERVED = {
     *tables.PATH, *tables.ID, *tables.LABEL, *tables.SPLIT, *tables.TRUE_LABEL, "labels",
 }  # fmt: skip
@@ -55,11 +59,19 @@ def read_table(path: Path, notes: Notes, *, features: bool = True) -> Table:
         labels = [{n: row.get(n) for n in names if is_reserved(n)} for row in rows]
     if not labels:
         raise DataError(f"{path} has no row")
+    if tables.label_column(columns) is None and not any(map(_is_of_annotator, columns)):
+        raise DataError(
+            f"{path.name} has the columns {some([shown(name, 40) for name in columns], 10)}; the "
+            f"one of labels needs one of the names {', '.join(tables.LABEL)}"
+        )
     has_ids = any(tables.plain_column(name) in tables.PATH for name in columns)
     if not has_ids:
         labels = [row | {"id": number} for number, row in enumerate(labels)]
     said = tables.labeled(labels, path.name, notes)
     own = {name: cells for name, cells in columns.items() if not is_reserved(name)}
+    for name in [name for name, cells in own.items() if _is_index(name, cells)]:
+        del own[name]
+        notes.append(f"{path.name}: the column {name!r} counts the rows and was not used.")
     values = None
     if features:
         values, own = _features(own, len(said), path.name, notes)
@@ -74,8 +86,20 @@ def read_table(path: Path, notes: Notes, *, features: bool = True) -> Table:
 
 def is_reserved(name: str) -> bool:
     """Whether a column of this name describes the sample and its label, and is no feature."""
+    return tables.plain_column(name) in RESERVED or _is_of_annotator(name)
+
+
+def _is_of_annotator(name: str) -> bool:
     plain = tables.plain_column(name)
-    return plain in RESERVED or tables.ANNOTATOR.fullmatch(plain) is not None
+    return plain == "labels" or tables.ANNOTATOR.fullmatch(plain) is not None
+
+
+def _is_index(name: str, cells: Sequence[Any]) -> bool:
+    """Whether a column only counts the rows, as pandas writes one."""
+    if tables.plain_column(name) not in INDEX:
+        return False
+    numbers = _numbers(cells)
+    return numbers is not None and bool((numbers == numbers[0] + np.arange(len(numbers))).all())
 
 
 def _from_parquet(path: Path) -> tuple[dict[str, Sequence[Any]], Rows]:
@@ -84,7 +108,7 @@ def _from_parquet(path: Path) -> tuple[dict[str, Sequence[Any]], Rows]:
     import pyarrow.parquet as parquet
 
     try:
-        table = parquet.read_table(path)
+        table = parquet.ParquetFile(path).read(use_threads=False)
         named = [name for name in table.column_names if is_reserved(name)]
         rows = table.select(named).to_pylist() if named else [{}] * len(table)
         rows = tables.with_class_names(rows, (table.schema.metadata or {}).get(b"huggingface"))
@@ -146,8 +170,8 @@ def _features(
     values = np.concatenate(parts, axis=1)
     std = values.std(0)
     notes.append(
-        f"{where}: {len(used)} columns became {values.shape[1]} features of mean 0 and standard "
-        "deviation 1."
+        f"{where}: {len(used)} column{'' if len(used) == 1 else 's'} became {values.shape[1]} "
+        f"feature{'' if values.shape[1] == 1 else 's'} of mean 0 and standard deviation 1."
     )
     scaled = (values - values.mean(0)) / np.where(std > 0, std, 1)
     return scaled.astype(np.float32), used
@@ -181,6 +205,8 @@ def _numbers(cells: Sequence[Any]) -> np.ndarray | None:
     values = np.empty(len(cells))
     for place, cell in enumerate(cells):
         try:
+            if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
+                cell = cell.replace(",", ".")
             values[place] = np.nan if cell is None or cell == "" else float(cell)
         except (TypeError, ValueError, OverflowError):
             return None
@@ -206,13 +232,6 @@ def _as_list(cell: Any) -> list | None:
         except (ValueError, RecursionError):
             return None
     return list(cell) if isinstance(cell, list | tuple | np.ndarray) else None
-
-
-def in_words(value: Any) -> str:
-    """A cell as a short text."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "" if value is None else str(value)[:200]
 
 
 def _image(row: Row | None, folder: Path) -> Path | None:

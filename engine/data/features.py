@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from engine.data import tables
 from engine.data.columns import Table, read_table
 from engine.data.memory import check_fits
 from engine.data.npy import read_header
-from engine.data.parts import Notes, Part, check_class_names, check_parts, some
-from engine.data.values import checked
+from engine.data.npz_headers import FEATURES
+from engine.data.parts import Arrays, Notes, Part, check_class_names, check_parts, some
+from engine.data.tables import Row
+from engine.data.values import checked, in_words
 from engine.errors import DataError
 
 if TYPE_CHECKING:
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
 
 SPARSE = 10  # numbers without a row, beyond which labels are taken as ids of classes
 PARTS = ("train", "val", "test")
-FEATURES = ("features", "embeddings", "x")  # keys of an .npz, in lower case, after train_ or alone
 LABELS = ("labels", "y")
+CARD = ("card_columns", "card_cells")  # names (C,) and texts (N, C) of what is shown of a row
+ROW = "table_rows"  # (N,) the rows of the table that the training samples are from
+MOST_CARD = 24  # characters of a text that is shown
 
 
 class Rows(NamedTuple):
@@ -34,9 +38,26 @@ class Rows(NamedTuple):
     true_labels: np.ndarray | None
     ids: tuple[str, ...] | None
     table: Table | None  # what is shown of the training rows
+    numbers: list[int] | None = None  # the rows of the table that they are, from 0
 
 
 def load(request: "Request") -> "Data":
+    """What `read` reads from the request's path, as a Data; cards or images are shown of its rows.
+
+    Raises DataError.
+    """
+    from engine.data.base import as_data  # late: torch
+
+    arrays, rows = read(request.name, request.path())
+    data = as_data(arrays)
+    if rows.table is not None and rows.table.has_cards:
+        from engine.data.cards import Cards
+
+        return replace(data, shown=Cards(rows.table, np.arange(data.n)))
+    return data
+
+
+def read(name: str, path: Path) -> tuple[Arrays, Rows]:
     """Rows of numbers with labels, from an .npy, .npz or .parquet file or another table.
 
     - .npy: (N, D) numbers; labels beside it, in NAME_labels.npy (N,) or in a table NAME.csv, .tsv,
@@ -47,12 +68,9 @@ def load(request: "Request") -> "Data":
       label and the other columns of `tables`. Columns of a table are scaled to mean 0 and
       standard deviation 1, texts become one column for each; an empty cell counts as the median.
 
-    Raises DataError.
+    Arrays (N, D, 1, 1), checked by `check_parts`. Raises DataError.
     """
-    from engine.data.base import as_data  # late: torch
-
-    path, notes = request.path(), Notes()
-    suffix = path.suffix.lower()
+    notes, suffix = Notes(), path.suffix.lower()
     if suffix not in (".npy", ".npz", *tables.SUFFIXES) or not path.is_file():
         allowed = f".npy, .npz, {', '.join(tables.SUFFIXES)}"
         raise DataError(f"{path} is no file; features:FILE needs one of {allowed}")
@@ -72,23 +90,70 @@ def load(request: "Request") -> "Data":
     }
     if "train" not in parts:
         raise DataError(" ".join([f"{path} has no row to train on.", *notes]).removesuffix("."))
-    data = as_data(
-        check_parts(
-            request.name,
-            parts["train"],
-            parts.get("test"),
-            rows.classes,
-            val=parts.get("val"),
-            true_labels=rows.true_labels,
-            ids=rows.ids,
-            notes=notes,
-        )
+    arrays = check_parts(
+        name,
+        parts["train"],
+        parts.get("test"),
+        rows.classes,
+        val=parts.get("val"),
+        true_labels=rows.true_labels,
+        ids=rows.ids,
+        notes=notes,
     )
-    if rows.table is not None and rows.table.has_cards:
-        from engine.data.cards import Cards
+    return arrays, rows
 
-        return replace(data, shown=Cards(rows.table, np.arange(data.n)))
-    return data
+
+def labels_key(path: Path) -> str:
+    """The name of the array that has the training labels of an .npz of features."""
+    with zipfile.ZipFile(path) as file:
+        names = {name.removesuffix(".npy").lower(): name for name in file.namelist()}
+    return next(names[key] for key in _keys("train", LABELS) if key in names).removesuffix(".npy")
+
+
+def write_npz(arrays: Arrays, rows: Rows, out: BinaryIO) -> None:
+    """Write what `read` has read from a table as an .npz that it reads to the same.
+
+    It names no file: images of rows are not shown. ROW has the rows of the table.
+    """
+    parts = {
+        "train": (arrays.images, arrays.labels),
+        "val": (arrays.val_images, arrays.val_labels),
+        "test": (arrays.test_images, arrays.test_labels),
+    }
+    packed: dict[str, Any] = {"class_names": np.array(arrays.classes)}
+    for part, (values, labels) in parts.items():
+        if values is not None and labels is not None and len(labels):
+            packed |= {f"{part}_features": values[:, :, 0, 0], f"{part}_labels": labels}
+    if arrays.true_labels is not None:
+        packed["train_true_labels"] = arrays.true_labels
+    if arrays.ids is not None:
+        packed["ids"] = np.array(arrays.ids)
+    if rows.numbers is not None:
+        packed[ROW] = np.array(rows.numbers)
+    if rows.table is not None and rows.table.columns:
+        cells = zip(*rows.table.columns.values(), strict=True)
+        texts = [[in_words(cell)[:MOST_CARD] for cell in row] for row in cells]
+        names = np.array(list(rows.table.columns))
+        packed |= dict(zip(CARD, (names, np.array(texts)), strict=True))
+    np.savez(out, **packed)
+
+
+def table_rows(path: Path) -> tuple[Path, list[str], list[int]]:
+    """The table of the labels of a file of features, its training samples' ids and rows from 0.
+
+    Raises DataError where the labels are in no table.
+    """
+    suffix = path.suffix.lower()
+    beside = [file for file in labels_beside(path) if file.is_file()] if suffix == ".npy" else []
+    table_file = path if suffix in tables.SUFFIXES else next(iter(beside), path)
+    if table_file.suffix.lower() not in tables.SUFFIXES:
+        raise DataError(f"the labels of {path} are in no table")
+    table = read_table(table_file, Notes(), features=False)
+    values = np.empty((len(table.rows), 0), np.float32)
+    rows = _from_table(table._replace(values=values), table_file, Notes())
+    assert rows.numbers is not None
+    ids = [str(place) for place in range(len(rows.numbers))] if rows.ids is None else [*rows.ids]
+    return table_file, ids, rows.numbers
 
 
 def labels_beside(path: Path) -> list[Path]:
@@ -155,8 +220,7 @@ def _from_npz(path: Path, notes: Notes) -> Rows:
         names = {name.removesuffix(".npy").lower(): name for name in file.namelist()}
 
         def find(part: str, kinds: Sequence[str]) -> np.ndarray | None:
-            alone = () if part != "train" else kinds
-            for key in (*(f"{part}_{kind}" for kind in kinds), *alone):
+            for key in _keys(part, kinds):
                 if key in names:
                     with file.open(names[key]) as stream:
                         return _array(stream, f"{path}: {key}")
@@ -165,6 +229,7 @@ def _from_npz(path: Path, notes: Notes) -> Rows:
         found = {part: (find(part, FEATURES), find(part, LABELS)) for part in PARTS}
         true, classes = find("train", ("true_labels",)), find("train", ("class_names",))
         ids = find("train", ("ids",))
+        card = [find("train", (key,)) for key in CARD]
     contents = some([name.removesuffix(".npy") for name in names.values()], 10)
     whole: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for part, (values, labels) in found.items():
@@ -189,8 +254,25 @@ def _from_npz(path: Path, notes: Notes) -> Rows:
         kinds,
         None if true is None else numbered[-1],
         None if ids is None else tuple(map(str, ids.tolist())),
-        None,
+        _cards(ids, *card),
     )
+
+
+def _keys(part: str, kinds: Sequence[str]) -> list[str]:
+    """The names that an array of a part may have in an .npz."""
+    return [*(f"{part}_{kind}" for kind in kinds), *(kinds if part == "train" else ())]
+
+
+def _cards(
+    ids: np.ndarray | None, names: np.ndarray | None, cells: np.ndarray | None
+) -> Table | None:
+    """The table of what is shown of rows, as `write_npz` has written it; else None."""
+    if names is None or cells is None or cells.ndim != 2 or names.shape != cells.shape[1:]:
+        return None
+    columns: dict[str, Any] = {str(name): cells[:, place] for place, name in enumerate(names)}
+    own = range(len(cells)) if ids is None else ids.tolist()
+    rows = [Row(str(name), "", "train", "", None) for name in own]
+    return Table(rows, None, ids is not None, [None] * len(rows), columns)
 
 
 def _from_table(table: Table, path: Path, notes: Notes) -> Rows:
@@ -223,6 +305,7 @@ def _from_table(table: Table, path: Path, notes: Notes) -> Rows:
         np.array(true, dtype=np.int64) if true and min(true) >= 0 else None,
         tuple(row.id for row in own_rows if row is not None) if table.has_ids else None,
         table.take(train),
+        train,
     )
 
 

@@ -44,6 +44,8 @@ def found_in(path: Path) -> Found:
     paths relative to path. Notes count and name every file that is not read. Raises DataError
     where there is no image.
     """
+    if path.is_file():
+        raise DataError(f"{path} is a file; folder:PATH needs a folder: unpack it first")
     if not path.is_dir():
         raise DataError(f"{path} does not exist; folder:PATH needs a folder of class folders")
     folders: set[tuple[str, ...]] = set()

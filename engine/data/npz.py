@@ -9,7 +9,7 @@ from PIL import Image
 
 from engine.data import memory
 from engine.data.image_files import Settings
-from engine.data.npz_headers import AT_ONCE, check_headers, header, peak
+from engine.data.npz_headers import AT_ONCE, are_features, check_headers, header, peak
 from engine.data.parts import Arrays, Part, check_class_names, check_parts, plain_class, shown, some
 from engine.data.pixels import fitted
 from engine.errors import DataError
@@ -55,6 +55,8 @@ def read(name: str, path: Path, settings: Settings = Settings()) -> Arrays:  # n
             hint = ""
             if "x_train.npy" in file.NameToInfo:  # as of Keras
                 hint = "; rename x_train to train_images, y_train to train_labels, and so on"
+            elif are_features(file.NameToInfo):
+                hint = f"; rows of numbers are features:{path}"
             raise DataError(
                 f"{path} has no train_images; it contains {contents or 'nothing'}{hint}"
             )

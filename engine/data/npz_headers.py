@@ -1,6 +1,7 @@
 """Checks of the headers of an .npz file's arrays, before an array is read."""
 
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ KINDS = {"images": "biuf", "labels": "biufUS", "names": "USiu"}  # NumPy's lette
 AT_ONCE = 1 << 20  # elements converted together
 MAX_CLASSES = 100_000
 MAX_NAME_BYTES = 16 << 20
+FEATURES = ("features", "embeddings", "x")  # keys of an .npz, in lower case, after train_ or alone
 
 
 def header(path: Path, file: zipfile.ZipFile, key: str) -> Header:
@@ -111,3 +113,9 @@ def peak(key: str, header: Header, image_size: int | None = None) -> int:
         texts = 4 * header.n_bytes if header.dtype.kind in "US" else 0  # decoded and sorted
         return header.n_bytes + texts + 32 * header.size  # int64, and the search for a wrong one
     return 4 * header.n_bytes + 200 * header.size  # texts, raw and normalized
+
+
+def are_features(names: Iterable[str]) -> bool:
+    """Whether an .npz with arrays of these names has rows of features, and no images."""
+    keys = {name.removesuffix(".npy").lower().removeprefix("train_") for name in names}
+    return "images" not in keys and not keys.isdisjoint(FEATURES)

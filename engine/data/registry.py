@@ -183,6 +183,8 @@ def load(
     if entry is None:
         own = [name for name in parts.names("datasets") if name not in DATASETS]
         guess = did_you_mean(key, [*DATASETS, *own]) or "."
+        if "/" in name or "." in name:
+            guess = f"; a path follows its kind, such as folder:{shown(name)}."
         choices = ", ".join([*(entry.usage for entry in DATASETS.values()), *own])
         raise DataError(f"no data set is called {name!r}{guess} Choose from {choices}")
     if colon and ":" not in entry.usage:

@@ -77,16 +77,17 @@ def write_npz(
     classes: Sequence[str],
     out: BinaryIO,
     removed: np.ndarray | None = None,
+    key: str = "train_labels",
 ) -> None:
-    """Copy the npz at path to out; only train_labels changes, to final (n,) in its rows (n,).
+    """Copy the npz at path to out; only the array `key` changes, to final (n,) in its rows (n,).
 
     given: (n,) classes as loaded. classes: their names. The labels keep their type, shape
     and numbers or texts, which may be ids of classes, or one-hot. All other arrays are copied byte
-    by byte, without the rows removed (n,) bool: of train_labels, and of arrays of equal length
+    by byte, without the rows removed (n,) bool: of `key`, and of arrays of equal length
     that do not belong to another part.
     """
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(out, "w") as target:
-        with source.open("train_labels.npy") as file:
+        with source.open(f"{key}.npy") as file:
             labels = np.lib.format.read_array(file, allow_pickle=False)
         labels = _relabeled(labels, rows, given, final, classes)
         keep = np.ones(len(labels), dtype=bool)
@@ -96,7 +97,7 @@ def write_npz(
             info = zipfile.ZipInfo(member.filename, member.date_time)
             info.compress_type = member.compress_type
             with target.open(info, "w", force_zip64=True) as to, source.open(member) as file:
-                if member.filename == "train_labels.npy":
+                if member.filename == f"{key}.npy":
                     np.lib.format.write_array(to, labels[keep], allow_pickle=False)
                 elif keep.all() or not _is_of_samples(member.filename, source, len(labels)):
                     shutil.copyfileobj(file, to, CHUNK)

@@ -33,6 +33,7 @@ SPLIT = ("split", "part", "subset")
 TRUE_LABEL = ("true_label", "clean_label")
 ANNOTATOR = re.compile(r"(annotator|rater|label|vote)_?(\d+|[a-z]\w*)")  # label_1, annotator_ann
 DELIMITERS = ",;\t"
+MOST_ALONE = 10  # rows from which on labels that all differ are no classes
 NO_FILE = "row whose file is missing or not the only one of its name"  # why they are left out
 NO_LABEL = "row without an image or a label"
 TWICE = "row for an image that has one already"
@@ -233,7 +234,12 @@ def in_files(
 def class_names(rows: Iterable[Row], where: str) -> list[str]:
     """The classes of the training rows, by number where all are whole numbers, else by name."""
     train = [row for row in rows if row.part == "train"]
-    names = {row.label for row in train} | {row.true_label for row in train if row.true_label}
+    names = {row.label for row in train}
+    if len(names) == len(train) >= MOST_ALONE:
+        raise DataError(
+            f"{where}: each of {len(train):,} rows has a label of its own; allowed are classes"
+        )
+    names |= {row.true_label for row in train if row.true_label}
     if all(re.fullmatch(r"-?\d{1,9}", name) for name in names):
         ordered = sorted(names, key=int)
     else:
@@ -304,6 +310,8 @@ def _from_csv(text: str, name: str) -> Rows:
         rows = [line for line in lines if line]
     except csv.Error as error:
         raise DataError(f"{name} is no CSV: {error}") from None
+    if twice := [column for column, n in Counter(head).items() if column and n > 1]:
+        raise DataError(f"{name} has {shown(twice[0], 40)!r} twice among its columns; rename one")
     for number, row in enumerate(rows, 1):
         if len(row) != len(head):
             raise DataError(f"{name}, row {number} has {len(row)} cells, its head {len(head)}")

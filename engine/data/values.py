@@ -81,3 +81,10 @@ def checked(values: np.ndarray, where: str) -> np.ndarray:
                 )
             out[start : start + n_rows] = chunk
     return out
+
+
+def in_words(value: Any) -> str:
+    """A cell as a short text."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)[:200]

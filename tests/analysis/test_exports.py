@@ -70,7 +70,8 @@ def read(root: Path) -> dict[str, bytes]:
 
 
 def trained(dataset: str, folder: Path) -> RunFolder:
-    runner = Runner.new(configure(dataset=dataset, network="small", **SHORT), folder)
+    network = "linear" if dataset.startswith("features") else "small"
+    runner = Runner.new(configure(dataset=dataset, network=network, **SHORT), folder)
     runner.run()
     assert runner.status.state == "done", runner.status.error
     return RunFolder(folder)
@@ -237,6 +238,45 @@ def test_the_owners_table_comes_back_as_it_came(tmp_path, suffix):
     if suffix != ".parquet":
         before, after = table.read_text().splitlines(), (tmp_path / f"new{suffix}").read_text()
         assert before[-1] in after.splitlines()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npz", ".npy"])
+def test_the_owner_of_features_gets_the_same_file_with_other_labels(tmp_path, suffix):
+    rng = np.random.default_rng(0)
+    names = [CLASSES[i % 3] for i in range(18)]
+    rows = rng.normal(size=(18, 3)) + 3 * np.eye(3)[np.arange(18) % 3]
+    table = pd.DataFrame(rows, columns=list("abc")).assign(note="é, x", target=names)
+    path, form, removed = tmp_path / f"mine{suffix}", "manifest", suffix != ".npy"
+    if suffix == ".npz":
+        form = "npz"
+        np.savez(path, X=rows, y=np.array(names), rooms=np.arange(18), about=np.array("é"))
+    elif suffix == ".npy":
+        np.save(path, rows)
+        table.to_csv(tmp_path / "mine.csv", index=False)
+    elif suffix == ".csv":
+        table.to_csv(path, index=False)
+    else:
+        table.to_parquet(path)
+    decisions = {i: d for i, d in DECISIONS.items() if removed or d.kind != "remove"}
+    bundle = bundle_of(trained(f"features:{path}", tmp_path / "run"), decisions)
+    out = tmp_path / f"new{'.csv' if suffix == '.npy' else suffix}"
+    forms.write(bundle, form, out)
+    expected = list(labels_of(bundle).values())
+    keep = [row for row in range(18) if expected[row] is not None]
+    if suffix == ".npz":
+        with np.load(out) as new:
+            assert new.files == ["X", "y", "rooms", "about"]
+            assert (new["X"] == rows[keep]).all()
+            assert new["y"].tolist() == [expected[row] for row in keep]
+            assert new["rooms"].tolist() == keep
+        return
+    new = pd.read_parquet(out) if suffix == ".parquet" else pd.read_csv(
+        out, keep_default_na=False, na_values=[""]
+    )  # fmt: skip
+    new["target"] = new["target"].str.removeprefix("'")  # before a formula
+    wanted = table.assign(target=expected).iloc[keep].reset_index(drop=True)
+    pd.testing.assert_frame_equal(new, wanted, check_dtype=False)
+    assert len(keep) == 18 - removed
 
 
 def test_cleanlab_goes_on_from_it(folder, tmp_path):

@@ -20,6 +20,9 @@ def test_settings_go_by_size():
     assert quick.epochs * 2 == large.epochs
     assert quick.warmup < quick.correction_start < quick.epochs
     assert large.dataset == "npz:x"
+    rows = replace(big, name="features:x", images=torch.zeros(96, 5, 1, 1))
+    table = suggestions.suggested_settings(rows, mirror=False, thorough=False)
+    assert (table.network, table.augment, table.epochs) == ("linear", "none", 10)
 
 
 @pytest.mark.parametrize("n", [6, 600])

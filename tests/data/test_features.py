@@ -127,6 +127,32 @@ def test_errors_name_the_value(tmp_path, change, words):
         load(f"features:{tmp_path / 'a.npz'}")
 
 
+def test_a_table_as_spreadsheets_and_pandas_write_it(tmp_path):
+    table = pd.DataFrame({"size": [1.5, 2.5, 3.25, 4.0], "label": ["a", "b", "a", "b"]})
+    table.to_csv(tmp_path / "t.csv", sep=";", decimal=",", encoding="utf-8-sig")
+    data = load(f"features:{tmp_path / 't.csv'}")
+    sizes = table["size"].to_numpy()
+    assert data.images.flatten().numpy() == pytest.approx((sizes - sizes.mean()) / sizes.std())
+    assert "the column '' counts the rows and was not used" in " ".join(data.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("size,species\n1,a\n2,b\n", "columns size, species; the one of labels needs one of"),
+        ("size,size,label\n1,2,a\n3,4,b\n", "has 'size' twice among its columns"),
+        (
+            "size,label\n" + "".join(f"1,0.{i}1\n" for i in range(12)),
+            "each of 12 rows has a label of its own",
+        ),
+    ],
+)
+def test_a_table_whose_labels_are_no_classes_says_why(tmp_path, content, words):
+    (tmp_path / "t.csv").write_text(content)
+    with pytest.raises(DataError, match=words):
+        load(f"features:{tmp_path / 't.csv'}")
+
+
 def test_a_table_of_free_text_is_refused_by_the_name_of_its_column(tmp_path):
     table = pd.DataFrame({"comment": [f"text {i}" for i in range(60)], "label": [0, 1] * 30})
     table.to_csv(tmp_path / "t.csv", index=False)

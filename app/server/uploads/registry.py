@@ -3,7 +3,8 @@
     RUNS/.uploads/KEY/upload.json   description; KEY is a hash of the owner and the content
                       NAME.npz      the file itself, or
                       NAME/         its images as train/<class>/..., val/..., test/..., and
-                      .file         the zip that they are from
+                      .file         the zip that they are from; or the table of features that
+                                    NAME.npz is from
 
 Instead of an upload, a folder of the server may be named, see `paths`.
 """
@@ -59,7 +60,7 @@ class Upload:
 
     key: str
     name: str  # the visitor's name of the file
-    form: str  # "npz", "folder" or "manifest"
+    form: str  # "npz", "folder", "manifest" or "features"
     dataset: str
     notes: tuple[str, ...] = ()  # what was left out, in one sentence each
     left_out: tuple[tuple[str, str], ...] = ()  # name and reason of each file that was left out

@@ -28,10 +28,12 @@ from app.server.uploads.contents import Report, check_arrays, check_counts, unpa
 from app.server.uploads.limits import Limits
 from app.server.uploads.paths import INCOMING
 from app.server.uploads.safe_zip import MOST_UNPACKED, UploadError, opened
-from engine.data import folder, manifest, npz
+from engine.data import features, folder, manifest, npz, tables
 from engine.data.image_files import Settings
+from engine.data.layout import Layout
 from engine.data.memory import MB
-from engine.data.parts import Notes
+from engine.data.npz_headers import are_features
+from engine.data.parts import Arrays, Notes
 from engine.errors import DataError
 
 MOST_SIDE = 256  # pixels of an array's images; image files are shrunk by the loader
@@ -50,13 +52,19 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
     path, plain = own / INCOMING, plain_name(name)
     if path.stat().st_size == 0:
         raise UploadError("it is empty")
-    if not zipfile.is_zipfile(path):
-        raise UploadError("it is neither an .npz file nor a .zip file")
     form, layout = "npz", None
     notes = Notes()
+    if (suffix := Path(name).suffix.lower()) in tables.SUFFIXES:
+        form, path, notes = "features", *pack_table(own, f"{plain}{suffix}", report)
+        return _taken(form, path, notes, None)
+    if not zipfile.is_zipfile(path):
+        allowed = ", ".join(tables.SUFFIXES)
+        raise UploadError(f"it is neither an .npz file nor a .zip file, nor a table ({allowed})")
     with opened(path) as archive:
         if archive.members and all(m.filename.endswith(".npy") for m in archive.members):
             check_arrays(archive, report)
+            names = [member.filename for member in archive.members]
+            form = "features" if are_features(names) else "npz"
             path = path.rename(own / f"{plain}.npz")
         else:
             form = "folder"
@@ -66,6 +74,10 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
         check(form, path, name, smallest, limits.memory, report)
     except UploadError as error:  # what was left out may be the reason
         raise UploadError(" ".join([f"{error}.", *notes]).removesuffix(".")) from None
+    return _taken(form, path, notes, layout)
+
+
+def _taken(form: str, path: Path, notes: Notes, layout: Layout | None) -> dict[str, Any]:
     packed = None if layout is None else asdict(layout)
     return {
         "form": form,
@@ -74,6 +86,29 @@ def unpack(own: Path, name: str, limits: Limits, smallest: int, report: Report) 
         "left_out": notes.left_out,
         "layout": packed,
     }
+
+
+def pack_table(own: Path, name: str, report: Report) -> tuple[Path, Notes]:
+    """Write the features of the table own/.file to an .npz beside it; returns its path and notes.
+
+    The server reads that instead: it is no Parquet, and names no files. Raises UploadError.
+    """
+    report("Rows read", 0, 1)
+    path = own / name
+    os.link(own / INCOMING, path)  # its suffix says how it is read
+    try:
+        arrays, rows = features.read(name, path)
+    except DataError as error:
+        text = _plain(error, path, name)
+        if "has no column of features" in text or "different texts" in text:
+            text += "; to bring images and a table of their labels, put both into one .zip"
+        raise UploadError(text) from None
+    finally:
+        path.unlink()
+    check_counts(len(arrays.classes), len(arrays.labels))
+    with open(packed := path.with_suffix(".npz"), "wb") as out:
+        features.write_npz(arrays, rows, out)
+    return packed, Notes(arrays.notes, arrays.left_out)
 
 
 def check(
@@ -85,8 +120,12 @@ def check(
     report: Report = lambda what, done, total: None,
 ) -> None:
     """Decode a data set once. Raises UploadError if no run can use it. Arguments as of `unpack`."""
+    data: Arrays
     try:
-        if form == "npz":
+        if form == "features":
+            report("Rows read", 0, 1)
+            data, _ = features.read(name, path)
+        elif form == "npz":
             report("Arrays decoded", 0, 1)
             data = npz.read(name, path, Settings(most_memory=most_memory))
         elif form == "manifest":
@@ -95,14 +134,21 @@ def check(
             decoded = lambda done, total: report("Images decoded", done, total)  # noqa: E731
             data = folder.read(name, path, Settings(most_memory=most_memory, report=decoded))
     except DataError as error:
-        raise UploadError(str(error).replace(str(path), name).removeprefix(f"{name}: ")) from None
+        raise UploadError(_plain(error, path, name)) from None
+    check_counts(len(data.classes), len(data.labels))
+    if form == "features":
+        return
     _, height, width = data.images.shape[1:]
     if min(height, width) < smallest or max(height, width) > MOST_SIDE:
         raise UploadError(
             f"its images have {width} x {height} pixels; allowed are sides of {smallest} to "
             f"{MOST_SIDE}"
         )
-    check_counts(len(data.classes), len(data.labels))
+
+
+def _plain(error: DataError, path: Path, name: str) -> str:
+    """A message as the visitor calls the file."""
+    return str(error).replace(str(path), name).removeprefix(f"{name}: ").removeprefix(f"{name} ")
 
 
 def plain_name(name: str) -> str:

@@ -52,7 +52,7 @@ def show() -> None:
         left_out(dict([*upload.left_out, *report.left_out]))
         check_cards.show(report, urls)
     with right:
-        start(upload.dataset, upload.at, report)
+        start(upload.dataset, upload.at, report, rows=upload.form == "features")
         save(report, urls, upload.name)
         fig = charts.class_counts(list(report.classes), np.array(report.class_counts))
         st.markdown("**Samples of each class**")
@@ -115,17 +115,19 @@ def left_out(files: dict[str, str]) -> None:
         st.caption("Step 4 hands them back as they came.")
 
 
-def start(dataset: str, at: float, report: Report) -> None:
+def start(dataset: str, at: float, report: Report, *, rows: bool) -> None:
     """A few settings, the time it takes, and the button."""
     with st.container(border=True, key="tuned"):
         st.markdown("**Let MixNN find wrong labels**")
-        mirror = st.checkbox(
-            "A mirrored image still shows its class",
-            value=False,
-            key="mirror",
-            help="True for animals and most objects, not for letters, digits and road signs. The "
-            "network then trains on mirrored images as well.",
-        )
+        mirror, size, fit = False, None, "pad"
+        if not rows:
+            mirror = st.checkbox(
+                "A mirrored image still shows its class",
+                value=False,
+                key="mirror",
+                help="True for animals and most objects, not for letters, digits and road signs. "
+                "The network then trains on mirrored images as well.",
+            )
         thorough = st.segmented_control(
             "How long",
             [True, False],
@@ -134,29 +136,12 @@ def start(dataset: str, at: float, report: Report) -> None:
             key="thorough",
             format_func={True: "Thorough", False: "Quick"}.__getitem__,
         )
-        size = st.selectbox(
-            "Longest side of the images",
-            [None, *sizes(report.shape)],
-            key="size",
-            format_func=lambda side: side_name(report.shape, side),
-            help="Automatic follows the median width and height of the training images, shrunk to "
-            "64 pixels. Larger images show finer details, and take time and memory by the square "
-            "of their side.",
-        )
-        fit = "pad"
-        if any("of another aspect ratio" in note for note in report.notes):
-            fit = st.segmented_control(
-                "Images of another aspect ratio",
-                ["pad", "crop"],
-                default="pad",
-                required=True,
-                key="fit",
-                format_func={"pad": "Pad", "crop": "Crop"}.__getitem__,
-                help="Pad keeps the whole image, with black borders. Crop cuts two sides.",
-            )
+        if not rows:
+            size, fit = image_size(report)
         left = estimated_seconds(dataset, at) * (1 if thorough else 0.5)
-        _, height, width = report.shape
-        left *= 1 if size is None else size**2 / (height * width)
+        if size is not None:
+            _, height, width = report.shape
+            left *= size**2 / (height * width)
         st.caption(
             f"About **{minutes(left)}** on this machine. Your labels are used unchanged: no noise "
             "is added."
@@ -168,6 +153,31 @@ def start(dataset: str, at: float, report: Report) -> None:
             name = runs().submit(config, visitor=visitor())
             put(run=name, step="review", epoch=None, sample=None, lasso=None)
             st.rerun()
+
+
+def image_size(report: Report) -> tuple[int | None, str]:
+    """The side in pixels, None for the common size, and how other aspect ratios become it."""
+    size = st.selectbox(
+        "Longest side of the images",
+        [None, *sizes(report.shape)],
+        key="size",
+        format_func=lambda side: side_name(report.shape, side),
+        help="Automatic follows the median width and height of the training images, shrunk to "
+        "64 pixels. Larger images show finer details, and take time and memory by the square "
+        "of their side.",
+    )
+    fit = "pad"
+    if any("of another aspect ratio" in note for note in report.notes):
+        fit = st.segmented_control(
+            "Images of another aspect ratio",
+            ["pad", "crop"],
+            default="pad",
+            required=True,
+            key="fit",
+            format_func={"pad": "Pad", "crop": "Crop"}.__getitem__,
+            help="Pad keeps the whole image, with black borders. Crop cuts two sides.",
+        )
+    return size, fit
 
 
 def sizes(shape: tuple[int, ...]) -> list[int]:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from app.server.uploads import parquet, safe_zip
 from app.server.uploads.contents import place
 from app.server.uploads.paths import FOLDER, INCOMING
@@ -19,6 +21,7 @@ from engine.analysis.exports import forms, images
 from engine.analysis.exports.bundle import Bundle, Originals
 from engine.analysis.exports.sinks import ZipSink
 from engine.data import relabeling
+from engine.data.features import ROW
 from engine.data.layout import Layout
 from engine.errors import StoreError
 
@@ -30,20 +33,24 @@ class ExportError(StoreError):
     """A data set that cannot be exported in this format; the message says what to do."""
 
 
-def own_form(bundle: Bundle) -> str:
-    """The form in which the data set can be uploaded again: zip of image files, else npz."""
-    return "zip" if bundle.has_files else "npz"
+def own_form(bundle: Bundle, root: Path) -> str:
+    """The form in which it can be uploaded again: zip of image files, a table, else npz."""
+    if bundle.has_files:
+        return "zip"
+    return "npz" if _table_of(bundle, root) is None else "manifest"
 
 
-def offered(bundle: Bundle) -> dict[str, str]:
+def offered(bundle: Bundle, root: Path) -> dict[str, str]:
     """The forms that a data set has, besides the table and its own: name -> description."""
-    without = ("csv", "folders", own_form(bundle), *(() if bundle.has_files else FILES_ONLY))
+    without = ("csv", "folders", own_form(bundle, root), *(() if bundle.has_files else FILES_ONLY))
     kinds = forms.OF_ROWS if not bundle.has_files and bundle.data.is_rows else forms.FORMS
     return {name: forms.FORMS[name].description for name in kinds if name not in without}
 
 
-def suffix(bundle: Bundle, form: str) -> str:
+def suffix(bundle: Bundle, form: str, root: Path) -> str:
     """The suffix of the file that `contents` makes."""
+    if form == "manifest" and (table := _table_of(bundle, root)) is not None:
+        return Path(table[1]).suffix.lower()
     if form == "manifest" and bundle.family == "manifest":
         return Path(bundle.run.config.dataset).suffix.lower()
     return ".csv" if form == "csv" else (*forms.FORMS[form].suffixes, ".zip")[0]
@@ -57,6 +64,8 @@ def contents(bundle: Bundle, form: str, root: Path) -> bytes:
     upload = of_dataset(bundle.run.config.dataset, root)
     original = root / FOLDER / upload.key / INCOMING if upload else None
     out = io.BytesIO()
+    if form == "manifest" and (table := _table_of(bundle, root)) is not None:
+        return _changed_table(bundle, *table)
     if form == "zip" and bundle.family == "folder" and upload and original:
         if original.is_file():
             write_upload(original, _changed(bundle), out)
@@ -67,11 +76,34 @@ def contents(bundle: Bundle, form: str, root: Path) -> bytes:
         files = [file.source for file in bundle.listing.files]
         check_size(sum(len(f) if isinstance(f, bytes) else f.stat().st_size for f in files))
     with tempfile.TemporaryDirectory() as folder, _originals(bundle, original) as originals:
-        path = Path(folder) / f"export{suffix(bundle, form)}"
+        path = Path(folder) / f"export{suffix(bundle, form, root)}"
         home = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
         home = home if bundle.family == "folder" else home.parent
         forms.write(replace(bundle, originals=originals, root=home), form, path)
         return path.read_bytes()
+
+
+def _table_of(bundle: Bundle, root: Path) -> tuple[Path, str] | None:
+    """The uploaded table of features, and its name; None if it is no such upload."""
+    upload = of_dataset(bundle.run.config.dataset, root)
+    if upload is None or upload.form != "features":
+        return None
+    path = root / FOLDER / upload.key / INCOMING
+    return (path, upload.name) if path.is_file() else None
+
+
+def _changed_table(bundle: Bundle, path: Path, name: str) -> bytes:
+    """The uploaded table as it came, with the final labels and without removed rows."""
+    with np.load(Path(bundle.run.config.dataset.partition(":")[2])) as file:
+        numbers = file[ROW].tolist()
+    final = bundle.final
+    labels = {
+        number: None if removed else bundle.classes[label]
+        for number, label, removed in zip(
+            numbers, final.labels.tolist(), final.removed.tolist(), strict=True
+        )
+    }
+    return parquet.changed(path.read_bytes(), name, labels)
 
 
 def _changed(bundle: Bundle) -> dict[str, str | None]:

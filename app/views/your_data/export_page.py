@@ -113,14 +113,15 @@ def files(view: RunView, issues: LabelIssues, final: FinalLabels) -> None:
     name, run, root = view.name, view.run, runs().root
     data = evidence.images_of(view)
     bundle = Bundle(run, issues, final, loaded=data)
-    own = None if data is None else export.own_form(bundle)
+    own = None if data is None else export.own_form(bundle, root)
+    file_name = "" if own is None else f"{name}-reviewed{export.suffix(bundle, own, root)}"
     again = False
     with st.container(horizontal=True, vertical_alignment="center", key="downloads"):
         if own is not None:
             downloads.button(
-                f"The data set, reviewed (.{own})",
+                f"The data set, reviewed ({Path(file_name).suffix})",
                 lambda: export.contents(bundle, own, root),
-                f"{name}-reviewed.{own}",
+                file_name,
                 key="save-data",
                 type="primary",
                 icon=":material/folder_zip:",
@@ -142,20 +143,20 @@ def files(view: RunView, issues: LabelIssues, final: FinalLabels) -> None:
                 "better labels finds wrong ones that this one missed.",
             )
     st.caption(
-        "The data set keeps the format of the upload: an npz with only the training labels "
-        "changed, or class folders with the files moved. Images that belong to no class are left "
-        "out. The table lists for each sample the given, suggested and final label, and the "
-        "decision."
+        "The data set keeps the format of the upload: an npz or a table with only the training "
+        "labels changed, or class folders with the files moved. What belongs to no class is left "
+        "out. The table of all labels lists for each sample the given, suggested and final label, "
+        "and the decision."
     )
     if own is not None:
         other_forms(bundle, name, root)
     if again and own is not None:
-        start_again(bundle, own, f"{name}-reviewed.{own}")
+        start_again(bundle, own, file_name)
 
 
 def other_forms(bundle: Bundle, name: str, root: Path) -> None:
     """A choice of the forms of other tools, and the button that saves the data set in one."""
-    offered = export.offered(bundle)
+    offered = export.offered(bundle, root)
     with st.container(horizontal=True, vertical_alignment="bottom", key="other-forms"):
         form = st.selectbox(
             "In the form of another tool",
@@ -164,7 +165,7 @@ def other_forms(bundle: Bundle, name: str, root: Path) -> None:
             key="form",
             width=440,
         )
-        suffix = export.suffix(bundle, form)
+        suffix = export.suffix(bundle, form, root)
         downloads.button(
             f"Save ({suffix})",
             lambda: export.contents(bundle, form, root),

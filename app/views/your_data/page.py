@@ -15,7 +15,7 @@ STEPS = {  # key in the URL -> title, what the step shows
 def main() -> None:
     page.head(
         "Which of my labels are wrong?",
-        "Upload your own images: MixNN trains on them, finds labels that look wrong, and you "
+        "Upload images or a table: MixNN trains on them, finds labels that look wrong, and you "
         "decide. A few hundred clicks can clean a data set of thousands.",
         "noisy labels",
         "given label",

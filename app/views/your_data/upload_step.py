@@ -15,6 +15,7 @@ from app.server.visible_runs import runs
 from app.server.visitors import visitor
 from app.state.url_state import put
 from engine.data import load
+from engine.data.tables import SUFFIXES
 from engine.noise.class_dependent import class_dependent_noise
 
 UPLOAD = "your_data.upload"  # of the session: id of the file, and the thread that unpacks it
@@ -35,6 +36,12 @@ mine.npz (as of MedMNIST)
   train_labels  (N,) whole numbers from 0
 and, if you have them:
   test_images, test_labels, class_names"""
+ROWS = """\
+mine.csv (or .tsv, .jsonl, .parquet)
+  id,label,length,color, ...
+or mine.npz, such as embeddings
+  train_features  (N, D)
+  train_labels    (N,)"""
 
 
 def show() -> None:
@@ -43,8 +50,8 @@ def show() -> None:
     with left:
         endpoints.expect_file()
         file = st.file_uploader(
-            f"An .npz file, or a .zip of images, up to {MOST_UPLOADED // MB} MB",
-            type=["npz", "zip"],
+            f"A .zip of images, an .npz or a table of features, up to {MOST_UPLOADED // MB} MB",
+            type=["zip", "npz", *(suffix.removeprefix(".") for suffix in SUFFIXES)],
             max_upload_size=MOST_UPLOADED // MB,
             key="own-file",
         )
@@ -66,6 +73,7 @@ def show() -> None:
         st.markdown("**Expected format**")
         st.code(FOLDERS, language=None)
         st.code(ARRAYS, language=None)
+        st.code(ROWS, language=None)
         st.caption(
             "Images: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, in any subfolder of a class. What is "
             "not read is named in the next step, and handed back as it came."

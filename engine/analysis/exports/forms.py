@@ -84,7 +84,7 @@ def _text(writer: Callable[[Bundle, Path, Path], None]) -> Callable[[Bundle, Pat
     return to_file
 
 
-OF_ROWS = ("csv", "npz", "cleanlab")  # forms that need no images
+OF_ROWS = ("csv", "npz", "manifest", "cleanlab")  # forms that need no images
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 FORMS: dict[str, Form] = {
     "csv": Form("a table of all labels, why they are doubted and what was decided", (), _csv),

@@ -11,7 +11,7 @@ from engine.analysis.exports.bundle import Bundle, matched, path_of
 from engine.analysis.exports.sinks import FolderSink, ZipSink
 from engine.data import relabeling
 from engine.data.parts import Notes
-from engine.errors import StoreError
+from engine.errors import DataError, StoreError
 from engine.files import write_rows
 
 if TYPE_CHECKING:
@@ -23,9 +23,15 @@ UNSUITED = "/\\\0"  # in the name of a folder
 
 def npz(bundle: Bundle, out: BinaryIO) -> None:
     """The arrays in the MedMNIST layout: those of the .npz file as it came, with other labels."""
+    from engine.data.features import labels_key
+
     data, final = bundle.data, bundle.final
-    if bundle.family == "npz":
-        path = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
+    path = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
+    if bundle.family == "features" and path.suffix == ".npz" and bundle.run.config.limit is None:
+        rows, loaded, key = np.arange(data.n), data.labels.numpy(), labels_key(path)
+        arguments = (path, rows, loaded, final.labels, data.classes, out, final.removed)
+        relabeling.write_npz(*arguments, key=key)
+    elif bundle.family == "npz":
         # in a subset, the names of the samples are their rows in the file
         rows = np.arange(data.n) if data.ids is None else np.array(data.ids, dtype=np.int64)
         loaded = data.labels.numpy()
@@ -114,18 +120,19 @@ def changed_classes(bundle: Bundle, loaded: dict[str, int]) -> dict[str, str | N
 def manifest(bundle: Bundle, path: Path, temporary: Path) -> None:
     """A table of paths and labels (.csv, .tsv, .jsonl, .parquet), written to temporary.
 
-    That of `manifest:` as it came, in which labels have changed and removed rows are missing; else
-    a new one with the COLUMNS, whose paths start at the folder of `path` where they can. Raises
-    StoreError for data without image files.
+    That of `manifest:` and of `features:` as it came, in which labels have changed and removed
+    rows are missing; else a new one with the COLUMNS, whose paths start at the folder of `path`
+    where they can. Raises StoreError for data without image files or a table.
     """
+    if bundle.family in ("manifest", "features"):
+        changed = _changed_table if bundle.family == "manifest" else _changed_features
+        changed(bundle, path, temporary)
+        return
     if bundle.listing is None:
         raise StoreError(
             f"{bundle.run.config.dataset} has no image files that a table could name: use --as "
             "folders, huggingface or npz"
         )
-    if bundle.family == "manifest":
-        _changed_table(bundle, path, temporary)
-        return
     rows = _table_rows(bundle, bundle.root or path.parent)
     suffix = path.suffix.lower()
     if suffix == ".jsonl":
@@ -158,8 +165,7 @@ def _changed_table(bundle: Bundle, path: Path, temporary: Path) -> None:
     from engine.data import tables
 
     source = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
-    if path.suffix.lower() != source.suffix.lower():
-        raise StoreError(f"{path}: the table keeps its form, so it ends with {source.suffix}")
+    _check_same_form(path, source)
     raw = source.read_bytes()
     rows = tables.labeled(tables.read_rows(raw, source.name), source.name, Notes())
     assert bundle.listing is not None  # which has checked the table
@@ -175,3 +181,32 @@ def _changed_table(bundle: Bundle, path: Path, temporary: Path) -> None:
             kind = None if sample is None else bundle.classes[bundle.final.labels[sample]]
             labels[number] = kind or row.label
     temporary.write_bytes(tables.changed(raw, source.name, labels))
+
+
+def _changed_features(bundle: Bundle, path: Path, temporary: Path) -> None:
+    from engine.data import features, tables
+
+    source = Path(bundle.run.config.dataset.partition(":")[2]).expanduser()
+    try:
+        table, ids, numbers = features.table_rows(source)
+    except (DataError, OSError) as error:
+        raise StoreError(f"{error}: use --as csv or npz") from None
+    _check_same_form(path, table)
+    if table != source and bundle.final.removed.any():
+        raise StoreError(
+            f"{table} has a row for each row of {source.name}, so none can be removed: use --as npz"
+        )
+    samples = matched(ids, bundle.ids)
+    labels = {
+        number: None
+        if bundle.final.removed[sample]
+        else bundle.classes[bundle.final.labels[sample]]
+        for number, sample in zip(numbers, samples, strict=True)
+        if sample is not None
+    }
+    temporary.write_bytes(tables.changed(table.read_bytes(), table.name, labels))
+
+
+def _check_same_form(path: Path, table: Path) -> None:
+    if path.suffix.lower() != table.suffix.lower():
+        raise StoreError(f"{path}: the table keeps its form, so it ends with {table.suffix}")

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
@@ -208,6 +209,32 @@ def test_swapped_files_keep_their_names(tmp_path):
     assert unpacked(out) == {"b/1.png": png(1), "a/1.png": png(2)}
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_table_of_features_is_uploaded_and_comes_back_with_other_labels(tmp_path, suffix):
+    names = ["NA", "=1+1", "cat"] * 4
+    table = pd.DataFrame({"id": [f"w{i}" for i in range(12)], "size": np.arange(12.0) % 3,
+                          "color": ["red", "blue"] * 6, "path": "/etc/passwd",
+                          "label": [*names[:11], None]})  # fmt: skip
+    out = io.BytesIO()
+    (table.to_csv if suffix == ".csv" else table.to_parquet)(out, index=False)
+    about = registry.receive(io.BytesIO(out.getvalue()), f"my wines{suffix}", tmp_path)
+    assert about.form == "features"
+    assert any("left out" in note.lower() for note in about.notes)
+    data = load(about.dataset)
+    assert (data.n, data.shape, data.ids[:2]) == (11, (3, 1, 1), ("w0", "w1"))
+    assert data.shown.pictures([0]).shape == (1, 128, 128, 3)  # id, size and color
+    assert all(path is None for path in data.shown.table.paths)
+    run = ran(tmp_path, about.dataset)
+    final = run.labels["given"].copy()
+    final[0] = data.classes.index("cat")
+    back = io.BytesIO(exported(run, final, tmp_path))
+    new = pd.read_csv(back, keep_default_na=False, na_values=[""]) if suffix == ".csv" else (
+        pd.read_parquet(back)
+    )  # fmt: skip
+    wanted = table.assign(label=["cat", *table["label"][1:]])
+    pd.testing.assert_frame_equal(new, wanted, check_dtype=False)
+
+
 def test_too_large_for_a_zip(tmp_path):
     about = registry.receive(zipped(pets()), "x.zip", tmp_path)
     with pytest.raises(export.ExportError, match="use the table"):
@@ -220,7 +247,7 @@ def exported(run: RunFolder, final, root: Path, form: str = "", removed=()) -> b
     gone = np.isin(np.arange(len(final)), removed)
     labels = FinalLabels(np.asarray(final), gone, ["change"] * len(final), [""] * len(final))
     bundle = Bundle(run, issues, labels)
-    return export.contents(bundle, form or export.own_form(bundle), root)
+    return export.contents(bundle, form or export.own_form(bundle, root), root)
 
 
 SHORT = dict(epochs=2, warmup=1, correction_start=1, batch_size=4, k=1, noise="none", rate=0.0)

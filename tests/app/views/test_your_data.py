@@ -361,6 +361,16 @@ def test_from_an_upload_to_the_first_decision(root):
     assert len(Reviews(root / name, 300, 10).latest()) == 1
 
 
+def test_a_table_is_checked_and_offers_no_settings_of_images(root):
+    rows = "".join(f"w{i},{i % 2 + i / 99},{'ab'[i % 2]}\n" for i in range(40))
+    at = upload(app("your_data", step="bring"), "wines.csv", f"id,size,label\n{rows}".encode())
+    assert not at.exception
+    assert {m.label: m.value for m in at.metric}["Features"] == "1"
+    keys = {widget.key for widget in (*at.checkbox, *at.selectbox)}
+    assert keys.isdisjoint({"mirror", "size"})
+    assert at.button(key="find").label == "Find wrong labels"
+
+
 def test_lost_images_are_a_warning_and_other_ratios_can_be_cropped(root):
     files = {f"{kind}/deep/{i}.png": png(30 * i + c, side=16)
              for c, kind in enumerate(("cat", "dog")) for i in range(6)}  # fmt: skip
