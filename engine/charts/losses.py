@@ -108,6 +108,8 @@ def mixture_histogram(
     x = np.linspace(0, 1, CURVE_POINTS)
     posterior = loss_analysis.clean_posterior(mixture, x)
     densities = loss_analysis.component_densities(mixture, x)
+    assert posterior is not None
+    assert densities is not None
     return loss_histogram(
         {
             "right": loss_analysis.bin_counts(scaled[~wrong], 1.0),
@@ -121,7 +123,7 @@ def mixture_histogram(
         components=densities * len(scaled) / loss_analysis.N_BINS,
         posterior=posterior,
         threshold=threshold,
-        flagged=loss_analysis.true_intervals(x, posterior < threshold),
+        flagged=loss_analysis.true_intervals(x, np.less(posterior, threshold)),
     )
 
 
