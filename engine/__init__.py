@@ -3,7 +3,8 @@
 >>> from engine import RunFolder, configure, load, train
 
 `configure` makes the settings of a run, `load` loads a data set by its name, `train` yields a
-snapshot of each epoch, `RunFolder` reads a run folder, and `play` shows one in a notebook.
+snapshot of each epoch, `train_run` makes a run folder, `RunFolder` reads one, and `play` shows one
+in a notebook; `make_noisy_labels` gives the labels of a run.
 `register` and `load_plugin` bring in a loss, network or other part of your own, `from_arrays` and
 `from_dataset` your own data, `Recorder` the results of your own training loop. `MixNNClassifier`
 and `find_label_issues` are the method as users of scikit-learn and cleanlab know it. Each is
@@ -26,10 +27,12 @@ __all__ = [
     "load",
     "load_data",
     "load_plugin",
+    "make_noisy_labels",
     "play",
     "prepare_state",
     "register",
     "train",
+    "train_run",
 ]
 
 _MODULES = {
@@ -43,10 +46,12 @@ _MODULES = {
     "load": "engine.data",
     "load_data": "engine.data",
     "load_plugin": "engine.config.registry",
+    "make_noisy_labels": "engine.training.noisy_labels",
     "play": "engine.reports.notebook",
     "prepare_state": "engine.training.train",
     "register": "engine.config.registry",
     "train": "engine.training.train",
+    "train_run": "engine.runs.runner",
 }
 
 

@@ -10,6 +10,8 @@ from engine.estimator import find_label_issues as find_label_issues
 from engine.reports.notebook import play as play
 from engine.runs.folder import RunFolder as RunFolder
 from engine.runs.recorder import Recorder as Recorder
+from engine.runs.runner import train_run as train_run
+from engine.training.noisy_labels import make_noisy_labels as make_noisy_labels
 from engine.training.train import prepare_state as prepare_state
 from engine.training.train import train as train
 

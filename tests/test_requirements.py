@@ -14,9 +14,15 @@ import pytest
 packages_distributions = cache(metadata.packages_distributions)  # takes a second
 ROOT = Path(__file__).resolve().parents[1]
 # benchmarks import each other by file name
-OWN = {"engine", "app", "tests", *(p.stem for p in (ROOT / "tests/benchmarks").glob("*.py"))}
-# used without an import: figures as PNG, notebooks, sliders in them, downloads by name
-NOT_IMPORTED = {"kaleido", "jupyterlab", "ipywidgets", "torchvision"}
+OWN = {
+    "engine",
+    "app",
+    "tests",
+    "notebooks",
+    *(p.stem for p in (ROOT / "tests/benchmarks").glob("*.py")),
+}
+# used without an import: figures as PNG, notebooks, downloads by name
+NOT_IMPORTED = {"kaleido", "jupyterlab", "torchvision"}
 
 
 def sources(*folders: str) -> list[tuple[str, str]]:

@@ -66,10 +66,11 @@ def embedding_map(
     *,
     samples: np.ndarray,
     height: int = 340,
+    key: bool = False,
 ) -> go.Figure:
     """A 2-D map: layout (P, 2), color by label (P,) class ids, wrong ones (P,) bool as crosses.
 
-    samples: (P,) data set indices, for the hover.
+    samples: (P,) data set indices, for the hover. key: name the classes' colors in the legend.
     """
     fig = figure(height=height, margin=dict(l=4, r=4, t=56, b=4), legend=dict(font_size=12))
     names = [plotly(name) for name in classes]
@@ -102,6 +103,9 @@ def embedding_map(
             name=words,
             marker=dict(color=MUTED, symbol=symbol, size=8),
         )
+    for name, own in zip(names, color, strict=True) if key else ():
+        mark = dict(color=own, symbol="circle", size=8)
+        fig.add_scatter(x=[None], y=[None], mode="markers", name=name, marker=mark)
     fig.update_xaxes(visible=False)
     fig.update_yaxes(visible=False, scaleanchor="x")
     return fig

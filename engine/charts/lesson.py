@@ -1,7 +1,7 @@
 """Figures of the lesson."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,19 +14,39 @@ N_BINS = 40
 
 
 def share_curves(
-    epochs: Sequence[int], series: dict[str, tuple[Sequence[float], str]], *, mark: tuple = ()
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float] | tuple[Sequence[float], str]],
+    *,
+    mark: tuple = (),
+    over: str = "epoch",
+    guess: float | dict[float, float] | None = None,
 ) -> go.Figure:
-    """Shares over the epochs. series: name -> (values, color); mark: (epoch, text)."""
-    fig = theme.figure(height=340, x="epoch")
-    for number, (words, (values, color)) in enumerate(series.items()):
+    """Shares over the epochs, or over what `over` names. series: name -> values, or with a color.
+
+    mark: (x, text). guess: what was predicted, a number or numbers by x, drawn with the curves.
+    """
+    fig = theme.figure(height=340, x=over)
+    if guess is not None:
+        points = guess if isinstance(guess, dict) else {x[0]: guess, x[-1]: guess}
         fig.add_scatter(
-            x=list(epochs),
+            x=list(points),
+            y=list(points.values()),
+            name="your guess",
+            mode="lines+markers",
+            line=dict(color=theme.HIGHLIGHT, width=2, dash="dot"),
+            marker=dict(symbol="star", size=11),
+            hovertemplate=over + " %{x}: %{y:.1%}<extra>your guess</extra>",
+        )
+    for number, (words, line) in enumerate(series.items()):
+        values, color = line if isinstance(line, tuple) else (line, theme.OKABE_ITO[number])
+        fig.add_scatter(
+            x=list(x),
             y=list(values),
             name=words,
             mode="lines+markers",
             line=dict(color=color, width=3, dash=theme.DASHES[number]),
             marker=dict(symbol=theme.SYMBOLS[number], size=7),
-            hovertemplate="epoch %{x}: %{y:.1%}<extra>" + words + "</extra>",
+            hovertemplate=over + " %{x}: %{y:.1%}<extra>" + words + "</extra>",
         )
     fig.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     fig.update_layout(margin_t=60)

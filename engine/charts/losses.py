@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from engine.analysis import loss_analysis
 from engine.analysis.label_outcomes import LabelOutcome
 from engine.analysis.loss_analysis import ClassLosses, Detection, RocCurve
 from engine.charts import theme
@@ -95,6 +96,35 @@ def loss_histogram(
     fig.update_xaxes(title_text=title, row=2, col=1)
     fig.update_yaxes(title_text="P(clean)", range=[-0.03, 1.03], tickvals=[0, 0.5, 1], row=2, col=1)
     return fig
+
+
+def mixture_histogram(
+    scaled: np.ndarray, wrong: np.ndarray, mixture: dict, threshold: float = 0.5
+) -> go.Figure:
+    """`loss_histogram` of losses (N,) in [0, 1] by right and wrong labels, and of their mixture.
+
+    wrong: (N,) bool. mixture: its means, stds and weights. threshold: on P(clean).
+    """
+    x = np.linspace(0, 1, CURVE_POINTS)
+    posterior = loss_analysis.clean_posterior(mixture, x)
+    densities = loss_analysis.component_densities(mixture, x)
+    assert posterior is not None
+    assert densities is not None
+    return loss_histogram(
+        {
+            "right": loss_analysis.bin_counts(scaled[~wrong], 1.0),
+            "wrong": loss_analysis.bin_counts(scaled[wrong], 1.0),
+        },
+        1.0,
+        height="cut",
+        tallest=loss_analysis.histogram_axes(scaled[None], None, scaled=True).cut,
+        title="loss, scaled to 0 ... 1",
+        x=x,
+        components=densities * len(scaled) / loss_analysis.N_BINS,
+        posterior=posterior,
+        threshold=threshold,
+        flagged=loss_analysis.true_intervals(x, np.less(posterior, threshold)),
+    )
 
 
 def _count_axis(fig, bars, centers, height: str, tallest: float) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.config import RunConfig, validate_k
+from engine.data.registry import OWN
 from engine.errors import ConfigError, EngineError, StoreError, as_shortage, require_reserve
 from engine.runs.folder import RunFolder
 from engine.runs.forks import (
@@ -21,6 +22,8 @@ from engine.runs.forks import (
     require_same_data,
     starting_labels,
 )
+from engine.runs.naming import run_name
+from engine.runs.progress import is_done
 from engine.runs.write_behind import WriteBehind
 from engine.runs.writer import K_ROOM, RunWriter
 from engine.training.control import Control, Stopped
@@ -362,3 +365,31 @@ class Runner:
 
             release_memory()
         self._phase = phase
+
+
+def train_run(config: RunConfig, root: Path | str, *, data: "Data | None" = None) -> RunFolder:
+    """The finished run of these settings: read where it is in root, else trained or continued.
+
+    Its folder is named by the settings, and by the contents of data of your own, so that no other
+    run is read in its place. data: as of `Runner.new`. Raises StoreError with the message of the
+    run where it does not finish.
+
+    >>> train_run(configure(rate=0.4), "runs").epochs[-1]  # doctest: +SKIP
+    """
+    from engine.data import load_data
+
+    if data is not None and data.name.startswith("arrays:"):
+        config = config.changed(dataset=data.name, limit=None, image_size=None)
+    name = run_name(config)
+    if config.dataset.partition(":")[0] in OWN:
+        data = data or load_data(config)
+        name = f"{name}-{data.fingerprint()[:8]}"
+    folder = Path(root) / name
+    if is_done(folder):
+        return RunFolder(folder)
+    new = not (folder / "config.json").exists()
+    runner = Runner.new(config, folder, data=data) if new else Runner.resume(folder, data=data)
+    runner.run()
+    if runner.status.state != "done":
+        raise StoreError(f"the run in {folder} {runner.status.state}: {runner.status.message}")
+    return RunFolder(folder)

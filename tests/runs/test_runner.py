@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
+from engine.data import from_arrays
 from engine.errors import ConfigError, StoreError
 from engine.runs.folder import RunFolder
-from engine.runs.runner import Runner
+from engine.runs.runner import Runner, train_run
 from engine.runs.schema import ARRAYS
 from engine.runs.writer import RunWriter
 from engine.training.control import Stopped
@@ -618,3 +619,22 @@ def test_the_wait_for_the_writer_is_a_stage_of_the_epoch(tmp_path, data, monkeyp
     waits = [record["seconds"]["writing"] for record in run.epochs]
     assert waits[0] < waits[1]
     assert waits[1] > 0.1
+
+
+def test_train_run_reads_no_other_run_and_raises_what_failed(tmp_path, monkeypatch, data):
+    own = from_arrays(data.images, data.labels)
+    first = train_run(quick(), tmp_path, data=own)
+    assert len(first.epochs) == quick().epochs
+    written = (first.folder / "epochs.jsonl").stat().st_mtime_ns
+    assert train_run(quick(), tmp_path, data=own).folder == first.folder
+    assert (first.folder / "epochs.jsonl").stat().st_mtime_ns == written, "read, not trained again"
+    assert train_run(quick(epochs=2), tmp_path, data=own).folder != first.folder
+    other = from_arrays(data.images, (data.labels + 1) % 3)
+    assert train_run(quick(), tmp_path, data=other).folder != first.folder
+    monkeypatch.setattr(RunWriter, "write", failing)
+    with pytest.raises(StoreError, match="failed: no space"):
+        train_run(quick(seed=5), tmp_path, data=own)
+
+
+def failing(*_):
+    raise StoreError("no space")
