@@ -87,6 +87,12 @@ def before_correction(run: str) -> int:
 
 def first_mixing(run: str) -> tuple[int, np.ndarray, np.ndarray]:
     """The first row with mixing, its neighbors (N, K) and weights (N, K+1)."""
+    return _first_mixing(run, run_cache.run(run).info["created"])
+
+
+@once(maxsize=8)
+def _first_mixing(run: str, created: str) -> tuple[int, np.ndarray, np.ndarray]:
+    """created: tells the run from a deleted one of the same name."""
     row = next(i for i, record in enumerate(run_cache.records(run)) if record["n_neighbors"])
     near, _, weights = run_cache.run(run).mixing_of(row)
     return row, near, weights
