@@ -20,11 +20,10 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
-from engine import Recorder, RunFolder, configure, load
+from engine import Recorder, RunFolder, configure, load, train_run
 from engine.analysis.statistics import format_mean, means
 from engine.config import RunConfig
 from engine.models.networks import small
-from engine.runs.runner import Runner
 from engine.training.noisy_labels import make_noisy_labels
 
 
@@ -245,8 +244,7 @@ PEERS = {loop.__name__: loop for loop in (elr, ssr, dividemix)}
 def run(method: str, folder: Path, **settings: object) -> RunFolder:
     """Train a peer, or a method of this project by its name, and open its run folder."""
     if method not in PEERS:
-        Runner.new(configure(method=method, dataset="digits", **settings), folder).run()
-        return RunFolder(folder)
+        return train_run(configure(method=method, dataset="digits", **settings), folder.parent)
     problem = Problem.of(configure(method="ce", dataset="digits", **settings))
     torch.manual_seed(problem.config.seed)
     np.random.seed(problem.config.seed)
