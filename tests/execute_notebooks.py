@@ -20,6 +20,7 @@ from pathlib import Path
 import nbformat
 
 from engine.charts.notebook import WIDTH
+from engine.data.images import open_image
 from engine.reports.classkit import INSTRUCTOR, STUDENT, build
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -102,7 +103,7 @@ def smaller(png: bytes) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    with Image.open(io.BytesIO(png)) as image:
+    with open_image(io.BytesIO(png)) as image:
         picture = image.convert("RGBA").quantize(N_COLORS, method=Image.Quantize.FASTOCTREE)
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
