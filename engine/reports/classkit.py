@@ -195,7 +195,7 @@ def _question(exercise: Exercise) -> list[Any]:
         new.new_raw_cell("# END SOLUTION"),
         new.new_raw_cell("# BEGIN TESTS"),
         *(
-            new.new_code_cell(_test(number, source))
+            new.new_code_cell(_test(number, source, exercise.names))
             for number, source in enumerate(exercise.assertions, 1)
         ),
         new.new_raw_cell("# END TESTS"),
@@ -203,12 +203,18 @@ def _question(exercise: Exercise) -> list[Any]:
     ]
 
 
-def _test(number: int, assertion: str) -> str:
-    """A test function in which an assertion sees the notebook's variables."""
+def _test(number: int, assertion: str, computed: Sequence[str]) -> str:
+    """A test function in which an assertion sees the notebook's variables.
+
+    computed: the variables that the answer has to set; an array indexed by `...` is the whole one.
+    """
     hidden = assertion.rstrip().endswith(HIDDEN)
     names = {n.id for n in ast.walk(ast.parse(assertion)) if isinstance(n, ast.Name)}
     arguments = ", ".join(sorted(names - set(dir(builtins))))
-    body = "\n".join(f"    {line}" for line in assertion.splitlines())
+    answered = [
+        f'assert {name} is not ..., "{name} is not set"' for name in computed if name in names
+    ]
+    body = "\n".join(f"    {line}" for line in [*answered, *assertion.splitlines()])
     mark = f"{HIDDEN.upper()}\n" if hidden else ""
     return f"{mark}def check_{number}({arguments}):\n{body}"
 

@@ -87,6 +87,7 @@ def test_a_kit_hides_solutions_and_grades_them(notebooks, tmp_path, capsys):
     assert "2 * x" not in words
     assert "isinstance" not in words, "hidden from students"
     assert "doubled == 4" in words
+    assert "doubled is not set" in words
     sources = [cell.source for cell in instructor.cells]
     assert "doubled = 2 * x\nprint(doubled)" in sources
     assert "isinstance" in json.dumps(instructor)
