@@ -14,6 +14,7 @@ import io
 import json
 import os
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ from PIL import Image
 from engine.hardware import hardware_info
 from engine.reports import layout, publish
 from engine.reports.bundle import bundle, inline
-from tests.browser.conftest import CHROMIUM, FLAGS
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+from tests.browser.conftest import CHROMIUM, FLAGS  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = """<!doctype html><meta charset="utf-8">
