@@ -196,9 +196,8 @@ class Experiments:
             if not job.stopped.is_set():
                 job.message = escaping.without_paths(error, self._runs.root)
                 job.state = "failed"
-                with contextlib.suppress(
-                    EngineError
-                ):  # a full disk: it fails again after a restart
+                # on a full disk it fails again after a restart
+                with contextlib.suppress(EngineError):
                     self._runs.storage.put("experiments", job.experiment, None)
 
     def _left(self, job: Job, names: set[str]) -> set[str]:

@@ -114,8 +114,8 @@ def create(backbone: str) -> nn.Module:
 def load_network(backbone: str, weights: str | None) -> nn.Module:
     """The same with its weights, in evaluation mode. Raises DataError."""
     name = _name(backbone)
-    _digest(name, weights)
-    if weights == PRETRAINED:
+    file = _file(name, weights)
+    if file is None:
         try:
             return _create(name, pretrained=True).eval()
         except DataError:
@@ -126,7 +126,7 @@ def load_network(backbone: str, weights: str | None) -> nn.Module:
                 f"the weights of timm:{name} cannot be downloaded ({reason}): on a machine with a "
                 f"connection, get them from huggingface.co/timm, then pass --weights FILE"
             ) from None
-    network, state = _create(name, pretrained=False), _state_dict(Path(str(weights)))
+    network, state = _create(name, pretrained=False), _state_dict(file)
     own = network.state_dict()
     state = {key: value for key, value in state.items() if key in own}
     missing = [key for key in own if key not in state]
@@ -164,8 +164,17 @@ def _name(backbone: str) -> str:
 
 def _digest(name: str, weights: str | None) -> str:
     """What identifies the weights. Raises DataError where there are none."""
-    if weights == PRETRAINED:
+    file = _file(name, weights)
+    if file is None:
         return PRETRAINED
+    with open(file, "rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _file(name: str, weights: str | None) -> Path | None:
+    """The file of the weights, None where timm downloads them. Raises DataError without weights."""
+    if weights == PRETRAINED:
+        return None
     if weights is None:
         raise DataError(
             f"timm:{name} needs its weights, and nothing is downloaded without being asked: pass "
@@ -175,8 +184,7 @@ def _digest(name: str, weights: str | None) -> str:
     path = Path(weights)
     if path.suffix not in SUFFIXES or not path.is_file():
         raise DataError(f"{path} is no file; weights need one of {', '.join(SUFFIXES)}")
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path
 
 
 def _create(name: str, *, pretrained: bool) -> nn.Module:

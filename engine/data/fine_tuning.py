@@ -7,13 +7,8 @@ from torch import Tensor, nn
 from engine.data.backbone import create, image_batch, load_network
 from engine.errors import DataError
 
-STAGES = (
-    "layer4",
-    "stages",
-    "blocks",
-    "layers",
-    "s4",
-)  # of timm's networks
+# parts of timm's networks that have the blocks
+STAGES = ("layer4", "stages", "blocks", "layers", "s4")
 
 
 class FineTuned(nn.Module):

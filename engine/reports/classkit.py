@@ -25,12 +25,8 @@ HERE = Path(__file__).resolve().parent
 NOTEBOOKS = HERE.parents[1] / "notebooks"
 PLAN = "CLASS.md"  # beside the notebooks: the time plan
 GUIDE, HANDOUT = "README.md", "handout.html"
-STUDENT, INSTRUCTOR, AUTOGRADER, SLIDES = FOLDERS = (
-    "student",
-    "instructor",
-    "autograder",
-    "slides",
-)
+FOLDERS = ("student", "instructor", "autograder", "slides")
+STUDENT, INSTRUCTOR, AUTOGRADER, SLIDES = FOLDERS
 EXERCISE = re.compile(
     r"## Exercise (?P<number>\d+)\n(?P<task>.*?)"
     r"<details><summary>Solution</summary>\n(?P<solution>.*?)</details>\s*$",
@@ -60,7 +56,7 @@ class Exercise:
 
     @property
     def prompt(self) -> str:
-        """What stands in the empty answer cell."""
+        """The text of the empty answer cell."""
         return "\n".join(["# Your answer", *(f"{name} = ..." for name in self.names)])
 
 
@@ -104,12 +100,7 @@ def _sources(names: Sequence[str]) -> list[Path]:
 
 def exercises(book: Any) -> list[Exercise]:
     """The exercises of a notebook, in order. Raises StoreError where one cannot be graded."""
-    found = []
-    for cell in book.cells:
-        match = EXERCISE.match(cell.source) if cell.cell_type == "markdown" else None
-        if match is not None:
-            found.append(_exercise(match))
-    return found
+    return [found for cell in book.cells if (found := _exercise(cell)) is not None]
 
 
 def assignment(book: Any, name: str) -> Any:
@@ -117,8 +108,8 @@ def assignment(book: Any, name: str) -> Any:
     new = _library("nbformat").v4
     cells = [new.new_raw_cell(_assignment_config(name))]
     for cell in book.cells:
-        match = EXERCISE.match(cell.source) if cell.cell_type == "markdown" else None
-        cells += [cell] if match is None else _question(_exercise(match))
+        exercise = _exercise(cell)
+        cells += [cell] if exercise is None else _question(exercise)
     return new.new_notebook(cells=cells, metadata=book.metadata)
 
 
@@ -134,10 +125,13 @@ def _library(name: str) -> Any:
         ) from None
 
 
-def _exercise(match: re.Match[str]) -> Exercise:
+def _exercise(cell: Any) -> Exercise | None:
+    """The exercise of a cell, if it is one. Raises StoreError where it cannot be graded."""
+    match = EXERCISE.match(cell.source) if cell.cell_type == "markdown" else None
+    if match is None:
+        return None
     number, solution = int(match["number"]), match["solution"]
-    blocks = CODE.findall(solution)
-    code = "\n".join(blocks)
+    code = "\n".join(CODE.findall(solution))
     tree, lines = ast.parse(code), code.splitlines()
     asserts = [node for node in tree.body if isinstance(node, ast.Assert)]
     computed = {

@@ -20,7 +20,6 @@ from app.server.storage import PATIENCE, Storage
 from app.server.uploads import jobs, sandbox
 from app.server.uploads.limits import Limits
 from app.server.uploads.paths import INCOMING
-from app.views.map import layouts
 from engine.config import SMALLEST_SIDE
 from engine.data import load
 from engine.runs.runner import Runner
@@ -48,8 +47,7 @@ class NoMapper:
 def mapper(monkeypatch) -> NoMapper:
     """No process that warms up UMAP for each test that opens the Map page."""
     replacement = NoMapper()
-    for module in (layouts, maps):
-        monkeypatch.setattr(module, "mapper", lambda: replacement)
+    monkeypatch.setattr(maps, "mapper", lambda: replacement)
     return replacement
 
 

@@ -13,14 +13,8 @@ from app.views.lesson.findings import finding as finding_of
 from app.views.lesson.steps import STEPS, Step
 
 LARGER = 2.2  # the charts, whose smallest text has 13 px
-HEIGHTS = {
-    1: 640,
-    2: 640,
-    3: 380,
-    4: 340,
-    5: 640,
-    6: 720,
-}  # of the chart of a step: no page scrolls
+# pixels of the chart of a step, so that no page scrolls
+HEIGHTS = {1: 640, 2: 640, 3: 380, 4: 340, 5: 640, 6: 720}
 
 
 def show(one: Class | None) -> None:

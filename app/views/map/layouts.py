@@ -7,11 +7,8 @@ import streamlit as st
 from scipy.spatial import cKDTree
 
 from app.server import run_cache
-from app.server.maps import mapper
 from engine.embedding import projection
 from engine.embedding.maps import embedded_epochs, read_map
-
-__all__ = ["mapper"]
 
 NEAREST = 10  # points nearest on the map, whose labels are compared
 

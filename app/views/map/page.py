@@ -9,7 +9,7 @@ import streamlit as st
 from app.components import epoch_slider, figures, live_updates, page, run_picker
 from app.components.scatter import Picture, scatter
 from app.components.scatter.coloring import COLORINGS, Coloring, Labels, colored
-from app.server import escaping, run_cache
+from app.server import escaping, maps, run_cache
 from app.server.run_view import RunView
 from app.server.visible_runs import runs
 from app.state.url_state import bound, get, put
@@ -95,7 +95,7 @@ def hold_still(name: str, row: int, kind: str) -> int:
 def follow_mapper(name: str, row: int, dims: int, shown: Shown) -> None:
     """Show the progress of UMAP, and rerun the page when another epoch is ready."""
     folder = runs().folder(name)
-    mapper = layouts.mapper()
+    mapper = maps.mapper()
     mapper.request(folder, dims)
     before = len(layouts.umap_epochs(name, dims))
 

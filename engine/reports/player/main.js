@@ -494,12 +494,12 @@ export class Player {
     this.detail?.draw(scene);
     this.wall?.draw(scene);
     const narrow = this.root.classList.contains("narrow");
-    const told = scene.sample >= 0 && !narrow; // the story takes the place of what is beside it
-    const seen = [this.map, this.histogram, ...(told ? [] : [this.verdicts ?? this.confusion])];
+    const inStory = scene.sample >= 0 && !narrow; // the story takes the place of what is beside it
+    const seen = [this.map, this.histogram, ...(inStory ? [] : [this.verdicts ?? this.confusion])];
     for (const panel of seen) {
       if (!narrow || !panel?.root.classList.contains("behind")) panel?.draw(scene);
     }
-    if (!told) this.curves?.draw(scene);
+    if (!inStory) this.curves?.draw(scene);
     if (this.playing && performance.now() - this.spoken > SPOKEN_MS) {
       this.say(`Epoch ${epoch}. ${scoreSentence(analysis, epoch)}`);
     }
